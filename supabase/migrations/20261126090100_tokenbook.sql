@@ -409,7 +409,7 @@ alter table tokenbook.chosen_limits enable row level security;
  * and bytes in a batch, so many seconds of a hold, and how many when nothing is said; how much of what
  * time has changed one call books (due_grants, due_holds), and how many grants may pay for one entry. pack_tokens
  * times pack_quantity, what one may buy at once, is no more than a movement may have; nor is slot_tokens, what one
- * slot of a schedule may give, times slots_in_one_grant. open_holds and
+ * slot of a schedule may give, times slots_in_one_grant. payment_disputes is how many of one payment are weighed. open_holds and
  * pending_payments are what a user may have at a time unless the project has chosen otherwise
  * (set_token_limit, tokenbook.limit_of).
  * The edge functions have them from here too (_shared/lists.ts), and the reference. Immutable, so that
@@ -430,7 +430,7 @@ begin
            "due_grants": 1000, "due_holds": 200, "grants_in_one_entry": 10000,
            "pack_tokens": 1000000000, "pack_quantity": 1000,
            "slot_tokens": 100000000, "slots_in_one_grant": 10000,
-           "open_holds": 200, "pending_payments": 20}';
+           "open_holds": 200, "pending_payments": 20, "payment_disputes": 200}';
 end
 $$;
 comment on function tokenbook.limits is
@@ -12624,6 +12624,8 @@ comment on function tokenbook.explain_parking is
  * What may be a subscription's setup fee instead of its price waits, where another payment has been booked for the
  * period that it would pay for (tokenbook.period_of_another), until an admin has said what it is. So does what was paid
  * from the customer's balance while a credit waits that put money there which nobody can trace.
+ * - More disputes and reversals of one payment than limits() has (payment_disputes) are not weighed: all of it is
+ *   lost, and the project is told. No payment has so many; weighing them grows with their square.
  * An amount in another currency than the payment's cannot be compared: it is all of the payment; so is a dispute's
  * that is not told.
  * Two facts of one moment: what ends a refund or dispute is later than what begins it.
@@ -12645,6 +12647,7 @@ declare
   v_may_be_fee boolean;
   v_told_at timestamptz; -- when it was paid
   v_charged bigint;
+  v_are_too_many boolean;
   v_made jsonb; -- refunds that have gone: when each was made, and of how much
 begin
   select p.* into v_booked
@@ -12835,69 +12838,77 @@ begin
        from refunds r where r.part = part.id) r;
 
   -- what is withheld
-  with told as materialized (
-    select e.facts ->> 'dispute_id' as id, -- @disputes-by-id
-           e.facts ->> 'status' as status, e.occurred_at,
-           coalesce(
-             case when (lower(e.facts ->> 'currency') <> v_facts.currency) is not true then (e.facts ->> 'amount_cents')::bigint end,
-             v_facts.amount_cents) as cents,
-           row_number() over (
-             order by e.occurred_at, array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status'),
-                      (e.facts ->> 'amount_cents')::bigint, e.facts ->> 'currency' desc) as nth
+  v_are_too_many := (
+    select count(distinct e.facts ->> 'dispute_id')
       from tokenbook.provider_events e
      where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
-  ), ends as (
-    select distinct on (t.id) t.*, min(t.occurred_at) over (partition by t.id) as began_at from told t order by t.id, t.nth desc
-  ), losses as (
-    -- of each dispute that was lost: what it and the later ones came to, and what was refunded meanwhile; no refund
-    -- is of one that began after it, so what is left of them is the most that is left from any beginning on
-    select sum(e.cents) over since
-             - case when p_provider = 'paypal' then ( -- @refunds-of-lost-disputes
-                 select coalesce(sum(r.cents), 0)
-                   from jsonb_to_recordset(v_made) r (made_at timestamptz, cents bigint)
-                  where r.made_at >= e.began_at) else 0 end as cents
-      from ends e
-     where e.status = 'lost'
-    window since as (order by e.began_at desc)
-  ), courses as materialized (
-    -- what each dispute was, from its beginning on, how it ended, and the most that it was about
-    select t.id, t.status, t.occurred_at, t.nth, e.cents,
-           min(t.occurred_at) over (partition by t.id) as since, max(t.cents) over (partition by t.id) as most_cents
-      from told t
-      join ends e on e.id = t.id and e.status <> 'reversed'
-     where t.status in ('open', 'won', 'lost')
-  ), reversals as (
-    -- each, and whose it is: of several disputes, the one that has its amount, then the one that was first
-    select distinct on (r.id) r.id, r.cents, r.dispute_id, r.most_cents
-      from (
-        select d.*
-          from (
-            select r.id, r.cents, c.id as dispute_id, c.most_cents, c.since, r.cents in (c.cents, c.most_cents) as is_alike,
-                   -- how the dispute stood when the reversal came, and whether it went on
-                   (array_agg(c.status order by c.nth desc) filter (where c.occurred_at <= r.occurred_at))[1] as was,
-                   bool_or(c.occurred_at > r.occurred_at and c.status <> 'won') as goes_on
-              from ends r
-             cross join courses c
-             where r.status = 'reversed'
-             group by r.id, r.cents, r.occurred_at, c.id, c.cents, c.most_cents, c.since) d
-         where d.was = 'open' -- @reversals-of-open-disputes
-            or d.is_alike
-               and (d.was = 'won' and not d.goes_on) is not true -- @won-disputes-are-over
-        union all
-        select r.id, r.cents, null, null, null, null, null, null from ends r where r.status = 'reversed') r
-     order by r.id, r.is_alike desc nulls last, r.since, r.dispute_id
-  ), own as (
-    -- what of them no dispute says the end of
-    select greatest(sum(r.cents) - coalesce(max(r.most_cents), 0), 0) as cents -- @no-more-than-disputed
-      from reversals r
-     group by r.dispute_id
-  )
-  select least(
-           coalesce((select sum(e.cents) from ends e where e.status = 'open'), 0)
-             + coalesce((select greatest(max(l.cents), 0) from losses l), 0)
-             + coalesce((select sum(o.cents) from own o), 0),
-           v_facts.amount_cents - v_facts.refunded_cents)
-    into v_facts.disputed_cents;
+  ) > (tokenbook.limits() -> 'payment_disputes')::integer; -- @disputes-have-a-bound
+  if v_are_too_many then
+    v_facts.disputed_cents := v_facts.amount_cents - v_facts.refunded_cents;
+  else
+    with told as materialized (
+      select e.facts ->> 'dispute_id' as id, -- @disputes-by-id
+             e.facts ->> 'status' as status, e.occurred_at,
+             coalesce(
+               case when (lower(e.facts ->> 'currency') <> v_facts.currency) is not true then (e.facts ->> 'amount_cents')::bigint end,
+               v_facts.amount_cents) as cents,
+             row_number() over (
+               order by e.occurred_at, array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status'),
+                        (e.facts ->> 'amount_cents')::bigint, e.facts ->> 'currency' desc) as nth
+        from tokenbook.provider_events e
+       where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
+    ), ends as (
+      select distinct on (t.id) t.*, min(t.occurred_at) over (partition by t.id) as began_at from told t order by t.id, t.nth desc
+    ), losses as (
+      -- of each dispute that was lost: what it and the later ones came to, and what was refunded meanwhile; no refund
+      -- is of one that began after it, so what is left of them is the most that is left from any beginning on
+      select l.is_dispute, sum(l.cents) over (order by l.at desc) as cents
+        from (
+          select e.began_at as at, e.cents, true as is_dispute from ends e where e.status = 'lost'
+          union all
+          select r.made_at, -r.cents, false
+            from jsonb_to_recordset(v_made) r (made_at timestamptz, cents bigint)
+           where p_provider = 'paypal') l -- @refunds-of-lost-disputes
+    ), courses as materialized (
+      -- what each dispute was, from its beginning on, how it ended, and the most that it was about
+      select t.id, t.status, t.occurred_at, t.nth, e.cents,
+             min(t.occurred_at) over (partition by t.id) as since, max(t.cents) over (partition by t.id) as most_cents
+        from told t
+        join ends e on e.id = t.id and e.status <> 'reversed'
+       where t.status in ('open', 'won', 'lost')
+    ), reversals as (
+      -- each, and whose it is: of several disputes, the one that has its amount, then the one that was first
+      select distinct on (r.id) r.id, r.cents, r.dispute_id, r.most_cents
+        from (
+          select d.*
+            from (
+              select r.id, r.cents, c.id as dispute_id, c.most_cents, c.since, r.cents in (c.cents, c.most_cents) as is_alike,
+                     -- how the dispute stood when the reversal came, and whether it went on
+                     (array_agg(c.status order by c.nth desc) filter (where c.occurred_at <= r.occurred_at))[1] as was,
+                     bool_or(c.occurred_at > r.occurred_at and c.status <> 'won') as goes_on
+                from ends r
+               cross join courses c
+               where r.status = 'reversed'
+               group by r.id, r.cents, r.occurred_at, c.id, c.cents, c.most_cents, c.since) d
+           where d.was = 'open' -- @reversals-of-open-disputes
+              or d.is_alike
+                 and (d.was = 'won' and not d.goes_on) is not true -- @won-disputes-are-over
+          union all
+          select r.id, r.cents, null, null, null, null, null, null from ends r where r.status = 'reversed') r
+       order by r.id, r.is_alike desc nulls last, r.since, r.dispute_id
+    ), own as (
+      -- what of them no dispute says the end of
+      select greatest(sum(r.cents) - coalesce(max(r.most_cents), 0), 0) as cents -- @no-more-than-disputed
+        from reversals r
+       group by r.dispute_id
+    )
+    select least(
+             coalesce((select sum(e.cents) from ends e where e.status = 'open'), 0)
+               + coalesce((select greatest(max(l.cents), 0) from losses l where l.is_dispute), 0)
+               + coalesce((select sum(o.cents) from own o), 0),
+             v_facts.amount_cents - v_facts.refunded_cents)
+      into v_facts.disputed_cents;
+  end if;
 
   -- what else was told
   select nullif(jsonb_strip_nulls(jsonb_build_object(
@@ -12905,7 +12916,8 @@ begin
            'plan_type', jsonb_agg(distinct e.facts ->> 'plan_type') filter (where e.facts ->> 'plan_type' <> v_facts.plan_type or v_facts.pack_type is not null and e.facts ? 'plan_type'),
            'pack_type', jsonb_agg(distinct e.facts ->> 'pack_type') filter (where e.facts ->> 'pack_type' <> v_facts.pack_type or v_facts.plan_type is not null and e.facts ? 'pack_type'),
            'quantity', jsonb_agg(distinct (e.facts ->> 'quantity')::integer) filter (where (e.facts ->> 'quantity')::integer <> v_facts.quantity),
-           'currency', jsonb_agg(distinct lower(e.facts ->> 'currency')) filter (where lower(e.facts ->> 'currency') <> v_facts.currency))), '{}')
+           'currency', jsonb_agg(distinct lower(e.facts ->> 'currency')) filter (where lower(e.facts ->> 'currency') <> v_facts.currency),
+           'disputes', case when v_are_too_many then jsonb_build_array('more than ' || (tokenbook.limits() ->> 'payment_disputes')) end)), '{}')
     into v_facts.disagrees
     from tokenbook.provider_events e
    where e.provider = p_provider and e.provider_payment_id = any (p_ids);
@@ -13367,7 +13379,8 @@ comment on function tokenbook.open_credits is
  * that is; NULL: it may be booked. For payments that may be a setup fee as high as the price, of which nothing says
  * which is which: so of payments that begin within half a period of each other as many are booked as there are periods
  * among them, or as the provider says that were paid for since the payment before them. Whichever is heard of first is
- * booked; how many are, does not depend on it. It looks one period back and one ahead (I11).
+ * booked; how many are, does not depend on it. Payments that follow each other so closely are
+ * looked at for three periods back and ahead (I11).
  * Caller: internal, holding the account's lock.   Keeps: I11, I12.
  */
 create function tokenbook.period_of_another(p_facts tokenbook.provider_payments, p_ids text[])
@@ -13403,7 +13416,7 @@ begin
                         and p.provider_payment_id = f.provider_payment_id) as is_booked
         from tokenbook.provider_payments f
        where f.provider = p_facts.provider and f.subscription_id = p_facts.subscription_id
-         and f.period_start > p_facts.period_start - v_period and f.period_start < p_facts.period_start + v_period
+         and f.period_start > p_facts.period_start - 3 * v_period and f.period_start < p_facts.period_start + 3 * v_period
          and f.plan_type = p_facts.plan_type and f.is_paid and f.provider_payment_id <> all (p_ids)
       union all
       select null, p_facts.period_start, p_facts.cycles_completed, false
@@ -15653,7 +15666,8 @@ comment on function tokenbook.settle_token_top_up is
 
 /*
  * Tells the project that a booked payment is another's, or another thing, by some event: it stays as it is booked, and
- * somebody has to look. Once, and again when another user, plan, pack or quantity is named. An alert
+ * somebody has to look. Once, and again when another user, plan, pack or quantity is named. So is one that has more
+ * disputes than are weighed. An alert
  * payment_contradicted of nobody's (user_id is all zeros).
  * Caller: internal, holding the facts' lock.
  */
@@ -17571,6 +17585,7 @@ begin
            (array_agg(e.fact ->> 'subscription_id' order by e.nth) filter (where e.fact ? 'subscription_id'))[1] as subscription_id,
            max((e.fact ->> 'cycles_completed')::integer) as cycles_completed,
            (array_agg((e.fact ->> 'from_balance_cents')::bigint order by e.nth) filter (where e.fact ? 'from_balance_cents'))[1] as from_balance_cents,
+           count(distinct e.fact ->> 'dispute_id') > (tokenbook.limits() -> 'payment_disputes')::integer as are_disputes_too_many,
            bool_or(e.fact @> '{"may_be_fee": true}') as may_be_fee, bool_or(e.kind = 'assigned') as is_assigned,
            (array_agg(e.fact ->> 'parked_reason' order by e.nth) filter (where e.fact ? 'parked_reason'))[1] as reason,
            (array_agg((e.fact ->> 'period_start')::timestamptz order by e.nth) filter (where e.fact ? 'period_start'))[1] as period_start,
@@ -17611,6 +17626,7 @@ begin
       from events e
       join paid n on n.provider = e.provider and n.whole = e.whole
      where e.kind not in ('paid', 'assigned')
+       and (e.kind <> 'dispute' or not n.are_disputes_too_many)
   ), refunds as (
     -- each refund as it was told last: what ends it after what begins it
     select l.* from (
@@ -17702,7 +17718,8 @@ begin
      group by w.provider, w.whole
   ), told as (
     select p.*, least(r.cents, p.effective) as refunded_cents,
-           least(coalesce(w.cents, 0), p.effective - least(r.cents, p.effective)) as disputed_cents
+           least(case when p.are_disputes_too_many then p.effective else coalesce(w.cents, 0) end,
+                 p.effective - least(r.cents, p.effective)) as disputed_cents
       from paid p
       left join refunded r on r.provider = p.provider and r.whole = p.whole
       left join withheld w on w.provider = p.provider and w.whole = p.whole
@@ -17715,7 +17732,7 @@ begin
            t.is_assigned or exists (
              select from tokenbook.provider_payments w
               where w.provider = f.provider and w.subscription_id = f.subscription_id
-                and w.period_start > f.period_start - n.length and w.period_start < f.period_start + n.length
+                and w.period_start > f.period_start - 3 * n.length and w.period_start < f.period_start + 3 * n.length
                 and (w.parked_reason is not null or exists (
                   select from tokenbook.provider_events e
                    where e.provider = w.provider and e.provider_payment_id = w.provider_payment_id and e.facts ->> 'kind' = 'assigned'))) as is_decided,
@@ -17743,7 +17760,9 @@ begin
              'plan_type', jsonb_agg(distinct e.fact ->> 'plan_type') filter (where e.fact ->> 'plan_type' <> f.plan_type or f.pack_type is not null and e.fact ? 'plan_type'),
              'pack_type', jsonb_agg(distinct e.fact ->> 'pack_type') filter (where e.fact ->> 'pack_type' <> f.pack_type or f.plan_type is not null and e.fact ? 'pack_type'),
              'quantity', jsonb_agg(distinct (e.fact ->> 'quantity')::integer) filter (where (e.fact ->> 'quantity')::integer <> f.quantity),
-             'currency', jsonb_agg(distinct e.currency) filter (where e.currency <> f.currency))), '{}') as others
+             'currency', jsonb_agg(distinct e.currency) filter (where e.currency <> f.currency),
+             'disputes', case when count(distinct e.fact ->> 'dispute_id') > (tokenbook.limits() -> 'payment_disputes')::integer
+                              then jsonb_build_array('more than ' || (tokenbook.limits() ->> 'payment_disputes')) end)), '{}') as others
       from facts f
       join events e on e.provider = f.provider and e.whole = f.provider_payment_id
      group by f.provider, f.provider_payment_id

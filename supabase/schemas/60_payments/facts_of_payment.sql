@@ -22,6 +22,8 @@
  * What may be a subscription's setup fee instead of its price waits, where another payment has been booked for the
  * period that it would pay for (tokenbook.period_of_another), until an admin has said what it is. So does what was paid
  * from the customer's balance while a credit waits that put money there which nobody can trace.
+ * - More disputes and reversals of one payment than limits() has (payment_disputes) are not weighed: all of it is
+ *   lost, and the project is told. No payment has so many; weighing them grows with their square.
  * An amount in another currency than the payment's cannot be compared: it is all of the payment; so is a dispute's
  * that is not told.
  * Two facts of one moment: what ends a refund or dispute is later than what begins it.
@@ -43,6 +45,7 @@ declare
   v_may_be_fee boolean;
   v_told_at timestamptz; -- when it was paid
   v_charged bigint;
+  v_are_too_many boolean;
   v_made jsonb; -- refunds that have gone: when each was made, and of how much
 begin
   select p.* into v_booked
@@ -233,69 +236,77 @@ begin
        from refunds r where r.part = part.id) r;
 
   -- what is withheld
-  with told as materialized (
-    select e.facts ->> 'dispute_id' as id, -- @disputes-by-id
-           e.facts ->> 'status' as status, e.occurred_at,
-           coalesce(
-             case when (lower(e.facts ->> 'currency') <> v_facts.currency) is not true then (e.facts ->> 'amount_cents')::bigint end,
-             v_facts.amount_cents) as cents,
-           row_number() over (
-             order by e.occurred_at, array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status'),
-                      (e.facts ->> 'amount_cents')::bigint, e.facts ->> 'currency' desc) as nth
+  v_are_too_many := (
+    select count(distinct e.facts ->> 'dispute_id')
       from tokenbook.provider_events e
      where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
-  ), ends as (
-    select distinct on (t.id) t.*, min(t.occurred_at) over (partition by t.id) as began_at from told t order by t.id, t.nth desc
-  ), losses as (
-    -- of each dispute that was lost: what it and the later ones came to, and what was refunded meanwhile; no refund
-    -- is of one that began after it, so what is left of them is the most that is left from any beginning on
-    select sum(e.cents) over since
-             - case when p_provider = 'paypal' then ( -- @refunds-of-lost-disputes
-                 select coalesce(sum(r.cents), 0)
-                   from jsonb_to_recordset(v_made) r (made_at timestamptz, cents bigint)
-                  where r.made_at >= e.began_at) else 0 end as cents
-      from ends e
-     where e.status = 'lost'
-    window since as (order by e.began_at desc)
-  ), courses as materialized (
-    -- what each dispute was, from its beginning on, how it ended, and the most that it was about
-    select t.id, t.status, t.occurred_at, t.nth, e.cents,
-           min(t.occurred_at) over (partition by t.id) as since, max(t.cents) over (partition by t.id) as most_cents
-      from told t
-      join ends e on e.id = t.id and e.status <> 'reversed'
-     where t.status in ('open', 'won', 'lost')
-  ), reversals as (
-    -- each, and whose it is: of several disputes, the one that has its amount, then the one that was first
-    select distinct on (r.id) r.id, r.cents, r.dispute_id, r.most_cents
-      from (
-        select d.*
-          from (
-            select r.id, r.cents, c.id as dispute_id, c.most_cents, c.since, r.cents in (c.cents, c.most_cents) as is_alike,
-                   -- how the dispute stood when the reversal came, and whether it went on
-                   (array_agg(c.status order by c.nth desc) filter (where c.occurred_at <= r.occurred_at))[1] as was,
-                   bool_or(c.occurred_at > r.occurred_at and c.status <> 'won') as goes_on
-              from ends r
-             cross join courses c
-             where r.status = 'reversed'
-             group by r.id, r.cents, r.occurred_at, c.id, c.cents, c.most_cents, c.since) d
-         where d.was = 'open' -- @reversals-of-open-disputes
-            or d.is_alike
-               and (d.was = 'won' and not d.goes_on) is not true -- @won-disputes-are-over
-        union all
-        select r.id, r.cents, null, null, null, null, null, null from ends r where r.status = 'reversed') r
-     order by r.id, r.is_alike desc nulls last, r.since, r.dispute_id
-  ), own as (
-    -- what of them no dispute says the end of
-    select greatest(sum(r.cents) - coalesce(max(r.most_cents), 0), 0) as cents -- @no-more-than-disputed
-      from reversals r
-     group by r.dispute_id
-  )
-  select least(
-           coalesce((select sum(e.cents) from ends e where e.status = 'open'), 0)
-             + coalesce((select greatest(max(l.cents), 0) from losses l), 0)
-             + coalesce((select sum(o.cents) from own o), 0),
-           v_facts.amount_cents - v_facts.refunded_cents)
-    into v_facts.disputed_cents;
+  ) > (tokenbook.limits() -> 'payment_disputes')::integer; -- @disputes-have-a-bound
+  if v_are_too_many then
+    v_facts.disputed_cents := v_facts.amount_cents - v_facts.refunded_cents;
+  else
+    with told as materialized (
+      select e.facts ->> 'dispute_id' as id, -- @disputes-by-id
+             e.facts ->> 'status' as status, e.occurred_at,
+             coalesce(
+               case when (lower(e.facts ->> 'currency') <> v_facts.currency) is not true then (e.facts ->> 'amount_cents')::bigint end,
+               v_facts.amount_cents) as cents,
+             row_number() over (
+               order by e.occurred_at, array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status'),
+                        (e.facts ->> 'amount_cents')::bigint, e.facts ->> 'currency' desc) as nth
+        from tokenbook.provider_events e
+       where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
+    ), ends as (
+      select distinct on (t.id) t.*, min(t.occurred_at) over (partition by t.id) as began_at from told t order by t.id, t.nth desc
+    ), losses as (
+      -- of each dispute that was lost: what it and the later ones came to, and what was refunded meanwhile; no refund
+      -- is of one that began after it, so what is left of them is the most that is left from any beginning on
+      select l.is_dispute, sum(l.cents) over (order by l.at desc) as cents
+        from (
+          select e.began_at as at, e.cents, true as is_dispute from ends e where e.status = 'lost'
+          union all
+          select r.made_at, -r.cents, false
+            from jsonb_to_recordset(v_made) r (made_at timestamptz, cents bigint)
+           where p_provider = 'paypal') l -- @refunds-of-lost-disputes
+    ), courses as materialized (
+      -- what each dispute was, from its beginning on, how it ended, and the most that it was about
+      select t.id, t.status, t.occurred_at, t.nth, e.cents,
+             min(t.occurred_at) over (partition by t.id) as since, max(t.cents) over (partition by t.id) as most_cents
+        from told t
+        join ends e on e.id = t.id and e.status <> 'reversed'
+       where t.status in ('open', 'won', 'lost')
+    ), reversals as (
+      -- each, and whose it is: of several disputes, the one that has its amount, then the one that was first
+      select distinct on (r.id) r.id, r.cents, r.dispute_id, r.most_cents
+        from (
+          select d.*
+            from (
+              select r.id, r.cents, c.id as dispute_id, c.most_cents, c.since, r.cents in (c.cents, c.most_cents) as is_alike,
+                     -- how the dispute stood when the reversal came, and whether it went on
+                     (array_agg(c.status order by c.nth desc) filter (where c.occurred_at <= r.occurred_at))[1] as was,
+                     bool_or(c.occurred_at > r.occurred_at and c.status <> 'won') as goes_on
+                from ends r
+               cross join courses c
+               where r.status = 'reversed'
+               group by r.id, r.cents, r.occurred_at, c.id, c.cents, c.most_cents, c.since) d
+           where d.was = 'open' -- @reversals-of-open-disputes
+              or d.is_alike
+                 and (d.was = 'won' and not d.goes_on) is not true -- @won-disputes-are-over
+          union all
+          select r.id, r.cents, null, null, null, null, null, null from ends r where r.status = 'reversed') r
+       order by r.id, r.is_alike desc nulls last, r.since, r.dispute_id
+    ), own as (
+      -- what of them no dispute says the end of
+      select greatest(sum(r.cents) - coalesce(max(r.most_cents), 0), 0) as cents -- @no-more-than-disputed
+        from reversals r
+       group by r.dispute_id
+    )
+    select least(
+             coalesce((select sum(e.cents) from ends e where e.status = 'open'), 0)
+               + coalesce((select greatest(max(l.cents), 0) from losses l where l.is_dispute), 0)
+               + coalesce((select sum(o.cents) from own o), 0),
+             v_facts.amount_cents - v_facts.refunded_cents)
+      into v_facts.disputed_cents;
+  end if;
 
   -- what else was told
   select nullif(jsonb_strip_nulls(jsonb_build_object(
@@ -303,7 +314,8 @@ begin
            'plan_type', jsonb_agg(distinct e.facts ->> 'plan_type') filter (where e.facts ->> 'plan_type' <> v_facts.plan_type or v_facts.pack_type is not null and e.facts ? 'plan_type'),
            'pack_type', jsonb_agg(distinct e.facts ->> 'pack_type') filter (where e.facts ->> 'pack_type' <> v_facts.pack_type or v_facts.plan_type is not null and e.facts ? 'pack_type'),
            'quantity', jsonb_agg(distinct (e.facts ->> 'quantity')::integer) filter (where (e.facts ->> 'quantity')::integer <> v_facts.quantity),
-           'currency', jsonb_agg(distinct lower(e.facts ->> 'currency')) filter (where lower(e.facts ->> 'currency') <> v_facts.currency))), '{}')
+           'currency', jsonb_agg(distinct lower(e.facts ->> 'currency')) filter (where lower(e.facts ->> 'currency') <> v_facts.currency),
+           'disputes', case when v_are_too_many then jsonb_build_array('more than ' || (tokenbook.limits() ->> 'payment_disputes')) end)), '{}')
     into v_facts.disagrees
     from tokenbook.provider_events e
    where e.provider = p_provider and e.provider_payment_id = any (p_ids);

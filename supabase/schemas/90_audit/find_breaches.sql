@@ -217,6 +217,7 @@ begin
            (array_agg(e.fact ->> 'subscription_id' order by e.nth) filter (where e.fact ? 'subscription_id'))[1] as subscription_id,
            max((e.fact ->> 'cycles_completed')::integer) as cycles_completed,
            (array_agg((e.fact ->> 'from_balance_cents')::bigint order by e.nth) filter (where e.fact ? 'from_balance_cents'))[1] as from_balance_cents,
+           count(distinct e.fact ->> 'dispute_id') > (tokenbook.limits() -> 'payment_disputes')::integer as are_disputes_too_many,
            bool_or(e.fact @> '{"may_be_fee": true}') as may_be_fee, bool_or(e.kind = 'assigned') as is_assigned,
            (array_agg(e.fact ->> 'parked_reason' order by e.nth) filter (where e.fact ? 'parked_reason'))[1] as reason,
            (array_agg((e.fact ->> 'period_start')::timestamptz order by e.nth) filter (where e.fact ? 'period_start'))[1] as period_start,
@@ -257,6 +258,7 @@ begin
       from events e
       join paid n on n.provider = e.provider and n.whole = e.whole
      where e.kind not in ('paid', 'assigned')
+       and (e.kind <> 'dispute' or not n.are_disputes_too_many)
   ), refunds as (
     -- each refund as it was told last: what ends it after what begins it
     select l.* from (
@@ -348,7 +350,8 @@ begin
      group by w.provider, w.whole
   ), told as (
     select p.*, least(r.cents, p.effective) as refunded_cents,
-           least(coalesce(w.cents, 0), p.effective - least(r.cents, p.effective)) as disputed_cents
+           least(case when p.are_disputes_too_many then p.effective else coalesce(w.cents, 0) end,
+                 p.effective - least(r.cents, p.effective)) as disputed_cents
       from paid p
       left join refunded r on r.provider = p.provider and r.whole = p.whole
       left join withheld w on w.provider = p.provider and w.whole = p.whole
@@ -389,7 +392,9 @@ begin
              'plan_type', jsonb_agg(distinct e.fact ->> 'plan_type') filter (where e.fact ->> 'plan_type' <> f.plan_type or f.pack_type is not null and e.fact ? 'plan_type'),
              'pack_type', jsonb_agg(distinct e.fact ->> 'pack_type') filter (where e.fact ->> 'pack_type' <> f.pack_type or f.plan_type is not null and e.fact ? 'pack_type'),
              'quantity', jsonb_agg(distinct (e.fact ->> 'quantity')::integer) filter (where (e.fact ->> 'quantity')::integer <> f.quantity),
-             'currency', jsonb_agg(distinct e.currency) filter (where e.currency <> f.currency))), '{}') as others
+             'currency', jsonb_agg(distinct e.currency) filter (where e.currency <> f.currency),
+             'disputes', case when count(distinct e.fact ->> 'dispute_id') > (tokenbook.limits() -> 'payment_disputes')::integer
+                              then jsonb_build_array('more than ' || (tokenbook.limits() ->> 'payment_disputes')) end)), '{}') as others
       from facts f
       join events e on e.provider = f.provider and e.whole = f.provider_payment_id
      group by f.provider, f.provider_payment_id
