@@ -11,6 +11,7 @@ export const limits = {
   slot_tokens: 100000000,
   hold_seconds: 900,
   pack_quantity: 1000,
+  payment_disputes: 200,
   pending_payments: 20,
   slots_in_one_grant: 10000,
   grants_in_one_entry: 10000,

@@ -59,7 +59,8 @@ begin
   if v_customer_id is not null then
     select c.user_id into v_customer_user_id
       from tokenbook.lock_customer(p_provider, v_customer_id, null, null, null) c;
-    v_waiting := array_remove(tokenbook.waiting_payments(p_provider, v_customer_id), p_provider_payment_id);
+    v_waiting := array_remove(
+      tokenbook.waiting_payments(p_provider, v_customer_id, p_provider_payment_id), p_provider_payment_id);
   end if;
   perform tokenbook.lock_provider_payment(p_provider, p_provider_payment_id, v_waiting);
   v_ids := tokenbook.joined_payments(p_provider, array[p_provider_payment_id]);
@@ -91,7 +92,7 @@ begin
 
   -- record
   v_said := jsonb_strip_nulls(jsonb_build_object(
-    'user_id', case when v_facts.user_id is null then p_user_id end,
+    'user_id', case when v_facts.user_id is null or v_facts.parked_reason in ('second_in_period', 'paid_with_credit') then p_user_id end, -- @assigned-though-known
     'plan_type', case when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then p_plan_type end,
     'pack_type', case when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then p_pack_type end));
   if v_customer_id is not null and v_customer_user_id is null then

@@ -219,6 +219,10 @@ begin
            (array_agg(e.fact ->> 'customer_id' order by e.nth) filter (where e.fact ? 'customer_id'))[1] as customer_id,
            (array_agg(e.fact ->> 'price_id' order by e.nth) filter (where e.fact ? 'price_id'))[1] as price_id,
            (array_agg(e.fact ->> 'subscription_id' order by e.nth) filter (where e.fact ? 'subscription_id'))[1] as subscription_id,
+           max((e.fact ->> 'cycles_completed')::integer) as cycles_completed,
+           (array_agg((e.fact ->> 'from_balance_cents')::bigint order by e.nth) filter (where e.fact ? 'from_balance_cents'))[1] as from_balance_cents,
+           count(distinct e.fact ->> 'dispute_id') > (tokenbook.limits() -> 'payment_disputes')::integer as are_disputes_too_many,
+           bool_or(e.fact @> '{"may_be_fee": true}') as may_be_fee, bool_or(e.kind = 'assigned') as is_assigned,
            (array_agg(e.fact ->> 'parked_reason' order by e.nth) filter (where e.fact ? 'parked_reason'))[1] as reason,
            (array_agg((e.fact ->> 'period_start')::timestamptz order by e.nth) filter (where e.fact ? 'period_start'))[1] as period_start,
            array_agg((e.fact ->> 'user_id')::uuid) filter (where e.fact ? 'user_id') as users,
@@ -259,6 +263,7 @@ begin
       from events e
       join paid n on n.provider = e.provider and n.whole = e.whole
      where e.kind not in ('paid', 'assigned')
+       and (e.kind <> 'dispute' or not n.are_disputes_too_many)
   ), refunds as (
     -- each refund as it was told last: what ends it after what begins it
     select l.* from (
@@ -350,17 +355,51 @@ begin
      group by w.provider, w.whole
   ), told as (
     select p.*, least(r.cents, p.effective) as refunded_cents,
-           least(coalesce(w.cents, 0), p.effective - least(r.cents, p.effective)) as disputed_cents
+           least(case when p.are_disputes_too_many then p.effective else coalesce(w.cents, 0) end,
+                 p.effective - least(r.cents, p.effective)) as disputed_cents
       from paid p
       left join refunded r on r.provider = p.provider and r.whole = p.whole
       left join withheld w on w.provider = p.provider and w.whole = p.whole
+  ), of_periods as (
+    -- payments that may be fees instead of a period's price: how many are booked beside each, and what was counted
+    select f.user_id, f.provider, f.provider_payment_id as id, y.id as payment_id,
+           count(o.booked_at) as beside, count(o.booked_at) filter (where o.booked_at < y.created_at) as beside_before,
+           greatest(f.cycles_completed, max(o.cycles_completed), 0) as cycles,
+           -- others wait, or an admin has decided
+           t.is_assigned or exists (
+             select from tokenbook.provider_payments w
+              where w.provider = f.provider and w.subscription_id = f.subscription_id
+                and w.period_start > f.period_start - 3 * n.length and w.period_start < f.period_start + 3 * n.length
+                and (w.parked_reason is not null or exists (
+                  select from tokenbook.provider_events e
+                   where e.provider = w.provider and e.provider_payment_id = w.provider_payment_id and e.facts ->> 'kind' = 'assigned'))) as is_decided,
+           (select coalesce(w.cycles_completed, -1) from tokenbook.provider_payments w
+             where w.provider = f.provider and w.subscription_id = f.subscription_id and w.is_paid
+               and w.period_start < least(f.period_start, min(o.period_start))
+             order by w.period_start desc limit 1) as cycles_before
+      from facts f
+      join told t on t.provider = f.provider and t.whole = f.provider_payment_id and t.may_be_fee
+      join (select l.plan_type, coalesce(tokenbook.period_end(l, 'epoch') - 'epoch', interval '28 days') as length
+              from public.token_plans l) n on n.plan_type = f.plan_type
+      left join payments y on y.user_id = f.user_id and y.provider = f.provider and y.provider_payment_id = f.provider_payment_id
+      join lateral (
+        select o.period_start, o.cycles_completed, z.created_at as booked_at
+          from tokenbook.provider_payments o
+          left join public.token_payments z
+            on z.user_id = o.user_id and z.provider = o.provider and z.provider_payment_id = o.provider_payment_id
+         where o.provider = f.provider and o.subscription_id = f.subscription_id and o.plan_type = f.plan_type and o.is_paid
+           and o.provider_payment_id <> f.provider_payment_id
+           and o.period_start > f.period_start - n.length / 2 and o.period_start < f.period_start + n.length / 2) o on true
+     group by f.user_id, f.provider, f.provider_payment_id, f.subscription_id, f.period_start, f.cycles_completed, t.is_assigned, y.id, y.created_at, n.length
   ), differing as (
     select f.provider, f.provider_payment_id as whole, nullif(jsonb_strip_nulls(jsonb_build_object(
              'user_id', jsonb_agg(distinct (e.fact ->> 'user_id')::uuid) filter (where (e.fact ->> 'user_id')::uuid <> f.user_id),
              'plan_type', jsonb_agg(distinct e.fact ->> 'plan_type') filter (where e.fact ->> 'plan_type' <> f.plan_type or f.pack_type is not null and e.fact ? 'plan_type'),
              'pack_type', jsonb_agg(distinct e.fact ->> 'pack_type') filter (where e.fact ->> 'pack_type' <> f.pack_type or f.plan_type is not null and e.fact ? 'pack_type'),
              'quantity', jsonb_agg(distinct (e.fact ->> 'quantity')::integer) filter (where (e.fact ->> 'quantity')::integer <> f.quantity),
-             'currency', jsonb_agg(distinct e.currency) filter (where e.currency <> f.currency))), '{}') as others
+             'currency', jsonb_agg(distinct e.currency) filter (where e.currency <> f.currency),
+             'disputes', case when count(distinct e.fact ->> 'dispute_id') > (tokenbook.limits() -> 'payment_disputes')::integer
+                              then jsonb_build_array('more than ' || (tokenbook.limits() ->> 'payment_disputes')) end)), '{}') as others
       from facts f
       join events e on e.provider = f.provider and e.whole = f.provider_payment_id
      group by f.provider, f.provider_payment_id
@@ -926,18 +965,30 @@ begin
                  f.user_id::text),
      ('amount_cents', case when f.part_of is null then coalesce(t.amount_cents, p.amount_cents, f.amount_cents) end::text, f.amount_cents::text),
      ('currency', t.currency, f.currency),
+     ('from_balance_cents', t.from_balance_cents::text, f.from_balance_cents::text),
      ('refunded_cents', coalesce(t.refunded_cents, 0)::text, f.refunded_cents::text),
      ('disputed_cents', coalesce(t.disputed_cents, 0)::text, f.disputed_cents::text),
      ('period_start', t.period_start::text, f.period_start::text),
      ('customer_id', t.customer_id, f.customer_id),
      ('price_id', t.price_id, f.price_id),
      ('subscription_id', t.subscription_id, f.subscription_id),
+     ('cycles_completed', t.cycles_completed::text, f.cycles_completed::text),
      -- of what was told, one; none where none of it is in the catalogue
      ('what was bought', case when num_nonnulls(f.plan_type, f.pack_type) < 2 and coalesce(f.plan_type, 'pack ' || f.pack_type) = any (t.things)
                               then coalesce(f.plan_type, 'pack ' || f.pack_type) end, coalesce(f.plan_type, 'pack ' || f.pack_type)),
      ('quantity', case when num_nonnulls(f.plan_type, f.pack_type) = 1 then coalesce(f.quantity, 1) end::text, f.quantity::text),
      ('parked_reason', case when t.is_paid is not true then null
-                            when num_nonnulls(f.plan_type, f.pack_type) > 0 then case when f.user_id is null then 'user_unknown' end
+                            when num_nonnulls(f.plan_type, f.pack_type) > 0 then case
+                              when f.user_id is null then 'user_unknown'
+                              -- it waits beside one that is booked
+                              when f.parked_reason = 'second_in_period' and p.id is null and not t.is_assigned
+                                and exists (select from of_periods o where o.provider = f.provider and o.id = f.provider_payment_id)
+                              then 'second_in_period'
+                              -- or with a credit that nobody can trace
+                              when f.parked_reason = 'paid_with_credit' and p.id is null and not t.is_assigned and t.from_balance_cents > 0
+                                and exists (select from tokenbook.provider_payments c
+                                             where c.provider = f.provider and c.customer_id = f.customer_id and c.from_balance_cents < 0)
+                              then 'paid_with_credit' end
                             when t.reason is not null then t.reason
                             when t.are_several and f.parked_reason = 'quantity' then 'quantity'
                             when t.price_id is not null or t.things is not null then 'price_unknown'
@@ -957,10 +1008,17 @@ begin
   union all
   select 'I12 what was paid is booked', f.user_id, null, null, concat_ws(' ', f.provider, f.provider_payment_id), 'no payment'
     from facts f
-   where f.is_paid and f.user_id is not null and num_nonnulls(f.plan_type, f.pack_type) > 0
+   where f.is_paid and f.user_id is not null and num_nonnulls(f.plan_type, f.pack_type) > 0 and f.parked_reason is null
      and not exists (
        select from payments p
         where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id)
+  union all
+  select 'I12 one payment a period', o.user_id, null, null,
+         concat_ws(' ', o.provider, o.id, 'waits: booked beside it are', o.beside_before), 'booked'
+    from of_periods o
+   where o.payment_id is not null and not o.is_decided and o.beside_before > 0
+     -- and that so many periods were paid for, the provider does not say
+     and o.cycles_before is distinct from -1 and o.cycles - coalesce(o.cycles_before, 0) <= o.beside_before
   union all
   select 'I12 an event is of a payment', null, null, null, concat_ws(' ', e.provider, e.provider_payment_id), 'nothing known of it'
     from tokenbook.provider_events e

@@ -944,12 +944,14 @@ export const fields: Record<string, Record<string, Field>> = {
     quantity: field([{ to: "7", named: /^I12 / }]),
     price_id: field([{ to: "'another'", named: facts }]),
     subscription_id: field([{ to: "'another'", named: facts }]),
+    cycles_completed: field([{ to: "7", named: facts }]),
     is_paid: field([{ to: "not x.is_paid", named: facts }]),
     amount_cents: field(
       off("amount_cents", facts, "x.amount_cents is not null"),
       freeWhere("not x.is_paid", "of what nobody has paid yet: no token depends on it"),
     ),
     currency: field([{ to: "'gbp'", named: facts }]),
+    from_balance_cents: field([{ to: "7", named: facts }]),
     refunded_cents: field(off("refunded_cents", facts)),
     disputed_cents: field(off("disputed_cents", facts)),
     period_start: field([

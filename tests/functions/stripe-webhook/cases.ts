@@ -514,6 +514,34 @@ const invoices: StripeCase[] = [
   row(
     october2026,
     "invoice.paid",
+    "a renewal for which 8.90 come from the customer's balance, where such a credit has put them and nobody has decided on it",
+    { ...parked("paid_with_credit"), tokens: 400_000 },
+    ({ billed, id }) => [
+      billed([planLine]),
+      billed([{ price: prices.starter, amount: -890, isProration: true }], { ending_balance: -890 }, { id: `${id("in")}_credit`, intent: null, paid: 0 }), // prettier-ignore
+      billed([planLine], { starting_balance: -890 }, { id: id("in_2"), intent: id("pi_2"), paid: 10 }),
+    ],
+    eachByOne("_2"),
+  ),
+  row(
+    october2026,
+    "invoice.paid",
+    "a renewal by card alone, while such a credit waits",
+    approved(800_000),
+    ({ billed, id }) => [
+      billed([planLine]),
+      billed([{ price: prices.starter, amount: -890, isProration: true }], { ending_balance: -890 }, { id: `${id("in")}_credit`, intent: null, paid: 0 }), // prettier-ignore
+      billed(
+        [planLine],
+        { starting_balance: -890, ending_balance: -890 },
+        { id: id("in_2"), intent: id("pi_2") },
+      ),
+    ],
+    eachByOne("_2"),
+  ),
+  row(
+    october2026,
+    "invoice.paid",
     "a fee for setting up, and the first period",
     approved(400_000),
     ({ billed }) => [billed([{ price: "price_of_setting_up", amount: 5000, isOnce: true }, planLine])],

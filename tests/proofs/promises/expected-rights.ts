@@ -285,6 +285,8 @@ export const calling: Callable[] = [
       "tokenbook.check_price_ids",
       "tokenbook.check_purchase",
       "tokenbook.find_offer",
+      "tokenbook.period_of_another",
+      "tokenbook.open_credits",
       "tokenbook.give_what_was_bought",
       "tokenbook.keep_former_ids",
       "tokenbook.write_offer",
