@@ -1627,7 +1627,7 @@ comment on table tokenbook.provider_events is
 comment on column tokenbook.provider_events.provider is 'stripe or paypal.';
 comment on column tokenbook.provider_events.provider_payment_id is 'The payment it is about.';
 comment on column tokenbook.provider_events.event_id is 'The provider''s id of the event; assigned: and an id of ours for what an admin said.';
-comment on column tokenbook.provider_events.digest is 'SHA-256 of the facts: what makes a repetition one.';
+comment on column tokenbook.provider_events.digest is 'SHA-256 of the facts, with the payment, the event and its type: what makes a repetition one.';
 comment on column tokenbook.provider_events.event_type is 'Its type there.';
 comment on column tokenbook.provider_events.occurred_at is 'When it happened, by the provider''s clock: decides which of two facts is the later one.';
 comment on column tokenbook.provider_events.facts is 'What it said, as far as we use it.';
@@ -1732,7 +1732,7 @@ comment on table tokenbook.provider_subscription_events is
 comment on column tokenbook.provider_subscription_events.provider is 'stripe or paypal.';
 comment on column tokenbook.provider_subscription_events.provider_subscription_id is 'The subscription it is about.';
 comment on column tokenbook.provider_subscription_events.event_id is 'The provider''s id of the event.';
-comment on column tokenbook.provider_subscription_events.digest is 'SHA-256 of the facts: what makes a repetition one.';
+comment on column tokenbook.provider_subscription_events.digest is 'SHA-256 of the facts, with the subscription, the event and its type: what makes a repetition one.';
 comment on column tokenbook.provider_subscription_events.event_type is 'Its type there.';
 comment on column tokenbook.provider_subscription_events.occurred_at is 'When it happened, by the provider''s clock: decides which of two facts is the later one.';
 comment on column tokenbook.provider_subscription_events.facts is 'What it said, as far as we use it.';
@@ -2502,7 +2502,7 @@ comment on function tokenbook.authorize_operator is 'Refuses everyone but admini
 -- from supabase/schemas/10_access/check_action_type.sql
 
 /*
- * Refuses an action type that is not a plain name, or that is a name of the ledger's own grants.
+ * Refuses an action type that is not a plain name, or one that means something to the books.
  * Caller: internal.   Errors: invalid_action_type.
  */
 create function tokenbook.check_action_type(p_action_type text)
@@ -2525,7 +2525,7 @@ begin
 end
 $$;
 comment on function tokenbook.check_action_type is
-  'Refuses an action type that is not a plain lower-case name, or one of the names that the ledger keeps for itself.';
+  'Refuses an action type that is not a plain lower-case name, or one of the names that mean something to the books.';
 
 -- from supabase/schemas/10_access/check_body.sql
 
@@ -3015,6 +3015,34 @@ $$;
 comment on function tokenbook.lock_accounts is
   'Locks the account rows of these users in the order of their ids (at most five seconds each, then busy) and returns those that there are.';
 
+-- from supabase/schemas/10_access/moment_of.sql
+
+/*
+ * The moment that a text in a JSON argument says: of 1900 to 2199, with its offset, because without one it would be
+ * another moment in another session. NULL where it is none, also where it only looks like one (the 31st of February,
+ * an offset of 99 hours).
+ * Caller: internal.
+ */
+create function tokenbook.moment_of(p_text text)
+returns timestamptz
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_text ~ '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$' then
+    return p_text::timestamptz;
+  end if;
+  return null;
+exception
+  when datetime_field_overflow or invalid_datetime_format or invalid_time_zone_displacement_value then -- @offsets-are-checked
+    return null;
+end
+$$;
+comment on function tokenbook.moment_of is
+  'The moment that a text says, with its offset, of 1900 to 2199; NULL where it is none.';
+
 -- from supabase/schemas/10_access/own_objects.sql
 
 /*
@@ -3309,7 +3337,7 @@ begin
       ('invalid_user_id', 'PT400', 'Say which user.'),
       ('invalid_amount', 'PT400', 'Give a whole number of tokens within the stated limits.'),
       ('invalid_grant_type', 'PT400', 'Use one of the types that the rule names.'),
-      ('invalid_action_type', 'PT400', 'Use 1 to 64 characters of a-z 0-9 _, starting with a letter; names of grants are reserved.'),
+      ('invalid_action_type', 'PT400', 'Use 1 to 64 characters of a-z 0-9 _, starting with a letter; names that mean something to the books are reserved.'),
       ('invalid_priority', 'PT400', 'Use 0 (spent first) to 100 (spent last).'),
       ('invalid_granted_at', 'PT400', 'Give a moment that is not in the future, or leave it out.'),
       ('invalid_expiry', 'PT400', 'Give a moment in the future, ''infinity'' for never, or leave it out.'),
@@ -3476,7 +3504,9 @@ comment on function tokenbook.require_user is
 -- from supabase/schemas/10_access/reserved_action_types.sql
 
 /*
- * The action types that the ledger keeps for itself: no caller may name his own spending so.
+ * The action types that mean something to the books: no caller may name their own spending so. Whatever the code
+ * compares an action type with is here (a lint: action_type_not_reserved). Nothing rests on the name alone:
+ * who looks for such an entry asks for what no caller can write, too.
  * Immutable, so that who asks it with nothing else is answered when his plan is made.
  * Caller: internal.
  */
@@ -3488,12 +3518,15 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return tokenbook.grant_action_types()
-    || array['admin_deduct', 'opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover'];
+  -- @names-are-reserved begin
+  return tokenbook.recorded_grant_actions()
+    || array['admin_deduct', 'opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'restating',
+             'void', 'rollover', 'plan_change'];
+  -- @names-are-reserved end
 end
 $$;
 comment on function tokenbook.reserved_action_types is
-  'The action types that the ledger keeps for itself.';
+  'The action types that mean something to the books, and that no caller may use.';
 
 -- from supabase/schemas/10_access/say_one_of.sql
 
@@ -6844,8 +6877,8 @@ begin
       '{"field": "p_reasoning_tokens", "rule": "part of p_output_tokens, so no more than that"}');
   elsif p_usage.images not between 0 and 1000000 then
     perform tokenbook.refuse('invalid_usage', '{"field": "p_images", "rule": "a whole number from 0 to 1000000"}');
-  elsif p_usage.seconds not between 0 and 1000000 then -- NaN is greater than any number
-    perform tokenbook.refuse('invalid_usage', '{"field": "p_seconds", "rule": "a number from 0 to 1000000"}');
+  elsif p_usage.seconds not between 0 and 1000000 or scale(p_usage.seconds) > 30 then -- NaN is greater than any number
+    perform tokenbook.refuse('invalid_usage', '{"field": "p_seconds", "rule": "a number from 0 to 1000000, of at most 30 decimals"}');
   elsif octet_length(p_usage.model_used) > 200 or p_usage.model_used !~ '[^[:space:]]' then
     perform tokenbook.refuse('invalid_usage',
       '{"field": "p_model_used", "rule": "1 to 200 bytes, not all blank"}');
@@ -7344,12 +7377,12 @@ begin
   else
     select f.key,
            case when f.key <> all (c_prices) then 'a field that can be set'
-                else '0 to 1000000000000 cents, or null where it is not known' end
+                else '0 to 1000000000000 cents of at most 30 decimals, or null where it is not known' end
       into v_field, v_rule
       from jsonb_each(p_price) f
      where f.key <> all (c_prices)
         or case jsonb_typeof(f.value) when 'null' then false
-                                      when 'number' then f.value::numeric not between 0 and 1000000000000
+                                      when 'number' then f.value::numeric not between 0 and 1000000000000 or scale(f.value::numeric) > 30
                                       else true end
      order by f.key
      limit 1;
@@ -7409,7 +7442,7 @@ comment on function tokenbook.set_token_model_price is
 
 /*
  * What an account is due now by the schedule of its plan, and has not been booked: for the view token_counters, which
- * reads with its caller's rights. Of somebody else a user is told 0.
+ * reads with its caller's rights. Of somebody else a user is told 0, and so is whoever is not known of anybody.
  * Caller: whoever reads token_counters.
  */
 -- Security definer: what is due depends on whether there still is such a user, which clients may not ask.
@@ -7420,9 +7453,14 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_role text := coalesce(nullif(current_setting('role'), 'none'), session_user); -- as tokenbook.authorize has it
 begin
-  if current_setting('role') = 'authenticated' and auth.uid() is distinct from p_user_id and not tokenbook.is_admin() then
-    return 0;
+  if (v_role in ('service_role', 'postgres', 'supabase_admin')
+    or v_role = 'authenticated' and tokenbook.is_user(auth.uid())
+      and (auth.uid() is not distinct from p_user_id or tokenbook.is_admin())) is not true
+  then
+    return 0; -- @dues-of-ones-own
   end if;
   return coalesce((
     select sum((d.slot).tokens_remaining) from tokenbook.due_slots(p_user_id, clock_timestamp()) d), 0);
@@ -8990,6 +9028,7 @@ declare
   v_given jsonb := '{}'; -- by payment, what earlier rows of this very answer give
   v_grant public.token_balances;
   v_grants public.token_balances[] := '{}';
+  v_own public.token_balances; -- what its payment gave, or what it paid for
   v_payment record;
   v_taken_back bigint;
 begin
@@ -9011,6 +9050,7 @@ begin
     from public.token_transactions t
    where t.user_id = p_user_id and t.id > v_newest.id and t.created_at <= p_at
      and t.action_type = 'plan_change' and t.metadata ? 'effective_at'
+     and t.entry_type = 'usage' and t.usage_id is null -- @plan-changes-use-nothing: what a caller can name so is a use
    order by t.id desc
    limit 1;
   v_subscription.next_plan_type := coalesce(v_subscription.next_plan_type, v_newest.kept ->> 'next_plan_type');
@@ -9044,12 +9084,19 @@ begin
         select sum(g.tokens_remaining) from unnest(v_grants) g
          where g.expires_at > v_scheduled.filled_at or g.expires_at is null), 0));
     end if;
+    select b.* into v_own
+      from public.token_balances b where b.user_id = p_user_id and b.payment_id = v_scheduled.payment_id;
     select (sum(t.tokens) filter (where t.entry_type = 'grant'))::bigint as given,
            (array_agg(t.terms -> 'refund' order by t.id desc) filter (where t.terms ? 'refund'))[1] as refund
       into v_payment
       from public.token_transactions t
      where t.user_id = p_user_id and t.created_at <= p_at
-       and v_scheduled.payment_id::text in (t.payment_id::text, t.terms -> 'slots' ->> 'payment_id');
+       and (v_scheduled.payment_id::text in (t.payment_id::text, t.terms -> 'slots' ->> 'payment_id')
+         -- and what its period gave before it was paid for
+         or t.entry_type = 'grant' and t.grant_ids[1] = v_own.id
+         or t.action_type = 'scheduled_grant' and not t.terms -> 'slots' ? 'payment_id'
+           and t.terms -> 'slots' ->> 'plan_type' = v_scheduled.kept ->> 'plan_type'
+           and (t.terms -> 'slots' ->> 'period_start')::timestamptz = v_own.period_start);
     v_taken_back := tokenbook.slot_share(
       v_payment.given + coalesce((v_given ->> v_scheduled.payment_id::text)::bigint, 0), v_grant.tokens_granted,
       (v_payment.refund ->> 'refunded_cents')::bigint + (v_payment.refund ->> 'disputed_cents')::bigint,
@@ -11818,7 +11865,9 @@ begin
       when v_field.type = 'text' and v_field.kind <> 'string' then 'a text'
       when v_field.type = 'boolean' and v_field.kind <> 'boolean' then 'true or false'
       when v_field.type = 'jsonb' and v_field.kind <> 'object' then 'an object'
-      when v_field.type = 'timestamp with time zone' and v_field.kind <> 'string' then 'a moment'
+      when v_field.type = 'timestamp with time zone'
+        and (v_field.value = '"-infinity"' or v_field.kind = 'string' and tokenbook.moment_of(v_field.value #>> '{}') is not null) is not true
+        then 'a moment with its offset, or -infinity'
       when v_field.type = 'text[]' and (v_field.kind <> 'array' or exists (
              select from jsonb_array_elements(case when v_field.kind = 'array' then v_field.value else '[]' end) e
               where jsonb_typeof(e) <> 'string' or length(e #>> '{}') not between 1 and 255))
@@ -11889,8 +11938,6 @@ begin
       get stacked diagnostics v_constraint = constraint_name;
       perform tokenbook.refuse(p_slug, jsonb_build_object(
         'field', regexp_replace(v_constraint, format('^%s_|_key$', p_table), '', 'g'), 'rule', 'not another''s'));
-    when invalid_datetime_format or datetime_field_overflow then
-      perform tokenbook.refuse(p_slug, '{"field": "given_to_users_since", "rule": "a moment, or -infinity"}');
   end;
   after := coalesce(after, before);
   changed := array(
@@ -12140,7 +12187,8 @@ begin
     v_said := v_said || jsonb_build_object('kind', 'assigned')
       || case when v_said ?| array['plan_type', 'pack_type'] then jsonb_build_object('quantity', p_quantity) else '{}' end;
     insert into tokenbook.provider_events (provider, provider_payment_id, event_id, digest, event_type, occurred_at, facts)
-    values (p_provider, v_facts.provider_payment_id, v_fact_id, sha256(convert_to(v_said::text, 'UTF8')),
+    values (p_provider, v_facts.provider_payment_id, v_fact_id,
+            tokenbook.digest_of_fact(p_provider, v_facts.provider_payment_id, v_fact_id, 'assign_parked_token_payment', v_said),
             'assign_parked_token_payment', clock_timestamp(), v_said);
   end if;
   v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
@@ -12172,7 +12220,7 @@ comment on function tokenbook.assign_parked_token_payment is
 
 /*
  * Refuses what is no fact of a payment, with what it must be: every text has its bound, every kind what it cannot
- * do without. Returns when it happened.
+ * do without, and nothing that is another's. Returns when it happened.
  * Caller: internal.   Errors: invalid_provider_event.
  */
 create function tokenbook.check_payment_event(
@@ -12191,8 +12239,6 @@ as $$
 declare
   v_id constant text := '^[A-Za-z0-9._:-]{1,255}$';
   v_cents constant text := '^[0-9]{1,15}$';
-  -- with its offset: without one it would be another moment in another session
-  v_moment constant text := '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$';
   v_kind constant text := case jsonb_typeof(p_facts) when 'object' then p_facts ->> 'kind' end;
   v_field text;
 begin
@@ -12202,16 +12248,19 @@ begin
     when coalesce(length(p_event_type), 0) not between 1 and 255 then 'p_event_type'
     when coalesce(p_provider_payment_id, '') !~ v_id then 'p_provider_payment_id'
     when coalesce(v_kind, '') not in ('paid', 'refund', 'refunded', 'credit', 'dispute') or octet_length(p_facts::text) > 8192 then 'p_facts'
-    when coalesce(p_facts ->> 'occurred_at', '') !~ v_moment then 'occurred_at'
+    when tokenbook.moment_of(p_facts ->> 'occurred_at') is null then 'occurred_at'
     when p_facts ->> 'currency' !~ '^[A-Za-z]{3}$' then 'currency'
     when p_facts ->> 'customer_id' !~ v_id then 'customer_id'
     when coalesce(p_facts ->> 'amount_cents', case when v_kind in ('refund', 'credit') then '' else '0' end) !~ v_cents then 'amount_cents'
-    when v_kind = 'refunded' and coalesce(p_facts ->> 'refunded_cents', '') !~ v_cents then 'refunded_cents'
-    when v_kind = 'refund' and coalesce(p_facts ->> 'refund_id', '') !~ v_id then 'refund_id'
-    when v_kind = 'refund' and coalesce(p_facts ->> 'status', '') not in ('pending', 'succeeded', 'failed', 'canceled')
-      or v_kind = 'dispute' and coalesce(p_facts ->> 'status', '') not in ('inquiry', 'reversed', 'open', 'won', 'lost') then 'status'
-    when v_kind = 'dispute' and coalesce(p_facts ->> 'dispute_id', '') !~ v_id then 'dispute_id'
-    when v_kind = 'credit' and coalesce(p_facts ->> 'credit_id', '') !~ v_id then 'credit_id'
+    when case v_kind when 'refunded' then coalesce(p_facts ->> 'refunded_cents', '') !~ v_cents else p_facts ? 'refunded_cents' end then 'refunded_cents' -- @own-fields-only
+    when case v_kind when 'refund' then coalesce(p_facts ->> 'refund_id', '') !~ v_id else p_facts ? 'refund_id' end then 'refund_id'
+    when case v_kind when 'credit' then coalesce(p_facts ->> 'credit_id', '') !~ v_id else p_facts ? 'credit_id' end then 'credit_id'
+    when case v_kind when 'dispute' then coalesce(p_facts ->> 'dispute_id', '') !~ v_id else p_facts ? 'dispute_id' end then 'dispute_id'
+    when case v_kind
+           when 'refund' then coalesce(p_facts ->> 'status', '') not in ('pending', 'succeeded', 'failed', 'canceled')
+           when 'dispute' then coalesce(p_facts ->> 'status', '') not in ('inquiry', 'reversed', 'open', 'won', 'lost')
+           else p_facts ? 'status'
+         end then 'status'
     when p_facts ->> 'user_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'user_id'
     when num_nonnulls(p_facts -> 'plan_type', p_facts -> 'pack_type') > 1
       or p_facts ->> 'plan_type' !~ v_id then 'plan_type'
@@ -12219,7 +12268,7 @@ begin
     when p_facts ->> 'quantity' !~ '^[1-9][0-9]{0,8}$' then 'quantity'
     when p_facts ->> 'price_id' !~ v_id then 'price_id'
     when p_facts ->> 'subscription_id' !~ v_id then 'subscription_id'
-    when p_facts ->> 'period_start' !~ v_moment then 'period_start'
+    when p_facts ? 'period_start' and tokenbook.moment_of(p_facts ->> 'period_start') is null then 'period_start'
     when p_facts ? 'may_be_fee' and jsonb_typeof(p_facts -> 'may_be_fee') <> 'boolean' then 'may_be_fee'
     when p_facts ->> 'cycles_completed' !~ '^[0-9]{1,6}$' then 'cycles_completed'
     when p_facts ->> 'from_balance_cents' !~ '^-?[0-9]{1,15}$' then 'from_balance_cents'
@@ -12233,16 +12282,10 @@ begin
          end then 'parts'
   end;
   if v_field is null then
-    begin
-      perform (p_facts ->> 'period_start')::timestamptz;
-      return (p_facts ->> 'occurred_at')::timestamptz;
-    exception
-      when datetime_field_overflow or invalid_datetime_format or invalid_time_zone_displacement_value then
-        v_field := 'occurred_at, period_start';
-    end;
+    return tokenbook.moment_of(p_facts ->> 'occurred_at');
   end if;
   perform tokenbook.refuse('invalid_provider_event', jsonb_build_object('field', v_field, 'rule',
-    'a known provider, kind, status and reason; ids of 1 to 255 letters, digits and . _ : -; whole amounts of at most 15 digits; a currency of three letters; moments of 1900 to 2199 with their offset; a plan or a pack; at most 100 parts and 8,192 bytes'));
+    'a known provider, kind, status and reason; ids of 1 to 255 letters, digits and . _ : -; whole amounts of at most 15 digits; a currency of three letters; moments of 1900 to 2199 with their offset; a plan or a pack; of refunds, credits and disputes their own fields; at most 100 parts and 8,192 bytes'));
 end
 $$;
 comment on function tokenbook.check_payment_event is
@@ -12270,8 +12313,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_id constant text := '^[A-Za-z0-9._:-]{1,255}$';
-  -- with its offset: without one it would be another moment in another session
-  v_moment constant text := '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$';
   v_kind constant text := case jsonb_typeof(p_facts) when 'object' then p_facts ->> 'kind' end;
   v_field text;
 begin
@@ -12281,23 +12322,17 @@ begin
     when coalesce(length(p_event_type), 0) not between 1 and 255 then 'p_event_type'
     when coalesce(p_provider_subscription_id, '') !~ v_id then 'p_provider_subscription_id'
     when coalesce(v_kind, '') <> 'subscription' or octet_length(p_facts::text) > 8192 then 'p_facts'
-    when coalesce(p_facts ->> 'occurred_at', '') !~ v_moment then 'occurred_at'
+    when tokenbook.moment_of(p_facts ->> 'occurred_at') is null then 'occurred_at'
     when coalesce(p_facts ->> 'status', '') not in ('active', 'past_due', 'paused', 'cancelled') then 'status'
     when p_facts ->> 'user_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'user_id'
     when p_facts ->> 'customer_id' !~ v_id then 'customer_id'
     when p_facts ->> 'plan_type' !~ v_id then 'plan_type'
     when p_facts ->> 'price_id' !~ v_id then 'price_id'
-    when p_facts ->> 'cancel_at' !~ v_moment then 'cancel_at'
-    when p_facts ->> 'current_period_end' !~ v_moment then 'current_period_end'
+    when p_facts ? 'cancel_at' and tokenbook.moment_of(p_facts ->> 'cancel_at') is null then 'cancel_at'
+    when p_facts ? 'current_period_end' and tokenbook.moment_of(p_facts ->> 'current_period_end') is null then 'current_period_end'
   end;
   if v_field is null then
-    begin
-      perform (p_facts ->> 'cancel_at')::timestamptz, (p_facts ->> 'current_period_end')::timestamptz;
-      return (p_facts ->> 'occurred_at')::timestamptz;
-    exception
-      when datetime_field_overflow or invalid_datetime_format then
-        v_field := 'occurred_at, cancel_at, current_period_end';
-    end;
+    return tokenbook.moment_of(p_facts ->> 'occurred_at');
   end if;
   perform tokenbook.refuse('invalid_provider_event', jsonb_build_object('field', v_field, 'rule',
     'a known provider, kind and status; ids of 1 to 255 letters, digits and . _ : -; moments of 1900 to 2199 with their offset; at most 8,192 bytes'));
@@ -12436,6 +12471,27 @@ end
 $$;
 comment on function tokenbook.customer_of is
   'The customer that a user is at a payment provider: of several the one learned last, NULL when none is known.';
+
+-- from supabase/schemas/60_payments/digest_of_fact.sql
+
+/*
+ * The digest of a fact that a provider told: of what it says, of which payment or subscription, and in which event. So a fact that is
+ * told again is known by it, and one that was changed, or moved to another payment, where it may change no sum, is found.
+ * Caller: internal.
+ */
+create function tokenbook.digest_of_fact(p_provider text, p_about text, p_event_id text, p_event_type text, p_facts jsonb)
+returns bytea
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return sha256(convert_to(jsonb_build_array(p_provider, p_about, p_event_id, p_event_type, p_facts)::text, 'UTF8'));
+end
+$$;
+comment on function tokenbook.digest_of_fact is
+  'SHA-256 of a fact that a provider told, with the payment or subscription that it is about, its event and the event''s type.';
 
 -- from supabase/schemas/60_payments/disagreement_of_payment.sql
 
@@ -13691,7 +13747,10 @@ begin
 
   -- record
   insert into tokenbook.provider_events (provider, provider_payment_id, event_id, digest, event_type, occurred_at, facts)
-  values (p_provider, p_provider_payment_id, p_event_id, sha256(convert_to(p_facts::text, 'UTF8')), p_event_type, v_occurred_at, p_facts)
+  values
+    (p_provider, p_provider_payment_id, p_event_id,
+     tokenbook.digest_of_fact(p_provider, p_provider_payment_id, p_event_id, p_event_type, p_facts), p_event_type,
+     v_occurred_at, p_facts)
   on conflict do nothing;
   v_replayed := not found;
 
@@ -13794,7 +13853,8 @@ begin
   insert into tokenbook.provider_subscription_events
     (provider, provider_subscription_id, event_id, digest, event_type, occurred_at, facts)
   values
-    (p_provider, p_provider_subscription_id, p_event_id, sha256(convert_to(p_facts::text, 'UTF8')), p_event_type,
+    (p_provider, p_provider_subscription_id, p_event_id,
+     tokenbook.digest_of_fact(p_provider, p_provider_subscription_id, p_event_id, p_event_type, p_facts), p_event_type,
      v_occurred_at, p_facts)
   on conflict do nothing;
   v_replayed := not found;
@@ -13908,7 +13968,7 @@ begin
   v_replayed := v_refunded = v_payment.refunded_cents;
   v_payment := tokenbook.settle_refunds(
     v_payment, v_refunded, 0, p_reason, v_actor.actor_role, v_actor.actor_id);
-  if not v_replayed then -- a refund of a few cents takes no token, and has no entry
+  if not v_replayed then
     perform tokenbook.record_change(
       'refund_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
       jsonb_build_object('payment_id', p_payment_id, 'refunded_cents', v_refunded));
@@ -14399,7 +14459,9 @@ comment on function tokenbook.settle_payments is
  * Brings tokens and plan to what is left of a payment's money. Lost is what went back in refunds and what disputes
  * withhold; that share of its tokens is taken back, rounded down; all of them when all of the money is lost, and
  * then the plan it bought is not in force any more, nor its storage. What comes back (a refund that bounced, a dispute that was won) gives
- * its tokens back, and the plan when not all is lost any more. The same state again changes nothing.
+ * its tokens back, and the plan when not all is lost any more. A loss that takes no whole token has an entry too, of
+ * none: of slots that come later it takes its share, and the past is told from the ledger. The same state again changes
+ * nothing.
  * p_payment is the payment with the amount and currency that it is to have.
  * Caller: internal, holding the account's lock.   Returns the payment.   Keeps: I1 to I5, I9, I10, I12.
  */
@@ -14418,15 +14480,19 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_clawed_before bigint;
+  v_was public.token_payments;
   v_lost bigint := p_refunded_cents + p_disputed_cents; -- @lost-is-both
   v_is_all_lost boolean := v_lost > 0 and v_lost >= p_payment.amount_cents;
   v_to_claw bigint;
+  v_share constant numeric := least(1, v_lost::numeric / greatest(p_payment.amount_cents, 1));
+  v_share_before numeric;
   v_entry public.token_transactions;
 begin
   -- what it has given by now: slots may have been booked since the caller looked
-  select p.tokens, p.tokens_clawed_back into p_payment.tokens, v_clawed_before
+  select p.* into v_was
     from public.token_payments p where p.user_id = p_payment.user_id and p.id = p_payment.id;
+  p_payment.tokens := v_was.tokens;
+  v_share_before := least(1, (v_was.refunded_cents + v_was.disputed_cents)::numeric / greatest(v_was.amount_cents, 1));
   v_to_claw := case
     when v_is_all_lost then p_payment.tokens
     when v_lost > 0 then floor(p_payment.tokens::numeric * v_lost / p_payment.amount_cents)::bigint
@@ -14450,16 +14516,16 @@ begin
    where p.user_id = p_payment.user_id and p.id = p_payment.id
   returning p.* into p_payment;
 
-  if v_to_claw > v_clawed_before then
+  if (v_to_claw, v_share) > (v_was.tokens_clawed_back, v_share_before) then -- @each-loss-its-entry
     v_entry.reason := case when p_disputed_cents > 0 then 'disputed ' else 'refunded ' end || p_reason;
     perform tokenbook.claw_back(
       v_entry,
       (select b.id from public.token_balances b
         where b.user_id = p_payment.user_id and b.payment_id = p_payment.id),
-      v_to_claw - v_clawed_before); -- @clawed-back-only-once
-  elsif v_to_claw < v_clawed_before then
+      v_to_claw - v_was.tokens_clawed_back); -- @clawed-back-only-once
+  elsif (v_to_claw, v_share) < (v_was.tokens_clawed_back, v_share_before) then
     v_entry.reason := 'given back ' || p_reason;
-    perform tokenbook.restore_clawback(v_entry, v_clawed_before - v_to_claw);
+    perform tokenbook.restore_clawback(v_entry, v_was.tokens_clawed_back - v_to_claw);
   end if;
 
   if p_payment.to_plan is not null then
@@ -15105,7 +15171,8 @@ comment on function tokenbook.refresh_alert_thresholds is
 /*
  * Removes one alert rule; the next wider one of its name, if there is one, holds instead. Alerts that
  * were raised by it stay. No longer there: no error.
- * Caller: an admin, service_role.   Locks: the settings.   Errors: not_authenticated, forbidden, invalid_scope.
+ * Caller: an admin, service_role.   Locks: the settings.   Errors: not_authenticated, forbidden, invalid_scope,
+ * invalid_alert_rule.
  */
 -- Security definer: nobody may write the tables himself.
 create function tokenbook.remove_token_alert_rule(
@@ -15125,6 +15192,9 @@ declare
 begin
   v_actor := tokenbook.authorize_operator();
   perform tokenbook.check_scope(p_user_id, p_plan_type, p_for_everyone);
+  if octet_length(p_rule) > 64 then -- no rule has such a name
+    perform tokenbook.refuse('invalid_alert_rule', '{"field": "p_rule", "rule": "at most 64 bytes"}');
+  end if;
   delete from public.token_alert_rules r
    where r.rule = p_rule
      and r.plan_type is not distinct from p_plan_type
@@ -15140,7 +15210,7 @@ begin
 end
 $$;
 comment on function tokenbook.remove_token_alert_rule is
-  'Removes the alert rule of that name for a user (p_user_id), for a plan (p_plan_type) or for everyone (p_for_everyone true); one of the three has to be said. For an admin or the server. Returns {success, removed (false: there was none)}. Errors: invalid_scope, forbidden.';
+  'Removes the alert rule of that name for a user (p_user_id), for a plan (p_plan_type) or for everyone (p_for_everyone true); one of the three has to be said. For an admin or the server. Returns {success, removed (false: there was none)}. Errors: invalid_scope, invalid_alert_rule, forbidden.';
 
 -- from supabase/schemas/70_alerts/request_top_up.sql
 
@@ -15343,7 +15413,7 @@ begin
       then '{"field": "p_threshold_percent", "rule": "1 to 100"}'
     when num_nonnulls(v_asked.threshold_tokens, v_asked.threshold_percent) <> (v_asks = 'threshold')::integer
       then '{"field": "p_threshold_tokens", "rule": "this or p_threshold_percent where the kind asks for a threshold, neither otherwise"}'
-    when (v_asks = 'hours') <> coalesce(v_asked.hours between 1 and 8760, v_asked.hours is not null)
+    when (v_asks = 'hours') <> (v_asked.hours is not null) or v_asked.hours not between 1 and 8760 -- @hours-within-a-year
       then '{"field": "p_hours", "rule": "1 to 8760 where the kind asks for hours, left out otherwise"}'
     when v_asked.notify_recovered is null or (v_asked.notify_recovered and not (tokenbook.alert_kinds() -> v_asked.kind -> 'ends')::boolean)
       then '{"field": "p_notify_recovered", "rule": "true or false, and false where the kind has no end"}'
@@ -16644,19 +16714,22 @@ comment on function tokenbook.acknowledge_token_finding is
  * reconciliation. Reads the tables alone.
  *
  * `tokens` is what the balance should have moved by: an operation that succeeded less what was uncovered,
- * negative; a failed one 0; an admin's grant positive, his deduction negative.
+ * negative; a failed one 0; an admin's grant positive, their deduction negative. What the books have an entry for is
+ * a grant if the entry is one, whatever the row calls itself: an operation's name is its caller's word. Only a row
+ * that has none, from before the books opened, is what it is called.
  * `transaction_id` is its ledger entry, or the first of them: the entry that names the row, else the one that the row names; an
  * entry belongs to one row.
- * A row is a copy (`copy_of`) when another stands for the same ledger entry; when it has none and another
- * equals it in everything but the id, within the same second; or, with an entry or without, when another
- * that used as much has the same metadata.request_id. Two equal operations in one second, each deducted,
- * are two operations: only their request can tell that they were one.
+ * A row is a copy (`copy_of`) when another stands for the same ledger entry, or when it has none and another
+ * equals it: in everything but the id, within the same second, or in what it used and its metadata.request_id.
+ * An entry of its own makes it an operation of its own. Where the server booked two that name the same request,
+ * both without an idempotency key, it may have sent one twice (`same_request_as`). That is to be looked at, and
+ * proves nothing: metadata are the caller's words too.
  * Caller: internal.
  */
 create function tokenbook.audit_trail(p_user_id uuid)
 returns table (
   usage_id uuid, transaction_id bigint, action_type text, tokens bigint, cost numeric,
-  is_operation boolean, success boolean, copy_of uuid, created_at timestamptz
+  is_operation boolean, success boolean, copy_of uuid, same_request_as uuid, created_at timestamptz
 )
 language plpgsql
 stable
@@ -16668,12 +16741,17 @@ begin
   return query
   with charges as (
     -- a capture beyond its hold books two entries for one operation, a refund names it too
-    select t.usage_id, min(t.id) as id
+    select t.usage_id, min(t.id) as id, bool_or(t.entry_type = 'grant') as is_grant,
+           bool_and(t.actor_role = 'service' and t.idempotency_key is null) as is_unkeyed -- @only-unkeyed-resends
       from public.token_transactions t
      where t.user_id = p_user_id and t.usage_id is not null and t.entry_type in ('deduction', 'usage', 'grant')
      group by t.usage_id
   ), linked as (
     select u.*, coalesce(named.id, naming.id) as entry, named.id is not null as is_named,
+           coalesce(
+             named.is_grant, naming.entry_type = 'grant', -- @grants-by-their-entry
+             u.action_type = any (tokenbook.recorded_grant_actions())) as is_grant,
+           coalesce(named.is_unkeyed, naming.actor_role = 'service' and naming.idempotency_key is null, false) as is_unkeyed,
            coalesce(u.metadata ->> 'request_id', u.metadata ->> 'requestId') as request
       from public.token_usage u
       left join charges named on named.usage_id = u.id
@@ -16685,44 +16763,50 @@ begin
            case when l.entry is not null then
              first_value(l.id) over (partition by l.entry order by l.is_named desc, l.created_at, l.id) end as first_of_entry,
            first_value(l.id) over (
-             partition by l.action_type, l.model_used, l.tokens_used, l.input_tokens, l.output_tokens,
+             partition by l.action_type, l.model_used, l.tokens_used, l.tokens_uncovered, l.input_tokens, l.output_tokens,
                           l.cost_estimate, l.success, l.error_message, l.request, date_trunc('second', l.created_at)
              order by l.entry is null, l.created_at, l.id) as first_of_equals,
            case when l.request is not null and l.success and l.action_type not in ('admin_grant', 'admin_deduct') then
              first_value(l.id) over (
-               partition by l.request, l.action_type, l.model_used, l.tokens_used, l.input_tokens, l.output_tokens, l.success
-               order by l.entry is null, l.created_at, l.id) end as first_of_request
+               partition by l.request, l.action_type, l.model_used, l.tokens_used, l.tokens_uncovered, l.input_tokens, l.output_tokens, l.success
+               order by l.entry is null, l.created_at, l.id) end as first_of_request,
+           case when l.request is not null and l.success and l.is_unkeyed and l.action_type not in ('admin_grant', 'admin_deduct') then
+             first_value(l.id) over (
+               partition by l.is_unkeyed, l.request, l.action_type, l.model_used, l.tokens_used, l.input_tokens, l.output_tokens, l.success, l.member_id
+               order by l.created_at, l.id) end as first_sent
       from linked l
   )
   select c.id,
          case when c.first_of_entry = c.id then c.entry end,
          c.action_type,
          case
-           when c.action_type = any (tokenbook.recorded_grant_actions()) then abs(c.tokens_used)
+           when c.is_grant then abs(c.tokens_used)
            when not c.success then 0 -- @failed-moved-nothing
            else -(abs(c.tokens_used) - c.tokens_uncovered) -- @uncovered-not-deducted
          end,
          -- a second row for the same entry, or for none, costs nothing more
          case
            when not c.success then 0
-           when c.copied is not null and c.first_of_entry is distinct from c.id then 0
+           when c.copied is not null then 0
            else coalesce(c.cost_estimate, 0)
          end,
-         c.action_type <> all (tokenbook.recorded_grant_actions() || 'admin_deduct'::text),
-         c.success, c.copied, c.created_at
+         not c.is_grant and c.action_type <> 'admin_deduct',
+         c.success, c.copied,
+         case when c.copied is null and c.tokens_used <> 0 and c.first_sent <> c.id then c.first_sent end,
+         c.created_at
     from (
       select x.*,
              case
                when x.tokens_used = 0 then null
                when x.first_of_entry <> x.id then x.first_of_entry
                when x.entry is null and x.first_of_equals <> x.id then x.first_of_equals
-               when x.first_of_request <> x.id then x.first_of_request
+               when x.entry is null and x.first_of_request <> x.id then x.first_of_request
              end as copied
         from compared x) c;
 end
 $$;
 comment on function tokenbook.audit_trail is
-  'The rows of token_usage of a user: what each should have moved the balance by, its ledger entry if it has one, and whether it is a copy of another.';
+  'The rows of token_usage of a user: what each should have moved the balance by, its ledger entry if it has one, and whether it is a copy of another, or may be.';
 
 -- from supabase/schemas/90_audit/chain_ledger.sql
 
@@ -17330,7 +17414,7 @@ begin
       when p_cause = 'recorded_twice' then
         'Written down twice and deducted once: the balance is right, and this sum counts it once.'
       when p_scenario = 'duplicate_usage' then
-        'One operation was deducted twice. Grant back the second.'
+        'Two deductions of the server, without idempotency keys, name the same request. Ask who sent it whether it was sent twice: then refund the second. Nothing is given back by itself for what metadata say.'
     end,
     'evidence', p_evidence);
 end
@@ -17493,6 +17577,7 @@ begin
       from ledger t
       join standings p on p.user_id = t.user_id and p.transaction_id < t.id
      where t.action_type = 'plan_change' and t.metadata ? 'effective_at'
+       and t.entry_type = 'usage' and t.usage_id is null -- @plan-changes-use-nothing: what a caller can name so is a use
      order by t.user_id, t.id desc
   ), limit_moves as (
     -- since that period began: what moved the plan limit, and the balances that it was lifted to
@@ -17563,14 +17648,17 @@ begin
        and (p_until is null or f.user_id is null or f.user_id <= p_until)
   ), parts as (
     -- each payment is a part of itself
-    select f.provider, f.provider_payment_id as whole, f.provider_payment_id as part from facts f where f.part_of is null
+    select f.provider, f.provider_payment_id as whole, f.provider_payment_id as part, f.created_at, f.updated_at
+      from facts f where f.part_of is null
     union all
-    select m.provider, m.part_of, m.provider_payment_id
+    select m.provider, m.part_of, m.provider_payment_id, m.created_at, m.updated_at
       from facts f
       join tokenbook.provider_payments m on m.provider = f.provider and m.part_of = f.provider_payment_id
      where f.part_of is null
   ), events as (
     select o.provider, o.whole, o.part, e.event_id, e.facts as fact, e.facts ->> 'kind' as kind, e.occurred_at, e.received_at,
+           -- heard of while its payment was; a minute is left to a clock that was set back, or a standby's that was behind
+           (e.received_at between o.created_at - interval '1 minute' and o.updated_at + interval '1 minute') is not true as is_astray,
            (e.facts ->> 'amount_cents')::bigint as cents, (e.facts ->> 'refunded_cents')::bigint as refunded, lower(e.facts ->> 'currency') as currency,
            row_number() over (
              partition by o.provider, o.whole
@@ -17589,11 +17677,12 @@ begin
            bool_or(e.fact @> '{"may_be_fee": true}') as may_be_fee, bool_or(e.kind = 'assigned') as is_assigned,
            (array_agg(e.fact ->> 'parked_reason' order by e.nth) filter (where e.fact ? 'parked_reason'))[1] as reason,
            (array_agg((e.fact ->> 'period_start')::timestamptz order by e.nth) filter (where e.fact ? 'period_start'))[1] as period_start,
+           array_agg((e.fact ->> 'user_id')::uuid) filter (where e.fact ? 'user_id') as users,
            array_agg(coalesce(e.fact ->> 'plan_type', 'pack ' || (e.fact ->> 'pack_type'))) filter (where e.fact ?| array['plan_type', 'pack_type']) as things,
            bool_or((e.fact ->> 'quantity')::integer > 1) as are_several,
            -- what it may have been booked at: one of these, unless the price in the catalogue or a sum of parts
            case when bool_and(e.part = e.whole and (e.kind <> 'paid' or e.cents is not null)) then array_agg(e.cents) filter (where e.kind in ('paid', 'refunded') and e.cents is not null) end as amounts,
-           min(e.received_at) filter (where e.part = e.whole) as first_at, max(e.received_at) as last_at
+           string_agg(concat_ws(' ', e.event_id, 'at', e.received_at), ', ' order by e.nth) filter (where e.is_astray) as astray
       from events e group by e.provider, e.whole
   ), of_parts as (
     select o.provider, o.whole, o.part,
@@ -18322,6 +18411,10 @@ begin
      ('part_of', case when w.part_of is null and f.part_of <> f.provider_payment_id then w.provider_payment_id end, f.part_of),
      ('events', case when f.part_of is null then greatest(t.events, 1) else 0 end::text, coalesce(t.events, 0)::text),
      ('is_paid', coalesce(t.is_paid, false)::text, f.is_paid::text),
+     -- of what is not booked: one who was told, or was ever said to be its customer
+     ('user_id', case when p.id is not null or f.user_id = any (t.users) then f.user_id::text
+                      when f.user_id is not null and tokenbook.was_customer(f.provider, t.customer_id, f.user_id) then f.user_id::text end,
+                 f.user_id::text),
      ('amount_cents', case when f.part_of is null then coalesce(t.amount_cents, p.amount_cents, f.amount_cents) end::text, f.amount_cents::text),
      ('currency', t.currency, f.currency),
      ('from_balance_cents', t.from_balance_cents::text, f.from_balance_cents::text),
@@ -18353,8 +18446,8 @@ begin
                             when t.price_id is not null or t.things is not null then 'price_unknown'
                             else 'nothing_named' end, f.parked_reason),
      ('disagrees', x.others::text, f.disagrees::text),
-     ('created_at', least(f.created_at, t.first_at)::text, f.created_at::text),
-     ('updated_at', greatest(f.updated_at, t.last_at)::text, f.updated_at::text)
+     -- before its payment was first heard of, or after it was last
+     ('events out of their time:', null, t.astray)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
   union all
@@ -18387,11 +18480,14 @@ begin
         where f.provider = e.provider and f.provider_payment_id = e.provider_payment_id)
   union all
   select 'I12 a fact is as it was told', null, null, null,
-         concat_ws(' ', e.provider, e.provider_payment_id, e.event_id, sha256(convert_to(e.facts::text, 'UTF8')), e.facts ->> 'occurred_at'),
+         concat_ws(' ', e.provider, e.provider_payment_id, e.event_id, says.digest, e.facts ->> 'occurred_at'),
          concat_ws(' ', e.digest, e.occurred_at)
     from tokenbook.provider_events e
+   cross join lateral (
+     select sha256(convert_to(
+              jsonb_build_array(e.provider, e.provider_payment_id, e.event_id, e.event_type, e.facts)::text, 'UTF8')) as digest) says
    where p_user_id is null and p_after is null
-     and (e.digest <> sha256(convert_to(e.facts::text, 'UTF8'))
+     and (e.digest <> says.digest
        or e.occurred_at <> coalesce((e.facts ->> 'occurred_at')::timestamptz, e.occurred_at))
   union all
   -- a grant and the transaction that gave it; grants from before the books have none
@@ -18528,8 +18624,9 @@ begin
                   then t.action_type = t.entry_type
                 when t.action_type = any (tokenbook.grant_action_types())
                   then t.entry_type = 'grant'
+                when t.action_type in ('plan_change', 'restating') then t.entry_type = 'usage' and t.usage_id is null
                 else t.entry_type <> 'grant'
-                  and t.action_type not in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover')
+                  and t.action_type <> all (array_remove(tokenbook.reserved_action_types(), 'admin_deduct'))
               end) is not true
   union all
   select 'I4 an entry undoes what came before', t.user_id, null, t.id, 'before ' || t.id, t.original_id::text
@@ -19368,7 +19465,7 @@ begin
   -- token by token
   for v_difference in
     with differences as materialized (
-      select d.*, d.cause = 'recorded_twice' as is_harmless
+      select d.*, d.line = 'none' as is_harmless, case when d.line = 'none' then d.cause end as harmless
         from tokenbook.token_differences(p_user_id, v_opening, v_base) d
        where not d.is_settled
     )
@@ -19380,8 +19477,8 @@ begin
            (array_agg(d.usage_id order by d.created_at) filter (where d.usage_id is not null))[1] as first_usage_id,
            min(d.transaction_id) as first_transaction_id
       from differences d
-     group by d.scenario, d.is_harmless
-     order by d.scenario, d.is_harmless
+     group by d.scenario, d.is_harmless, d.harmless
+     order by d.scenario, d.is_harmless, d.harmless
   loop
     -- with those before it: what one grant could have paid for, it could not have paid for twice
     v_parts := v_parts || v_difference.parts;
@@ -20084,7 +20181,7 @@ begin
   elsif v_first.tokens < 0 then
     v_taken := v_first;
     select t.* into v_given from public.token_transactions t
-     where t.user_id = p_user_id and t.id = v_taken.id + 1
+     where t.user_id = p_user_id and t.id = v_taken.id + 1 and t.entry_type = 'restatement'
        and t.metadata = jsonb_build_object('beside', v_taken.id);
   elsif v_first.id is not null then
     null; -- there was nothing to restate
@@ -20315,7 +20412,7 @@ comment on function tokenbook.reverse_token_restatement is
 /*
  * Where a user's ledger and his audit trail differ, a row each. `tokens` is what the books have too much of
  * (negative: too little), `grant_id` the grant that it sits in (NULL: what was next in burn order then), `line`
- * the line of the sum that it belongs to.
+ * the line of the sum that it belongs to (none: nothing is off, it is only to be looked at).
  * `is_settled` says that a repair came after it (tokenbook.reconcile).
  *
  * A ledger entry that no usage row belongs to is the record itself. An entry that another one undoes is
@@ -20385,12 +20482,13 @@ begin
     join entries e on e.id = u.transaction_id
    where u.copy_of is null and e.tokens <> u.tokens and not e.is_undone
   union all
-  -- one operation, deducted twice
-  select 'duplicate_usage', 'deducted_twice', 'used', e.tokens, abs(e.tokens), e.grant_id, e.is_settled,
-         u.usage_id, e.id, e.created_at
+  -- one operation, perhaps, deducted twice: nothing is off until somebody says so
+  select 'duplicate_usage', 'one_request_deducted_twice',
+         'none', 0, -- @requests-prove-nothing
+         abs(e.tokens), null, e.is_settled, u.usage_id, e.id, e.created_at
     from trail u
     join entries e on e.id = u.transaction_id
-   where u.copy_of is not null and e.tokens <> 0 and not e.is_undone
+   where u.same_request_as is not null and e.tokens <> 0 and not e.is_undone
   union all
   -- one operation, written down twice and deducted once: the balance is right
   select 'duplicate_usage', 'recorded_twice', 'none', 0, abs(u.tokens), null,
@@ -20665,6 +20763,39 @@ end
 $$;
 comment on function tokenbook.verify_token_ledger is
   'Whether the books are right: a row for each breach of an invariant, no row when there is none. For an admin or the server. For one user (p_user_id), for everyone, or for the users after p_after up to p_until. One snapshot: no false alarms while the system is used. Returns invariant, user_id, grant_id, transaction_id, expected, found. Errors: not_authenticated, forbidden.';
+
+-- from supabase/schemas/90_audit/was_customer.sql
+
+/*
+ * Whether anybody ever said that a provider's customer is this user: the provider, in an event of a payment or of a
+ * subscription; or our own server or an admin, now or before that was put right.
+ * Caller: internal: whoever compares a payment that is not booked with what was told.   Locks: nothing.
+ */
+create function tokenbook.was_customer(p_provider text, p_customer_id text, p_user_id uuid)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (
+      select from tokenbook.provider_customers c
+       where c.provider = p_provider and c.customer_id = p_customer_id and c.user_id = p_user_id)
+    or exists (
+      select from tokenbook.changes c
+       where c.change = 'set_token_customer' and c.details ->> 'provider' = p_provider
+         and c.details ->> 'customer_id' = p_customer_id and c.details ->> 'instead_of' = p_user_id::text)
+    or exists (
+      select from tokenbook.provider_events e
+       where e.provider = p_provider and e.facts ->> 'customer_id' = p_customer_id and (e.facts ->> 'user_id')::uuid = p_user_id)
+    or exists (
+      select from tokenbook.provider_subscription_events e
+       where e.provider = p_provider and e.facts ->> 'customer_id' = p_customer_id and (e.facts ->> 'user_id')::uuid = p_user_id);
+end
+$$;
+comment on function tokenbook.was_customer is
+  'Whether anybody ever said that a provider''s customer is this user.';
 
 -- from supabase/schemas/95_privileges.sql
 
