@@ -2411,8 +2411,7 @@ comment on function tokenbook.answer_busy is
  * Who is calling, and may they do this for that user? The first beat of every function.
  * Returns the actor: ('user', their id), ('admin', their id), or ('service', null).
  * Of a signed-in caller it is asked whether they still are a user: a token outlives who was deleted.
- * Looks at the role the session has taken on, which a security definer function does not change;
- * a role that is not known is refused. "Not yours" and "does not exist" are the same answer.
+ * A role that is not known is refused (tokenbook.caller_role). "Not yours" and "does not exist" are the same answer.
  * Caller: internal.   Errors: not_authenticated, forbidden, unsupported_media_type, invalid_request, invalid_user_id.
  */
 create function tokenbook.authorize(
@@ -2428,13 +2427,9 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_role text := current_setting('role');
+  v_role constant text := tokenbook.caller_role();
 begin
-  if v_role = 'none' then -- @caller-must-be-known
-    v_role := session_user; -- psql, a migration, a scheduled job
-  end if;
-
-  if v_role = 'authenticated' then
+  if v_role = 'user' then -- @caller-must-be-known
     actor_id := auth.uid();
     if actor_id is null then -- an API key is a valid token too, without a subject
       perform tokenbook.refuse('not_authenticated');
@@ -2447,7 +2442,7 @@ begin
     else
       perform tokenbook.refuse('forbidden');
     end if;
-  elsif v_role in ('service_role', 'postgres', 'supabase_admin') then
+  elsif v_role = 'service' then
     actor_role := 'service';
   else
     perform tokenbook.refuse('not_authenticated');
@@ -2486,6 +2481,30 @@ begin
 end
 $$;
 comment on function tokenbook.authorize_operator is 'Refuses everyone but administrators and the server; says which of them it is.';
+
+-- from supabase/schemas/10_access/caller_role.sql
+
+/*
+ * What the session's role is to the books: user, or service (the server; psql, a migration, a scheduled job); NULL, one
+ * that is not known. A security definer function does not change it.
+ * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
+ * Caller: internal.
+ */
+create function tokenbook.caller_role()
+returns text
+language sql
+stable
+security invoker
+as $$
+  select case coalesce(nullif(current_setting('role'), 'none'), session_user)
+    when 'authenticated' then 'user'
+    when 'service_role' then 'service'
+    when 'postgres' then 'service'
+    when 'supabase_admin' then 'service'
+  end
+$$;
+comment on function tokenbook.caller_role is
+  'What the session''s role is to the books: user or service; NULL for one that is not known.';
 
 -- from supabase/schemas/10_access/check_action_type.sql
 
@@ -7442,10 +7461,10 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_role text := coalesce(nullif(current_setting('role'), 'none'), session_user); -- as tokenbook.authorize has it
+  v_role constant text := tokenbook.caller_role();
 begin
-  if (v_role in ('service_role', 'postgres', 'supabase_admin')
-    or v_role = 'authenticated' and tokenbook.is_user(auth.uid())
+  if (v_role = 'service'
+    or v_role = 'user' and tokenbook.is_user(auth.uid())
       and (auth.uid() is not distinct from p_user_id or tokenbook.is_admin())) is not true
   then
     return 0; -- @dues-of-ones-own
