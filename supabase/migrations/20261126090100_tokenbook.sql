@@ -2423,8 +2423,7 @@ comment on function tokenbook.answer_busy is
  * Who is calling, and may they do this for that user? The first beat of every function.
  * Returns the actor: ('user', their id), ('admin', their id), or ('service', null).
  * Of a signed-in caller it is asked whether they still are a user: a token outlives who was deleted.
- * Looks at the role the session has taken on, which a security definer function does not change;
- * a role that is not known is refused. "Not yours" and "does not exist" are the same answer.
+ * A role that is not known is refused (tokenbook.caller_role). "Not yours" and "does not exist" are the same answer.
  * Caller: internal.   Errors: not_authenticated, forbidden, unsupported_media_type, invalid_request, invalid_user_id.
  */
 create function tokenbook.authorize(
@@ -2440,13 +2439,9 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_role text := current_setting('role');
+  v_role constant text := tokenbook.caller_role();
 begin
-  if v_role = 'none' then -- @caller-must-be-known
-    v_role := session_user; -- psql, a migration, a scheduled job
-  end if;
-
-  if v_role = 'authenticated' then
+  if v_role = 'user' then -- @caller-must-be-known
     actor_id := auth.uid();
     if actor_id is null then -- an API key is a valid token too, without a subject
       perform tokenbook.refuse('not_authenticated');
@@ -2459,7 +2454,7 @@ begin
     else
       perform tokenbook.refuse('forbidden');
     end if;
-  elsif v_role in ('service_role', 'postgres', 'supabase_admin') then
+  elsif v_role = 'service' then
     actor_role := 'service';
   else
     perform tokenbook.refuse('not_authenticated');
@@ -2498,6 +2493,30 @@ begin
 end
 $$;
 comment on function tokenbook.authorize_operator is 'Refuses everyone but administrators and the server; says which of them it is.';
+
+-- from supabase/schemas/10_access/caller_role.sql
+
+/*
+ * What the session's role is to the books: user, or service (the server; psql, a migration, a scheduled job); NULL, one
+ * that is not known. A security definer function does not change it.
+ * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
+ * Caller: internal.
+ */
+create function tokenbook.caller_role()
+returns text
+language sql
+stable
+security invoker
+as $$
+  select case coalesce(nullif(current_setting('role'), 'none'), session_user)
+    when 'authenticated' then 'user'
+    when 'service_role' then 'service'
+    when 'postgres' then 'service'
+    when 'supabase_admin' then 'service'
+  end
+$$;
+comment on function tokenbook.caller_role is
+  'What the session''s role is to the books: user or service; NULL for one that is not known.';
 
 -- from supabase/schemas/10_access/check_action_type.sql
 
@@ -7454,10 +7473,10 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_role text := coalesce(nullif(current_setting('role'), 'none'), session_user); -- as tokenbook.authorize has it
+  v_role constant text := tokenbook.caller_role();
 begin
-  if (v_role in ('service_role', 'postgres', 'supabase_admin')
-    or v_role = 'authenticated' and tokenbook.is_user(auth.uid())
+  if (v_role = 'service'
+    or v_role = 'user' and tokenbook.is_user(auth.uid())
       and (auth.uid() is not distinct from p_user_id or tokenbook.is_admin())) is not true
   then
     return 0; -- @dues-of-ones-own
@@ -9028,7 +9047,7 @@ declare
   v_given jsonb := '{}'; -- by payment, what earlier rows of this very answer give
   v_grant public.token_balances;
   v_grants public.token_balances[] := '{}';
-  v_own public.token_balances; -- what its payment gave, or what it paid for
+  v_own record; -- the grant that its payment gave, or paid for
   v_payment record;
   v_taken_back bigint;
 begin
@@ -9084,8 +9103,10 @@ begin
         select sum(g.tokens_remaining) from unnest(v_grants) g
          where g.expires_at > v_scheduled.filled_at or g.expires_at is null), 0));
     end if;
-    select b.* into v_own
-      from public.token_balances b where b.user_id = p_user_id and b.payment_id = v_scheduled.payment_id;
+    select b.id, b.period_start, p.created_at into v_own
+      from public.token_balances b
+      join public.token_payments p on p.user_id = b.user_id and p.id = b.payment_id
+     where b.user_id = p_user_id and b.payment_id = v_scheduled.payment_id;
     select (sum(t.tokens) filter (where t.entry_type = 'grant'))::bigint as given,
            (array_agg(t.terms -> 'refund' order by t.id desc) filter (where t.terms ? 'refund'))[1] as refund
       into v_payment
@@ -9094,7 +9115,7 @@ begin
        and (v_scheduled.payment_id::text in (t.payment_id::text, t.terms -> 'slots' ->> 'payment_id')
          -- and what its period gave before it was paid for
          or t.entry_type = 'grant' and t.grant_ids[1] = v_own.id
-         or t.action_type = 'scheduled_grant' and not t.terms -> 'slots' ? 'payment_id'
+         or t.action_type = 'scheduled_grant' and not t.terms -> 'slots' ? 'payment_id' and t.created_at <= v_own.created_at
            and t.terms -> 'slots' ->> 'plan_type' = v_scheduled.kept ->> 'plan_type'
            and (t.terms -> 'slots' ->> 'period_start')::timestamptz = v_own.period_start);
     v_taken_back := tokenbook.slot_share(
@@ -13136,12 +13157,12 @@ begin
 
   -- what it gave, for what a refund takes back
   update public.token_payments p
-     set tokens = b.tokens_granted + case when not replayed then 0 else coalesce((
+     set tokens = b.tokens_granted + coalesce((
            select sum(t.tokens) -- what its period gave before it was paid for
              from public.token_transactions t
             where t.user_id = b.user_id and t.action_type = 'scheduled_grant'
               and t.terms -> 'slots' ->> 'plan_type' = p.to_plan and not t.terms -> 'slots' ? 'payment_id'
-              and (t.terms -> 'slots' ->> 'period_start')::timestamptz = b.period_start), 0) end
+              and (t.terms -> 'slots' ->> 'period_start')::timestamptz = b.period_start), 0)
     from public.token_balances b
    where p.user_id = p_entry.user_id and p.id = p_payment.id
      and b.user_id = p.user_id and b.payment_id = p.id and p.tokens is null
@@ -17599,7 +17620,8 @@ begin
     select s.user_id, coalesce(s.payment_id, p.id::text) as payment_id, sum(s.tokens) as tokens
       from slots s
       left join grants g on g.user_id = s.user_id and g.period_start = s.period_start and s.payment_id is null
-      left join payments p on p.user_id = g.user_id and p.id = g.payment_id and p.to_plan = s.plan_type
+      left join payments p
+        on p.user_id = g.user_id and p.id = g.payment_id and p.to_plan = s.plan_type and s.created_at <= p.created_at
      group by s.user_id, coalesce(s.payment_id, p.id::text)
   ), plans as (
     -- each plan of each subscription: the first is the one that was recorded to be in force

@@ -12,10 +12,10 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_role text := coalesce(nullif(current_setting('role'), 'none'), session_user); -- as tokenbook.authorize has it
+  v_role constant text := tokenbook.caller_role();
 begin
-  if (v_role in ('service_role', 'postgres', 'supabase_admin')
-    or v_role = 'authenticated' and tokenbook.is_user(auth.uid())
+  if (v_role = 'service'
+    or v_role = 'user' and tokenbook.is_user(auth.uid())
       and (auth.uid() is not distinct from p_user_id or tokenbook.is_admin())) is not true
   then
     return 0; -- @dues-of-ones-own

@@ -65,12 +65,12 @@ begin
 
   -- what it gave, for what a refund takes back
   update public.token_payments p
-     set tokens = b.tokens_granted + case when not replayed then 0 else coalesce((
+     set tokens = b.tokens_granted + coalesce((
            select sum(t.tokens) -- what its period gave before it was paid for
              from public.token_transactions t
             where t.user_id = b.user_id and t.action_type = 'scheduled_grant'
               and t.terms -> 'slots' ->> 'plan_type' = p.to_plan and not t.terms -> 'slots' ? 'payment_id'
-              and (t.terms -> 'slots' ->> 'period_start')::timestamptz = b.period_start), 0) end
+              and (t.terms -> 'slots' ->> 'period_start')::timestamptz = b.period_start), 0)
     from public.token_balances b
    where p.user_id = p_entry.user_id and p.id = p_payment.id
      and b.user_id = p.user_id and b.payment_id = p.id and p.tokens is null

@@ -147,7 +147,8 @@ begin
     select s.user_id, coalesce(s.payment_id, p.id::text) as payment_id, sum(s.tokens) as tokens
       from slots s
       left join grants g on g.user_id = s.user_id and g.period_start = s.period_start and s.payment_id is null
-      left join payments p on p.user_id = g.user_id and p.id = g.payment_id and p.to_plan = s.plan_type
+      left join payments p
+        on p.user_id = g.user_id and p.id = g.payment_id and p.to_plan = s.plan_type and s.created_at <= p.created_at
      group by s.user_id, coalesce(s.payment_id, p.id::text)
   ), plans as (
     -- each plan of each subscription: the first is the one that was recorded to be in force

@@ -56,7 +56,7 @@ test("a connection lost between commit and answer leaves one effect, when the ev
     client.on("error", () => {}); // the loss is the point
     await client.query("set role service_role");
     const lost = client
-      .query("select public.record_token_payment_event('stripe', $1, 'paid', $2, $3)", [
+      .query("select public.record_token_payment_event('stripe', $1, 'test', $2, $3)", [
         `evt_${payment}`,
         payment,
         JSON.stringify(lostFact),

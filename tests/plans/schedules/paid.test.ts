@@ -15,6 +15,7 @@ beforeAll(async () => {
   const yearly = { billing_cycle: "annual", issue_every: "month" } as const;
   await setPlan(db, "y1", { tokens: 1_000, price_cents: 12_000, rank: 10, ...yearly });
   await setPlan(db, "y2", { tokens: 2_000, price_cents: 24_000, rank: 20, ...yearly });
+  await setPlan(db, "filled", { tokens: 1_000, refill_to: 1_000, price_cents: 12_000, rank: 12, ...yearly });
   await setPlan(db, "m1", { tokens: 1_000, billing_cycle: "monthly", price_cents: 1_000, rank: 15 });
   await setPlan(db, "m3", { tokens: 3_000, billing_cycle: "monthly", price_cents: 3_000, rank: 30 });
   await setPlan(db, "unscheduled", { tokens: 100, rank: 1 });
@@ -336,6 +337,36 @@ test("a refund of a period that was renewed before it was paid for takes its sha
     total_active: 16_500,
   });
   expect(await balance(user)).toBe(18_000);
+  expect(await findings(db, user)).toEqual([]);
+});
+
+test("a renewal that gave nothing, slots after it, and then its payment: what the period gave is that payment's", async () => {
+  const user = await createUser(db);
+  await setClock("2027-01-15T10:00:00Z");
+  await pay(user, "filled", "2027-01-15T10:00:00Z");
+  await setClock("2028-01-15T10:00:10Z");
+  expect(await about(db, user)("renew_token_subscription")).toMatchObject({ tokens_granted: 0 });
+  await about(db, user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 700 });
+  await setClock("2028-02-16T10:00:00Z");
+  expect(await balance(user)).toBe(1_000);
+  const id = await pay(user, "filled", "2028-01-15T10:00:00Z");
+  expect(await balance(user)).toBe(2_000);
+  expect(await findings(db, user)).toEqual([]);
+  await refund(id, 12_000);
+  expect(await balance(user)).toBe(300);
+  expect(await findings(db, user)).toEqual([]);
+});
+
+test("the slots of a renewal are not those of a payment for its period that had gone back before", async () => {
+  const user = await createUser(db);
+  await setClock("2027-01-15T10:00:00Z");
+  await pay(user, "y1", "2027-01-15T10:00:00Z");
+  await setClock("2028-01-12T10:00:00Z");
+  await refund(await pay(user, "y1", "2028-01-15T10:00:00Z"), 12_000);
+  await setClock("2028-01-15T10:00:10Z");
+  await about(db, user)("renew_token_subscription");
+  await setClock("2028-03-16T10:00:00Z");
+  expect(await balance(user)).toBe(15_000);
   expect(await findings(db, user)).toEqual([]);
 });
 

@@ -561,8 +561,8 @@ test.each([
   ["frozen-accounts-get-slots", "slots while the account is frozen"],
   ["slots-go-on-after-the-end", "slots after the plan's end"],
   ["the-past-knows-no-slots", "a moment looked back at without what was due then"],
-])("%s is seen: %s", { timeout: 300_000 }, async (mutant) => {
-  const { violation } = await tryIt(400, mutant, lives, play);
+])("%s is seen: %s", { timeout: 600_000 }, async (mutant) => {
+  const { violation } = await tryIt(800, mutant, lives, play);
   console.log(`${mutant}: ${violation?.slice(0, 300)}`);
   expect(violation).not.toBeNull();
 });

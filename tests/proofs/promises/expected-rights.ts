@@ -356,6 +356,7 @@ export const calling: Callable[] = [
       "tokenbook.describe_grant",
       "tokenbook.restore_settings",
       "tokenbook.settings_lock",
+      "tokenbook.caller_role",
       "tokenbook.check_account_rules",
       "tokenbook.check_grant_rules",
       "tokenbook.check_transaction_rules",
