@@ -409,7 +409,8 @@ alter table tokenbook.chosen_limits enable row level security;
  * and bytes in a batch, so many seconds of a hold, and how many when nothing is said; how much of what
  * time has changed one call books (due_grants, due_holds), and how many grants may pay for one entry. pack_tokens
  * times pack_quantity, what one may buy at once, is no more than a movement may have; nor is slot_tokens, what one
- * slot of a schedule may give, times slots_in_one_grant. payment_disputes is how many of one payment are weighed. open_holds and
+ * slot of a schedule may give, times slots_in_one_grant. payment_disputes is how many of one payment are weighed, plans_beside how many
+ * paid periods a user may have beside the one in force. open_holds and
  * pending_payments are what a user may have at a time unless the project has chosen otherwise
  * (set_token_limit, tokenbook.limit_of).
  * The edge functions have them from here too (_shared/lists.ts), and the reference. Immutable, so that
@@ -430,7 +431,7 @@ begin
            "due_grants": 1000, "due_holds": 200, "grants_in_one_entry": 10000,
            "pack_tokens": 1000000000, "pack_quantity": 1000,
            "slot_tokens": 100000000, "slots_in_one_grant": 10000,
-           "open_holds": 200, "pending_payments": 20, "payment_disputes": 200}';
+           "open_holds": 200, "pending_payments": 20, "payment_disputes": 200, "plans_beside": 100}';
 end
 $$;
 comment on function tokenbook.limits is
@@ -3418,6 +3419,7 @@ begin
       ('already_in_team', 'PT409', 'A member has one payer, and teams do not nest. Nothing was changed.'),
       ('invalid_provider_event', 'PT400', 'Send what the provider''s event says, in the stated form.'),
       ('balance_limit_exceeded', 'PT409', 'The account cannot hold that many tokens.'),
+      ('too_many_plans', 'PT409', 'They have as many paid periods that run at once as anybody may.'),
       ('ledger_is_append_only', '42501', 'Book a correction instead.'),
       ('account_lost', 'PT500', 'Restore the user''s rows of the books from the backup that the rest came from.'),
       ('account_damaged', 'PT500', 'Ask verify_token_ledger what is wrong with this user''s books, and mend it.'),
@@ -10034,7 +10036,7 @@ begin
   return (
     select p.rank + case when p.price_cents > 0 or p_subscription.payment_id is not null and not exists (
              select from public.token_payments y
-              where y.user_id = p_subscription.user_id and y.id::text = p_subscription.payment_id and y.amount_cents = 0)
+              where y.user_id = p_subscription.user_id and y.id = tokenbook.payment_id_in(p_subscription.payment_id) and y.amount_cents = 0)
            then 10000000000 else 0 end -- @paid-before-unpaid
       from public.token_plans p
      where p.plan_type = p_subscription.plan_type);
@@ -12111,7 +12113,7 @@ comment on function tokenbook.approve_token_payment is
  * Caller: an admin, service_role.   Locks: the customer, then the payment's facts and those of the customer's waiting
  * payments, then the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, plan_not_found, pack_not_found,
- * invalid_purchase, payment_not_found, payment_already_decided, balance_limit_exceeded, busy.   Keeps: I9, I10, I12.
+ * invalid_purchase, payment_not_found, payment_already_decided, balance_limit_exceeded, too_many_plans, busy.   Keeps: I9, I10, I12.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.assign_parked_token_payment(
@@ -12235,7 +12237,7 @@ begin
 end
 $$;
 comment on function tokenbook.assign_parked_token_payment is
-  'Says whose a parked payment is (and which plan or how many of which pack was bought, where that is not known) and brings the books to it. For an admin or the server. The payment''s customer is that user from then on, where nobody was known to be, and what else waited for the customer is theirs, payments at most 20 a call. Returns what record_token_payment_event returns, without replayed, and {customer_id, customer_user_id (whose the customer is), payments_released, payments_waiting (that the same call again gives)}. Errors: payment_not_found, payment_already_decided, plan_not_found, pack_not_found, invalid_purchase, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Says whose a parked payment is (and which plan or how many of which pack was bought, where that is not known) and brings the books to it. For an admin or the server. The payment''s customer is that user from then on, where nobody was known to be, and what else waited for the customer is theirs, payments at most 20 a call. Returns what record_token_payment_event returns, without replayed, and {customer_id, customer_user_id (whose the customer is), payments_released, payments_waiting (that the same call again gives)}. Errors: payment_not_found, payment_already_decided, plan_not_found, pack_not_found, invalid_purchase, user_not_found, balance_limit_exceeded, too_many_plans, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/check_payment_event.sql
 
@@ -13096,7 +13098,7 @@ comment on function tokenbook.get_token_customer is
  * subscription stays as it is. What approval and the providers' events have in common.
  * p_entry is the transaction to be: user_id, reason, actor, metadata.
  * Locks: the account.   Returns the payment, which says what it gave; its transaction, replayed where it had
- * been given before.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10, I12.
+ * been given before.   Errors: as issue_grant, too_many_plans.   Keeps: I2 to I5, I9 to I12.
  */
 create function tokenbook.give_what_was_bought(
   p_payment public.token_payments,
@@ -13119,6 +13121,12 @@ declare
 begin
   p_entry.payment_id := p_payment.id;
   if p_payment.to_plan is not null then
+    if p_payment.tokens is null -- @plans-beside-have-a-bound begin
+      and (select jsonb_array_length(tokenbook.kept_beside(s, clock_timestamp())) from tokenbook.subscriptions s where s.user_id = p_entry.user_id)
+          >= (tokenbook.limits() -> 'plans_beside')::integer
+    then
+      perform tokenbook.refuse('too_many_plans', jsonb_build_object('limit', tokenbook.limits() -> 'plans_beside'));
+    end if; -- @plans-beside-have-a-bound end
     select p.* into v_plan from public.token_plans p where p.plan_type = p_payment.to_plan;
     v_plan.tokens := p_payment.terms ->> 'tokens'; -- @tokens-as-asked
     v_plan.grant_lifetime_days := p_payment.terms ->> 'grant_lifetime_days';
@@ -13449,6 +13457,27 @@ $$;
 comment on function tokenbook.open_credits is
   'The parked payments of a customer that put an untraceable credit into their balance, and when.';
 
+-- from supabase/schemas/60_payments/payment_id_in.sql
+
+/*
+ * The id of a payment that a subscription names, NULL where it names none of ours (a contract's number, another
+ * provider's): so that it is looked up by its index, and not compared as text with all that its user ever paid (I11).
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.payment_id_in(p_name text)
+returns uuid
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case when p_name ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then p_name::uuid end;
+end
+$$;
+comment on function tokenbook.payment_id_in is
+  'The id of a payment that a subscription names, NULL where it names none of ours.';
+
 -- from supabase/schemas/60_payments/period_of_another.sql
 
 /*
@@ -13658,7 +13687,7 @@ declare
     select f.subscription_id
       from public.token_payments y
       join tokenbook.provider_payments f on f.provider = y.provider and f.provider_payment_id = y.provider_payment_id
-     where y.user_id = p_user_id and y.id::text = p_payment_id);
+     where y.user_id = p_user_id and y.id = tokenbook.payment_id_in(p_payment_id)); -- @payments-by-their-index
 begin
   select case when bool_or(s.is_running and s.ends_at is null) then null
               else max(s.ends_at) filter (where s.is_running) end,
@@ -13704,7 +13733,7 @@ comment on function tokenbook.provider_terms is
  * {kind: dispute, dispute_id, status: inquiry | reversed | open | won | lost, amount_cents (left out: all of it)}.
  * Caller: service_role, after it has verified the signature.   Locks: the customer, then the payment's facts, then
  * the account.
- * Errors: invalid_provider_event, balance_limit_exceeded, busy.
+ * Errors: invalid_provider_event, balance_limit_exceeded, too_many_plans, busy.
  * Keeps: I1 to I5, I9, I10, I12.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
@@ -13787,7 +13816,7 @@ begin
 end
 $$;
 comment on function tokenbook.record_token_payment_event is
-  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing. Amounts, refunds, credits and disputes count the same in any order; of two users, plans, packs or quantities the one that was booked first stays, the other is in disagrees and an alert payment_contradicted. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, from_balance_cents (of it, what the customer''s balance paid; below 0: what it put there instead), period_start, subscription_id, may_be_fee (a setup fee, as far as can be told), cycles_completed (of the subscription, when this was its newest payment), parts, parked_reason, parked_details {expected_cents, expected_currency, quantity, at_most, field, rule, error}}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, plan_in_force, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing. Amounts, refunds, credits and disputes count the same in any order; of two users, plans, packs or quantities the one that was booked first stays, the other is in disagrees and an alert payment_contradicted. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, from_balance_cents (of it, what the customer''s balance paid; below 0: what it put there instead), period_start, subscription_id, may_be_fee (a setup fee, as far as can be told), cycles_completed (of the subscription, when this was its newest payment), parts, parked_reason, parked_details {expected_cents, expected_currency, quantity, at_most, field, rule, error}}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, plan_in_force, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, balance_limit_exceeded, too_many_plans, busy.';
 
 -- from supabase/schemas/60_payments/record_token_subscription_event.sql
 
@@ -20869,7 +20898,7 @@ grant execute on function
     tokenbook.plan_beside(tokenbook.subscriptions, timestamptz), tokenbook.plans_of(tokenbook.subscriptions),
     tokenbook.kept_beside(tokenbook.subscriptions, timestamptz),
     tokenbook.grace_of(public.token_plans), tokenbook.period_end(public.token_plans, timestamptz),
-    tokenbook.plan_precedence(tokenbook.subscriptions), tokenbook.begins_by_itself(public.token_plans),
+    tokenbook.plan_precedence(tokenbook.subscriptions), tokenbook.payment_id_in(text), tokenbook.begins_by_itself(public.token_plans),
     tokenbook.plan_schedule(public.token_plans), tokenbook.next_slot_at(tokenbook.subscriptions, timestamptz),
     tokenbook.newest_slot_at(tokenbook.subscriptions, timestamptz),
     tokenbook.slot_start(jsonb, timestamptz, integer), tokenbook.slot_number(jsonb, timestamptz, timestamptz),

@@ -542,6 +542,13 @@ export const errors = {
     retryable: false,
     hint: "The account cannot hold that many tokens.",
   },
+  too_many_plans: {
+    status: 409,
+    title: "Too many plans",
+    sqlstate: "PT409",
+    retryable: false,
+    hint: "They have as many paid periods that run at once as anybody may.",
+  },
   ledger_is_append_only: {
     status: 403,
     title: "The ledger is append-only",

@@ -10,6 +10,7 @@ export const limits = {
   pack_tokens: 1000000000,
   slot_tokens: 100000000,
   hold_seconds: 900,
+  plans_beside: 100,
   pack_quantity: 1000,
   payment_disputes: 200,
   pending_payments: 20,

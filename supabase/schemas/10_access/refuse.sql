@@ -87,6 +87,7 @@ begin
       ('already_in_team', 'PT409', 'A member has one payer, and teams do not nest. Nothing was changed.'),
       ('invalid_provider_event', 'PT400', 'Send what the provider''s event says, in the stated form.'),
       ('balance_limit_exceeded', 'PT409', 'The account cannot hold that many tokens.'),
+      ('too_many_plans', 'PT409', 'They have as many paid periods that run at once as anybody may.'),
       ('ledger_is_append_only', '42501', 'Book a correction instead.'),
       ('account_lost', 'PT500', 'Restore the user''s rows of the books from the backup that the rest came from.'),
       ('account_damaged', 'PT500', 'Ask verify_token_ledger what is wrong with this user''s books, and mend it.'),

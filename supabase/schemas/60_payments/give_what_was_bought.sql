@@ -4,7 +4,7 @@
  * subscription stays as it is. What approval and the providers' events have in common.
  * p_entry is the transaction to be: user_id, reason, actor, metadata.
  * Locks: the account.   Returns the payment, which says what it gave; its transaction, replayed where it had
- * been given before.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10, I12.
+ * been given before.   Errors: as issue_grant, too_many_plans.   Keeps: I2 to I5, I9 to I12.
  */
 create function tokenbook.give_what_was_bought(
   p_payment public.token_payments,
@@ -27,6 +27,12 @@ declare
 begin
   p_entry.payment_id := p_payment.id;
   if p_payment.to_plan is not null then
+    if p_payment.tokens is null -- @plans-beside-have-a-bound begin
+      and (select jsonb_array_length(tokenbook.kept_beside(s, clock_timestamp())) from tokenbook.subscriptions s where s.user_id = p_entry.user_id)
+          >= (tokenbook.limits() -> 'plans_beside')::integer
+    then
+      perform tokenbook.refuse('too_many_plans', jsonb_build_object('limit', tokenbook.limits() -> 'plans_beside'));
+    end if; -- @plans-beside-have-a-bound end
     select p.* into v_plan from public.token_plans p where p.plan_type = p_payment.to_plan;
     v_plan.tokens := p_payment.terms ->> 'tokens'; -- @tokens-as-asked
     v_plan.grant_lifetime_days := p_payment.terms ->> 'grant_lifetime_days';

@@ -208,6 +208,7 @@ export const calling: Callable[] = [
       "tokenbook.is_storage_in_force",
       "tokenbook.newest_slot_at",
       "tokenbook.next_slot_at",
+      "tokenbook.payment_id_in",
       "tokenbook.period_end",
       "tokenbook.plan_beside",
       "tokenbook.plan_ends_at",

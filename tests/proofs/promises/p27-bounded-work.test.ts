@@ -39,8 +39,8 @@ interface Heap {
   calls: Record<string, string>;
   /** Whether the account is behind, and answers busy until it is not. */
   isDue?: boolean;
-  /** More than so many take too long to make. */
-  atMost?: number;
+  /** How many of them, where so many as of the others take too long to make. */
+  sizes?: number[];
   /** A call that may do work up to a bound of so many: compared only where both numbers are at least that. */
   upTo?: Record<string, number>;
 }
@@ -208,13 +208,13 @@ const heaps: Heap[] = [
     name: "paid periods that are over",
     make: async (db, count) => ({ user: await withPaidPeriods(db, count, { over: true }) }),
     calls: { ...ofPeriods, deduct: spending.deduct, balance: spending.balance, sweep: spending.sweep },
-    atMost: 6_000,
+    sizes: [10, 100, 400], // each is paid by an event of its own
   },
   {
     name: "paid periods beside each other",
     make: async (db, count) => ({ user: await withPaidPeriods(db, count, { over: false }) }),
     calls: { ...ofPeriods, deduct: spending.deduct, balance: spending.balance },
-    atMost: 6_000,
+    sizes: [10, 100, 400], // each is paid by an event of its own
   },
   {
     name: "paid periods that lapse",
@@ -224,7 +224,7 @@ const heaps: Heap[] = [
       return { user };
     },
     calls: { deduct: spending.deduct, balance: spending.balance, sweep: spending.sweep },
-    atMost: 6_000,
+    sizes: [10, 100, 400], // each is paid by an event of its own
   },
   {
     name: "parked payments",
@@ -363,7 +363,7 @@ async function tryIt(
     const tried = Object.entries(heap.calls).filter(([call]) => isTried(heap.name, call));
     if (!tried.length) continue;
     const pages: Record<string, number[]> = {};
-    const some = sizes.filter((size) => size <= (heap.atMost ?? Infinity));
+    const some = heap.sizes ?? sizes;
     for (const size of some) {
       // what is due becomes less with each call: each has its own, unless there is far more than all of them book
       for (const group of heap.isDue && size < 50_000 ? tried.map((one) => [one]) : [tried]) {
@@ -418,7 +418,8 @@ async function tryIt(
 
 /** As autovacuum does, between calls. */
 const vacuum = `vacuum (analyze) public.token_accounts, public.token_balances, public.token_transactions, public.token_holds,
-  public.token_alerts, public.token_team_members, public.token_top_up_requests, tokenbook.provider_payments`;
+  public.token_alerts, public.token_team_members, public.token_top_up_requests, public.token_payments,
+  tokenbook.provider_payments, tokenbook.provider_events, tokenbook.subscriptions`;
 
 /** Each call once about somebody who has nothing: plans and catalogue look-ups are not what is measured. */
 async function warmUp(client: pg.Client, calls: Record<string, string>): Promise<void> {
