@@ -39,10 +39,10 @@ declare
     'token_top_up_requests_pack_idx', 'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx',
     'token_top_up_requests_time_idx', 'token_top_ups', 'token_top_ups_pack_idx',
     'token_top_ups_pkey', 'token_top_ups_plan_idx', 'token_transactions',
-    'token_transactions_idempotency_key', 'token_transactions_member_idx',
-    'token_transactions_member_key', 'token_transactions_original_idx', 'token_transactions_pkey',
-    'token_usage', 'token_usage_history', 'token_usage_member_idx', 'token_usage_pkey',
-    'token_usage_user_idx'];
+    'token_transactions_grants_idx', 'token_transactions_idempotency_key',
+    'token_transactions_member_idx', 'token_transactions_member_key',
+    'token_transactions_original_idx', 'token_transactions_pkey', 'token_usage',
+    'token_usage_history', 'token_usage_member_idx', 'token_usage_pkey', 'token_usage_user_idx'];
   c_functions constant text[] := array[
     'acknowledge_token_finding', 'add_token_team_member', 'adjust_tokens', 'approve_token_payment',
     'arm_token_alerts', 'assign_parked_token_payment', 'capture_tokens', 'change_token_plan',
@@ -958,6 +958,10 @@ create index token_transactions_member_idx
 
 create index token_transactions_original_idx
   on public.token_transactions (user_id, original_id) where original_id is not null;
+
+-- which entry gave a grant (it has the grant's moment), which slots there were since a moment, what ran out since (I11)
+create index token_transactions_grants_idx
+  on public.token_transactions (user_id, action_type, created_at) where entry_type in ('grant', 'expiry');
 
 alter table public.token_transactions enable row level security;
 create policy "Users read their own transactions" on public.token_transactions
@@ -9370,7 +9374,8 @@ begin
      and coalesce(
        (select p.to_plan from public.token_payments p where p.user_id = b.user_id and p.id = b.payment_id),
        (select t.terms -> 'subscription' ->> 'plan_type' from public.token_transactions t
-         where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id),
+         where t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
+           and t.created_at = b.created_at and t.grant_ids[1] = b.id),
        p_plan_type) = p_plan_type
      and not exists (
        select from public.token_payments p
@@ -10463,7 +10468,8 @@ begin
     -- its running out is its first expiry; a later one is of what came back too late
     select t.* into v_source
       from public.token_transactions t
-     where t.user_id = v_closing.user_id and t.entry_type = 'expiry' and t.grant_ids[1] = v_closing.id
+     where t.user_id = v_closing.user_id and t.entry_type = 'expiry' and t.action_type = 'expiry'
+       and t.created_at >= v_closing.expires_at and t.grant_ids[1] = v_closing.id
      order by t.id
      limit 1;
     v_left := coalesce(-v_source.tokens, 0);
@@ -11268,7 +11274,8 @@ begin
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
-        on t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id
+        on t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
+        and t.created_at = b.created_at and t.grant_ids[1] = b.id
      where b.user_id = p_entry.user_id
        and case when p_entry.payment_id is not null then b.payment_id = p_entry.payment_id
                 else b.id = v_of_period.id end; -- @period-given-once
@@ -13121,12 +13128,12 @@ declare
 begin
   p_entry.payment_id := p_payment.id;
   if p_payment.to_plan is not null then
-    if p_payment.tokens is null -- @plans-beside-have-a-bound begin
+    if p_payment.tokens is null -- @paid-plans-are-bounded begin
       and (select jsonb_array_length(tokenbook.kept_beside(s, clock_timestamp())) from tokenbook.subscriptions s where s.user_id = p_entry.user_id)
           >= (tokenbook.limits() -> 'plans_beside')::integer
     then
       perform tokenbook.refuse('too_many_plans', jsonb_build_object('limit', tokenbook.limits() -> 'plans_beside'));
-    end if; -- @plans-beside-have-a-bound end
+    end if; -- @paid-plans-are-bounded end
     select p.* into v_plan from public.token_plans p where p.plan_type = p_payment.to_plan;
     v_plan.tokens := p_payment.terms ->> 'tokens'; -- @tokens-as-asked
     v_plan.grant_lifetime_days := p_payment.terms ->> 'grant_lifetime_days';
@@ -13146,7 +13153,8 @@ begin
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
-        on t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id
+        on t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
+        and t.created_at = b.created_at and t.grant_ids[1] = b.id
      where b.user_id = p_entry.user_id and b.payment_id = p_payment.id;
     replayed := transaction.id is not null;
     if not replayed then
@@ -13168,7 +13176,8 @@ begin
      set tokens = b.tokens_granted + coalesce((
            select sum(t.tokens) -- what its period gave before it was paid for
              from public.token_transactions t
-            where t.user_id = b.user_id and t.action_type = 'scheduled_grant'
+            where t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = 'scheduled_grant' -- @slots-by-their-index
+              and t.created_at >= b.period_start
               and t.terms -> 'slots' ->> 'plan_type' = p.to_plan and not t.terms -> 'slots' ? 'payment_id'
               and (t.terms -> 'slots' ->> 'period_start')::timestamptz = b.period_start), 0)
     from public.token_balances b
@@ -14672,7 +14681,7 @@ begin
      where f.provider = p_provider and f.customer_id = p_customer_id and f.user_id is null
      order by f.created_at, f.provider_payment_id
      limit 20) -- @waiting-of-a-customer
-  || array( -- @credits-release-what-they-held begin
+  || array( -- @decided-credits-release begin
     select f.provider_payment_id from tokenbook.provider_payments f
      where f.provider = p_provider and f.customer_id = p_customer_id
        and f.from_balance_cents > 0 and f.parked_reason = 'paid_with_credit'
@@ -14680,7 +14689,7 @@ begin
          select from tokenbook.open_credits(p_provider, p_customer_id) c
           where c.provider_payment_id is distinct from p_deciding)
      order by f.created_at, f.provider_payment_id
-     limit 20); -- @credits-release-what-they-held end
+     limit 20); -- @decided-credits-release end
 end
 $$;
 comment on function tokenbook.waiting_payments is

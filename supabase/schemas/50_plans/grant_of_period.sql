@@ -25,7 +25,8 @@ begin
      and coalesce(
        (select p.to_plan from public.token_payments p where p.user_id = b.user_id and p.id = b.payment_id),
        (select t.terms -> 'subscription' ->> 'plan_type' from public.token_transactions t
-         where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id),
+         where t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
+           and t.created_at = b.created_at and t.grant_ids[1] = b.id),
        p_plan_type) = p_plan_type
      and not exists (
        select from public.token_payments p

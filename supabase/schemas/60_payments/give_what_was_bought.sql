@@ -27,12 +27,12 @@ declare
 begin
   p_entry.payment_id := p_payment.id;
   if p_payment.to_plan is not null then
-    if p_payment.tokens is null -- @plans-beside-have-a-bound begin
+    if p_payment.tokens is null -- @paid-plans-are-bounded begin
       and (select jsonb_array_length(tokenbook.kept_beside(s, clock_timestamp())) from tokenbook.subscriptions s where s.user_id = p_entry.user_id)
           >= (tokenbook.limits() -> 'plans_beside')::integer
     then
       perform tokenbook.refuse('too_many_plans', jsonb_build_object('limit', tokenbook.limits() -> 'plans_beside'));
-    end if; -- @plans-beside-have-a-bound end
+    end if; -- @paid-plans-are-bounded end
     select p.* into v_plan from public.token_plans p where p.plan_type = p_payment.to_plan;
     v_plan.tokens := p_payment.terms ->> 'tokens'; -- @tokens-as-asked
     v_plan.grant_lifetime_days := p_payment.terms ->> 'grant_lifetime_days';
@@ -52,7 +52,8 @@ begin
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
-        on t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id
+        on t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
+        and t.created_at = b.created_at and t.grant_ids[1] = b.id
      where b.user_id = p_entry.user_id and b.payment_id = p_payment.id;
     replayed := transaction.id is not null;
     if not replayed then
@@ -74,7 +75,8 @@ begin
      set tokens = b.tokens_granted + coalesce((
            select sum(t.tokens) -- what its period gave before it was paid for
              from public.token_transactions t
-            where t.user_id = b.user_id and t.action_type = 'scheduled_grant'
+            where t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = 'scheduled_grant' -- @slots-by-their-index
+              and t.created_at >= b.period_start
               and t.terms -> 'slots' ->> 'plan_type' = p.to_plan and not t.terms -> 'slots' ? 'payment_id'
               and (t.terms -> 'slots' ->> 'period_start')::timestamptz = b.period_start), 0)
     from public.token_balances b

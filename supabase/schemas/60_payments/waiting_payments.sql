@@ -17,7 +17,7 @@ begin
      where f.provider = p_provider and f.customer_id = p_customer_id and f.user_id is null
      order by f.created_at, f.provider_payment_id
      limit 20) -- @waiting-of-a-customer
-  || array( -- @credits-release-what-they-held begin
+  || array( -- @decided-credits-release begin
     select f.provider_payment_id from tokenbook.provider_payments f
      where f.provider = p_provider and f.customer_id = p_customer_id
        and f.from_balance_cents > 0 and f.parked_reason = 'paid_with_credit'
@@ -25,7 +25,7 @@ begin
          select from tokenbook.open_credits(p_provider, p_customer_id) c
           where c.provider_payment_id is distinct from p_deciding)
      order by f.created_at, f.provider_payment_id
-     limit 20); -- @credits-release-what-they-held end
+     limit 20); -- @decided-credits-release end
 end
 $$;
 comment on function tokenbook.waiting_payments is

@@ -24,7 +24,7 @@ async function disputed(db: Database, count: number): Promise<string> {
          from generate_series(1, 2 * $2::integer) n),
      told as (select n, at, f || jsonb_build_object('occurred_at', at) as f from facts)
      insert into tokenbook.provider_events (provider, provider_payment_id, event_id, digest, event_type, occurred_at, facts)
-     select 'paypal', $1, 'evt.' || n, sha256(convert_to(f::text, 'UTF8')), 'test', at, f from told`,
+     select 'paypal', $1, 'evt.' || n, tokenbook.digest_of_fact('paypal', $1, 'evt.' || n, 'test', f), 'test', at, f from told`,
     [payment, count],
   );
   await db.admin.query("analyze tokenbook.provider_events");
@@ -76,22 +76,25 @@ test("up to 200 are weighed, with more of them all of the payment is lost, and t
   await db.drop();
 });
 
-test("the next event takes no more than in proportion", { tags: ["proof"], timeout: 120_000 }, async () => {
+/** How many times as long the next event takes with four times as many disputes and refunds: linear is 4, square 16. */
+async function growth(mutant?: string): Promise<number> {
   const db = await createDatabase();
-  const times: Record<number, number> = {};
-  for (const count of [200, 1_000, 4_000]) times[count] = await timeOf(db, await disputed(db, count));
-  const figures = Object.entries(times).map(([count, ms]) => `${count}: ${ms.toFixed(0)} ms`);
-  console.log(`disputes and as many refunds, the next event: ${figures.join(", ")}`);
-
-  expect(times[4_000]!).toBeLessThan(8 * times[1_000]!); // four times as much, and not sixteen
+  if (mutant !== undefined) await applyMutant(db, mutant);
+  const [few, many] = [
+    await timeOf(db, await disputed(db, 500)),
+    await timeOf(db, await disputed(db, 2_000)),
+  ];
   await db.drop();
+  console.log(
+    `${mutant ?? "disputes and as many refunds, the next event"}: 500: ${few.toFixed(0)} ms, 2,000: ${many.toFixed(0)} ms`,
+  );
+  return many / few;
+}
+
+test("the next event takes no more than in proportion", { tags: ["proof"], timeout: 120_000 }, async () => {
+  expect(await growth()).toBeLessThan(8);
 });
 
 test("the test sees it: disputes-without-a-bound", { tags: ["proof"], timeout: 120_000 }, async () => {
-  const db = await createDatabase();
-  await applyMutant(db, "disputes-without-a-bound");
-  await expect(disputed(db, 4_000).then((payment) => timeOf(db, payment))).rejects.toThrow(
-    /statement timeout/,
-  );
-  await db.drop();
+  expect(await growth("disputes-without-a-bound")).toBeGreaterThan(8);
 });
