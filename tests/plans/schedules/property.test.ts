@@ -232,6 +232,8 @@ const catalogues = fc.record({
     { minLength: 2, maxLength: 3 },
   ),
   isFreeScheduled: fc.boolean(),
+  /** Whether plans may have a schedule at all. */
+  areScheduled: fc.boolean(),
 });
 const nth = fc.nat({ max: 9 });
 const purchases = fc.array(
@@ -274,7 +276,10 @@ const purchases = fc.array(
         }),
       },
       { weight: 1, arbitrary: fc.record({ do: fc.constantFrom("freeze" as const, "unfreeze" as const) }) },
-      { weight: 2, arbitrary: fc.record({ do: fc.constant("nothing" as const) }) },
+      {
+        weight: 2,
+        arbitrary: fc.record({ do: fc.constantFrom("nothing" as const, "renew by hand" as const) }),
+      },
     ),
     look: fc.boolean(),
   }),
@@ -299,7 +304,8 @@ async function shop(
 ) {
   const count = (what: string) => (mix[what] = (mix[what] ?? 0) + 1);
   const plans = life.catalogue.paid.map(({ every, on, cycle, cents, tokens }, rank): PaidPlan => {
-    const ofPeriod = every === "month" && cycle === "28day" ? "week" : every;
+    const ofCycle = every === "month" && cycle === "28day" ? "week" : every;
+    const ofPeriod = life.catalogue.areScheduled ? ofCycle : null;
     const schedule = ofPeriod && { every: ofPeriod, on, tokens, refill: null, lifetime: null };
     return { name: `${name}_${rank}`, cycle, cents, tokens, rank: rank + 10, schedule };
   });
@@ -325,6 +331,7 @@ async function shop(
   let isFrozen = false;
   const looks: { of: string; moment: string; balance: number }[] = [];
   let isPlain = true; // nothing but payments and their money decides what is in force
+  const renewals = new Set<string>(); // periods that an admin has begun, which give once, whoever pays for them as well
 
   /** What each payment has given and kept, what there is in all, and what is in force. */
   const check = async (of: string, what: string) => {
@@ -345,7 +352,7 @@ async function shop(
     const sum = payments.reduce((all, { payment }) => all + payment.keeps(at), 0);
     count("payments looked at");
     // what the free plan gives depends on when it was in force: every read says the same all the same
-    const all = isFreeScheduled ? seen.balance : sum + 7;
+    const all = isFreeScheduled || renewals.size > 0 ? seen.balance : sum + 7;
     expect(seen, `${what} at ${moment}`).toEqual({ balance: all, listed: all, quoted: all, asOf: all });
     if (isPlain) {
       const shown = await db.admin.query(
@@ -394,6 +401,32 @@ async function shop(
         if (isFrozen) break; // who is frozen asks for nothing
         const { id, begins } = await buy(db, user, plan.name);
         payments.push({ id, payment: new Payment(plan, begins), isByHand: true, refunds: 0 });
+        break;
+      }
+      case "renew by hand": {
+        // what an admin gives of a schedule is not a payment's: plans without one say what a period gives in all
+        if (isFrozen || plans.some(({ schedule }) => schedule)) {
+          isDone = false;
+          break;
+        }
+        const { rows } = await db.admin.query(
+          "select extract(epoch from expires_at) * 1000 as ends from public.token_subscriptions where user_id = $1",
+          [user],
+        );
+        if (rows[0].ends > now && rows[0].ends < now + 400 * DAY) {
+          now = Number(rows[0].ends) + 2_000;
+          await setClock(new Date(now).toISOString());
+        }
+        const renewed = await call("renew_token_subscription").catch(refusal);
+        isDone = typeof renewed !== "string";
+        if (!isDone) break;
+        isPlain = false;
+        renewals.add(`${renewed.plan_type} ${renewed.period_start}`);
+        const again = await call("renew_token_subscription", { p_period_start: renewed.period_start });
+        expect(again, "renewed again").toMatchObject({
+          replayed: true,
+          transaction_id: renewed.transaction_id,
+        });
         break;
       }
       case "double":
@@ -483,7 +516,7 @@ async function shop(
   await check(user, "two months later");
 
   // the same facts in another order, of somebody whom nobody has touched since
-  if (payments.every(({ isByHand }) => !isByHand)) {
+  if (renewals.size === 0 && payments.every(({ isByHand }) => !isByHand)) {
     const places = new Map(told.map((fact, one) => [fact, life.shuffle[one % 40]! * 100 + one]));
     for (const fact of told.toSorted((one, two) => places.get(one)! - places.get(two)!)) await fact(other);
     await check(other, "told in another order");
