@@ -36,7 +36,11 @@ export function planRepair(found: Reconciliation): Repair {
   const delta = -Math.min(off, found.current_remaining);
   if (repairable.length === 0) {
     const named = [...new Set(found.findings.map(({ scenario }) => scenario))].join(", ");
-    return { userId, delta: 0, why: `${named || "nothing"}: no adjustment of the balance answers it` };
+    return {
+      userId,
+      delta: 0,
+      why: `${named || "nothing"}: not repaired by itself, its advice says what to do`,
+    };
   }
   if (delta === 0) {
     return {

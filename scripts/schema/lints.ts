@@ -51,6 +51,7 @@ export const inlinedFunctions = [
   "tokenbook.deduction_receipt",
   "tokenbook.describe_allocation",
   "tokenbook.grant_terms",
+  "tokenbook.caller_role",
 ] as const;
 
 /** Everything with logic in it, as text: function definitions and the expressions of policies. */
@@ -66,6 +67,18 @@ const ownLogic = `
 const readByClients = `p.polpermissive and p.polcmd in ('r', '*')
          and (0 = any (p.polroles) or p.polroles && array['anon'::regrole::oid, 'authenticated'::regrole::oid])
          and pg_get_expr(p.polqual, p.polrelid) !~ 'auth\\.uid\\(\\)'`;
+
+/** The forms in which SQL compares or sets an action type: what follows it, and where in that the names are. */
+const comparisonsOfActionTypes = [
+  {
+    where: String.raw`\s*(?:=|<>|!=|is\s+(?:not\s+)?distinct\s+from)\s*('\w+')`,
+    literal: String.raw`'(\w+)'`,
+  },
+  { where: String.raw`\s+(?:not\s+)?in\s*\(([^)]*)\)`, literal: String.raw`'(\w+)'` },
+  { where: String.raw`\s*(?:=\s*any|<>\s*all)\s*\(((?:[^()]|\([^()]*\))*)\)`, literal: String.raw`'(\w+)'` },
+  { where: String.raw`((?:\s+when\s+'\w+'\s+then\s+\S+)+)`, literal: String.raw`when\s+'(\w+)'` },
+  { where: String.raw`\s*:=([^;]*);`, literal: String.raw`(?:then|else|,|^)\s*'(\w+)'` },
+];
 
 /**
  * What the advisors of the Supabase CLI do not look at, or not as strictly. The hosted ones have five
@@ -176,6 +189,20 @@ export const lints = {
        where split_part(l.name, '(', 1) not in (list.home, 'tokenbook.declared_shape') -- made from the catalogue, of everything
          and (select count(*) from unnest(list.names) as n (name)
                where position(quote_literal(n.name) in l.text) > 0 or position('"' || n.name || '"' in l.text) > 0) >= list.too_many`,
+  },
+  action_type_not_reserved: {
+    why: "A caller could name their own spending so, and the code would take it for what it is not: add it to tokenbook.reserved_action_types().",
+    query: `
+      select distinct format('%s: %s', l.name, said[1])
+        from (select o.name, regexp_replace(o.text, '--[^\\n]*|/\\*.*?\\*/', '', 'g') as text
+                from (${ownLogic}
+                      union all
+                      select r.name, pg_get_viewdef(r.oid) from (${ownRelations}) r where r.relkind = 'v') o) l
+       cross join (values ${comparisonsOfActionTypes.map(({ where, literal }) => `($re$${where}$re$, $re$${literal}$re$)`).join(", ")}) as form (place, literal)
+       cross join lateral regexp_matches(l.text, '\\maction_type' || form.place, 'gi') as found
+       cross join lateral regexp_matches(found[1], form.literal, 'g') as said
+       where said[1] <> all (tokenbook.reserved_action_types())
+         and said[1] <> 'deduction' -- what spending is called that its caller gives no name`,
   },
   swallowed_errors: {
     why: "'when others' hides cancelled queries, deadlocks and our own refusals from the caller.",

@@ -39,10 +39,10 @@ declare
     'token_top_up_requests_pack_idx', 'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx',
     'token_top_up_requests_time_idx', 'token_top_ups', 'token_top_ups_pack_idx',
     'token_top_ups_pkey', 'token_top_ups_plan_idx', 'token_transactions',
-    'token_transactions_idempotency_key', 'token_transactions_member_idx',
-    'token_transactions_member_key', 'token_transactions_original_idx', 'token_transactions_pkey',
-    'token_usage', 'token_usage_history', 'token_usage_member_idx', 'token_usage_pkey',
-    'token_usage_user_idx'];
+    'token_transactions_grants_idx', 'token_transactions_idempotency_key',
+    'token_transactions_member_idx', 'token_transactions_member_key',
+    'token_transactions_original_idx', 'token_transactions_pkey', 'token_usage',
+    'token_usage_history', 'token_usage_member_idx', 'token_usage_pkey', 'token_usage_user_idx'];
   c_functions constant text[] := array[
     'acknowledge_token_finding', 'add_token_team_member', 'adjust_tokens', 'approve_token_payment',
     'arm_token_alerts', 'assign_parked_token_payment', 'capture_tokens', 'change_token_plan',
@@ -409,7 +409,8 @@ alter table tokenbook.chosen_limits enable row level security;
  * and bytes in a batch, so many seconds of a hold, and how many when nothing is said; how much of what
  * time has changed one call books (due_grants, due_holds), and how many grants may pay for one entry. pack_tokens
  * times pack_quantity, what one may buy at once, is no more than a movement may have; nor is slot_tokens, what one
- * slot of a schedule may give, times slots_in_one_grant. open_holds and
+ * slot of a schedule may give, times slots_in_one_grant. payment_disputes is how many of one payment are weighed, plans_beside how many
+ * paid periods a user may have beside the one in force. open_holds and
  * pending_payments are what a user may have at a time unless the project has chosen otherwise
  * (set_token_limit, tokenbook.limit_of).
  * The edge functions have them from here too (_shared/lists.ts), and the reference. Immutable, so that
@@ -430,7 +431,7 @@ begin
            "due_grants": 1000, "due_holds": 200, "grants_in_one_entry": 10000,
            "pack_tokens": 1000000000, "pack_quantity": 1000,
            "slot_tokens": 100000000, "slots_in_one_grant": 10000,
-           "open_holds": 200, "pending_payments": 20}';
+           "open_holds": 200, "pending_payments": 20, "payment_disputes": 200, "plans_beside": 100}';
 end
 $$;
 comment on function tokenbook.limits is
@@ -890,6 +891,10 @@ create index token_transactions_member_idx
 
 create index token_transactions_original_idx
   on public.token_transactions (user_id, original_id) where original_id is not null;
+
+-- which entry gave a grant (it has the grant's moment), which slots there were since a moment, what ran out since (I11)
+create index token_transactions_grants_idx
+  on public.token_transactions (user_id, action_type, created_at) where entry_type in ('grant', 'expiry');
 
 alter table public.token_transactions enable row level security;
 create policy "Users read their own transactions" on public.token_transactions
@@ -1554,8 +1559,10 @@ begin
     "amount_differs": "The amount is not the price of what was named.",
     "currency_differs": "The currency is not the one of what was named.",
     "credited": "Part of it is a credit that names nothing which was paid for before: what it was bought with is not known to be money.",
+    "paid_with_credit": "It was paid from the customer''s balance while a credit of theirs waits that names nothing which was paid for: what is in that balance is not known to be money. Decide on the credit, and this is given, or assign this one by itself.",
     "several_things": "Several things were bought in one payment.",
     "setup_fee": "It is the setup fee of a subscription, which pays for no period.",
+    "second_in_period": "Another payment of its subscription has been booked for that period, and the plan''s setup fee is as high as its price, or not known: one of the two may be the fee, which pays for no period. Assign it if it is the price (a payment that had failed and was made up for); dismiss it if it is the fee.",
     "nothing_named": "Nothing says what was bought.",
     "items_unknown": "The provider could not be asked what was bought: STRIPE_SECRET_KEY (the app, at PayPal) is not set or may not read it. Mend that and let the provider send the event again, or assign the payment.",
     "not_ours": "It is a payment of the project''s own, of no checkout and no invoice: nothing says what was bought.",
@@ -1610,7 +1617,7 @@ comment on table tokenbook.provider_events is
 comment on column tokenbook.provider_events.provider is 'stripe or paypal.';
 comment on column tokenbook.provider_events.provider_payment_id is 'The payment it is about.';
 comment on column tokenbook.provider_events.event_id is 'The provider''s id of the event; assigned: and an id of ours for what an admin said.';
-comment on column tokenbook.provider_events.digest is 'SHA-256 of the facts: what makes a repetition one.';
+comment on column tokenbook.provider_events.digest is 'SHA-256 of the facts, with the payment, the event and its type: what makes a repetition one.';
 comment on column tokenbook.provider_events.event_type is 'Its type there.';
 comment on column tokenbook.provider_events.occurred_at is 'When it happened, by the provider''s clock: decides which of two facts is the later one.';
 comment on column tokenbook.provider_events.facts is 'What it said, as far as we use it.';
@@ -1633,9 +1640,11 @@ create table tokenbook.provider_payments (
   quantity integer,
   price_id text,
   subscription_id text,
+  cycles_completed integer,
   is_paid boolean not null default false,
   amount_cents bigint,
   currency text,
+  from_balance_cents bigint,
   refunded_cents bigint not null default 0,
   disputed_cents bigint not null default 0,
   period_start timestamptz,
@@ -1664,14 +1673,16 @@ comment on column tokenbook.provider_payments.pack_type is 'The pack that was bo
 comment on column tokenbook.provider_payments.quantity is 'How many; of a plan always 1.';
 comment on column tokenbook.provider_payments.price_id is 'The provider''s id of the price that was paid, for whoever has to say what was bought.';
 comment on column tokenbook.provider_payments.subscription_id is 'The provider''s id of the subscription that it was a payment of; NULL = none, or not told.';
+comment on column tokenbook.provider_payments.cycles_completed is 'How many of the subscription''s periods had been paid for when this was its newest payment, as the provider says; NULL = it does not.';
 comment on column tokenbook.provider_payments.is_paid is 'Whether it was paid.';
 comment on column tokenbook.provider_payments.amount_cents is 'The most that any event says was paid, in cents; where none says it, the price in the catalogue.';
 comment on column tokenbook.provider_payments.currency is 'ISO 4217, lower case.';
+comment on column tokenbook.provider_payments.from_balance_cents is 'How much of it the customer''s balance at the provider paid; below 0: so much it put there instead; NULL = it says nothing of that.';
 comment on column tokenbook.provider_payments.refunded_cents is 'What went back in refunds that have not failed, or was credited to the customer for unused time, at most the amount.';
 comment on column tokenbook.provider_payments.disputed_cents is 'What disputes withhold that are open or lost, at most what refunds have left.';
 comment on column tokenbook.provider_payments.period_start is 'The period it pays for, when the provider says so.';
 comment on column tokenbook.provider_payments.parked_reason is 'Why a payment waits that was paid: see tokenbook.parked_reasons; NULL = it does not.';
-comment on column tokenbook.provider_payments.parked_details is 'What the reason is in this case: expected_cents and expected_currency; quantity and at_most; field and rule; error. tokenbook.explain_parking says it in words.';
+comment on column tokenbook.provider_payments.parked_details is 'What the reason is in this case: expected_cents and expected_currency; quantity and at_most; field and rule; error; other_payment_id, other_period_start and cycles_completed; from_balance_cents and credited_payment_id; already_paid_with. tokenbook.explain_parking says it in words.';
 comment on column tokenbook.provider_payments.disagrees is 'What else was told of user, plan, pack, quantity or currency than what counts, by field: noted, never booked.';
 comment on column tokenbook.provider_payments.told_as is 'A digest of what was known when the project was told that it is parked, or of what else was named than is booked: other news are told again.';
 comment on column tokenbook.provider_payments.alert_id is 'The newest alert that told the project of it; NULL = none, or it has been told that it is over.';
@@ -1683,6 +1694,12 @@ create index provider_payments_parked_idx
 create index provider_payments_parts_idx on tokenbook.provider_payments (provider, part_of) where part_of is not null;
 create index provider_payments_waiting_customer_idx
   on tokenbook.provider_payments (provider, customer_id, created_at) where user_id is null and customer_id is not null;
+create index provider_payments_subscription_idx
+  on tokenbook.provider_payments (provider, subscription_id, period_start) where subscription_id is not null;
+create index provider_payments_credited_idx
+  on tokenbook.provider_payments (provider, customer_id) where parked_reason = 'credited' and dismissed_at is null;
+create index provider_payments_from_balance_idx
+  on tokenbook.provider_payments (provider, customer_id) where from_balance_cents > 0;
 create index provider_payments_user_idx on tokenbook.provider_payments (user_id);
 alter table tokenbook.provider_payments enable row level security;
 
@@ -1705,7 +1722,7 @@ comment on table tokenbook.provider_subscription_events is
 comment on column tokenbook.provider_subscription_events.provider is 'stripe or paypal.';
 comment on column tokenbook.provider_subscription_events.provider_subscription_id is 'The subscription it is about.';
 comment on column tokenbook.provider_subscription_events.event_id is 'The provider''s id of the event.';
-comment on column tokenbook.provider_subscription_events.digest is 'SHA-256 of the facts: what makes a repetition one.';
+comment on column tokenbook.provider_subscription_events.digest is 'SHA-256 of the facts, with the subscription, the event and its type: what makes a repetition one.';
 comment on column tokenbook.provider_subscription_events.event_type is 'Its type there.';
 comment on column tokenbook.provider_subscription_events.occurred_at is 'When it happened, by the provider''s clock: decides which of two facts is the later one.';
 comment on column tokenbook.provider_subscription_events.facts is 'What it said, as far as we use it.';
@@ -2396,8 +2413,7 @@ comment on function tokenbook.answer_busy is
  * Who is calling, and may they do this for that user? The first beat of every function.
  * Returns the actor: ('user', their id), ('admin', their id), or ('service', null).
  * Of a signed-in caller it is asked whether they still are a user: a token outlives who was deleted.
- * Looks at the role the session has taken on, which a security definer function does not change;
- * a role that is not known is refused. "Not yours" and "does not exist" are the same answer.
+ * A role that is not known is refused (tokenbook.caller_role). "Not yours" and "does not exist" are the same answer.
  * Caller: internal.   Errors: not_authenticated, forbidden, unsupported_media_type, invalid_request, invalid_user_id.
  */
 create function tokenbook.authorize(
@@ -2413,13 +2429,9 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_role text := current_setting('role');
+  v_role constant text := tokenbook.caller_role();
 begin
-  if v_role = 'none' then -- @caller-must-be-known
-    v_role := session_user; -- psql, a migration, a scheduled job
-  end if;
-
-  if v_role = 'authenticated' then
+  if v_role = 'user' then -- @caller-must-be-known
     actor_id := auth.uid();
     if actor_id is null then -- an API key is a valid token too, without a subject
       perform tokenbook.refuse('not_authenticated');
@@ -2432,7 +2444,7 @@ begin
     else
       perform tokenbook.refuse('forbidden');
     end if;
-  elsif v_role in ('service_role', 'postgres', 'supabase_admin') then
+  elsif v_role = 'service' then
     actor_role := 'service';
   else
     perform tokenbook.refuse('not_authenticated');
@@ -2472,10 +2484,34 @@ end
 $$;
 comment on function tokenbook.authorize_operator is 'Refuses everyone but administrators and the server; says which of them it is.';
 
+-- from supabase/schemas/10_access/caller_role.sql
+
+/*
+ * What the session's role is to the books: user, or service (the server; psql, a migration, a scheduled job); NULL, one
+ * that is not known. A security definer function does not change it.
+ * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
+ * Caller: internal.
+ */
+create function tokenbook.caller_role()
+returns text
+language sql
+stable
+security invoker
+as $$
+  select case coalesce(nullif(current_setting('role'), 'none'), session_user)
+    when 'authenticated' then 'user'
+    when 'service_role' then 'service'
+    when 'postgres' then 'service'
+    when 'supabase_admin' then 'service'
+  end
+$$;
+comment on function tokenbook.caller_role is
+  'What the session''s role is to the books: user or service; NULL for one that is not known.';
+
 -- from supabase/schemas/10_access/check_action_type.sql
 
 /*
- * Refuses an action type that is not a plain name, or that is a name of the ledger's own grants.
+ * Refuses an action type that is not a plain name, or one that means something to the books.
  * Caller: internal.   Errors: invalid_action_type.
  */
 create function tokenbook.check_action_type(p_action_type text)
@@ -2498,7 +2534,7 @@ begin
 end
 $$;
 comment on function tokenbook.check_action_type is
-  'Refuses an action type that is not a plain lower-case name, or one of the names that the ledger keeps for itself.';
+  'Refuses an action type that is not a plain lower-case name, or one of the names that mean something to the books.';
 
 -- from supabase/schemas/10_access/check_body.sql
 
@@ -2988,6 +3024,34 @@ $$;
 comment on function tokenbook.lock_accounts is
   'Locks the account rows of these users in the order of their ids (at most five seconds each, then busy) and returns those that there are.';
 
+-- from supabase/schemas/10_access/moment_of.sql
+
+/*
+ * The moment that a text in a JSON argument says: of 1900 to 2199, with its offset, because without one it would be
+ * another moment in another session. NULL where it is none, also where it only looks like one (the 31st of February,
+ * an offset of 99 hours).
+ * Caller: internal.
+ */
+create function tokenbook.moment_of(p_text text)
+returns timestamptz
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_text ~ '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$' then
+    return p_text::timestamptz;
+  end if;
+  return null;
+exception
+  when datetime_field_overflow or invalid_datetime_format or invalid_time_zone_displacement_value then -- @offsets-are-checked
+    return null;
+end
+$$;
+comment on function tokenbook.moment_of is
+  'The moment that a text says, with its offset, of 1900 to 2199; NULL where it is none.';
+
 -- from supabase/schemas/10_access/own_objects.sql
 
 /*
@@ -3282,7 +3346,7 @@ begin
       ('invalid_user_id', 'PT400', 'Say which user.'),
       ('invalid_amount', 'PT400', 'Give a whole number of tokens within the stated limits.'),
       ('invalid_grant_type', 'PT400', 'Use one of the types that the rule names.'),
-      ('invalid_action_type', 'PT400', 'Use 1 to 64 characters of a-z 0-9 _, starting with a letter; names of grants are reserved.'),
+      ('invalid_action_type', 'PT400', 'Use 1 to 64 characters of a-z 0-9 _, starting with a letter; names that mean something to the books are reserved.'),
       ('invalid_priority', 'PT400', 'Use 0 (spent first) to 100 (spent last).'),
       ('invalid_granted_at', 'PT400', 'Give a moment that is not in the future, or leave it out.'),
       ('invalid_expiry', 'PT400', 'Give a moment in the future, ''infinity'' for never, or leave it out.'),
@@ -3344,6 +3408,7 @@ begin
       ('already_in_team', 'PT409', 'A member has one payer, and teams do not nest. Nothing was changed.'),
       ('invalid_provider_event', 'PT400', 'Send what the provider''s event says, in the stated form.'),
       ('balance_limit_exceeded', 'PT409', 'The account cannot hold that many tokens.'),
+      ('too_many_plans', 'PT409', 'They have as many paid periods that run at once as anybody may.'),
       ('ledger_is_append_only', '42501', 'Book a correction instead.'),
       ('account_lost', 'PT500', 'Restore the user''s rows of the books from the backup that the rest came from.'),
       ('account_damaged', 'PT500', 'Ask verify_token_ledger what is wrong with this user''s books, and mend it.'),
@@ -3449,7 +3514,9 @@ comment on function tokenbook.require_user is
 -- from supabase/schemas/10_access/reserved_action_types.sql
 
 /*
- * The action types that the ledger keeps for itself: no caller may name his own spending so.
+ * The action types that mean something to the books: no caller may name their own spending so. Whatever the code
+ * compares an action type with is here (a lint: action_type_not_reserved). Nothing rests on the name alone:
+ * who looks for such an entry asks for what no caller can write, too.
  * Immutable, so that who asks it with nothing else is answered when his plan is made.
  * Caller: internal.
  */
@@ -3461,12 +3528,15 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return tokenbook.grant_action_types()
-    || array['admin_deduct', 'opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover'];
+  -- @names-are-reserved begin
+  return tokenbook.recorded_grant_actions()
+    || array['admin_deduct', 'opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'restating',
+             'void', 'rollover', 'plan_change'];
+  -- @names-are-reserved end
 end
 $$;
 comment on function tokenbook.reserved_action_types is
-  'The action types that the ledger keeps for itself.';
+  'The action types that mean something to the books, and that no caller may use.';
 
 -- from supabase/schemas/10_access/say_one_of.sql
 
@@ -6972,8 +7042,8 @@ begin
       '{"field": "p_reasoning_tokens", "rule": "part of p_output_tokens, so no more than that"}');
   elsif p_usage.images not between 0 and 1000000 then
     perform tokenbook.refuse('invalid_usage', '{"field": "p_images", "rule": "a whole number from 0 to 1000000"}');
-  elsif p_usage.seconds not between 0 and 1000000 then -- NaN is greater than any number
-    perform tokenbook.refuse('invalid_usage', '{"field": "p_seconds", "rule": "a number from 0 to 1000000"}');
+  elsif p_usage.seconds not between 0 and 1000000 or scale(p_usage.seconds) > 30 then -- NaN is greater than any number
+    perform tokenbook.refuse('invalid_usage', '{"field": "p_seconds", "rule": "a number from 0 to 1000000, of at most 30 decimals"}');
   elsif octet_length(p_usage.model_used) > 200 or p_usage.model_used !~ '[^[:space:]]' then
     perform tokenbook.refuse('invalid_usage',
       '{"field": "p_model_used", "rule": "1 to 200 bytes, not all blank"}');
@@ -7472,12 +7542,12 @@ begin
   else
     select f.key,
            case when f.key <> all (c_prices) then 'a field that can be set'
-                else '0 to 1000000000000 cents, or null where it is not known' end
+                else '0 to 1000000000000 cents of at most 30 decimals, or null where it is not known' end
       into v_field, v_rule
       from jsonb_each(p_price) f
      where f.key <> all (c_prices)
         or case jsonb_typeof(f.value) when 'null' then false
-                                      when 'number' then f.value::numeric not between 0 and 1000000000000
+                                      when 'number' then f.value::numeric not between 0 and 1000000000000 or scale(f.value::numeric) > 30
                                       else true end
      order by f.key
      limit 1;
@@ -7537,7 +7607,7 @@ comment on function tokenbook.set_token_model_price is
 
 /*
  * What an account is due now by the schedule of its plan, and has not been booked: for the view token_counters, which
- * reads with its caller's rights. Of somebody else a user is told 0.
+ * reads with its caller's rights. Of somebody else a user is told 0, and so is whoever is not known of anybody.
  * Caller: whoever reads token_counters.
  */
 -- Security definer: what is due depends on whether there still is such a user, which clients may not ask.
@@ -7548,9 +7618,14 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_role constant text := tokenbook.caller_role();
 begin
-  if current_setting('role') = 'authenticated' and auth.uid() is distinct from p_user_id and not tokenbook.is_admin() then
-    return 0;
+  if (v_role = 'service'
+    or v_role = 'user' and tokenbook.is_user(auth.uid())
+      and (auth.uid() is not distinct from p_user_id or tokenbook.is_admin())) is not true
+  then
+    return 0; -- @dues-of-ones-own
   end if;
   return coalesce((
     select sum((d.slot).tokens_remaining) from tokenbook.due_slots(p_user_id, clock_timestamp()) d), 0);
@@ -9114,6 +9189,7 @@ declare
   v_given jsonb := '{}'; -- by payment, what earlier rows of this very answer give
   v_grant public.token_balances;
   v_grants public.token_balances[] := '{}';
+  v_own record; -- the grant that its payment gave, or paid for
   v_payment record;
   v_taken_back bigint;
 begin
@@ -9135,6 +9211,7 @@ begin
     from public.token_transactions t
    where t.user_id = p_user_id and t.id > v_newest.id and t.created_at <= p_at
      and t.action_type = 'plan_change' and t.metadata ? 'effective_at'
+     and t.entry_type = 'usage' and t.usage_id is null -- @plan-changes-use-nothing: what a caller can name so is a use
    order by t.id desc
    limit 1;
   v_subscription.next_plan_type := coalesce(v_subscription.next_plan_type, v_newest.kept ->> 'next_plan_type');
@@ -9168,12 +9245,21 @@ begin
         select sum(g.tokens_remaining) from unnest(v_grants) g
          where g.expires_at > v_scheduled.filled_at or g.expires_at is null), 0));
     end if;
+    select b.id, b.period_start, p.created_at into v_own
+      from public.token_balances b
+      join public.token_payments p on p.user_id = b.user_id and p.id = b.payment_id
+     where b.user_id = p_user_id and b.payment_id = v_scheduled.payment_id;
     select (sum(t.tokens) filter (where t.entry_type = 'grant'))::bigint as given,
            (array_agg(t.terms -> 'refund' order by t.id desc) filter (where t.terms ? 'refund'))[1] as refund
       into v_payment
       from public.token_transactions t
      where t.user_id = p_user_id and t.created_at <= p_at
-       and v_scheduled.payment_id::text in (t.payment_id::text, t.terms -> 'slots' ->> 'payment_id');
+       and (v_scheduled.payment_id::text in (t.payment_id::text, t.terms -> 'slots' ->> 'payment_id')
+         -- and what its period gave before it was paid for
+         or t.entry_type = 'grant' and t.grant_ids[1] = v_own.id
+         or t.action_type = 'scheduled_grant' and not t.terms -> 'slots' ? 'payment_id' and t.created_at <= v_own.created_at
+           and t.terms -> 'slots' ->> 'plan_type' = v_scheduled.kept ->> 'plan_type'
+           and (t.terms -> 'slots' ->> 'period_start')::timestamptz = v_own.period_start);
     v_taken_back := tokenbook.slot_share(
       v_payment.given + coalesce((v_given ->> v_scheduled.payment_id::text)::bigint, 0), v_grant.tokens_granted,
       (v_payment.refund ->> 'refunded_cents')::bigint + (v_payment.refund ->> 'disputed_cents')::bigint,
@@ -9400,7 +9486,8 @@ comment on function tokenbook.grant_initial_plan is
 /*
  * The grant of a period of that plan, NULL when it has none: of two plans beside each other one may begin in the
  * moment in which the other does. Which plan a grant is of says its payment, else the entry that gave it. What was paid
- * for with money that is all gone is nobody's period: a renewal begins it anew.
+ * for with money that is all gone is nobody's period: a renewal begins it anew, and its grant is the period's then,
+ * though the first one keeps the period's name.
  * Caller: internal, holding the account's lock.
  */
 create function tokenbook.grant_of_period(
@@ -9417,6 +9504,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_grant public.token_balances;
+  v_renewed public.token_balances;
 begin
   select b.* into v_grant
     from public.token_balances b
@@ -9424,13 +9512,23 @@ begin
      and coalesce(
        (select p.to_plan from public.token_payments p where p.user_id = b.user_id and p.id = b.payment_id),
        (select t.terms -> 'subscription' ->> 'plan_type' from public.token_transactions t
-         where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id),
-       p_plan_type) = p_plan_type
-     and not exists (
-       select from public.token_payments p
-        where p.user_id = b.user_id and p.id = b.payment_id
-          and p.refunded_cents + p.disputed_cents >= greatest(p.amount_cents, 1));
-  return v_grant;
+         where t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
+           and t.created_at = b.created_at and t.grant_ids[1] = b.id),
+       p_plan_type) = p_plan_type;
+  if not tokenbook.is_money_gone(v_grant) then
+    return v_grant;
+  end if;
+  select b.* into v_renewed -- @renewed-after-a-refund begin
+    from public.token_transactions t
+    join public.token_balances b on b.user_id = t.user_id and b.id = t.grant_ids[1]
+   where t.user_id = p_user_id and t.entry_type = 'grant' and t.action_type = 'renewal_grant'
+     and t.created_at >= v_grant.created_at
+     and t.terms -> 'subscription' ->> 'plan_type' = p_plan_type
+     and (t.terms -> 'subscription' ->> 'period_start')::timestamptz = p_period_start
+     and not tokenbook.is_money_gone(b)
+   order by t.id desc
+   limit 1; -- @renewed-after-a-refund end
+  return v_renewed;
 end
 $$;
 comment on function tokenbook.grant_of_period is
@@ -9482,6 +9580,29 @@ begin
 end
 $$;
 comment on function tokenbook.hmac_sha256 is 'HMAC-SHA256 of a message under a key (RFC 2104).';
+
+-- from supabase/schemas/50_plans/is_money_gone.sql
+
+/*
+ * Whether a grant was paid for, and all of that money has gone back or is withheld.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.is_money_gone(p_grant public.token_balances)
+returns boolean
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (
+    select from public.token_payments p
+     where p.user_id = p_grant.user_id and p.id = p_grant.payment_id
+       and p.refunded_cents + p.disputed_cents >= greatest(p.amount_cents, 1));
+end
+$$;
+comment on function tokenbook.is_money_gone is
+  'Whether a grant was paid for, and all of that money has gone back or is withheld.';
 
 -- from supabase/schemas/50_plans/is_storage_in_force.sql
 
@@ -10090,7 +10211,7 @@ begin
   return (
     select p.rank + case when p.price_cents > 0 or p_subscription.payment_id is not null and not exists (
              select from public.token_payments y
-              where y.user_id = p_subscription.user_id and y.id::text = p_subscription.payment_id and y.amount_cents = 0)
+              where y.user_id = p_subscription.user_id and y.id = tokenbook.payment_id_in(p_subscription.payment_id) and y.amount_cents = 0)
            then 10000000000 else 0 end -- @paid-before-unpaid
       from public.token_plans p
      where p.plan_type = p_subscription.plan_type);
@@ -10517,7 +10638,8 @@ begin
     -- its running out is its first expiry; a later one is of what came back too late
     select t.* into v_source
       from public.token_transactions t
-     where t.user_id = v_closing.user_id and t.entry_type = 'expiry' and t.grant_ids[1] = v_closing.id
+     where t.user_id = v_closing.user_id and t.entry_type = 'expiry' and t.action_type = 'expiry'
+       and t.created_at >= v_closing.expires_at and t.grant_ids[1] = v_closing.id
      order by t.id
      limit 1;
     v_left := coalesce(-v_source.tokens, 0);
@@ -11322,7 +11444,8 @@ begin
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
-        on t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id
+        on t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
+        and t.created_at = b.created_at and t.grant_ids[1] = b.id
      where b.user_id = p_entry.user_id
        and case when p_entry.payment_id is not null then b.payment_id = p_entry.payment_id
                 else b.id = v_of_period.id end; -- @period-given-once
@@ -11942,7 +12065,9 @@ begin
       when v_field.type = 'text' and v_field.kind <> 'string' then 'a text'
       when v_field.type = 'boolean' and v_field.kind <> 'boolean' then 'true or false'
       when v_field.type = 'jsonb' and v_field.kind <> 'object' then 'an object'
-      when v_field.type = 'timestamp with time zone' and v_field.kind <> 'string' then 'a moment'
+      when v_field.type = 'timestamp with time zone'
+        and (v_field.value = '"-infinity"' or v_field.kind = 'string' and tokenbook.moment_of(v_field.value #>> '{}') is not null) is not true
+        then 'a moment with its offset, or -infinity'
       when v_field.type = 'text[]' and (v_field.kind <> 'array' or exists (
              select from jsonb_array_elements(case when v_field.kind = 'array' then v_field.value else '[]' end) e
               where jsonb_typeof(e) <> 'string' or length(e #>> '{}') not between 1 and 255))
@@ -12013,8 +12138,6 @@ begin
       get stacked diagnostics v_constraint = constraint_name;
       perform tokenbook.refuse(p_slug, jsonb_build_object(
         'field', regexp_replace(v_constraint, format('^%s_|_key$', p_table), '', 'g'), 'rule', 'not another''s'));
-    when invalid_datetime_format or datetime_field_overflow then
-      perform tokenbook.refuse(p_slug, '{"field": "given_to_users_since", "rule": "a moment, or -infinity"}');
   end;
   after := coalesce(after, before);
   changed := array(
@@ -12167,7 +12290,7 @@ comment on function tokenbook.approve_token_payment is
  * Caller: an admin, service_role.   Locks: the customer, then the payment's facts and those of the customer's waiting
  * payments, then the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, plan_not_found, pack_not_found,
- * invalid_purchase, payment_not_found, payment_already_decided, balance_limit_exceeded, busy.   Keeps: I9, I10, I12.
+ * invalid_purchase, payment_not_found, payment_already_decided, balance_limit_exceeded, too_many_plans, busy.   Keeps: I9, I10, I12.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
 create function tokenbook.assign_parked_token_payment(
@@ -12220,7 +12343,8 @@ begin
   if v_customer_id is not null then
     select c.user_id into v_customer_user_id
       from tokenbook.lock_customer(p_provider, v_customer_id, null, null, null) c;
-    v_waiting := array_remove(tokenbook.waiting_payments(p_provider, v_customer_id), p_provider_payment_id);
+    v_waiting := array_remove(
+      tokenbook.waiting_payments(p_provider, v_customer_id, p_provider_payment_id), p_provider_payment_id);
   end if;
   perform tokenbook.lock_provider_payment(p_provider, p_provider_payment_id, v_waiting);
   v_ids := tokenbook.joined_payments(p_provider, array[p_provider_payment_id]);
@@ -12252,7 +12376,7 @@ begin
 
   -- record
   v_said := jsonb_strip_nulls(jsonb_build_object(
-    'user_id', case when v_facts.user_id is null then p_user_id end,
+    'user_id', case when v_facts.user_id is null or v_facts.parked_reason in ('second_in_period', 'paid_with_credit') then p_user_id end, -- @assigned-though-known
     'plan_type', case when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then p_plan_type end,
     'pack_type', case when num_nonnulls(v_facts.plan_type, v_facts.pack_type) = 0 then p_pack_type end));
   if v_customer_id is not null and v_customer_user_id is null then
@@ -12263,7 +12387,8 @@ begin
     v_said := v_said || jsonb_build_object('kind', 'assigned')
       || case when v_said ?| array['plan_type', 'pack_type'] then jsonb_build_object('quantity', p_quantity) else '{}' end;
     insert into tokenbook.provider_events (provider, provider_payment_id, event_id, digest, event_type, occurred_at, facts)
-    values (p_provider, v_facts.provider_payment_id, v_fact_id, sha256(convert_to(v_said::text, 'UTF8')),
+    values (p_provider, v_facts.provider_payment_id, v_fact_id,
+            tokenbook.digest_of_fact(p_provider, v_facts.provider_payment_id, v_fact_id, 'assign_parked_token_payment', v_said),
             'assign_parked_token_payment', clock_timestamp(), v_said);
   end if;
   v_facts := tokenbook.keep_payment_facts(p_provider, v_ids);
@@ -12289,13 +12414,13 @@ begin
 end
 $$;
 comment on function tokenbook.assign_parked_token_payment is
-  'Says whose a parked payment is (and which plan or how many of which pack was bought, where that is not known) and brings the books to it. For an admin or the server. The payment''s customer is that user from then on, where nobody was known to be, and what else waited for the customer is theirs, payments at most 20 a call. Returns what record_token_payment_event returns, without replayed, and {customer_id, customer_user_id (whose the customer is), payments_released, payments_waiting (that the same call again gives)}. Errors: payment_not_found, payment_already_decided, plan_not_found, pack_not_found, invalid_purchase, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Says whose a parked payment is (and which plan or how many of which pack was bought, where that is not known) and brings the books to it. For an admin or the server. The payment''s customer is that user from then on, where nobody was known to be, and what else waited for the customer is theirs, payments at most 20 a call. Returns what record_token_payment_event returns, without replayed, and {customer_id, customer_user_id (whose the customer is), payments_released, payments_waiting (that the same call again gives)}. Errors: payment_not_found, payment_already_decided, plan_not_found, pack_not_found, invalid_purchase, user_not_found, balance_limit_exceeded, too_many_plans, forbidden, busy.';
 
 -- from supabase/schemas/60_payments/check_payment_event.sql
 
 /*
  * Refuses what is no fact of a payment, with what it must be: every text has its bound, every kind what it cannot
- * do without. Returns when it happened.
+ * do without, and nothing that is another's. Returns when it happened.
  * Caller: internal.   Errors: invalid_provider_event.
  */
 create function tokenbook.check_payment_event(
@@ -12314,8 +12439,6 @@ as $$
 declare
   v_id constant text := '^[A-Za-z0-9._:-]{1,255}$';
   v_cents constant text := '^[0-9]{1,15}$';
-  -- with its offset: without one it would be another moment in another session
-  v_moment constant text := '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$';
   v_kind constant text := case jsonb_typeof(p_facts) when 'object' then p_facts ->> 'kind' end;
   v_field text;
 begin
@@ -12325,16 +12448,19 @@ begin
     when coalesce(length(p_event_type), 0) not between 1 and 255 then 'p_event_type'
     when coalesce(p_provider_payment_id, '') !~ v_id then 'p_provider_payment_id'
     when coalesce(v_kind, '') not in ('paid', 'refund', 'refunded', 'credit', 'dispute') or octet_length(p_facts::text) > 8192 then 'p_facts'
-    when coalesce(p_facts ->> 'occurred_at', '') !~ v_moment then 'occurred_at'
+    when tokenbook.moment_of(p_facts ->> 'occurred_at') is null then 'occurred_at'
     when p_facts ->> 'currency' !~ '^[A-Za-z]{3}$' then 'currency'
     when p_facts ->> 'customer_id' !~ v_id then 'customer_id'
     when coalesce(p_facts ->> 'amount_cents', case when v_kind in ('refund', 'credit') then '' else '0' end) !~ v_cents then 'amount_cents'
-    when v_kind = 'refunded' and coalesce(p_facts ->> 'refunded_cents', '') !~ v_cents then 'refunded_cents'
-    when v_kind = 'refund' and coalesce(p_facts ->> 'refund_id', '') !~ v_id then 'refund_id'
-    when v_kind = 'refund' and coalesce(p_facts ->> 'status', '') not in ('pending', 'succeeded', 'failed', 'canceled')
-      or v_kind = 'dispute' and coalesce(p_facts ->> 'status', '') not in ('inquiry', 'reversed', 'open', 'won', 'lost') then 'status'
-    when v_kind = 'dispute' and coalesce(p_facts ->> 'dispute_id', '') !~ v_id then 'dispute_id'
-    when v_kind = 'credit' and coalesce(p_facts ->> 'credit_id', '') !~ v_id then 'credit_id'
+    when case v_kind when 'refunded' then coalesce(p_facts ->> 'refunded_cents', '') !~ v_cents else p_facts ? 'refunded_cents' end then 'refunded_cents' -- @own-fields-only
+    when case v_kind when 'refund' then coalesce(p_facts ->> 'refund_id', '') !~ v_id else p_facts ? 'refund_id' end then 'refund_id'
+    when case v_kind when 'credit' then coalesce(p_facts ->> 'credit_id', '') !~ v_id else p_facts ? 'credit_id' end then 'credit_id'
+    when case v_kind when 'dispute' then coalesce(p_facts ->> 'dispute_id', '') !~ v_id else p_facts ? 'dispute_id' end then 'dispute_id'
+    when case v_kind
+           when 'refund' then coalesce(p_facts ->> 'status', '') not in ('pending', 'succeeded', 'failed', 'canceled')
+           when 'dispute' then coalesce(p_facts ->> 'status', '') not in ('inquiry', 'reversed', 'open', 'won', 'lost')
+           else p_facts ? 'status'
+         end then 'status'
     when p_facts ->> 'user_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'user_id'
     when num_nonnulls(p_facts -> 'plan_type', p_facts -> 'pack_type') > 1
       or p_facts ->> 'plan_type' !~ v_id then 'plan_type'
@@ -12342,7 +12468,10 @@ begin
     when p_facts ->> 'quantity' !~ '^[1-9][0-9]{0,8}$' then 'quantity'
     when p_facts ->> 'price_id' !~ v_id then 'price_id'
     when p_facts ->> 'subscription_id' !~ v_id then 'subscription_id'
-    when p_facts ->> 'period_start' !~ v_moment then 'period_start'
+    when p_facts ? 'period_start' and tokenbook.moment_of(p_facts ->> 'period_start') is null then 'period_start'
+    when p_facts ? 'may_be_fee' and jsonb_typeof(p_facts -> 'may_be_fee') <> 'boolean' then 'may_be_fee'
+    when p_facts ->> 'cycles_completed' !~ '^[0-9]{1,6}$' then 'cycles_completed'
+    when p_facts ->> 'from_balance_cents' !~ '^-?[0-9]{1,15}$' then 'from_balance_cents'
     when not tokenbook.parked_reasons() ? (p_facts ->> 'parked_reason') then 'parked_reason'
     when p_facts ? 'parked_details'
       and (jsonb_typeof(p_facts -> 'parked_details') <> 'object' or octet_length((p_facts -> 'parked_details')::text) > 2048) then 'parked_details'
@@ -12353,16 +12482,10 @@ begin
          end then 'parts'
   end;
   if v_field is null then
-    begin
-      perform (p_facts ->> 'period_start')::timestamptz;
-      return (p_facts ->> 'occurred_at')::timestamptz;
-    exception
-      when datetime_field_overflow or invalid_datetime_format or invalid_time_zone_displacement_value then
-        v_field := 'occurred_at, period_start';
-    end;
+    return tokenbook.moment_of(p_facts ->> 'occurred_at');
   end if;
   perform tokenbook.refuse('invalid_provider_event', jsonb_build_object('field', v_field, 'rule',
-    'a known provider, kind, status and reason; ids of 1 to 255 letters, digits and . _ : -; whole amounts of at most 15 digits; a currency of three letters; moments of 1900 to 2199 with their offset; a plan or a pack; at most 100 parts and 8,192 bytes'));
+    'a known provider, kind, status and reason; ids of 1 to 255 letters, digits and . _ : -; whole amounts of at most 15 digits; a currency of three letters; moments of 1900 to 2199 with their offset; a plan or a pack; of refunds, credits and disputes their own fields; at most 100 parts and 8,192 bytes'));
 end
 $$;
 comment on function tokenbook.check_payment_event is
@@ -12390,8 +12513,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_id constant text := '^[A-Za-z0-9._:-]{1,255}$';
-  -- with its offset: without one it would be another moment in another session
-  v_moment constant text := '^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$';
   v_kind constant text := case jsonb_typeof(p_facts) when 'object' then p_facts ->> 'kind' end;
   v_field text;
 begin
@@ -12401,23 +12522,17 @@ begin
     when coalesce(length(p_event_type), 0) not between 1 and 255 then 'p_event_type'
     when coalesce(p_provider_subscription_id, '') !~ v_id then 'p_provider_subscription_id'
     when coalesce(v_kind, '') <> 'subscription' or octet_length(p_facts::text) > 8192 then 'p_facts'
-    when coalesce(p_facts ->> 'occurred_at', '') !~ v_moment then 'occurred_at'
+    when tokenbook.moment_of(p_facts ->> 'occurred_at') is null then 'occurred_at'
     when coalesce(p_facts ->> 'status', '') not in ('active', 'past_due', 'paused', 'cancelled') then 'status'
     when p_facts ->> 'user_id' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'user_id'
     when p_facts ->> 'customer_id' !~ v_id then 'customer_id'
     when p_facts ->> 'plan_type' !~ v_id then 'plan_type'
     when p_facts ->> 'price_id' !~ v_id then 'price_id'
-    when p_facts ->> 'cancel_at' !~ v_moment then 'cancel_at'
-    when p_facts ->> 'current_period_end' !~ v_moment then 'current_period_end'
+    when p_facts ? 'cancel_at' and tokenbook.moment_of(p_facts ->> 'cancel_at') is null then 'cancel_at'
+    when p_facts ? 'current_period_end' and tokenbook.moment_of(p_facts ->> 'current_period_end') is null then 'current_period_end'
   end;
   if v_field is null then
-    begin
-      perform (p_facts ->> 'cancel_at')::timestamptz, (p_facts ->> 'current_period_end')::timestamptz;
-      return (p_facts ->> 'occurred_at')::timestamptz;
-    exception
-      when datetime_field_overflow or invalid_datetime_format then
-        v_field := 'occurred_at, cancel_at, current_period_end';
-    end;
+    return tokenbook.moment_of(p_facts ->> 'occurred_at');
   end if;
   perform tokenbook.refuse('invalid_provider_event', jsonb_build_object('field', v_field, 'rule',
     'a known provider, kind and status; ids of 1 to 255 letters, digits and . _ : -; moments of 1900 to 2199 with their offset; at most 8,192 bytes'));
@@ -12557,6 +12672,27 @@ $$;
 comment on function tokenbook.customer_of is
   'The customer that a user is at a payment provider: of several the one learned last, NULL when none is known.';
 
+-- from supabase/schemas/60_payments/digest_of_fact.sql
+
+/*
+ * The digest of a fact that a provider told: of what it says, of which payment or subscription, and in which event. So a fact that is
+ * told again is known by it, and one that was changed, or moved to another payment, where it may change no sum, is found.
+ * Caller: internal.
+ */
+create function tokenbook.digest_of_fact(p_provider text, p_about text, p_event_id text, p_event_type text, p_facts jsonb)
+returns bytea
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return sha256(convert_to(jsonb_build_array(p_provider, p_about, p_event_id, p_event_type, p_facts)::text, 'UTF8'));
+end
+$$;
+comment on function tokenbook.digest_of_fact is
+  'SHA-256 of a fact that a provider told, with the payment or subscription that it is about, its event and the event''s type.';
+
 -- from supabase/schemas/60_payments/disagreement_of_payment.sql
 
 /*
@@ -12603,9 +12739,12 @@ comment on function public.token_payment_disagrees is
 /*
  * Takes a parked payment off the list of those that wait, with a reason: it is nobody's, or it is settled elsewhere.
  * It gives nothing. It comes back, and is told of again, when something else becomes known of it. It can still be
- * assigned. Dismissing twice changes nothing.
- * Caller: an admin, service_role.   Locks: the payment's facts.
- * Errors: not_authenticated, forbidden, invalid_reason, payment_not_found, payment_already_decided, busy.   Keeps: I10.
+ * assigned. Dismissing twice changes nothing. Dismissing a credit that names nothing which was paid for says that it
+ * counts as money: what was paid with it and waits for that is given, twenty payments a call.
+ * Caller: an admin, service_role.   Locks: the customer, then the payment's facts and those of what the credit holds,
+ * then their accounts.
+ * Errors: not_authenticated, forbidden, invalid_reason, payment_not_found, payment_already_decided,
+ * balance_limit_exceeded, busy.   Keeps: I9, I10, I12.
  */
 -- Security definer: nobody may write the tables themselves.
 create function tokenbook.dismiss_parked_token_payment(
@@ -12622,6 +12761,8 @@ as $$
 declare
   v_actor record;
   v_ids text[];
+  v_customer_id text;
+  v_held text[] := '{}';
   v_facts tokenbook.provider_payments;
 begin
   v_actor := tokenbook.authorize_operator();
@@ -12629,7 +12770,17 @@ begin
     perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
   end if;
   perform tokenbook.check_request(null, p_reason, null);
-  v_ids := tokenbook.lock_provider_payment(p_provider, p_provider_payment_id);
+  select f.customer_id into v_customer_id
+    from tokenbook.provider_payments f
+   where f.provider = p_provider and f.part_of is null
+     and f.provider_payment_id = any (tokenbook.joined_payments(p_provider, array[p_provider_payment_id]));
+  if v_customer_id is not null then
+    perform tokenbook.lock_customer(p_provider, v_customer_id, null, null, null);
+    v_held := array_remove(
+      tokenbook.waiting_payments(p_provider, v_customer_id, p_provider_payment_id), p_provider_payment_id);
+  end if;
+  perform tokenbook.lock_provider_payment(p_provider, p_provider_payment_id, v_held);
+  v_ids := tokenbook.joined_payments(p_provider, array[p_provider_payment_id]);
   select f.* into v_facts
     from tokenbook.provider_payments f
    where f.provider = p_provider and f.provider_payment_id = any (v_ids) and f.part_of is null;
@@ -12648,6 +12799,7 @@ begin
         'provider', p_provider, 'provider_payment_id', v_facts.provider_payment_id, 'parked_reason', v_facts.parked_reason,
         'amount_cents', v_facts.amount_cents, 'currency', v_facts.currency));
   end if;
+  perform tokenbook.settle_payments(p_provider, v_held, v_actor.actor_role, v_actor.actor_id);
   return jsonb_build_object(
     'success', true,
     'provider', p_provider,
@@ -12664,7 +12816,7 @@ comment on function tokenbook.dismiss_parked_token_payment is
 
 /*
  * Why a provider's payment waits, in words: its reason, and what it is in this case: what was expected and what came,
- * how many there were and may be, which field cannot be read.
+ * how many there were and may be, which field cannot be read, what else is booked.
  * Caller: internal.
  */
 create function tokenbook.explain_parking(p_facts tokenbook.provider_payments)
@@ -12686,6 +12838,15 @@ begin
       format('Bought: %s, at most: %s.', v_details ->> 'quantity', v_details ->> 'at_most') end,
     case when v_details ? 'rule' then
       format('%s must be: %s.', v_details ->> 'field', v_details ->> 'rule') end,
+    case when v_details ? 'other_payment_id' then
+      format('Booked: %s, for the period from %s. Payments for periods: %s, as the provider has said last.',
+        v_details ->> 'other_payment_id', v_details ->> 'other_period_start', coalesce(v_details ->> 'cycles_completed', 'not known')) end,
+    case when v_details ? 'credited_payment_id' then
+      format('The credit is %s. From the balance: %s of %s %s.',
+        v_details ->> 'credited_payment_id', v_details ->> 'from_balance_cents', p_facts.amount_cents, p_facts.currency) end,
+    case when v_details ? 'already_paid_with' then
+      format('Given already, and paid from that balance since: %s.',
+        (select string_agg(it.id, ', ') from jsonb_array_elements_text(v_details -> 'already_paid_with') it (id))) end,
     case when v_details ? 'error' then
       format('The error is %s (docs/errors.md).', v_details ->> 'error') end);
 end
@@ -12716,10 +12877,15 @@ comment on function tokenbook.explain_parking is
  *   that it was about. What is more than that, and a reversal that is no dispute's, is gone by itself.
  * - PayPal tells one loss twice, as a refund and as what a dispute came to. So there what was refunded since a dispute
  *   began is part of what that came to when it was lost, up to its amount. Stripe's refunds and disputes are apart.
+ * What may be a subscription's setup fee instead of its price waits, where another payment has been booked for the
+ * period that it would pay for (tokenbook.period_of_another), until an admin has said what it is. So does what was paid
+ * from the customer's balance while a credit waits that put money there which nobody can trace.
+ * - More disputes and reversals of one payment than limits() has (payment_disputes) are not weighed: all of it is
+ *   lost, and the project is told. No payment has so many; weighing them grows with their square.
  * An amount in another currency than the payment's cannot be compared: it is all of the payment; so is a dispute's
  * that is not told.
  * Two facts of one moment: what ends a refund or dispute is later than what begins it.
- * Caller: internal, holding the locks of these ids.   Keeps: I12.
+ * Caller: internal, holding the locks of these ids.   Locks: the account, where it asks what else is booked.   Keeps: I12.
  */
 create function tokenbook.facts_of_payment(p_provider text, p_ids text[])
 returns tokenbook.provider_payments
@@ -12733,7 +12899,11 @@ declare
   v_booked public.token_payments;
   v_reason text;
   v_details jsonb;
+  v_is_assigned boolean; -- an admin has said what it is
+  v_may_be_fee boolean;
+  v_told_at timestamptz; -- when it was paid
   v_charged bigint;
+  v_are_too_many boolean;
   v_made jsonb; -- refunds that have gone: when each was made, and of how much
 begin
   select p.* into v_booked
@@ -12745,7 +12915,7 @@ begin
    limit 1;
 
   with told as materialized (
-    select e.facts as f, e.facts ->> 'kind' as kind, e.provider_payment_id as part,
+    select e.facts as f, e.facts ->> 'kind' as kind, e.provider_payment_id as part, e.occurred_at,
            row_number() over (
              order by e.facts ->> 'kind' = 'assigned', e.occurred_at, e.event_id, e.provider_payment_id, e.digest) as nth
       from tokenbook.provider_events e
@@ -12769,7 +12939,8 @@ begin
        select case when p.plan_type is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end as at_most) most
      where p.plan_type is not null or k.pack_type is not null
   )
-  select one.is_paid, one.whole, one.customer_id, one.currency, one.period_start, one.price_id, one.subscription_id,
+  select one.is_paid, one.is_assigned, one.told_at, one.may_be_fee, one.cycles_completed, one.from_balance_cents, one.whole, one.customer_id, one.currency,
+         one.period_start, one.price_id, one.subscription_id,
          bought.plan_type, bought.pack_type, bought.quantity,
          (select u.user_id from users u
            where exists (select from auth.users a where a.id = u.user_id)
@@ -12782,11 +12953,16 @@ begin
                 else 'nothing_named' end),
          case when one.reason is not null then one.details
               else (select jsonb_build_object('quantity', n.quantity, 'at_most', n.at_most) from known n where n.is_too_many order by n.nth limit 1) end
-    into v_facts.is_paid, v_facts.provider_payment_id, v_facts.customer_id, v_facts.currency, v_facts.period_start,
-         v_facts.price_id, v_facts.subscription_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id,
+    into v_facts.is_paid, v_is_assigned, v_told_at, v_may_be_fee, v_facts.cycles_completed, v_facts.from_balance_cents, v_facts.provider_payment_id,
+         v_facts.customer_id, v_facts.currency, v_facts.period_start, v_facts.price_id, v_facts.subscription_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id,
          v_reason, v_details
     from (
       select coalesce(bool_or(t.kind = 'paid'), false) as is_paid,
+             coalesce(bool_or(t.kind = 'assigned'), false) as is_assigned,
+             coalesce(bool_or((t.f ->> 'may_be_fee')::boolean), false) as may_be_fee,
+             max((t.f ->> 'cycles_completed')::integer) as cycles_completed,
+             min(t.occurred_at) filter (where t.kind = 'paid') as told_at,
+             (array_agg((t.f ->> 'from_balance_cents')::bigint order by t.nth) filter (where t.f ? 'from_balance_cents'))[1] as from_balance_cents,
              (array_agg(t.part order by t.nth) filter (where t.kind = 'paid' and t.f ? 'parts'))[1] as whole,
              (array_agg(t.f ->> 'customer_id' order by t.nth) filter (where t.f ? 'customer_id'))[1] as customer_id,
              (array_agg(lower(t.f ->> 'currency') order by t.kind <> 'paid', t.nth) filter (where t.f ? 'currency'))[1] as currency,
@@ -12818,6 +12994,39 @@ begin
     when v_facts.user_id is null then 'user_unknown'
   end;
   v_facts.parked_details := case when v_facts.parked_reason = v_reason then v_details end;
+  if v_facts.is_paid and v_facts.parked_reason is null and v_booked.id is null
+    and not v_is_assigned -- @assigned-is-decided
+  then
+    if v_may_be_fee then
+      perform tokenbook.lock_account(v_facts.user_id, p_create => true); -- @periods-after-lock: two of one may come at once
+      v_facts.parked_details := tokenbook.period_of_another(v_facts, p_ids);
+      v_facts.parked_reason := case when v_facts.parked_details is not null then 'second_in_period' end; -- @one-payment-a-period
+    end if;
+    if v_facts.parked_reason is null and v_facts.from_balance_cents > 0 then
+      v_facts.parked_details := (
+        select jsonb_build_object('credited_payment_id', c.provider_payment_id, 'from_balance_cents', v_facts.from_balance_cents)
+          from tokenbook.open_credits(p_provider, v_facts.customer_id) c
+         where c.credited_at <= v_told_at
+         order by c.credited_at, c.provider_payment_id
+         limit 1);
+      v_facts.parked_reason := case when v_facts.parked_details is not null then 'paid_with_credit' end; -- @credits-are-decided-first
+    end if;
+  elsif v_facts.parked_reason = 'credited' and v_facts.from_balance_cents < 0 then
+    v_facts.parked_details := (
+      select jsonb_build_object('already_paid_with', jsonb_agg(paid.id order by paid.id))
+        from (
+          select f.provider_payment_id as id
+            from tokenbook.provider_payments f
+            join public.token_payments p
+              on p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id
+           where f.provider = p_provider and f.customer_id = v_facts.customer_id and f.from_balance_cents > 0
+             and (select min(e.occurred_at) from tokenbook.provider_events e
+                   where e.provider = f.provider and e.provider_payment_id = f.provider_payment_id
+                     and e.facts ->> 'kind' = 'paid') >= v_told_at
+           order by f.created_at
+           limit 10) paid
+      having count(*) > 0);
+  end if;
 
   -- the amount
   select max((e.facts ->> 'amount_cents')::bigint) -- @largest-amount-counts
@@ -12885,69 +13094,77 @@ begin
        from refunds r where r.part = part.id) r;
 
   -- what is withheld
-  with told as materialized (
-    select e.facts ->> 'dispute_id' as id, -- @disputes-by-id
-           e.facts ->> 'status' as status, e.occurred_at,
-           coalesce(
-             case when (lower(e.facts ->> 'currency') <> v_facts.currency) is not true then (e.facts ->> 'amount_cents')::bigint end,
-             v_facts.amount_cents) as cents,
-           row_number() over (
-             order by e.occurred_at, array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status'),
-                      (e.facts ->> 'amount_cents')::bigint, e.facts ->> 'currency' desc) as nth
+  v_are_too_many := (
+    select count(distinct e.facts ->> 'dispute_id')
       from tokenbook.provider_events e
      where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
-  ), ends as (
-    select distinct on (t.id) t.*, min(t.occurred_at) over (partition by t.id) as began_at from told t order by t.id, t.nth desc
-  ), losses as (
-    -- of each dispute that was lost: what it and the later ones came to, and what was refunded meanwhile; no refund
-    -- is of one that began after it, so what is left of them is the most that is left from any beginning on
-    select sum(e.cents) over since
-             - case when p_provider = 'paypal' then ( -- @refunds-of-lost-disputes
-                 select coalesce(sum(r.cents), 0)
-                   from jsonb_to_recordset(v_made) r (made_at timestamptz, cents bigint)
-                  where r.made_at >= e.began_at) else 0 end as cents
-      from ends e
-     where e.status = 'lost'
-    window since as (order by e.began_at desc)
-  ), courses as materialized (
-    -- what each dispute was, from its beginning on, how it ended, and the most that it was about
-    select t.id, t.status, t.occurred_at, t.nth, e.cents,
-           min(t.occurred_at) over (partition by t.id) as since, max(t.cents) over (partition by t.id) as most_cents
-      from told t
-      join ends e on e.id = t.id and e.status <> 'reversed'
-     where t.status in ('open', 'won', 'lost')
-  ), reversals as (
-    -- each, and whose it is: of several disputes, the one that has its amount, then the one that was first
-    select distinct on (r.id) r.id, r.cents, r.dispute_id, r.most_cents
-      from (
-        select d.*
-          from (
-            select r.id, r.cents, c.id as dispute_id, c.most_cents, c.since, r.cents in (c.cents, c.most_cents) as is_alike,
-                   -- how the dispute stood when the reversal came, and whether it went on
-                   (array_agg(c.status order by c.nth desc) filter (where c.occurred_at <= r.occurred_at))[1] as was,
-                   bool_or(c.occurred_at > r.occurred_at and c.status <> 'won') as goes_on
-              from ends r
-             cross join courses c
-             where r.status = 'reversed'
-             group by r.id, r.cents, r.occurred_at, c.id, c.cents, c.most_cents, c.since) d
-         where d.was = 'open' -- @reversals-of-open-disputes
-            or d.is_alike
-               and (d.was = 'won' and not d.goes_on) is not true -- @won-disputes-are-over
-        union all
-        select r.id, r.cents, null, null, null, null, null, null from ends r where r.status = 'reversed') r
-     order by r.id, r.is_alike desc nulls last, r.since, r.dispute_id
-  ), own as (
-    -- what of them no dispute says the end of
-    select greatest(sum(r.cents) - coalesce(max(r.most_cents), 0), 0) as cents -- @no-more-than-disputed
-      from reversals r
-     group by r.dispute_id
-  )
-  select least(
-           coalesce((select sum(e.cents) from ends e where e.status = 'open'), 0)
-             + coalesce((select greatest(max(l.cents), 0) from losses l), 0)
-             + coalesce((select sum(o.cents) from own o), 0),
-           v_facts.amount_cents - v_facts.refunded_cents)
-    into v_facts.disputed_cents;
+  ) > (tokenbook.limits() -> 'payment_disputes')::integer; -- @disputes-have-a-bound
+  if v_are_too_many then
+    v_facts.disputed_cents := v_facts.amount_cents - v_facts.refunded_cents;
+  else
+    with told as materialized (
+      select e.facts ->> 'dispute_id' as id, -- @disputes-by-id
+             e.facts ->> 'status' as status, e.occurred_at,
+             coalesce(
+               case when (lower(e.facts ->> 'currency') <> v_facts.currency) is not true then (e.facts ->> 'amount_cents')::bigint end,
+               v_facts.amount_cents) as cents,
+             row_number() over (
+               order by e.occurred_at, array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status'),
+                        (e.facts ->> 'amount_cents')::bigint, e.facts ->> 'currency' desc) as nth
+        from tokenbook.provider_events e
+       where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
+    ), ends as (
+      select distinct on (t.id) t.*, min(t.occurred_at) over (partition by t.id) as began_at from told t order by t.id, t.nth desc
+    ), losses as (
+      -- of each dispute that was lost: what it and the later ones came to, and what was refunded meanwhile; no refund
+      -- is of one that began after it, so what is left of them is the most that is left from any beginning on
+      select l.is_dispute, sum(l.cents) over (order by l.at desc) as cents
+        from (
+          select e.began_at as at, e.cents, true as is_dispute from ends e where e.status = 'lost'
+          union all
+          select r.made_at, -r.cents, false
+            from jsonb_to_recordset(v_made) r (made_at timestamptz, cents bigint)
+           where p_provider = 'paypal') l -- @refunds-of-lost-disputes
+    ), courses as materialized (
+      -- what each dispute was, from its beginning on, how it ended, and the most that it was about
+      select t.id, t.status, t.occurred_at, t.nth, e.cents,
+             min(t.occurred_at) over (partition by t.id) as since, max(t.cents) over (partition by t.id) as most_cents
+        from told t
+        join ends e on e.id = t.id and e.status <> 'reversed'
+       where t.status in ('open', 'won', 'lost')
+    ), reversals as (
+      -- each, and whose it is: of several disputes, the one that has its amount, then the one that was first
+      select distinct on (r.id) r.id, r.cents, r.dispute_id, r.most_cents
+        from (
+          select d.*
+            from (
+              select r.id, r.cents, c.id as dispute_id, c.most_cents, c.since, r.cents in (c.cents, c.most_cents) as is_alike,
+                     -- how the dispute stood when the reversal came, and whether it went on
+                     (array_agg(c.status order by c.nth desc) filter (where c.occurred_at <= r.occurred_at))[1] as was,
+                     bool_or(c.occurred_at > r.occurred_at and c.status <> 'won') as goes_on
+                from ends r
+               cross join courses c
+               where r.status = 'reversed'
+               group by r.id, r.cents, r.occurred_at, c.id, c.cents, c.most_cents, c.since) d
+           where d.was = 'open' -- @reversals-of-open-disputes
+              or d.is_alike
+                 and (d.was = 'won' and not d.goes_on) is not true -- @won-disputes-are-over
+          union all
+          select r.id, r.cents, null, null, null, null, null, null from ends r where r.status = 'reversed') r
+       order by r.id, r.is_alike desc nulls last, r.since, r.dispute_id
+    ), own as (
+      -- what of them no dispute says the end of
+      select greatest(sum(r.cents) - coalesce(max(r.most_cents), 0), 0) as cents -- @no-more-than-disputed
+        from reversals r
+       group by r.dispute_id
+    )
+    select least(
+             coalesce((select sum(e.cents) from ends e where e.status = 'open'), 0)
+               + coalesce((select greatest(max(l.cents), 0) from losses l where l.is_dispute), 0)
+               + coalesce((select sum(o.cents) from own o), 0),
+             v_facts.amount_cents - v_facts.refunded_cents)
+      into v_facts.disputed_cents;
+  end if;
 
   -- what else was told
   select nullif(jsonb_strip_nulls(jsonb_build_object(
@@ -12955,7 +13172,8 @@ begin
            'plan_type', jsonb_agg(distinct e.facts ->> 'plan_type') filter (where e.facts ->> 'plan_type' <> v_facts.plan_type or v_facts.pack_type is not null and e.facts ? 'plan_type'),
            'pack_type', jsonb_agg(distinct e.facts ->> 'pack_type') filter (where e.facts ->> 'pack_type' <> v_facts.pack_type or v_facts.plan_type is not null and e.facts ? 'pack_type'),
            'quantity', jsonb_agg(distinct (e.facts ->> 'quantity')::integer) filter (where (e.facts ->> 'quantity')::integer <> v_facts.quantity),
-           'currency', jsonb_agg(distinct lower(e.facts ->> 'currency')) filter (where lower(e.facts ->> 'currency') <> v_facts.currency))), '{}')
+           'currency', jsonb_agg(distinct lower(e.facts ->> 'currency')) filter (where lower(e.facts ->> 'currency') <> v_facts.currency),
+           'disputes', case when v_are_too_many then jsonb_build_array('more than ' || (tokenbook.limits() ->> 'payment_disputes')) end)), '{}')
     into v_facts.disagrees
     from tokenbook.provider_events e
    where e.provider = p_provider and e.provider_payment_id = any (p_ids);
@@ -13057,7 +13275,7 @@ comment on function tokenbook.get_token_customer is
  * subscription stays as it is. What approval and the providers' events have in common.
  * p_entry is the transaction to be: user_id, reason, actor, metadata.
  * Locks: the account.   Returns the payment, which says what it gave; its transaction, replayed where it had
- * been given before.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10, I12.
+ * been given before.   Errors: as issue_grant, too_many_plans.   Keeps: I2 to I5, I9 to I12.
  */
 create function tokenbook.give_what_was_bought(
   p_payment public.token_payments,
@@ -13080,6 +13298,12 @@ declare
 begin
   p_entry.payment_id := p_payment.id;
   if p_payment.to_plan is not null then
+    if p_payment.tokens is null -- @paid-plans-are-bounded begin
+      and (select jsonb_array_length(tokenbook.kept_beside(s, clock_timestamp())) from tokenbook.subscriptions s where s.user_id = p_entry.user_id)
+          >= (tokenbook.limits() -> 'plans_beside')::integer
+    then
+      perform tokenbook.refuse('too_many_plans', jsonb_build_object('limit', tokenbook.limits() -> 'plans_beside'));
+    end if; -- @paid-plans-are-bounded end
     select p.* into v_plan from public.token_plans p where p.plan_type = p_payment.to_plan;
     v_plan.tokens := p_payment.terms ->> 'tokens'; -- @tokens-as-asked
     v_plan.grant_lifetime_days := p_payment.terms ->> 'grant_lifetime_days';
@@ -13099,7 +13323,8 @@ begin
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
-        on t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id
+        on t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
+        and t.created_at = b.created_at and t.grant_ids[1] = b.id
      where b.user_id = p_entry.user_id and b.payment_id = p_payment.id;
     replayed := transaction.id is not null;
     if not replayed then
@@ -13118,12 +13343,13 @@ begin
 
   -- what it gave, for what a refund takes back
   update public.token_payments p
-     set tokens = b.tokens_granted + case when not replayed then 0 else coalesce((
+     set tokens = b.tokens_granted + coalesce((
            select sum(t.tokens) -- what its period gave before it was paid for
              from public.token_transactions t
-            where t.user_id = b.user_id and t.action_type = 'scheduled_grant'
+            where t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = 'scheduled_grant' -- @slots-by-their-index
+              and t.created_at >= b.period_start
               and t.terms -> 'slots' ->> 'plan_type' = p.to_plan and not t.terms -> 'slots' ? 'payment_id'
-              and (t.terms -> 'slots' ->> 'period_start')::timestamptz = b.period_start), 0) end
+              and (t.terms -> 'slots' ->> 'period_start')::timestamptz = b.period_start), 0)
     from public.token_balances b
    where p.user_id = p_entry.user_id and p.id = p_payment.id
      and b.user_id = p.user_id and b.payment_id = p.id and p.tokens is null
@@ -13186,8 +13412,9 @@ begin
      set part_of = v_facts.provider_payment_id,
          user_id = (select p.user_id from public.token_payments p
                      where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id),
-         customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, subscription_id = null, is_paid = false,
-         amount_cents = null, currency = null, refunded_cents = 0, disputed_cents = 0, period_start = null,
+         customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, subscription_id = null,
+         cycles_completed = null, is_paid = false,
+         amount_cents = null, currency = null, from_balance_cents = null, refunded_cents = 0, disputed_cents = 0, period_start = null,
          parked_reason = null, parked_details = null, disagrees = null,
          updated_at = clock_timestamp()
    where f.provider = p_provider and f.provider_payment_id = any (p_ids)
@@ -13201,9 +13428,11 @@ begin
          quantity = v_facts.quantity,
          price_id = v_facts.price_id,
          subscription_id = v_facts.subscription_id,
+         cycles_completed = v_facts.cycles_completed,
          is_paid = v_facts.is_paid,
          amount_cents = v_facts.amount_cents,
          currency = v_facts.currency,
+         from_balance_cents = v_facts.from_balance_cents,
          refunded_cents = v_facts.refunded_cents,
          disputed_cents = v_facts.disputed_cents,
          period_start = v_facts.period_start,
@@ -13265,7 +13494,7 @@ begin
 end
 $$;
 comment on function tokenbook.list_parked_token_payments is
-  'Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought, oldest first: parked_reason, explanation for people with what was expected and what came, and those facts as parked_details {expected_cents, expected_currency; quantity, at_most; field, rule; error}. p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment and dismiss_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
+  'Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought, oldest first: parked_reason, explanation for people with what was expected and what came, and those facts as parked_details {expected_cents, expected_currency; quantity, at_most; field, rule; error; other_payment_id, other_period_start, cycles_completed; from_balance_cents, credited_payment_id; already_paid_with}. p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment and dismiss_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
 
 -- from supabase/schemas/60_payments/lock_customer.sql
 
@@ -13378,6 +13607,146 @@ end
 $$;
 comment on function tokenbook.lock_provider_payment is
   'Locks the facts of a provider''s payment and of its parts (at most a second and a half, then busy) and returns their ids.';
+
+-- from supabase/schemas/60_payments/open_credits.sql
+
+/*
+ * The payments of a provider's customer that wait because of a credit which names nothing that was paid for (credited)
+ * and which has put something into the customer's balance there: until somebody has decided on them, what is paid from
+ * that balance is not known to be money.
+ * Caller: internal, holding the customer's lock.
+ */
+create function tokenbook.open_credits(p_provider text, p_customer_id text)
+returns table (provider_payment_id text, credited_at timestamptz)
+language plpgsql
+volatile -- sees what was committed while its caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select f.provider_payment_id,
+         (select min(e.occurred_at) from tokenbook.provider_events e
+           where e.provider = f.provider and e.provider_payment_id = f.provider_payment_id and e.facts ->> 'kind' = 'paid')
+    from tokenbook.provider_payments f
+   where f.provider = p_provider and f.customer_id = p_customer_id
+     and f.parked_reason = 'credited' and f.dismissed_at is null and f.from_balance_cents < 0;
+end
+$$;
+comment on function tokenbook.open_credits is
+  'The parked payments of a customer that put an untraceable credit into their balance, and when.';
+
+-- from supabase/schemas/60_payments/payment_id_in.sql
+
+/*
+ * The id of a payment that a subscription names, NULL where it names none of ours (a contract's number, another
+ * provider's): so that it is looked up by its index, and not compared as text with all that its user ever paid (I11).
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.payment_id_in(p_name text)
+returns uuid
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case when p_name ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then p_name::uuid end;
+end
+$$;
+comment on function tokenbook.payment_id_in is
+  'The id of a payment that a subscription names, NULL where it names none of ours.';
+
+-- from supabase/schemas/60_payments/period_of_another.sql
+
+/*
+ * Whether the period that a subscription's payment would pay for has been booked for another one already: then what
+ * that is; NULL: it may be booked. For payments that may be a setup fee as high as the price, of which nothing says
+ * which is which: so of payments that begin within half a period of each other as many are booked as there are periods
+ * among them, or as the provider says that were paid for since the payment before them. Whichever is heard of first is
+ * booked; how many are, does not depend on it. Payments that follow each other so closely are
+ * looked at for three periods back and ahead (I11).
+ * Caller: internal, holding the account's lock.   Keeps: I11, I12.
+ */
+create function tokenbook.period_of_another(p_facts tokenbook.provider_payments, p_ids text[])
+returns jsonb
+language plpgsql
+volatile -- sees what was committed while its caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- how a moment is written must not make it another
+as $$
+declare
+  v_period constant interval := coalesce(
+    (select tokenbook.period_end(p, 'epoch') - 'epoch' -- one length, whichever of two payments is asked about
+       from public.token_plans p where p.plan_type = p_facts.plan_type),
+    interval '28 days');
+  v_near record;
+  v_first timestamptz;
+  v_last timestamptz;
+  v_periods integer := 0;
+  v_booked integer := 0;
+  v_cycles integer;
+  v_cycles_before integer := 0;
+  v_other record;
+begin
+  if num_nonnulls(p_facts.plan_type, p_facts.subscription_id, p_facts.period_start) < 3 then
+    return null;
+  end if;
+  for v_near in
+    with known as (
+      select f.provider_payment_id as id, f.period_start, f.cycles_completed,
+             exists (select from public.token_payments p
+                      where p.user_id = f.user_id and p.provider = f.provider
+                        and p.provider_payment_id = f.provider_payment_id) as is_booked
+        from tokenbook.provider_payments f
+       where f.provider = p_facts.provider and f.subscription_id = p_facts.subscription_id
+         and f.period_start > p_facts.period_start - 3 * v_period and f.period_start < p_facts.period_start + 3 * v_period
+         and f.plan_type = p_facts.plan_type and f.is_paid and f.provider_payment_id <> all (p_ids)
+      union all
+      select null, p_facts.period_start, p_facts.cycles_completed, false
+    ), spaced as (
+      select k.*, lag(k.period_start) over by_time <= k.period_start - v_period / 2 as is_apart
+        from known k
+      window by_time as (order by k.period_start, k.id)
+    ), grouped as (
+      select s.*, count(*) filter (where s.is_apart) over (order by s.period_start, s.id) as nth_group from spaced s
+    )
+    select g.* from grouped g
+     where g.nth_group = (select own.nth_group from grouped own where own.id is null)
+     order by g.period_start, g.id
+  loop
+    v_first := coalesce(v_first, v_near.period_start);
+    if (v_near.period_start < v_last + v_period / 2) is not true then
+      v_periods := v_periods + 1;
+      v_last := v_near.period_start;
+    end if;
+    v_cycles := greatest(v_cycles, v_near.cycles_completed);
+    if v_near.is_booked then
+      v_booked := v_booked + 1;
+      v_other := v_near;
+    end if;
+  end loop;
+  if v_booked < v_periods then
+    return null;
+  end if;
+
+  -- a payment that was made up for: the provider counts it
+  select f.cycles_completed into v_cycles_before
+    from tokenbook.provider_payments f
+   where f.provider = p_facts.provider and f.subscription_id = p_facts.subscription_id and f.period_start < v_first
+     and f.is_paid and f.provider_payment_id <> all (p_ids)
+   order by f.period_start desc
+   limit 1;
+  if v_booked < v_cycles - (case when found then v_cycles_before else 0 end) then -- @counted-cycles-are-paid
+    return null;
+  end if;
+  return jsonb_strip_nulls(jsonb_build_object(
+    'other_payment_id', v_other.id, 'other_period_start', v_other.period_start, 'cycles_completed', v_cycles));
+end
+$$;
+comment on function tokenbook.period_of_another is
+  'Which booked payment of the same subscription has the period that this one would pay for, as JSON; NULL: none.';
 
 -- from supabase/schemas/60_payments/prepare_token_checkout.sql
 
@@ -13497,7 +13866,7 @@ declare
     select f.subscription_id
       from public.token_payments y
       join tokenbook.provider_payments f on f.provider = y.provider and f.provider_payment_id = y.provider_payment_id
-     where y.user_id = p_user_id and y.id::text = p_payment_id);
+     where y.user_id = p_user_id and y.id = tokenbook.payment_id_in(p_payment_id)); -- @payments-by-their-index
 begin
   select case when bool_or(s.is_running and s.ends_at is null) then null
               else max(s.ends_at) filter (where s.is_running) end,
@@ -13533,15 +13902,17 @@ comment on function tokenbook.provider_terms is
  * customer's user is given to them by the event that names both (tokenbook.release_waiting); payments a portion at a
  * time, the rest by the customer's next events.
  * p_facts, always with occurred_at (the provider's time) and, where known, customer_id and currency:
- * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, period_start, subscription_id, parts,
- * parked_reason, parked_details},
+ * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, from_balance_cents (of it, what the
+ * customer's balance paid; below 0: what it put there instead), period_start, subscription_id,
+ * may_be_fee (a setup fee, as far as can be told), cycles_completed (of the subscription, when this was its newest
+ * payment), parts, parked_reason, parked_details},
  * {kind: refund, refund_id, status: pending | succeeded | failed | canceled, amount_cents},
  * {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)},
  * {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)},
  * {kind: dispute, dispute_id, status: inquiry | reversed | open | won | lost, amount_cents (left out: all of it)}.
  * Caller: service_role, after it has verified the signature.   Locks: the customer, then the payment's facts, then
  * the account.
- * Errors: invalid_provider_event, balance_limit_exceeded, busy.
+ * Errors: invalid_provider_event, balance_limit_exceeded, too_many_plans, busy.
  * Keeps: I1 to I5, I9, I10, I12.
  */
 -- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
@@ -13605,7 +13976,10 @@ begin
 
   -- record
   insert into tokenbook.provider_events (provider, provider_payment_id, event_id, digest, event_type, occurred_at, facts)
-  values (p_provider, p_provider_payment_id, p_event_id, sha256(convert_to(p_facts::text, 'UTF8')), p_event_type, v_occurred_at, p_facts)
+  values
+    (p_provider, p_provider_payment_id, p_event_id,
+     tokenbook.digest_of_fact(p_provider, p_provider_payment_id, p_event_id, p_event_type, p_facts), p_event_type,
+     v_occurred_at, p_facts)
   on conflict do nothing;
   v_replayed := not found;
 
@@ -13621,7 +13995,7 @@ begin
 end
 $$;
 comment on function tokenbook.record_token_payment_event is
-  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing. Amounts, refunds, credits and disputes count the same in any order; of two users, plans, packs or quantities the one that was booked first stays, the other is in disagrees and an alert payment_contradicted. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, period_start, subscription_id, parts, parked_reason, parked_details {expected_cents, expected_currency, quantity, at_most, field, rule, error}}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, plan_in_force, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, balance_limit_exceeded, busy.';
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing. Amounts, refunds, credits and disputes count the same in any order; of two users, plans, packs or quantities the one that was booked first stays, the other is in disagrees and an alert payment_contradicted. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, from_balance_cents (of it, what the customer''s balance paid; below 0: what it put there instead), period_start, subscription_id, may_be_fee (a setup fee, as far as can be told), cycles_completed (of the subscription, when this was its newest payment), parts, parked_reason, parked_details {expected_cents, expected_currency, quantity, at_most, field, rule, error}}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, plan_in_force, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, balance_limit_exceeded, too_many_plans, busy.';
 
 -- from supabase/schemas/60_payments/record_token_subscription_event.sql
 
@@ -13708,7 +14082,8 @@ begin
   insert into tokenbook.provider_subscription_events
     (provider, provider_subscription_id, event_id, digest, event_type, occurred_at, facts)
   values
-    (p_provider, p_provider_subscription_id, p_event_id, sha256(convert_to(p_facts::text, 'UTF8')), p_event_type,
+    (p_provider, p_provider_subscription_id, p_event_id,
+     tokenbook.digest_of_fact(p_provider, p_provider_subscription_id, p_event_id, p_event_type, p_facts), p_event_type,
      v_occurred_at, p_facts)
   on conflict do nothing;
   v_replayed := not found;
@@ -13822,7 +14197,7 @@ begin
   v_replayed := v_refunded = v_payment.refunded_cents;
   v_payment := tokenbook.settle_refunds(
     v_payment, v_refunded, 0, p_reason, v_actor.actor_role, v_actor.actor_id);
-  if not v_replayed then -- a refund of a few cents takes no token, and has no entry
+  if not v_replayed then
     perform tokenbook.record_change(
       'refund_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
       jsonb_build_object('payment_id', p_payment_id, 'refunded_cents', v_refunded));
@@ -14313,7 +14688,9 @@ comment on function tokenbook.settle_payments is
  * Brings tokens and plan to what is left of a payment's money. Lost is what went back in refunds and what disputes
  * withhold; that share of its tokens is taken back, rounded down; all of them when all of the money is lost, and
  * then the plan it bought is not in force any more, nor its storage. What comes back (a refund that bounced, a dispute that was won) gives
- * its tokens back, and the plan when not all is lost any more. The same state again changes nothing.
+ * its tokens back, and the plan when not all is lost any more. A loss that takes no whole token has an entry too, of
+ * none: of slots that come later it takes its share, and the past is told from the ledger. The same state again changes
+ * nothing.
  * p_payment is the payment with the amount and currency that it is to have.
  * Caller: internal, holding the account's lock.   Returns the payment.   Keeps: I1 to I5, I9, I10, I12.
  */
@@ -14332,15 +14709,19 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_clawed_before bigint;
+  v_was public.token_payments;
   v_lost bigint := p_refunded_cents + p_disputed_cents; -- @lost-is-both
   v_is_all_lost boolean := v_lost > 0 and v_lost >= p_payment.amount_cents;
   v_to_claw bigint;
+  v_share constant numeric := least(1, v_lost::numeric / greatest(p_payment.amount_cents, 1));
+  v_share_before numeric;
   v_entry public.token_transactions;
 begin
   -- what it has given by now: slots may have been booked since the caller looked
-  select p.tokens, p.tokens_clawed_back into p_payment.tokens, v_clawed_before
+  select p.* into v_was
     from public.token_payments p where p.user_id = p_payment.user_id and p.id = p_payment.id;
+  p_payment.tokens := v_was.tokens;
+  v_share_before := least(1, (v_was.refunded_cents + v_was.disputed_cents)::numeric / greatest(v_was.amount_cents, 1));
   v_to_claw := case
     when v_is_all_lost then p_payment.tokens
     when v_lost > 0 then floor(p_payment.tokens::numeric * v_lost / p_payment.amount_cents)::bigint
@@ -14364,16 +14745,16 @@ begin
    where p.user_id = p_payment.user_id and p.id = p_payment.id
   returning p.* into p_payment;
 
-  if v_to_claw > v_clawed_before then
+  if (v_to_claw, v_share) > (v_was.tokens_clawed_back, v_share_before) then -- @each-loss-its-entry
     v_entry.reason := case when p_disputed_cents > 0 then 'disputed ' else 'refunded ' end || p_reason;
     perform tokenbook.claw_back(
       v_entry,
       (select b.id from public.token_balances b
         where b.user_id = p_payment.user_id and b.payment_id = p_payment.id),
-      v_to_claw - v_clawed_before); -- @clawed-back-only-once
-  elsif v_to_claw < v_clawed_before then
+      v_to_claw - v_was.tokens_clawed_back); -- @clawed-back-only-once
+  elsif (v_to_claw, v_share) < (v_was.tokens_clawed_back, v_share_before) then
     v_entry.reason := 'given back ' || p_reason;
-    perform tokenbook.restore_clawback(v_entry, v_clawed_before - v_to_claw);
+    perform tokenbook.restore_clawback(v_entry, v_was.tokens_clawed_back - v_to_claw);
   end if;
 
   if p_payment.to_plan is not null then
@@ -14452,11 +14833,12 @@ comment on function public.token_offer_now is
 -- from supabase/schemas/60_payments/waiting_payments.sql
 
 /*
- * The oldest payments of a provider's customer that have no user yet: a portion, so that nobody's work grows with
- * what others have left waiting (I11).
+ * The oldest payments of a provider's customer that have no user yet, and those that a credit holds
+ * (paid_with_credit) while none but p_deciding, which is being decided on, is open: of each a portion, so that nobody's work grows
+ * with what others have left waiting (I11).
  * Caller: internal, holding the customer's lock.
  */
-create function tokenbook.waiting_payments(p_provider text, p_customer_id text)
+create function tokenbook.waiting_payments(p_provider text, p_customer_id text, p_deciding text default null)
 returns text[]
 language plpgsql
 volatile -- sees what was committed while its caller waited for the lock
@@ -14468,11 +14850,20 @@ begin
     select f.provider_payment_id from tokenbook.provider_payments f
      where f.provider = p_provider and f.customer_id = p_customer_id and f.user_id is null
      order by f.created_at, f.provider_payment_id
-     limit 20); -- @waiting-of-a-customer
+     limit 20) -- @waiting-of-a-customer
+  || array( -- @decided-credits-release begin
+    select f.provider_payment_id from tokenbook.provider_payments f
+     where f.provider = p_provider and f.customer_id = p_customer_id
+       and f.from_balance_cents > 0 and f.parked_reason = 'paid_with_credit'
+       and not exists (
+         select from tokenbook.open_credits(p_provider, p_customer_id) c
+          where c.provider_payment_id is distinct from p_deciding)
+     order by f.created_at, f.provider_payment_id
+     limit 20); -- @decided-credits-release end
 end
 $$;
 comment on function tokenbook.waiting_payments is
-  'The oldest payments of a provider''s customer that have no user yet, at most 20.';
+  'The oldest payments of a provider''s customer that have no user yet, at most 20, and at most 20 that a credit held which is decided.';
 
 -- from supabase/schemas/70_alerts/alert_rules_of.sql
 
@@ -15009,7 +15400,8 @@ comment on function tokenbook.refresh_alert_thresholds is
 /*
  * Removes one alert rule; the next wider one of its name, if there is one, holds instead. Alerts that
  * were raised by it stay. No longer there: no error.
- * Caller: an admin, service_role.   Locks: the settings.   Errors: not_authenticated, forbidden, invalid_scope.
+ * Caller: an admin, service_role.   Locks: the settings.   Errors: not_authenticated, forbidden, invalid_scope,
+ * invalid_alert_rule.
  */
 -- Security definer: nobody may write the tables himself.
 create function tokenbook.remove_token_alert_rule(
@@ -15029,6 +15421,9 @@ declare
 begin
   v_actor := tokenbook.authorize_operator();
   perform tokenbook.check_scope(p_user_id, p_plan_type, p_for_everyone);
+  if octet_length(p_rule) > 64 then -- no rule has such a name
+    perform tokenbook.refuse('invalid_alert_rule', '{"field": "p_rule", "rule": "at most 64 bytes"}');
+  end if;
   delete from public.token_alert_rules r
    where r.rule = p_rule
      and r.plan_type is not distinct from p_plan_type
@@ -15044,7 +15439,7 @@ begin
 end
 $$;
 comment on function tokenbook.remove_token_alert_rule is
-  'Removes the alert rule of that name for a user (p_user_id), for a plan (p_plan_type) or for everyone (p_for_everyone true); one of the three has to be said. For an admin or the server. Returns {success, removed (false: there was none)}. Errors: invalid_scope, forbidden.';
+  'Removes the alert rule of that name for a user (p_user_id), for a plan (p_plan_type) or for everyone (p_for_everyone true); one of the three has to be said. For an admin or the server. Returns {success, removed (false: there was none)}. Errors: invalid_scope, invalid_alert_rule, forbidden.';
 
 -- from supabase/schemas/70_alerts/request_top_up.sql
 
@@ -15247,7 +15642,7 @@ begin
       then '{"field": "p_threshold_percent", "rule": "1 to 100"}'
     when num_nonnulls(v_asked.threshold_tokens, v_asked.threshold_percent) <> (v_asks = 'threshold')::integer
       then '{"field": "p_threshold_tokens", "rule": "this or p_threshold_percent where the kind asks for a threshold, neither otherwise"}'
-    when (v_asks = 'hours') <> coalesce(v_asked.hours between 1 and 8760, v_asked.hours is not null)
+    when (v_asks = 'hours') <> (v_asked.hours is not null) or v_asked.hours not between 1 and 8760 -- @hours-within-a-year
       then '{"field": "p_hours", "rule": "1 to 8760 where the kind asks for hours, left out otherwise"}'
     when v_asked.notify_recovered is null or (v_asked.notify_recovered and not (tokenbook.alert_kinds() -> v_asked.kind -> 'ends')::boolean)
       then '{"field": "p_notify_recovered", "rule": "true or false, and false where the kind has no end"}'
@@ -15570,7 +15965,8 @@ comment on function tokenbook.settle_token_top_up is
 
 /*
  * Tells the project that a booked payment is another's, or another thing, by some event: it stays as it is booked, and
- * somebody has to look. Once, and again when another user, plan, pack or quantity is named. An alert
+ * somebody has to look. Once, and again when another user, plan, pack or quantity is named. So is one that has more
+ * disputes than are weighed. An alert
  * payment_contradicted of nobody's (user_id is all zeros).
  * Caller: internal, holding the facts' lock.
  */
@@ -16643,19 +17039,22 @@ comment on function tokenbook.acknowledge_token_finding is
  * reconciliation. Reads the tables alone.
  *
  * `tokens` is what the balance should have moved by: an operation that succeeded less what was uncovered,
- * negative; a failed one 0; an admin's grant positive, his deduction negative.
+ * negative; a failed one 0; an admin's grant positive, their deduction negative. What the books have an entry for is
+ * a grant if the entry is one, whatever the row calls itself: an operation's name is its caller's word. Only a row
+ * that has none, from before the books opened, is what it is called.
  * `transaction_id` is its ledger entry, or the first of them: the entry that names the row, else the one that the row names; an
  * entry belongs to one row.
- * A row is a copy (`copy_of`) when another stands for the same ledger entry; when it has none and another
- * equals it in everything but the id, within the same second; or, with an entry or without, when another
- * that used as much has the same metadata.request_id. Two equal operations in one second, each deducted,
- * are two operations: only their request can tell that they were one.
+ * A row is a copy (`copy_of`) when another stands for the same ledger entry, or when it has none and another
+ * equals it: in everything but the id, within the same second, or in what it used and its metadata.request_id.
+ * An entry of its own makes it an operation of its own. Where the server booked two that name the same request,
+ * both without an idempotency key, it may have sent one twice (`same_request_as`). That is to be looked at, and
+ * proves nothing: metadata are the caller's words too.
  * Caller: internal.
  */
 create function tokenbook.audit_trail(p_user_id uuid)
 returns table (
   usage_id uuid, transaction_id bigint, action_type text, tokens bigint, cost numeric,
-  is_operation boolean, success boolean, copy_of uuid, created_at timestamptz
+  is_operation boolean, success boolean, copy_of uuid, same_request_as uuid, created_at timestamptz
 )
 language plpgsql
 stable
@@ -16667,12 +17066,17 @@ begin
   return query
   with charges as (
     -- a capture beyond its hold books two entries for one operation, a refund names it too
-    select t.usage_id, min(t.id) as id
+    select t.usage_id, min(t.id) as id, bool_or(t.entry_type = 'grant') as is_grant,
+           bool_and(t.actor_role = 'service' and t.idempotency_key is null) as is_unkeyed -- @only-unkeyed-resends
       from public.token_transactions t
      where t.user_id = p_user_id and t.usage_id is not null and t.entry_type in ('deduction', 'usage', 'grant')
      group by t.usage_id
   ), linked as (
     select u.*, coalesce(named.id, naming.id) as entry, named.id is not null as is_named,
+           coalesce(
+             named.is_grant, naming.entry_type = 'grant', -- @grants-by-their-entry
+             u.action_type = any (tokenbook.recorded_grant_actions())) as is_grant,
+           coalesce(named.is_unkeyed, naming.actor_role = 'service' and naming.idempotency_key is null, false) as is_unkeyed,
            coalesce(u.metadata ->> 'request_id', u.metadata ->> 'requestId') as request
       from public.token_usage u
       left join charges named on named.usage_id = u.id
@@ -16684,44 +17088,50 @@ begin
            case when l.entry is not null then
              first_value(l.id) over (partition by l.entry order by l.is_named desc, l.created_at, l.id) end as first_of_entry,
            first_value(l.id) over (
-             partition by l.action_type, l.model_used, l.tokens_used, l.input_tokens, l.output_tokens,
+             partition by l.action_type, l.model_used, l.tokens_used, l.tokens_uncovered, l.input_tokens, l.output_tokens,
                           l.cost_estimate, l.success, l.error_message, l.request, date_trunc('second', l.created_at)
              order by l.entry is null, l.created_at, l.id) as first_of_equals,
            case when l.request is not null and l.success and l.action_type not in ('admin_grant', 'admin_deduct') then
              first_value(l.id) over (
-               partition by l.request, l.action_type, l.model_used, l.tokens_used, l.input_tokens, l.output_tokens, l.success
-               order by l.entry is null, l.created_at, l.id) end as first_of_request
+               partition by l.request, l.action_type, l.model_used, l.tokens_used, l.tokens_uncovered, l.input_tokens, l.output_tokens, l.success
+               order by l.entry is null, l.created_at, l.id) end as first_of_request,
+           case when l.request is not null and l.success and l.is_unkeyed and l.action_type not in ('admin_grant', 'admin_deduct') then
+             first_value(l.id) over (
+               partition by l.is_unkeyed, l.request, l.action_type, l.model_used, l.tokens_used, l.input_tokens, l.output_tokens, l.success, l.member_id
+               order by l.created_at, l.id) end as first_sent
       from linked l
   )
   select c.id,
          case when c.first_of_entry = c.id then c.entry end,
          c.action_type,
          case
-           when c.action_type = any (tokenbook.recorded_grant_actions()) then abs(c.tokens_used)
+           when c.is_grant then abs(c.tokens_used)
            when not c.success then 0 -- @failed-moved-nothing
            else -(abs(c.tokens_used) - c.tokens_uncovered) -- @uncovered-not-deducted
          end,
          -- a second row for the same entry, or for none, costs nothing more
          case
            when not c.success then 0
-           when c.copied is not null and c.first_of_entry is distinct from c.id then 0
+           when c.copied is not null then 0
            else coalesce(c.cost_estimate, 0)
          end,
-         c.action_type <> all (tokenbook.recorded_grant_actions() || 'admin_deduct'::text),
-         c.success, c.copied, c.created_at
+         not c.is_grant and c.action_type <> 'admin_deduct',
+         c.success, c.copied,
+         case when c.copied is null and c.tokens_used <> 0 and c.first_sent <> c.id then c.first_sent end,
+         c.created_at
     from (
       select x.*,
              case
                when x.tokens_used = 0 then null
                when x.first_of_entry <> x.id then x.first_of_entry
                when x.entry is null and x.first_of_equals <> x.id then x.first_of_equals
-               when x.first_of_request <> x.id then x.first_of_request
+               when x.entry is null and x.first_of_request <> x.id then x.first_of_request
              end as copied
         from compared x) c;
 end
 $$;
 comment on function tokenbook.audit_trail is
-  'The rows of token_usage of a user: what each should have moved the balance by, its ledger entry if it has one, and whether it is a copy of another.';
+  'The rows of token_usage of a user: what each should have moved the balance by, its ledger entry if it has one, and whether it is a copy of another, or may be.';
 
 -- from supabase/schemas/90_audit/chain_ledger.sql
 
@@ -17329,7 +17739,7 @@ begin
       when p_cause = 'recorded_twice' then
         'Written down twice and deducted once: the balance is right, and this sum counts it once.'
       when p_scenario = 'duplicate_usage' then
-        'One operation was deducted twice. Grant back the second.'
+        'Two deductions of the server, without idempotency keys, name the same request. Ask who sent it whether it was sent twice: then refund the second. Nothing is given back by itself for what metadata say.'
     end,
     'evidence', p_evidence);
 end
@@ -17492,6 +17902,7 @@ begin
       from ledger t
       join standings p on p.user_id = t.user_id and p.transaction_id < t.id
      where t.action_type = 'plan_change' and t.metadata ? 'effective_at'
+       and t.entry_type = 'usage' and t.usage_id is null -- @plan-changes-use-nothing: what a caller can name so is a use
      order by t.user_id, t.id desc
   ), limit_moves as (
     -- since that period began: what moved the plan limit, and the balances that it was lifted to
@@ -17513,7 +17924,8 @@ begin
     select s.user_id, coalesce(s.payment_id, p.id::text) as payment_id, sum(s.tokens) as tokens
       from slots s
       left join grants g on g.user_id = s.user_id and g.period_start = s.period_start and s.payment_id is null
-      left join payments p on p.user_id = g.user_id and p.id = g.payment_id and p.to_plan = s.plan_type
+      left join payments p
+        on p.user_id = g.user_id and p.id = g.payment_id and p.to_plan = s.plan_type and s.created_at <= p.created_at
      group by s.user_id, coalesce(s.payment_id, p.id::text)
   ), plans as (
     -- each plan of each subscription: the first is the one that was recorded to be in force
@@ -17562,14 +17974,17 @@ begin
        and (p_until is null or f.user_id is null or f.user_id <= p_until)
   ), parts as (
     -- each payment is a part of itself
-    select f.provider, f.provider_payment_id as whole, f.provider_payment_id as part from facts f where f.part_of is null
+    select f.provider, f.provider_payment_id as whole, f.provider_payment_id as part, f.created_at, f.updated_at
+      from facts f where f.part_of is null
     union all
-    select m.provider, m.part_of, m.provider_payment_id
+    select m.provider, m.part_of, m.provider_payment_id, m.created_at, m.updated_at
       from facts f
       join tokenbook.provider_payments m on m.provider = f.provider and m.part_of = f.provider_payment_id
      where f.part_of is null
   ), events as (
     select o.provider, o.whole, o.part, e.event_id, e.facts as fact, e.facts ->> 'kind' as kind, e.occurred_at, e.received_at,
+           -- heard of while its payment was; a minute is left to a clock that was set back, or a standby's that was behind
+           (e.received_at between o.created_at - interval '1 minute' and o.updated_at + interval '1 minute') is not true as is_astray,
            (e.facts ->> 'amount_cents')::bigint as cents, (e.facts ->> 'refunded_cents')::bigint as refunded, lower(e.facts ->> 'currency') as currency,
            row_number() over (
              partition by o.provider, o.whole
@@ -17582,13 +17997,18 @@ begin
            (array_agg(e.fact ->> 'customer_id' order by e.nth) filter (where e.fact ? 'customer_id'))[1] as customer_id,
            (array_agg(e.fact ->> 'price_id' order by e.nth) filter (where e.fact ? 'price_id'))[1] as price_id,
            (array_agg(e.fact ->> 'subscription_id' order by e.nth) filter (where e.fact ? 'subscription_id'))[1] as subscription_id,
+           max((e.fact ->> 'cycles_completed')::integer) as cycles_completed,
+           (array_agg((e.fact ->> 'from_balance_cents')::bigint order by e.nth) filter (where e.fact ? 'from_balance_cents'))[1] as from_balance_cents,
+           count(distinct e.fact ->> 'dispute_id') > (tokenbook.limits() -> 'payment_disputes')::integer as are_disputes_too_many,
+           bool_or(e.fact @> '{"may_be_fee": true}') as may_be_fee, bool_or(e.kind = 'assigned') as is_assigned,
            (array_agg(e.fact ->> 'parked_reason' order by e.nth) filter (where e.fact ? 'parked_reason'))[1] as reason,
            (array_agg((e.fact ->> 'period_start')::timestamptz order by e.nth) filter (where e.fact ? 'period_start'))[1] as period_start,
+           array_agg((e.fact ->> 'user_id')::uuid) filter (where e.fact ? 'user_id') as users,
            array_agg(coalesce(e.fact ->> 'plan_type', 'pack ' || (e.fact ->> 'pack_type'))) filter (where e.fact ?| array['plan_type', 'pack_type']) as things,
            bool_or((e.fact ->> 'quantity')::integer > 1) as are_several,
            -- what it may have been booked at: one of these, unless the price in the catalogue or a sum of parts
            case when bool_and(e.part = e.whole and (e.kind <> 'paid' or e.cents is not null)) then array_agg(e.cents) filter (where e.kind in ('paid', 'refunded') and e.cents is not null) end as amounts,
-           min(e.received_at) filter (where e.part = e.whole) as first_at, max(e.received_at) as last_at
+           string_agg(concat_ws(' ', e.event_id, 'at', e.received_at), ', ' order by e.nth) filter (where e.is_astray) as astray
       from events e group by e.provider, e.whole
   ), of_parts as (
     select o.provider, o.whole, o.part,
@@ -17621,6 +18041,7 @@ begin
       from events e
       join paid n on n.provider = e.provider and n.whole = e.whole
      where e.kind not in ('paid', 'assigned')
+       and (e.kind <> 'dispute' or not n.are_disputes_too_many)
   ), refunds as (
     -- each refund as it was told last: what ends it after what begins it
     select l.* from (
@@ -17712,17 +18133,51 @@ begin
      group by w.provider, w.whole
   ), told as (
     select p.*, least(r.cents, p.effective) as refunded_cents,
-           least(coalesce(w.cents, 0), p.effective - least(r.cents, p.effective)) as disputed_cents
+           least(case when p.are_disputes_too_many then p.effective else coalesce(w.cents, 0) end,
+                 p.effective - least(r.cents, p.effective)) as disputed_cents
       from paid p
       left join refunded r on r.provider = p.provider and r.whole = p.whole
       left join withheld w on w.provider = p.provider and w.whole = p.whole
+  ), of_periods as (
+    -- payments that may be fees instead of a period's price: how many are booked beside each, and what was counted
+    select f.user_id, f.provider, f.provider_payment_id as id, y.id as payment_id,
+           count(o.booked_at) as beside, count(o.booked_at) filter (where o.booked_at < y.created_at) as beside_before,
+           greatest(f.cycles_completed, max(o.cycles_completed), 0) as cycles,
+           -- others wait, or an admin has decided
+           t.is_assigned or exists (
+             select from tokenbook.provider_payments w
+              where w.provider = f.provider and w.subscription_id = f.subscription_id
+                and w.period_start > f.period_start - 3 * n.length and w.period_start < f.period_start + 3 * n.length
+                and (w.parked_reason is not null or exists (
+                  select from tokenbook.provider_events e
+                   where e.provider = w.provider and e.provider_payment_id = w.provider_payment_id and e.facts ->> 'kind' = 'assigned'))) as is_decided,
+           (select coalesce(w.cycles_completed, -1) from tokenbook.provider_payments w
+             where w.provider = f.provider and w.subscription_id = f.subscription_id and w.is_paid
+               and w.period_start < least(f.period_start, min(o.period_start))
+             order by w.period_start desc limit 1) as cycles_before
+      from facts f
+      join told t on t.provider = f.provider and t.whole = f.provider_payment_id and t.may_be_fee
+      join (select l.plan_type, coalesce(tokenbook.period_end(l, 'epoch') - 'epoch', interval '28 days') as length
+              from public.token_plans l) n on n.plan_type = f.plan_type
+      left join payments y on y.user_id = f.user_id and y.provider = f.provider and y.provider_payment_id = f.provider_payment_id
+      join lateral (
+        select o.period_start, o.cycles_completed, z.created_at as booked_at
+          from tokenbook.provider_payments o
+          left join public.token_payments z
+            on z.user_id = o.user_id and z.provider = o.provider and z.provider_payment_id = o.provider_payment_id
+         where o.provider = f.provider and o.subscription_id = f.subscription_id and o.plan_type = f.plan_type and o.is_paid
+           and o.provider_payment_id <> f.provider_payment_id
+           and o.period_start > f.period_start - n.length / 2 and o.period_start < f.period_start + n.length / 2) o on true
+     group by f.user_id, f.provider, f.provider_payment_id, f.subscription_id, f.period_start, f.cycles_completed, t.is_assigned, y.id, y.created_at, n.length
   ), differing as (
     select f.provider, f.provider_payment_id as whole, nullif(jsonb_strip_nulls(jsonb_build_object(
              'user_id', jsonb_agg(distinct (e.fact ->> 'user_id')::uuid) filter (where (e.fact ->> 'user_id')::uuid <> f.user_id),
              'plan_type', jsonb_agg(distinct e.fact ->> 'plan_type') filter (where e.fact ->> 'plan_type' <> f.plan_type or f.pack_type is not null and e.fact ? 'plan_type'),
              'pack_type', jsonb_agg(distinct e.fact ->> 'pack_type') filter (where e.fact ->> 'pack_type' <> f.pack_type or f.plan_type is not null and e.fact ? 'pack_type'),
              'quantity', jsonb_agg(distinct (e.fact ->> 'quantity')::integer) filter (where (e.fact ->> 'quantity')::integer <> f.quantity),
-             'currency', jsonb_agg(distinct e.currency) filter (where e.currency <> f.currency))), '{}') as others
+             'currency', jsonb_agg(distinct e.currency) filter (where e.currency <> f.currency),
+             'disputes', case when count(distinct e.fact ->> 'dispute_id') > (tokenbook.limits() -> 'payment_disputes')::integer
+                              then jsonb_build_array('more than ' || (tokenbook.limits() ->> 'payment_disputes')) end)), '{}') as others
       from facts f
       join events e on e.provider = f.provider and e.whole = f.provider_payment_id
      group by f.provider, f.provider_payment_id
@@ -18292,27 +18747,43 @@ begin
      ('part_of', case when w.part_of is null and f.part_of <> f.provider_payment_id then w.provider_payment_id end, f.part_of),
      ('events', case when f.part_of is null then greatest(t.events, 1) else 0 end::text, coalesce(t.events, 0)::text),
      ('is_paid', coalesce(t.is_paid, false)::text, f.is_paid::text),
+     -- of what is not booked: one who was told, or was ever said to be its customer
+     ('user_id', case when p.id is not null or f.user_id = any (t.users) then f.user_id::text
+                      when f.user_id is not null and tokenbook.was_customer(f.provider, t.customer_id, f.user_id) then f.user_id::text end,
+                 f.user_id::text),
      ('amount_cents', case when f.part_of is null then coalesce(t.amount_cents, p.amount_cents, f.amount_cents) end::text, f.amount_cents::text),
      ('currency', t.currency, f.currency),
+     ('from_balance_cents', t.from_balance_cents::text, f.from_balance_cents::text),
      ('refunded_cents', coalesce(t.refunded_cents, 0)::text, f.refunded_cents::text),
      ('disputed_cents', coalesce(t.disputed_cents, 0)::text, f.disputed_cents::text),
      ('period_start', t.period_start::text, f.period_start::text),
      ('customer_id', t.customer_id, f.customer_id),
      ('price_id', t.price_id, f.price_id),
      ('subscription_id', t.subscription_id, f.subscription_id),
+     ('cycles_completed', t.cycles_completed::text, f.cycles_completed::text),
      -- of what was told, one; none where none of it is in the catalogue
      ('what was bought', case when num_nonnulls(f.plan_type, f.pack_type) < 2 and coalesce(f.plan_type, 'pack ' || f.pack_type) = any (t.things)
                               then coalesce(f.plan_type, 'pack ' || f.pack_type) end, coalesce(f.plan_type, 'pack ' || f.pack_type)),
      ('quantity', case when num_nonnulls(f.plan_type, f.pack_type) = 1 then coalesce(f.quantity, 1) end::text, f.quantity::text),
      ('parked_reason', case when t.is_paid is not true then null
-                            when num_nonnulls(f.plan_type, f.pack_type) > 0 then case when f.user_id is null then 'user_unknown' end
+                            when num_nonnulls(f.plan_type, f.pack_type) > 0 then case
+                              when f.user_id is null then 'user_unknown'
+                              -- it waits beside one that is booked
+                              when f.parked_reason = 'second_in_period' and p.id is null and not t.is_assigned
+                                and exists (select from of_periods o where o.provider = f.provider and o.id = f.provider_payment_id)
+                              then 'second_in_period'
+                              -- or with a credit that nobody can trace
+                              when f.parked_reason = 'paid_with_credit' and p.id is null and not t.is_assigned and t.from_balance_cents > 0
+                                and exists (select from tokenbook.provider_payments c
+                                             where c.provider = f.provider and c.customer_id = f.customer_id and c.from_balance_cents < 0)
+                              then 'paid_with_credit' end
                             when t.reason is not null then t.reason
                             when t.are_several and f.parked_reason = 'quantity' then 'quantity'
                             when t.price_id is not null or t.things is not null then 'price_unknown'
                             else 'nothing_named' end, f.parked_reason),
      ('disagrees', x.others::text, f.disagrees::text),
-     ('created_at', least(f.created_at, t.first_at)::text, f.created_at::text),
-     ('updated_at', greatest(f.updated_at, t.last_at)::text, f.updated_at::text)
+     -- before its payment was first heard of, or after it was last
+     ('events out of their time:', null, t.astray)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
   union all
@@ -18325,10 +18796,17 @@ begin
   union all
   select 'I12 what was paid is booked', f.user_id, null, null, concat_ws(' ', f.provider, f.provider_payment_id), 'no payment'
     from facts f
-   where f.is_paid and f.user_id is not null and num_nonnulls(f.plan_type, f.pack_type) > 0
+   where f.is_paid and f.user_id is not null and num_nonnulls(f.plan_type, f.pack_type) > 0 and f.parked_reason is null
      and not exists (
        select from payments p
         where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id)
+  union all
+  select 'I12 one payment a period', o.user_id, null, null,
+         concat_ws(' ', o.provider, o.id, 'waits: booked beside it are', o.beside_before), 'booked'
+    from of_periods o
+   where o.payment_id is not null and not o.is_decided and o.beside_before > 0
+     -- and that so many periods were paid for, the provider does not say
+     and o.cycles_before is distinct from -1 and o.cycles - coalesce(o.cycles_before, 0) <= o.beside_before
   union all
   select 'I12 an event is of a payment', null, null, null, concat_ws(' ', e.provider, e.provider_payment_id), 'nothing known of it'
     from tokenbook.provider_events e
@@ -18338,11 +18816,14 @@ begin
         where f.provider = e.provider and f.provider_payment_id = e.provider_payment_id)
   union all
   select 'I12 a fact is as it was told', null, null, null,
-         concat_ws(' ', e.provider, e.provider_payment_id, e.event_id, sha256(convert_to(e.facts::text, 'UTF8')), e.facts ->> 'occurred_at'),
+         concat_ws(' ', e.provider, e.provider_payment_id, e.event_id, says.digest, e.facts ->> 'occurred_at'),
          concat_ws(' ', e.digest, e.occurred_at)
     from tokenbook.provider_events e
+   cross join lateral (
+     select sha256(convert_to(
+              jsonb_build_array(e.provider, e.provider_payment_id, e.event_id, e.event_type, e.facts)::text, 'UTF8')) as digest) says
    where p_user_id is null and p_after is null
-     and (e.digest <> sha256(convert_to(e.facts::text, 'UTF8'))
+     and (e.digest <> says.digest
        or e.occurred_at <> coalesce((e.facts ->> 'occurred_at')::timestamptz, e.occurred_at))
   union all
   -- a grant and the transaction that gave it; grants from before the books have none
@@ -18479,8 +18960,9 @@ begin
                   then t.action_type = t.entry_type
                 when t.action_type = any (tokenbook.grant_action_types())
                   then t.entry_type = 'grant'
+                when t.action_type in ('plan_change', 'restating') then t.entry_type = 'usage' and t.usage_id is null
                 else t.entry_type <> 'grant'
-                  and t.action_type not in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover')
+                  and t.action_type <> all (array_remove(tokenbook.reserved_action_types(), 'admin_deduct'))
               end) is not true
   union all
   select 'I4 an entry undoes what came before', t.user_id, null, t.id, 'before ' || t.id, t.original_id::text
@@ -19341,7 +19823,7 @@ begin
   -- token by token
   for v_difference in
     with differences as materialized (
-      select d.*, d.cause = 'recorded_twice' as is_harmless
+      select d.*, d.line = 'none' as is_harmless, case when d.line = 'none' then d.cause end as harmless
         from tokenbook.token_differences(p_user_id, v_opening, v_base) d
        where not d.is_settled
     )
@@ -19353,8 +19835,8 @@ begin
            (array_agg(d.usage_id order by d.created_at) filter (where d.usage_id is not null))[1] as first_usage_id,
            min(d.transaction_id) as first_transaction_id
       from differences d
-     group by d.scenario, d.is_harmless
-     order by d.scenario, d.is_harmless
+     group by d.scenario, d.is_harmless, d.harmless
+     order by d.scenario, d.is_harmless, d.harmless
   loop
     -- with those before it: what one grant could have paid for, it could not have paid for twice
     v_parts := v_parts || v_difference.parts;
@@ -20057,7 +20539,7 @@ begin
   elsif v_first.tokens < 0 then
     v_taken := v_first;
     select t.* into v_given from public.token_transactions t
-     where t.user_id = p_user_id and t.id = v_taken.id + 1
+     where t.user_id = p_user_id and t.id = v_taken.id + 1 and t.entry_type = 'restatement'
        and t.metadata = jsonb_build_object('beside', v_taken.id);
   elsif v_first.id is not null then
     null; -- there was nothing to restate
@@ -20288,7 +20770,7 @@ comment on function tokenbook.reverse_token_restatement is
 /*
  * Where a user's ledger and his audit trail differ, a row each. `tokens` is what the books have too much of
  * (negative: too little), `grant_id` the grant that it sits in (NULL: what was next in burn order then), `line`
- * the line of the sum that it belongs to.
+ * the line of the sum that it belongs to (none: nothing is off, it is only to be looked at).
  * `is_settled` says that a repair came after it (tokenbook.reconcile).
  *
  * A ledger entry that no usage row belongs to is the record itself. An entry that another one undoes is
@@ -20358,12 +20840,13 @@ begin
     join entries e on e.id = u.transaction_id
    where u.copy_of is null and e.tokens <> u.tokens and not e.is_undone
   union all
-  -- one operation, deducted twice
-  select 'duplicate_usage', 'deducted_twice', 'used', e.tokens, abs(e.tokens), e.grant_id, e.is_settled,
-         u.usage_id, e.id, e.created_at
+  -- one operation, perhaps, deducted twice: nothing is off until somebody says so
+  select 'duplicate_usage', 'one_request_deducted_twice',
+         'none', 0, -- @requests-prove-nothing
+         abs(e.tokens), null, e.is_settled, u.usage_id, e.id, e.created_at
     from trail u
     join entries e on e.id = u.transaction_id
-   where u.copy_of is not null and e.tokens <> 0 and not e.is_undone
+   where u.same_request_as is not null and e.tokens <> 0 and not e.is_undone
   union all
   -- one operation, written down twice and deducted once: the balance is right
   select 'duplicate_usage', 'recorded_twice', 'none', 0, abs(u.tokens), null,
@@ -20639,6 +21122,39 @@ $$;
 comment on function tokenbook.verify_token_ledger is
   'Whether the books are right: a row for each breach of an invariant, no row when there is none. For an admin or the server. For one user (p_user_id), for everyone, or for the users after p_after up to p_until. One snapshot: no false alarms while the system is used. Returns invariant, user_id, grant_id, transaction_id, expected, found. Errors: not_authenticated, forbidden.';
 
+-- from supabase/schemas/90_audit/was_customer.sql
+
+/*
+ * Whether anybody ever said that a provider's customer is this user: the provider, in an event of a payment or of a
+ * subscription; or our own server or an admin, now or before that was put right.
+ * Caller: internal: whoever compares a payment that is not booked with what was told.   Locks: nothing.
+ */
+create function tokenbook.was_customer(p_provider text, p_customer_id text, p_user_id uuid)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (
+      select from tokenbook.provider_customers c
+       where c.provider = p_provider and c.customer_id = p_customer_id and c.user_id = p_user_id)
+    or exists (
+      select from tokenbook.changes c
+       where c.change = 'set_token_customer' and c.details ->> 'provider' = p_provider
+         and c.details ->> 'customer_id' = p_customer_id and c.details ->> 'instead_of' = p_user_id::text)
+    or exists (
+      select from tokenbook.provider_events e
+       where e.provider = p_provider and e.facts ->> 'customer_id' = p_customer_id and (e.facts ->> 'user_id')::uuid = p_user_id)
+    or exists (
+      select from tokenbook.provider_subscription_events e
+       where e.provider = p_provider and e.facts ->> 'customer_id' = p_customer_id and (e.facts ->> 'user_id')::uuid = p_user_id);
+end
+$$;
+comment on function tokenbook.was_customer is
+  'Whether anybody ever said that a provider''s customer is this user.';
+
 -- from supabase/schemas/95_privileges.sql
 
 /*
@@ -20689,7 +21205,7 @@ grant execute on function
     tokenbook.plan_beside(tokenbook.subscriptions, timestamptz), tokenbook.plans_of(tokenbook.subscriptions),
     tokenbook.kept_beside(tokenbook.subscriptions, timestamptz),
     tokenbook.grace_of(public.token_plans), tokenbook.period_end(public.token_plans, timestamptz),
-    tokenbook.plan_precedence(tokenbook.subscriptions), tokenbook.begins_by_itself(public.token_plans),
+    tokenbook.plan_precedence(tokenbook.subscriptions), tokenbook.payment_id_in(text), tokenbook.begins_by_itself(public.token_plans),
     tokenbook.plan_schedule(public.token_plans), tokenbook.next_slot_at(tokenbook.subscriptions, timestamptz),
     tokenbook.newest_slot_at(tokenbook.subscriptions, timestamptz),
     tokenbook.slot_start(jsonb, timestamptz, integer), tokenbook.slot_number(jsonb, timestamptz, timestamptz),

@@ -48,6 +48,7 @@ const askedByViews = [
   "is_storage_in_force",
   "newest_slot_at",
   "next_slot_at",
+  "payment_id_in",
   "period_end",
   "plan_beside",
   "plan_ends_at",

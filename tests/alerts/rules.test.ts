@@ -217,6 +217,8 @@ test.each([
   [{ rule: "x", kind: "dropped", threshold_tokens: 0 }, "p_threshold_tokens"],
   [{ rule: "x", kind: "dropped", threshold_percent: 101 }, "p_threshold_percent"],
   [{ rule: "x", kind: "dropped", threshold_tokens: 1, hours: 1 }, "p_hours"],
+  [{ rule: "x", kind: "dropped", threshold_tokens: 1, hours: 0 }, "p_hours"],
+  [{ rule: "x", kind: "depleted", hours: 8761 }, "p_hours"],
   [{ rule: "x", kind: "depleted", threshold_tokens: 1 }, "p_threshold_tokens"],
   [{ rule: "x", kind: "expiring_soon" }, "p_hours"],
   [{ rule: "x", kind: "expiring_soon", hours: 8761 }, "p_hours"],

@@ -19,6 +19,8 @@ export interface EventCase {
   /** The events in the order in which they are sent. The row is about the last one; the others lead up to it. */
   events: (them: Buyer) => object[];
   comes: Outcome;
+  /** What it comes to when it is told backwards, where what was booked before stays. Left out: the same. */
+  backwards?: Pick<Outcome, "tokens" | "parked" | "subscription">;
 }
 
 /** Whom a case is about: in each case somebody else. */

@@ -120,3 +120,31 @@ export async function withMissedDays(
   await letTimePass(db, user, count);
   return user;
 }
+
+/**
+ * A user with that many periods that were paid for, each by a payment of its own at Stripe: all of them over, or as many
+ * of them running as may be, so that they are kept beside each other.
+ */
+export async function withPaidPeriods(
+  db: Database,
+  count: number,
+  { over: areOver }: { over: boolean },
+): Promise<string> {
+  const user = await createUser(db);
+  const began = areOver
+    ? "interval '70 days' - n * interval '31 days'"
+    : "interval '1 day' - n * interval '1 minute'";
+  const { rows } = await db.admin.query("select (tokenbook.limits() -> 'plans_beside')::int as beside");
+  const some = areOver ? count : Math.min(count, rows[0].beside + 1);
+  for (let from = 1; from <= some; from += 500) {
+    await db.admin.query(
+      `select count(public.record_token_payment_event('stripe', 'evt.' || n, 'paid', 'pi.' || n || '.' || $1::text,
+         jsonb_build_object('kind', 'paid', 'occurred_at', now(), 'user_id', $1::text, 'customer_id', 'cus.' || $1::text, 'plan_type', 'starter',
+           'amount_cents', 900, 'currency', 'usd', 'subscription_id', 'sub.' || $1::text,
+           'period_start', now() - ${began})))
+         from generate_series($2::integer, $3::integer) n`,
+      [user, from, Math.min(from + 499, some)],
+    );
+  }
+  return user;
+}

@@ -21,6 +21,9 @@ export async function apiFunctions(db: Database): Promise<ApiFunction[]> {
 export const nested = (depth: number) => "[".repeat(depth) + "]".repeat(depth);
 const nestedObjects = (depth: number) => '{"a":'.repeat(depth) + "0" + "}".repeat(depth);
 
+/** When something of what is right has happened. */
+const moment = "2026-01-01T00:00:00Z";
+
 /** JSON values that are wrong somewhere, as they are written: JSON can say more than JavaScript can hold. */
 const anything = (dice: Dice): string =>
   dice.any<() => string>([
@@ -56,6 +59,13 @@ const anything = (dice: Dice): string =>
     () =>
       dice.any(['"infinity"', '"-infinity"', '"soon"', '"2026-13-41"', '"2999-01-01"', '"0001-01-01 BC"']),
     () => dice.any(['"294277-01-01"', '"4714-11-23 BC"', '"2026-01-01T00:00:00+99:00"', '"epoch"', '"now"']),
+    () =>
+      dice.any([
+        '"2026-01-01T00:00:00+99"',
+        '"2026-01-01T00:00:00+15:60"',
+        '"2026-01-01 00:00 Foo/Bar"',
+        `0.${"1".repeat(16_383)}`,
+      ]),
     () =>
       dice.any(['"00000000-0000-0000-0000-000000000000"', '"{0}"', '"urn:uuid:1"', `"${"f".repeat(36)}"`]),
     () =>
@@ -109,7 +119,9 @@ function unfit(type: string, dice: Dice): string {
               "-9223372036854775808",
             ]
           : []),
-        ...(type === "numeric" ? ['"NaN"', '"Infinity"', "1e300", "0.000001"] : []),
+        ...(type === "numeric"
+          ? ['"NaN"', '"Infinity"', "1e300", "0.000001", `0.${"1".repeat(16_383)}`]
+          : []),
       ]);
     case "boolean":
       return "null";
@@ -203,13 +215,73 @@ const goodWords: Record<string, readonly string[]> = {
   on_shortage: ["reject", "partial"],
   window: ["day", "week", "month"],
   provider: ["stripe", "paypal"],
-  kind: ["below", "expiring", "crossed"],
+  kind: ["dropped", "depleted", "expiring_soon"],
   outcome: ["done", "failed"],
   expired_policy: ["forfeit", "reissue"],
   action: ["create", "approve", "reject", "refund", "assign"],
   model: ["refuses"],
   model_used: ["gpt-4o-mini", "no-such-model"],
 };
+
+/** Objects that some parameters take, right as they are: of each kind one or two. */
+export const goodObjects: Record<string, Record<string, unknown>[]> = {
+  p_facts: [
+    {
+      kind: "paid",
+      plan_type: "starter",
+      amount_cents: 900,
+      currency: "usd",
+      period_start: moment,
+      parts: ["pi-part-NTH"],
+    },
+    {
+      kind: "paid",
+      pack_type: "small",
+      quantity: 1,
+      user_id: "00000000-0000-4000-8000-000000000001",
+      customer_id: "cus_1",
+      price_id: "price_1",
+      subscription_id: "sub_1",
+      parked_reason: "quantity",
+      parked_details: { quantity: 1 },
+    },
+    { kind: "refund", refund_id: "r", status: "succeeded", amount_cents: 5 },
+    { kind: "refunded", refunded_cents: 5, amount_cents: 900 },
+    { kind: "credit", credit_id: "c", amount_cents: 1 },
+    { kind: "dispute", dispute_id: "d", status: "open", amount_cents: 5 },
+    {
+      kind: "subscription",
+      status: "active",
+      plan_type: "starter",
+      cancel_at: moment,
+      current_period_end: moment,
+    },
+  ].map((facts) => ({ occurred_at: moment, ...facts })),
+  p_plan: [
+    {
+      name: "A plan",
+      tokens: 5,
+      price_cents: 1,
+      is_default: false,
+      given_to_users_since: moment,
+      rank: 1,
+      features: {},
+    },
+  ],
+  p_pack: [{ name: "A pack", tokens: 5, price_cents: 1, is_active: true }],
+  p_price: [{ input_cents_per_million: 1, output_cents_per_million: 1.5, cents_per_minute: 2 }],
+  p_cost: [{ min_tokens: 1, max_tokens: 2 }],
+};
+
+/** An object that is right but for one field: one of its own, or one that another of them has. */
+function nearlyRight(objects: Record<string, unknown>[], dice: Dice): string {
+  const object = dice.any(objects);
+  const field = dice.any(Object.keys(dice.chance(0.6) ? object : dice.any(objects)));
+  const others = Object.entries(object)
+    .filter(([name]) => name !== field)
+    .map(([name, value]): [string, string] => [name, JSON.stringify(value)]);
+  return objectOf([...others, [field, anything(dice)]]);
+}
 
 const bad = (type: string, dice: Dice) => (dice.chance(0.6) ? unfit(type, dice) : anything(dice));
 
@@ -228,9 +300,21 @@ export function badCall(fn: ApiFunction, known: Known, dice: Dice): BadCall {
   const wrong = new Set([dice.any(given), ...(dice.chance(0.2) ? [dice.any(given), dice.any(given)] : [])]);
   const args = given.map((parameter): [string, string] => [
     parameter.name,
-    wrong.has(parameter) ? bad(parameter.type, dice) : fitting(parameter.name, parameter.type, known, dice),
+    argumentFor(parameter, wrong.has(parameter), known, dice),
   ]);
   return { name: fn.name, json: objectOf(args), names: args.map(([name]) => name) };
+}
+
+function argumentFor(
+  { name, type }: ApiFunction["parameters"][number],
+  isWrong: boolean,
+  known: Known,
+  dice: Dice,
+): string {
+  const objects = goodObjects[name];
+  if (objects !== undefined && isWrong && dice.chance(0.8)) return nearlyRight(objects, dice);
+  if (isWrong) return bad(type, dice);
+  return objects === undefined ? fitting(name, type, known, dice) : JSON.stringify(dice.any(objects));
 }
 
 /** A request body for an edge function, from the fields that its source names. */

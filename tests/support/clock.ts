@@ -3,16 +3,20 @@ import type { Database } from "./database.ts";
 
 /**
  * Puts a clock that a test sets into a database, in the place of the machine's: in every function, view and default
- * that asks what time it is. It runs on from wherever it is set. A user's time may only go forwards.
+ * that asks what time it is. It runs on from wherever it is set, or stands there: for trials that are to come out the
+ * same however long each call takes. A user's time may only go forwards.
  *
  * @returns sets the clock to that moment (ISO 8601)
  */
-export async function takeTheClock(db: Database): Promise<(at: string) => Promise<void>> {
+export async function takeTheClock(
+  db: Database,
+  { stands = false } = {},
+): Promise<(at: string) => Promise<void>> {
   await db.admin.query(`
-    create table tokenbook.test_clock (ahead interval not null);
+    create table tokenbook.test_clock (ahead interval not null, stands_at timestamptz);
     insert into tokenbook.test_clock values ('0');
     create function tokenbook.test_now() returns timestamptz language sql volatile security definer set search_path = pg_catalog, pg_temp
-      as 'select clock_timestamp() + c.ahead from tokenbook.test_clock c';
+      as 'select coalesce(c.stands_at, clock_timestamp() + c.ahead) from tokenbook.test_clock c';
     grant execute on function tokenbook.test_now() to public;
     do $do$
     declare
@@ -46,6 +50,10 @@ export async function takeTheClock(db: Database): Promise<(at: string) => Promis
     end
     $do$`);
   return async (at) => {
-    await db.admin.query("update tokenbook.test_clock set ahead = $1::timestamptz - clock_timestamp()", [at]);
+    await db.admin.query(
+      `update tokenbook.test_clock
+          set ahead = $1::timestamptz - clock_timestamp(), stands_at = case when $2 then $1::timestamptz end`,
+      [at, stands],
+    );
   };
 }

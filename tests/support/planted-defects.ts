@@ -152,6 +152,29 @@ export const defects: Record<LintName, { sql: string; found: string[] }> = {
       "tokenbook.knows_types()",
     ],
   },
+  action_type_not_reserved: {
+    sql: `${plantedFunction("tokenbook.compares", "perform from public.token_usage where action_type = 'is' or action_type <> 'is_not' or action_type is not distinct from 'is_like'")}
+      ${plantedFunction("tokenbook.looks_among", "perform from public.token_usage u where u.action_type not in ('one', 'expiry', 'two') or u.action_type <> all (tokenbook.grant_action_types() || 'three'::text)")}
+      ${plantedFunction("tokenbook.tells_apart", "perform case u.action_type when 'void' then 1 when 'case' then 2 end from public.token_usage u")}
+      ${plantedFunction("tokenbook.sets", "declare v_entry public.token_usage; begin v_entry.action_type := case when true then 'first' else 'second' end; v_entry.action_type := 'third'; end")}
+      ${plantedFunction("tokenbook.asks_for_its_own", "perform from public.token_usage where action_type in ('rollover', 'plan_change') and model_used = 'gpt'")}
+      create view tokenbook.of_actions with (security_invoker = true) as select 1 as one from public.token_usage where action_type in ('seen', 'void');
+      comment on view tokenbook.of_actions is 'Planted.';
+      comment on column tokenbook.of_actions.one is 'Planted.';`,
+    found: [
+      "tokenbook.compares(): is",
+      "tokenbook.compares(): is_like",
+      "tokenbook.compares(): is_not",
+      "tokenbook.looks_among(): one",
+      "tokenbook.looks_among(): three",
+      "tokenbook.looks_among(): two",
+      "tokenbook.of_actions: seen",
+      "tokenbook.sets(): first",
+      "tokenbook.sets(): second",
+      "tokenbook.sets(): third",
+      "tokenbook.tells_apart(): case",
+    ],
+  },
   swallowed_errors: {
     sql: plantedFunction("tokenbook.swallows", "null; exception WHEN\n OTHERS then null"),
     found: ["tokenbook.swallows()"],

@@ -56,8 +56,12 @@ export const recordSubscriptionEvent = (
     }),
   );
 
-/** One dispute as it stands now. */
-export const dispute = (status: "inquiry" | "open" | "won" | "lost", id = "dp_1", amountCents?: number) => ({
+/** One dispute as it stands now; or a reversal, by its own id. */
+export const dispute = (
+  status: "inquiry" | "reversed" | "open" | "won" | "lost",
+  id = "dp_1",
+  amountCents?: number,
+) => ({
   kind: "dispute",
   dispute_id: id,
   status,
@@ -70,3 +74,10 @@ export const refund = (
   amountCents: number,
   status: "pending" | "succeeded" | "failed" | "canceled" = "succeeded",
 ) => ({ kind: "refund", refund_id: id, status, amount_cents: amountCents });
+
+/** What was credited for unused time of what was paid for. */
+export const credit = (id: string, amountCents: number) => ({
+  kind: "credit",
+  credit_id: id,
+  amount_cents: amountCents,
+});

@@ -129,6 +129,7 @@ describe("the price of a model", () => {
     ["a list", "m1", [], undefined, { field: "p_price" }],
     ["null", "m1", null, undefined, { field: "p_price" }],
     ["a price below 0", "m1", { cents_per_image: -1 }, undefined, { field: "cents_per_image" }],
+    ["a price of 300 decimals", "m1", { cents_per_image: 1e-300 }, undefined, { field: "cents_per_image" }],
     ["a price that is a text", "m1", { cents_per_image: "4" }, undefined, { field: "cents_per_image" }],
     ["an endless price", "m1", { cents_per_minute: 1e300 }, undefined, { field: "cents_per_minute" }],
     [

@@ -243,6 +243,7 @@ test.each([
   ["p_images", -1],
   ["p_seconds", -0.5],
   ["p_seconds", "NaN"],
+  ["p_seconds", `0.${"1".repeat(31)}`],
   ["p_model_used", "  "],
   ["p_model_used", "m".repeat(201)],
   ["p_error_message", "e".repeat(2_001)],

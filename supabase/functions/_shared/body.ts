@@ -1,4 +1,5 @@
 import { Refusal } from "./problem.ts";
+import { trimmedEnd } from "./trimmed.ts";
 
 /**
  * What is read past the limit and thrown away, in bytes: who is cut off while sending sees a broken
@@ -8,6 +9,9 @@ const drained = 16 * 1024 * 1024;
 
 /** How long a body may take to arrive, in milliseconds. */
 const arrivalMs = 10_000;
+
+/** The most characters of a number: the largest that JavaScript can hold has 309 digits. */
+const longestNumber = 400;
 
 /**
  * The request with its body in memory, where everything after may read it.
@@ -83,21 +87,23 @@ function hiddenFault(json: string): { field: string; rule: string } | undefined 
   /** The names so far of each object that is open; of an array, none. */
   const open: Set<string>[] = [];
   let field = "body";
-  // A string with a colon behind it is a member's name, and what is in other strings is skipped.
-  for (const [token, name] of json.matchAll(
-    /("[^"\\]*(?:\\.[^"\\]*)*")\s*:|"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\]]|-?\d[\d.eE+-]*/g,
+  // A string with a colon behind it is a member's name, and what is in other strings is skipped. One without an end,
+  // which JSON has not, is taken to the end of the text: a search that began anew at each quote would take its square.
+  for (const [token, string, colon] of json.matchAll(
+    /("[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?$))(\s*:)?|[{}[\]]|-?\d[\d.eE+-]*/g,
   )) {
-    if (name !== undefined) {
+    if (string !== undefined && colon !== undefined) {
       const names = open.at(-1)!;
-      const decoded = JSON.parse(name) as string; // "\u0061" is "a"
+      const decoded = JSON.parse(string) as string; // "\u0061" is "a"
       field = decoded.slice(0, 64);
       if (names.has(decoded)) return { field, rule: "given once" };
       names.add(decoded);
     } else if (token === "{" || token === "[") open.push(new Set());
     else if (token === "}" || token === "]") open.pop();
-    else if (!token.startsWith('"') && isRoundedToWhole(token)) {
-      return { field, rule: "no more digits than a double holds" };
-    }
+    else if (string !== undefined) continue;
+    else if (token.length > longestNumber)
+      return { field, rule: `a number of at most ${longestNumber} characters` };
+    else if (isRoundedToWhole(token)) return { field, rule: "no more digits than a double holds" };
   }
   return undefined;
 }
@@ -107,7 +113,7 @@ function isRoundedToWhole(written: string): boolean {
   if (!Number.isInteger(Number(written))) return false;
   const [mantissa = "", exponent = "0"] = written.toLowerCase().split("e");
   const [whole = "", fraction = ""] = mantissa.replace("-", "").split(".");
-  const significant = (whole + fraction).replace(/0+$/, "");
+  const significant = trimmedEnd(whole + fraction, "0");
   const zeros = whole.length + fraction.length - significant.length;
   return significant !== "" && fraction.length - zeros > Number(exponent);
 }

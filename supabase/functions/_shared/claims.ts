@@ -1,5 +1,6 @@
 import { Refusal } from "./problem.ts";
 import { setting } from "./setting.ts";
+import { trimmedEnd } from "./trimmed.ts";
 
 /** What a user's token says, as far as it is looked at here. */
 export interface Claims {
@@ -44,7 +45,7 @@ function isOurIssuer(iss: unknown): boolean {
   if (said !== undefined) return said.some((it) => it === iss);
   if (typeof iss !== "string") return false;
   const own = [setting("SUPABASE_PUBLIC_URL"), setting("SUPABASE_URL")].filter((it) => it !== undefined);
-  if (own.some((url) => iss === `${url.replace(/\/+$/, "")}/auth/v1`)) return true;
+  if (own.some((url) => iss === `${trimmedEnd(url, "/")}/auth/v1`)) return true;
   return isInside(own.at(-1)) && /^http:\/\/(127\.0\.0\.1|localhost)(:\d+)?\/auth\/v1$/.test(iss);
 }
 

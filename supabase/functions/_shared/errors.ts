@@ -99,7 +99,7 @@ export const errors = {
     title: "Invalid action type",
     sqlstate: "PT400",
     retryable: false,
-    hint: "Use 1 to 64 characters of a-z 0-9 _, starting with a letter; names of grants are reserved.",
+    hint: "Use 1 to 64 characters of a-z 0-9 _, starting with a letter; names that mean something to the books are reserved.",
   },
   invalid_priority: {
     status: 400,
@@ -541,6 +541,13 @@ export const errors = {
     sqlstate: "PT409",
     retryable: false,
     hint: "The account cannot hold that many tokens.",
+  },
+  too_many_plans: {
+    status: 409,
+    title: "Too many plans",
+    sqlstate: "PT409",
+    retryable: false,
+    hint: "They have as many paid periods that run at once as anybody may.",
   },
   ledger_is_append_only: {
     status: 403,

@@ -24,10 +24,16 @@ export interface PaidFacts extends Told {
   price_id?: string | undefined;
   /** All that was paid, in the currency's smallest unit. */
   amount_cents?: number | undefined;
+  /** Of it, what the customer's balance at the provider paid; below 0: what it put there instead. */
+  from_balance_cents?: number | undefined;
   /** Start of the period that was paid for, ISO 8601; left out for what is not paid in periods. */
   period_start?: string | undefined;
   /** The provider's id of the subscription that it is a payment of. */
   subscription_id?: string | undefined;
+  /** Whether it may be the subscription's setup fee instead, as far as the provider tells. */
+  may_be_fee?: boolean | undefined;
+  /** How many of the subscription's periods had been paid for when this was its newest payment. */
+  cycles_completed?: number | undefined;
   /** Ids of the other payments that paid for the same: what is told of them counts for this one. */
   parts?: string[] | undefined;
   /** Why this gives nothing by itself, but waits for an admin to say what was bought. */
@@ -103,8 +109,10 @@ export type ParkedReason =
   | "amount_differs"
   | "currency_differs"
   | "credited"
+  | "paid_with_credit"
   | "several_things"
   | "setup_fee"
+  | "second_in_period"
   | "nothing_named"
   | "items_unknown"
   | "not_ours"

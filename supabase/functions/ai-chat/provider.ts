@@ -1,4 +1,5 @@
 import { requiredSetting, setting } from "../_shared/setting.ts";
+import { trimmedEnd } from "../_shared/trimmed.ts";
 
 /** The server that has the models, from the function's settings. */
 export interface Provider {
@@ -16,9 +17,11 @@ export interface Provider {
 /** @throws an Error that names the setting which is missing or is not what it must be */
 export function providerSettings(): Provider {
   return {
-    baseUrl: requiredSetting("AI_BASE_URL").replace(/\/+$/, ""),
+    baseUrl: trimmedEnd(requiredSetting("AI_BASE_URL"), "/"),
     apiKey: setting("AI_API_KEY"),
-    models: setting("AI_MODELS")?.split(/\s*,\s*/),
+    models: setting("AI_MODELS")
+      ?.split(",")
+      .map((model) => model.trim()),
     defaultMaxTokens: wholeSetting("AI_DEFAULT_MAX_TOKENS", 1_024, 1_000_000),
     timeoutSeconds: wholeSetting("AI_TIMEOUT_SECONDS", 120, 3_600),
   };

@@ -37,7 +37,18 @@ const Subscription = z.object({
   quantity: z.union([z.string(), z.number()], "a number").default("1"),
   custom_id: z.string().optional(),
   subscriber: z.object({ payer_id: id.optional() }).optional(),
+  /** Whether it has prices and fees of its own, instead of its plan's. */
+  plan_overridden: z.boolean("true or false").default(false),
+  billing_info: z
+    .object({
+      cycle_executions: z
+        .array(z.object({ tenure_type: z.string(), cycles_completed: z.int("a whole number").min(0) }))
+        .default([]),
+      last_payment: z.object({ time: moment }).optional(),
+    })
+    .optional(),
 });
+type Subscription = z.output<typeof Subscription>;
 
 const Plan = z.object({
   billing_cycles: z
@@ -74,23 +85,39 @@ export async function fromSale(
   if (answer === undefined) return payments;
 
   const whence = `subscription ${sale.billing_agreement_id}, as it is told when asked for`;
-  const { plan_id, quantity, custom_id, subscriber } = read(Subscription, answer, whence, ["subscription"]);
+  const subscription = read(Subscription, answer, whence, ["subscription"]);
+  const { plan_id, quantity, custom_id, subscriber } = subscription;
   const plan = (await catalogue.soldUnder("paypal", [plan_id])).get(plan_id);
   const price = plan && (await catalogue.priceOf(plan));
   const subtotal = event.resource(Subtotal);
-  const fault =
+  const paid =
     price === undefined ? { parked_reason: "price_unknown" as const }
     : Number(quantity) !== 1 ? miscounted(Number(quantity))
-    : await differs(sale.amount, subtotal, price, () => pricesOf(plan_id, api)); // prettier-ignore
+    : judged(sale.amount, subtotal, price, await pricesOf(subscription, api)); // prettier-ignore
   Object.assign(facts, {
     user_id: userId(custom_id),
     customer_id: subscriber?.payer_id,
     price_id: plan_id,
     parked_reason: undefined,
-    ...(fault ?? plan),
+    ...("parked_reason" in paid ? paid : { ...plan, ...paid }),
+    ...("may_be_fee" in paid && { cycles_completed: cyclesAt(sale.create_time, subscription) }),
   });
   return payments;
 }
+
+/**
+ * How many periods were paid for when this was the subscription's newest payment. Asked later, PayPal counts the
+ * payments since.
+ */
+function cyclesAt(time: string | undefined, { billing_info: billing }: Subscription): number | undefined {
+  const regular = billing?.cycle_executions.find(({ tenure_type }) => tenure_type === "REGULAR");
+  const newest = billing?.last_payment?.time;
+  if (time === undefined || newest === undefined) return undefined;
+  return Date.parse(newest) <= Date.parse(time) + clockDifferenceMs ? regular?.cycles_completed : undefined;
+}
+
+/** So much the moments may differ that PayPal names for one payment: no subscription is paid that often. */
+const clockDifferenceMs = 3_600_000;
 
 /** So many of a plan as nobody buys in one payment. */
 function miscounted(quantity: number): Why {
@@ -99,47 +126,53 @@ function miscounted(quantity: number): Why {
     : { parked_reason: "quantity_unknown" };
 }
 
-/** What a plan costs at PayPal, as the merchant has set it there. */
+/** What a subscription's plan costs at PayPal, as the merchant has set it there. */
 interface PaypalPrices {
   regular?: Money | undefined;
   setupFee?: Money | undefined;
+  /** Whether the buyer's page has set no other one. */
+  isFeeKnown: boolean;
 }
 
 /**
- * Why what was paid is not the plan's price, if it is not. That is the catalogue's, or the one that the
+ * Whether what was paid is the plan's price. That is the catalogue's, or the one that the
  * plan has at PayPal, for subscriptions to what it was called before. Taxes may come on top; or the plan's
- * setup fee: together they pay for one period. The fee by itself pays for none.
+ * setup fee: together they pay for one period. The fee by itself pays for none; one that is as high as the price is
+ * told from it by the books, which know what else was paid.
  */
-async function differs(
+function judged(
   paid: Money,
   subtotal: Money | undefined,
   price: Money,
-  atPaypal: () => Promise<PaypalPrices>,
-): Promise<Why | undefined> {
-  const isComparable = (it: Money | undefined) => it?.currency.toLowerCase() === paid.currency.toLowerCase();
+  { regular, setupFee, isFeeKnown }: PaypalPrices,
+): Why | Pick<PaidFacts, "may_be_fee"> {
+  const isComparable = (it: Money) => it.currency.toLowerCase() === paid.currency.toLowerCase();
   const pays = (it: Money) =>
     isComparable(it) && (paid.cents === it.cents || (subtotal?.cents === it.cents && paid.cents > it.cents));
-  if (pays(price)) return undefined;
-
-  const { regular, setupFee } = await atPaypal();
   const prices = [price, regular].filter((it) => it !== undefined).filter(isComparable);
   const expected = { expected_cents: price.cents, expected_currency: price.currency };
   if (prices.length === 0) return { parked_reason: "currency_differs", parked_details: expected };
-  if (prices.some(pays)) return undefined;
+  if (prices.some(pays)) {
+    return !isFeeKnown || (setupFee !== undefined && pays(setupFee)) ? { may_be_fee: true } : {};
+  }
   const another: Why = { parked_reason: "amount_differs", parked_details: expected };
   if (setupFee === undefined || !isComparable(setupFee)) return another;
-  if (prices.some(({ cents }) => paid.cents === cents + setupFee.cents)) return undefined;
+  if (prices.some(({ cents }) => paid.cents === cents + setupFee.cents)) return {};
   return paid.cents === setupFee.cents ? { parked_reason: "setup_fee" } : another;
 }
 
-/** What a subscription says of its plan, a buyer's page may have overridden. What the plan says, it may not. */
-async function pricesOf(planId: string, api: PaypalApi): Promise<PaypalPrices> {
-  const answer = await api.find(`/v1/billing/plans/${planId}`);
-  if (answer === undefined) return {};
-  const whence = `plan ${planId}, as it is told when asked for`;
+/**
+ * What a subscription says of its plan, a buyer's page may have overridden. What the plan says, it may not; but then
+ * that may not be the fee that was paid.
+ */
+async function pricesOf({ plan_id, plan_overridden }: Subscription, api: PaypalApi): Promise<PaypalPrices> {
+  const answer = await api.find(`/v1/billing/plans/${plan_id}`);
+  if (answer === undefined) return { isFeeKnown: false };
+  const whence = `plan ${plan_id}, as it is told when asked for`;
   const { billing_cycles: cycles, payment_preferences: preferences } = read(Plan, answer, whence, ["plan"]);
   return {
     regular: cycles.find(({ tenure_type }) => tenure_type === "REGULAR")?.pricing_scheme?.fixed_price,
     setupFee: preferences?.setup_fee,
+    isFeeKnown: !plan_overridden,
   };
 }

@@ -139,6 +139,9 @@ export const Invoice = z
     total: z.int("a whole number"),
     /** What credit notes have taken off it before it was paid. */
     pre_payment_credit_notes_amount: cents.nullish(),
+    /** The customer's balance before and after it: what they have is below 0. */
+    starting_balance: z.int("a whole number").nullish(),
+    ending_balance: z.int("a whole number").nullish(),
     currency,
     customer: named.nullish(),
     metadata: buyer,

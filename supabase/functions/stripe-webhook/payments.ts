@@ -137,6 +137,7 @@ export async function fromInvoice(event: Event, catalogue: Catalogue): Promise<T
     ...what,
     amount_cents: costOf(invoice, credits),
     currency: invoice.currency,
+    from_balance_cents: fromBalance(invoice),
     // The line's: an invoice's own period is the one before, for what is paid in arrears. Also of what nobody knows
     // yet: an admin who says it later says what it is, not when.
     period_start:
@@ -203,6 +204,11 @@ function costOf(invoice: Invoice, { of, untraced }: Credits): number {
     invoice.amount_paid,
     invoice.total + credited - (invoice.pre_payment_credit_notes_amount ?? 0),
   );
+}
+
+/** What the customer's balance paid of it; below 0: what it put there. Undefined: nothing, or it does not say. */
+function fromBalance({ starting_balance: before, ending_balance: after }: Invoice): number | undefined {
+  return before == null || after == null || before === after ? undefined : after - before;
 }
 
 /** The lines of an invoice: an event has ten of them at most. */

@@ -2,8 +2,7 @@
  * Who is calling, and may they do this for that user? The first beat of every function.
  * Returns the actor: ('user', their id), ('admin', their id), or ('service', null).
  * Of a signed-in caller it is asked whether they still are a user: a token outlives who was deleted.
- * Looks at the role the session has taken on, which a security definer function does not change;
- * a role that is not known is refused. "Not yours" and "does not exist" are the same answer.
+ * A role that is not known is refused (tokenbook.caller_role). "Not yours" and "does not exist" are the same answer.
  * Caller: internal.   Errors: not_authenticated, forbidden, unsupported_media_type, invalid_request, invalid_user_id.
  */
 create function tokenbook.authorize(
@@ -19,13 +18,9 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_role text := current_setting('role');
+  v_role constant text := tokenbook.caller_role();
 begin
-  if v_role = 'none' then -- @caller-must-be-known
-    v_role := session_user; -- psql, a migration, a scheduled job
-  end if;
-
-  if v_role = 'authenticated' then
+  if v_role = 'user' then -- @caller-must-be-known
     actor_id := auth.uid();
     if actor_id is null then -- an API key is a valid token too, without a subject
       perform tokenbook.refuse('not_authenticated');
@@ -38,7 +33,7 @@ begin
     else
       perform tokenbook.refuse('forbidden');
     end if;
-  elsif v_role in ('service_role', 'postgres', 'supabase_admin') then
+  elsif v_role = 'service' then
     actor_role := 'service';
   else
     perform tokenbook.refuse('not_authenticated');

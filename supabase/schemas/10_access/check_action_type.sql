@@ -1,5 +1,5 @@
 /*
- * Refuses an action type that is not a plain name, or that is a name of the ledger's own grants.
+ * Refuses an action type that is not a plain name, or one that means something to the books.
  * Caller: internal.   Errors: invalid_action_type.
  */
 create function tokenbook.check_action_type(p_action_type text)
@@ -22,4 +22,4 @@ begin
 end
 $$;
 comment on function tokenbook.check_action_type is
-  'Refuses an action type that is not a plain lower-case name, or one of the names that the ledger keeps for itself.';
+  'Refuses an action type that is not a plain lower-case name, or one of the names that mean something to the books.';

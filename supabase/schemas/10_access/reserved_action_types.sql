@@ -1,5 +1,7 @@
 /*
- * The action types that the ledger keeps for itself: no caller may name his own spending so.
+ * The action types that mean something to the books: no caller may name their own spending so. Whatever the code
+ * compares an action type with is here (a lint: action_type_not_reserved). Nothing rests on the name alone:
+ * who looks for such an entry asks for what no caller can write, too.
  * Immutable, so that who asks it with nothing else is answered when his plan is made.
  * Caller: internal.
  */
@@ -11,9 +13,12 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return tokenbook.grant_action_types()
-    || array['admin_deduct', 'opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover'];
+  -- @names-are-reserved begin
+  return tokenbook.recorded_grant_actions()
+    || array['admin_deduct', 'opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'restating',
+             'void', 'rollover', 'plan_change'];
+  -- @names-are-reserved end
 end
 $$;
 comment on function tokenbook.reserved_action_types is
-  'The action types that the ledger keeps for itself.';
+  'The action types that mean something to the books, and that no caller may use.';

@@ -43,12 +43,12 @@ begin
   else
     select f.key,
            case when f.key <> all (c_prices) then 'a field that can be set'
-                else '0 to 1000000000000 cents, or null where it is not known' end
+                else '0 to 1000000000000 cents of at most 30 decimals, or null where it is not known' end
       into v_field, v_rule
       from jsonb_each(p_price) f
      where f.key <> all (c_prices)
         or case jsonb_typeof(f.value) when 'null' then false
-                                      when 'number' then f.value::numeric not between 0 and 1000000000000
+                                      when 'number' then f.value::numeric not between 0 and 1000000000000 or scale(f.value::numeric) > 30
                                       else true end
      order by f.key
      limit 1;

@@ -1,6 +1,6 @@
 /*
  * What an account is due now by the schedule of its plan, and has not been booked: for the view token_counters, which
- * reads with its caller's rights. Of somebody else a user is told 0.
+ * reads with its caller's rights. Of somebody else a user is told 0, and so is whoever is not known of anybody.
  * Caller: whoever reads token_counters.
  */
 -- Security definer: what is due depends on whether there still is such a user, which clients may not ask.
@@ -11,9 +11,14 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_role constant text := tokenbook.caller_role();
 begin
-  if current_setting('role') = 'authenticated' and auth.uid() is distinct from p_user_id and not tokenbook.is_admin() then
-    return 0;
+  if (v_role = 'service'
+    or v_role = 'user' and tokenbook.is_user(auth.uid())
+      and (auth.uid() is not distinct from p_user_id or tokenbook.is_admin())) is not true
+  then
+    return 0; -- @dues-of-ones-own
   end if;
   return coalesce((
     select sum((d.slot).tokens_remaining) from tokenbook.due_slots(p_user_id, clock_timestamp()) d), 0);

@@ -21,6 +21,7 @@ declare
   v_given jsonb := '{}'; -- by payment, what earlier rows of this very answer give
   v_grant public.token_balances;
   v_grants public.token_balances[] := '{}';
+  v_own record; -- the grant that its payment gave, or paid for
   v_payment record;
   v_taken_back bigint;
 begin
@@ -42,6 +43,7 @@ begin
     from public.token_transactions t
    where t.user_id = p_user_id and t.id > v_newest.id and t.created_at <= p_at
      and t.action_type = 'plan_change' and t.metadata ? 'effective_at'
+     and t.entry_type = 'usage' and t.usage_id is null -- @plan-changes-use-nothing: what a caller can name so is a use
    order by t.id desc
    limit 1;
   v_subscription.next_plan_type := coalesce(v_subscription.next_plan_type, v_newest.kept ->> 'next_plan_type');
@@ -75,12 +77,21 @@ begin
         select sum(g.tokens_remaining) from unnest(v_grants) g
          where g.expires_at > v_scheduled.filled_at or g.expires_at is null), 0));
     end if;
+    select b.id, b.period_start, p.created_at into v_own
+      from public.token_balances b
+      join public.token_payments p on p.user_id = b.user_id and p.id = b.payment_id
+     where b.user_id = p_user_id and b.payment_id = v_scheduled.payment_id;
     select (sum(t.tokens) filter (where t.entry_type = 'grant'))::bigint as given,
            (array_agg(t.terms -> 'refund' order by t.id desc) filter (where t.terms ? 'refund'))[1] as refund
       into v_payment
       from public.token_transactions t
      where t.user_id = p_user_id and t.created_at <= p_at
-       and v_scheduled.payment_id::text in (t.payment_id::text, t.terms -> 'slots' ->> 'payment_id');
+       and (v_scheduled.payment_id::text in (t.payment_id::text, t.terms -> 'slots' ->> 'payment_id')
+         -- and what its period gave before it was paid for
+         or t.entry_type = 'grant' and t.grant_ids[1] = v_own.id
+         or t.action_type = 'scheduled_grant' and not t.terms -> 'slots' ? 'payment_id' and t.created_at <= v_own.created_at
+           and t.terms -> 'slots' ->> 'plan_type' = v_scheduled.kept ->> 'plan_type'
+           and (t.terms -> 'slots' ->> 'period_start')::timestamptz = v_own.period_start);
     v_taken_back := tokenbook.slot_share(
       v_payment.given + coalesce((v_given ->> v_scheduled.payment_id::text)::bigint, 0), v_grant.tokens_granted,
       (v_payment.refund ->> 'refunded_cents')::bigint + (v_payment.refund ->> 'disputed_cents')::bigint,

@@ -54,7 +54,8 @@ begin
     -- its running out is its first expiry; a later one is of what came back too late
     select t.* into v_source
       from public.token_transactions t
-     where t.user_id = v_closing.user_id and t.entry_type = 'expiry' and t.grant_ids[1] = v_closing.id
+     where t.user_id = v_closing.user_id and t.entry_type = 'expiry' and t.action_type = 'expiry'
+       and t.created_at >= v_closing.expires_at and t.grant_ids[1] = v_closing.id
      order by t.id
      limit 1;
     v_left := coalesce(-v_source.tokens, 0);

@@ -48,7 +48,9 @@ begin
       when v_field.type = 'text' and v_field.kind <> 'string' then 'a text'
       when v_field.type = 'boolean' and v_field.kind <> 'boolean' then 'true or false'
       when v_field.type = 'jsonb' and v_field.kind <> 'object' then 'an object'
-      when v_field.type = 'timestamp with time zone' and v_field.kind <> 'string' then 'a moment'
+      when v_field.type = 'timestamp with time zone'
+        and (v_field.value = '"-infinity"' or v_field.kind = 'string' and tokenbook.moment_of(v_field.value #>> '{}') is not null) is not true
+        then 'a moment with its offset, or -infinity'
       when v_field.type = 'text[]' and (v_field.kind <> 'array' or exists (
              select from jsonb_array_elements(case when v_field.kind = 'array' then v_field.value else '[]' end) e
               where jsonb_typeof(e) <> 'string' or length(e #>> '{}') not between 1 and 255))
@@ -119,8 +121,6 @@ begin
       get stacked diagnostics v_constraint = constraint_name;
       perform tokenbook.refuse(p_slug, jsonb_build_object(
         'field', regexp_replace(v_constraint, format('^%s_|_key$', p_table), '', 'g'), 'rule', 'not another''s'));
-    when invalid_datetime_format or datetime_field_overflow then
-      perform tokenbook.refuse(p_slug, '{"field": "given_to_users_since", "rule": "a moment, or -infinity"}');
   end;
   after := coalesce(after, before);
   changed := array(

@@ -19,10 +19,15 @@
  *   that it was about. What is more than that, and a reversal that is no dispute's, is gone by itself.
  * - PayPal tells one loss twice, as a refund and as what a dispute came to. So there what was refunded since a dispute
  *   began is part of what that came to when it was lost, up to its amount. Stripe's refunds and disputes are apart.
+ * What may be a subscription's setup fee instead of its price waits, where another payment has been booked for the
+ * period that it would pay for (tokenbook.period_of_another), until an admin has said what it is. So does what was paid
+ * from the customer's balance while a credit waits that put money there which nobody can trace.
+ * - More disputes and reversals of one payment than limits() has (payment_disputes) are not weighed: all of it is
+ *   lost, and the project is told. No payment has so many; weighing them grows with their square.
  * An amount in another currency than the payment's cannot be compared: it is all of the payment; so is a dispute's
  * that is not told.
  * Two facts of one moment: what ends a refund or dispute is later than what begins it.
- * Caller: internal, holding the locks of these ids.   Keeps: I12.
+ * Caller: internal, holding the locks of these ids.   Locks: the account, where it asks what else is booked.   Keeps: I12.
  */
 create function tokenbook.facts_of_payment(p_provider text, p_ids text[])
 returns tokenbook.provider_payments
@@ -36,7 +41,11 @@ declare
   v_booked public.token_payments;
   v_reason text;
   v_details jsonb;
+  v_is_assigned boolean; -- an admin has said what it is
+  v_may_be_fee boolean;
+  v_told_at timestamptz; -- when it was paid
   v_charged bigint;
+  v_are_too_many boolean;
   v_made jsonb; -- refunds that have gone: when each was made, and of how much
 begin
   select p.* into v_booked
@@ -48,7 +57,7 @@ begin
    limit 1;
 
   with told as materialized (
-    select e.facts as f, e.facts ->> 'kind' as kind, e.provider_payment_id as part,
+    select e.facts as f, e.facts ->> 'kind' as kind, e.provider_payment_id as part, e.occurred_at,
            row_number() over (
              order by e.facts ->> 'kind' = 'assigned', e.occurred_at, e.event_id, e.provider_payment_id, e.digest) as nth
       from tokenbook.provider_events e
@@ -72,7 +81,8 @@ begin
        select case when p.plan_type is not null then 1 else (tokenbook.limits() -> 'pack_quantity')::integer end as at_most) most
      where p.plan_type is not null or k.pack_type is not null
   )
-  select one.is_paid, one.whole, one.customer_id, one.currency, one.period_start, one.price_id, one.subscription_id,
+  select one.is_paid, one.is_assigned, one.told_at, one.may_be_fee, one.cycles_completed, one.from_balance_cents, one.whole, one.customer_id, one.currency,
+         one.period_start, one.price_id, one.subscription_id,
          bought.plan_type, bought.pack_type, bought.quantity,
          (select u.user_id from users u
            where exists (select from auth.users a where a.id = u.user_id)
@@ -85,11 +95,16 @@ begin
                 else 'nothing_named' end),
          case when one.reason is not null then one.details
               else (select jsonb_build_object('quantity', n.quantity, 'at_most', n.at_most) from known n where n.is_too_many order by n.nth limit 1) end
-    into v_facts.is_paid, v_facts.provider_payment_id, v_facts.customer_id, v_facts.currency, v_facts.period_start,
-         v_facts.price_id, v_facts.subscription_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id,
+    into v_facts.is_paid, v_is_assigned, v_told_at, v_may_be_fee, v_facts.cycles_completed, v_facts.from_balance_cents, v_facts.provider_payment_id,
+         v_facts.customer_id, v_facts.currency, v_facts.period_start, v_facts.price_id, v_facts.subscription_id, v_facts.plan_type, v_facts.pack_type, v_facts.quantity, v_facts.user_id,
          v_reason, v_details
     from (
       select coalesce(bool_or(t.kind = 'paid'), false) as is_paid,
+             coalesce(bool_or(t.kind = 'assigned'), false) as is_assigned,
+             coalesce(bool_or((t.f ->> 'may_be_fee')::boolean), false) as may_be_fee,
+             max((t.f ->> 'cycles_completed')::integer) as cycles_completed,
+             min(t.occurred_at) filter (where t.kind = 'paid') as told_at,
+             (array_agg((t.f ->> 'from_balance_cents')::bigint order by t.nth) filter (where t.f ? 'from_balance_cents'))[1] as from_balance_cents,
              (array_agg(t.part order by t.nth) filter (where t.kind = 'paid' and t.f ? 'parts'))[1] as whole,
              (array_agg(t.f ->> 'customer_id' order by t.nth) filter (where t.f ? 'customer_id'))[1] as customer_id,
              (array_agg(lower(t.f ->> 'currency') order by t.kind <> 'paid', t.nth) filter (where t.f ? 'currency'))[1] as currency,
@@ -121,6 +136,39 @@ begin
     when v_facts.user_id is null then 'user_unknown'
   end;
   v_facts.parked_details := case when v_facts.parked_reason = v_reason then v_details end;
+  if v_facts.is_paid and v_facts.parked_reason is null and v_booked.id is null
+    and not v_is_assigned -- @assigned-is-decided
+  then
+    if v_may_be_fee then
+      perform tokenbook.lock_account(v_facts.user_id, p_create => true); -- @periods-after-lock: two of one may come at once
+      v_facts.parked_details := tokenbook.period_of_another(v_facts, p_ids);
+      v_facts.parked_reason := case when v_facts.parked_details is not null then 'second_in_period' end; -- @one-payment-a-period
+    end if;
+    if v_facts.parked_reason is null and v_facts.from_balance_cents > 0 then
+      v_facts.parked_details := (
+        select jsonb_build_object('credited_payment_id', c.provider_payment_id, 'from_balance_cents', v_facts.from_balance_cents)
+          from tokenbook.open_credits(p_provider, v_facts.customer_id) c
+         where c.credited_at <= v_told_at
+         order by c.credited_at, c.provider_payment_id
+         limit 1);
+      v_facts.parked_reason := case when v_facts.parked_details is not null then 'paid_with_credit' end; -- @credits-are-decided-first
+    end if;
+  elsif v_facts.parked_reason = 'credited' and v_facts.from_balance_cents < 0 then
+    v_facts.parked_details := (
+      select jsonb_build_object('already_paid_with', jsonb_agg(paid.id order by paid.id))
+        from (
+          select f.provider_payment_id as id
+            from tokenbook.provider_payments f
+            join public.token_payments p
+              on p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id
+           where f.provider = p_provider and f.customer_id = v_facts.customer_id and f.from_balance_cents > 0
+             and (select min(e.occurred_at) from tokenbook.provider_events e
+                   where e.provider = f.provider and e.provider_payment_id = f.provider_payment_id
+                     and e.facts ->> 'kind' = 'paid') >= v_told_at
+           order by f.created_at
+           limit 10) paid
+      having count(*) > 0);
+  end if;
 
   -- the amount
   select max((e.facts ->> 'amount_cents')::bigint) -- @largest-amount-counts
@@ -188,69 +236,77 @@ begin
        from refunds r where r.part = part.id) r;
 
   -- what is withheld
-  with told as materialized (
-    select e.facts ->> 'dispute_id' as id, -- @disputes-by-id
-           e.facts ->> 'status' as status, e.occurred_at,
-           coalesce(
-             case when (lower(e.facts ->> 'currency') <> v_facts.currency) is not true then (e.facts ->> 'amount_cents')::bigint end,
-             v_facts.amount_cents) as cents,
-           row_number() over (
-             order by e.occurred_at, array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status'),
-                      (e.facts ->> 'amount_cents')::bigint, e.facts ->> 'currency' desc) as nth
+  v_are_too_many := (
+    select count(distinct e.facts ->> 'dispute_id')
       from tokenbook.provider_events e
      where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
-  ), ends as (
-    select distinct on (t.id) t.*, min(t.occurred_at) over (partition by t.id) as began_at from told t order by t.id, t.nth desc
-  ), losses as (
-    -- of each dispute that was lost: what it and the later ones came to, and what was refunded meanwhile; no refund
-    -- is of one that began after it, so what is left of them is the most that is left from any beginning on
-    select sum(e.cents) over since
-             - case when p_provider = 'paypal' then ( -- @refunds-of-lost-disputes
-                 select coalesce(sum(r.cents), 0)
-                   from jsonb_to_recordset(v_made) r (made_at timestamptz, cents bigint)
-                  where r.made_at >= e.began_at) else 0 end as cents
-      from ends e
-     where e.status = 'lost'
-    window since as (order by e.began_at desc)
-  ), courses as materialized (
-    -- what each dispute was, from its beginning on, how it ended, and the most that it was about
-    select t.id, t.status, t.occurred_at, t.nth, e.cents,
-           min(t.occurred_at) over (partition by t.id) as since, max(t.cents) over (partition by t.id) as most_cents
-      from told t
-      join ends e on e.id = t.id and e.status <> 'reversed'
-     where t.status in ('open', 'won', 'lost')
-  ), reversals as (
-    -- each, and whose it is: of several disputes, the one that has its amount, then the one that was first
-    select distinct on (r.id) r.id, r.cents, r.dispute_id, r.most_cents
-      from (
-        select d.*
-          from (
-            select r.id, r.cents, c.id as dispute_id, c.most_cents, c.since, r.cents in (c.cents, c.most_cents) as is_alike,
-                   -- how the dispute stood when the reversal came, and whether it went on
-                   (array_agg(c.status order by c.nth desc) filter (where c.occurred_at <= r.occurred_at))[1] as was,
-                   bool_or(c.occurred_at > r.occurred_at and c.status <> 'won') as goes_on
-              from ends r
-             cross join courses c
-             where r.status = 'reversed'
-             group by r.id, r.cents, r.occurred_at, c.id, c.cents, c.most_cents, c.since) d
-         where d.was = 'open' -- @reversals-of-open-disputes
-            or d.is_alike
-               and (d.was = 'won' and not d.goes_on) is not true -- @won-disputes-are-over
-        union all
-        select r.id, r.cents, null, null, null, null, null, null from ends r where r.status = 'reversed') r
-     order by r.id, r.is_alike desc nulls last, r.since, r.dispute_id
-  ), own as (
-    -- what of them no dispute says the end of
-    select greatest(sum(r.cents) - coalesce(max(r.most_cents), 0), 0) as cents -- @no-more-than-disputed
-      from reversals r
-     group by r.dispute_id
-  )
-  select least(
-           coalesce((select sum(e.cents) from ends e where e.status = 'open'), 0)
-             + coalesce((select greatest(max(l.cents), 0) from losses l), 0)
-             + coalesce((select sum(o.cents) from own o), 0),
-           v_facts.amount_cents - v_facts.refunded_cents)
-    into v_facts.disputed_cents;
+  ) > (tokenbook.limits() -> 'payment_disputes')::integer; -- @disputes-have-a-bound
+  if v_are_too_many then
+    v_facts.disputed_cents := v_facts.amount_cents - v_facts.refunded_cents;
+  else
+    with told as materialized (
+      select e.facts ->> 'dispute_id' as id, -- @disputes-by-id
+             e.facts ->> 'status' as status, e.occurred_at,
+             coalesce(
+               case when (lower(e.facts ->> 'currency') <> v_facts.currency) is not true then (e.facts ->> 'amount_cents')::bigint end,
+               v_facts.amount_cents) as cents,
+             row_number() over (
+               order by e.occurred_at, array_position(array['inquiry', 'reversed', 'open', 'won', 'lost'], e.facts ->> 'status'),
+                        (e.facts ->> 'amount_cents')::bigint, e.facts ->> 'currency' desc) as nth
+        from tokenbook.provider_events e
+       where e.provider = p_provider and e.provider_payment_id = any (p_ids) and e.facts ->> 'kind' = 'dispute'
+    ), ends as (
+      select distinct on (t.id) t.*, min(t.occurred_at) over (partition by t.id) as began_at from told t order by t.id, t.nth desc
+    ), losses as (
+      -- of each dispute that was lost: what it and the later ones came to, and what was refunded meanwhile; no refund
+      -- is of one that began after it, so what is left of them is the most that is left from any beginning on
+      select l.is_dispute, sum(l.cents) over (order by l.at desc) as cents
+        from (
+          select e.began_at as at, e.cents, true as is_dispute from ends e where e.status = 'lost'
+          union all
+          select r.made_at, -r.cents, false
+            from jsonb_to_recordset(v_made) r (made_at timestamptz, cents bigint)
+           where p_provider = 'paypal') l -- @refunds-of-lost-disputes
+    ), courses as materialized (
+      -- what each dispute was, from its beginning on, how it ended, and the most that it was about
+      select t.id, t.status, t.occurred_at, t.nth, e.cents,
+             min(t.occurred_at) over (partition by t.id) as since, max(t.cents) over (partition by t.id) as most_cents
+        from told t
+        join ends e on e.id = t.id and e.status <> 'reversed'
+       where t.status in ('open', 'won', 'lost')
+    ), reversals as (
+      -- each, and whose it is: of several disputes, the one that has its amount, then the one that was first
+      select distinct on (r.id) r.id, r.cents, r.dispute_id, r.most_cents
+        from (
+          select d.*
+            from (
+              select r.id, r.cents, c.id as dispute_id, c.most_cents, c.since, r.cents in (c.cents, c.most_cents) as is_alike,
+                     -- how the dispute stood when the reversal came, and whether it went on
+                     (array_agg(c.status order by c.nth desc) filter (where c.occurred_at <= r.occurred_at))[1] as was,
+                     bool_or(c.occurred_at > r.occurred_at and c.status <> 'won') as goes_on
+                from ends r
+               cross join courses c
+               where r.status = 'reversed'
+               group by r.id, r.cents, r.occurred_at, c.id, c.cents, c.most_cents, c.since) d
+           where d.was = 'open' -- @reversals-of-open-disputes
+              or d.is_alike
+                 and (d.was = 'won' and not d.goes_on) is not true -- @won-disputes-are-over
+          union all
+          select r.id, r.cents, null, null, null, null, null, null from ends r where r.status = 'reversed') r
+       order by r.id, r.is_alike desc nulls last, r.since, r.dispute_id
+    ), own as (
+      -- what of them no dispute says the end of
+      select greatest(sum(r.cents) - coalesce(max(r.most_cents), 0), 0) as cents -- @no-more-than-disputed
+        from reversals r
+       group by r.dispute_id
+    )
+    select least(
+             coalesce((select sum(e.cents) from ends e where e.status = 'open'), 0)
+               + coalesce((select greatest(max(l.cents), 0) from losses l where l.is_dispute), 0)
+               + coalesce((select sum(o.cents) from own o), 0),
+             v_facts.amount_cents - v_facts.refunded_cents)
+      into v_facts.disputed_cents;
+  end if;
 
   -- what else was told
   select nullif(jsonb_strip_nulls(jsonb_build_object(
@@ -258,7 +314,8 @@ begin
            'plan_type', jsonb_agg(distinct e.facts ->> 'plan_type') filter (where e.facts ->> 'plan_type' <> v_facts.plan_type or v_facts.pack_type is not null and e.facts ? 'plan_type'),
            'pack_type', jsonb_agg(distinct e.facts ->> 'pack_type') filter (where e.facts ->> 'pack_type' <> v_facts.pack_type or v_facts.plan_type is not null and e.facts ? 'pack_type'),
            'quantity', jsonb_agg(distinct (e.facts ->> 'quantity')::integer) filter (where (e.facts ->> 'quantity')::integer <> v_facts.quantity),
-           'currency', jsonb_agg(distinct lower(e.facts ->> 'currency')) filter (where lower(e.facts ->> 'currency') <> v_facts.currency))), '{}')
+           'currency', jsonb_agg(distinct lower(e.facts ->> 'currency')) filter (where lower(e.facts ->> 'currency') <> v_facts.currency),
+           'disputes', case when v_are_too_many then jsonb_build_array('more than ' || (tokenbook.limits() ->> 'payment_disputes')) end)), '{}')
     into v_facts.disagrees
     from tokenbook.provider_events e
    where e.provider = p_provider and e.provider_payment_id = any (p_ids);

@@ -4,7 +4,7 @@
  * subscription stays as it is. What approval and the providers' events have in common.
  * p_entry is the transaction to be: user_id, reason, actor, metadata.
  * Locks: the account.   Returns the payment, which says what it gave; its transaction, replayed where it had
- * been given before.   Errors: as issue_grant.   Keeps: I2 to I5, I9, I10, I12.
+ * been given before.   Errors: as issue_grant, too_many_plans.   Keeps: I2 to I5, I9 to I12.
  */
 create function tokenbook.give_what_was_bought(
   p_payment public.token_payments,
@@ -27,6 +27,12 @@ declare
 begin
   p_entry.payment_id := p_payment.id;
   if p_payment.to_plan is not null then
+    if p_payment.tokens is null -- @paid-plans-are-bounded begin
+      and (select jsonb_array_length(tokenbook.kept_beside(s, clock_timestamp())) from tokenbook.subscriptions s where s.user_id = p_entry.user_id)
+          >= (tokenbook.limits() -> 'plans_beside')::integer
+    then
+      perform tokenbook.refuse('too_many_plans', jsonb_build_object('limit', tokenbook.limits() -> 'plans_beside'));
+    end if; -- @paid-plans-are-bounded end
     select p.* into v_plan from public.token_plans p where p.plan_type = p_payment.to_plan;
     v_plan.tokens := p_payment.terms ->> 'tokens'; -- @tokens-as-asked
     v_plan.grant_lifetime_days := p_payment.terms ->> 'grant_lifetime_days';
@@ -46,7 +52,8 @@ begin
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
-        on t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id
+        on t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
+        and t.created_at = b.created_at and t.grant_ids[1] = b.id
      where b.user_id = p_entry.user_id and b.payment_id = p_payment.id;
     replayed := transaction.id is not null;
     if not replayed then
@@ -65,12 +72,13 @@ begin
 
   -- what it gave, for what a refund takes back
   update public.token_payments p
-     set tokens = b.tokens_granted + case when not replayed then 0 else coalesce((
+     set tokens = b.tokens_granted + coalesce((
            select sum(t.tokens) -- what its period gave before it was paid for
              from public.token_transactions t
-            where t.user_id = b.user_id and t.action_type = 'scheduled_grant'
+            where t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = 'scheduled_grant' -- @slots-by-their-index
+              and t.created_at >= b.period_start
               and t.terms -> 'slots' ->> 'plan_type' = p.to_plan and not t.terms -> 'slots' ? 'payment_id'
-              and (t.terms -> 'slots' ->> 'period_start')::timestamptz = b.period_start), 0) end
+              and (t.terms -> 'slots' ->> 'period_start')::timestamptz = b.period_start), 0)
     from public.token_balances b
    where p.user_id = p_entry.user_id and p.id = p_payment.id
      and b.user_id = p.user_id and b.payment_id = p.id and p.tokens is null

@@ -17,8 +17,9 @@ begin
      set part_of = v_facts.provider_payment_id,
          user_id = (select p.user_id from public.token_payments p
                      where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id),
-         customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, subscription_id = null, is_paid = false,
-         amount_cents = null, currency = null, refunded_cents = 0, disputed_cents = 0, period_start = null,
+         customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, subscription_id = null,
+         cycles_completed = null, is_paid = false,
+         amount_cents = null, currency = null, from_balance_cents = null, refunded_cents = 0, disputed_cents = 0, period_start = null,
          parked_reason = null, parked_details = null, disagrees = null,
          updated_at = clock_timestamp()
    where f.provider = p_provider and f.provider_payment_id = any (p_ids)
@@ -32,9 +33,11 @@ begin
          quantity = v_facts.quantity,
          price_id = v_facts.price_id,
          subscription_id = v_facts.subscription_id,
+         cycles_completed = v_facts.cycles_completed,
          is_paid = v_facts.is_paid,
          amount_cents = v_facts.amount_cents,
          currency = v_facts.currency,
+         from_balance_cents = v_facts.from_balance_cents,
          refunded_cents = v_facts.refunded_cents,
          disputed_cents = v_facts.disputed_cents,
          period_start = v_facts.period_start,

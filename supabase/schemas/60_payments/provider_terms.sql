@@ -29,7 +29,7 @@ declare
     select f.subscription_id
       from public.token_payments y
       join tokenbook.provider_payments f on f.provider = y.provider and f.provider_payment_id = y.provider_payment_id
-     where y.user_id = p_user_id and y.id::text = p_payment_id);
+     where y.user_id = p_user_id and y.id = tokenbook.payment_id_in(p_payment_id)); -- @payments-by-their-index
 begin
   select case when bool_or(s.is_running and s.ends_at is null) then null
               else max(s.ends_at) filter (where s.is_running) end,

@@ -81,7 +81,8 @@ begin
   insert into tokenbook.provider_subscription_events
     (provider, provider_subscription_id, event_id, digest, event_type, occurred_at, facts)
   values
-    (p_provider, p_provider_subscription_id, p_event_id, sha256(convert_to(p_facts::text, 'UTF8')), p_event_type,
+    (p_provider, p_provider_subscription_id, p_event_id,
+     tokenbook.digest_of_fact(p_provider, p_provider_subscription_id, p_event_id, p_event_type, p_facts), p_event_type,
      v_occurred_at, p_facts)
   on conflict do nothing;
   v_replayed := not found;

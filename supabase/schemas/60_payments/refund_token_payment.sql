@@ -57,7 +57,7 @@ begin
   v_replayed := v_refunded = v_payment.refunded_cents;
   v_payment := tokenbook.settle_refunds(
     v_payment, v_refunded, 0, p_reason, v_actor.actor_role, v_actor.actor_id);
-  if not v_replayed then -- a refund of a few cents takes no token, and has no entry
+  if not v_replayed then
     perform tokenbook.record_change(
       'refund_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
       jsonb_build_object('payment_id', p_payment_id, 'refunded_cents', v_refunded));

@@ -2,7 +2,9 @@
  * Brings tokens and plan to what is left of a payment's money. Lost is what went back in refunds and what disputes
  * withhold; that share of its tokens is taken back, rounded down; all of them when all of the money is lost, and
  * then the plan it bought is not in force any more, nor its storage. What comes back (a refund that bounced, a dispute that was won) gives
- * its tokens back, and the plan when not all is lost any more. The same state again changes nothing.
+ * its tokens back, and the plan when not all is lost any more. A loss that takes no whole token has an entry too, of
+ * none: of slots that come later it takes its share, and the past is told from the ledger. The same state again changes
+ * nothing.
  * p_payment is the payment with the amount and currency that it is to have.
  * Caller: internal, holding the account's lock.   Returns the payment.   Keeps: I1 to I5, I9, I10, I12.
  */
@@ -21,15 +23,19 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_clawed_before bigint;
+  v_was public.token_payments;
   v_lost bigint := p_refunded_cents + p_disputed_cents; -- @lost-is-both
   v_is_all_lost boolean := v_lost > 0 and v_lost >= p_payment.amount_cents;
   v_to_claw bigint;
+  v_share constant numeric := least(1, v_lost::numeric / greatest(p_payment.amount_cents, 1));
+  v_share_before numeric;
   v_entry public.token_transactions;
 begin
   -- what it has given by now: slots may have been booked since the caller looked
-  select p.tokens, p.tokens_clawed_back into p_payment.tokens, v_clawed_before
+  select p.* into v_was
     from public.token_payments p where p.user_id = p_payment.user_id and p.id = p_payment.id;
+  p_payment.tokens := v_was.tokens;
+  v_share_before := least(1, (v_was.refunded_cents + v_was.disputed_cents)::numeric / greatest(v_was.amount_cents, 1));
   v_to_claw := case
     when v_is_all_lost then p_payment.tokens
     when v_lost > 0 then floor(p_payment.tokens::numeric * v_lost / p_payment.amount_cents)::bigint
@@ -53,16 +59,16 @@ begin
    where p.user_id = p_payment.user_id and p.id = p_payment.id
   returning p.* into p_payment;
 
-  if v_to_claw > v_clawed_before then
+  if (v_to_claw, v_share) > (v_was.tokens_clawed_back, v_share_before) then -- @each-loss-its-entry
     v_entry.reason := case when p_disputed_cents > 0 then 'disputed ' else 'refunded ' end || p_reason;
     perform tokenbook.claw_back(
       v_entry,
       (select b.id from public.token_balances b
         where b.user_id = p_payment.user_id and b.payment_id = p_payment.id),
-      v_to_claw - v_clawed_before); -- @clawed-back-only-once
-  elsif v_to_claw < v_clawed_before then
+      v_to_claw - v_was.tokens_clawed_back); -- @clawed-back-only-once
+  elsif (v_to_claw, v_share) < (v_was.tokens_clawed_back, v_share_before) then
     v_entry.reason := 'given back ' || p_reason;
-    perform tokenbook.restore_clawback(v_entry, v_clawed_before - v_to_claw);
+    perform tokenbook.restore_clawback(v_entry, v_was.tokens_clawed_back - v_to_claw);
   end if;
 
   if p_payment.to_plan is not null then

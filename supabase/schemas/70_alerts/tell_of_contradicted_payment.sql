@@ -1,6 +1,7 @@
 /*
  * Tells the project that a booked payment is another's, or another thing, by some event: it stays as it is booked, and
- * somebody has to look. Once, and again when another user, plan, pack or quantity is named. An alert
+ * somebody has to look. Once, and again when another user, plan, pack or quantity is named. So is one that has more
+ * disputes than are weighed. An alert
  * payment_contradicted of nobody's (user_id is all zeros).
  * Caller: internal, holding the facts' lock.
  */

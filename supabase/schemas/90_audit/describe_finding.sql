@@ -43,7 +43,7 @@ begin
       when p_cause = 'recorded_twice' then
         'Written down twice and deducted once: the balance is right, and this sum counts it once.'
       when p_scenario = 'duplicate_usage' then
-        'One operation was deducted twice. Grant back the second.'
+        'Two deductions of the server, without idempotency keys, name the same request. Ask who sent it whether it was sent twice: then refund the second. Nothing is given back by itself for what metadata say.'
     end,
     'evidence', p_evidence);
 end

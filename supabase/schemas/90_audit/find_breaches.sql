@@ -125,6 +125,7 @@ begin
       from ledger t
       join standings p on p.user_id = t.user_id and p.transaction_id < t.id
      where t.action_type = 'plan_change' and t.metadata ? 'effective_at'
+       and t.entry_type = 'usage' and t.usage_id is null -- @plan-changes-use-nothing: what a caller can name so is a use
      order by t.user_id, t.id desc
   ), limit_moves as (
     -- since that period began: what moved the plan limit, and the balances that it was lifted to
@@ -146,7 +147,8 @@ begin
     select s.user_id, coalesce(s.payment_id, p.id::text) as payment_id, sum(s.tokens) as tokens
       from slots s
       left join grants g on g.user_id = s.user_id and g.period_start = s.period_start and s.payment_id is null
-      left join payments p on p.user_id = g.user_id and p.id = g.payment_id and p.to_plan = s.plan_type
+      left join payments p
+        on p.user_id = g.user_id and p.id = g.payment_id and p.to_plan = s.plan_type and s.created_at <= p.created_at
      group by s.user_id, coalesce(s.payment_id, p.id::text)
   ), plans as (
     -- each plan of each subscription: the first is the one that was recorded to be in force
@@ -195,14 +197,17 @@ begin
        and (p_until is null or f.user_id is null or f.user_id <= p_until)
   ), parts as (
     -- each payment is a part of itself
-    select f.provider, f.provider_payment_id as whole, f.provider_payment_id as part from facts f where f.part_of is null
+    select f.provider, f.provider_payment_id as whole, f.provider_payment_id as part, f.created_at, f.updated_at
+      from facts f where f.part_of is null
     union all
-    select m.provider, m.part_of, m.provider_payment_id
+    select m.provider, m.part_of, m.provider_payment_id, m.created_at, m.updated_at
       from facts f
       join tokenbook.provider_payments m on m.provider = f.provider and m.part_of = f.provider_payment_id
      where f.part_of is null
   ), events as (
     select o.provider, o.whole, o.part, e.event_id, e.facts as fact, e.facts ->> 'kind' as kind, e.occurred_at, e.received_at,
+           -- heard of while its payment was; a minute is left to a clock that was set back, or a standby's that was behind
+           (e.received_at between o.created_at - interval '1 minute' and o.updated_at + interval '1 minute') is not true as is_astray,
            (e.facts ->> 'amount_cents')::bigint as cents, (e.facts ->> 'refunded_cents')::bigint as refunded, lower(e.facts ->> 'currency') as currency,
            row_number() over (
              partition by o.provider, o.whole
@@ -215,13 +220,18 @@ begin
            (array_agg(e.fact ->> 'customer_id' order by e.nth) filter (where e.fact ? 'customer_id'))[1] as customer_id,
            (array_agg(e.fact ->> 'price_id' order by e.nth) filter (where e.fact ? 'price_id'))[1] as price_id,
            (array_agg(e.fact ->> 'subscription_id' order by e.nth) filter (where e.fact ? 'subscription_id'))[1] as subscription_id,
+           max((e.fact ->> 'cycles_completed')::integer) as cycles_completed,
+           (array_agg((e.fact ->> 'from_balance_cents')::bigint order by e.nth) filter (where e.fact ? 'from_balance_cents'))[1] as from_balance_cents,
+           count(distinct e.fact ->> 'dispute_id') > (tokenbook.limits() -> 'payment_disputes')::integer as are_disputes_too_many,
+           bool_or(e.fact @> '{"may_be_fee": true}') as may_be_fee, bool_or(e.kind = 'assigned') as is_assigned,
            (array_agg(e.fact ->> 'parked_reason' order by e.nth) filter (where e.fact ? 'parked_reason'))[1] as reason,
            (array_agg((e.fact ->> 'period_start')::timestamptz order by e.nth) filter (where e.fact ? 'period_start'))[1] as period_start,
+           array_agg((e.fact ->> 'user_id')::uuid) filter (where e.fact ? 'user_id') as users,
            array_agg(coalesce(e.fact ->> 'plan_type', 'pack ' || (e.fact ->> 'pack_type'))) filter (where e.fact ?| array['plan_type', 'pack_type']) as things,
            bool_or((e.fact ->> 'quantity')::integer > 1) as are_several,
            -- what it may have been booked at: one of these, unless the price in the catalogue or a sum of parts
            case when bool_and(e.part = e.whole and (e.kind <> 'paid' or e.cents is not null)) then array_agg(e.cents) filter (where e.kind in ('paid', 'refunded') and e.cents is not null) end as amounts,
-           min(e.received_at) filter (where e.part = e.whole) as first_at, max(e.received_at) as last_at
+           string_agg(concat_ws(' ', e.event_id, 'at', e.received_at), ', ' order by e.nth) filter (where e.is_astray) as astray
       from events e group by e.provider, e.whole
   ), of_parts as (
     select o.provider, o.whole, o.part,
@@ -254,6 +264,7 @@ begin
       from events e
       join paid n on n.provider = e.provider and n.whole = e.whole
      where e.kind not in ('paid', 'assigned')
+       and (e.kind <> 'dispute' or not n.are_disputes_too_many)
   ), refunds as (
     -- each refund as it was told last: what ends it after what begins it
     select l.* from (
@@ -345,17 +356,51 @@ begin
      group by w.provider, w.whole
   ), told as (
     select p.*, least(r.cents, p.effective) as refunded_cents,
-           least(coalesce(w.cents, 0), p.effective - least(r.cents, p.effective)) as disputed_cents
+           least(case when p.are_disputes_too_many then p.effective else coalesce(w.cents, 0) end,
+                 p.effective - least(r.cents, p.effective)) as disputed_cents
       from paid p
       left join refunded r on r.provider = p.provider and r.whole = p.whole
       left join withheld w on w.provider = p.provider and w.whole = p.whole
+  ), of_periods as (
+    -- payments that may be fees instead of a period's price: how many are booked beside each, and what was counted
+    select f.user_id, f.provider, f.provider_payment_id as id, y.id as payment_id,
+           count(o.booked_at) as beside, count(o.booked_at) filter (where o.booked_at < y.created_at) as beside_before,
+           greatest(f.cycles_completed, max(o.cycles_completed), 0) as cycles,
+           -- others wait, or an admin has decided
+           t.is_assigned or exists (
+             select from tokenbook.provider_payments w
+              where w.provider = f.provider and w.subscription_id = f.subscription_id
+                and w.period_start > f.period_start - 3 * n.length and w.period_start < f.period_start + 3 * n.length
+                and (w.parked_reason is not null or exists (
+                  select from tokenbook.provider_events e
+                   where e.provider = w.provider and e.provider_payment_id = w.provider_payment_id and e.facts ->> 'kind' = 'assigned'))) as is_decided,
+           (select coalesce(w.cycles_completed, -1) from tokenbook.provider_payments w
+             where w.provider = f.provider and w.subscription_id = f.subscription_id and w.is_paid
+               and w.period_start < least(f.period_start, min(o.period_start))
+             order by w.period_start desc limit 1) as cycles_before
+      from facts f
+      join told t on t.provider = f.provider and t.whole = f.provider_payment_id and t.may_be_fee
+      join (select l.plan_type, coalesce(tokenbook.period_end(l, 'epoch') - 'epoch', interval '28 days') as length
+              from public.token_plans l) n on n.plan_type = f.plan_type
+      left join payments y on y.user_id = f.user_id and y.provider = f.provider and y.provider_payment_id = f.provider_payment_id
+      join lateral (
+        select o.period_start, o.cycles_completed, z.created_at as booked_at
+          from tokenbook.provider_payments o
+          left join public.token_payments z
+            on z.user_id = o.user_id and z.provider = o.provider and z.provider_payment_id = o.provider_payment_id
+         where o.provider = f.provider and o.subscription_id = f.subscription_id and o.plan_type = f.plan_type and o.is_paid
+           and o.provider_payment_id <> f.provider_payment_id
+           and o.period_start > f.period_start - n.length / 2 and o.period_start < f.period_start + n.length / 2) o on true
+     group by f.user_id, f.provider, f.provider_payment_id, f.subscription_id, f.period_start, f.cycles_completed, t.is_assigned, y.id, y.created_at, n.length
   ), differing as (
     select f.provider, f.provider_payment_id as whole, nullif(jsonb_strip_nulls(jsonb_build_object(
              'user_id', jsonb_agg(distinct (e.fact ->> 'user_id')::uuid) filter (where (e.fact ->> 'user_id')::uuid <> f.user_id),
              'plan_type', jsonb_agg(distinct e.fact ->> 'plan_type') filter (where e.fact ->> 'plan_type' <> f.plan_type or f.pack_type is not null and e.fact ? 'plan_type'),
              'pack_type', jsonb_agg(distinct e.fact ->> 'pack_type') filter (where e.fact ->> 'pack_type' <> f.pack_type or f.plan_type is not null and e.fact ? 'pack_type'),
              'quantity', jsonb_agg(distinct (e.fact ->> 'quantity')::integer) filter (where (e.fact ->> 'quantity')::integer <> f.quantity),
-             'currency', jsonb_agg(distinct e.currency) filter (where e.currency <> f.currency))), '{}') as others
+             'currency', jsonb_agg(distinct e.currency) filter (where e.currency <> f.currency),
+             'disputes', case when count(distinct e.fact ->> 'dispute_id') > (tokenbook.limits() -> 'payment_disputes')::integer
+                              then jsonb_build_array('more than ' || (tokenbook.limits() ->> 'payment_disputes')) end)), '{}') as others
       from facts f
       join events e on e.provider = f.provider and e.whole = f.provider_payment_id
      group by f.provider, f.provider_payment_id
@@ -925,27 +970,43 @@ begin
      ('part_of', case when w.part_of is null and f.part_of <> f.provider_payment_id then w.provider_payment_id end, f.part_of),
      ('events', case when f.part_of is null then greatest(t.events, 1) else 0 end::text, coalesce(t.events, 0)::text),
      ('is_paid', coalesce(t.is_paid, false)::text, f.is_paid::text),
+     -- of what is not booked: one who was told, or was ever said to be its customer
+     ('user_id', case when p.id is not null or f.user_id = any (t.users) then f.user_id::text
+                      when f.user_id is not null and tokenbook.was_customer(f.provider, t.customer_id, f.user_id) then f.user_id::text end,
+                 f.user_id::text),
      ('amount_cents', case when f.part_of is null then coalesce(t.amount_cents, p.amount_cents, f.amount_cents) end::text, f.amount_cents::text),
      ('currency', t.currency, f.currency),
+     ('from_balance_cents', t.from_balance_cents::text, f.from_balance_cents::text),
      ('refunded_cents', coalesce(t.refunded_cents, 0)::text, f.refunded_cents::text),
      ('disputed_cents', coalesce(t.disputed_cents, 0)::text, f.disputed_cents::text),
      ('period_start', t.period_start::text, f.period_start::text),
      ('customer_id', t.customer_id, f.customer_id),
      ('price_id', t.price_id, f.price_id),
      ('subscription_id', t.subscription_id, f.subscription_id),
+     ('cycles_completed', t.cycles_completed::text, f.cycles_completed::text),
      -- of what was told, one; none where none of it is in the catalogue
      ('what was bought', case when num_nonnulls(f.plan_type, f.pack_type) < 2 and coalesce(f.plan_type, 'pack ' || f.pack_type) = any (t.things)
                               then coalesce(f.plan_type, 'pack ' || f.pack_type) end, coalesce(f.plan_type, 'pack ' || f.pack_type)),
      ('quantity', case when num_nonnulls(f.plan_type, f.pack_type) = 1 then coalesce(f.quantity, 1) end::text, f.quantity::text),
      ('parked_reason', case when t.is_paid is not true then null
-                            when num_nonnulls(f.plan_type, f.pack_type) > 0 then case when f.user_id is null then 'user_unknown' end
+                            when num_nonnulls(f.plan_type, f.pack_type) > 0 then case
+                              when f.user_id is null then 'user_unknown'
+                              -- it waits beside one that is booked
+                              when f.parked_reason = 'second_in_period' and p.id is null and not t.is_assigned
+                                and exists (select from of_periods o where o.provider = f.provider and o.id = f.provider_payment_id)
+                              then 'second_in_period'
+                              -- or with a credit that nobody can trace
+                              when f.parked_reason = 'paid_with_credit' and p.id is null and not t.is_assigned and t.from_balance_cents > 0
+                                and exists (select from tokenbook.provider_payments c
+                                             where c.provider = f.provider and c.customer_id = f.customer_id and c.from_balance_cents < 0)
+                              then 'paid_with_credit' end
                             when t.reason is not null then t.reason
                             when t.are_several and f.parked_reason = 'quantity' then 'quantity'
                             when t.price_id is not null or t.things is not null then 'price_unknown'
                             else 'nothing_named' end, f.parked_reason),
      ('disagrees', x.others::text, f.disagrees::text),
-     ('created_at', least(f.created_at, t.first_at)::text, f.created_at::text),
-     ('updated_at', greatest(f.updated_at, t.last_at)::text, f.updated_at::text)
+     -- before its payment was first heard of, or after it was last
+     ('events out of their time:', null, t.astray)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
   union all
@@ -958,10 +1019,17 @@ begin
   union all
   select 'I12 what was paid is booked', f.user_id, null, null, concat_ws(' ', f.provider, f.provider_payment_id), 'no payment'
     from facts f
-   where f.is_paid and f.user_id is not null and num_nonnulls(f.plan_type, f.pack_type) > 0
+   where f.is_paid and f.user_id is not null and num_nonnulls(f.plan_type, f.pack_type) > 0 and f.parked_reason is null
      and not exists (
        select from payments p
         where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id)
+  union all
+  select 'I12 one payment a period', o.user_id, null, null,
+         concat_ws(' ', o.provider, o.id, 'waits: booked beside it are', o.beside_before), 'booked'
+    from of_periods o
+   where o.payment_id is not null and not o.is_decided and o.beside_before > 0
+     -- and that so many periods were paid for, the provider does not say
+     and o.cycles_before is distinct from -1 and o.cycles - coalesce(o.cycles_before, 0) <= o.beside_before
   union all
   select 'I12 an event is of a payment', null, null, null, concat_ws(' ', e.provider, e.provider_payment_id), 'nothing known of it'
     from tokenbook.provider_events e
@@ -971,11 +1039,14 @@ begin
         where f.provider = e.provider and f.provider_payment_id = e.provider_payment_id)
   union all
   select 'I12 a fact is as it was told', null, null, null,
-         concat_ws(' ', e.provider, e.provider_payment_id, e.event_id, sha256(convert_to(e.facts::text, 'UTF8')), e.facts ->> 'occurred_at'),
+         concat_ws(' ', e.provider, e.provider_payment_id, e.event_id, says.digest, e.facts ->> 'occurred_at'),
          concat_ws(' ', e.digest, e.occurred_at)
     from tokenbook.provider_events e
+   cross join lateral (
+     select sha256(convert_to(
+              jsonb_build_array(e.provider, e.provider_payment_id, e.event_id, e.event_type, e.facts)::text, 'UTF8')) as digest) says
    where p_user_id is null and p_after is null
-     and (e.digest <> sha256(convert_to(e.facts::text, 'UTF8'))
+     and (e.digest <> says.digest
        or e.occurred_at <> coalesce((e.facts ->> 'occurred_at')::timestamptz, e.occurred_at))
   union all
   -- a grant and the transaction that gave it; grants from before the books have none
@@ -1112,8 +1183,9 @@ begin
                   then t.action_type = t.entry_type
                 when t.action_type = any (tokenbook.grant_action_types())
                   then t.entry_type = 'grant'
+                when t.action_type in ('plan_change', 'restating') then t.entry_type = 'usage' and t.usage_id is null
                 else t.entry_type <> 'grant'
-                  and t.action_type not in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover')
+                  and t.action_type <> all (array_remove(tokenbook.reserved_action_types(), 'admin_deduct'))
               end) is not true
   union all
   select 'I4 an entry undoes what came before', t.user_id, null, t.id, 'before ' || t.id, t.original_id::text

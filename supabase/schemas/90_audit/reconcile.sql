@@ -53,7 +53,7 @@ begin
   -- token by token
   for v_difference in
     with differences as materialized (
-      select d.*, d.cause = 'recorded_twice' as is_harmless
+      select d.*, d.line = 'none' as is_harmless, case when d.line = 'none' then d.cause end as harmless
         from tokenbook.token_differences(p_user_id, v_opening, v_base) d
        where not d.is_settled
     )
@@ -65,8 +65,8 @@ begin
            (array_agg(d.usage_id order by d.created_at) filter (where d.usage_id is not null))[1] as first_usage_id,
            min(d.transaction_id) as first_transaction_id
       from differences d
-     group by d.scenario, d.is_harmless
-     order by d.scenario, d.is_harmless
+     group by d.scenario, d.is_harmless, d.harmless
+     order by d.scenario, d.is_harmless, d.harmless
   loop
     -- with those before it: what one grant could have paid for, it could not have paid for twice
     v_parts := v_parts || v_difference.parts;

@@ -61,7 +61,7 @@ begin
   elsif v_first.tokens < 0 then
     v_taken := v_first;
     select t.* into v_given from public.token_transactions t
-     where t.user_id = p_user_id and t.id = v_taken.id + 1
+     where t.user_id = p_user_id and t.id = v_taken.id + 1 and t.entry_type = 'restatement'
        and t.metadata = jsonb_build_object('beside', v_taken.id);
   elsif v_first.id is not null then
     null; -- there was nothing to restate

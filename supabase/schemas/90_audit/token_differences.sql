@@ -1,7 +1,7 @@
 /*
  * Where a user's ledger and his audit trail differ, a row each. `tokens` is what the books have too much of
  * (negative: too little), `grant_id` the grant that it sits in (NULL: what was next in burn order then), `line`
- * the line of the sum that it belongs to.
+ * the line of the sum that it belongs to (none: nothing is off, it is only to be looked at).
  * `is_settled` says that a repair came after it (tokenbook.reconcile).
  *
  * A ledger entry that no usage row belongs to is the record itself. An entry that another one undoes is
@@ -71,12 +71,13 @@ begin
     join entries e on e.id = u.transaction_id
    where u.copy_of is null and e.tokens <> u.tokens and not e.is_undone
   union all
-  -- one operation, deducted twice
-  select 'duplicate_usage', 'deducted_twice', 'used', e.tokens, abs(e.tokens), e.grant_id, e.is_settled,
-         u.usage_id, e.id, e.created_at
+  -- one operation, perhaps, deducted twice: nothing is off until somebody says so
+  select 'duplicate_usage', 'one_request_deducted_twice',
+         'none', 0, -- @requests-prove-nothing
+         abs(e.tokens), null, e.is_settled, u.usage_id, e.id, e.created_at
     from trail u
     join entries e on e.id = u.transaction_id
-   where u.copy_of is not null and e.tokens <> 0 and not e.is_undone
+   where u.same_request_as is not null and e.tokens <> 0 and not e.is_undone
   union all
   -- one operation, written down twice and deducted once: the balance is right
   select 'duplicate_usage', 'recorded_twice', 'none', 0, abs(u.tokens), null,

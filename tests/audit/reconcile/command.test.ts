@@ -179,7 +179,7 @@ test("--fix --yes books each difference, says so, and leaves the rest to a perso
     'over@example.com: booked -5,000 as transaction 2, "reconciliation: balance_higher"',
   );
   expect(output).toContain(
-    "cost@example.com: nothing (cost_mismatch: no adjustment of the balance answers it)",
+    "cost@example.com: nothing (cost_mismatch: not repaired by itself, its advice says what to do)",
   );
   expect(output).toContain("2 adjustments booked, -4,300 tokens in all; 1 user with a discrepancy remains.");
   expect(rows).toEqual([

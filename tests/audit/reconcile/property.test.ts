@@ -201,12 +201,12 @@ const FAULTS: [scenario: string, sql: string][] = [
       returning -(tokens_used - tokens_uncovered) as off`,
   ],
   [
-    "duplicate_usage",
+    "duplicate_usage", // shown: that two name one request does not prove that one was too many
     `with two as (
        select id, row_number() over (order by id) nth from public.token_usage
         where user_id = $1 and success and tokens_used = $2 and transaction_id is not null and action_type = 'blueprint_generation' limit 2)
      update public.token_usage u set metadata = '{"request_id": "the same"}' from two
-      where u.user_id = $1 and u.id = two.id returning case when nth = 2 then -u.tokens_used else 0 end as off`,
+      where u.user_id = $1 and u.id = two.id returning 0 as off`,
   ],
 ];
 

@@ -95,9 +95,6 @@ test("a balance below what it should be is named by its cause, with advice", asy
   const user = await createUser(db);
   await grant(db, user, 10_000);
   const failed = await track(user, 700);
-  const twice = { p_metadata: { request_id: "req-1" } };
-  await track(user, 200, twice);
-  await track(user, 200, twice);
   await track(user, 30);
   await db.admin.query("update public.token_usage set success = false where user_id = $1 and id = $2", [
     user,
@@ -112,18 +109,17 @@ test("a balance below what it should be is named by its cause, with advice", asy
 
   expect(named(answer)).toEqual([
     { scenario: "balance_lower", cause: "entry_differs_from_usage", tokens: 20, off: -20 },
-    { scenario: "duplicate_usage", cause: "deducted_twice", tokens: 200, off: -200 },
     { scenario: "failed_operations_counted", cause: "failed_and_deducted", tokens: 700, off: -700 },
   ]);
   expect(answer).toMatchObject({
-    current_remaining: 8_870,
-    expected_remaining: 9_790,
-    remaining_difference: -920,
-    calculated_used: 210,
-    formula: { granted: 10_000, tokens_used: 210, expired: 0 },
+    current_remaining: 9_270,
+    expected_remaining: 9_990,
+    remaining_difference: -720,
+    calculated_used: 10,
+    formula: { granted: 10_000, tokens_used: 10, expired: 0 },
   });
-  expect(answer.since).toBe(answer.findings[2].since);
-  expect(answer.findings[2]).toMatchObject({
+  expect(answer.since).toBe(answer.findings[1].since);
+  expect(answer.findings[1]).toMatchObject({
     is_repairable: true,
     advice: expect.stringContaining("failed operation"),
     evidence: { rows: 1, first_usage_id: failed.usage_id, first_transaction_id: failed.transaction_id },
@@ -139,6 +135,83 @@ test("two equal operations in one second, both deducted, are two operations", as
   await track(user, 100, { p_metadata: { request_id: "b" } });
 
   expect(await reconcile(user)).toMatchObject({ findings: [], current_remaining: 600 });
+});
+
+test("a request that the server seems to have sent twice is shown, and nothing is off until somebody decides", async () => {
+  const user = await createUser(db);
+  await grant(db, user, 10_000);
+  const request = { p_metadata: { request_id: "req-1" } };
+  const first = await track(user, 200, request);
+  const second = await track(user, 200, request);
+
+  const shown = await reconcile(user);
+  await asService(db, (client) =>
+    rpc(client, "adjust_tokens", { p_user_id: user, p_delta: 5, p_reason: "a gift" }),
+  );
+  const unsettled = await reconcile(user);
+  await asService(db, (client) =>
+    rpc(client, "refund_tokens", { p_user_id: user, p_transaction_id: second.transaction_id }),
+  );
+
+  expect(first.transaction_id).toBeLessThan(second.transaction_id);
+  expect(named(shown)).toEqual([
+    { scenario: "duplicate_usage", cause: "one_request_deducted_twice", tokens: 200, off: 0 },
+  ]);
+  expect(shown).toMatchObject({ remaining_difference: 0, used_difference: 0, expected_remaining: 9_600 });
+  expect(shown.findings[0]).toMatchObject({
+    is_repairable: false,
+    advice: expect.stringContaining("refund the second"),
+    evidence: { first_transaction_id: second.transaction_id },
+  });
+  expect(named(unsettled)).toEqual(named(shown));
+  expect(await reconcile(user)).toMatchObject({ findings: [], current_remaining: 9_805 });
+});
+
+test("a repair settles what was shown", async () => {
+  const user = await createUser(db);
+  await grant(db, user, 1_000);
+  for (let n = 0; n < 2; n++) await track(user, 200, { p_metadata: { request_id: "req-1" } });
+
+  await asService(db, (client) =>
+    rpc(client, "adjust_tokens", { p_user_id: user, p_delta: 200, p_reason: "reconciliation: sent twice" }),
+  );
+
+  expect(await reconcile(user)).toMatchObject({
+    findings: [],
+    current_remaining: 800,
+    remaining_difference: 0,
+  });
+});
+
+test("whoever has a key, or is a user, has done what they did, whatever request they name", async () => {
+  const user = await createUser(db);
+  await grant(db, user, 1_000);
+  const request = { p_metadata: { request_id: "req-1" } };
+  for (const key of ["one", "two"]) await track(user, 100, { ...request, p_idempotency_key: key });
+  for (let n = 0; n < 2; n++)
+    await asUser(db, user, (client) =>
+      rpc(client, "track_token_usage", {
+        p_action_type: "chat_conversation",
+        p_model_used: "gpt-4",
+        p_tokens_used: 100,
+        ...request,
+      }),
+    );
+  await track(user, 100, request); // one by the server: nothing is like it
+
+  expect(await reconcile(user)).toMatchObject({ findings: [], current_remaining: 500 });
+});
+
+test("what the books have no grant for is none, whatever a use of it is called", async () => {
+  const user = await createUser(db);
+  await grant(db, user, 1_000);
+  const { usage_id } = await track(user, 700);
+  await db.admin.query(
+    "update public.token_usage set action_type = 'pack_purchase' where user_id = $1 and id = $2",
+    [user, usage_id],
+  );
+
+  expect(await reconcile(user)).toMatchObject({ findings: [], expected_remaining: 300 });
 });
 
 test("an operation written down twice and deducted once is named, and the balance is right", async () => {

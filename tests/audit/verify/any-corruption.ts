@@ -6,6 +6,7 @@ import type pg from "pg";
 import type { Database } from "../../support/database.ts";
 import { verify } from "./books-to-corrupt.ts";
 import { fields, qualified } from "./fields.ts";
+import { ownersOf, saidOfOthers } from "./whose.ts";
 
 /** In which way a field goes wrong; what each comes to depends on the field's type. */
 export const ways = [
@@ -148,8 +149,9 @@ function tables(): Record<string, { kinds: string }> {
     "tokenbook.subscriptions":
       "x.plan_type, x.next_plan_type is null, x.billing_cycle, x.ended_at is null, x.beside = '[]', x.schedule is null",
     "tokenbook.provider_payments":
-      "x.user_id is null, x.refunded_cents = 0, x.disputed_cents = 0, x.part_of is null, x.parked_reason is null, x.disagrees is null",
-    "tokenbook.provider_events": "x.facts ->> 'kind'",
+      "x.user_id is null, x.refunded_cents = 0, x.disputed_cents = 0, x.part_of is null, x.parked_reason, x.pack_type is null, x.disagrees is null",
+    "tokenbook.provider_events":
+      "x.facts ->> 'kind', x.facts ->> 'status', (select f.part_of is null from tokenbook.provider_payments f where f.provider = x.provider and f.provider_payment_id = x.provider_payment_id)",
     token_team_members: "x.until is null, x.tokens_used = 0",
     token_alerts: "x.kind, x.delivery",
     token_storage_quotas: "x.metadata ? 'plan'",
@@ -190,33 +192,11 @@ export async function tryAttempt(client: pg.ClientBase, attempt: Attempt, tally:
     if (named.length === 0 && before[0]!.free !== null) tally.free++;
     else if (named.length === 0) tally.unseen.push(what);
     else tally.seen++;
-    const parties = await partiesOf(client, owners);
-    if (!named.every(({ user_id }) => user_id === null || parties.has(user_id)))
-      tally.blamed.push(`${what}: ${JSON.stringify(named.map(({ invariant }) => invariant))}`);
+    const ofOthers = await saidOfOthers(client, table, owners, named);
+    if (ofOthers.length > 0) tally.blamed.push(`${what}: blamed on others: ${JSON.stringify(ofOthers)}`);
   } finally {
     await client.query("rollback");
   }
-}
-
-/** Whose a row is, as SQL over `x`. */
-const ownersOf = (table: string) =>
-  table === "tokenbook.provider_events"
-    ? `array(select f.user_id::text from tokenbook.provider_payments f where f.user_id is not null)`
-    : // of a part of a payment, whose the payment is
-      `array_remove(array[to_jsonb(x) ->> 'user_id', to_jsonb(x) ->> 'member_id',
-         (select f.user_id::text from tokenbook.provider_payments f
-           where f.provider = to_jsonb(x) ->> 'provider' and f.provider_payment_id = to_jsonb(x) ->> 'part_of')], null)`;
-
-/** Whose books a row is part of: of a team, the payer's and the member's. */
-export async function partiesOf(client: pg.ClientBase, owners: string[]): Promise<Set<string>> {
-  const { rows } = await client.query<{ id: string }>(
-    `select m.user_id as id from public.token_team_members m where m.member_id::text = any ($1)
-     union select m.member_id from public.token_team_members m where m.user_id::text = any ($1)
-     union select a.payer_id from public.token_accounts a where a.user_id::text = any ($1) and a.payer_id is not null
-     union select a.user_id from public.token_accounts a where a.payer_id::text = any ($1)`,
-    [owners],
-  );
-  return new Set([...rows.map(({ id }) => id), ...owners]);
 }
 
 /** Why a row's field may go wrong in that way, as SQL over `x`; null, when it may not. */

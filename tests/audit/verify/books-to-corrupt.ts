@@ -5,6 +5,7 @@ import { createDatabase, type Database } from "../../support/database.ts";
 import { giveFreePlanAtRegistration } from "../../support/plans.ts";
 import { type Corruption, fields, qualified } from "./fields.ts";
 import { createUserOfBefore, createUserToRestate, live, livesOfTheirOwn } from "./lives.ts";
+import { ownersOf } from "./whose.ts";
 
 /** Makes them: four users of before the books and eight of since; takes five seconds. */
 export async function booksToCorrupt({
@@ -26,7 +27,12 @@ export async function booksToCorrupt({
   users.push(old, ...(await livesOfTheirOwn(db, admin, old)));
 
   await db.admin.query("alter table public.token_transactions disable trigger user");
-  if (constraints === "in force") return { db, users };
+  if (constraints === "dropped") await dropConstraints(db);
+  return { db, users };
+}
+
+/** Leaves nothing that keeps the books right but the functions. */
+export async function dropConstraints(db: Database): Promise<void> {
   // a fault of the functions, of a person or of a disk asks no constraint
   const tables = Object.keys(fields).map(qualified);
   const { rows } = await db.admin.query<{ statement: string }>(
@@ -44,7 +50,6 @@ export async function booksToCorrupt({
     [tables],
   );
   for (const { statement } of rows) await db.admin.query(statement);
-  return { db, users };
 }
 
 /** One row of the answer. */
@@ -74,9 +79,9 @@ export interface Injection {
   table: string;
   column: string;
   way: Corruption;
-  /** The row: where it is, and whose. */
+  /** The row: where it is, and whose; the first is the one that it is most of all. */
   at: string;
-  user: string;
+  owners: string[];
   /** A small number, in `way` named `$2`. */
   n: number;
 }
@@ -97,9 +102,9 @@ export async function injectionsFor(
     for (const [column, { found }] of Object.entries(columns)) {
       for (const way of found) {
         const what = `${table}.${column} to ${way.to}`;
-        const sites = await db.admin.query<{ at: string; user: string }>(
-          `select x.ctid::text as at, x.user_id as user from ${qualified(table)} x
-            where ${way.where ?? "true"} order by md5(x.user_id::text || x.ctid::text) limit ${rowsEach}`,
+        const sites = await db.admin.query<{ at: string; owners: string[] }>(
+          `select x.ctid::text as at, ${ownersOf(table)} as owners from ${qualified(table)} x
+            where ${way.where ?? "true"} order by md5(x::text) limit ${rowsEach}`,
         );
         if (sites.rows.length === 0) nowhere.push(what);
         injections.push(...sites.rows.map((site, i) => ({ what, table, column, way, ...site, n: i + 1 })));
@@ -109,21 +114,21 @@ export async function injectionsFor(
   return { injections, nowhere };
 }
 
-/** Makes the field wrong in a transaction that is rolled back: others never see it. Looks at it meanwhile. */
+/** Makes the field wrong in a transaction that is rolled back: others never see it. Looks at it meanwhile, knowing whose it is then. */
 export async function inject<T>(
   client: pg.ClientBase,
   { table, column, way, at, n }: Injection,
-  look: (owner: string) => Promise<T>,
+  look: (owners: string[]) => Promise<T>,
 ): Promise<T> {
   await client.query("begin");
   try {
-    const changed = await client.query<{ user: string }>(
+    const changed = await client.query<{ owners: string[] }>(
       `with n as (select $2::integer as n)
        update ${qualified(table)} x set ${column} = ${way.to.replaceAll("$2", "n.n")} from n
-        where x.ctid = $1::tid returning x.user_id as user`,
+        where x.ctid = $1::tid returning ${ownersOf(table)} as owners`,
       [at, n],
     );
-    return await look(changed.rows[0]!.user);
+    return await look(changed.rows[0]!.owners);
   } finally {
     await client.query("rollback");
   }

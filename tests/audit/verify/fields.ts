@@ -104,6 +104,7 @@ const slot = /^I9 a slot is what its schedule gives, once$/;
 const money = /^I12 tokens follow the money$/;
 const ofPayment = /^I12 a payment is what its entry says$/;
 const facts = /^I12 what is known of a payment is what was told$/;
+const asTold = /^I12 a fact is as it was told$/;
 const asked = /^I5 a request is what was done$/;
 const topUp = /^I3 a top-up asks for what its alert says$/;
 const lastSpent = /^I3 when something was last spent$/;
@@ -115,7 +116,9 @@ const toldOnce = "what a receiver was told, once: no token depends on it";
 const beforeTheBooks = "from before the books: never counted, and no second record has it";
 /** Of a subscription whose newest period an entry began. */
 const began = `exists (select from public.token_transactions t where t.user_id = x.user_id and t.terms ? 'subscription')`;
-const aPart = "x.part_of is not null";
+/** Of a part of a payment of which no event tells. */
+const anUntoldPart = `x.part_of is not null and not exists (select from tokenbook.provider_events e
+  where e.provider = x.provider and e.provider_payment_id = x.provider_payment_id)`;
 const untold = "of a part of a payment of which no event tells: the payment says that it is one";
 const parked = "of a payment whose user or plan is not known: for an admin to say";
 const ofPlan = "x.metadata ? 'plan'";
@@ -907,9 +910,12 @@ export const fields: Record<string, Record<string, Field>> = {
   },
 
   "tokenbook.provider_payments": {
-    provider: field([{ to: "'paypal'", named: /^I12 an event is of a payment$/ }], freeWhere(aPart, untold)),
+    provider: field(
+      [{ to: "'paypal'", named: /^I12 an event is of a payment$/ }],
+      freeWhere(anUntoldPart, untold),
+    ),
     provider_payment_id: field([
-      { to: "'another'", where: `not (${aPart})`, named: /^I12 an event is of a payment$/ },
+      { to: "'another'", where: `not (${anUntoldPart})`, named: /^I12 an event is of a payment$/ },
     ]),
     part_of: field([
       { to: "'another'", named: facts },
@@ -919,27 +925,34 @@ export const fields: Record<string, Record<string, Field>> = {
       [
         {
           to: another,
-          where: "x.user_id is not null and x.part_of is null",
+          where: "x.is_paid and x.user_id is not null and num_nonnulls(x.plan_type, x.pack_type) > 0",
           named: /^I12 what was paid is booked$/,
         },
+        { to: another, where: "x.parked_reason is not null or not x.is_paid", named: facts },
       ],
-      freeWhere("x.user_id is null", parked),
+      {
+        ways: ["null"],
+        where: "x.parked_reason is not null or not x.is_paid",
+        because: "nobody's, of what is not booked: its next event, or an admin, says anew whose it is",
+      },
     ),
     customer_id: field([{ to: "'another'", named: facts }]),
     plan_type: field(
       [{ to: "'annual'", where: "x.plan_type is not null", named: facts }],
       freeWhere("x.plan_type is null", parked),
     ),
-    pack_type: field([{ to: "'another'", named: facts }]),
+    pack_type: field([{ to: "'another'", where: "x.pack_type is distinct from 'another'", named: facts }]),
     quantity: field([{ to: "7", named: /^I12 / }]),
     price_id: field([{ to: "'another'", named: facts }]),
     subscription_id: field([{ to: "'another'", named: facts }]),
+    cycles_completed: field([{ to: "7", named: facts }]),
     is_paid: field([{ to: "not x.is_paid", named: facts }]),
     amount_cents: field(
       off("amount_cents", facts, "x.amount_cents is not null"),
       freeWhere("not x.is_paid", "of what nobody has paid yet: no token depends on it"),
     ),
     currency: field([{ to: "'gbp'", named: facts }]),
+    from_balance_cents: field([{ to: "7", named: facts }]),
     refunded_cents: field(off("refunded_cents", facts)),
     disputed_cents: field(off("disputed_cents", facts)),
     period_start: field([
@@ -957,39 +970,53 @@ export const fields: Record<string, Record<string, Field>> = {
       "that somebody took it off the list of what is parked: the list alone depends on it",
     ),
     created_at: field(
-      [{ to: "x.created_at + $2 * interval '1 hour'", where: `not (${aPart})`, named: facts }],
-      freeWays(["less", "much less", "another row's"], "earlier: when it was first heard of, for people"),
-      freeWhere(aPart, "when its id was first heard of, for people"),
+      [{ to: "x.created_at + $2 * interval '1 hour'", where: `not (${anUntoldPart})`, named: facts }],
+      freeWays(
+        ["less", "much less", "another row's", "more"],
+        "earlier, or within a minute: when it was first heard of, for people",
+      ),
+      freeWhere(anUntoldPart, "when its id was first heard of, for people"),
     ),
     updated_at: field(
-      [{ to: "x.updated_at - $2 * interval '1 hour'", where: `not (${aPart})`, named: facts }],
-      freeWays(["more", "much more", "another row's"], "later: when it was last heard of, for people"),
-      freeWhere(aPart, "when what is known of it last changed, for people"),
+      [{ to: "x.updated_at - $2 * interval '1 hour'", where: `not (${anUntoldPart})`, named: facts }],
+      freeWays(
+        ["more", "much more", "another row's", "less"],
+        "later, or within a minute: when it was last heard of, for people",
+      ),
+      freeWhere(anUntoldPart, "when what is known of it last changed, for people"),
     ),
   },
 
-  // nobody's rows: these are made wrong by any-corruption.ts alone
   "tokenbook.provider_events": {
-    provider: field([]),
-    provider_payment_id: field([]),
-    event_id: unseen(
-      "the provider's own name for it; another one only lets the same event come again, which changes nothing",
-    ),
-    digest: field([]),
-    event_type: unseen("the provider's word for its kind; the facts say it in ours"),
+    provider: field([{ to: "'paypal'", where: "x.provider = 'stripe'", named: asTold }]),
+    provider_payment_id: field([
+      { to: "'another'", named: asTold },
+      {
+        // where it may change no sum: a refund that was taken back, a dispute that was won
+        to: `(select y.provider_payment_id from tokenbook.provider_events y where y.provider = x.provider
+          and y.provider_payment_id <> x.provider_payment_id order by md5(y::text) limit 1)`,
+        named: asTold,
+      },
+    ]),
+    event_id: field([{ to: "'another'", named: asTold }]),
+    digest: field([{ to: "sha256(x.digest)", named: asTold }]),
+    event_type: field([{ to: "'another'", named: asTold }]),
     occurred_at: field(
-      [],
+      hoursOff("occurred_at", asTold, "x.facts ->> 'kind' <> 'assigned'"),
       freeWhere(
         "x.facts ->> 'kind' = 'assigned'",
         "when an admin said it: they are asked only where no event says it",
       ),
     ),
-    facts: field([]),
+    facts: field([
+      { to: `x.facts || '{"x": 1}'`, named: asTold },
+      { to: "'{}'", named: asTold },
+    ]),
     received_at: field(
-      [],
+      hoursOff("received_at", facts),
       freeWays(
         ["less", "more", "another row's"],
-        "within the time in which its payment was first and last heard of",
+        "within the time in which its payment was first and last heard of, or a minute of it",
       ),
     ),
   },

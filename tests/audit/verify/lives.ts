@@ -3,6 +3,7 @@ import { asAdmin, asService, asUser, createUser, rpc } from "../../support/roles
 import { letTimePass } from "../../support/time.ts";
 import { grant } from "../../support/books.ts";
 import { populateUser } from "../../support/populated-user.ts";
+import { livesOfPayments } from "./lives-of-payments.ts";
 import { oldUser } from "../replay/old-user.ts";
 import type { Database } from "../../support/database.ts";
 import { dispute, refund, told } from "../../support/provider-events.ts";
@@ -394,5 +395,5 @@ export async function livesOfTheirOwn(db: Database, admin: string, old: string):
   await about(leads)("set_token_spend_cap", { p_window: "week", p_tokens: 800, p_reason: "a tight week" });
 
   const populated = await populateUser(db);
-  return [...users, ...members, populated.id, populated.member];
+  return [...users, ...members, populated.id, populated.member, ...(await livesOfPayments(db, admin))];
 }

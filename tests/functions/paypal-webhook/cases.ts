@@ -68,6 +68,23 @@ const subscribed =
     }),
   });
 
+/** Two sales of a subscription at the plan's price, ten days after each other. */
+const twice = (
+  story: string,
+  fee: string,
+  { comes, ...options }: { comes: PaypalCase["comes"] } & Parameters<typeof subscribed>[0],
+): PaypalCase => ({
+  version: v1,
+  type: "PAYMENT.SALE.COMPLETED",
+  story,
+  places: subscribed(options, fee),
+  events: (them) => [
+    sale(them.id("fee"), them.id("I"), { time: "2026-11-01T10:00:00Z" }),
+    sale(them.id("sale"), them.id("I"), { time: "2026-11-11T10:00:00Z" }),
+  ],
+  comes,
+});
+
 /** A plan of PayPal's, as PayPal tells it. */
 const planAtPaypal = (id: string, price: string, fee = "0.00") => ({
   id,
@@ -379,6 +396,28 @@ export const paypalCases: Readonly<Record<string, readonly PaypalCase[]>> = {
       comes: { outcomes: ["approved"], tokens: planTokens },
     },
     parkedSale("the plan's setup fee by itself", "setup_fee", { total: "10.00" }, subscribed({}, "10.00")),
+    twice("the plan's setup fee, as high as its price, and the price: one of the two is given", "9.00", {
+      cycles: 1,
+      lastPayment: "2026-11-11T10:00:00Z",
+      comes: { outcomes: ["parked"], tokens: planTokens, parked: "second_in_period" },
+    }),
+    twice("the price twice within days, where PayPal cannot say what the setup fee was", "0.00", {
+      isOverridden: true,
+      comes: { outcomes: ["parked"], tokens: planTokens, parked: "second_in_period" },
+    }),
+    twice("the same, and since then another payment was made that PayPal counts", "9.00", {
+      cycles: 2,
+      lastPayment: "2026-12-01T10:00:00Z",
+      comes: { outcomes: ["parked"], tokens: planTokens, parked: "second_in_period" },
+    }),
+    twice("the same, and PayPal counts two periods: one was made up for", "9.00", {
+      cycles: 2,
+      lastPayment: "2026-11-11T10:00:10Z",
+      comes: { outcomes: ["approved"], tokens: 2 * planTokens },
+    }),
+    twice("the price twice within days, of a plan without a setup fee: money for two periods", "0.00", {
+      comes: { outcomes: ["approved"], tokens: 2 * planTokens },
+    }),
     parkedSale(
       "a cent, for a plan whose price the buyer's page has overridden",
       "amount_differs",

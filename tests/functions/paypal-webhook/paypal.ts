@@ -372,6 +372,11 @@ interface SubscriptionOptions {
   quantity?: string | number;
   failures?: number;
   nextBilling?: string;
+  /** Whether it has prices and fees of its own. */
+  isOverridden?: boolean;
+  /** How many regular periods have been paid for, and when the last payment was. */
+  cycles?: number;
+  lastPayment?: string;
 }
 
 /** A subscription (v2), as PayPal tells it when asked and in its events. */
@@ -385,12 +390,16 @@ export const subscription = (
     quantity = "1",
     failures = 0,
     nextBilling = "2026-12-01T10:00:00Z",
+    isOverridden = false,
+    cycles = 1,
+    lastPayment = "2026-11-01T10:00:00Z",
   }: SubscriptionOptions = {},
 ) => ({
   id,
   status,
   status_update_time: "2026-11-01T10:00:00Z",
   plan_id: plan,
+  plan_overridden: isOverridden,
   start_time: "2026-11-01T10:00:00Z",
   quantity,
   subscriber: {
@@ -401,9 +410,10 @@ export const subscription = (
   billing_info: {
     outstanding_balance: usd("0.00"),
     cycle_executions: [
-      { tenure_type: "REGULAR", sequence: 1, cycles_completed: 1, cycles_remaining: 0, total_cycles: 0 },
+      { tenure_type: "TRIAL", sequence: 1, cycles_completed: 1, cycles_remaining: 0, total_cycles: 1 },
+      { tenure_type: "REGULAR", sequence: 2, cycles_completed: cycles, cycles_remaining: 0, total_cycles: 0 },
     ],
-    last_payment: { amount: usd("9.00"), time: "2026-11-01T10:00:00Z" },
+    last_payment: { amount: usd("9.00"), time: lastPayment },
     next_billing_time: nextBilling,
     failed_payments_count: failures,
   },

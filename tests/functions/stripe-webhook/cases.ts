@@ -103,6 +103,7 @@ function row(
   comes: Outcome,
   events: (kit: Kit) => object[],
   lists?: StripeCase["lists"],
+  backwards?: StripeCase["backwards"],
 ): StripeCase {
   return {
     version,
@@ -111,6 +112,7 @@ function row(
     comes,
     events: (them) => events(kit(version, them)),
     ...(lists && { lists }),
+    ...(backwards && { backwards }),
   };
 }
 
@@ -510,6 +512,39 @@ const invoices: StripeCase[] = [
     "a credit of unused time that does not name what it had been paid with",
     parked("credited"),
     ({ billed }) => [billed([{ price: prices.starter, amount: -890, isProration: true }])],
+  ),
+  row(
+    october2026,
+    "invoice.paid",
+    "a renewal for which 8.90 come from the customer's balance, where such a credit has put them and nobody has decided on it",
+    { ...parked("paid_with_credit"), tokens: 400_000 },
+    ({ billed, id }) => [
+      billed([planLine], { customer: id("cus") }),
+      billed([{ price: prices.starter, amount: -890, isProration: true }], { customer: id("cus"), ending_balance: -890 }, { id: `${id("in")}_credit`, intent: null, paid: 0 }), // prettier-ignore
+      billed(
+        [planLine],
+        { customer: id("cus"), starting_balance: -890 },
+        { id: id("in_2"), intent: id("pi_2"), paid: 10 },
+      ),
+    ],
+    eachByOne("_2"),
+    { tokens: 800_000 }, // booked before the credit was heard of
+  ),
+  row(
+    october2026,
+    "invoice.paid",
+    "a renewal by card alone, while such a credit waits",
+    approved(800_000),
+    ({ billed, id }) => [
+      billed([planLine], { customer: id("cus") }),
+      billed([{ price: prices.starter, amount: -890, isProration: true }], { customer: id("cus"), ending_balance: -890 }, { id: `${id("in")}_credit`, intent: null, paid: 0 }), // prettier-ignore
+      billed(
+        [planLine],
+        { customer: id("cus"), starting_balance: -890, ending_balance: -890 },
+        { id: id("in_2"), intent: id("pi_2") },
+      ),
+    ],
+    eachByOne("_2"),
   ),
   row(
     october2026,

@@ -56,7 +56,7 @@ test("a connection lost between commit and answer leaves one effect, when the ev
     client.on("error", () => {}); // the loss is the point
     await client.query("set role service_role");
     const lost = client
-      .query("select public.record_token_payment_event('stripe', $1, 'paid', $2, $3)", [
+      .query("select public.record_token_payment_event('stripe', $1, 'test', $2, $3)", [
         `evt_${payment}`,
         payment,
         JSON.stringify(lostFact),
@@ -195,6 +195,14 @@ test.each([
   ["a dispute of an unknown status", { p_facts: told({ ...dispute("open"), status: "closed" }) }],
   ["a credit without its id", { p_facts: told({ kind: "credit", amount_cents: 1 }) }],
   ["a credit without its amount", { p_facts: told({ kind: "credit", credit_id: "in_1" }) }],
+  ["a payment with what was refunded", { p_facts: told({ kind: "paid", refunded_cents: 5 }) }],
+  [
+    "a credit with what was refunded",
+    { p_facts: told({ kind: "credit", credit_id: "in_1", amount_cents: 1, refunded_cents: "x" }) },
+  ],
+  ["a payment with a refund's id", { p_facts: told({ kind: "paid", refund_id: "re_1" }) }],
+  ["a payment with a status", { p_facts: told({ kind: "paid", status: "open" }) }],
+  ["an offset of 99 hours", { p_facts: told({ kind: "paid", occurred_at: "2026-11-01T00:00:00+99" }) }],
   ["a plan and a pack", { p_facts: told({ kind: "paid", plan_type: "starter", pack_type: "small" }) }],
   ["a quantity of none", { p_facts: told({ kind: "paid", quantity: 0 }) }],
   ["a reason of nobody", { p_facts: told({ kind: "paid", parked_reason: "bad_weather" }) }],

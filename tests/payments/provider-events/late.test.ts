@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { asService, createUser, rpc } from "../../support/roles.ts";
 import { expectCleanBooks } from "../../support/books.ts";
+import { applyMutant } from "../../support/mutants.ts";
 import { letTimePass } from "../../support/time.ts";
 import { giveFreePlanAtRegistration, standing } from "../../support/plans.ts";
 import { recordPaymentEvent } from "../../support/provider-events.ts";
@@ -139,4 +140,60 @@ test("payments of two periods end in one state, whichever is told of first", asy
 
   expect(states[0]).toMatchObject({ period_start: PRESENT, balance: 810_000 });
   expect(states[1]).toEqual(states[0]);
+});
+
+/** Pays a period ahead, has the money back, renews the period by hand, and pays for it again: what there is each time. */
+async function paidAgain(on: Database) {
+  const user = await createUser(on);
+  const tell = (payment: string, facts: Record<string, unknown>) =>
+    recordPaymentEvent(on, `${payment}.${user}`, { occurred_at: new Date().toISOString(), ...facts });
+  const bought = { kind: "paid", user_id: user, plan_type: "starter", amount_cents: 900, currency: "usd" };
+  const ask = (name: string, args = {}) =>
+    asService(on, (client) => rpc(client, name, { p_user_id: user, ...args }));
+  const has = async () => (await ask("get_user_token_balance")).total_active as number;
+  // a month that ended an hour ago, so that its plan is in force still
+  const { rows } = await on.admin.query("select now() - interval '1 hour' - interval '1 month' as begins");
+  await tell("before", { ...bought, period_start: rows[0].begins });
+  const shown = await on.admin.query("select expires_at from public.token_subscriptions where user_id = $1", [
+    user,
+  ]);
+  const paid = { ...bought, period_start: shown.rows[0].expires_at };
+  const before = await has();
+  await tell("first", paid);
+  await tell("first", { kind: "refund", refund_id: "re", status: "succeeded", amount_cents: 900 });
+  const refunded = await has();
+  const first = await ask("renew_token_subscription");
+  const second = await ask("renew_token_subscription", { p_period_start: paid.period_start }).catch(String);
+  const renewed = await has();
+  await tell("second", paid);
+  const again = await has();
+  await tell("second", { kind: "refund", refund_id: "re_2", status: "succeeded", amount_cents: 900 });
+  return {
+    gave: {
+      refund: refunded - before,
+      renewal: renewed - refunded,
+      payment: again - renewed,
+      refundAgain: (await has()) - again,
+    },
+    isRenewedOnce: second.transaction_id === first.transaction_id,
+  };
+}
+
+const RENEWED = {
+  gave: { refund: 0, renewal: 400_000, payment: 0, refundAgain: -400_000 },
+  isRenewedOnce: true,
+};
+
+test("a period that was refunded, renewed by hand and paid for again gives once", async () => {
+  expect(await paidAgain(db)).toEqual(RENEWED);
+  await expectCleanBooks(db);
+});
+
+test("the test sees it: renewals-after-a-refund-are-forgotten", { tags: ["proof"] }, async () => {
+  const bad = await createDatabase();
+  await giveFreePlanAtRegistration(bad);
+  await applyMutant(bad, "renewals-after-a-refund-are-forgotten");
+
+  expect(await paidAgain(bad)).not.toEqual(RENEWED);
+  await bad.drop();
 });

@@ -3,7 +3,7 @@ import { setTimeout } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { applyMutant } from "../../support/mutants.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
-import { dispute, recordPaymentEvent, refund } from "../../support/provider-events.ts";
+import { credit, dispute, recordPaymentEvent, refund } from "../../support/provider-events.ts";
 import { expectCleanBooks } from "../../support/books.ts";
 import { giveFreePlanAtRegistration, standing } from "../../support/plans.ts";
 import { asService, asUser, createUser, rpc } from "../../support/roles.ts";
@@ -36,13 +36,7 @@ async function after(
   return { ...(await standing(db, user)), answer, user, payment };
 }
 
-const reversal = (id: string, amount_cents: number) => ({
-  kind: "dispute",
-  dispute_id: id,
-  status: "reversed",
-  amount_cents,
-});
-const credit = (id: string, amount_cents: number) => ({ kind: "credit", credit_id: id, amount_cents });
+const reversal = (id: string, amountCents: number) => dispute("reversed", id, amountCents);
 const refunded = (cents: number) => ({ kind: "refunded", refunded_cents: cents });
 const [FREE, ALL, HALF] = [10_000, 410_000, 210_000];
 
@@ -496,7 +490,7 @@ async function nextAfter(events: number): Promise<number> {
   });
   await db.admin.query(
     `insert into tokenbook.provider_events (provider, provider_payment_id, event_id, digest, event_type, occurred_at, facts)
-     select 'stripe', $1, 'evt_' || n, sha256(convert_to(f.facts::text, 'UTF8')), 'x', (f.facts ->> 'occurred_at')::timestamptz, f.facts
+     select 'stripe', $1, 'evt_' || n, tokenbook.digest_of_fact('stripe', $1, 'evt_' || n, 'x', f.facts), 'x', (f.facts ->> 'occurred_at')::timestamptz, f.facts
        from generate_series(1, $2::integer) n
       cross join lateral (
         select jsonb_build_object('occurred_at', now() + n * interval '1 second', 'amount_cents', 1)

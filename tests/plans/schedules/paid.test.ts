@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { takeTheClock } from "../../support/clock.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
+import { applyMutant } from "../../support/mutants.ts";
 import { recordSubscriptionEvent } from "../../support/provider-events.ts";
 import { createUser } from "../../support/roles.ts";
 import { about, buy, findings, setPlan, tellOfPayment } from "./schedules.ts";
@@ -14,6 +15,7 @@ beforeAll(async () => {
   const yearly = { billing_cycle: "annual", issue_every: "month" } as const;
   await setPlan(db, "y1", { tokens: 1_000, price_cents: 12_000, rank: 10, ...yearly });
   await setPlan(db, "y2", { tokens: 2_000, price_cents: 24_000, rank: 20, ...yearly });
+  await setPlan(db, "filled", { tokens: 1_000, refill_to: 1_000, price_cents: 12_000, rank: 12, ...yearly });
   await setPlan(db, "m1", { tokens: 1_000, billing_cycle: "monthly", price_cents: 1_000, rank: 15 });
   await setPlan(db, "m3", { tokens: 3_000, billing_cycle: "monthly", price_cents: 3_000, rank: 30 });
   await setPlan(db, "unscheduled", { tokens: 100, rank: 1 });
@@ -35,11 +37,11 @@ const pay = async (user: string, plan: string, begins: string, id = `pi_${++nth}
   await tellOfPayment(db, id, { kind: "paid", user_id: user, plan_type: plan, period_start: begins });
   return id;
 };
-const refund = (id: string, cents: number) =>
+const refund = (id: string, cents: number, status = "succeeded", refund_id = `re_${++nth}`) =>
   tellOfPayment(db, id, {
     kind: "refund",
-    refund_id: `re_${++nth}`,
-    status: "succeeded",
+    refund_id,
+    status,
     amount_cents: cents,
     occurred_at: "2027-01-16T00:00:00Z",
   });
@@ -249,6 +251,122 @@ test("a renewal begins a period that was paid ahead and refunded", async () => {
     tokens_granted: 1_000,
   });
   expect(await balance(user)).toBe(2_000);
+  expect(await findings(db, user)).toEqual([]);
+});
+
+test("a slot is there from the microsecond at which it begins, looked back at and looked at", async () => {
+  await setClock("2028-02-29T10:00:00Z");
+  const user = await createUser(db);
+  const { id } = await buy(db, user, "y1");
+  await setClock("2028-04-29T10:00:10Z");
+  const { rows } = await db.admin.query(
+    `select to_char((period_start at time zone 'utc') + interval '2 months' + ago, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at
+       from public.token_balances, unnest('{-1 microsecond,0}'::interval[]) as ago
+      where user_id = $1 and payment_id = $2 order by ago`,
+    [user, id],
+  );
+  const before = await about(db, user)("get_token_balance_as_of", { p_at: rows[0].at });
+  const then = await about(db, user)("get_token_balance_as_of", { p_at: rows[1].at });
+  expect([before.total_active, then.total_active, await balance(user)]).toEqual([2_000, 3_000, 3_000]);
+});
+
+/** What somebody has of a year that costs a cent a token, of which six went back by and by: looked back at, and then. */
+async function ofLostCents(on: Database, goTo: (at: string) => Promise<void>): Promise<unknown[]> {
+  await goTo("2027-01-15T10:00:00Z");
+  const user = await createUser(on);
+  const call = about(on, user);
+  const tell = (facts: object) => tellOfPayment(on, `pi_cents_${user}`, facts);
+  await tell({ kind: "paid", user_id: user, plan_type: "y1", period_start: "2027-01-15T10:00:00Z" });
+  for (const amount_cents of [5, 1])
+    await tell({ kind: "refund", refund_id: `re_${amount_cents}`, status: "succeeded", amount_cents });
+  await goTo("2027-12-20T10:00:00Z");
+  const had: unknown[] = [];
+  for (const at of ["2027-02-14T10:00:00Z", "2027-02-16T10:00:00Z", "2027-12-16T10:00:00Z"])
+    had.push((await call("get_token_balance_as_of", { p_at: at })).total_active);
+  return [...had, (await call("get_user_token_balance")).total_active, await findings(on, user)];
+}
+
+test("cents that are less than a token take their share of the slots that follow, looked back at too", async () => {
+  expect(await ofLostCents(db, setClock)).toEqual([1_000, 1_999, 11_994, 11_994, []]);
+});
+
+test("and a loss without an entry is seen", { tags: ["proof"] }, async () => {
+  const broken = await createDatabase();
+  await applyMutant(broken, "small-losses-have-no-entry");
+  const goTo = await takeTheClock(broken);
+  await setPlan(broken, "y1", {
+    tokens: 1_000,
+    price_cents: 12_000,
+    billing_cycle: "annual",
+    issue_every: "month",
+  });
+  const had = await ofLostCents(broken, goTo);
+  await broken.drop();
+  expect(had).toEqual([1_000, 2_000, 12_000, 11_994, []]);
+});
+
+test("and so do cents that come back, and are less than a token", async () => {
+  await setClock("2027-01-15T10:00:00Z");
+  const user = await createUser(db);
+  const id = await pay(user, "y1", "2027-01-15T10:00:00Z");
+  await setClock("2027-02-20T10:00:00Z");
+  await refund(id, 2, "succeeded", "re_fails");
+  await refund(id, 6);
+  expect(await balance(user)).toBe(1_999);
+  await refund(id, 2, "failed", "re_fails");
+  expect(await balance(user)).toBe(1_999);
+  await setClock("2027-03-20T10:00:00Z");
+  expect(await about(db, user)("get_token_balance_as_of", { p_at: "2027-03-16T10:00:00Z" })).toMatchObject({
+    total_active: 2_999,
+  });
+  expect(await balance(user)).toBe(2_999);
+  expect(await findings(db, user)).toEqual([]);
+});
+
+test("a refund of a period that was renewed before it was paid for takes its share of all its slots, looked back at too", async () => {
+  await setClock("2027-01-15T10:00:00Z");
+  const user = await createUser(db);
+  await pay(user, "y1", "2027-01-15T10:00:00Z");
+  await setClock("2028-01-15T10:00:10Z");
+  await about(db, user)("renew_token_subscription");
+  await setClock("2028-04-16T10:00:00Z");
+  expect(await balance(user)).toBe(16_000);
+  await refund(await pay(user, "y1", "2028-01-15T10:00:00Z"), 3_000);
+  await setClock("2028-08-20T10:00:00Z");
+  expect(await about(db, user)("get_token_balance_as_of", { p_at: "2028-06-16T10:00:00Z" })).toMatchObject({
+    total_active: 16_500,
+  });
+  expect(await balance(user)).toBe(18_000);
+  expect(await findings(db, user)).toEqual([]);
+});
+
+test("a renewal that gave nothing, slots after it, and then its payment: what the period gave is that payment's", async () => {
+  const user = await createUser(db);
+  await setClock("2027-01-15T10:00:00Z");
+  await pay(user, "filled", "2027-01-15T10:00:00Z");
+  await setClock("2028-01-15T10:00:10Z");
+  expect(await about(db, user)("renew_token_subscription")).toMatchObject({ tokens_granted: 0 });
+  await about(db, user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 700 });
+  await setClock("2028-02-16T10:00:00Z");
+  expect(await balance(user)).toBe(1_000);
+  const id = await pay(user, "filled", "2028-01-15T10:00:00Z");
+  expect(await balance(user)).toBe(2_000);
+  expect(await findings(db, user)).toEqual([]);
+  await refund(id, 12_000);
+  expect(await balance(user)).toBe(300);
+  expect(await findings(db, user)).toEqual([]);
+});
+
+test("the slots of a renewal are not those of a payment for its period that had gone back before", async () => {
+  const user = await createUser(db);
+  await setClock("2027-01-15T10:00:00Z");
+  await pay(user, "y1", "2027-01-15T10:00:00Z");
+  await setClock("2028-01-12T10:00:00Z");
+  await refund(await pay(user, "y1", "2028-01-15T10:00:00Z"), 12_000);
+  await setClock("2028-01-15T10:00:10Z");
+  await about(db, user)("renew_token_subscription");
+  await setClock("2028-03-16T10:00:00Z");
+  expect(await balance(user)).toBe(15_000);
   expect(await findings(db, user)).toEqual([]);
 });
 

@@ -81,7 +81,7 @@ export async function looks(db: Database, user: string): Promise<Record<string, 
     estimate:
       "select public.estimate_tokens($1, 'chat_conversation', p_tokens_used => 1000000000) -> 'would_be_deducted_from' as seen",
     "as of now":
-      "select public.get_token_balance_as_of($1, clock_timestamp() + (select ahead from tokenbook.test_clock)) - array['at', 'user_id'] as seen",
+      "select public.get_token_balance_as_of($1, tokenbook.test_now()) - array['at', 'user_id'] as seen",
   };
   try {
     for (const [name, query] of Object.entries(queries)) {

@@ -6,13 +6,15 @@ import { createUser } from "../../support/roles.ts";
 import { storm } from "../../support/storm.ts";
 import {
   booksToCorrupt,
+  dropConstraints,
   inject,
   type Injection,
   injectionsFor,
   sumsDiffer,
   verify,
 } from "../../audit/verify/books-to-corrupt.ts";
-import { anyCorruptions, partiesOf, type Tally, tryAttempt } from "../../audit/verify/any-corruption.ts";
+import { anyCorruptions, type Tally, tryAttempt } from "../../audit/verify/any-corruption.ts";
+import { saidOfOthers } from "../../audit/verify/whose.ts";
 import { keep, type Tried } from "./promise.ts";
 
 keep({
@@ -31,19 +33,19 @@ keep({
 });
 
 /** Verifies the books with something wrong in them; says what it missed. */
-type Verifier = (client: pg.ClientBase, injection: Injection, owner: string) => Promise<string | null>;
+type Verifier = (client: pg.ClientBase, injection: Injection, owners: string[]) => Promise<string | null>;
 
-const byInvariants: Verifier = async (client, { way, user, n }, owner) => {
+const byInvariants: Verifier = async (client, { table, way, owners, n }, ownersNow) => {
   const breached = await verify(client);
   const names = JSON.stringify(breached.map((row) => row.invariant));
   if (!breached.some((row) => way.named.test(row.invariant)))
     return `not found, or not named right: ${names}`;
-  // a row that is moved to another user is a breach of both users' books; what no user has is the project's
-  const parties = await partiesOf(client, [user, owner]);
-  if (!breached.every((row) => row.user_id === null || parties.has(row.user_id)))
-    return `blamed on others: ${names}`;
+  // a row that is moved to another user is a breach of both users' books
+  const ofOthers = await saidOfOthers(client, table, [...owners, ...ownersNow], breached);
+  if (ofOthers.length > 0) return `blamed on others: ${JSON.stringify(ofOthers)}`;
   // a breach is found for its user alone, too
-  if (n > 1) return null;
+  const [user] = owners;
+  if (n > 1 || user === undefined) return null;
   const own = breached.filter((row) => row.user_id === user).map((row) => row.invariant);
   const alone = (await verify(client, user)).map((row) => row.invariant);
   return String(alone.sort()) === String(own.sort()) ? null : `alone: ${String(alone)}, not ${String(own)}`;
@@ -62,14 +64,16 @@ interface Size {
 }
 
 async function tryIt(verifier: Verifier, { rowsEach, most, any, calls }: Size): Promise<Tried> {
-  const { db, users } = await booksToCorrupt();
+  const { db, users } = await booksToCorrupt({ constraints: "in force" });
   const mix: Record<string, number> = {};
   const wrong: string[] = [];
   try {
     const alarms = await db.admin.query("select * from public.verify_token_ledger()");
     if (alarms.rowCount! > 0) wrong.push(`false alarm: ${JSON.stringify(alarms.rows[0])}`);
     mix["clean accounts"] = users.length;
+    const tally = any > 0 ? await inAnyWay(db, any, mix, wrong) : 0;
 
+    await dropConstraints(db);
     const { injections, nowhere } = await injectionsFor(db, rowsEach);
     wrong.push(...nowhere.map((what) => `${what}: there is no such row`));
     const dice = diceFor(0);
@@ -77,10 +81,9 @@ async function tryIt(verifier: Verifier, { rowsEach, most, any, calls }: Size): 
     mix["single fields made wrong"] = injections.length;
     mix["ways and fields"] = new Set(injections.map(({ what }) => what)).size;
     await eachOf(db, [...injections], async (client, injection) => {
-      const missed = await inject(client, injection, (owner) => verifier(client, injection, owner));
+      const missed = await inject(client, injection, (owners) => verifier(client, injection, owners));
       if (missed !== null) wrong.push(`${injection.what}: ${missed}`);
     });
-    const tally = any > 0 ? await inAnyWay(any, mix, wrong) : 0;
     if (calls > 0) await underLoad(calls, mix, wrong);
     return {
       times: injections.length + tally + (mix["verified under load"] ?? 0),
@@ -95,23 +98,23 @@ async function tryIt(verifier: Verifier, { rowsEach, most, any, calls }: Size): 
 }
 
 /** Every column in any way, with the constraints in force. */
-async function inAnyWay(most: number, mix: Record<string, number>, wrong: string[]): Promise<number> {
-  const { db } = await booksToCorrupt({ constraints: "in force" });
-  try {
-    const tally: Tally = { attempts: 0, seen: 0, refused: 0, free: 0, unseen: [], blamed: [] };
-    const dice = diceFor(1);
-    const attempts = await anyCorruptions(db, most, (below) => dice.below(below));
-    await eachOf(db, attempts, (client, attempt) => tryAttempt(client, attempt, tally));
-    mix["in any way: attempts"] = tally.attempts;
-    mix["in any way: seen"] = tally.seen;
-    mix["in any way: refused by a constraint"] = tally.refused;
-    mix["in any way: free, by a reason of the list"] = tally.free;
-    mix["in any way: unseen"] = tally.unseen.length;
-    wrong.push(...tally.unseen.map((what) => `${what}: not found`), ...tally.blamed);
-    return tally.attempts;
-  } finally {
-    await db.drop();
-  }
+async function inAnyWay(
+  db: Database,
+  most: number,
+  mix: Record<string, number>,
+  wrong: string[],
+): Promise<number> {
+  const tally: Tally = { attempts: 0, seen: 0, refused: 0, free: 0, unseen: [], blamed: [] };
+  const dice = diceFor(1);
+  const attempts = await anyCorruptions(db, most, (below) => dice.below(below));
+  await eachOf(db, attempts, (client, attempt) => tryAttempt(client, attempt, tally));
+  mix["in any way: attempts"] = tally.attempts;
+  mix["in any way: seen"] = tally.seen;
+  mix["in any way: refused by a constraint"] = tally.refused;
+  mix["in any way: free, by a reason of the list"] = tally.free;
+  mix["in any way: unseen"] = tally.unseen.length;
+  wrong.push(...tally.unseen.map((what) => `${what}: not found`), ...tally.blamed);
+  return tally.attempts;
 }
 
 /** Works through a list on three connections. */

@@ -1,11 +1,12 @@
 // @module-tag proof
 import type pg from "pg";
-import { withGrants, withHolds, withMissedDays } from "../../support/accumulated.ts";
+import { withGrants, withHolds, withMissedDays, withPaidPeriods } from "../../support/accumulated.ts";
 import { breaches, grant } from "../../support/books.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { writeLongLedger } from "../../support/long-ledger.ts";
 import { applyMutant } from "../../support/mutants.ts";
 import { createUser } from "../../support/roles.ts";
+import { letTimePass } from "../../support/time.ts";
 import { connectAsServer } from "../../support/storm.ts";
 import { keep, type Scale, type Tried } from "./promise.ts";
 
@@ -38,6 +39,8 @@ interface Heap {
   calls: Record<string, string>;
   /** Whether the account is behind, and answers busy until it is not. */
   isDue?: boolean;
+  /** How many of them, where so many as of the others take too long to make. */
+  sizes?: number[];
   /** A call that may do work up to a bound of so many: compared only where both numbers are at least that. */
   upTo?: Record<string, number>;
 }
@@ -53,6 +56,20 @@ const spending = {
   "plan change": "select public.change_token_plan(:user, 'annual') as answer",
   batch: `select public.deduct_tokens_batch(jsonb_build_array(jsonb_build_object('user_id', :user, 'tokens', 1))) as answer`,
   sweep: "select to_jsonb(public.expire_old_token_grants()) as answer",
+};
+
+/** What a provider says of a subscription's next period, and of its end. */
+const ofPeriods = {
+  renewal: `select public.record_token_payment_event('stripe', 'evt-' || gen_random_uuid(), 'paid', 'pi-' || gen_random_uuid(),
+      jsonb_build_object('kind', 'paid', 'occurred_at', now(), 'user_id', :user::text, 'customer_id', 'cus.' || :user::text,
+        'plan_type', 'starter', 'amount_cents', 900, 'currency', 'usd', 'subscription_id', 'sub.' || :user::text, 'period_start', now())) as answer`,
+  "renewal that may be a fee": `select public.record_token_payment_event('stripe', 'evt-' || gen_random_uuid(), 'paid', 'pi-' || gen_random_uuid(),
+      jsonb_build_object('kind', 'paid', 'occurred_at', now(), 'user_id', :user::text, 'customer_id', 'cus.' || :user::text, 'may_be_fee', true,
+        'plan_type', 'starter', 'amount_cents', 900, 'currency', 'usd', 'subscription_id', 'sub.' || :user::text,
+        'period_start', now() + interval '40 days')) as answer`,
+  "past due": `select public.record_token_subscription_event('stripe', 'evt-' || gen_random_uuid(), 'late', 'sub.' || :user::text,
+      jsonb_build_object('kind', 'subscription', 'occurred_at', now(), 'status', 'past_due', 'user_id', :user::text,
+        'plan_type', 'starter')) as answer`,
 };
 
 const heaps: Heap[] = [
@@ -186,6 +203,28 @@ const heaps: Heap[] = [
       deduct: spending.deduct,
       "ask for a payment": "select public.create_token_payment(:user, 'annual') as answer",
     },
+  },
+  {
+    name: "paid periods that are over",
+    make: async (db, count) => ({ user: await withPaidPeriods(db, count, { over: true }) }),
+    calls: { ...ofPeriods, deduct: spending.deduct, balance: spending.balance, sweep: spending.sweep },
+    sizes: [10, 100, 400], // each is paid by an event of its own
+  },
+  {
+    name: "paid periods beside each other",
+    make: async (db, count) => ({ user: await withPaidPeriods(db, count, { over: false }) }),
+    calls: { ...ofPeriods, deduct: spending.deduct, balance: spending.balance },
+    sizes: [10, 100, 400], // each is paid by an event of its own
+  },
+  {
+    name: "paid periods that lapse",
+    make: async (db, count) => {
+      const user = await withPaidPeriods(db, count, { over: false });
+      await letTimePass(db, user, 40);
+      return { user };
+    },
+    calls: { deduct: spending.deduct, balance: spending.balance, sweep: spending.sweep },
+    sizes: [10, 100, 400], // each is paid by an event of its own
   },
   {
     name: "parked payments",
@@ -324,7 +363,8 @@ async function tryIt(
     const tried = Object.entries(heap.calls).filter(([call]) => isTried(heap.name, call));
     if (!tried.length) continue;
     const pages: Record<string, number[]> = {};
-    for (const size of sizes) {
+    const some = heap.sizes ?? sizes;
+    for (const size of some) {
       // what is due becomes less with each call: each has its own, unless there is far more than all of them book
       for (const group of heap.isDue && size < 50_000 ? tried.map((one) => [one]) : [tried]) {
         const db = await createDatabase();
@@ -360,11 +400,9 @@ async function tryIt(
     }
     for (const [call, touched] of Object.entries(pages)) {
       const [most, fewer] = [touched.at(-1)!, touched.at(-2)!];
-      if (sizes.at(-2)! < (heap.upTo?.[call] ?? 0)) continue;
+      if (some.at(-2)! < (heap.upTo?.[call] ?? 0)) continue;
       if (most > 2 * fewer + 1_000) {
-        wrong.push(
-          `${heap.name}, ${call}: ${most} pages with ${sizes.at(-1)}, ${fewer} with ${sizes.at(-2)}`,
-        );
+        wrong.push(`${heap.name}, ${call}: ${most} pages with ${some.at(-1)}, ${fewer} with ${some.at(-2)}`);
       }
     }
   }
@@ -380,7 +418,8 @@ async function tryIt(
 
 /** As autovacuum does, between calls. */
 const vacuum = `vacuum (analyze) public.token_accounts, public.token_balances, public.token_transactions, public.token_holds,
-  public.token_alerts, public.token_team_members, public.token_top_up_requests, tokenbook.provider_payments`;
+  public.token_alerts, public.token_team_members, public.token_top_up_requests, public.token_payments,
+  tokenbook.provider_payments, tokenbook.provider_events, tokenbook.subscriptions`;
 
 /** Each call once about somebody who has nothing: plans and catalogue look-ups are not what is measured. */
 async function warmUp(client: pg.Client, calls: Record<string, string>): Promise<void> {

@@ -68,6 +68,10 @@ create index token_transactions_member_idx
 create index token_transactions_original_idx
   on public.token_transactions (user_id, original_id) where original_id is not null;
 
+-- which entry gave a grant (it has the grant's moment), which slots there were since a moment, what ran out since (I11)
+create index token_transactions_grants_idx
+  on public.token_transactions (user_id, action_type, created_at) where entry_type in ('grant', 'expiry');
+
 alter table public.token_transactions enable row level security;
 create policy "Users read their own transactions" on public.token_transactions
   for select to authenticated

@@ -16,7 +16,7 @@ comment on table tokenbook.provider_events is
 comment on column tokenbook.provider_events.provider is 'stripe or paypal.';
 comment on column tokenbook.provider_events.provider_payment_id is 'The payment it is about.';
 comment on column tokenbook.provider_events.event_id is 'The provider''s id of the event; assigned: and an id of ours for what an admin said.';
-comment on column tokenbook.provider_events.digest is 'SHA-256 of the facts: what makes a repetition one.';
+comment on column tokenbook.provider_events.digest is 'SHA-256 of the facts, with the payment, the event and its type: what makes a repetition one.';
 comment on column tokenbook.provider_events.event_type is 'Its type there.';
 comment on column tokenbook.provider_events.occurred_at is 'When it happened, by the provider''s clock: decides which of two facts is the later one.';
 comment on column tokenbook.provider_events.facts is 'What it said, as far as we use it.';

@@ -12,9 +12,11 @@ create table tokenbook.provider_payments (
   quantity integer,
   price_id text,
   subscription_id text,
+  cycles_completed integer,
   is_paid boolean not null default false,
   amount_cents bigint,
   currency text,
+  from_balance_cents bigint,
   refunded_cents bigint not null default 0,
   disputed_cents bigint not null default 0,
   period_start timestamptz,
@@ -43,14 +45,16 @@ comment on column tokenbook.provider_payments.pack_type is 'The pack that was bo
 comment on column tokenbook.provider_payments.quantity is 'How many; of a plan always 1.';
 comment on column tokenbook.provider_payments.price_id is 'The provider''s id of the price that was paid, for whoever has to say what was bought.';
 comment on column tokenbook.provider_payments.subscription_id is 'The provider''s id of the subscription that it was a payment of; NULL = none, or not told.';
+comment on column tokenbook.provider_payments.cycles_completed is 'How many of the subscription''s periods had been paid for when this was its newest payment, as the provider says; NULL = it does not.';
 comment on column tokenbook.provider_payments.is_paid is 'Whether it was paid.';
 comment on column tokenbook.provider_payments.amount_cents is 'The most that any event says was paid, in cents; where none says it, the price in the catalogue.';
 comment on column tokenbook.provider_payments.currency is 'ISO 4217, lower case.';
+comment on column tokenbook.provider_payments.from_balance_cents is 'How much of it the customer''s balance at the provider paid; below 0: so much it put there instead; NULL = it says nothing of that.';
 comment on column tokenbook.provider_payments.refunded_cents is 'What went back in refunds that have not failed, or was credited to the customer for unused time, at most the amount.';
 comment on column tokenbook.provider_payments.disputed_cents is 'What disputes withhold that are open or lost, at most what refunds have left.';
 comment on column tokenbook.provider_payments.period_start is 'The period it pays for, when the provider says so.';
 comment on column tokenbook.provider_payments.parked_reason is 'Why a payment waits that was paid: see tokenbook.parked_reasons; NULL = it does not.';
-comment on column tokenbook.provider_payments.parked_details is 'What the reason is in this case: expected_cents and expected_currency; quantity and at_most; field and rule; error. tokenbook.explain_parking says it in words.';
+comment on column tokenbook.provider_payments.parked_details is 'What the reason is in this case: expected_cents and expected_currency; quantity and at_most; field and rule; error; other_payment_id, other_period_start and cycles_completed; from_balance_cents and credited_payment_id; already_paid_with. tokenbook.explain_parking says it in words.';
 comment on column tokenbook.provider_payments.disagrees is 'What else was told of user, plan, pack, quantity or currency than what counts, by field: noted, never booked.';
 comment on column tokenbook.provider_payments.told_as is 'A digest of what was known when the project was told that it is parked, or of what else was named than is booked: other news are told again.';
 comment on column tokenbook.provider_payments.alert_id is 'The newest alert that told the project of it; NULL = none, or it has been told that it is over.';
@@ -62,5 +66,11 @@ create index provider_payments_parked_idx
 create index provider_payments_parts_idx on tokenbook.provider_payments (provider, part_of) where part_of is not null;
 create index provider_payments_waiting_customer_idx
   on tokenbook.provider_payments (provider, customer_id, created_at) where user_id is null and customer_id is not null;
+create index provider_payments_subscription_idx
+  on tokenbook.provider_payments (provider, subscription_id, period_start) where subscription_id is not null;
+create index provider_payments_credited_idx
+  on tokenbook.provider_payments (provider, customer_id) where parked_reason = 'credited' and dismissed_at is null;
+create index provider_payments_from_balance_idx
+  on tokenbook.provider_payments (provider, customer_id) where from_balance_cents > 0;
 create index provider_payments_user_idx on tokenbook.provider_payments (user_id);
 alter table tokenbook.provider_payments enable row level security;

@@ -15,7 +15,7 @@ comment on table tokenbook.provider_subscription_events is
 comment on column tokenbook.provider_subscription_events.provider is 'stripe or paypal.';
 comment on column tokenbook.provider_subscription_events.provider_subscription_id is 'The subscription it is about.';
 comment on column tokenbook.provider_subscription_events.event_id is 'The provider''s id of the event.';
-comment on column tokenbook.provider_subscription_events.digest is 'SHA-256 of the facts: what makes a repetition one.';
+comment on column tokenbook.provider_subscription_events.digest is 'SHA-256 of the facts, with the subscription, the event and its type: what makes a repetition one.';
 comment on column tokenbook.provider_subscription_events.event_type is 'Its type there.';
 comment on column tokenbook.provider_subscription_events.occurred_at is 'When it happened, by the provider''s clock: decides which of two facts is the later one.';
 comment on column tokenbook.provider_subscription_events.facts is 'What it said, as far as we use it.';
