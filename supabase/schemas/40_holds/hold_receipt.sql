@@ -1,9 +1,10 @@
 /*
- * The answer about a hold, from what is stored: the same for whoever settled it and for whoever asks
- * again.
+ * The answer about a hold from what is stored, for whoever asks again; whoever settles it answers the same
+ * (tokenbook.settle_hold). p_asked is what was asked for, captured or released: success is that it is so. Of what has
+ * run out the tokens are back, as was asked of what is released.
  * Caller: internal.
  */
-create function tokenbook.hold_receipt(p_hold public.token_holds, p_replayed boolean)
+create function tokenbook.hold_receipt(p_hold public.token_holds, p_asked text, p_replayed boolean)
 returns jsonb
 language plpgsql
 stable
@@ -23,7 +24,7 @@ begin
      where t.user_id = p_hold.user_id and t.id = p_hold.overage_id;
   end if;
   return jsonb_build_object(
-    'success', p_hold.status = 'captured',
+    'success', p_hold.status = p_asked or p_hold.status = 'expired' and p_asked = 'released',
     'hold_id', p_hold.id,
     'status', p_hold.status,
     'tokens_reserved', p_hold.tokens,
@@ -31,8 +32,8 @@ begin
     'tokens_released', p_hold.tokens - p_hold.tokens_captured,
     'tokens_deducted', -coalesce(v_capture.tokens, 0) - coalesce(v_overage.tokens, 0),
     'tokens_remaining_to_deduct', p_hold.tokens_uncovered,
-    'deducted_from', tokenbook.describe_allocations(v_capture.user_id, v_capture.grant_ids, v_capture.grant_tokens)
-      || tokenbook.describe_allocations(v_overage.user_id, v_overage.grant_ids, v_overage.grant_tokens),
+    'deducted_from', tokenbook.describe_allocations(p_hold.user_id, v_capture.grant_ids, v_capture.grant_tokens)
+      || tokenbook.describe_allocations(p_hold.user_id, v_overage.grant_ids, v_overage.grant_tokens),
     'transaction_id', p_hold.capture_id,
     'overage_transaction_id', p_hold.overage_id,
     'usage_id', p_hold.usage_id,
