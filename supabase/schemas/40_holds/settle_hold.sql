@@ -120,8 +120,10 @@ begin
   if v_has_usage then
     p_usage.action_type := v_action_type;
     p_usage.created_at := v_now;
-    p_usage.tokens_used := p_tokens;
-    p_usage := tokenbook.measure_usage(p_usage);
+    select m.tokens_used, m.cost_estimate into p_usage.tokens_used, p_usage.cost_estimate
+      from tokenbook.measure_usage(
+        v_action_type, p_usage.model_used, p_usage.input_tokens, p_usage.output_tokens, p_tokens, p_usage.cached_tokens,
+        p_usage.images, p_usage.seconds, v_now) as m;
     p_usage.tokens_used := coalesce(p_usage.tokens_used, case when p_usage.success then v_held else 0 end);
     v_paid := case when p_usage.success then p_usage.tokens_used else 0 end;
     v_cost := case when p_usage.success then p_usage.cost_estimate end;
