@@ -45,6 +45,12 @@ export const inlinedFunctions = [
   "tokenbook.open_grants_in_order",
   "tokenbook.burn_key",
   "tokenbook.next_due",
+  "tokenbook.oldest_open_grant",
+  "tokenbook.broken_account_rule",
+  "tokenbook.broken_grant_rule",
+  "tokenbook.broken_transaction_rule",
+  "tokenbook.deduction_receipt",
+  "tokenbook.describe_allocation",
 ] as const;
 
 /** Everything with logic in it, as text: function definitions and the expressions of policies. */
@@ -148,11 +154,11 @@ export const lints = {
            or (case when r.relkind = 'S' then has_sequence_privilege(role, r.oid, 'usage, update') end))`,
   },
   second_writer_of_the_ledger: {
-    why: "tokenbook.append_transactions is the one INSERT into the ledger, and deduct_tokens_with_fifo has the one copy of it, for speed (decision 34).",
+    why: "tokenbook.append_transactions is the one INSERT into the ledger, and spend_tokens has the one copy of it, for speed (decision 34).",
     query: `
       select l.name from (${ownLogic}) l
        where regexp_count(l.text, '\\m(insert|merge)\\s+into\\s+("?public"?\\s*\\.\\s*)?"?token_transactions\\M', 1, 'i')
-         > case when split_part(l.name, '(', 1) in ('tokenbook.append_transactions', 'tokenbook.deduct_tokens_with_fifo')
+         > case when split_part(l.name, '(', 1) in ('tokenbook.append_transactions', 'tokenbook.spend_tokens')
                 then 1 else 0 end`,
   },
   second_copy_of_a_list: {

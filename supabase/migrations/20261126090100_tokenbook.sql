@@ -499,9 +499,8 @@ comment on function tokenbook.grant_action_types is
 -- from supabase/schemas/20_ledger/tables/project_settings.sql
 
 /*
- * What whoever touches an account must know of the project's alert rules and its burn order, in one
- * row: so that it asks one question, not one of each table. Written by the functions that change
- * them, in the same transaction.
+ * What whoever touches an account must know of the project's alert rules, its burn order and its caps, in one
+ * row: so that it asks one question, not one of each table. Written with what it says, in the same transaction.
  * A project starts without the row, and one whose row was lost (a migration squash and a schema-only
  * dump leave it out) is as one that starts: whoever finds none takes its full path, on which
  * tokenbook.restore_settings makes the row of what the project has chosen. Until then nothing is
@@ -513,6 +512,7 @@ create table tokenbook.project_settings (
   is_current boolean primary key default true,
   alerts_version bigint not null,
   is_expiring_first boolean not null,
+  has_common_caps boolean not null,
   constraint project_settings_has_one_row check (is_current)
 );
 
@@ -521,6 +521,7 @@ comment on table tokenbook.project_settings is
 comment on column tokenbook.project_settings.is_current is 'Always true: there is one row.';
 comment on column tokenbook.project_settings.alerts_version is 'Goes up with every change of token_alert_rules.';
 comment on column tokenbook.project_settings.is_expiring_first is 'Whether the newest of burn_orders is expiring_first.';
+comment on column tokenbook.project_settings.has_common_caps is 'Whether there are caps of plans or of everyone (token_default_spend_caps).';
 alter table tokenbook.project_settings enable row level security;
 
 -- from supabase/schemas/20_ledger/tables/set_aside_accounts.sql
@@ -541,43 +542,18 @@ alter table tokenbook.set_aside_accounts enable row level security;
 
 -- from supabase/schemas/20_ledger/tables/token_accounts.sql
 
-/*
- * What an account must be that does not change with each of its transactions: nobody their own payer, a known state. A
- * trigger on those columns, which costs the others nothing; what a transaction changes, the table's CHECKs look at.
- * Caller: the trigger.   Errors: check_violation, with the broken rule for its constraint.
- */
-create function tokenbook.check_account_rules()
-returns trigger
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_broken_rule constant text := case
-    when new.payer_id = new.user_id then 'are_not_their_own_payers'
-    when new.state not in ('active', 'frozen') then 'state_is_known'
-  end;
-begin
-  if v_broken_rule is not null then
-    perform tokenbook.refuse_row('token_accounts', v_broken_rule, to_jsonb(new));
-  end if;
-  return new;
-end
-$$;
-comment on function tokenbook.check_account_rules is
-  'Trigger: refuses an account that is its own payer, or of an unknown state. The error names the rule that a row breaks.';
-
 -- One row a user: the lock that every change of his books takes first, and the only running
 -- totals. Whoever wants a live balance subscribes to this row.
 -- Who may change what of it, each under its lock:
---   tokens_remaining, last_transaction_id  record_transaction, record_expiries, spend_tokens_batch, the
---                                          fast path of deduct_tokens_with_fifo: with the ledger row
+--   tokens_remaining, last_transaction_id  spend_tokens, record_transaction, record_expiries,
+--                                          spend_tokens_batch: with the ledger row
 --   tokens_used, spent_…                   the same without record_expiries
---   tokens_reserved, tokens_owed, total_cost  record_transaction
+--   tokens_reserved, total_cost            spend_tokens, record_transaction
+--   tokens_owed                            record_transaction
 --   tokens_expired                         record_expiries, and roll_over where it takes an expiry back
---   next_due_at                            bring_due_forward, record_expiries, raise_alerts
+--   next_due_at                            spend_tokens, bring_due_forward, record_expiries, raise_alerts
 --   alert_…, next_alert_at, warns_of_expiry, alerts_version, last_alert_id  raise_alerts
+--   has_caps                               note_spend_caps
 --   payer_id                               add_token_team_member, remove_token_team_member
 --   state                                  set_token_account_state
 create table public.token_accounts (
@@ -595,6 +571,7 @@ create table public.token_accounts (
   spent_week bigint not null default 0,
   spent_month bigint not null default 0,
   payer_id uuid,
+  has_caps boolean not null default false,
   state text not null default 'active',
   alert_below bigint,
   alert_above bigint,
@@ -603,10 +580,7 @@ create table public.token_accounts (
   alerts_version bigint not null default 0,
   last_alert_id bigint not null default 0,
   updated_at timestamptz not null default now(),
-  constraint token_accounts_totals_are_never_negative
-    check (least(tokens_remaining, tokens_reserved, tokens_used, tokens_expired, tokens_owed) >= 0),
-  constraint token_accounts_totals_stay_exact_in_json
-    check (tokens_remaining + tokens_reserved + tokens_used <= 9007199254740991) -- 2^53 - 1, the largest integer of JSON
+  constraint token_accounts_remaining_is_never_negative check (tokens_remaining >= 0)
 ) with (fillfactor = 80); -- room for HOT updates: this row changes with every transaction
 
 comment on table public.token_accounts is
@@ -624,6 +598,7 @@ comment on column public.token_accounts.spent_day is 'Tokens spent or set aside 
 comment on column public.token_accounts.spent_week is 'In that week (ISO, from Monday).';
 comment on column public.token_accounts.spent_month is 'In that month.';
 comment on column public.token_accounts.payer_id is 'The account that he spends from while he is in a team; NULL: his own.';
+comment on column public.token_accounts.has_caps is 'Whether they have caps of their own (token_spend_caps).';
 comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state).';
 comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, no slot of his plan begins, and no alert falls due. NULL when nothing will. May be early, never late.';
 comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
@@ -642,18 +617,36 @@ create policy "Users read their own account" on public.token_accounts
   for select to authenticated
   using ((select auth.uid()) = user_id);
 
-create trigger token_accounts_are_sound
-  before insert or update of user_id, payer_id, state on public.token_accounts
-  for each row execute function tokenbook.check_account_rules();
-
--- from supabase/schemas/20_ledger/tables/token_balances.sql
-
 /*
- * What a grant must be that does not change as it is spent. A trigger on those columns, which costs the others nothing;
- * what a deduction changes, the table's CHECKs look at.
- * Caller: the trigger.   Errors: check_violation, with the broken rule for its constraint.
+ * The rule that an account breaks; NULL, none. Asked by the trigger below, which refuses, and by the verifier of every
+ * account there is. A CHECK costs each statement that writes the table (decision 26), so the table has one, of what a
+ * deduction could do; whatever changes more of an account has all of it looked at.
+ * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * Caller: internal.
  */
-create function tokenbook.check_grant_rules()
+create function tokenbook.broken_account_rule(p_account public.token_accounts)
+returns text
+language sql
+immutable
+security invoker
+as $$
+  select case
+    when p_account.payer_id = p_account.user_id then 'are_not_their_own_payers'
+    when p_account.state not in ('active', 'frozen') then 'state_is_known'
+    when p_account.tokens_remaining < 0 then 'remaining_is_never_negative'
+    when p_account.tokens_reserved < 0 then 'reserved_is_never_negative'
+    when p_account.tokens_used < 0 then 'used_is_never_negative'
+    when p_account.tokens_expired < 0 then 'expired_is_never_negative'
+    when p_account.tokens_owed < 0 then 'owed_is_never_negative'
+    -- 2^53 - 1, the largest integer of JSON
+    when p_account.tokens_remaining + p_account.tokens_reserved + p_account.tokens_used > 9007199254740991 then 'totals_stay_exact_in_json'
+  end
+$$;
+comment on function tokenbook.broken_account_rule is
+  'The rule that an account breaks, NULL when none: nobody their own payer, a known state, no total below zero, none too large for JSON.';
+
+-- Caller: the trigger.   Errors: check_violation, with the broken rule for its constraint.
+create function tokenbook.check_account_rules()
 returns trigger
 language plpgsql
 volatile
@@ -661,22 +654,23 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_broken_rule constant text := case
-    when new.tokens_granted not between 1 and (tokenbook.limits() -> 'tokens')::bigint then 'granted_is_within_the_limit'
-    when new.priority not between 0 and 100 then 'priority_is_between_0_and_100'
-    when new.expires_at <= new.granted_at then 'expires_after_it_was_granted'
-    when not isfinite(new.expires_at) then 'expiry_is_finite'
-    when not tokenbook.grant_types() ? new.grant_type then 'grant_type_is_known'
-  end;
+  v_broken_rule constant text := tokenbook.broken_account_rule(new);
 begin
   if v_broken_rule is not null then
-    perform tokenbook.refuse_row('token_balances', v_broken_rule, to_jsonb(new));
+    perform tokenbook.refuse_row('token_accounts', v_broken_rule, to_jsonb(new));
   end if;
-  return new;
+  return null;
 end
 $$;
-comment on function tokenbook.check_grant_rules is
-  'Trigger: refuses a grant that is not 1 to 10^12 tokens, of a known type and priority, with a finite expiry after it was given. The error names the rule that a row breaks.';
+comment on function tokenbook.check_account_rules is
+  'Trigger: refuses an account that breaks a rule. The error names the rule.';
+
+-- a spending changes none of these
+create trigger token_accounts_are_sound
+  after insert or update of user_id, payer_id, state, tokens_owed, tokens_expired on public.token_accounts
+  for each row execute function tokenbook.check_account_rules();
+
+-- from supabase/schemas/20_ledger/tables/token_balances.sql
 
 -- One row a grant. Many rows a user are right: each is spent, and expires, by itself.
 create table public.token_balances (
@@ -700,8 +694,7 @@ create table public.token_balances (
   metadata jsonb not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
   constraint token_balances_pkey primary key (user_id, id),
-  constraint token_balances_remaining_is_between_zero_and_granted check (tokens_remaining between 0 and tokens_granted),
-  constraint token_balances_open_means_tokens_remain check (is_open = (tokens_remaining > 0))
+  constraint token_balances_remaining_is_never_negative check (tokens_remaining >= 0)
 ) with (fillfactor = 85);
 
 comment on table public.token_balances is
@@ -746,8 +739,54 @@ create policy "Users read their own grants" on public.token_balances
   for select to authenticated
   using ((select auth.uid()) = user_id);
 
+/*
+ * The rule that a grant breaks; NULL, none. Asked by the trigger below, which refuses, and by the verifier of every grant
+ * there is; as tokenbook.broken_account_rule.
+ * Caller: internal.
+ */
+create function tokenbook.broken_grant_rule(p_grant public.token_balances)
+returns text
+language sql
+immutable
+security invoker
+as $$
+  select case
+    when p_grant.tokens_granted not between 1 and (tokenbook.limits() -> 'tokens')::bigint then 'granted_is_within_the_limit'
+    when p_grant.tokens_remaining < 0 then 'remaining_is_never_negative'
+    when p_grant.tokens_remaining > p_grant.tokens_granted then 'remaining_is_at_most_granted'
+    when p_grant.is_open <> (p_grant.tokens_remaining > 0) then 'open_means_tokens_remain'
+    when p_grant.priority not between 0 and 100 then 'priority_is_between_0_and_100'
+    when p_grant.expires_at <= p_grant.granted_at then 'expires_after_it_was_granted'
+    when not isfinite(p_grant.expires_at) then 'expiry_is_finite'
+    when not tokenbook.grant_types() ? p_grant.grant_type then 'grant_type_is_known'
+  end
+$$;
+comment on function tokenbook.broken_grant_rule is
+  'The rule that a grant breaks, NULL when none: 1 to 10^12 tokens of a known type and priority, no more left than were given, open while some are, and a finite expiry after it was given.';
+
+-- Caller: the trigger.   Errors: check_violation, with the broken rule for its constraint.
+create function tokenbook.check_grant_rules()
+returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_broken_rule constant text := tokenbook.broken_grant_rule(new);
+begin
+  if v_broken_rule is not null then
+    perform tokenbook.refuse_row('token_balances', v_broken_rule, to_jsonb(new));
+  end if;
+  return null;
+end
+$$;
+comment on function tokenbook.check_grant_rules is
+  'Trigger: refuses a grant that breaks a rule. The error names the rule.';
+
+-- a spending changes none of these
 create trigger token_balances_are_sound
-  before insert or update of grant_type, tokens_granted, priority, granted_at, expires_at on public.token_balances
+  after insert or update of grant_type, tokens_granted, priority, granted_at, expires_at on public.token_balances
   for each row execute function tokenbook.check_grant_rules();
 
 -- from supabase/schemas/20_ledger/tables/token_legacy_transactions.sql
@@ -781,74 +820,6 @@ create policy "Users read their own old transactions" on public.token_legacy_tra
   using ((select auth.uid()) = user_id);
 
 -- from supabase/schemas/20_ledger/tables/token_transactions.sql
-
-/*
- * The rule that an entry of the ledger breaks, whatever wrote it: NULL, none. The form of an entry follows from its kind.
- * Asked by the one that appends entries (tokenbook.append_transactions), which refuses, and by the verifier of every row
- * there is. Not a CHECK of the table: Postgres reads and plans a CHECK anew for every statement, and of a deduction
- * these were a fifth (decision 26); what a deduction writes is of one form (tokenbook.spend_tokens).
- * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
- * Caller: internal.
- */
-create function tokenbook.broken_transaction_rule(
-  p_id bigint,
-  p_entry_type text,
-  p_action_type text,
-  p_tokens bigint,
-  p_balance_after bigint,
-  p_debt_change bigint,
-  p_reserved_change bigint,
-  p_grant_ids uuid[],
-  p_grant_tokens bigint[],
-  p_reason text,
-  p_actor_role text,
-  p_actor_id uuid,
-  p_idempotency_key text,
-  p_request jsonb,
-  p_original_id bigint
-)
-returns text
-language sql
-immutable
-security invoker
-as $$
-  select case
-    -- the sign follows the kind of entry, and so does what else it may change
-    when not case
-      when p_entry_type in ('deduction', 'expiry', 'debt_repayment') then p_tokens < 0
-      when p_entry_type in ('grant', 'refund') then p_tokens > 0
-      when p_entry_type in ('usage', 'hold', 'release') then p_tokens = 0
-      when p_entry_type in ('void', 'clawback') then p_tokens <= 0
-      when p_entry_type in ('opening_balance', 'restoration') then p_tokens >= 0
-      when p_entry_type in ('rollover', 'restatement') then p_tokens <> 0
-      else false
-    end then 'sign_follows_entry_type'
-    when not case p_entry_type
-      when 'clawback' then p_debt_change >= 0
-      when 'restoration' then p_debt_change <= 0
-      when 'debt_repayment' then p_debt_change = p_tokens
-      else p_debt_change = 0
-    end then 'debt_follows_entry_type'
-    when not case p_entry_type
-      when 'deduction' then p_reserved_change in (0, p_tokens)
-      when 'hold' then p_reserved_change > 0
-      when 'release' then p_reserved_change < 0
-      else p_reserved_change = 0
-    end then 'reserve_follows_entry_type'
-    when p_id < 1 then 'are_numbered_from_one'
-    when p_balance_after < 0 then 'balance_is_never_negative'
-    when p_original_id >= p_id then 'undo_what_came_before'
-    when cardinality(p_grant_ids) <> cardinality(p_grant_tokens) then 'each_grant_has_its_tokens'
-    when (p_entry_type = 'grant') <> (p_action_type = any (tokenbook.grant_action_types()))
-      then 'action_of_a_grant_is_a_grant'
-    when length(p_reason) not between 1 and 500 then 'reason_is_given'
-    when p_actor_role not in ('service', 'user', 'admin', 'system')
-      or (p_actor_id is not null) <> (p_actor_role in ('user', 'admin')) then 'actor_is_known'
-    when (p_idempotency_key is null) <> (p_request is null) then 'key_keeps_its_request'
-  end
-$$;
-comment on function tokenbook.broken_transaction_rule is
-  'The rule that an entry of the ledger breaks, NULL when none: the sign, the debt and the reserve follow the kind of entry; numbered from one; never below zero; each grant with its tokens; a known actor; a key with its request.';
 
 -- The ledger. Append-only: no role may update, delete or truncate it, service_role included.
 create table public.token_transactions (
@@ -924,6 +895,58 @@ alter table public.token_transactions enable row level security;
 create policy "Users read their own transactions" on public.token_transactions
   for select to authenticated
   using ((select auth.uid()) in (user_id, member_id));
+
+/*
+ * The rule that an entry of the ledger breaks, whatever wrote it: NULL, none. The form of an entry follows from its kind.
+ * Asked by the one that appends entries (tokenbook.append_transactions), which refuses, and by the verifier of every row
+ * there is. Not a CHECK of the table: Postgres reads and plans a CHECK anew for every statement, and of a deduction
+ * these were a fifth (decision 26); what a deduction writes is of one form (tokenbook.spend_tokens).
+ * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * Caller: internal.
+ */
+create function tokenbook.broken_transaction_rule(p_entry public.token_transactions)
+returns text
+language sql
+immutable
+security invoker
+as $$
+  select case
+    -- the sign follows the kind of entry, and so does what else it may change
+    when not case
+      when p_entry.entry_type in ('deduction', 'expiry', 'debt_repayment') then p_entry.tokens < 0
+      when p_entry.entry_type in ('grant', 'refund') then p_entry.tokens > 0
+      when p_entry.entry_type in ('usage', 'hold', 'release') then p_entry.tokens = 0
+      when p_entry.entry_type in ('void', 'clawback') then p_entry.tokens <= 0
+      when p_entry.entry_type in ('opening_balance', 'restoration') then p_entry.tokens >= 0
+      when p_entry.entry_type in ('rollover', 'restatement') then p_entry.tokens <> 0
+      else false
+    end then 'sign_follows_entry_type'
+    when not case p_entry.entry_type
+      when 'clawback' then p_entry.debt_change >= 0
+      when 'restoration' then p_entry.debt_change <= 0
+      when 'debt_repayment' then p_entry.debt_change = p_entry.tokens
+      else p_entry.debt_change = 0
+    end then 'debt_follows_entry_type'
+    when not case p_entry.entry_type
+      when 'deduction' then p_entry.reserved_change in (0, p_entry.tokens)
+      when 'hold' then p_entry.reserved_change > 0
+      when 'release' then p_entry.reserved_change < 0
+      else p_entry.reserved_change = 0
+    end then 'reserve_follows_entry_type'
+    when p_entry.id < 1 then 'are_numbered_from_one'
+    when p_entry.balance_after < 0 then 'balance_is_never_negative'
+    when p_entry.original_id >= p_entry.id then 'undo_what_came_before'
+    when cardinality(p_entry.grant_ids) <> cardinality(p_entry.grant_tokens) then 'each_grant_has_its_tokens'
+    when (p_entry.entry_type = 'grant') <> (p_entry.action_type = any (tokenbook.grant_action_types()))
+      then 'action_of_a_grant_is_a_grant'
+    when length(p_entry.reason) not between 1 and 500 then 'reason_is_given'
+    when p_entry.actor_role not in ('service', 'user', 'admin', 'system')
+      or (p_entry.actor_id is not null) <> (p_entry.actor_role in ('user', 'admin')) then 'actor_is_known'
+    when (p_entry.idempotency_key is null) <> (p_entry.request is null) then 'key_keeps_its_request'
+  end
+$$;
+comment on function tokenbook.broken_transaction_rule is
+  'The rule that an entry of the ledger breaks, NULL when none: the sign, the debt and the reserve follow the kind of entry; numbered from one; never below zero; each grant with its tokens; a known actor; a key with its request.';
 
 -- from supabase/schemas/30_usage/tables/token_action_costs.sql
 
@@ -3706,8 +3729,9 @@ comment on function tokenbook.adjust_tokens is
 
 /*
  * Appends transactions to the ledger: the one INSERT into it, which a lint proves, but for the copy that
- * the fast path of tokenbook.deduct_tokens_with_fifo has for speed. Takes complete rows, and refuses one that breaks a rule of its kind: the caller has
- * locked their accounts, numbered them, and changes grants and totals in the same transaction.
+ * tokenbook.spend_tokens has for speed. Takes complete rows, and refuses one that breaks a rule of its kind
+ * (tokenbook.broken_transaction_rule): the caller has locked their accounts, numbered them, and changes grants and
+ * totals in the same transaction.
  * Caller: internal.   Keeps: I3.
  */
 create function tokenbook.append_transactions(p_transactions public.token_transactions[])
@@ -3720,13 +3744,9 @@ as $$
 declare
   v_broken record;
 begin
-  select t.*, r.rule into v_broken -- @entries-are-sound
+  select t.*, tokenbook.broken_transaction_rule(t) as rule into v_broken
     from unnest(p_transactions) as t
-   cross join lateral (
-     select tokenbook.broken_transaction_rule(
-       t.id, t.entry_type, t.action_type, t.tokens, t.balance_after, t.debt_change, t.reserved_change, t.grant_ids, t.grant_tokens,
-       t.reason, t.actor_role, t.actor_id, t.idempotency_key, t.request, t.original_id) as rule) r
-   where r.rule is not null
+   where tokenbook.broken_transaction_rule(t) is not null
    limit 1;
   if found then
     perform tokenbook.refuse_row('token_transactions', v_broken.rule, to_jsonb(v_broken) - 'rule');
@@ -3805,6 +3825,22 @@ as $$
 $$;
 comment on function tokenbook.open_grants_fifo is
   'A user''s grants that can be spent at p_now, first in, first out, from its index.';
+
+-- Where the first of them is, for who changes it in the same statement.
+create function tokenbook.oldest_open_grant(p_user_id uuid, p_now timestamptz)
+returns table (grant_ctid tid)
+language sql
+stable
+security invoker
+as $$
+  select b.ctid
+    from public.token_balances b
+   where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
+   order by b.priority, b.granted_at, b.id -- @oldest-is-first
+   limit 1
+$$;
+comment on function tokenbook.oldest_open_grant is
+  'Where a user''s oldest grant that can be spent at p_now is, from its index.';
 
 create function tokenbook.open_grants_expiring_first(p_user_id uuid, p_now timestamptz)
 returns table (
@@ -4126,7 +4162,7 @@ begin
   if is_behind then
     return;
   end if;
-  v_account := tokenbook.lock_account(user_id); -- @decide-locks-first
+  v_account := tokenbook.lock_account(user_id);
   if v_account.user_id is null then
     perform tokenbook.require_user(user_id, p_actor_role);
     perform tokenbook.grant_initial_plan(user_id); -- whom registration missed
@@ -4182,8 +4218,8 @@ begin
   tokens := least(p_tokens, case when v_is_frozen then 0 else tokens_remaining end);
   if p_tokens > 0 and not v_is_correction
     and (member_id is not null
-      or exists (select from public.token_spend_caps c where c.user_id = v_account.user_id)
-      or exists (select from public.token_default_spend_caps))
+      or v_account.has_caps
+      or (select r.has_common_caps from tokenbook.project_settings r) is not false)
   then
     v_cap := tokenbook.spend_headroom(v_account, member_id, decided_at); -- @caps-after-lock
     if v_cap.headroom < p_tokens then
@@ -4199,7 +4235,8 @@ begin
     perform tokenbook.record_expiries(array[user_id], decided_at);
   end if;
 
-  select a.ctid, not coalesce(r.is_expiring_first, tokenbook.is_expiring_first_at('infinity')), a.alerts_version is distinct from r.alerts_version
+  select a.ctid, not coalesce(r.is_expiring_first, tokenbook.is_expiring_first_at('infinity')),
+         a.alerts_version is distinct from r.alerts_version -- @alerts-without-settings
     into place, is_fifo, has_new_rules
     from public.token_accounts a
     left join tokenbook.project_settings r on true
@@ -4355,7 +4392,8 @@ begin
             v_entry.idempotency_key, v_entry.request, v_entry.metadata);
           v_results[i] := tokenbook.deduction_receipt(
             -v_entry.tokens, v_spent.id, v_spent.deducted_from,
-            v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed, v_spent.capped_by);
+            v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed)
+            || tokenbook.describe_cap(v_spent.capped_by);
         else
           -- an account made meanwhile would be locked out of order: to this batch there is none
           perform tokenbook.require_user(v_account_ids[i], 'service');
@@ -4444,6 +4482,7 @@ declare
   v_actor_role text := 'service';
   v_actor_id uuid;
   v_spent record;
+  v_receipt jsonb;
 begin
   -- validate: what is plainly right is let through at once; what is not, is refused by name
   if current_setting('role') <> 'service_role' or p_user_id is null then -- @deduction-asks-who: the server may deduct from anyone
@@ -4472,9 +4511,12 @@ begin
   if v_spent.is_behind then
     return tokenbook.answer_busy();
   end if;
-  return tokenbook.deduction_receipt(
-    p_tokens_to_deduct, v_spent.id, v_spent.deducted_from, v_spent.shortfall, v_spent.tokens_remaining,
-    v_spent.replayed, v_spent.capped_by);
+  v_receipt := tokenbook.deduction_receipt(
+    p_tokens_to_deduct, v_spent.id, v_spent.deducted_from, v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed);
+  if v_spent.capped_by is not null then
+    v_receipt := v_receipt || tokenbook.describe_cap(v_spent.capped_by);
+  end if;
+  return v_receipt;
 end
 $$;
 comment on function tokenbook.deduct_tokens_with_fifo is
@@ -4485,6 +4527,7 @@ comment on function tokenbook.deduct_tokens_with_fifo is
 /*
  * The answer to a deduction of p_tokens: its transaction (new or replayed) and which grants paid, or a
  * shortfall and no transaction. The same for one deduction and for one of a batch.
+ * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
  * Caller: internal.
  */
 create function tokenbook.deduction_receipt(
@@ -4493,17 +4536,14 @@ create function tokenbook.deduction_receipt(
   p_deducted_from jsonb,
   p_shortfall bigint,
   p_tokens_remaining bigint,
-  p_replayed boolean,
-  p_capped_by jsonb default null
+  p_replayed boolean
 )
 returns jsonb
-language plpgsql
-immutable
+language sql
+stable
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return jsonb_build_object(
+  select jsonb_build_object(
     'success', p_shortfall = 0,
     'tokens_deducted', case when p_shortfall = 0 then p_tokens else 0 end, -- @receipts-are-exact
     'tokens_remaining_to_deduct', p_shortfall,
@@ -4511,11 +4551,9 @@ begin
     'transaction_id', p_transaction_id,
     'tokens_remaining', p_tokens_remaining,
     'replayed', p_replayed)
-    || case when p_capped_by is null then '{}' else tokenbook.describe_cap(p_capped_by) end;
-end
 $$;
 comment on function tokenbook.deduction_receipt is
-  'The answer to a deduction: {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from, transaction_id, tokens_remaining, replayed}, and capped_by where a cap allowed less.';
+  'The answer to a deduction: {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from, transaction_id, tokens_remaining, replayed}.';
 
 -- from supabase/schemas/20_ledger/deduction_request.sql
 
@@ -4542,6 +4580,7 @@ comment on function tokenbook.deduction_request is
 
 /*
  * What one grant paid, as receipts and quotes say it.
+ * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
  * Caller: internal.
  */
 create function tokenbook.describe_allocation(
@@ -4551,15 +4590,12 @@ create function tokenbook.describe_allocation(
   p_tokens bigint
 )
 returns jsonb
-language plpgsql
-immutable
+language sql
+stable
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return jsonb_build_object(
-    'grant_id', p_grant_id, 'grant_type', p_grant_type, 'granted_at', p_granted_at, 'deducted', p_tokens);
-end
+  select jsonb_build_object(
+    'grant_id', p_grant_id, 'grant_type', p_grant_type, 'granted_at', p_granted_at, 'deducted', p_tokens)
 $$;
 comment on function tokenbook.describe_allocation is
   'What one grant paid: {grant_id, grant_type, granted_at, deducted}.';
@@ -5913,7 +5949,7 @@ comment on function tokenbook.require_active is
 
 /*
  * Makes the row of the project's settings where there is none: in a new project, or after it was lost.
- * It says what the project has chosen, as far as that can still be seen: the newest burn order, and,
+ * It says what the project has chosen, as far as that can still be seen: the newest burn order, its caps, and,
  * where there are or were alert rules, a version that no account has, so that each account is armed
  * anew by whoever touches it next.
  * Waits for nobody: who finds that somebody else is making it goes on without, as before. The caller
@@ -5932,10 +5968,11 @@ declare
 begin
   if pg_catalog.pg_try_advisory_xact_lock(tokenbook.settings_lock()) then
     v_newest := coalesce((select max(a.alerts_version) from public.token_accounts a), 0);
-    insert into tokenbook.project_settings (alerts_version, is_expiring_first)
+    insert into tokenbook.project_settings (alerts_version, is_expiring_first, has_common_caps)
     values (
       case when v_newest > 0 or exists (select from public.token_alert_rules) then v_newest + 1 else 0 end,
-      tokenbook.is_expiring_first_at('infinity'))
+      tokenbook.is_expiring_first_at('infinity'),
+      exists (select from public.token_default_spend_caps))
     on conflict do nothing;
   end if;
 end
@@ -6349,13 +6386,14 @@ begin
     from public.token_accounts a
    where a.user_id = p_user_id
      and a.payer_id is null -- @usual-own-account
+     and not a.has_caps -- @usual-no-caps
      and a.tokens_remaining >= p_tokens
      and a.state = 'active' -- @usual-not-frozen
      and (a.next_due_at <= clock_timestamp()) is not true -- @usual-nothing-due
      and a.alerts_version = (
-       select r.alerts_version from tokenbook.project_settings r where not r.is_expiring_first)
-     and not exists (select from public.token_spend_caps c where c.user_id = p_user_id)
-     and not exists (select from public.token_default_spend_caps) -- @usual-no-common-caps
+       select r.alerts_version from tokenbook.project_settings r
+        where not r.is_expiring_first
+          and not r.has_common_caps) -- @usual-no-common-caps
      for no key update skip locked;
 
   -- replay
@@ -6415,17 +6453,14 @@ begin
     update public.token_balances b
        set tokens_remaining = b.tokens_remaining - tokens,
            is_open = b.tokens_remaining > tokens
-     where b.user_id = spend_tokens.user_id
-       and b.ctid = (
-         select g.grant_ctid from tokenbook.open_grants_fifo(spend_tokens.user_id, spend_tokens.created_at) g limit 1) -- @pays-from-the-oldest
+     where b.ctid = (select g.grant_ctid from tokenbook.oldest_open_grant(spend_tokens.user_id, spend_tokens.created_at) g)
        and b.tokens_remaining >= tokens
     returning b.id, b.grant_type, b.granted_at into v_grant_id, v_grant_type, v_granted_at;
   end if;
   if v_grant_id is not null then
     grant_ids := array[v_grant_id];
     grant_tokens := array[tokens];
-    deducted_from := jsonb_build_array(jsonb_build_object( -- as tokenbook.describe_allocation says it
-      'grant_id', v_grant_id, 'grant_type', v_grant_type, 'granted_at', v_granted_at, 'deducted', tokens));
+    deducted_from := jsonb_build_array(tokenbook.describe_allocation(v_grant_id, v_grant_type, v_granted_at, tokens));
   elsif tokens = 0 then
     grant_ids := '{}';
     grant_tokens := '{}';
@@ -6529,9 +6564,10 @@ begin
          select from public.token_transactions t -- of the time when he was in a team
           where t.member_id = e.user_id and t.idempotency_key = e.idempotency_key
             and (t.actor_role = 'user') = (e.actor_role = 'user'))
-       and not exists (select from public.token_spend_caps c where c.user_id = e.user_id)
-       and a.alerts_version = (select r.alerts_version from tokenbook.project_settings r)
-       and not exists (select from public.token_default_spend_caps) -- @batch-common-caps
+       and not a.has_caps -- @batch-no-caps
+       and a.alerts_version = (
+         select r.alerts_version from tokenbook.project_settings r
+          where not r.has_common_caps) -- @batch-common-caps
        and (a.tokens_remaining + e.tokens < a.alert_below or a.tokens_remaining + e.tokens >= a.alert_above) is not true
   ), taken as (
     update public.token_balances b
@@ -7237,6 +7273,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_price record;
   v_cached constant bigint := coalesce(p_cached_tokens, 0);
 begin
   tokens_used := p_tokens_used;
@@ -7249,22 +7286,38 @@ begin
     end if;
   end if;
 
-  if coalesce(p_input_tokens, p_output_tokens, p_images, p_seconds) is not null then
-    select ceil(10000 * ( -- what was not used costs nothing even where its price is not known
-        case when p_input_tokens > v_cached
-          then (p_input_tokens - v_cached) * p.input_cents_per_million / 1000000 else 0 end
-      + case when v_cached > 0
-          then v_cached * coalesce(p.cached_input_cents_per_million, p.input_cents_per_million) / 1000000 else 0 end
-      + case when p_output_tokens > 0
-          then p_output_tokens * p.output_cents_per_million / 1000000 else 0 end
-      + case when p_images > 0 then p_images * p.cents_per_image else 0 end
-      + case when p_seconds > 0 then p_seconds * p.cents_per_minute / 60 else 0 end)) / 10000
-      into cost_estimate
-      from public.token_model_prices p
-     where p.model = p_model_used and p.valid_from <= p_at
-     order by p.valid_from desc
-     limit 1;
+  if coalesce(p_input_tokens, p_output_tokens, p_images, p_seconds) is null then
+    return;
   end if;
+  select p.input_cents_per_million as input, p.cached_input_cents_per_million as cached,
+         p.output_cents_per_million as output, p.cents_per_image, p.cents_per_minute
+    into v_price
+    from public.token_model_prices p
+   where p.model = p_model_used and p.valid_from <= p_at
+   order by p.valid_from desc
+   limit 1;
+  if not found then
+    return;
+  end if;
+  -- what was not used costs nothing even where its price is not known; each of these only where it is needed
+  cost_estimate := 0;
+  if p_input_tokens > v_cached then
+    cost_estimate := (p_input_tokens - v_cached) * v_price.input;
+  end if;
+  if v_cached > 0 then
+    cost_estimate := cost_estimate + v_cached * coalesce(v_price.cached, v_price.input);
+  end if;
+  if p_output_tokens > 0 then
+    cost_estimate := cost_estimate + p_output_tokens * v_price.output;
+  end if;
+  cost_estimate := cost_estimate / 1000000;
+  if p_images > 0 then
+    cost_estimate := cost_estimate + p_images * v_price.cents_per_image;
+  end if;
+  if p_seconds > 0 then
+    cost_estimate := cost_estimate + p_seconds * v_price.cents_per_minute / 60;
+  end if;
+  cost_estimate := ceil(10000 * cost_estimate) / 10000;
 end
 $$;
 comment on function tokenbook.measure_usage is
@@ -7612,14 +7665,12 @@ begin
     octet_length(p_action_type) <= 64
     and p_action_type ~ '^[a-z][a-z0-9_]*$'
     and p_action_type <> all (tokenbook.reserved_action_types())
-    and coalesce(p_tokens_used, 0) between 0 and 1000000000000
-    and coalesce(p_input_tokens, 0) between coalesce(p_cached_tokens, 0) and 1000000000000
-    and coalesce(p_output_tokens, 0) between coalesce(p_reasoning_tokens, 0) and 1000000000000
-    and least(p_cached_tokens, p_reasoning_tokens, 0) = 0
-    and coalesce(p_images, p_seconds) is null
-    and p_error_message is null
-    and octet_length(coalesce(p_model_used, 'none')) <= 200
-    and coalesce(p_model_used, 'none') !~ '^[[:space:]]'
+    and least(p_tokens_used, p_input_tokens, p_output_tokens, p_cached_tokens, p_reasoning_tokens, 0) = 0
+    and greatest(p_tokens_used, p_input_tokens, p_output_tokens, 0) <= 1000000000000
+    and (p_cached_tokens is null or p_cached_tokens <= p_input_tokens)
+    and (p_reasoning_tokens is null or p_reasoning_tokens <= p_output_tokens)
+    and (p_model_used is null or octet_length(p_model_used) <= 200 and ascii(p_model_used) between 33 and 126)
+    and num_nonnulls(p_images, p_seconds, p_error_message) = 0
     and p_on_shortage in ('reject', 'partial')) is not true
   then
     v_asked.action_type := p_action_type;
@@ -16410,6 +16461,61 @@ $$;
 comment on function tokenbook.list_token_team_members is
   'Who draws, or drew, from the account of a payer. For the payer himself (leave p_user_id out), an admin, or the server. Returns {members: [{member_id, since, until (NULL: still in it), tokens_used, caps: [{window, limit, used, resets_at}]}]}, those of today first, p_limit (1 to 1000) a page; the next page begins after p_after, a member_id. Errors: user_not_found, invalid_page, forbidden, busy.';
 
+-- from supabase/schemas/80_teams/note_spend_caps.sql
+
+/*
+ * Keep whether there are caps beside the account, and beside the project's settings: whoever spends reads those anyway
+ * (tokenbook.spend_tokens). Whatever writes the caps: the SQL editor too.
+ * Caller: triggers, of token_spend_caps for each row, and of token_default_spend_caps for each statement.
+ * Locks: the account; the settings.   Errors: busy, account_lost.   Keeps: I3.
+ */
+create function tokenbook.note_spend_caps()
+returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user_id uuid;
+begin
+  foreach v_user_id in array array_remove(array[old.user_id, nullif(new.user_id, old.user_id)], null) loop
+    perform tokenbook.lock_account(v_user_id, p_create => v_user_id = new.user_id);
+    update public.token_accounts a
+       set has_caps = exists (select from public.token_spend_caps c where c.user_id = v_user_id) -- @caps-are-noted
+     where a.user_id = v_user_id;
+  end loop;
+  return null;
+end
+$$;
+comment on function tokenbook.note_spend_caps is
+  'Trigger: keeps beside the account whether its user has caps of their own.';
+
+create function tokenbook.note_common_spend_caps()
+returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.lock_settings();
+  update tokenbook.project_settings r
+     set has_common_caps = exists (select from public.token_default_spend_caps) -- @common-caps-are-noted
+   where r.is_current;
+  return null;
+end
+$$;
+comment on function tokenbook.note_common_spend_caps is
+  'Trigger: keeps beside the project''s settings whether there are caps of plans or of everyone.';
+
+create trigger token_spend_caps_are_noted
+  after insert or delete or update of user_id on public.token_spend_caps
+  for each row execute function tokenbook.note_spend_caps();
+create trigger token_default_spend_caps_are_noted
+  after insert or delete or truncate on public.token_default_spend_caps
+  for each statement execute function tokenbook.note_common_spend_caps();
+
 -- from supabase/schemas/80_teams/paying_account.sql
 
 /*
@@ -18029,6 +18135,12 @@ begin
     from counted c
    where c.tokens_used <> c.used
   union all
+  select 'I3 the account knows whether it has caps', a.user_id, null, null, c.has_caps::text, a.has_caps::text
+    from accounts a
+   cross join lateral (
+     select exists (select from public.token_spend_caps s where s.user_id = a.user_id) as has_caps) c
+   where a.has_caps <> c.has_caps
+  union all
   select 'I3 a member has one payer', m.user_id, null, null, m.user_id::text, coalesce(a.payer_id::text, 'none')
     from members m
     left join public.token_accounts a on a.user_id = m.member_id
@@ -18191,6 +18303,10 @@ begin
      select coalesce((select o.burn_order from tokenbook.burn_orders o order by o.since desc limit 1), 'fifo') as chosen) o
    where p_user_id is null and p_after is null and s.is_expiring_first <> (o.chosen = 'expiring_first')
   union all
+  select 'I3 the settings know whether there are common caps', null, null, null, c.has_caps::text, s.has_common_caps::text
+    from tokenbook.project_settings s
+   cross join lateral (select exists (select from public.token_default_spend_caps) as has_caps) c
+   where p_user_id is null and p_after is null and s.has_common_caps <> c.has_caps  union all
   -- plan
   select 'I9 the balance is never above the plan limit', a.user_id, null, null,
          s.tokens_limit || ' or less', a.tokens_remaining::text
@@ -18762,6 +18878,28 @@ begin
    where (length(t.reason) between 1 and 500) is not true
      -- what an admin or the server may do without giving one
      and not (t.reason is null and (t.entry_type in ('grant', 'refund', 'void', 'clawback') or t.action_type = 'admin_deduct'))
+  union all
+  -- what a table's rows may be at all, as its writers ask it
+  select 'I3 a row keeps the rules of its table', a.user_id, null, null, 'token_accounts', tokenbook.broken_account_rule(a)
+    from public.token_accounts a
+   where tokenbook.broken_account_rule(a) is not null
+     and (p_user_id is null or a.user_id = p_user_id)
+     and (p_after is null or a.user_id > p_after)
+     and (p_until is null or a.user_id <= p_until)
+  union all
+  select 'I3 a row keeps the rules of its table', b.user_id, b.id, null, 'token_balances', tokenbook.broken_grant_rule(b)
+    from public.token_balances b
+   where tokenbook.broken_grant_rule(b) is not null
+     and (p_user_id is null or b.user_id = p_user_id)
+     and (p_after is null or b.user_id > p_after)
+     and (p_until is null or b.user_id <= p_until)
+  union all
+  select 'I3 a row keeps the rules of its table', t.user_id, null, t.id, 'token_transactions', tokenbook.broken_transaction_rule(t)
+    from public.token_transactions t
+   where tokenbook.broken_transaction_rule(t) is not null
+     and (p_user_id is null or t.user_id = p_user_id)
+     and (p_after is null or t.user_id > p_after)
+     and (p_until is null or t.user_id <= p_until)
    order by 2, 1, 4, 3;
 end
 $$;

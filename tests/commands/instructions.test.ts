@@ -80,7 +80,7 @@ test("what takes another path is not counted for a deduction", async () => {
   const refused = await check(["deduct"], without).catch((error: Error) => error.message);
   if (refused === undefined) return;
 
-  expect(refused).toMatch(/^deduct is to take another path: it came to .*deduct_full_path/);
+  expect(refused).toMatch(/^deduct is to take another path: it came to .*decide_spending/);
 }, 300_000);
 
 test("without valgrind the command says how to get it, and fails", async () => {

@@ -95,14 +95,17 @@ test("of several caps the tightest holds, whoever set it", async () => {
 });
 
 describe("a cap that its owner wrote to the table holds as one that was set", () => {
-  /** What is spent, one way after the other, under a cap of 0 for everyone that nobody told the functions of. */
-  async function spentInSpiteOfIt(mutant?: string): Promise<string[]> {
+  /** What is spent, one way after the other, under a cap of 0 that nobody told the functions of. */
+  async function spentInSpiteOfIt(scope: "everyone" | "user", mutant?: string): Promise<string[]> {
     const own = await createDatabase();
     if (mutant !== undefined) await applyMutant(own, mutant);
     const [someone, another] = [await createUser(own), await createUser(own)];
     for (const one of [someone, another]) await grant(own, one, 100);
     await own.admin.query(
-      `insert into public.token_default_spend_caps (spend_window, tokens, reason, actor_role) values ('day', 0, 'closed', 'service')`,
+      scope === "everyone"
+        ? `insert into public.token_default_spend_caps (spend_window, tokens, reason, actor_role) values ('day', 0, 'closed', 'service')`
+        : `insert into public.token_spend_caps (user_id, spend_window, tokens, reason, actor_role)
+           select id, 'day', 0, 'closed', 'service' from unnest(array['${someone}', '${another}']::uuid[]) id`,
     );
     const ways: Record<string, [name: string, args: Record<string, unknown>]> = {
       deduction: ["deduct_tokens_with_fifo", { p_user_id: someone, p_tokens_to_deduct: 1 }],
@@ -118,21 +121,53 @@ describe("a cap that its owner wrote to the table holds as one that was set", ()
       const answer = await asService(own, (client) => rpc(client, name, args));
       const answers = answer.results ?? [answer];
       if (answers.some(({ success }: { success: boolean }) => success)) spent.push(way);
-      else expect(answers[0], way).toMatchObject({ capped_by: { scope: "everyone", limit: 0 } });
+      else expect(answers[0], way).toMatchObject({ capped_by: { scope, limit: 0 } });
     }
     await own.drop();
     return spent;
   }
 
-  test("by every way of spending", async () => {
-    expect(await spentInSpiteOfIt()).toEqual([]);
+  const allWays = ["deduction", "usage", "hold", "batch"]; // a batch of two goes one by one
+
+  test.each(["everyone", "user"] as const)("by every way of spending: %s", async (scope) => {
+    expect(await spentInSpiteOfIt(scope)).toEqual([]);
   });
 
   test.each([
-    ["fast-path-forgets-common-caps", "deduction"],
-    ["batch-forgets-common-caps", "batch"],
-  ])("the test sees it: %s", { tags: ["proof"] }, async (mutant, way) => {
-    expect(await spentInSpiteOfIt(mutant)).toEqual([way]);
+    ["fast-path-forgets-common-caps", "everyone", allWays],
+    ["batch-forgets-common-caps", "everyone", ["batch"]],
+    ["common-caps-are-not-noted", "everyone", allWays],
+    ["fast-path-forgets-caps", "user", allWays],
+    ["batch-forgets-caps", "user", ["batch"]],
+    ["caps-are-not-noted", "user", allWays],
+  ] as const)("the test sees it: %s", { tags: ["proof"] }, async (mutant, scope, seen) => {
+    expect(await spentInSpiteOfIt(scope, mutant)).toEqual(seen);
+  });
+
+  test("until its owner takes it away, from the table too", async () => {
+    const someone = await createUser(db);
+    const noted = async () =>
+      (
+        await db.admin.query(
+          "select a.has_caps, r.has_common_caps from public.token_accounts a, tokenbook.project_settings r where a.user_id = $1",
+          [someone],
+        )
+      ).rows[0];
+    const [own, common] = ["token_spend_caps", "token_default_spend_caps"].map((table) => `public.${table}`);
+    await db.admin.query(
+      `insert into ${own} (user_id, spend_window, tokens, actor_role)
+       select $1, w, 5, 'service' from unnest(array['day', 'week']) w`,
+      [someone],
+    );
+    await db.admin.query(
+      `insert into ${common} (spend_window, tokens, actor_role) values ('month', 10000000, 'service')`,
+    );
+    expect(await noted()).toEqual({ has_caps: true, has_common_caps: true });
+    await db.admin.query(`delete from ${own} where user_id = $1 and spend_window = 'day'`, [someone]);
+    expect(await noted()).toEqual({ has_caps: true, has_common_caps: true });
+    await db.admin.query(`delete from ${own} where user_id = $1`, [someone]);
+    await db.admin.query(`truncate ${common}`);
+    expect(await noted()).toEqual({ has_caps: false, has_common_caps: false });
   });
 });
 

@@ -10,6 +10,7 @@ export type Database = {
           alert_above: number | null;
           alert_below: number | null;
           alerts_version: number;
+          has_caps: boolean;
           last_alert_id: number;
           last_transaction_id: number;
           next_alert_at: string | null;
@@ -35,6 +36,7 @@ export type Database = {
           alert_above?: number | null;
           alert_below?: number | null;
           alerts_version?: number;
+          has_caps?: boolean;
           last_alert_id?: number;
           last_transaction_id?: number;
           next_alert_at?: string | null;
@@ -59,6 +61,7 @@ export type Database = {
           alert_above?: number | null;
           alert_below?: number | null;
           alerts_version?: number;
+          has_caps?: boolean;
           last_alert_id?: number;
           last_transaction_id?: number;
           next_alert_at?: string | null;

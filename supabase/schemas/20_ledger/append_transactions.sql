@@ -1,7 +1,8 @@
 /*
  * Appends transactions to the ledger: the one INSERT into it, which a lint proves, but for the copy that
- * the fast path of tokenbook.deduct_tokens_with_fifo has for speed. Takes complete rows, and refuses one that breaks a rule of its kind: the caller has
- * locked their accounts, numbered them, and changes grants and totals in the same transaction.
+ * tokenbook.spend_tokens has for speed. Takes complete rows, and refuses one that breaks a rule of its kind
+ * (tokenbook.broken_transaction_rule): the caller has locked their accounts, numbered them, and changes grants and
+ * totals in the same transaction.
  * Caller: internal.   Keeps: I3.
  */
 create function tokenbook.append_transactions(p_transactions public.token_transactions[])
@@ -14,13 +15,9 @@ as $$
 declare
   v_broken record;
 begin
-  select t.*, r.rule into v_broken -- @entries-are-sound
+  select t.*, tokenbook.broken_transaction_rule(t) as rule into v_broken
     from unnest(p_transactions) as t
-   cross join lateral (
-     select tokenbook.broken_transaction_rule(
-       t.id, t.entry_type, t.action_type, t.tokens, t.balance_after, t.debt_change, t.reserved_change, t.grant_ids, t.grant_tokens,
-       t.reason, t.actor_role, t.actor_id, t.idempotency_key, t.request, t.original_id) as rule) r
-   where r.rule is not null
+   where tokenbook.broken_transaction_rule(t) is not null
    limit 1;
   if found then
     perform tokenbook.refuse_row('token_transactions', v_broken.rule, to_jsonb(v_broken) - 'rule');

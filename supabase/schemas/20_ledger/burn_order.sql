@@ -42,6 +42,22 @@ $$;
 comment on function tokenbook.open_grants_fifo is
   'A user''s grants that can be spent at p_now, first in, first out, from its index.';
 
+-- Where the first of them is, for who changes it in the same statement.
+create function tokenbook.oldest_open_grant(p_user_id uuid, p_now timestamptz)
+returns table (grant_ctid tid)
+language sql
+stable
+security invoker
+as $$
+  select b.ctid
+    from public.token_balances b
+   where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
+   order by b.priority, b.granted_at, b.id -- @oldest-is-first
+   limit 1
+$$;
+comment on function tokenbook.oldest_open_grant is
+  'Where a user''s oldest grant that can be spent at p_now is, from its index.';
+
 create function tokenbook.open_grants_expiring_first(p_user_id uuid, p_now timestamptz)
 returns table (
   grant_ctid tid, id uuid, grant_type text, tokens_granted bigint, tokens_remaining bigint, priority smallint,

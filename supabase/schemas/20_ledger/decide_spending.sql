@@ -67,7 +67,7 @@ begin
   if is_behind then
     return;
   end if;
-  v_account := tokenbook.lock_account(user_id); -- @decide-locks-first
+  v_account := tokenbook.lock_account(user_id);
   if v_account.user_id is null then
     perform tokenbook.require_user(user_id, p_actor_role);
     perform tokenbook.grant_initial_plan(user_id); -- whom registration missed
@@ -123,8 +123,8 @@ begin
   tokens := least(p_tokens, case when v_is_frozen then 0 else tokens_remaining end);
   if p_tokens > 0 and not v_is_correction
     and (member_id is not null
-      or exists (select from public.token_spend_caps c where c.user_id = v_account.user_id)
-      or exists (select from public.token_default_spend_caps))
+      or v_account.has_caps
+      or (select r.has_common_caps from tokenbook.project_settings r) is not false)
   then
     v_cap := tokenbook.spend_headroom(v_account, member_id, decided_at); -- @caps-after-lock
     if v_cap.headroom < p_tokens then
@@ -140,7 +140,8 @@ begin
     perform tokenbook.record_expiries(array[user_id], decided_at);
   end if;
 
-  select a.ctid, not coalesce(r.is_expiring_first, tokenbook.is_expiring_first_at('infinity')), a.alerts_version is distinct from r.alerts_version
+  select a.ctid, not coalesce(r.is_expiring_first, tokenbook.is_expiring_first_at('infinity')),
+         a.alerts_version is distinct from r.alerts_version -- @alerts-without-settings
     into place, is_fifo, has_new_rules
     from public.token_accounts a
     left join tokenbook.project_settings r on true

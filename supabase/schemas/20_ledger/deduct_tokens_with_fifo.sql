@@ -29,6 +29,7 @@ declare
   v_actor_role text := 'service';
   v_actor_id uuid;
   v_spent record;
+  v_receipt jsonb;
 begin
   -- validate: what is plainly right is let through at once; what is not, is refused by name
   if current_setting('role') <> 'service_role' or p_user_id is null then -- @deduction-asks-who: the server may deduct from anyone
@@ -57,9 +58,12 @@ begin
   if v_spent.is_behind then
     return tokenbook.answer_busy();
   end if;
-  return tokenbook.deduction_receipt(
-    p_tokens_to_deduct, v_spent.id, v_spent.deducted_from, v_spent.shortfall, v_spent.tokens_remaining,
-    v_spent.replayed, v_spent.capped_by);
+  v_receipt := tokenbook.deduction_receipt(
+    p_tokens_to_deduct, v_spent.id, v_spent.deducted_from, v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed);
+  if v_spent.capped_by is not null then
+    v_receipt := v_receipt || tokenbook.describe_cap(v_spent.capped_by);
+  end if;
+  return v_receipt;
 end
 $$;
 comment on function tokenbook.deduct_tokens_with_fifo is

@@ -1,6 +1,7 @@
 /*
  * The answer to a deduction of p_tokens: its transaction (new or replayed) and which grants paid, or a
  * shortfall and no transaction. The same for one deduction and for one of a batch.
+ * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
  * Caller: internal.
  */
 create function tokenbook.deduction_receipt(
@@ -9,17 +10,14 @@ create function tokenbook.deduction_receipt(
   p_deducted_from jsonb,
   p_shortfall bigint,
   p_tokens_remaining bigint,
-  p_replayed boolean,
-  p_capped_by jsonb default null
+  p_replayed boolean
 )
 returns jsonb
-language plpgsql
-immutable
+language sql
+stable
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return jsonb_build_object(
+  select jsonb_build_object(
     'success', p_shortfall = 0,
     'tokens_deducted', case when p_shortfall = 0 then p_tokens else 0 end, -- @receipts-are-exact
     'tokens_remaining_to_deduct', p_shortfall,
@@ -27,8 +25,6 @@ begin
     'transaction_id', p_transaction_id,
     'tokens_remaining', p_tokens_remaining,
     'replayed', p_replayed)
-    || case when p_capped_by is null then '{}' else tokenbook.describe_cap(p_capped_by) end;
-end
 $$;
 comment on function tokenbook.deduction_receipt is
-  'The answer to a deduction: {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from, transaction_id, tokens_remaining, replayed}, and capped_by where a cap allowed less.';
+  'The answer to a deduction: {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from, transaction_id, tokens_remaining, replayed}.';

@@ -1,5 +1,6 @@
 /*
  * What one grant paid, as receipts and quotes say it.
+ * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
  * Caller: internal.
  */
 create function tokenbook.describe_allocation(
@@ -9,15 +10,12 @@ create function tokenbook.describe_allocation(
   p_tokens bigint
 )
 returns jsonb
-language plpgsql
-immutable
+language sql
+stable
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return jsonb_build_object(
-    'grant_id', p_grant_id, 'grant_type', p_grant_type, 'granted_at', p_granted_at, 'deducted', p_tokens);
-end
+  select jsonb_build_object(
+    'grant_id', p_grant_id, 'grant_type', p_grant_type, 'granted_at', p_granted_at, 'deducted', p_tokens)
 $$;
 comment on function tokenbook.describe_allocation is
   'What one grant paid: {grant_id, grant_type, granted_at, deducted}.';

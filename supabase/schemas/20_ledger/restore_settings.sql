@@ -1,6 +1,6 @@
 /*
  * Makes the row of the project's settings where there is none: in a new project, or after it was lost.
- * It says what the project has chosen, as far as that can still be seen: the newest burn order, and,
+ * It says what the project has chosen, as far as that can still be seen: the newest burn order, its caps, and,
  * where there are or were alert rules, a version that no account has, so that each account is armed
  * anew by whoever touches it next.
  * Waits for nobody: who finds that somebody else is making it goes on without, as before. The caller
@@ -19,10 +19,11 @@ declare
 begin
   if pg_catalog.pg_try_advisory_xact_lock(tokenbook.settings_lock()) then
     v_newest := coalesce((select max(a.alerts_version) from public.token_accounts a), 0);
-    insert into tokenbook.project_settings (alerts_version, is_expiring_first)
+    insert into tokenbook.project_settings (alerts_version, is_expiring_first, has_common_caps)
     values (
       case when v_newest > 0 or exists (select from public.token_alert_rules) then v_newest + 1 else 0 end,
-      tokenbook.is_expiring_first_at('infinity'))
+      tokenbook.is_expiring_first_at('infinity'),
+      exists (select from public.token_default_spend_caps))
     on conflict do nothing;
   end if;
 end

@@ -90,13 +90,14 @@ begin
     from public.token_accounts a
    where a.user_id = p_user_id
      and a.payer_id is null -- @usual-own-account
+     and not a.has_caps -- @usual-no-caps
      and a.tokens_remaining >= p_tokens
      and a.state = 'active' -- @usual-not-frozen
      and (a.next_due_at <= clock_timestamp()) is not true -- @usual-nothing-due
      and a.alerts_version = (
-       select r.alerts_version from tokenbook.project_settings r where not r.is_expiring_first)
-     and not exists (select from public.token_spend_caps c where c.user_id = p_user_id)
-     and not exists (select from public.token_default_spend_caps) -- @usual-no-common-caps
+       select r.alerts_version from tokenbook.project_settings r
+        where not r.is_expiring_first
+          and not r.has_common_caps) -- @usual-no-common-caps
      for no key update skip locked;
 
   -- replay
@@ -156,17 +157,14 @@ begin
     update public.token_balances b
        set tokens_remaining = b.tokens_remaining - tokens,
            is_open = b.tokens_remaining > tokens
-     where b.user_id = spend_tokens.user_id
-       and b.ctid = (
-         select g.grant_ctid from tokenbook.open_grants_fifo(spend_tokens.user_id, spend_tokens.created_at) g limit 1) -- @pays-from-the-oldest
+     where b.ctid = (select g.grant_ctid from tokenbook.oldest_open_grant(spend_tokens.user_id, spend_tokens.created_at) g)
        and b.tokens_remaining >= tokens
     returning b.id, b.grant_type, b.granted_at into v_grant_id, v_grant_type, v_granted_at;
   end if;
   if v_grant_id is not null then
     grant_ids := array[v_grant_id];
     grant_tokens := array[tokens];
-    deducted_from := jsonb_build_array(jsonb_build_object( -- as tokenbook.describe_allocation says it
-      'grant_id', v_grant_id, 'grant_type', v_grant_type, 'granted_at', v_granted_at, 'deducted', tokens));
+    deducted_from := jsonb_build_array(tokenbook.describe_allocation(v_grant_id, v_grant_type, v_granted_at, tokens));
   elsif tokens = 0 then
     grant_ids := '{}';
     grant_tokens := '{}';

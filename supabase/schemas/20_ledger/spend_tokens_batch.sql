@@ -47,9 +47,10 @@ begin
          select from public.token_transactions t -- of the time when he was in a team
           where t.member_id = e.user_id and t.idempotency_key = e.idempotency_key
             and (t.actor_role = 'user') = (e.actor_role = 'user'))
-       and not exists (select from public.token_spend_caps c where c.user_id = e.user_id)
-       and a.alerts_version = (select r.alerts_version from tokenbook.project_settings r)
-       and not exists (select from public.token_default_spend_caps) -- @batch-common-caps
+       and not a.has_caps -- @batch-no-caps
+       and a.alerts_version = (
+         select r.alerts_version from tokenbook.project_settings r
+          where not r.has_common_caps) -- @batch-common-caps
        and (a.tokens_remaining + e.tokens < a.alert_below or a.tokens_remaining + e.tokens >= a.alert_above) is not true
   ), taken as (
     update public.token_balances b

@@ -513,6 +513,12 @@ begin
     from counted c
    where c.tokens_used <> c.used
   union all
+  select 'I3 the account knows whether it has caps', a.user_id, null, null, c.has_caps::text, a.has_caps::text
+    from accounts a
+   cross join lateral (
+     select exists (select from public.token_spend_caps s where s.user_id = a.user_id) as has_caps) c
+   where a.has_caps <> c.has_caps
+  union all
   select 'I3 a member has one payer', m.user_id, null, null, m.user_id::text, coalesce(a.payer_id::text, 'none')
     from members m
     left join public.token_accounts a on a.user_id = m.member_id
@@ -675,6 +681,10 @@ begin
      select coalesce((select o.burn_order from tokenbook.burn_orders o order by o.since desc limit 1), 'fifo') as chosen) o
    where p_user_id is null and p_after is null and s.is_expiring_first <> (o.chosen = 'expiring_first')
   union all
+  select 'I3 the settings know whether there are common caps', null, null, null, c.has_caps::text, s.has_common_caps::text
+    from tokenbook.project_settings s
+   cross join lateral (select exists (select from public.token_default_spend_caps) as has_caps) c
+   where p_user_id is null and p_after is null and s.has_common_caps <> c.has_caps  union all
   -- plan
   select 'I9 the balance is never above the plan limit', a.user_id, null, null,
          s.tokens_limit || ' or less', a.tokens_remaining::text
@@ -1246,6 +1256,28 @@ begin
    where (length(t.reason) between 1 and 500) is not true
      -- what an admin or the server may do without giving one
      and not (t.reason is null and (t.entry_type in ('grant', 'refund', 'void', 'clawback') or t.action_type = 'admin_deduct'))
+  union all
+  -- what a table's rows may be at all, as its writers ask it
+  select 'I3 a row keeps the rules of its table', a.user_id, null, null, 'token_accounts', tokenbook.broken_account_rule(a)
+    from public.token_accounts a
+   where tokenbook.broken_account_rule(a) is not null
+     and (p_user_id is null or a.user_id = p_user_id)
+     and (p_after is null or a.user_id > p_after)
+     and (p_until is null or a.user_id <= p_until)
+  union all
+  select 'I3 a row keeps the rules of its table', b.user_id, b.id, null, 'token_balances', tokenbook.broken_grant_rule(b)
+    from public.token_balances b
+   where tokenbook.broken_grant_rule(b) is not null
+     and (p_user_id is null or b.user_id = p_user_id)
+     and (p_after is null or b.user_id > p_after)
+     and (p_until is null or b.user_id <= p_until)
+  union all
+  select 'I3 a row keeps the rules of its table', t.user_id, null, t.id, 'token_transactions', tokenbook.broken_transaction_rule(t)
+    from public.token_transactions t
+   where tokenbook.broken_transaction_rule(t) is not null
+     and (p_user_id is null or t.user_id = p_user_id)
+     and (p_after is null or t.user_id > p_after)
+     and (p_until is null or t.user_id <= p_until)
    order by 2, 1, 4, 3;
 end
 $$;

@@ -181,6 +181,7 @@ export const fields: Record<string, Record<string, Field>> = {
     spent_week: field(off("spent_week", /^I3 spent in this day, week and month$/)),
     spent_month: field(off("spent_month", /^I3 spent in this day, week and month$/)),
     payer_id: field([{ to: another, named: /^I3 a member has one payer$/ }]),
+    has_caps: field([{ to: "not x.has_caps", named: /^I3 the account knows whether it has caps$/ }]),
     state: unseen(
       "whether it may be spent from now on: no entry depends on it; tokenbook.changes says who set it",
     ),
@@ -1137,7 +1138,8 @@ export const notTheBooks: Record<string, string> = {
   "public.token_default_spend_caps": "the project's own choice",
   "public.token_alert_rules": "the project's own choice, and its users'",
   "tokenbook.burn_orders": "the project's own choice; I8 compares the settings with it",
-  "tokenbook.project_settings": "made of burn_orders and token_alert_rules; I8 compares the burn order",
+  "tokenbook.project_settings":
+    "made of burn_orders, token_alert_rules and token_default_spend_caps; I8 compares the burn order, I3 the caps",
   "tokenbook.admins": "who is an admin now: kept by hand",
   "tokenbook.token_alert_states":
     "on which side of a threshold somebody was told that they are: no token depends on it",

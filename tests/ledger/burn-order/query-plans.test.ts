@@ -163,7 +163,7 @@ test("no client may call what has no search_path, and whoever calls it has set t
   expect(views).toEqual([]);
   expect(callers.filter((caller) => !caller.is_set)).toEqual([]);
   expect(callers.map((caller) => caller.proname)).toEqual(
-    expect.arrayContaining(["choose_grants", "deduct_tokens_with_fifo", "replay", "live_difference"]),
+    expect.arrayContaining(["choose_grants", "spend_tokens", "replay", "live_difference"]),
   );
 });
 

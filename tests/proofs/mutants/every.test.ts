@@ -103,10 +103,10 @@ test("the test sees it: a mutant that breaks nothing any more", async () => {
       wrong("'a-rule-of-nobody'", "''"),
       wrong("'clock-after'", "''"),
       wrong("'due-downgrade-first'", "''"),
-      wrong("'clock-after-lock'", "''", "p_places => 2"),
-      wrong("'clock-after-lock'", "'v_now := clock_timestamp();'"),
-      wrong("'clock-after-lock'", "'v_then := now();'"),
-      wrong("'clock-after-lock'", "'statement_timestamp'", "'now'"),
+      wrong("'decides-after-lock'", "''", "p_places => 2"),
+      wrong("'decides-after-lock'", "'decided_at := clock_timestamp();'"),
+      wrong("'decides-after-lock'", "'v_then := now();'"),
+      wrong("'decides-after-lock'", "'statement_timestamp'", "'now'"),
       wrong("'past-holds-run-out'", "'p_at'", "'p_at'"),
     ]),
   ).toEqual(
@@ -114,10 +114,10 @@ test("the test sees it: a mutant that breaks nothing any more", async () => {
       "@a-rule-of-nobody is there 0 times, not 1",
       "@clock-after is there 0 times, not 1",
       "@due-downgrade-first is there 2 times, not 1",
-      "@clock-after-lock is there 1 times, not 2",
-      '@clock-after-lock says "v_now := clock_timestamp();" already',
-      "@clock-after-lock has no v_then",
-      '@clock-after-lock says "statement_timestamp" 0 times, not once',
+      "@decides-after-lock is there 1 times, not 2",
+      '@decides-after-lock says "decided_at := clock_timestamp();" already',
+      "@decides-after-lock has no v_then",
+      '@decides-after-lock says "statement_timestamp" 0 times, not once',
       '@past-holds-run-out says "p_at" 2 times, not once',
     ].map((message) => `wrong: ${message}`),
   );
@@ -128,21 +128,21 @@ test("mutants that follow each other at one anchor all hold", async () => {
   const client = await connectAsOwner(db);
   await client.query(mutate);
   await client.query(
-    String.raw`select pg_temp.mutate('clock-after-lock', E'v_now := now();\n  \\&');
-               select pg_temp.mutate('clock-after-lock', E'\\&\n  v_cap := null;');
-               select pg_temp.mutate('clock-after-lock', 'now()', 'statement_timestamp()');`,
+    String.raw`select pg_temp.mutate('decides-after-lock', E'decided_at := now();\n  \\&');
+               select pg_temp.mutate('decides-after-lock', E'\\&\n  v_cap := null;');
+               select pg_temp.mutate('decides-after-lock', 'now()', 'statement_timestamp()');`,
   );
   const { rows } = await client.query<{ text: string }>(
-    "select prosrc as text from pg_proc where oid = 'tokenbook.spend_tokens'::regproc",
+    "select prosrc as text from pg_proc where oid = 'tokenbook.decide_spending'::regproc",
   );
   await client.end();
   await db.drop();
 
   expect(rows[0]!.text).toContain(
     [
-      "  v_now := statement_timestamp(); -- @clock-after-lock begin",
-      "  v_now := clock_timestamp();",
-      "  v_cap := null; -- @clock-after-lock end",
+      "  decided_at := statement_timestamp(); -- @decides-after-lock begin",
+      "  decided_at := clock_timestamp();",
+      "  v_cap := null; -- @decides-after-lock end",
       "",
     ].join("\n"),
   );
@@ -196,11 +196,8 @@ test("functions and variables renamed and lines wrapped anew break no mutant", a
 test("the test sees it: a variable renamed that mutants name", async () => {
   const found = await complaints(await everyMutant(), (client) =>
     client.query(`do $$ begin
-      execute replace(pg_get_functiondef('tokenbook.spend_tokens'::regproc), 'v_account', 'v_payer'); end $$`),
+      execute replace(pg_get_functiondef('tokenbook.decide_spending'::regproc), 'v_cap', 'v_tightest'); end $$`),
   );
 
-  expect(found).toEqual([
-    "caps-looked-at-before-the-lock: @spend-locks-first has no v_account",
-    "frozen-looked-at-before-the-lock: @spend-locks-first has no v_account",
-  ]);
+  expect(found).toEqual(["caps-looked-at-before-the-lock: @caps-after-lock has no v_cap"]);
 });

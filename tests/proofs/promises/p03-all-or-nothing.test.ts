@@ -32,7 +32,7 @@ keep({
 /** Every operation that changes the books: a call, with what it is to be done to. */
 const operations: Record<string, { sql: string; of?: keyof Things }> = {
   grant: { sql: "public.grant_tokens($1, 100, 'purchase')" },
-  "a deduction by the fast path": {
+  "a usual deduction": {
     sql: "(select public.deduct_tokens_with_fifo($2, 5) from (select $1::uuid) somebody_else)",
     of: "settled",
   },

@@ -1,40 +1,15 @@
-/*
- * What an account must be that does not change with each of its transactions: nobody their own payer, a known state. A
- * trigger on those columns, which costs the others nothing; what a transaction changes, the table's CHECKs look at.
- * Caller: the trigger.   Errors: check_violation, with the broken rule for its constraint.
- */
-create function tokenbook.check_account_rules()
-returns trigger
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_broken_rule constant text := case
-    when new.payer_id = new.user_id then 'are_not_their_own_payers'
-    when new.state not in ('active', 'frozen') then 'state_is_known'
-  end;
-begin
-  if v_broken_rule is not null then
-    perform tokenbook.refuse_row('token_accounts', v_broken_rule, to_jsonb(new));
-  end if;
-  return new;
-end
-$$;
-comment on function tokenbook.check_account_rules is
-  'Trigger: refuses an account that is its own payer, or of an unknown state. The error names the rule that a row breaks.';
-
 -- One row a user: the lock that every change of his books takes first, and the only running
 -- totals. Whoever wants a live balance subscribes to this row.
 -- Who may change what of it, each under its lock:
---   tokens_remaining, last_transaction_id  record_transaction, record_expiries, spend_tokens_batch, the
---                                          fast path of deduct_tokens_with_fifo: with the ledger row
+--   tokens_remaining, last_transaction_id  spend_tokens, record_transaction, record_expiries,
+--                                          spend_tokens_batch: with the ledger row
 --   tokens_used, spent_…                   the same without record_expiries
---   tokens_reserved, tokens_owed, total_cost  record_transaction
+--   tokens_reserved, total_cost            spend_tokens, record_transaction
+--   tokens_owed                            record_transaction
 --   tokens_expired                         record_expiries, and roll_over where it takes an expiry back
---   next_due_at                            bring_due_forward, record_expiries, raise_alerts
+--   next_due_at                            spend_tokens, bring_due_forward, record_expiries, raise_alerts
 --   alert_…, next_alert_at, warns_of_expiry, alerts_version, last_alert_id  raise_alerts
+--   has_caps                               note_spend_caps
 --   payer_id                               add_token_team_member, remove_token_team_member
 --   state                                  set_token_account_state
 create table public.token_accounts (
@@ -52,6 +27,7 @@ create table public.token_accounts (
   spent_week bigint not null default 0,
   spent_month bigint not null default 0,
   payer_id uuid,
+  has_caps boolean not null default false,
   state text not null default 'active',
   alert_below bigint,
   alert_above bigint,
@@ -60,10 +36,7 @@ create table public.token_accounts (
   alerts_version bigint not null default 0,
   last_alert_id bigint not null default 0,
   updated_at timestamptz not null default now(),
-  constraint token_accounts_totals_are_never_negative
-    check (least(tokens_remaining, tokens_reserved, tokens_used, tokens_expired, tokens_owed) >= 0),
-  constraint token_accounts_totals_stay_exact_in_json
-    check (tokens_remaining + tokens_reserved + tokens_used <= 9007199254740991) -- 2^53 - 1, the largest integer of JSON
+  constraint token_accounts_remaining_is_never_negative check (tokens_remaining >= 0)
 ) with (fillfactor = 80); -- room for HOT updates: this row changes with every transaction
 
 comment on table public.token_accounts is
@@ -81,6 +54,7 @@ comment on column public.token_accounts.spent_day is 'Tokens spent or set aside 
 comment on column public.token_accounts.spent_week is 'In that week (ISO, from Monday).';
 comment on column public.token_accounts.spent_month is 'In that month.';
 comment on column public.token_accounts.payer_id is 'The account that he spends from while he is in a team; NULL: his own.';
+comment on column public.token_accounts.has_caps is 'Whether they have caps of their own (token_spend_caps).';
 comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state).';
 comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, no slot of his plan begins, and no alert falls due. NULL when nothing will. May be early, never late.';
 comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
@@ -99,6 +73,55 @@ create policy "Users read their own account" on public.token_accounts
   for select to authenticated
   using ((select auth.uid()) = user_id);
 
+/*
+ * The rule that an account breaks; NULL, none. Asked by the trigger below, which refuses, and by the verifier of every
+ * account there is. A CHECK costs each statement that writes the table (decision 26), so the table has one, of what a
+ * deduction could do; whatever changes more of an account has all of it looked at.
+ * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * Caller: internal.
+ */
+create function tokenbook.broken_account_rule(p_account public.token_accounts)
+returns text
+language sql
+immutable
+security invoker
+as $$
+  select case
+    when p_account.payer_id = p_account.user_id then 'are_not_their_own_payers'
+    when p_account.state not in ('active', 'frozen') then 'state_is_known'
+    when p_account.tokens_remaining < 0 then 'remaining_is_never_negative'
+    when p_account.tokens_reserved < 0 then 'reserved_is_never_negative'
+    when p_account.tokens_used < 0 then 'used_is_never_negative'
+    when p_account.tokens_expired < 0 then 'expired_is_never_negative'
+    when p_account.tokens_owed < 0 then 'owed_is_never_negative'
+    -- 2^53 - 1, the largest integer of JSON
+    when p_account.tokens_remaining + p_account.tokens_reserved + p_account.tokens_used > 9007199254740991 then 'totals_stay_exact_in_json'
+  end
+$$;
+comment on function tokenbook.broken_account_rule is
+  'The rule that an account breaks, NULL when none: nobody their own payer, a known state, no total below zero, none too large for JSON.';
+
+-- Caller: the trigger.   Errors: check_violation, with the broken rule for its constraint.
+create function tokenbook.check_account_rules()
+returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_broken_rule constant text := tokenbook.broken_account_rule(new);
+begin
+  if v_broken_rule is not null then
+    perform tokenbook.refuse_row('token_accounts', v_broken_rule, to_jsonb(new));
+  end if;
+  return null;
+end
+$$;
+comment on function tokenbook.check_account_rules is
+  'Trigger: refuses an account that breaks a rule. The error names the rule.';
+
+-- a spending changes none of these
 create trigger token_accounts_are_sound
-  before insert or update of user_id, payer_id, state on public.token_accounts
+  after insert or update of user_id, payer_id, state, tokens_owed, tokens_expired on public.token_accounts
   for each row execute function tokenbook.check_account_rules();

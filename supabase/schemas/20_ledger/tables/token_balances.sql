@@ -1,33 +1,3 @@
-/*
- * What a grant must be that does not change as it is spent. A trigger on those columns, which costs the others nothing;
- * what a deduction changes, the table's CHECKs look at.
- * Caller: the trigger.   Errors: check_violation, with the broken rule for its constraint.
- */
-create function tokenbook.check_grant_rules()
-returns trigger
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_broken_rule constant text := case
-    when new.tokens_granted not between 1 and (tokenbook.limits() -> 'tokens')::bigint then 'granted_is_within_the_limit'
-    when new.priority not between 0 and 100 then 'priority_is_between_0_and_100'
-    when new.expires_at <= new.granted_at then 'expires_after_it_was_granted'
-    when not isfinite(new.expires_at) then 'expiry_is_finite'
-    when not tokenbook.grant_types() ? new.grant_type then 'grant_type_is_known'
-  end;
-begin
-  if v_broken_rule is not null then
-    perform tokenbook.refuse_row('token_balances', v_broken_rule, to_jsonb(new));
-  end if;
-  return new;
-end
-$$;
-comment on function tokenbook.check_grant_rules is
-  'Trigger: refuses a grant that is not 1 to 10^12 tokens, of a known type and priority, with a finite expiry after it was given. The error names the rule that a row breaks.';
-
 -- One row a grant. Many rows a user are right: each is spent, and expires, by itself.
 create table public.token_balances (
   user_id uuid not null,
@@ -50,8 +20,7 @@ create table public.token_balances (
   metadata jsonb not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
   constraint token_balances_pkey primary key (user_id, id),
-  constraint token_balances_remaining_is_between_zero_and_granted check (tokens_remaining between 0 and tokens_granted),
-  constraint token_balances_open_means_tokens_remain check (is_open = (tokens_remaining > 0))
+  constraint token_balances_remaining_is_never_negative check (tokens_remaining >= 0)
 ) with (fillfactor = 85);
 
 comment on table public.token_balances is
@@ -96,6 +65,52 @@ create policy "Users read their own grants" on public.token_balances
   for select to authenticated
   using ((select auth.uid()) = user_id);
 
+/*
+ * The rule that a grant breaks; NULL, none. Asked by the trigger below, which refuses, and by the verifier of every grant
+ * there is; as tokenbook.broken_account_rule.
+ * Caller: internal.
+ */
+create function tokenbook.broken_grant_rule(p_grant public.token_balances)
+returns text
+language sql
+immutable
+security invoker
+as $$
+  select case
+    when p_grant.tokens_granted not between 1 and (tokenbook.limits() -> 'tokens')::bigint then 'granted_is_within_the_limit'
+    when p_grant.tokens_remaining < 0 then 'remaining_is_never_negative'
+    when p_grant.tokens_remaining > p_grant.tokens_granted then 'remaining_is_at_most_granted'
+    when p_grant.is_open <> (p_grant.tokens_remaining > 0) then 'open_means_tokens_remain'
+    when p_grant.priority not between 0 and 100 then 'priority_is_between_0_and_100'
+    when p_grant.expires_at <= p_grant.granted_at then 'expires_after_it_was_granted'
+    when not isfinite(p_grant.expires_at) then 'expiry_is_finite'
+    when not tokenbook.grant_types() ? p_grant.grant_type then 'grant_type_is_known'
+  end
+$$;
+comment on function tokenbook.broken_grant_rule is
+  'The rule that a grant breaks, NULL when none: 1 to 10^12 tokens of a known type and priority, no more left than were given, open while some are, and a finite expiry after it was given.';
+
+-- Caller: the trigger.   Errors: check_violation, with the broken rule for its constraint.
+create function tokenbook.check_grant_rules()
+returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_broken_rule constant text := tokenbook.broken_grant_rule(new);
+begin
+  if v_broken_rule is not null then
+    perform tokenbook.refuse_row('token_balances', v_broken_rule, to_jsonb(new));
+  end if;
+  return null;
+end
+$$;
+comment on function tokenbook.check_grant_rules is
+  'Trigger: refuses a grant that breaks a rule. The error names the rule.';
+
+-- a spending changes none of these
 create trigger token_balances_are_sound
-  before insert or update of grant_type, tokens_granted, priority, granted_at, expires_at on public.token_balances
+  after insert or update of grant_type, tokens_granted, priority, granted_at, expires_at on public.token_balances
   for each row execute function tokenbook.check_grant_rules();

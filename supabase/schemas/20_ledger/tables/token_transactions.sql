@@ -1,71 +1,3 @@
-/*
- * The rule that an entry of the ledger breaks, whatever wrote it: NULL, none. The form of an entry follows from its kind.
- * Asked by the one that appends entries (tokenbook.append_transactions), which refuses, and by the verifier of every row
- * there is. Not a CHECK of the table: Postgres reads and plans a CHECK anew for every statement, and of a deduction
- * these were a fifth (decision 26); what a deduction writes is of one form (tokenbook.spend_tokens).
- * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
- * Caller: internal.
- */
-create function tokenbook.broken_transaction_rule(
-  p_id bigint,
-  p_entry_type text,
-  p_action_type text,
-  p_tokens bigint,
-  p_balance_after bigint,
-  p_debt_change bigint,
-  p_reserved_change bigint,
-  p_grant_ids uuid[],
-  p_grant_tokens bigint[],
-  p_reason text,
-  p_actor_role text,
-  p_actor_id uuid,
-  p_idempotency_key text,
-  p_request jsonb,
-  p_original_id bigint
-)
-returns text
-language sql
-immutable
-security invoker
-as $$
-  select case
-    -- the sign follows the kind of entry, and so does what else it may change
-    when not case
-      when p_entry_type in ('deduction', 'expiry', 'debt_repayment') then p_tokens < 0
-      when p_entry_type in ('grant', 'refund') then p_tokens > 0
-      when p_entry_type in ('usage', 'hold', 'release') then p_tokens = 0
-      when p_entry_type in ('void', 'clawback') then p_tokens <= 0
-      when p_entry_type in ('opening_balance', 'restoration') then p_tokens >= 0
-      when p_entry_type in ('rollover', 'restatement') then p_tokens <> 0
-      else false
-    end then 'sign_follows_entry_type'
-    when not case p_entry_type
-      when 'clawback' then p_debt_change >= 0
-      when 'restoration' then p_debt_change <= 0
-      when 'debt_repayment' then p_debt_change = p_tokens
-      else p_debt_change = 0
-    end then 'debt_follows_entry_type'
-    when not case p_entry_type
-      when 'deduction' then p_reserved_change in (0, p_tokens)
-      when 'hold' then p_reserved_change > 0
-      when 'release' then p_reserved_change < 0
-      else p_reserved_change = 0
-    end then 'reserve_follows_entry_type'
-    when p_id < 1 then 'are_numbered_from_one'
-    when p_balance_after < 0 then 'balance_is_never_negative'
-    when p_original_id >= p_id then 'undo_what_came_before'
-    when cardinality(p_grant_ids) <> cardinality(p_grant_tokens) then 'each_grant_has_its_tokens'
-    when (p_entry_type = 'grant') <> (p_action_type = any (tokenbook.grant_action_types()))
-      then 'action_of_a_grant_is_a_grant'
-    when length(p_reason) not between 1 and 500 then 'reason_is_given'
-    when p_actor_role not in ('service', 'user', 'admin', 'system')
-      or (p_actor_id is not null) <> (p_actor_role in ('user', 'admin')) then 'actor_is_known'
-    when (p_idempotency_key is null) <> (p_request is null) then 'key_keeps_its_request'
-  end
-$$;
-comment on function tokenbook.broken_transaction_rule is
-  'The rule that an entry of the ledger breaks, NULL when none: the sign, the debt and the reserve follow the kind of entry; numbered from one; never below zero; each grant with its tokens; a known actor; a key with its request.';
-
 -- The ledger. Append-only: no role may update, delete or truncate it, service_role included.
 create table public.token_transactions (
   user_id uuid not null,
@@ -140,3 +72,55 @@ alter table public.token_transactions enable row level security;
 create policy "Users read their own transactions" on public.token_transactions
   for select to authenticated
   using ((select auth.uid()) in (user_id, member_id));
+
+/*
+ * The rule that an entry of the ledger breaks, whatever wrote it: NULL, none. The form of an entry follows from its kind.
+ * Asked by the one that appends entries (tokenbook.append_transactions), which refuses, and by the verifier of every row
+ * there is. Not a CHECK of the table: Postgres reads and plans a CHECK anew for every statement, and of a deduction
+ * these were a fifth (decision 26); what a deduction writes is of one form (tokenbook.spend_tokens).
+ * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * Caller: internal.
+ */
+create function tokenbook.broken_transaction_rule(p_entry public.token_transactions)
+returns text
+language sql
+immutable
+security invoker
+as $$
+  select case
+    -- the sign follows the kind of entry, and so does what else it may change
+    when not case
+      when p_entry.entry_type in ('deduction', 'expiry', 'debt_repayment') then p_entry.tokens < 0
+      when p_entry.entry_type in ('grant', 'refund') then p_entry.tokens > 0
+      when p_entry.entry_type in ('usage', 'hold', 'release') then p_entry.tokens = 0
+      when p_entry.entry_type in ('void', 'clawback') then p_entry.tokens <= 0
+      when p_entry.entry_type in ('opening_balance', 'restoration') then p_entry.tokens >= 0
+      when p_entry.entry_type in ('rollover', 'restatement') then p_entry.tokens <> 0
+      else false
+    end then 'sign_follows_entry_type'
+    when not case p_entry.entry_type
+      when 'clawback' then p_entry.debt_change >= 0
+      when 'restoration' then p_entry.debt_change <= 0
+      when 'debt_repayment' then p_entry.debt_change = p_entry.tokens
+      else p_entry.debt_change = 0
+    end then 'debt_follows_entry_type'
+    when not case p_entry.entry_type
+      when 'deduction' then p_entry.reserved_change in (0, p_entry.tokens)
+      when 'hold' then p_entry.reserved_change > 0
+      when 'release' then p_entry.reserved_change < 0
+      else p_entry.reserved_change = 0
+    end then 'reserve_follows_entry_type'
+    when p_entry.id < 1 then 'are_numbered_from_one'
+    when p_entry.balance_after < 0 then 'balance_is_never_negative'
+    when p_entry.original_id >= p_entry.id then 'undo_what_came_before'
+    when cardinality(p_entry.grant_ids) <> cardinality(p_entry.grant_tokens) then 'each_grant_has_its_tokens'
+    when (p_entry.entry_type = 'grant') <> (p_entry.action_type = any (tokenbook.grant_action_types()))
+      then 'action_of_a_grant_is_a_grant'
+    when length(p_entry.reason) not between 1 and 500 then 'reason_is_given'
+    when p_entry.actor_role not in ('service', 'user', 'admin', 'system')
+      or (p_entry.actor_id is not null) <> (p_entry.actor_role in ('user', 'admin')) then 'actor_is_known'
+    when (p_entry.idempotency_key is null) <> (p_entry.request is null) then 'key_keeps_its_request'
+  end
+$$;
+comment on function tokenbook.broken_transaction_rule is
+  'The rule that an entry of the ledger breaks, NULL when none: the sign, the debt and the reserve follow the kind of entry; numbered from one; never below zero; each grant with its tokens; a known actor; a key with its request.';
