@@ -51,6 +51,7 @@ export const inlinedFunctions = [
   "tokenbook.broken_transaction_rule",
   "tokenbook.deduction_receipt",
   "tokenbook.describe_allocation",
+  "tokenbook.grant_terms",
 ] as const;
 
 /** Everything with logic in it, as text: function definitions and the expressions of policies. */

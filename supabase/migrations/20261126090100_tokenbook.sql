@@ -619,8 +619,8 @@ create policy "Users read their own account" on public.token_accounts
 
 /*
  * The rule that an account breaks; NULL, none. Asked by the trigger below, which refuses, and by the verifier of every
- * account there is. A CHECK costs each statement that writes the table (decision 26), so the table has one, of what a
- * deduction could do; whatever changes more of an account has all of it looked at.
+ * account there is: of the totals it knows what they are to be, too. A CHECK costs each statement that writes the table
+ * (decision 26), so the table has one, of the total that is spent from.
  * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
  * Caller: internal.
  */
@@ -665,9 +665,9 @@ $$;
 comment on function tokenbook.check_account_rules is
   'Trigger: refuses an account that breaks a rule. The error names the rule.';
 
--- a spending changes none of these
+-- no transaction changes any of these
 create trigger token_accounts_are_sound
-  after insert or update of user_id, payer_id, state, tokens_owed, tokens_expired on public.token_accounts
+  after insert or update of user_id, payer_id, state on public.token_accounts
   for each row execute function tokenbook.check_account_rules();
 
 -- from supabase/schemas/20_ledger/tables/token_balances.sql
@@ -3742,15 +3742,15 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_broken record;
+  v_entry public.token_transactions;
+  v_broken_rule text;
 begin
-  select t.*, tokenbook.broken_transaction_rule(t) as rule into v_broken
-    from unnest(p_transactions) as t
-   where tokenbook.broken_transaction_rule(t) is not null
-   limit 1;
-  if found then
-    perform tokenbook.refuse_row('token_transactions', v_broken.rule, to_jsonb(v_broken) - 'rule');
-  end if;
+  foreach v_entry in array p_transactions loop
+    v_broken_rule := tokenbook.broken_transaction_rule(v_entry);
+    if v_broken_rule is not null then
+      perform tokenbook.refuse_row('token_transactions', v_broken_rule, to_jsonb(v_entry));
+    end if;
+  end loop;
   insert into public.token_transactions select t.* from unnest(p_transactions) as t;
 end
 $$;
@@ -5170,19 +5170,16 @@ comment on function tokenbook.grant_lifetime is
  */
 create function tokenbook.grant_terms(p_grant public.token_balances)
 returns jsonb
-language plpgsql
+language sql
 stable
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return jsonb_strip_nulls(jsonb_build_object(
+  select jsonb_strip_nulls(jsonb_build_object(
     'id', p_grant.id, 'grant_type', p_grant.grant_type, 'tokens_granted', p_grant.tokens_granted,
     'priority', p_grant.priority, 'granted_at', p_grant.granted_at, 'expires_at', p_grant.expires_at,
     'subscription_id', p_grant.subscription_id, 'period_start', p_grant.period_start,
     'rolled_over_from', p_grant.rolled_over_from, 'legacy_transaction_id', p_grant.legacy_transaction_id,
-    'created_at', p_grant.created_at));
-end
+    'created_at', p_grant.created_at))
 $$;
 comment on function tokenbook.grant_terms is
   'What never changes of a grant, as JSON: what the entry that gives it keeps of it.';
@@ -5263,11 +5260,13 @@ begin
   v_entry.action_type := tokenbook.grant_types() -> p_grant_type ->> 'action_type';
   v_entry.reason := p_reason;
   v_entry.idempotency_key := p_idempotency_key;
-  v_entry.request := jsonb_build_object(
-    'operation', 'grant', 'tokens', p_tokens, 'grant_type', p_grant_type, 'priority', p_priority,
-    'reason', p_reason,
-    'expires_at', (p_expires_at at time zone 'utc')::text, -- not in the session's time zone
-    'granted_at', (p_granted_at at time zone 'utc')::text);
+  if p_idempotency_key is not null then
+    v_entry.request := jsonb_build_object(
+      'operation', 'grant', 'tokens', p_tokens, 'grant_type', p_grant_type, 'priority', p_priority,
+      'reason', p_reason,
+      'expires_at', (p_expires_at at time zone 'utc')::text, -- not in the session's time zone
+      'granted_at', (p_granted_at at time zone 'utc')::text);
+  end if;
   v_entry.metadata := v_grant.metadata;
   if p_grant_type = 'admin' or v_entry.actor_role = 'admin' then
     v_entry.usage_id := gen_random_uuid();
@@ -5286,9 +5285,7 @@ begin
        v_entry.metadata || jsonb_build_object('reason', v_entry.reason, 'transaction_id', v_transaction.id),
        v_transaction.created_at, v_transaction.id);
   end if;
-  select b.* into v_grant
-    from public.token_balances b
-   where b.user_id = p_user_id and b.id = v_transaction.grant_ids[1];
+  v_grant := v_issued.granted;
   return jsonb_build_object(
     'success', true,
     'grant_id', v_grant.id,
@@ -5414,6 +5411,7 @@ create function tokenbook.issue_grant(
   p_entry public.token_transactions,
   p_lifetime interval default null,
   out transaction public.token_transactions,
+  out granted public.token_balances,
   out replayed boolean
 )
 returns record
@@ -5425,6 +5423,7 @@ as $$
 declare
   v_account public.token_accounts;
   v_now timestamptz;
+  v_terms jsonb;
 begin
   replayed := false;
 
@@ -5439,6 +5438,9 @@ begin
   -- replay
   transaction := tokenbook.find_replay(p_entry);
   if transaction.id is not null then
+    select b.* into granted
+      from public.token_balances b
+     where b.user_id = transaction.user_id and b.id = transaction.grant_ids[1];
     replayed := true;
     return;
   end if;
@@ -5474,16 +5476,20 @@ begin
     (p_entry.user_id, p_grant.grant_type, p_grant.tokens_granted, p_grant.tokens_granted,
      p_grant.priority, p_grant.granted_at, p_grant.expires_at,
      p_grant.payment_id, p_grant.subscription_id, p_grant.period_start, p_grant.metadata, v_now)
-  returning * into p_grant;
-  perform tokenbook.bring_due_forward(p_entry.user_id, p_grant.expires_at);
+  returning * into granted;
 
   -- record
   p_entry.entry_type := 'grant';
-  p_entry.tokens := p_grant.tokens_granted;
-  p_entry.grant_ids := array[p_grant.id];
-  p_entry.grant_tokens := array[p_grant.tokens_granted];
-  p_entry.metadata := p_grant.metadata;
-  p_entry.terms := coalesce(p_entry.terms, '{}') || jsonb_build_object('grants', jsonb_build_array(tokenbook.grant_terms(p_grant)));
+  p_entry.tokens := granted.tokens_granted;
+  p_entry.grant_ids := array[granted.id];
+  p_entry.grant_tokens := array[granted.tokens_granted];
+  p_entry.metadata := granted.metadata;
+  v_terms := jsonb_build_object('grants', jsonb_build_array(tokenbook.grant_terms(granted)));
+  if p_entry.terms is null then
+    p_entry.terms := v_terms;
+  else
+    p_entry.terms := p_entry.terms || v_terms;
+  end if;
   if p_entry.payment_id is not null then
     p_entry.terms := p_entry.terms || jsonb_build_object('payment', (
       select jsonb_strip_nulls(to_jsonb(p)
@@ -5491,13 +5497,13 @@ begin
         from public.token_payments p where p.user_id = p_entry.user_id and p.id = p_entry.payment_id));
   end if;
   p_entry.created_at := v_now;
-  transaction := tokenbook.record_transaction(p_entry);
+  transaction := tokenbook.record_transaction(p_entry, p_due_at => granted.expires_at);
 
   perform tokenbook.settle_incoming(p_entry.user_id, v_now);
 end
 $$;
 comment on function tokenbook.issue_grant is
-  'Gives tokens as one new grant under the account''s lock; its transaction, new or replayed. grant_ids[1] of it is the grant.';
+  'Gives tokens as one new grant under the account''s lock: that grant and its transaction, new or replayed.';
 
 -- from supabase/schemas/20_ledger/keep_ledger_append_only.sql
 
@@ -5802,13 +5808,17 @@ comment on function tokenbook.record_expiries is
  * without the other. The caller has locked the account and changed the
  * grants that the entry names.
  * p_entry is the row to be: everything but id and balance_after, which are given here. p_cost is
- * what the operation behind it cost, in cents. What was spent is counted into its day, week and
+ * what the operation behind it cost, in cents; p_due_at when something of it runs out (I7). What was spent is counted into its day, week and
  * month, the account's and the member's.
  * Alerts are only looked for when the balance has passed one of the account's alert thresholds, tokens came in
  * whose expiry somebody wants to know of, or the rules have changed since.
  * Caller: internal.   Returns the ledger row.   Keeps: I2, I3, I10.
  */
-create function tokenbook.record_transaction(p_entry public.token_transactions, p_cost numeric default 0)
+create function tokenbook.record_transaction(
+  p_entry public.token_transactions,
+  p_cost numeric default 0,
+  p_due_at timestamptz default null
+)
 returns public.token_transactions
 language plpgsql
 volatile
@@ -5852,6 +5862,7 @@ begin
            + case when v_spending_time >= v_month then v_spent else 0 end,
          tokens_owed = a.tokens_owed + p_entry.debt_change,
          total_cost = a.total_cost + p_cost,
+         next_due_at = least(a.next_due_at, p_due_at),
          last_transaction_id = a.last_transaction_id + 1,
          updated_at = p_entry.created_at
    where a.user_id = p_entry.user_id
@@ -6012,7 +6023,7 @@ begin
   grant_ids := '{}';
   grant_tokens := '{}';
   for v_part in
-    select b.id, b.expires_at, p.tokens, b.tokens_granted - b.tokens_remaining as room
+    select b.id, b.expires_at, b.is_open, p.tokens, b.tokens_granted - b.tokens_remaining as room
       from unnest(p_grant_ids, p_grant_tokens) with ordinality as p (grant_id, tokens, nth)
       join public.token_balances b on b.user_id = p_user_id and b.id = p.grant_id
      order by p.nth
@@ -6035,10 +6046,13 @@ begin
       grant_ids := grant_ids || v_id;
       grant_tokens := grant_tokens || (v_part.tokens - v_part.room);
     end if;
-    v_due_at := least(v_due_at, v_part.expires_at);
+    if not v_part.is_open then
+      v_due_at := least(v_due_at, v_part.expires_at);
+    end if;
   end loop;
-
-  perform tokenbook.bring_due_forward(p_user_id, v_due_at);
+  if v_due_at is not null then
+    perform tokenbook.bring_due_forward(p_user_id, v_due_at);
+  end if;
 end
 $$;
 comment on function tokenbook.return_tokens is
@@ -6243,15 +6257,23 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_account public.token_accounts;
+  v_is_due boolean;
+  v_owes boolean;
+  v_is_limited boolean; -- by a plan limit that what came in may lift
 begin
-  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
-  if v_account.next_due_at <= p_now then
+  select a.next_due_at <= p_now, a.tokens_owed > 0, a.tokens_remaining > s.tokens_limit
+    into v_is_due, v_owes, v_is_limited
+    from public.token_accounts a
+    left join tokenbook.subscriptions s on s.user_id = p_user_id
+   where a.user_id = p_user_id;
+  if v_is_due then
     perform tokenbook.record_expiries(array[p_user_id], p_now, p_in_portions => true); -- @late-returns-in-portions
-  elsif v_account.tokens_owed > 0 then
+  elsif v_owes then
     perform tokenbook.repay_debt(p_user_id, p_now);
   end if;
-  perform tokenbook.move_plan_limit(p_user_id, 0);
+  if v_is_limited then
+    perform tokenbook.move_plan_limit(p_user_id, 0);
+  end if;
 end
 $$;
 comment on function tokenbook.settle_incoming is

@@ -13,15 +13,15 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_broken record;
+  v_entry public.token_transactions;
+  v_broken_rule text;
 begin
-  select t.*, tokenbook.broken_transaction_rule(t) as rule into v_broken
-    from unnest(p_transactions) as t
-   where tokenbook.broken_transaction_rule(t) is not null
-   limit 1;
-  if found then
-    perform tokenbook.refuse_row('token_transactions', v_broken.rule, to_jsonb(v_broken) - 'rule');
-  end if;
+  foreach v_entry in array p_transactions loop
+    v_broken_rule := tokenbook.broken_transaction_rule(v_entry);
+    if v_broken_rule is not null then
+      perform tokenbook.refuse_row('token_transactions', v_broken_rule, to_jsonb(v_entry));
+    end if;
+  end loop;
   insert into public.token_transactions select t.* from unnest(p_transactions) as t;
 end
 $$;

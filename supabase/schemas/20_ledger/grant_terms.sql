@@ -6,19 +6,16 @@
  */
 create function tokenbook.grant_terms(p_grant public.token_balances)
 returns jsonb
-language plpgsql
+language sql
 stable
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return jsonb_strip_nulls(jsonb_build_object(
+  select jsonb_strip_nulls(jsonb_build_object(
     'id', p_grant.id, 'grant_type', p_grant.grant_type, 'tokens_granted', p_grant.tokens_granted,
     'priority', p_grant.priority, 'granted_at', p_grant.granted_at, 'expires_at', p_grant.expires_at,
     'subscription_id', p_grant.subscription_id, 'period_start', p_grant.period_start,
     'rolled_over_from', p_grant.rolled_over_from, 'legacy_transaction_id', p_grant.legacy_transaction_id,
-    'created_at', p_grant.created_at));
-end
+    'created_at', p_grant.created_at))
 $$;
 comment on function tokenbook.grant_terms is
   'What never changes of a grant, as JSON: what the entry that gives it keeps of it.';

@@ -72,11 +72,13 @@ begin
   v_entry.action_type := tokenbook.grant_types() -> p_grant_type ->> 'action_type';
   v_entry.reason := p_reason;
   v_entry.idempotency_key := p_idempotency_key;
-  v_entry.request := jsonb_build_object(
-    'operation', 'grant', 'tokens', p_tokens, 'grant_type', p_grant_type, 'priority', p_priority,
-    'reason', p_reason,
-    'expires_at', (p_expires_at at time zone 'utc')::text, -- not in the session's time zone
-    'granted_at', (p_granted_at at time zone 'utc')::text);
+  if p_idempotency_key is not null then
+    v_entry.request := jsonb_build_object(
+      'operation', 'grant', 'tokens', p_tokens, 'grant_type', p_grant_type, 'priority', p_priority,
+      'reason', p_reason,
+      'expires_at', (p_expires_at at time zone 'utc')::text, -- not in the session's time zone
+      'granted_at', (p_granted_at at time zone 'utc')::text);
+  end if;
   v_entry.metadata := v_grant.metadata;
   if p_grant_type = 'admin' or v_entry.actor_role = 'admin' then
     v_entry.usage_id := gen_random_uuid();
@@ -95,9 +97,7 @@ begin
        v_entry.metadata || jsonb_build_object('reason', v_entry.reason, 'transaction_id', v_transaction.id),
        v_transaction.created_at, v_transaction.id);
   end if;
-  select b.* into v_grant
-    from public.token_balances b
-   where b.user_id = p_user_id and b.id = v_transaction.grant_ids[1];
+  v_grant := v_issued.granted;
   return jsonb_build_object(
     'success', true,
     'grant_id', v_grant.id,

@@ -16,6 +16,7 @@ create function tokenbook.issue_grant(
   p_entry public.token_transactions,
   p_lifetime interval default null,
   out transaction public.token_transactions,
+  out granted public.token_balances,
   out replayed boolean
 )
 returns record
@@ -27,6 +28,7 @@ as $$
 declare
   v_account public.token_accounts;
   v_now timestamptz;
+  v_terms jsonb;
 begin
   replayed := false;
 
@@ -41,6 +43,9 @@ begin
   -- replay
   transaction := tokenbook.find_replay(p_entry);
   if transaction.id is not null then
+    select b.* into granted
+      from public.token_balances b
+     where b.user_id = transaction.user_id and b.id = transaction.grant_ids[1];
     replayed := true;
     return;
   end if;
@@ -76,16 +81,20 @@ begin
     (p_entry.user_id, p_grant.grant_type, p_grant.tokens_granted, p_grant.tokens_granted,
      p_grant.priority, p_grant.granted_at, p_grant.expires_at,
      p_grant.payment_id, p_grant.subscription_id, p_grant.period_start, p_grant.metadata, v_now)
-  returning * into p_grant;
-  perform tokenbook.bring_due_forward(p_entry.user_id, p_grant.expires_at);
+  returning * into granted;
 
   -- record
   p_entry.entry_type := 'grant';
-  p_entry.tokens := p_grant.tokens_granted;
-  p_entry.grant_ids := array[p_grant.id];
-  p_entry.grant_tokens := array[p_grant.tokens_granted];
-  p_entry.metadata := p_grant.metadata;
-  p_entry.terms := coalesce(p_entry.terms, '{}') || jsonb_build_object('grants', jsonb_build_array(tokenbook.grant_terms(p_grant)));
+  p_entry.tokens := granted.tokens_granted;
+  p_entry.grant_ids := array[granted.id];
+  p_entry.grant_tokens := array[granted.tokens_granted];
+  p_entry.metadata := granted.metadata;
+  v_terms := jsonb_build_object('grants', jsonb_build_array(tokenbook.grant_terms(granted)));
+  if p_entry.terms is null then
+    p_entry.terms := v_terms;
+  else
+    p_entry.terms := p_entry.terms || v_terms;
+  end if;
   if p_entry.payment_id is not null then
     p_entry.terms := p_entry.terms || jsonb_build_object('payment', (
       select jsonb_strip_nulls(to_jsonb(p)
@@ -93,10 +102,10 @@ begin
         from public.token_payments p where p.user_id = p_entry.user_id and p.id = p_entry.payment_id));
   end if;
   p_entry.created_at := v_now;
-  transaction := tokenbook.record_transaction(p_entry);
+  transaction := tokenbook.record_transaction(p_entry, p_due_at => granted.expires_at);
 
   perform tokenbook.settle_incoming(p_entry.user_id, v_now);
 end
 $$;
 comment on function tokenbook.issue_grant is
-  'Gives tokens as one new grant under the account''s lock; its transaction, new or replayed. grant_ids[1] of it is the grant.';
+  'Gives tokens as one new grant under the account''s lock: that grant and its transaction, new or replayed.';

@@ -3,13 +3,17 @@
  * without the other. The caller has locked the account and changed the
  * grants that the entry names.
  * p_entry is the row to be: everything but id and balance_after, which are given here. p_cost is
- * what the operation behind it cost, in cents. What was spent is counted into its day, week and
+ * what the operation behind it cost, in cents; p_due_at when something of it runs out (I7). What was spent is counted into its day, week and
  * month, the account's and the member's.
  * Alerts are only looked for when the balance has passed one of the account's alert thresholds, tokens came in
  * whose expiry somebody wants to know of, or the rules have changed since.
  * Caller: internal.   Returns the ledger row.   Keeps: I2, I3, I10.
  */
-create function tokenbook.record_transaction(p_entry public.token_transactions, p_cost numeric default 0)
+create function tokenbook.record_transaction(
+  p_entry public.token_transactions,
+  p_cost numeric default 0,
+  p_due_at timestamptz default null
+)
 returns public.token_transactions
 language plpgsql
 volatile
@@ -53,6 +57,7 @@ begin
            + case when v_spending_time >= v_month then v_spent else 0 end,
          tokens_owed = a.tokens_owed + p_entry.debt_change,
          total_cost = a.total_cost + p_cost,
+         next_due_at = least(a.next_due_at, p_due_at),
          last_transaction_id = a.last_transaction_id + 1,
          updated_at = p_entry.created_at
    where a.user_id = p_entry.user_id

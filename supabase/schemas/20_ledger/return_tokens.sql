@@ -28,7 +28,7 @@ begin
   grant_ids := '{}';
   grant_tokens := '{}';
   for v_part in
-    select b.id, b.expires_at, p.tokens, b.tokens_granted - b.tokens_remaining as room
+    select b.id, b.expires_at, b.is_open, p.tokens, b.tokens_granted - b.tokens_remaining as room
       from unnest(p_grant_ids, p_grant_tokens) with ordinality as p (grant_id, tokens, nth)
       join public.token_balances b on b.user_id = p_user_id and b.id = p.grant_id
      order by p.nth
@@ -51,10 +51,13 @@ begin
       grant_ids := grant_ids || v_id;
       grant_tokens := grant_tokens || (v_part.tokens - v_part.room);
     end if;
-    v_due_at := least(v_due_at, v_part.expires_at);
+    if not v_part.is_open then
+      v_due_at := least(v_due_at, v_part.expires_at);
+    end if;
   end loop;
-
-  perform tokenbook.bring_due_forward(p_user_id, v_due_at);
+  if v_due_at is not null then
+    perform tokenbook.bring_due_forward(p_user_id, v_due_at);
+  end if;
 end
 $$;
 comment on function tokenbook.return_tokens is

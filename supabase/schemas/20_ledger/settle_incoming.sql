@@ -12,15 +12,23 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_account public.token_accounts;
+  v_is_due boolean;
+  v_owes boolean;
+  v_is_limited boolean; -- by a plan limit that what came in may lift
 begin
-  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
-  if v_account.next_due_at <= p_now then
+  select a.next_due_at <= p_now, a.tokens_owed > 0, a.tokens_remaining > s.tokens_limit
+    into v_is_due, v_owes, v_is_limited
+    from public.token_accounts a
+    left join tokenbook.subscriptions s on s.user_id = p_user_id
+   where a.user_id = p_user_id;
+  if v_is_due then
     perform tokenbook.record_expiries(array[p_user_id], p_now, p_in_portions => true); -- @late-returns-in-portions
-  elsif v_account.tokens_owed > 0 then
+  elsif v_owes then
     perform tokenbook.repay_debt(p_user_id, p_now);
   end if;
-  perform tokenbook.move_plan_limit(p_user_id, 0);
+  if v_is_limited then
+    perform tokenbook.move_plan_limit(p_user_id, 0);
+  end if;
 end
 $$;
 comment on function tokenbook.settle_incoming is

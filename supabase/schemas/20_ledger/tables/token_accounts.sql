@@ -75,8 +75,8 @@ create policy "Users read their own account" on public.token_accounts
 
 /*
  * The rule that an account breaks; NULL, none. Asked by the trigger below, which refuses, and by the verifier of every
- * account there is. A CHECK costs each statement that writes the table (decision 26), so the table has one, of what a
- * deduction could do; whatever changes more of an account has all of it looked at.
+ * account there is: of the totals it knows what they are to be, too. A CHECK costs each statement that writes the table
+ * (decision 26), so the table has one, of the total that is spent from.
  * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
  * Caller: internal.
  */
@@ -121,7 +121,7 @@ $$;
 comment on function tokenbook.check_account_rules is
   'Trigger: refuses an account that breaks a rule. The error names the rule.';
 
--- a spending changes none of these
+-- no transaction changes any of these
 create trigger token_accounts_are_sound
-  after insert or update of user_id, payer_id, state, tokens_owed, tokens_expired on public.token_accounts
+  after insert or update of user_id, payer_id, state on public.token_accounts
   for each row execute function tokenbook.check_account_rules();
