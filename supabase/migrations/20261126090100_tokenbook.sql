@@ -7908,52 +7908,50 @@ comment on function tokenbook.check_open_holds is
 -- from supabase/schemas/40_holds/hold_receipt.sql
 
 /*
- * The answer about a hold from what is stored, for whoever asks again; whoever settles it answers the same
- * (tokenbook.settle_hold). p_asked is what was asked for, captured or released: success is that it is so. Of what has
- * run out the tokens are back, as was asked of what is released.
+ * The answer about a hold: the same for whoever settles it and for whoever asks again. p_asked is what was asked for,
+ * captured or released: success is that it is so. Of what has run out the tokens are back, as was asked of what is released.
+ * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
  * Caller: internal.
  */
-create function tokenbook.hold_receipt(p_hold public.token_holds, p_asked text, p_replayed boolean)
+create function tokenbook.hold_receipt(
+  p_asked text,
+  p_hold_id uuid,
+  p_status text,
+  p_tokens bigint,
+  p_captured bigint,
+  p_deducted bigint,
+  p_uncovered bigint,
+  p_deducted_from jsonb,
+  p_capture_id bigint,
+  p_overage_id bigint,
+  p_usage_id uuid,
+  p_cost_estimate numeric,
+  p_settled_at timestamptz,
+  p_tokens_remaining bigint,
+  p_replayed boolean
+)
 returns jsonb
-language plpgsql
+language sql
 stable
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_capture public.token_transactions;
-  v_overage public.token_transactions;
-begin
-  if p_hold.capture_id is not null then
-    select t.* into v_capture from public.token_transactions t
-     where t.user_id = p_hold.user_id and t.id = p_hold.capture_id;
-  end if;
-  if p_hold.overage_id is not null then
-    select t.* into v_overage from public.token_transactions t
-     where t.user_id = p_hold.user_id and t.id = p_hold.overage_id;
-  end if;
-  return jsonb_build_object(
-    'success', p_hold.status = p_asked or p_hold.status = 'expired' and p_asked = 'released',
-    'hold_id', p_hold.id,
-    'status', p_hold.status,
-    'tokens_reserved', p_hold.tokens,
-    'tokens_captured', p_hold.tokens_captured,
-    'tokens_released', p_hold.tokens - p_hold.tokens_captured,
-    'tokens_deducted', -coalesce(v_capture.tokens, 0) - coalesce(v_overage.tokens, 0),
-    'tokens_remaining_to_deduct', p_hold.tokens_uncovered,
-    'deducted_from', tokenbook.describe_allocations(p_hold.user_id, v_capture.grant_ids, v_capture.grant_tokens)
-      || tokenbook.describe_allocations(p_hold.user_id, v_overage.grant_ids, v_overage.grant_tokens),
-    'transaction_id', p_hold.capture_id,
-    'overage_transaction_id', p_hold.overage_id,
-    'usage_id', p_hold.usage_id,
-    'cost_estimate', (
-      select u.cost_estimate from public.token_usage u
-       where u.user_id = p_hold.user_id and u.id = p_hold.usage_id),
-    'settled_at', p_hold.settled_at,
-    'tokens_remaining', (
-      select a.tokens_remaining from public.token_accounts a where a.user_id = p_hold.user_id),
-    'replayed', p_replayed);
-end
+  select jsonb_build_object(
+    'success', p_status = p_asked or p_status = 'expired' and p_asked = 'released',
+    'hold_id', p_hold_id,
+    'status', p_status,
+    'tokens_reserved', p_tokens,
+    'tokens_captured', p_captured,
+    'tokens_released', p_tokens - p_captured,
+    'tokens_deducted', p_deducted,
+    'tokens_remaining_to_deduct', p_uncovered,
+    'deducted_from', p_deducted_from,
+    'transaction_id', p_capture_id,
+    'overage_transaction_id', p_overage_id,
+    'usage_id', p_usage_id,
+    'cost_estimate', p_cost_estimate,
+    'settled_at', p_settled_at,
+    'tokens_remaining', p_tokens_remaining,
+    'replayed', p_replayed)
 $$;
 comment on function tokenbook.hold_receipt is
   'What came of a hold: status, tokens reserved, captured, released and deducted, the grants that paid, the usage.';
@@ -8475,7 +8473,7 @@ begin
       if v_locked.is_behind then
         return tokenbook.answer_busy();
       elsif v_hold.status <> 'open' then -- replay
-        return tokenbook.hold_receipt(v_hold, p_status, p_replayed => true);
+        return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => true);
       end if;
       v_user_id := v_hold.user_id;
       v_now := v_locked.locked_at;
@@ -8522,7 +8520,7 @@ begin
         v_allowed := case when v_has_left then 0 else least(v_account.tokens_remaining, v_cap.headroom) end;
         if v_allowed < v_beyond then
           select h.* into v_hold from public.token_holds h where h.user_id = v_user_id and h.id = p_hold_id;
-          return tokenbook.hold_receipt(v_hold, p_status, p_replayed => false)
+          return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => false)
               || jsonb_build_object('tokens_remaining_to_deduct', v_beyond - v_allowed)
               || tokenbook.describe_cap(case when not v_has_left and v_cap.headroom < v_beyond then v_cap.capped_by end);
         end if;
@@ -8673,34 +8671,57 @@ begin
 
   v_deducted_from := case
     when v_paid = 0 then '[]'
-    when cardinality(v_grant_ids) = 1 then jsonb_build_array(jsonb_build_object( -- as tokenbook.describe_allocation says it
-      'grant_id', v_grant_ids[1], 'grant_type', v_grant_type, 'granted_at', v_granted_at, 'deducted', v_paid))
+    when cardinality(v_grant_ids) = 1
+      then jsonb_build_array(tokenbook.describe_allocation(v_grant_ids[1], v_grant_type, v_granted_at, v_paid))
     else tokenbook.describe_allocations(v_user_id, v_grant_ids, v_grant_tokens)
   end;
   if v_beyond > 0 then
     v_deducted_from := v_deducted_from || v_beyond_from;
   end if;
-  return jsonb_build_object( -- as tokenbook.hold_receipt says it
-    'success', true,
-    'hold_id', p_hold_id,
-    'status', p_status,
-    'tokens_reserved', v_held,
-    'tokens_captured', v_paid,
-    'tokens_released', v_back,
-    'tokens_deducted', v_paid + coalesce(v_beyond, 0),
-    'tokens_remaining_to_deduct', coalesce(v_uncovered, 0),
-    'deducted_from', v_deducted_from,
-    'transaction_id', v_capture_id,
-    'overage_transaction_id', v_overage_id,
-    'usage_id', v_usage_id,
-    'cost_estimate', p_usage.cost_estimate,
-    'settled_at', v_now,
-    'tokens_remaining', v_remaining,
-    'replayed', false);
+  return tokenbook.hold_receipt(
+    p_status, p_hold_id, p_status, v_held, v_paid, v_paid + coalesce(v_beyond, 0), coalesce(v_uncovered, 0), v_deducted_from,
+    v_capture_id, v_overage_id, v_usage_id, p_usage.cost_estimate, v_now, v_remaining, p_replayed => false);
 end
 $$;
 comment on function tokenbook.settle_hold is
   'Settles a hold, once: pays for the front of it, gives the rest back to its grants, last taken first; captured, released, or expired by whoever books what has run out. The receipt.';
+
+-- from supabase/schemas/40_holds/stored_hold_receipt.sql
+
+/*
+ * The answer about a hold from what is stored, for whoever asks again.
+ * Caller: internal.
+ */
+create function tokenbook.stored_hold_receipt(p_hold public.token_holds, p_asked text, p_replayed boolean)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_capture public.token_transactions;
+  v_overage public.token_transactions;
+  v_cost numeric;
+  v_remaining bigint;
+begin
+  select t.* into v_capture from public.token_transactions t
+   where t.user_id = p_hold.user_id and t.id = p_hold.capture_id;
+  select t.* into v_overage from public.token_transactions t
+   where t.user_id = p_hold.user_id and t.id = p_hold.overage_id;
+  select u.cost_estimate into v_cost from public.token_usage u
+   where u.user_id = p_hold.user_id and u.id = p_hold.usage_id;
+  select a.tokens_remaining into v_remaining from public.token_accounts a where a.user_id = p_hold.user_id;
+  return tokenbook.hold_receipt(
+    p_asked, p_hold.id, p_hold.status, p_hold.tokens, p_hold.tokens_captured,
+    -coalesce(v_capture.tokens, 0) - coalesce(v_overage.tokens, 0), p_hold.tokens_uncovered,
+    tokenbook.describe_allocations(p_hold.user_id, v_capture.grant_ids, v_capture.grant_tokens)
+      || tokenbook.describe_allocations(p_hold.user_id, v_overage.grant_ids, v_overage.grant_tokens),
+    p_hold.capture_id, p_hold.overage_id, p_hold.usage_id, v_cost, p_hold.settled_at, v_remaining, p_replayed);
+end
+$$;
+comment on function tokenbook.stored_hold_receipt is
+  'What came of a hold, from what is stored, for whoever asks again.';
 
 -- from supabase/schemas/50_plans/ask_trial.sql
 

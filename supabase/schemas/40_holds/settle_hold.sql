@@ -107,7 +107,7 @@ begin
       if v_locked.is_behind then
         return tokenbook.answer_busy();
       elsif v_hold.status <> 'open' then -- replay
-        return tokenbook.hold_receipt(v_hold, p_status, p_replayed => true);
+        return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => true);
       end if;
       v_user_id := v_hold.user_id;
       v_now := v_locked.locked_at;
@@ -154,7 +154,7 @@ begin
         v_allowed := case when v_has_left then 0 else least(v_account.tokens_remaining, v_cap.headroom) end;
         if v_allowed < v_beyond then
           select h.* into v_hold from public.token_holds h where h.user_id = v_user_id and h.id = p_hold_id;
-          return tokenbook.hold_receipt(v_hold, p_status, p_replayed => false)
+          return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => false)
               || jsonb_build_object('tokens_remaining_to_deduct', v_beyond - v_allowed)
               || tokenbook.describe_cap(case when not v_has_left and v_cap.headroom < v_beyond then v_cap.capped_by end);
         end if;
@@ -305,30 +305,16 @@ begin
 
   v_deducted_from := case
     when v_paid = 0 then '[]'
-    when cardinality(v_grant_ids) = 1 then jsonb_build_array(jsonb_build_object( -- as tokenbook.describe_allocation says it
-      'grant_id', v_grant_ids[1], 'grant_type', v_grant_type, 'granted_at', v_granted_at, 'deducted', v_paid))
+    when cardinality(v_grant_ids) = 1
+      then jsonb_build_array(tokenbook.describe_allocation(v_grant_ids[1], v_grant_type, v_granted_at, v_paid))
     else tokenbook.describe_allocations(v_user_id, v_grant_ids, v_grant_tokens)
   end;
   if v_beyond > 0 then
     v_deducted_from := v_deducted_from || v_beyond_from;
   end if;
-  return jsonb_build_object( -- as tokenbook.hold_receipt says it
-    'success', true,
-    'hold_id', p_hold_id,
-    'status', p_status,
-    'tokens_reserved', v_held,
-    'tokens_captured', v_paid,
-    'tokens_released', v_back,
-    'tokens_deducted', v_paid + coalesce(v_beyond, 0),
-    'tokens_remaining_to_deduct', coalesce(v_uncovered, 0),
-    'deducted_from', v_deducted_from,
-    'transaction_id', v_capture_id,
-    'overage_transaction_id', v_overage_id,
-    'usage_id', v_usage_id,
-    'cost_estimate', p_usage.cost_estimate,
-    'settled_at', v_now,
-    'tokens_remaining', v_remaining,
-    'replayed', false);
+  return tokenbook.hold_receipt(
+    p_status, p_hold_id, p_status, v_held, v_paid, v_paid + coalesce(v_beyond, 0), coalesce(v_uncovered, 0), v_deducted_from,
+    v_capture_id, v_overage_id, v_usage_id, p_usage.cost_estimate, v_now, v_remaining, p_replayed => false);
 end
 $$;
 comment on function tokenbook.settle_hold is
