@@ -7295,7 +7295,11 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_price record;
+  v_input_price numeric;
+  v_cached_price numeric;
+  v_output_price numeric;
+  v_image_price numeric;
+  v_minute_price numeric;
   v_cached constant bigint := coalesce(p_cached_tokens, 0);
 begin
   tokens_used := p_tokens_used;
@@ -7311,9 +7315,9 @@ begin
   if coalesce(p_input_tokens, p_output_tokens, p_images, p_seconds) is null then
     return;
   end if;
-  select p.input_cents_per_million as input, p.cached_input_cents_per_million as cached,
-         p.output_cents_per_million as output, p.cents_per_image, p.cents_per_minute
-    into v_price
+  select p.input_cents_per_million, coalesce(p.cached_input_cents_per_million, p.input_cents_per_million),
+         p.output_cents_per_million, p.cents_per_image, p.cents_per_minute
+    into v_input_price, v_cached_price, v_output_price, v_image_price, v_minute_price
     from public.token_model_prices p
    where p.model = p_model_used and p.valid_from <= p_at
    order by p.valid_from desc
@@ -7324,20 +7328,20 @@ begin
   -- what was not used costs nothing even where its price is not known; each of these only where it is needed
   cost_estimate := 0;
   if p_input_tokens > v_cached then
-    cost_estimate := (p_input_tokens - v_cached) * v_price.input;
+    cost_estimate := (p_input_tokens - v_cached) * v_input_price;
   end if;
   if v_cached > 0 then
-    cost_estimate := cost_estimate + v_cached * coalesce(v_price.cached, v_price.input);
+    cost_estimate := cost_estimate + v_cached * v_cached_price;
   end if;
   if p_output_tokens > 0 then
-    cost_estimate := cost_estimate + p_output_tokens * v_price.output;
+    cost_estimate := cost_estimate + p_output_tokens * v_output_price;
   end if;
   cost_estimate := cost_estimate / 1000000;
   if p_images > 0 then
-    cost_estimate := cost_estimate + p_images * v_price.cents_per_image;
+    cost_estimate := cost_estimate + p_images * v_image_price;
   end if;
   if p_seconds > 0 then
-    cost_estimate := cost_estimate + p_seconds * v_price.cents_per_minute / 60;
+    cost_estimate := cost_estimate + p_seconds * v_minute_price / 60;
   end if;
   cost_estimate := ceil(10000 * cost_estimate) / 10000;
 end
@@ -7669,8 +7673,8 @@ declare
   v_asked public.token_usage; -- where all of it has to be looked at
   v_request jsonb;
   v_uncovered bigint;
-  v_usage_id uuid := gen_random_uuid();
   v_success constant boolean := coalesce(p_success, true);
+  v_measured record;
   v_tokens_used bigint;
   v_cost numeric;
   v_spent record;
@@ -7721,10 +7725,11 @@ begin
 
   v_tokens_used := p_tokens_used;
   if p_tokens_used is null or num_nonnulls(p_input_tokens, p_output_tokens, p_images, p_seconds) > 0 then
-    select m.tokens_used, m.cost_estimate into v_tokens_used, v_cost
-      from tokenbook.measure_usage(
-        p_action_type, p_model_used, p_input_tokens, p_output_tokens, p_tokens_used, p_cached_tokens, p_images, p_seconds,
-        clock_timestamp()) as m;
+    v_measured := tokenbook.measure_usage(
+      p_action_type, p_model_used, p_input_tokens, p_output_tokens, p_tokens_used, p_cached_tokens, p_images, p_seconds,
+      clock_timestamp());
+    v_tokens_used := v_measured.tokens_used;
+    v_cost := v_measured.cost_estimate;
     if v_success and v_tokens_used is null then
       perform tokenbook.refuse('invalid_usage',
         '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
@@ -7736,7 +7741,7 @@ begin
   v_spent := tokenbook.spend_tokens(
     p_user_id, case when v_success then v_tokens_used else 0 end, -- @failed-costs-nothing
     p_action_type, p_action_type, v_actor_role, v_actor_id, p_idempotency_key, v_request, coalesce(p_metadata, '{}'),
-    p_usage_id => v_usage_id, p_cost => case when v_success then coalesce(v_cost, 0) else 0 end,
+    p_usage_id => gen_random_uuid(), p_cost => case when v_success then coalesce(v_cost, 0) else 0 end,
     p_partial => p_on_shortage = 'partial');
   if v_spent.is_behind then
     return tokenbook.answer_busy();
@@ -7744,7 +7749,7 @@ begin
 
   -- record
   if v_spent.replayed then
-    select u.id, u.tokens_used, u.tokens_uncovered, u.cost_estimate into v_usage_id, v_tokens_used, v_uncovered, v_cost
+    select u.tokens_used, u.tokens_uncovered, u.cost_estimate into v_tokens_used, v_uncovered, v_cost
       from public.token_usage u
      where u.user_id = v_spent.user_id and u.id = v_spent.usage_id;
   elsif v_spent.id is not null then
@@ -7752,16 +7757,14 @@ begin
       (user_id, id, action_type, model_used, tokens_used, input_tokens, output_tokens, cost_estimate, success, error_message,
        metadata, created_at, cached_tokens, reasoning_tokens, images, seconds, tokens_uncovered, transaction_id, member_id)
     values
-      (v_spent.user_id, v_usage_id, p_action_type, p_model_used, v_tokens_used, p_input_tokens, p_output_tokens, v_cost,
+      (v_spent.user_id, v_spent.usage_id, p_action_type, p_model_used, v_tokens_used, p_input_tokens, p_output_tokens, v_cost,
        v_success, p_error_message, coalesce(p_metadata, '{}'), v_spent.created_at, p_cached_tokens, p_reasoning_tokens,
        p_images, p_seconds, v_spent.shortfall, v_spent.id, v_spent.member_id);
-  else
-    v_usage_id := null;
   end if;
 
   v_receipt := jsonb_build_object(
     'success', v_spent.id is not null,
-    'usage_id', v_usage_id,
+    'usage_id', case when v_spent.id is not null then v_spent.usage_id end,
     'transaction_id', v_spent.id,
     'tokens_used', v_tokens_used,
     'tokens_deducted', v_spent.tokens,
@@ -7881,9 +7884,6 @@ volatile -- it must see what was committed while the caller waited for the lock
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_limit constant integer := coalesce(
-    (select c.value from tokenbook.chosen_limits c where c.name = 'open_holds'), (tokenbook.limits() -> 'open_holds')::integer);
 begin
   perform 1
      from auth.users u
@@ -7893,11 +7893,13 @@ begin
         select 1 from public.token_holds h
          where h.user_id = p_user_id and coalesce(h.member_id, h.user_id) = coalesce(p_member_id, p_user_id)
            and h.status = 'open' and h.expires_at > p_now
-        offset v_limit - 1); -- @holds-are-bounded
+        offset coalesce( -- as tokenbook.limit_of says it
+          (select c.value from tokenbook.chosen_limits c where c.name = 'open_holds'),
+          (tokenbook.limits() -> 'open_holds')::integer) - 1); -- @holds-are-bounded
   if found then
     return;
   elsif tokenbook.is_user(p_user_id) and (p_member_id is null or tokenbook.is_user(p_member_id)) then
-    perform tokenbook.refuse('too_many_holds', jsonb_build_object('limit', v_limit));
+    perform tokenbook.refuse('too_many_holds', jsonb_build_object('limit', tokenbook.limit_of('open_holds')));
   end if;
   perform tokenbook.refuse('user_not_found', '{}');
 end

@@ -29,7 +29,11 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_price record;
+  v_input_price numeric;
+  v_cached_price numeric;
+  v_output_price numeric;
+  v_image_price numeric;
+  v_minute_price numeric;
   v_cached constant bigint := coalesce(p_cached_tokens, 0);
 begin
   tokens_used := p_tokens_used;
@@ -45,9 +49,9 @@ begin
   if coalesce(p_input_tokens, p_output_tokens, p_images, p_seconds) is null then
     return;
   end if;
-  select p.input_cents_per_million as input, p.cached_input_cents_per_million as cached,
-         p.output_cents_per_million as output, p.cents_per_image, p.cents_per_minute
-    into v_price
+  select p.input_cents_per_million, coalesce(p.cached_input_cents_per_million, p.input_cents_per_million),
+         p.output_cents_per_million, p.cents_per_image, p.cents_per_minute
+    into v_input_price, v_cached_price, v_output_price, v_image_price, v_minute_price
     from public.token_model_prices p
    where p.model = p_model_used and p.valid_from <= p_at
    order by p.valid_from desc
@@ -58,20 +62,20 @@ begin
   -- what was not used costs nothing even where its price is not known; each of these only where it is needed
   cost_estimate := 0;
   if p_input_tokens > v_cached then
-    cost_estimate := (p_input_tokens - v_cached) * v_price.input;
+    cost_estimate := (p_input_tokens - v_cached) * v_input_price;
   end if;
   if v_cached > 0 then
-    cost_estimate := cost_estimate + v_cached * coalesce(v_price.cached, v_price.input);
+    cost_estimate := cost_estimate + v_cached * v_cached_price;
   end if;
   if p_output_tokens > 0 then
-    cost_estimate := cost_estimate + p_output_tokens * v_price.output;
+    cost_estimate := cost_estimate + p_output_tokens * v_output_price;
   end if;
   cost_estimate := cost_estimate / 1000000;
   if p_images > 0 then
-    cost_estimate := cost_estimate + p_images * v_price.cents_per_image;
+    cost_estimate := cost_estimate + p_images * v_image_price;
   end if;
   if p_seconds > 0 then
-    cost_estimate := cost_estimate + p_seconds * v_price.cents_per_minute / 60;
+    cost_estimate := cost_estimate + p_seconds * v_minute_price / 60;
   end if;
   cost_estimate := ceil(10000 * cost_estimate) / 10000;
 end

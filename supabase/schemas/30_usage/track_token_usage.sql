@@ -49,8 +49,8 @@ declare
   v_asked public.token_usage; -- where all of it has to be looked at
   v_request jsonb;
   v_uncovered bigint;
-  v_usage_id uuid := gen_random_uuid();
   v_success constant boolean := coalesce(p_success, true);
+  v_measured record;
   v_tokens_used bigint;
   v_cost numeric;
   v_spent record;
@@ -101,10 +101,11 @@ begin
 
   v_tokens_used := p_tokens_used;
   if p_tokens_used is null or num_nonnulls(p_input_tokens, p_output_tokens, p_images, p_seconds) > 0 then
-    select m.tokens_used, m.cost_estimate into v_tokens_used, v_cost
-      from tokenbook.measure_usage(
-        p_action_type, p_model_used, p_input_tokens, p_output_tokens, p_tokens_used, p_cached_tokens, p_images, p_seconds,
-        clock_timestamp()) as m;
+    v_measured := tokenbook.measure_usage(
+      p_action_type, p_model_used, p_input_tokens, p_output_tokens, p_tokens_used, p_cached_tokens, p_images, p_seconds,
+      clock_timestamp());
+    v_tokens_used := v_measured.tokens_used;
+    v_cost := v_measured.cost_estimate;
     if v_success and v_tokens_used is null then
       perform tokenbook.refuse('invalid_usage',
         '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
@@ -116,7 +117,7 @@ begin
   v_spent := tokenbook.spend_tokens(
     p_user_id, case when v_success then v_tokens_used else 0 end, -- @failed-costs-nothing
     p_action_type, p_action_type, v_actor_role, v_actor_id, p_idempotency_key, v_request, coalesce(p_metadata, '{}'),
-    p_usage_id => v_usage_id, p_cost => case when v_success then coalesce(v_cost, 0) else 0 end,
+    p_usage_id => gen_random_uuid(), p_cost => case when v_success then coalesce(v_cost, 0) else 0 end,
     p_partial => p_on_shortage = 'partial');
   if v_spent.is_behind then
     return tokenbook.answer_busy();
@@ -124,7 +125,7 @@ begin
 
   -- record
   if v_spent.replayed then
-    select u.id, u.tokens_used, u.tokens_uncovered, u.cost_estimate into v_usage_id, v_tokens_used, v_uncovered, v_cost
+    select u.tokens_used, u.tokens_uncovered, u.cost_estimate into v_tokens_used, v_uncovered, v_cost
       from public.token_usage u
      where u.user_id = v_spent.user_id and u.id = v_spent.usage_id;
   elsif v_spent.id is not null then
@@ -132,16 +133,14 @@ begin
       (user_id, id, action_type, model_used, tokens_used, input_tokens, output_tokens, cost_estimate, success, error_message,
        metadata, created_at, cached_tokens, reasoning_tokens, images, seconds, tokens_uncovered, transaction_id, member_id)
     values
-      (v_spent.user_id, v_usage_id, p_action_type, p_model_used, v_tokens_used, p_input_tokens, p_output_tokens, v_cost,
+      (v_spent.user_id, v_spent.usage_id, p_action_type, p_model_used, v_tokens_used, p_input_tokens, p_output_tokens, v_cost,
        v_success, p_error_message, coalesce(p_metadata, '{}'), v_spent.created_at, p_cached_tokens, p_reasoning_tokens,
        p_images, p_seconds, v_spent.shortfall, v_spent.id, v_spent.member_id);
-  else
-    v_usage_id := null;
   end if;
 
   v_receipt := jsonb_build_object(
     'success', v_spent.id is not null,
-    'usage_id', v_usage_id,
+    'usage_id', case when v_spent.id is not null then v_spent.usage_id end,
     'transaction_id', v_spent.id,
     'tokens_used', v_tokens_used,
     'tokens_deducted', v_spent.tokens,

@@ -11,9 +11,6 @@ volatile -- it must see what was committed while the caller waited for the lock
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_limit constant integer := coalesce(
-    (select c.value from tokenbook.chosen_limits c where c.name = 'open_holds'), (tokenbook.limits() -> 'open_holds')::integer);
 begin
   perform 1
      from auth.users u
@@ -23,11 +20,13 @@ begin
         select 1 from public.token_holds h
          where h.user_id = p_user_id and coalesce(h.member_id, h.user_id) = coalesce(p_member_id, p_user_id)
            and h.status = 'open' and h.expires_at > p_now
-        offset v_limit - 1); -- @holds-are-bounded
+        offset coalesce( -- as tokenbook.limit_of says it
+          (select c.value from tokenbook.chosen_limits c where c.name = 'open_holds'),
+          (tokenbook.limits() -> 'open_holds')::integer) - 1); -- @holds-are-bounded
   if found then
     return;
   elsif tokenbook.is_user(p_user_id) and (p_member_id is null or tokenbook.is_user(p_member_id)) then
-    perform tokenbook.refuse('too_many_holds', jsonb_build_object('limit', v_limit));
+    perform tokenbook.refuse('too_many_holds', jsonb_build_object('limit', tokenbook.limit_of('open_holds')));
   end if;
   perform tokenbook.refuse('user_not_found', '{}');
 end
