@@ -44,6 +44,8 @@ export const inlinedFunctions = [
   "tokenbook.open_grants_expiring_first",
   "tokenbook.open_grants_in_order",
   "tokenbook.burn_key",
+  "tokenbook.next_due",
+  "tokenbook.hold_receipt",
   "tokenbook.oldest_open_grant",
   "tokenbook.broken_account_rule",
   "tokenbook.broken_grant_rule",

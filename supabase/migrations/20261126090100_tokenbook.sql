@@ -1034,7 +1034,7 @@ create table public.token_usage (
   transaction_id bigint,
   member_id uuid,
   constraint token_usage_pkey primary key (user_id, id),
-  constraint token_usage_uncovered_is_part_of_used check (tokens_uncovered = 0 or tokens_uncovered between 1 and tokens_used)
+  constraint token_usage_uncovered_is_part_of_used check (tokens_uncovered <= tokens_used)
 );
 comment on table public.token_usage is
   'The audit trail: one row for each AI operation, and for each grant or deduction by an admin (admin_grant, admin_deduct). Written by the functions only.';
@@ -1090,16 +1090,7 @@ create table public.token_holds (
   created_at timestamptz not null,
   settled_at timestamptz,
   constraint token_holds_pkey primary key (user_id, id),
-  constraint token_holds_tokens_are_within_limits check (tokens between 1 and 1000000000000),
-  constraint token_holds_live_at_most_a_day check (expires_at > created_at and expires_at <= created_at + interval '24 hours'),
-  constraint token_holds_are_settled_once check (
-    case status
-      when 'open' then settled_at is null and tokens_captured is null
-      when 'captured' then settled_at is not null and tokens_captured between 0 and tokens
-      when 'released' then settled_at is not null and tokens_captured = 0
-      when 'expired' then settled_at >= expires_at and tokens_captured = 0
-      else false
-    end)
+  constraint token_holds_captured_is_part_of_held check (tokens_captured <= tokens)
 ) with (fillfactor = 90);
 
 comment on table public.token_holds is
@@ -5784,7 +5775,7 @@ begin
      order by (due.hold).user_id, (due.hold).expires_at, (due.hold).id
      limit 10 * v_holds
   loop
-    perform tokenbook.close_hold(v_hold, 0, 'expired', p_now, 'system', null);
+    perform tokenbook.settle_hold(v_hold.user_id, v_hold.id, 'expired', 'system', null, p_now => p_now);
     v_released := v_released || v_hold.user_id;
   end loop;
 
@@ -5841,15 +5832,9 @@ begin
        set tokens_remaining = a.tokens_remaining - d.lost,
            tokens_expired = a.tokens_expired + d.lost,
            last_transaction_id = a.last_transaction_id + d.count,
-           next_due_at = least(
-             (select b.expires_at from public.token_balances b
-               where b.user_id = a.user_id and b.is_open and b.expires_at is not null
-               order by b.expires_at limit 1),
-             (select h.expires_at from public.token_holds h
-               where h.user_id = a.user_id and h.status = 'open'
-               order by h.expires_at limit 1),
-             case when a.next_alert_at > p_now then a.next_alert_at end,
-             tokenbook.schedule_due_at(a.user_id)),
+           next_due_at = (
+             select n.at
+               from tokenbook.next_due(a.user_id, case when a.next_alert_at > p_now then a.next_alert_at end, null) as n),
            updated_at = p_now
       from unnest(v_user_ids, v_lost, v_counts) as d (user_id, lost, count)
      where a.user_id = d.user_id
@@ -7111,8 +7096,10 @@ begin
   perform tokenbook.check_usage(v_asked);
   perform tokenbook.require_user(v_asked.user_id, v_actor.actor_role);
   v_usage := v_asked;
-  v_usage.created_at := clock_timestamp();
-  v_usage := tokenbook.measure_usage(v_usage);
+  select m.tokens_used, m.cost_estimate into v_usage.tokens_used, v_usage.cost_estimate
+    from tokenbook.measure_usage(
+      p_action_type, p_model_used, p_input_tokens, p_output_tokens, p_tokens_used, p_cached_tokens, p_images, p_seconds,
+      clock_timestamp()) as m;
   if v_usage.tokens_used is null then
     perform tokenbook.refuse('invalid_usage',
       '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
@@ -7348,61 +7335,89 @@ comment on function tokenbook.get_users_with_low_token_balance is
 -- from supabase/schemas/30_usage/measure_usage.sql
 
 /*
- * What an operation counts for: tokens_used and cost_estimate of the usage row to be.
+ * What an operation counts for: tokens_used and cost_estimate of the usage row to be. p_tokens_used is the number that
+ * was given, if any.
  *
- * Tokens: the number that was given; else input + output, brought within what token_action_costs asks
+ * Tokens: that number; else input + output, brought within what token_action_costs asks
  * for that action at least and at most; NULL when neither says anything. Cached tokens are part of
  * the input, reasoning tokens part of the output: neither counts twice.
- * Cost: cents by the model's prices at created_at, rounded up to 0.0001 once. NULL, never 0, when
+ * Cost: cents by the model's prices at p_at, rounded up to 0.0001 once. NULL, never 0, when
  * the model, a price that is needed, or what was used is not known.
  * Caller: internal: tracking, quotes and captures alike.
  */
-create function tokenbook.measure_usage(p_usage public.token_usage)
-returns public.token_usage
+create function tokenbook.measure_usage(
+  p_action_type text,
+  p_model_used text,
+  p_input_tokens bigint,
+  p_output_tokens bigint,
+  p_tokens_used bigint,
+  p_cached_tokens bigint,
+  p_images integer,
+  p_seconds numeric,
+  p_at timestamptz,
+  out tokens_used bigint,
+  out cost_estimate numeric
+)
+returns record
 language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_counted bigint := coalesce(p_usage.input_tokens, 0) + coalesce(p_usage.output_tokens, 0);
-  v_price public.token_model_prices;
+  v_input_price numeric;
+  v_cached_price numeric;
+  v_output_price numeric;
+  v_image_price numeric;
+  v_minute_price numeric;
+  v_cached constant bigint := coalesce(p_cached_tokens, 0);
 begin
-  if p_usage.tokens_used is null then
-    select least(greatest(v_counted, c.min_tokens), c.max_tokens) into p_usage.tokens_used
-      from public.token_action_costs c where c.action_type = p_usage.action_type;
-  end if;
-  if p_usage.tokens_used is null and (p_usage.input_tokens is not null or p_usage.output_tokens is not null) then
-    p_usage.tokens_used := v_counted;
-  end if;
-
-  p_usage.cost_estimate := null;
-  if coalesce(p_usage.input_tokens, p_usage.output_tokens, p_usage.images, p_usage.seconds) is not null then
-    select p.* into v_price
-      from public.token_model_prices p
-     where p.model = p_usage.model_used and p.valid_from <= p_usage.created_at
-     order by p.valid_from desc
-     limit 1;
-    -- what was not used costs nothing even where its price is not known
-    p_usage.cost_estimate := ceil(10000 * (
-        case when p_usage.input_tokens > coalesce(p_usage.cached_tokens, 0)
-          then (p_usage.input_tokens - coalesce(p_usage.cached_tokens, 0)) * v_price.input_cents_per_million / 1000000 else 0 end
-      + case when p_usage.cached_tokens > 0
-          then p_usage.cached_tokens
-               * coalesce(v_price.cached_input_cents_per_million, v_price.input_cents_per_million) / 1000000 else 0 end
-      + case when p_usage.output_tokens > 0
-          then p_usage.output_tokens * v_price.output_cents_per_million / 1000000 else 0 end
-      + case when p_usage.images > 0 then p_usage.images * v_price.cents_per_image else 0 end
-      + case when p_usage.seconds > 0 then p_usage.seconds * v_price.cents_per_minute / 60 else 0 end)) / 10000;
-    if v_price.model is null then
-      p_usage.cost_estimate := null;
+  tokens_used := p_tokens_used;
+  if tokens_used is null then
+    select least(greatest(coalesce(p_input_tokens, 0) + coalesce(p_output_tokens, 0), c.min_tokens), c.max_tokens)
+      into tokens_used
+      from public.token_action_costs c where c.action_type = p_action_type;
+    if tokens_used is null and (p_input_tokens is not null or p_output_tokens is not null) then
+      tokens_used := coalesce(p_input_tokens, 0) + coalesce(p_output_tokens, 0);
     end if;
   end if;
-  return p_usage;
+
+  if coalesce(p_input_tokens, p_output_tokens, p_images, p_seconds) is null then
+    return;
+  end if;
+  select p.input_cents_per_million, coalesce(p.cached_input_cents_per_million, p.input_cents_per_million),
+         p.output_cents_per_million, p.cents_per_image, p.cents_per_minute
+    into v_input_price, v_cached_price, v_output_price, v_image_price, v_minute_price
+    from public.token_model_prices p
+   where p.model = p_model_used and p.valid_from <= p_at
+   order by p.valid_from desc
+   limit 1;
+  if not found then
+    return;
+  end if;
+  -- what was not used costs nothing even where its price is not known; each of these only where it is needed
+  cost_estimate := 0;
+  if p_input_tokens > v_cached then
+    cost_estimate := (p_input_tokens - v_cached) * v_input_price;
+  end if;
+  if v_cached > 0 then
+    cost_estimate := cost_estimate + v_cached * v_cached_price;
+  end if;
+  if p_output_tokens > 0 then
+    cost_estimate := cost_estimate + p_output_tokens * v_output_price;
+  end if;
+  cost_estimate := cost_estimate / 1000000;
+  if p_images > 0 then
+    cost_estimate := cost_estimate + p_images * v_image_price;
+  end if;
+  if p_seconds > 0 then
+    cost_estimate := cost_estimate + p_seconds * v_minute_price / 60;
+  end if;
+  cost_estimate := ceil(10000 * cost_estimate) / 10000;
 end
 $$;
 comment on function tokenbook.measure_usage is
-  'Fills tokens_used and cost_estimate (cents, rounded up to 0.0001, NULL = unknown) of a usage row to be, from what was used and the two price lists.';
+  'What an operation counts for, tokens_used and cost_estimate (cents, rounded up to 0.0001, NULL = unknown), from what was used and the two price lists.';
 
 -- from supabase/schemas/30_usage/set_token_action_cost.sql
 
@@ -7728,54 +7743,80 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
-  v_asked public.token_usage;
-  v_actor record;
-  v_usage public.token_usage;
+  v_actor_role text := 'service';
+  v_actor_id uuid;
+  v_asked public.token_usage; -- where all of it has to be looked at
+  v_request jsonb;
+  v_uncovered bigint;
+  v_success constant boolean := coalesce(p_success, true);
+  v_measured record;
+  v_tokens_used bigint;
+  v_cost numeric;
   v_spent record;
+  v_receipt jsonb;
 begin
-  -- validate
-  v_asked.user_id := p_user_id;
-  v_asked.action_type := p_action_type;
-  v_asked.model_used := p_model_used;
-  v_asked.input_tokens := p_input_tokens;
-  v_asked.output_tokens := p_output_tokens;
-  v_asked.tokens_used := p_tokens_used;
-  v_asked.success := p_success;
-  v_asked.error_message := p_error_message;
-  v_asked.metadata := p_metadata;
-  v_asked.cached_tokens := p_cached_tokens;
-  v_asked.reasoning_tokens := p_reasoning_tokens;
-  v_asked.images := p_images;
-  v_asked.seconds := p_seconds;
-  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
-  perform tokenbook.check_action_type(v_asked.action_type);
-  perform tokenbook.check_usage(v_asked);
-  if p_on_shortage is null or p_on_shortage not in ('reject', 'partial') then
-    perform tokenbook.refuse('invalid_usage', '{"field": "p_on_shortage", "rule": "reject or partial"}');
+  -- validate: what is plainly right is let through at once; what is not, is refused by name
+  if current_setting('role') <> 'service_role' or p_user_id is null then
+    select w.actor_role, w.actor_id into v_actor_role, v_actor_id
+      from tokenbook.authorize(p_user_id, p_self_may => true) w;
+  elsif current_setting('request.headers', true) <> '' then
+    perform tokenbook.check_body();
   end if;
-  perform tokenbook.check_request(p_idempotency_key, null, v_asked.metadata);
+  if p_idempotency_key is not null or (
+    octet_length(p_action_type) <= 64
+    and p_action_type ~ '^[a-z][a-z0-9_]*$'
+    and p_action_type <> all (tokenbook.reserved_action_types())
+    and least(p_tokens_used, p_input_tokens, p_output_tokens, p_cached_tokens, p_reasoning_tokens, 0) = 0
+    and greatest(p_tokens_used, p_input_tokens, p_output_tokens, 0) <= 1000000000000
+    and (p_cached_tokens is null or p_cached_tokens <= p_input_tokens)
+    and (p_reasoning_tokens is null or p_reasoning_tokens <= p_output_tokens)
+    and (p_model_used is null or octet_length(p_model_used) <= 200 and ascii(p_model_used) between 33 and 126)
+    and num_nonnulls(p_images, p_seconds, p_error_message) = 0
+    and p_on_shortage in ('reject', 'partial')) is not true
+  then
+    v_asked.action_type := p_action_type;
+    v_asked.model_used := p_model_used;
+    v_asked.input_tokens := p_input_tokens;
+    v_asked.output_tokens := p_output_tokens;
+    v_asked.tokens_used := p_tokens_used;
+    v_asked.success := p_success;
+    v_asked.error_message := p_error_message;
+    v_asked.cached_tokens := p_cached_tokens;
+    v_asked.reasoning_tokens := p_reasoning_tokens;
+    v_asked.images := p_images;
+    v_asked.seconds := p_seconds;
+    perform tokenbook.check_action_type(p_action_type);
+    perform tokenbook.check_usage(v_asked);
+    if p_on_shortage is null or p_on_shortage not in ('reject', 'partial') then
+      perform tokenbook.refuse('invalid_usage', '{"field": "p_on_shortage", "rule": "reject or partial"}');
+    end if;
+  end if;
+  if p_idempotency_key is not null or p_metadata is not null then
+    perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
+  end if;
+  if p_idempotency_key is not null then
+    v_request := jsonb_build_object('operation', 'track', 'on_shortage', p_on_shortage) || jsonb_strip_nulls(to_jsonb(v_asked));
+  end if;
 
-  v_usage := v_asked;
-  v_usage.id := gen_random_uuid();
-  v_usage.success := coalesce(v_asked.success, true);
-  v_usage.metadata := coalesce(v_asked.metadata, '{}');
-  v_usage.created_at := clock_timestamp();
-  v_usage := tokenbook.measure_usage(v_usage);
-  if v_usage.success and v_usage.tokens_used is null then
-    perform tokenbook.refuse('invalid_usage',
-      '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
+  v_tokens_used := p_tokens_used;
+  if p_tokens_used is null or num_nonnulls(p_input_tokens, p_output_tokens, p_images, p_seconds) > 0 then
+    v_measured := tokenbook.measure_usage(
+      p_action_type, p_model_used, p_input_tokens, p_output_tokens, p_tokens_used, p_cached_tokens, p_images, p_seconds,
+      clock_timestamp());
+    v_tokens_used := v_measured.tokens_used;
+    v_cost := v_measured.cost_estimate;
+    if v_success and v_tokens_used is null then
+      perform tokenbook.refuse('invalid_usage',
+        '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
+    end if;
+    v_tokens_used := coalesce(v_tokens_used, 0);
   end if;
-  v_usage.tokens_used := coalesce(v_usage.tokens_used, 0);
 
   -- lock, replay, act
   v_spent := tokenbook.spend_tokens(
-    p_user_id, case when v_usage.success then v_usage.tokens_used else 0 end, -- @failed-costs-nothing
-    p_action_type, p_action_type, v_actor.actor_role, v_actor.actor_id, p_idempotency_key,
-    case when p_idempotency_key is not null then
-      jsonb_build_object('operation', 'track', 'on_shortage', p_on_shortage)
-      || jsonb_strip_nulls(to_jsonb(v_asked) - array['user_id', 'metadata']) end,
-    v_usage.metadata, p_usage_id => v_usage.id,
-    p_cost => case when v_usage.success then coalesce(v_usage.cost_estimate, 0) else 0 end,
+    p_user_id, case when v_success then v_tokens_used else 0 end, -- @failed-costs-nothing
+    p_action_type, p_action_type, v_actor_role, v_actor_id, p_idempotency_key, v_request, coalesce(p_metadata, '{}'),
+    p_usage_id => gen_random_uuid(), p_cost => case when v_success then coalesce(v_cost, 0) else 0 end,
     p_partial => p_on_shortage = 'partial');
   if v_spent.is_behind then
     return tokenbook.answer_busy();
@@ -7783,32 +7824,34 @@ begin
 
   -- record
   if v_spent.replayed then
-    select u.* into v_usage from public.token_usage u
+    select u.tokens_used, u.tokens_uncovered, u.cost_estimate into v_tokens_used, v_uncovered, v_cost
+      from public.token_usage u
      where u.user_id = v_spent.user_id and u.id = v_spent.usage_id;
   elsif v_spent.id is not null then
-    v_usage.user_id := v_spent.user_id;
-    v_usage.member_id := v_spent.member_id;
-    v_usage.transaction_id := v_spent.id;
-    v_usage.created_at := v_spent.created_at;
-    v_usage.tokens_uncovered := v_spent.shortfall;
-    insert into public.token_usage values (v_usage.*);
-  else
-    v_usage.id := null;
-    v_usage.tokens_uncovered := v_spent.shortfall;
+    insert into public.token_usage
+      (user_id, id, action_type, model_used, tokens_used, input_tokens, output_tokens, cost_estimate, success, error_message,
+       metadata, created_at, cached_tokens, reasoning_tokens, images, seconds, tokens_uncovered, transaction_id, member_id)
+    values
+      (v_spent.user_id, v_spent.usage_id, p_action_type, p_model_used, v_tokens_used, p_input_tokens, p_output_tokens, v_cost,
+       v_success, p_error_message, coalesce(p_metadata, '{}'), v_spent.created_at, p_cached_tokens, p_reasoning_tokens,
+       p_images, p_seconds, v_spent.shortfall, v_spent.id, v_spent.member_id);
   end if;
 
-  return jsonb_build_object(
+  v_receipt := jsonb_build_object(
     'success', v_spent.id is not null,
-    'usage_id', v_usage.id,
+    'usage_id', case when v_spent.id is not null then v_spent.usage_id end,
     'transaction_id', v_spent.id,
-    'tokens_used', v_usage.tokens_used,
+    'tokens_used', v_tokens_used,
     'tokens_deducted', v_spent.tokens,
-    'tokens_remaining_to_deduct', v_usage.tokens_uncovered,
-    'cost_estimate', v_usage.cost_estimate,
+    'tokens_remaining_to_deduct', coalesce(v_uncovered, v_spent.shortfall),
+    'cost_estimate', v_cost,
     'deducted_from', v_spent.deducted_from,
     'tokens_remaining', v_spent.tokens_remaining,
-    'replayed', v_spent.replayed)
-    || case when v_spent.capped_by is null then '{}' else tokenbook.describe_cap(v_spent.capped_by) end;
+    'replayed', v_spent.replayed);
+  if v_spent.capped_by is not null then
+    v_receipt := v_receipt || tokenbook.describe_cap(v_spent.capped_by);
+  end if;
+  return v_receipt;
 end
 $$;
 comment on function tokenbook.track_token_usage is
@@ -7858,126 +7901,44 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
-  v_asked public.token_usage;
+  v_actor_role text := 'service';
+  v_actor_id uuid;
   v_usage public.token_usage;
-  v_has_usage boolean := not coalesce(p_success, true) or num_nonnulls(p_model_used, p_input_tokens,
-    p_output_tokens, p_images, p_seconds, p_error_message) > 0;
-  v_entry public.token_transactions;
-  v_locked record;
-  v_hold public.token_holds;
-  v_tokens bigint;
-  v_over bigint;
-  v_captured bigint;
-  v_account public.token_accounts;
-  v_cap record;
-  v_has_left boolean; -- the member the team; or a user their own account, for a team
-  v_allowed bigint;
 begin
   -- validate
-  v_asked.user_id := p_user_id;
-  v_asked.model_used := p_model_used;
-  v_asked.input_tokens := p_input_tokens;
-  v_asked.output_tokens := p_output_tokens;
-  v_asked.success := p_success;
-  v_asked.error_message := p_error_message;
-  v_asked.metadata := p_metadata;
-  v_asked.cached_tokens := p_cached_tokens;
-  v_asked.reasoning_tokens := p_reasoning_tokens;
-  v_asked.images := p_images;
-  v_asked.seconds := p_seconds;
-  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(v_asked.user_id, p_self_may => true);
+  if current_setting('role') <> 'service_role' or p_user_id is null then
+    select w.actor_role, w.actor_id into v_actor_role, v_actor_id
+      from tokenbook.authorize(p_user_id, p_self_may => true) w;
+  elsif current_setting('request.headers', true) <> '' then
+    perform tokenbook.check_body();
+  end if;
   if p_tokens not between 0 and 1000000000000 then
     perform tokenbook.refuse('invalid_amount', '{"field": "p_tokens", "rule": "a whole number from 0 to 1000000000000"}');
   end if;
   if p_over_capture is null or p_over_capture not in ('deduct', 'cap', 'reject') then
     perform tokenbook.refuse('invalid_usage', '{"field": "p_over_capture", "rule": "deduct, cap or reject"}');
   end if;
-  perform tokenbook.check_usage(v_asked);
-  perform tokenbook.check_request(null, null, v_asked.metadata);
-
-  -- lock, replay
-  v_locked := tokenbook.lock_hold(v_asked.user_id, p_hold_id, v_entry.actor_role);
-  if v_locked.is_behind then
-    return tokenbook.answer_busy();
+  if not p_success or num_nonnulls(p_model_used, p_input_tokens, p_output_tokens, p_images, p_seconds, p_error_message,
+    p_cached_tokens, p_reasoning_tokens) > 0
+  then
+    v_usage.model_used := p_model_used;
+    v_usage.input_tokens := p_input_tokens;
+    v_usage.output_tokens := p_output_tokens;
+    v_usage.success := coalesce(p_success, true);
+    v_usage.error_message := p_error_message;
+    v_usage.cached_tokens := p_cached_tokens;
+    v_usage.reasoning_tokens := p_reasoning_tokens;
+    v_usage.images := p_images;
+    v_usage.seconds := p_seconds;
+    perform tokenbook.check_usage(v_usage);
   end if;
-  v_hold := v_locked.hold;
-  if v_hold.status <> 'open' then
-    return tokenbook.hold_receipt(v_hold, p_replayed => true);
-  end if;
-
-  -- act: how much
-  v_usage := v_asked;
-  v_usage.success := coalesce(v_asked.success, true);
-  v_usage.action_type := v_hold.action_type;
-  v_usage.created_at := v_locked.locked_at;
-  v_usage.tokens_used := p_tokens;
-  if v_has_usage then
-    v_usage := tokenbook.measure_usage(v_usage);
-  end if;
-  v_usage.tokens_used := coalesce(v_usage.tokens_used, case when v_usage.success then v_hold.tokens else 0 end);
-  v_tokens := case when v_usage.success then v_usage.tokens_used else 0 end;
-  v_captured := least(v_tokens, v_hold.tokens); -- @captures-what-was-used
-  v_over := v_tokens - v_captured;
-  if v_over > 0 and p_over_capture = 'reject' then
-    perform tokenbook.refuse('capture_exceeds_hold', jsonb_build_object('limit', v_hold.tokens));
-  elsif v_over > 0 and p_over_capture = 'cap' then
-    v_hold.tokens_uncovered := v_over;
-    v_over := 0;
-  elsif v_over > 0 then
-    select a.* into v_account from public.token_accounts a where a.user_id = v_hold.user_id;
-    v_cap := tokenbook.spend_headroom(v_account, v_hold.member_id, v_locked.locked_at);
-    if tokenbook.is_frozen(v_account, v_hold.member_id) then -- @frozen-beyond-the-hold
-      perform tokenbook.refuse('account_frozen', '{}');
-    end if;
-    v_has_left := tokenbook.paying_account(coalesce(v_hold.member_id, v_hold.user_id)) <> v_hold.user_id; -- @beyond-holds-is-new
-    v_allowed := case when v_has_left then 0 else least(v_account.tokens_remaining, v_cap.headroom) end;
-    if v_allowed < v_over then
-      return tokenbook.hold_receipt(v_hold, p_replayed => false)
-          || jsonb_build_object('tokens_remaining_to_deduct', v_over - v_allowed)
-          || tokenbook.describe_cap(case when not v_has_left and v_cap.headroom < v_over then v_cap.capped_by end);
-    end if;
+  if p_metadata is not null then
+    perform tokenbook.check_request(null, null, p_metadata);
   end if;
 
-  -- act and record: the capture, what goes beyond it, the usage, the rest
-  v_entry.user_id := v_hold.user_id;
-  v_entry.action_type := v_hold.action_type;
-  v_entry.reason := v_hold.action_type;
-  v_entry.hold_id := v_hold.id;
-  v_entry.member_id := v_hold.member_id;
-  v_entry.metadata := coalesce(v_asked.metadata, '{}');
-  v_entry.created_at := v_locked.locked_at;
-  if v_has_usage then
-    v_hold.usage_id := gen_random_uuid();
-    v_entry.usage_id := v_hold.usage_id;
-  end if;
-  if v_captured > 0 or v_has_usage then
-    select part.grant_ids, part.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
-      from tokenbook.slice_allocations(v_hold.grant_ids, v_hold.grant_tokens, 0, v_captured) as part;
-    v_entry.entry_type := case when v_captured > 0 then 'deduction' else 'usage' end;
-    v_entry.tokens := -v_captured;
-    v_entry.reserved_change := -v_captured;
-    v_hold.capture_id := (tokenbook.record_transaction(
-      v_entry, case when v_has_usage and v_usage.success then coalesce(v_usage.cost_estimate, 0) else 0 end)).id;
-  end if;
-  if v_over > 0 then
-    select taken.grant_ids, taken.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
-      from tokenbook.take_from_grants(v_hold.user_id, v_over, v_locked.locked_at) as taken;
-    v_entry.tokens := -v_over;
-    v_entry.reserved_change := 0;
-    v_hold.overage_id := (tokenbook.record_transaction(v_entry)).id;
-  end if;
-  if v_has_usage then
-    v_usage.user_id := v_hold.user_id;
-    v_usage.id := v_hold.usage_id;
-    v_usage.member_id := v_hold.member_id;
-    v_usage.transaction_id := v_hold.capture_id;
-    v_usage.tokens_uncovered := v_hold.tokens_uncovered;
-    v_usage.metadata := v_entry.metadata;
-    insert into public.token_usage values (v_usage.*);
-  end if;
-  v_hold := tokenbook.close_hold(
-    v_hold, v_captured, 'captured', v_locked.locked_at, v_entry.actor_role, v_entry.actor_id);
-  return tokenbook.hold_receipt(v_hold, p_replayed => false);
+  -- lock, replay, decide, act, record
+  return tokenbook.settle_hold(
+    p_user_id, p_hold_id, 'captured', v_actor_role, v_actor_id, p_tokens, p_over_capture, v_usage, coalesce(p_metadata, '{}'));
 end
 $$;
 comment on function tokenbook.capture_tokens is
@@ -7998,134 +7959,76 @@ volatile -- it must see what was committed while the caller waited for the lock
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_limit integer := tokenbook.limit_of('open_holds');
 begin
-  if not (tokenbook.is_user(p_user_id) and (p_member_id is null or tokenbook.is_user(p_member_id))) then
-    perform tokenbook.refuse('user_not_found', '{}');
+  perform 1
+     from auth.users u
+    where u.id = p_user_id and u.deleted_at is null
+      and (p_member_id is null or exists (select 1 from auth.users m where m.id = p_member_id and m.deleted_at is null))
+      and not exists (
+        select 1 from public.token_holds h
+         where h.user_id = p_user_id and coalesce(h.member_id, h.user_id) = coalesce(p_member_id, p_user_id)
+           and h.status = 'open' and h.expires_at > p_now
+        offset coalesce( -- as tokenbook.limit_of says it
+          (select c.value from tokenbook.chosen_limits c where c.name = 'open_holds'),
+          (tokenbook.limits() -> 'open_holds')::integer) - 1); -- @holds-are-bounded
+  if found then
+    return;
+  elsif tokenbook.is_user(p_user_id) and (p_member_id is null or tokenbook.is_user(p_member_id)) then
+    perform tokenbook.refuse('too_many_holds', jsonb_build_object('limit', tokenbook.limit_of('open_holds')));
   end if;
-  if exists (
-    select from public.token_holds h
-     where h.user_id = p_user_id and h.member_id is not distinct from p_member_id
-       and h.status = 'open' and h.expires_at > p_now
-    offset v_limit - 1) -- @holds-are-bounded
-  then
-    perform tokenbook.refuse('too_many_holds', jsonb_build_object('limit', v_limit));
-  end if;
+  perform tokenbook.refuse('user_not_found', '{}');
 end
 $$;
 comment on function tokenbook.check_open_holds is
   'Refuses one more hold to a user, or a member of their team, who has as many open ones as one may have, or is deleted.';
 
--- from supabase/schemas/40_holds/close_hold.sql
-
-/*
- * Settles a hold: what lies behind the captured front of it goes back, last taken first. The caller
- * holds the account's lock, has found the hold open, and has booked the capture.
- * p_status: captured, released, or expired.
- * Caller: internal.   Returns the hold.   Keeps: I1 to I4.
- */
-create function tokenbook.close_hold(
-  p_hold public.token_holds,
-  p_captured bigint,
-  p_status text,
-  p_now timestamptz,
-  p_actor_role text,
-  p_actor_id uuid
-)
-returns public.token_holds
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_entry public.token_transactions;
-begin
-  update public.token_holds h
-     set status = p_status, tokens_captured = p_captured, settled_at = p_now,
-         tokens_uncovered = p_hold.tokens_uncovered,
-         capture_id = p_hold.capture_id, overage_id = p_hold.overage_id, usage_id = p_hold.usage_id
-   where h.user_id = p_hold.user_id and h.id = p_hold.id
-  returning h.* into p_hold;
-  if p_captured = p_hold.tokens then
-    return p_hold;
-  end if;
-
-  select back.grant_ids, back.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
-    from tokenbook.slice_allocations(p_hold.grant_ids, p_hold.grant_tokens, p_captured, p_hold.tokens) as part
-   cross join lateral tokenbook.return_tokens(p_hold.user_id, part.grant_ids, part.grant_tokens, p_now) as back;
-  v_entry.user_id := p_hold.user_id;
-  v_entry.entry_type := 'release';
-  v_entry.action_type := p_hold.action_type;
-  v_entry.tokens := 0;
-  v_entry.reserved_change := p_captured - p_hold.tokens;
-  v_entry.hold_id := p_hold.id;
-  v_entry.member_id := p_hold.member_id;
-  v_entry.original_id := p_hold.transaction_id;
-  v_entry.reason := case p_status when 'expired' then 'the hold ran out' when 'captured' then 'not needed' else 'released' end;
-  v_entry.actor_role := p_actor_role;
-  v_entry.actor_id := p_actor_id;
-  v_entry.metadata := '{}';
-  v_entry.created_at := p_now;
-  perform tokenbook.record_transaction(v_entry);
-  if p_status <> 'expired' then -- what has run out is being booked by whoever found it
-    perform tokenbook.settle_incoming(p_hold.user_id, p_now);
-  end if;
-  return p_hold;
-end
-$$;
-comment on function tokenbook.close_hold is
-  'Settles a hold of which that many tokens were captured: the rest goes back to its grants, last taken first.';
-
 -- from supabase/schemas/40_holds/hold_receipt.sql
 
 /*
- * The answer about a hold, from what is stored: the same for whoever settled it and for whoever asks
- * again.
+ * The answer about a hold: the same for whoever settles it and for whoever asks again. p_asked is what was asked for,
+ * captured or released: success is that it is so. Of what has run out the tokens are back, as was asked of what is released.
+ * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
  * Caller: internal.
  */
-create function tokenbook.hold_receipt(p_hold public.token_holds, p_replayed boolean)
+create function tokenbook.hold_receipt(
+  p_asked text,
+  p_hold_id uuid,
+  p_status text,
+  p_tokens bigint,
+  p_captured bigint,
+  p_deducted bigint,
+  p_uncovered bigint,
+  p_deducted_from jsonb,
+  p_capture_id bigint,
+  p_overage_id bigint,
+  p_usage_id uuid,
+  p_cost_estimate numeric,
+  p_settled_at timestamptz,
+  p_tokens_remaining bigint,
+  p_replayed boolean
+)
 returns jsonb
-language plpgsql
+language sql
 stable
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_capture public.token_transactions;
-  v_overage public.token_transactions;
-begin
-  if p_hold.capture_id is not null then
-    select t.* into v_capture from public.token_transactions t
-     where t.user_id = p_hold.user_id and t.id = p_hold.capture_id;
-  end if;
-  if p_hold.overage_id is not null then
-    select t.* into v_overage from public.token_transactions t
-     where t.user_id = p_hold.user_id and t.id = p_hold.overage_id;
-  end if;
-  return jsonb_build_object(
-    'success', p_hold.status = 'captured',
-    'hold_id', p_hold.id,
-    'status', p_hold.status,
-    'tokens_reserved', p_hold.tokens,
-    'tokens_captured', p_hold.tokens_captured,
-    'tokens_released', p_hold.tokens - p_hold.tokens_captured,
-    'tokens_deducted', -coalesce(v_capture.tokens, 0) - coalesce(v_overage.tokens, 0),
-    'tokens_remaining_to_deduct', p_hold.tokens_uncovered,
-    'deducted_from', tokenbook.describe_allocations(v_capture.user_id, v_capture.grant_ids, v_capture.grant_tokens)
-      || tokenbook.describe_allocations(v_overage.user_id, v_overage.grant_ids, v_overage.grant_tokens),
-    'transaction_id', p_hold.capture_id,
-    'overage_transaction_id', p_hold.overage_id,
-    'usage_id', p_hold.usage_id,
-    'cost_estimate', (
-      select u.cost_estimate from public.token_usage u
-       where u.user_id = p_hold.user_id and u.id = p_hold.usage_id),
-    'settled_at', p_hold.settled_at,
-    'tokens_remaining', (
-      select a.tokens_remaining from public.token_accounts a where a.user_id = p_hold.user_id),
-    'replayed', p_replayed);
-end
+  select jsonb_build_object(
+    'success', p_status = p_asked or p_status = 'expired' and p_asked = 'released',
+    'hold_id', p_hold_id,
+    'status', p_status,
+    'tokens_reserved', p_tokens,
+    'tokens_captured', p_captured,
+    'tokens_released', p_tokens - p_captured,
+    'tokens_deducted', p_deducted,
+    'tokens_remaining_to_deduct', p_uncovered,
+    'deducted_from', p_deducted_from,
+    'transaction_id', p_capture_id,
+    'overage_transaction_id', p_overage_id,
+    'usage_id', p_usage_id,
+    'cost_estimate', p_cost_estimate,
+    'settled_at', p_settled_at,
+    'tokens_remaining', p_tokens_remaining,
+    'replayed', p_replayed)
 $$;
 comment on function tokenbook.hold_receipt is
   'What came of a hold: status, tokens reserved, captured, released and deducted, the grants that paid, the usage.';
@@ -8134,8 +8037,9 @@ comment on function tokenbook.hold_receipt is
 
 /*
  * Locks the account, books what is due on it (the hold too, when it has run out), and returns the
- * hold as it then is; with is_behind, and no hold, where more was due than one call books. A user settles no hold that an admin or the server made for him: he could
- * take back what a running call is about to cost; nor does a payer settle a member's.
+ * hold as it then is; with is_behind, and no hold, where more was due than one call books. A user settles
+ * no hold that an admin or the server made for him: he could take back what a running call is about to cost; nor does a
+ * payer settle a member's.
  * A member's hold is on the account that it was taken from, whether he is still in the team or not.
  * Caller: internal.   Errors: busy, user_not_found, hold_not_found, forbidden.
  */
@@ -8154,7 +8058,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_account_id uuid := coalesce(
+  v_account_id constant uuid := coalesce(
     (select h.user_id from public.token_holds h where h.member_id = p_user_id and h.id = p_hold_id), p_user_id);
   v_account public.token_accounts;
 begin
@@ -8419,22 +8323,9 @@ set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
   v_actor record;
-  v_locked record;
-  v_hold public.token_holds;
-  v_is_open boolean;
 begin
   v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
-  v_locked := tokenbook.lock_hold(p_user_id, p_hold_id, v_actor.actor_role);
-  if v_locked.is_behind then
-    return tokenbook.answer_busy();
-  end if;
-  v_hold := v_locked.hold;
-  v_is_open := v_hold.status = 'open';
-  if v_is_open then
-    v_hold := tokenbook.close_hold(v_hold, 0, 'released', v_locked.locked_at, v_actor.actor_role, v_actor.actor_id);
-  end if;
-  return tokenbook.hold_receipt(v_hold, p_replayed => not v_is_open)
-      || jsonb_build_object('success', v_hold.status in ('released', 'expired'));
+  return tokenbook.settle_hold(p_user_id, p_hold_id, 'released', v_actor.actor_role, v_actor.actor_id);
 end
 $$;
 comment on function tokenbook.release_tokens is
@@ -8471,25 +8362,41 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
-  v_actor record;
+  v_actor_role text := 'service';
+  v_actor_id uuid;
   v_spent record;
   v_status text;
   v_expires_at timestamptz;
+  v_receipt jsonb;
 begin
-  -- validate
-  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
-  perform tokenbook.check_tokens('p_tokens', p_tokens);
-  p_ttl_seconds := coalesce(p_ttl_seconds, (tokenbook.limits() -> 'hold_seconds')::integer);
-  if p_ttl_seconds not between 1 and (tokenbook.limits() -> 'hold_seconds_at_most')::integer then
-    perform tokenbook.refuse('invalid_ttl', jsonb_build_object(
-      'field', 'p_ttl_seconds', 'rule', format('1 to %s', tokenbook.limits() -> 'hold_seconds_at_most')));
+  -- validate: what is plainly right is let through at once; what is not, is refused by name
+  if current_setting('role') <> 'service_role' or p_user_id is null then
+    select w.actor_role, w.actor_id into v_actor_role, v_actor_id
+      from tokenbook.authorize(p_user_id, p_self_may => true) w;
+  elsif current_setting('request.headers', true) <> '' then
+    perform tokenbook.check_body();
   end if;
-  perform tokenbook.check_action_type(p_action_type);
-  perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
+  p_ttl_seconds := coalesce(p_ttl_seconds, (tokenbook.limits() -> 'hold_seconds')::integer);
+  if (p_tokens between 1 and 1000000000000
+    and p_ttl_seconds between 1 and (tokenbook.limits() -> 'hold_seconds_at_most')::integer
+    and octet_length(p_action_type) <= 64
+    and p_action_type ~ '^[a-z][a-z0-9_]*$'
+    and p_action_type <> all (tokenbook.reserved_action_types())) is not true
+  then
+    perform tokenbook.check_tokens('p_tokens', p_tokens);
+    if p_ttl_seconds not between 1 and (tokenbook.limits() -> 'hold_seconds_at_most')::integer then
+      perform tokenbook.refuse('invalid_ttl', jsonb_build_object(
+        'field', 'p_ttl_seconds', 'rule', format('1 to %s', tokenbook.limits() -> 'hold_seconds_at_most')));
+    end if;
+    perform tokenbook.check_action_type(p_action_type);
+  end if;
+  if p_idempotency_key is not null or p_metadata is not null then
+    perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
+  end if;
 
   -- lock, replay, act
   v_spent := tokenbook.spend_tokens(
-    p_user_id, p_tokens, p_action_type, p_action_type, v_actor.actor_role, v_actor.actor_id, p_idempotency_key,
+    p_user_id, p_tokens, p_action_type, p_action_type, v_actor_role, v_actor_id, p_idempotency_key,
     case when p_idempotency_key is not null then jsonb_build_object(
       'operation', 'reserve', 'tokens', p_tokens, 'ttl_seconds', p_ttl_seconds, 'action_type', p_action_type) end,
     coalesce(p_metadata, '{}'), p_hold_id => gen_random_uuid(), p_hold_seconds => p_ttl_seconds);
@@ -8509,10 +8416,10 @@ begin
        transaction_id, member_id, metadata, created_at)
     values
       (v_spent.user_id, v_spent.hold_id, p_tokens, v_spent.grant_ids, v_spent.grant_tokens, v_expires_at,
-       p_action_type, v_actor.actor_role, v_spent.id, v_spent.member_id, coalesce(p_metadata, '{}'), v_spent.created_at);
+       p_action_type, v_actor_role, v_spent.id, v_spent.member_id, coalesce(p_metadata, '{}'), v_spent.created_at);
   end if;
 
-  return jsonb_build_object(
+  v_receipt := jsonb_build_object(
     'success', v_status is not null,
     'hold_id', case when v_status is not null then v_spent.hold_id end,
     'status', v_status,
@@ -8522,12 +8429,376 @@ begin
     'expires_at', v_expires_at,
     'transaction_id', v_spent.id,
     'tokens_remaining', v_spent.tokens_remaining,
-    'replayed', v_spent.replayed)
-    || case when v_spent.capped_by is null then '{}' else tokenbook.describe_cap(v_spent.capped_by) end;
+    'replayed', v_spent.replayed);
+  if v_spent.capped_by is not null then
+    v_receipt := v_receipt || tokenbook.describe_cap(v_spent.capped_by);
+  end if;
+  return v_receipt;
 end
 $$;
 comment on function tokenbook.reserve_tokens is
   'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, too_many_holds, too_many_grants, forbidden, busy.';
+
+-- from supabase/schemas/40_holds/settle_hold.sql
+
+/*
+ * Settles a hold, once: pays for the front of it (captured; nothing of one that is released or has run out), and what
+ * lies behind that goes back to its grants, last taken first.
+ *
+ *   lock     the account and the hold, if nothing about them is unusual; else tokenbook.lock_hold
+ *   replay   a hold that is settled stays as it is, and the answer says how
+ *   decide   how much is paid, and how much of what was used beyond the hold
+ *   act      what is not paid goes back
+ *   record   the account's totals and when it is due next, the entries, the use, the hold
+ *
+ * p_status: captured, released or expired. Captured: p_tokens, else what p_usage counts for, else all of it. p_usage is
+ * the row of token_usage to be, or nothing; p_over_capture as tokenbook.capture_tokens says it.
+ * Expired is for who books what has run out: they have locked the account, at p_now, and go on with it.
+ * Caller: internal.   Locks: the account.
+ * Returns what tokenbook.hold_receipt says.
+ * Errors: busy, user_not_found, hold_not_found, forbidden, account_frozen, capture_exceeds_hold.
+ * Keeps: I1 to I4, I7, I8, I10, I11.
+ */
+create function tokenbook.settle_hold(
+  p_user_id uuid,
+  p_hold_id uuid,
+  p_status text,
+  p_actor_role text,
+  p_actor_id uuid,
+  p_tokens bigint default null,
+  p_over_capture text default 'deduct',
+  p_usage public.token_usage default null,
+  p_metadata jsonb default '{}',
+  p_now timestamptz default null
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user_id uuid := p_user_id; -- whose account it is on
+  v_is_looked_at boolean := p_now is not null;
+  v_now timestamptz := p_now; -- the clock under the lock
+  v_has_usage constant boolean := p_usage.success is not null;
+  -- the account
+  v_account_place tid;
+  v_remaining bigint;
+  v_due_at timestamptz;
+  v_alert_at timestamptz;
+  v_spent_at timestamptz;
+  v_spent_day bigint;
+  v_spent_week bigint;
+  v_spent_month bigint;
+  v_last_id bigint;
+  -- the hold, and the first grant of it
+  v_hold_place tid;
+  v_member_id uuid;
+  v_held bigint;
+  v_grant_ids uuid[];
+  v_grant_tokens bigint[];
+  v_expires_at timestamptz;
+  v_action_type text;
+  v_hold_entry bigint;
+  v_created_at timestamptz;
+  v_grant_place tid;
+  v_grant_type text;
+  v_granted_at timestamptz;
+  -- what becomes of it
+  v_paid bigint; -- of what was used, out of the hold
+  v_beyond bigint; -- as a new deduction
+  v_uncovered bigint; -- not at all
+  v_back bigint; -- what was not used
+  v_back_ids uuid[];
+  v_back_tokens bigint[];
+  v_back_due_at timestamptz;
+  v_cost numeric;
+  v_usage_id uuid;
+  v_capture_id bigint;
+  v_overage_id bigint;
+  v_deducted_from jsonb;
+  v_beyond_from jsonb;
+begin
+  -- lock, as tokenbook.spend_tokens does
+  if p_now is null and not pg_try_advisory_xact_lock(uuid_hash_extended(p_user_id, 0)) -- @settle-locks-first
+    and pg_current_xact_id_if_assigned() is null
+  then
+    perform tokenbook.queue_for_account(p_user_id);
+  end if;
+  loop
+    select a.ctid, a.tokens_remaining, a.next_due_at, a.next_alert_at, a.spent_at, a.spent_day, a.spent_week, a.spent_month,
+           a.last_transaction_id, h.ctid, h.member_id, h.tokens, h.grant_ids, h.grant_tokens, h.expires_at, h.action_type,
+           h.transaction_id, h.created_at, b.ctid, b.grant_type, b.granted_at, coalesce(v_now, clock_timestamp())
+      into v_account_place, v_remaining, v_due_at, v_alert_at, v_spent_at, v_spent_day, v_spent_week, v_spent_month,
+           v_last_id, v_hold_place, v_member_id, v_held, v_grant_ids, v_grant_tokens, v_expires_at, v_action_type,
+           v_hold_entry, v_created_at, v_grant_place, v_grant_type, v_granted_at, v_now
+      from public.token_accounts a
+      join public.token_holds h on h.user_id = v_user_id and h.id = p_hold_id
+      left join public.token_balances b on b.user_id = v_user_id and b.id = h.grant_ids[1]
+     where a.user_id = v_user_id and h.status = 'open'
+       and (v_is_looked_at -- or nothing about it is unusual
+         or h.member_id is null
+            and (a.next_due_at <= clock_timestamp()) is not true
+            and (p_actor_role <> 'user' or h.actor_role = 'user')) -- @usual-own-holds
+       for no key update of a, h skip locked; -- @hold-read-with-lock
+    exit when found or v_is_looked_at;
+    declare
+      v_locked constant record := tokenbook.lock_hold(p_user_id, p_hold_id, p_actor_role);
+      v_hold constant public.token_holds := v_locked.hold;
+    begin
+      if v_locked.is_behind then
+        return tokenbook.answer_busy();
+      elsif v_hold.status <> 'open' then -- replay
+        return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => true);
+      end if;
+      v_user_id := v_hold.user_id;
+      v_now := v_locked.locked_at;
+      v_is_looked_at := true;
+    end;
+  end loop;
+
+  -- decide
+  v_paid := case when p_status = 'captured' then coalesce(p_tokens, v_held) else 0 end;
+  if v_has_usage then
+    p_usage.action_type := v_action_type;
+    p_usage.created_at := v_now;
+    select m.tokens_used, m.cost_estimate into p_usage.tokens_used, p_usage.cost_estimate
+      from tokenbook.measure_usage(
+        v_action_type, p_usage.model_used, p_usage.input_tokens, p_usage.output_tokens, p_tokens, p_usage.cached_tokens,
+        p_usage.images, p_usage.seconds, v_now) as m;
+    p_usage.tokens_used := coalesce(p_usage.tokens_used, case when p_usage.success then v_held else 0 end);
+    v_paid := case when p_usage.success then p_usage.tokens_used else 0 end;
+    v_cost := case when p_usage.success then p_usage.cost_estimate end;
+    v_usage_id := gen_random_uuid();
+  end if;
+  if v_paid > v_held then
+    v_beyond := v_paid - v_held;
+    v_paid := v_held;
+    if p_over_capture = 'reject' then
+      perform tokenbook.refuse('capture_exceeds_hold', jsonb_build_object('limit', v_held));
+    elsif p_over_capture = 'cap' then
+      v_uncovered := v_beyond;
+      v_beyond := null;
+    else
+      declare
+        v_account public.token_accounts;
+        v_hold public.token_holds;
+        v_cap record;
+        v_has_left boolean; -- the member the team; or a user their own account, for a team
+        v_allowed bigint;
+      begin
+        select a.* into v_account from public.token_accounts a where a.user_id = v_user_id;
+        v_cap := tokenbook.spend_headroom(v_account, v_member_id, v_now);
+        if tokenbook.is_frozen(v_account, v_member_id) then -- @frozen-beyond-the-hold
+          perform tokenbook.refuse('account_frozen', '{}');
+        end if;
+        v_has_left := tokenbook.paying_account(coalesce(v_member_id, v_user_id)) <> v_user_id; -- @beyond-holds-is-new
+        v_allowed := case when v_has_left then 0 else least(v_account.tokens_remaining, v_cap.headroom) end;
+        if v_allowed < v_beyond then
+          select h.* into v_hold from public.token_holds h where h.user_id = v_user_id and h.id = p_hold_id;
+          return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => false)
+              || jsonb_build_object('tokens_remaining_to_deduct', v_beyond - v_allowed)
+              || tokenbook.describe_cap(case when not v_has_left and v_cap.headroom < v_beyond then v_cap.capped_by end);
+        end if;
+      end;
+    end if;
+  end if;
+  v_back := v_held - v_paid; -- @captures-what-was-used
+
+  -- act: as a rule nothing goes back, or to one grant, which lives and has room
+  if v_back > 0 then
+    v_back_ids := v_grant_ids;
+    v_back_tokens := array[v_back];
+    update public.token_balances b
+       set tokens_remaining = b.tokens_remaining + v_back, is_open = true
+     where b.user_id = v_user_id and b.ctid = v_grant_place
+       and cardinality(v_grant_ids) = 1
+       and b.tokens_remaining + v_back <= b.tokens_granted
+       and (b.expires_at > v_now or b.expires_at is null)
+    returning array[v_paid], b.expires_at into v_grant_tokens, v_back_due_at;
+    if found then
+      v_due_at := least(v_due_at, v_back_due_at);
+      if v_paid = 0 then
+        v_grant_ids := '{}';
+        v_grant_tokens := '{}';
+      end if;
+    else
+      select part.grant_ids, part.grant_tokens into v_back_ids, v_back_tokens
+        from tokenbook.slice_allocations(v_grant_ids, v_grant_tokens, v_paid, v_held) as part;
+      select part.grant_ids, part.grant_tokens into v_grant_ids, v_grant_tokens
+        from tokenbook.slice_allocations(v_grant_ids, v_grant_tokens, 0, v_paid) as part;
+      select back.grant_ids, back.grant_tokens into v_back_ids, v_back_tokens
+        from tokenbook.return_tokens(v_user_id, v_back_ids, v_back_tokens, v_now) as back;
+      select a.ctid, a.next_due_at into v_account_place, v_due_at from public.token_accounts a where a.user_id = v_user_id;
+    end if;
+  end if;
+  if v_due_at = v_expires_at and p_now is null then -- @settled-holds-are-not-due
+    select d.at into v_due_at from tokenbook.next_due(v_user_id, v_alert_at, p_hold_id) as d;
+  end if;
+
+  -- record: what tokenbook.record_transaction does for everything else, for both entries at once. What comes back comes
+  -- back into the day, week and month that it was taken from
+  if least(v_spent_at, v_created_at) < date_trunc('day', v_now, 'UTC') then
+    declare
+      v_day constant timestamptz := date_trunc('day', v_now, 'UTC');
+      v_week constant timestamptz := date_trunc('week', v_now, 'UTC');
+      v_month constant timestamptz := date_trunc('month', v_now, 'UTC');
+    begin
+      v_spent_day := case when v_spent_at >= v_day then v_spent_day else 0 end + case when v_created_at >= v_day then 0 else v_back end;
+      v_spent_week := case when v_spent_at >= v_week then v_spent_week else 0 end + case when v_created_at >= v_week then 0 else v_back end;
+      v_spent_month := case when v_spent_at >= v_month then v_spent_month else 0 end + case when v_created_at >= v_month then 0 else v_back end;
+    end;
+  end if;
+  if v_paid > 0 or v_has_usage then
+    v_last_id := v_last_id + 1;
+    v_capture_id := v_last_id;
+    insert into public.token_transactions
+      (user_id, id, entry_type, action_type, tokens, balance_after, reserved_change, grant_ids, grant_tokens, reason,
+       actor_role, actor_id, usage_id, hold_id, member_id, metadata, created_at)
+    values
+      (v_user_id, v_capture_id, case when v_paid > 0 then 'deduction' else 'usage' end, v_action_type, -v_paid,
+       v_remaining, -v_paid, v_grant_ids, v_grant_tokens, v_action_type,
+       p_actor_role, p_actor_id, v_usage_id, p_hold_id, v_member_id, p_metadata, v_now);
+  end if;
+  if v_back > 0 then
+    v_last_id := v_last_id + 1;
+    v_remaining := v_remaining + v_back;
+    insert into public.token_transactions
+      (user_id, id, entry_type, action_type, tokens, balance_after, reserved_change, grant_ids, grant_tokens, reason,
+       actor_role, actor_id, hold_id, original_id, member_id, created_at)
+    values
+      (v_user_id, v_last_id, 'release', v_action_type, 0, v_remaining, -v_back, v_back_ids, v_back_tokens,
+       case p_status when 'expired' then 'the hold ran out' when 'captured' then 'not needed' else 'released' end,
+       p_actor_role, p_actor_id, p_hold_id, v_hold_entry, v_member_id, v_now);
+  end if;
+  update public.token_accounts a
+     set tokens_remaining = v_remaining,
+         tokens_reserved = a.tokens_reserved - v_held,
+         tokens_used = a.tokens_used + v_paid,
+         spent_at = greatest(v_spent_at, v_now),
+         spent_day = v_spent_day - v_back,
+         spent_week = v_spent_week - v_back,
+         spent_month = v_spent_month - v_back,
+         total_cost = a.total_cost + coalesce(v_cost, 0),
+         next_due_at = v_due_at,
+         last_transaction_id = v_last_id,
+         updated_at = v_now
+   where a.user_id = v_user_id and a.ctid = v_account_place;
+  if v_member_id is not null then
+    perform tokenbook.count_for_member(v_user_id, v_member_id, v_paid, -v_back, v_created_at, v_now);
+  end if;
+  if v_beyond > 0 then
+    declare
+      v_entry public.token_transactions;
+    begin
+      v_entry.user_id := v_user_id;
+      v_entry.member_id := v_member_id;
+      v_entry.entry_type := 'deduction';
+      v_entry.action_type := v_action_type;
+      v_entry.tokens := -v_beyond;
+      v_entry.reason := v_action_type;
+      v_entry.actor_role := p_actor_role;
+      v_entry.actor_id := p_actor_id;
+      v_entry.usage_id := v_usage_id;
+      v_entry.hold_id := p_hold_id;
+      v_entry.metadata := p_metadata;
+      v_entry.created_at := v_now;
+      select taken.grant_ids, taken.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
+        from tokenbook.take_from_grants(v_user_id, v_beyond, v_now) as taken;
+      v_entry := tokenbook.record_transaction(v_entry);
+      v_overage_id := v_entry.id;
+      v_remaining := v_entry.balance_after;
+      v_beyond_from := tokenbook.describe_allocations(v_user_id, v_entry.grant_ids, v_entry.grant_tokens);
+    end;
+  end if;
+  if v_has_usage then
+    p_usage.user_id := v_user_id;
+    p_usage.id := v_usage_id;
+    p_usage.member_id := v_member_id;
+    p_usage.transaction_id := v_capture_id;
+    p_usage.tokens_uncovered := coalesce(v_uncovered, 0);
+    p_usage.metadata := p_metadata;
+    insert into public.token_usage values (p_usage.*);
+  end if;
+  update public.token_holds h
+     set status = p_status, tokens_captured = v_paid, tokens_uncovered = coalesce(v_uncovered, 0), settled_at = v_now,
+         capture_id = v_capture_id, overage_id = v_overage_id, usage_id = v_usage_id
+   where h.user_id = v_user_id and h.ctid = v_hold_place;
+  if v_back > 0 then
+    declare
+      v_tells boolean; -- somebody wants to be told, or may
+      v_is_owed boolean; -- a debt, an expiry, or the plan limit has to do with what came back
+    begin
+      select a.tokens_remaining < a.alert_below or a.tokens_remaining >= a.alert_above or a.warns_of_expiry
+               or a.alerts_version is distinct from (select r.alerts_version from tokenbook.project_settings r),
+             a.tokens_owed > 0 or a.next_due_at <= v_now
+               or exists (select 1 from tokenbook.subscriptions s where s.user_id = v_user_id and s.tokens_limit < v_remaining)
+        into v_tells, v_is_owed
+        from public.token_accounts a where a.user_id = v_user_id;
+      if v_tells then
+        perform tokenbook.raise_alerts(v_user_id, v_remaining - v_back, v_now);
+      end if;
+      if v_is_owed and p_now is null then
+        perform tokenbook.settle_incoming(v_user_id, v_now);
+        select a.tokens_remaining into v_remaining from public.token_accounts a where a.user_id = v_user_id;
+      end if;
+    end;
+  end if;
+
+  v_deducted_from := case
+    when v_paid = 0 then '[]'
+    when cardinality(v_grant_ids) = 1
+      then jsonb_build_array(tokenbook.describe_allocation(v_grant_ids[1], v_grant_type, v_granted_at, v_paid))
+    else tokenbook.describe_allocations(v_user_id, v_grant_ids, v_grant_tokens)
+  end;
+  if v_beyond > 0 then
+    v_deducted_from := v_deducted_from || v_beyond_from;
+  end if;
+  return tokenbook.hold_receipt(
+    p_status, p_hold_id, p_status, v_held, v_paid, v_paid + coalesce(v_beyond, 0), coalesce(v_uncovered, 0), v_deducted_from,
+    v_capture_id, v_overage_id, v_usage_id, p_usage.cost_estimate, v_now, v_remaining, p_replayed => false);
+end
+$$;
+comment on function tokenbook.settle_hold is
+  'Settles a hold, once: pays for the front of it, gives the rest back to its grants, last taken first; captured, released, or expired by whoever books what has run out. The receipt.';
+
+-- from supabase/schemas/40_holds/stored_hold_receipt.sql
+
+/*
+ * The answer about a hold from what is stored, for whoever asks again.
+ * Caller: internal.
+ */
+create function tokenbook.stored_hold_receipt(p_hold public.token_holds, p_asked text, p_replayed boolean)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_capture public.token_transactions;
+  v_overage public.token_transactions;
+  v_cost numeric;
+  v_remaining bigint;
+begin
+  select t.* into v_capture from public.token_transactions t
+   where t.user_id = p_hold.user_id and t.id = p_hold.capture_id;
+  select t.* into v_overage from public.token_transactions t
+   where t.user_id = p_hold.user_id and t.id = p_hold.overage_id;
+  select u.cost_estimate into v_cost from public.token_usage u
+   where u.user_id = p_hold.user_id and u.id = p_hold.usage_id;
+  select a.tokens_remaining into v_remaining from public.token_accounts a where a.user_id = p_hold.user_id;
+  return tokenbook.hold_receipt(
+    p_asked, p_hold.id, p_hold.status, p_hold.tokens, p_hold.tokens_captured,
+    -coalesce(v_capture.tokens, 0) - coalesce(v_overage.tokens, 0), p_hold.tokens_uncovered,
+    tokenbook.describe_allocations(p_hold.user_id, v_capture.grant_ids, v_capture.grant_tokens)
+      || tokenbook.describe_allocations(p_hold.user_id, v_overage.grant_ids, v_overage.grant_tokens),
+    p_hold.capture_id, p_hold.overage_id, p_hold.usage_id, v_cost, p_hold.settled_at, v_remaining, p_replayed);
+end
+$$;
+comment on function tokenbook.stored_hold_receipt is
+  'What came of a hold, from what is stored, for whoever asks again.';
 
 -- from supabase/schemas/50_plans/ask_trial.sql
 
@@ -15266,6 +15537,35 @@ end
 $$;
 comment on function tokenbook.first_due_alerts is
   'The 1,000 alerts that are due to be sent first, as far as one call of claim_token_alerts looks.';
+
+-- from supabase/schemas/70_alerts/next_due.sql
+
+/*
+ * When something of an account changes by itself next: a grant or a hold runs out (but for p_but_hold_id, which is being
+ * settled), an alert falls due, or a plan's schedule makes it due. One row; NULL = never.
+ * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22): where nothing is
+ * to be looked for, it costs nothing.
+ * Caller: internal, holding the account's lock.   Keeps: I7.
+ */
+create function tokenbook.next_due(p_user_id uuid, p_next_alert_at timestamptz, p_but_hold_id uuid)
+returns table (at timestamptz)
+language sql
+stable
+security invoker
+as $$
+  select least(
+    p_next_alert_at,
+    (select b.expires_at from public.token_balances b
+      where b.user_id = p_user_id and b.is_open and b.expires_at is not null
+      order by b.expires_at limit 1),
+    (select h.expires_at from public.token_holds h
+      where h.user_id = p_user_id and h.status = 'open' and h.id is distinct from p_but_hold_id
+      order by h.expires_at limit 1),
+    (select tokenbook.schedule_due_at(s.user_id) from tokenbook.subscriptions s
+      where s.user_id = p_user_id and (num_nonnulls(s.next_slot_at, s.next_plan_type) > 0 or s.beside <> '[]')))
+$$;
+comment on function tokenbook.next_due is
+  'When something of an account changes by itself next: a grant or hold runs out, an alert or a slot falls due; NULL is never.';
 
 -- from supabase/schemas/70_alerts/next_plan_change.sql
 

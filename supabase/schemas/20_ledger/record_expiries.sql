@@ -82,7 +82,7 @@ begin
      order by (due.hold).user_id, (due.hold).expires_at, (due.hold).id
      limit 10 * v_holds
   loop
-    perform tokenbook.close_hold(v_hold, 0, 'expired', p_now, 'system', null);
+    perform tokenbook.settle_hold(v_hold.user_id, v_hold.id, 'expired', 'system', null, p_now => p_now);
     v_released := v_released || v_hold.user_id;
   end loop;
 
@@ -139,15 +139,9 @@ begin
        set tokens_remaining = a.tokens_remaining - d.lost,
            tokens_expired = a.tokens_expired + d.lost,
            last_transaction_id = a.last_transaction_id + d.count,
-           next_due_at = least(
-             (select b.expires_at from public.token_balances b
-               where b.user_id = a.user_id and b.is_open and b.expires_at is not null
-               order by b.expires_at limit 1),
-             (select h.expires_at from public.token_holds h
-               where h.user_id = a.user_id and h.status = 'open'
-               order by h.expires_at limit 1),
-             case when a.next_alert_at > p_now then a.next_alert_at end,
-             tokenbook.schedule_due_at(a.user_id)),
+           next_due_at = (
+             select n.at
+               from tokenbook.next_due(a.user_id, case when a.next_alert_at > p_now then a.next_alert_at end, null) as n),
            updated_at = p_now
       from unnest(v_user_ids, v_lost, v_counts) as d (user_id, lost, count)
      where a.user_id = d.user_id

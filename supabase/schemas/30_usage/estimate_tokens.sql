@@ -52,8 +52,10 @@ begin
   perform tokenbook.check_usage(v_asked);
   perform tokenbook.require_user(v_asked.user_id, v_actor.actor_role);
   v_usage := v_asked;
-  v_usage.created_at := clock_timestamp();
-  v_usage := tokenbook.measure_usage(v_usage);
+  select m.tokens_used, m.cost_estimate into v_usage.tokens_used, v_usage.cost_estimate
+    from tokenbook.measure_usage(
+      p_action_type, p_model_used, p_input_tokens, p_output_tokens, p_tokens_used, p_cached_tokens, p_images, p_seconds,
+      clock_timestamp()) as m;
   if v_usage.tokens_used is null then
     perform tokenbook.refuse('invalid_usage',
       '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');

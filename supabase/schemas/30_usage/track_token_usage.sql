@@ -44,54 +44,80 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
-  v_asked public.token_usage;
-  v_actor record;
-  v_usage public.token_usage;
+  v_actor_role text := 'service';
+  v_actor_id uuid;
+  v_asked public.token_usage; -- where all of it has to be looked at
+  v_request jsonb;
+  v_uncovered bigint;
+  v_success constant boolean := coalesce(p_success, true);
+  v_measured record;
+  v_tokens_used bigint;
+  v_cost numeric;
   v_spent record;
+  v_receipt jsonb;
 begin
-  -- validate
-  v_asked.user_id := p_user_id;
-  v_asked.action_type := p_action_type;
-  v_asked.model_used := p_model_used;
-  v_asked.input_tokens := p_input_tokens;
-  v_asked.output_tokens := p_output_tokens;
-  v_asked.tokens_used := p_tokens_used;
-  v_asked.success := p_success;
-  v_asked.error_message := p_error_message;
-  v_asked.metadata := p_metadata;
-  v_asked.cached_tokens := p_cached_tokens;
-  v_asked.reasoning_tokens := p_reasoning_tokens;
-  v_asked.images := p_images;
-  v_asked.seconds := p_seconds;
-  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
-  perform tokenbook.check_action_type(v_asked.action_type);
-  perform tokenbook.check_usage(v_asked);
-  if p_on_shortage is null or p_on_shortage not in ('reject', 'partial') then
-    perform tokenbook.refuse('invalid_usage', '{"field": "p_on_shortage", "rule": "reject or partial"}');
+  -- validate: what is plainly right is let through at once; what is not, is refused by name
+  if current_setting('role') <> 'service_role' or p_user_id is null then
+    select w.actor_role, w.actor_id into v_actor_role, v_actor_id
+      from tokenbook.authorize(p_user_id, p_self_may => true) w;
+  elsif current_setting('request.headers', true) <> '' then
+    perform tokenbook.check_body();
   end if;
-  perform tokenbook.check_request(p_idempotency_key, null, v_asked.metadata);
+  if p_idempotency_key is not null or (
+    octet_length(p_action_type) <= 64
+    and p_action_type ~ '^[a-z][a-z0-9_]*$'
+    and p_action_type <> all (tokenbook.reserved_action_types())
+    and least(p_tokens_used, p_input_tokens, p_output_tokens, p_cached_tokens, p_reasoning_tokens, 0) = 0
+    and greatest(p_tokens_used, p_input_tokens, p_output_tokens, 0) <= 1000000000000
+    and (p_cached_tokens is null or p_cached_tokens <= p_input_tokens)
+    and (p_reasoning_tokens is null or p_reasoning_tokens <= p_output_tokens)
+    and (p_model_used is null or octet_length(p_model_used) <= 200 and ascii(p_model_used) between 33 and 126)
+    and num_nonnulls(p_images, p_seconds, p_error_message) = 0
+    and p_on_shortage in ('reject', 'partial')) is not true
+  then
+    v_asked.action_type := p_action_type;
+    v_asked.model_used := p_model_used;
+    v_asked.input_tokens := p_input_tokens;
+    v_asked.output_tokens := p_output_tokens;
+    v_asked.tokens_used := p_tokens_used;
+    v_asked.success := p_success;
+    v_asked.error_message := p_error_message;
+    v_asked.cached_tokens := p_cached_tokens;
+    v_asked.reasoning_tokens := p_reasoning_tokens;
+    v_asked.images := p_images;
+    v_asked.seconds := p_seconds;
+    perform tokenbook.check_action_type(p_action_type);
+    perform tokenbook.check_usage(v_asked);
+    if p_on_shortage is null or p_on_shortage not in ('reject', 'partial') then
+      perform tokenbook.refuse('invalid_usage', '{"field": "p_on_shortage", "rule": "reject or partial"}');
+    end if;
+  end if;
+  if p_idempotency_key is not null or p_metadata is not null then
+    perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
+  end if;
+  if p_idempotency_key is not null then
+    v_request := jsonb_build_object('operation', 'track', 'on_shortage', p_on_shortage) || jsonb_strip_nulls(to_jsonb(v_asked));
+  end if;
 
-  v_usage := v_asked;
-  v_usage.id := gen_random_uuid();
-  v_usage.success := coalesce(v_asked.success, true);
-  v_usage.metadata := coalesce(v_asked.metadata, '{}');
-  v_usage.created_at := clock_timestamp();
-  v_usage := tokenbook.measure_usage(v_usage);
-  if v_usage.success and v_usage.tokens_used is null then
-    perform tokenbook.refuse('invalid_usage',
-      '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
+  v_tokens_used := p_tokens_used;
+  if p_tokens_used is null or num_nonnulls(p_input_tokens, p_output_tokens, p_images, p_seconds) > 0 then
+    v_measured := tokenbook.measure_usage(
+      p_action_type, p_model_used, p_input_tokens, p_output_tokens, p_tokens_used, p_cached_tokens, p_images, p_seconds,
+      clock_timestamp());
+    v_tokens_used := v_measured.tokens_used;
+    v_cost := v_measured.cost_estimate;
+    if v_success and v_tokens_used is null then
+      perform tokenbook.refuse('invalid_usage',
+        '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
+    end if;
+    v_tokens_used := coalesce(v_tokens_used, 0);
   end if;
-  v_usage.tokens_used := coalesce(v_usage.tokens_used, 0);
 
   -- lock, replay, act
   v_spent := tokenbook.spend_tokens(
-    p_user_id, case when v_usage.success then v_usage.tokens_used else 0 end, -- @failed-costs-nothing
-    p_action_type, p_action_type, v_actor.actor_role, v_actor.actor_id, p_idempotency_key,
-    case when p_idempotency_key is not null then
-      jsonb_build_object('operation', 'track', 'on_shortage', p_on_shortage)
-      || jsonb_strip_nulls(to_jsonb(v_asked) - array['user_id', 'metadata']) end,
-    v_usage.metadata, p_usage_id => v_usage.id,
-    p_cost => case when v_usage.success then coalesce(v_usage.cost_estimate, 0) else 0 end,
+    p_user_id, case when v_success then v_tokens_used else 0 end, -- @failed-costs-nothing
+    p_action_type, p_action_type, v_actor_role, v_actor_id, p_idempotency_key, v_request, coalesce(p_metadata, '{}'),
+    p_usage_id => gen_random_uuid(), p_cost => case when v_success then coalesce(v_cost, 0) else 0 end,
     p_partial => p_on_shortage = 'partial');
   if v_spent.is_behind then
     return tokenbook.answer_busy();
@@ -99,32 +125,34 @@ begin
 
   -- record
   if v_spent.replayed then
-    select u.* into v_usage from public.token_usage u
+    select u.tokens_used, u.tokens_uncovered, u.cost_estimate into v_tokens_used, v_uncovered, v_cost
+      from public.token_usage u
      where u.user_id = v_spent.user_id and u.id = v_spent.usage_id;
   elsif v_spent.id is not null then
-    v_usage.user_id := v_spent.user_id;
-    v_usage.member_id := v_spent.member_id;
-    v_usage.transaction_id := v_spent.id;
-    v_usage.created_at := v_spent.created_at;
-    v_usage.tokens_uncovered := v_spent.shortfall;
-    insert into public.token_usage values (v_usage.*);
-  else
-    v_usage.id := null;
-    v_usage.tokens_uncovered := v_spent.shortfall;
+    insert into public.token_usage
+      (user_id, id, action_type, model_used, tokens_used, input_tokens, output_tokens, cost_estimate, success, error_message,
+       metadata, created_at, cached_tokens, reasoning_tokens, images, seconds, tokens_uncovered, transaction_id, member_id)
+    values
+      (v_spent.user_id, v_spent.usage_id, p_action_type, p_model_used, v_tokens_used, p_input_tokens, p_output_tokens, v_cost,
+       v_success, p_error_message, coalesce(p_metadata, '{}'), v_spent.created_at, p_cached_tokens, p_reasoning_tokens,
+       p_images, p_seconds, v_spent.shortfall, v_spent.id, v_spent.member_id);
   end if;
 
-  return jsonb_build_object(
+  v_receipt := jsonb_build_object(
     'success', v_spent.id is not null,
-    'usage_id', v_usage.id,
+    'usage_id', case when v_spent.id is not null then v_spent.usage_id end,
     'transaction_id', v_spent.id,
-    'tokens_used', v_usage.tokens_used,
+    'tokens_used', v_tokens_used,
     'tokens_deducted', v_spent.tokens,
-    'tokens_remaining_to_deduct', v_usage.tokens_uncovered,
-    'cost_estimate', v_usage.cost_estimate,
+    'tokens_remaining_to_deduct', coalesce(v_uncovered, v_spent.shortfall),
+    'cost_estimate', v_cost,
     'deducted_from', v_spent.deducted_from,
     'tokens_remaining', v_spent.tokens_remaining,
-    'replayed', v_spent.replayed)
-    || case when v_spent.capped_by is null then '{}' else tokenbook.describe_cap(v_spent.capped_by) end;
+    'replayed', v_spent.replayed);
+  if v_spent.capped_by is not null then
+    v_receipt := v_receipt || tokenbook.describe_cap(v_spent.capped_by);
+  end if;
+  return v_receipt;
 end
 $$;
 comment on function tokenbook.track_token_usage is

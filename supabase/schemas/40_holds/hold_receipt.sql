@@ -1,49 +1,48 @@
 /*
- * The answer about a hold, from what is stored: the same for whoever settled it and for whoever asks
- * again.
+ * The answer about a hold: the same for whoever settles it and for whoever asks again. p_asked is what was asked for,
+ * captured or released: success is that it is so. Of what has run out the tokens are back, as was asked of what is released.
+ * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
  * Caller: internal.
  */
-create function tokenbook.hold_receipt(p_hold public.token_holds, p_replayed boolean)
+create function tokenbook.hold_receipt(
+  p_asked text,
+  p_hold_id uuid,
+  p_status text,
+  p_tokens bigint,
+  p_captured bigint,
+  p_deducted bigint,
+  p_uncovered bigint,
+  p_deducted_from jsonb,
+  p_capture_id bigint,
+  p_overage_id bigint,
+  p_usage_id uuid,
+  p_cost_estimate numeric,
+  p_settled_at timestamptz,
+  p_tokens_remaining bigint,
+  p_replayed boolean
+)
 returns jsonb
-language plpgsql
+language sql
 stable
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_capture public.token_transactions;
-  v_overage public.token_transactions;
-begin
-  if p_hold.capture_id is not null then
-    select t.* into v_capture from public.token_transactions t
-     where t.user_id = p_hold.user_id and t.id = p_hold.capture_id;
-  end if;
-  if p_hold.overage_id is not null then
-    select t.* into v_overage from public.token_transactions t
-     where t.user_id = p_hold.user_id and t.id = p_hold.overage_id;
-  end if;
-  return jsonb_build_object(
-    'success', p_hold.status = 'captured',
-    'hold_id', p_hold.id,
-    'status', p_hold.status,
-    'tokens_reserved', p_hold.tokens,
-    'tokens_captured', p_hold.tokens_captured,
-    'tokens_released', p_hold.tokens - p_hold.tokens_captured,
-    'tokens_deducted', -coalesce(v_capture.tokens, 0) - coalesce(v_overage.tokens, 0),
-    'tokens_remaining_to_deduct', p_hold.tokens_uncovered,
-    'deducted_from', tokenbook.describe_allocations(v_capture.user_id, v_capture.grant_ids, v_capture.grant_tokens)
-      || tokenbook.describe_allocations(v_overage.user_id, v_overage.grant_ids, v_overage.grant_tokens),
-    'transaction_id', p_hold.capture_id,
-    'overage_transaction_id', p_hold.overage_id,
-    'usage_id', p_hold.usage_id,
-    'cost_estimate', (
-      select u.cost_estimate from public.token_usage u
-       where u.user_id = p_hold.user_id and u.id = p_hold.usage_id),
-    'settled_at', p_hold.settled_at,
-    'tokens_remaining', (
-      select a.tokens_remaining from public.token_accounts a where a.user_id = p_hold.user_id),
-    'replayed', p_replayed);
-end
+  select jsonb_build_object(
+    'success', p_status = p_asked or p_status = 'expired' and p_asked = 'released',
+    'hold_id', p_hold_id,
+    'status', p_status,
+    'tokens_reserved', p_tokens,
+    'tokens_captured', p_captured,
+    'tokens_released', p_tokens - p_captured,
+    'tokens_deducted', p_deducted,
+    'tokens_remaining_to_deduct', p_uncovered,
+    'deducted_from', p_deducted_from,
+    'transaction_id', p_capture_id,
+    'overage_transaction_id', p_overage_id,
+    'usage_id', p_usage_id,
+    'cost_estimate', p_cost_estimate,
+    'settled_at', p_settled_at,
+    'tokens_remaining', p_tokens_remaining,
+    'replayed', p_replayed)
 $$;
 comment on function tokenbook.hold_receipt is
   'What came of a hold: status, tokens reserved, captured, released and deducted, the grants that paid, the usage.';

@@ -1,7 +1,8 @@
 /*
  * Locks the account, books what is due on it (the hold too, when it has run out), and returns the
- * hold as it then is; with is_behind, and no hold, where more was due than one call books. A user settles no hold that an admin or the server made for him: he could
- * take back what a running call is about to cost; nor does a payer settle a member's.
+ * hold as it then is; with is_behind, and no hold, where more was due than one call books. A user settles
+ * no hold that an admin or the server made for him: he could take back what a running call is about to cost; nor does a
+ * payer settle a member's.
  * A member's hold is on the account that it was taken from, whether he is still in the team or not.
  * Caller: internal.   Errors: busy, user_not_found, hold_not_found, forbidden.
  */
@@ -20,7 +21,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_account_id uuid := coalesce(
+  v_account_id constant uuid := coalesce(
     (select h.user_id from public.token_holds h where h.member_id = p_user_id and h.id = p_hold_id), p_user_id);
   v_account public.token_accounts;
 begin

@@ -16,22 +16,9 @@ set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
   v_actor record;
-  v_locked record;
-  v_hold public.token_holds;
-  v_is_open boolean;
 begin
   v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
-  v_locked := tokenbook.lock_hold(p_user_id, p_hold_id, v_actor.actor_role);
-  if v_locked.is_behind then
-    return tokenbook.answer_busy();
-  end if;
-  v_hold := v_locked.hold;
-  v_is_open := v_hold.status = 'open';
-  if v_is_open then
-    v_hold := tokenbook.close_hold(v_hold, 0, 'released', v_locked.locked_at, v_actor.actor_role, v_actor.actor_id);
-  end if;
-  return tokenbook.hold_receipt(v_hold, p_replayed => not v_is_open)
-      || jsonb_build_object('success', v_hold.status in ('released', 'expired'));
+  return tokenbook.settle_hold(p_user_id, p_hold_id, 'released', v_actor.actor_role, v_actor.actor_id);
 end
 $$;
 comment on function tokenbook.release_tokens is

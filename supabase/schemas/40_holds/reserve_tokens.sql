@@ -27,25 +27,41 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
-  v_actor record;
+  v_actor_role text := 'service';
+  v_actor_id uuid;
   v_spent record;
   v_status text;
   v_expires_at timestamptz;
+  v_receipt jsonb;
 begin
-  -- validate
-  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
-  perform tokenbook.check_tokens('p_tokens', p_tokens);
-  p_ttl_seconds := coalesce(p_ttl_seconds, (tokenbook.limits() -> 'hold_seconds')::integer);
-  if p_ttl_seconds not between 1 and (tokenbook.limits() -> 'hold_seconds_at_most')::integer then
-    perform tokenbook.refuse('invalid_ttl', jsonb_build_object(
-      'field', 'p_ttl_seconds', 'rule', format('1 to %s', tokenbook.limits() -> 'hold_seconds_at_most')));
+  -- validate: what is plainly right is let through at once; what is not, is refused by name
+  if current_setting('role') <> 'service_role' or p_user_id is null then
+    select w.actor_role, w.actor_id into v_actor_role, v_actor_id
+      from tokenbook.authorize(p_user_id, p_self_may => true) w;
+  elsif current_setting('request.headers', true) <> '' then
+    perform tokenbook.check_body();
   end if;
-  perform tokenbook.check_action_type(p_action_type);
-  perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
+  p_ttl_seconds := coalesce(p_ttl_seconds, (tokenbook.limits() -> 'hold_seconds')::integer);
+  if (p_tokens between 1 and 1000000000000
+    and p_ttl_seconds between 1 and (tokenbook.limits() -> 'hold_seconds_at_most')::integer
+    and octet_length(p_action_type) <= 64
+    and p_action_type ~ '^[a-z][a-z0-9_]*$'
+    and p_action_type <> all (tokenbook.reserved_action_types())) is not true
+  then
+    perform tokenbook.check_tokens('p_tokens', p_tokens);
+    if p_ttl_seconds not between 1 and (tokenbook.limits() -> 'hold_seconds_at_most')::integer then
+      perform tokenbook.refuse('invalid_ttl', jsonb_build_object(
+        'field', 'p_ttl_seconds', 'rule', format('1 to %s', tokenbook.limits() -> 'hold_seconds_at_most')));
+    end if;
+    perform tokenbook.check_action_type(p_action_type);
+  end if;
+  if p_idempotency_key is not null or p_metadata is not null then
+    perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
+  end if;
 
   -- lock, replay, act
   v_spent := tokenbook.spend_tokens(
-    p_user_id, p_tokens, p_action_type, p_action_type, v_actor.actor_role, v_actor.actor_id, p_idempotency_key,
+    p_user_id, p_tokens, p_action_type, p_action_type, v_actor_role, v_actor_id, p_idempotency_key,
     case when p_idempotency_key is not null then jsonb_build_object(
       'operation', 'reserve', 'tokens', p_tokens, 'ttl_seconds', p_ttl_seconds, 'action_type', p_action_type) end,
     coalesce(p_metadata, '{}'), p_hold_id => gen_random_uuid(), p_hold_seconds => p_ttl_seconds);
@@ -65,10 +81,10 @@ begin
        transaction_id, member_id, metadata, created_at)
     values
       (v_spent.user_id, v_spent.hold_id, p_tokens, v_spent.grant_ids, v_spent.grant_tokens, v_expires_at,
-       p_action_type, v_actor.actor_role, v_spent.id, v_spent.member_id, coalesce(p_metadata, '{}'), v_spent.created_at);
+       p_action_type, v_actor_role, v_spent.id, v_spent.member_id, coalesce(p_metadata, '{}'), v_spent.created_at);
   end if;
 
-  return jsonb_build_object(
+  v_receipt := jsonb_build_object(
     'success', v_status is not null,
     'hold_id', case when v_status is not null then v_spent.hold_id end,
     'status', v_status,
@@ -78,8 +94,11 @@ begin
     'expires_at', v_expires_at,
     'transaction_id', v_spent.id,
     'tokens_remaining', v_spent.tokens_remaining,
-    'replayed', v_spent.replayed)
-    || case when v_spent.capped_by is null then '{}' else tokenbook.describe_cap(v_spent.capped_by) end;
+    'replayed', v_spent.replayed);
+  if v_spent.capped_by is not null then
+    v_receipt := v_receipt || tokenbook.describe_cap(v_spent.capped_by);
+  end if;
+  return v_receipt;
 end
 $$;
 comment on function tokenbook.reserve_tokens is

@@ -20,16 +20,7 @@ create table public.token_holds (
   created_at timestamptz not null,
   settled_at timestamptz,
   constraint token_holds_pkey primary key (user_id, id),
-  constraint token_holds_tokens_are_within_limits check (tokens between 1 and 1000000000000),
-  constraint token_holds_live_at_most_a_day check (expires_at > created_at and expires_at <= created_at + interval '24 hours'),
-  constraint token_holds_are_settled_once check (
-    case status
-      when 'open' then settled_at is null and tokens_captured is null
-      when 'captured' then settled_at is not null and tokens_captured between 0 and tokens
-      when 'released' then settled_at is not null and tokens_captured = 0
-      when 'expired' then settled_at >= expires_at and tokens_captured = 0
-      else false
-    end)
+  constraint token_holds_captured_is_part_of_held check (tokens_captured <= tokens)
 ) with (fillfactor = 90);
 
 comment on table public.token_holds is
