@@ -44,6 +44,7 @@ export const inlinedFunctions = [
   "tokenbook.open_grants_expiring_first",
   "tokenbook.open_grants_in_order",
   "tokenbook.burn_key",
+  "tokenbook.is_plain_body",
 ] as const;
 
 /** Everything with logic in it, as text: function definitions and the expressions of policies. */
