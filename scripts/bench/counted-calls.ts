@@ -44,14 +44,14 @@ const hold = "(public.reserve_tokens(u, 2, 86400) ->> 'hold_id')::uuid";
 export const countedCalls: readonly CountedCall[] = [
   of(floor),
   of(named("loop")),
-  of(deduct, ["deduct_full_path"]),
+  of(deduct, []),
   {
     name: "deduct-keyed",
     types: "uuid, text",
     statement: "select public.deduct_tokens_with_fifo($1, 1, 'chat_conversation', $2)",
     second: "'request-' || md5(u::text)",
     entries: 1,
-    never: ["deduct_full_path"],
+    never: [],
   },
   of(named("track")),
   {
