@@ -54,6 +54,7 @@ export const inlinedFunctions = [
   "tokenbook.describe_allocation",
   "tokenbook.grant_terms",
   "tokenbook.caller_role",
+  "tokenbook.is_plain_body",
 ] as const;
 
 /** Everything with logic in it, as text: function definitions and the expressions of policies. */

@@ -2441,7 +2441,9 @@ begin
     perform tokenbook.refuse('not_authenticated');
   end if;
 
-  perform tokenbook.check_body(); -- @callers-send-one-object
+  if not tokenbook.is_plain_body() then
+    perform tokenbook.check_body(); -- @callers-send-one-object
+  end if;
 
   if p_user_id is null then
     perform tokenbook.refuse('invalid_user_id', '{"field": "p_user_id", "rule": "not null"}');
@@ -2530,6 +2532,26 @@ comment on function tokenbook.check_action_type is
 -- from supabase/schemas/10_access/check_body.sql
 
 /*
+ * Whether there is nothing wrong with the body of this request, seen at a glance: plain SQL, or a JSON object. What is
+ * not is tokenbook.check_body's to judge.
+ * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22): nearly every call
+ * needs no more than this.
+ * Caller: internal.
+ */
+create function tokenbook.is_plain_body()
+returns boolean
+language sql
+volatile -- as current_query is, or it would not be written in
+security invoker
+as $$
+  select coalesce(current_setting('request.headers', true), '') = '' -- PostgREST's; none: plain SQL
+    or current_query() not like '%json_to_recordset(%' -- @one-object-only
+      and current_setting('request.headers', true) like '%"content-type":"application/json%' -- @json-bodies-only
+$$;
+comment on function tokenbook.is_plain_body is
+  'Whether this is plain SQL or a request with a JSON object, seen at a glance; what is not is judged by check_body.';
+
+/*
  * Refuses a request to one of our functions whose body is not one JSON object. PostgREST takes more than that:
  * of an array of objects, and of CSV, the first row, and drops the others without a word; forms; and of text and
  * bytes nothing at all, so that the function would run with its defaults and book what nobody has asked for.
@@ -2550,13 +2572,7 @@ as $$
 declare
   v_headers constant text := current_setting('request.headers', true); -- PostgREST's
 begin
-  if v_headers is null or v_headers = '' then
-    return; -- plain SQL
-  end if;
-  -- nearly every request, quickly
-  if current_query() not like '%json_to_recordset(%' -- @one-object-only
-    and v_headers like '%"content-type":"application/json%' -- @json-bodies-only
-  then
+  if tokenbook.is_plain_body() then
     return;
   end if;
 
@@ -4697,34 +4713,6 @@ $$;
 comment on function tokenbook.describe_allocations is
   'The grants that an entry took from: [{grant_id, grant_type, granted_at, deducted}] in the order in which they paid.';
 
--- from supabase/schemas/20_ledger/describe_grant.sql
-
-/*
- * A grant as a balance lists it, with what is left of it then.
- * Caller: internal. tokenbook.get_balance_fast_path lists the same columns as they stand in the table: to
- * call this for each of three grants takes a quarter more (decision 34).
- */
-create function tokenbook.describe_grant(p_grant public.token_balances, p_tokens_remaining bigint)
-returns jsonb
-language plpgsql
-immutable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return jsonb_build_object(
-    'id', p_grant.id,
-    'grant_type', p_grant.grant_type,
-    'tokens_granted', p_grant.tokens_granted,
-    'tokens_remaining', p_tokens_remaining,
-    'priority', p_grant.priority,
-    'granted_at', p_grant.granted_at,
-    'expires_at', p_grant.expires_at);
-end
-$$;
-comment on function tokenbook.describe_grant is
-  'A grant as a balance lists it: {id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}.';
-
 -- from supabase/schemas/20_ledger/describe_item_error.sql
 
 /*
@@ -4827,67 +4815,6 @@ end
 $$;
 comment on function tokenbook.expire_old_token_grants is
   'Books grants and holds that have run out, for at most p_max_accounts users a call; returns how many, 0 when nothing more is due. For the server and scheduled jobs. Correctness does not need it.';
-
--- from supabase/schemas/20_ledger/get_balance_fast_path.sql
-
-/*
- * What get_user_token_balance says of an account to which nothing has to be done first, in one
- * statement: nothing is due, no plan waits for its time, the user pays for himself, has something
- * left, and grants are spent first in, first out. NULL for every other case. What it saves:
- * docs/performance.md.
- * Caller: tokenbook.get_user_token_balance.   Locks: nothing.   Keeps: I7.
- */
-create function tokenbook.get_balance_fast_path(p_user_id uuid)
-returns jsonb
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_balance jsonb;
-begin
-  select jsonb_build_object(
-    'user_id', a.user_id,
-    'state', a.state,
-    'total_active', a.tokens_remaining, -- @fast-balance-is-bigint
-    'total_expired', a.tokens_expired,
-    'total_reserved', a.tokens_reserved,
-    'total_owed', a.tokens_owed,
-    'tokens_limit', s.tokens_limit,
-    'plan_type', s.plan_type,
-    'next_expiry', case when a.next_due_at is not null then (
-      select min(b.expires_at) from public.token_balances b where b.user_id = a.user_id and b.is_open) end,
-    'grants', array(
-      select listed
-        from (
-          select g.id, g.grant_type, g.tokens_granted, g.tokens_remaining, g.priority, g.granted_at, g.expires_at
-            from tokenbook.open_grants_fifo(a.user_id, statement_timestamp()) g
-           limit 101) listed),
-    'has_more_grants', false)
-    into v_balance
-    from public.token_accounts a
-    left join tokenbook.subscriptions s on s.user_id = a.user_id
-   where a.user_id = p_user_id
-     and a.payer_id is null
-     and a.tokens_remaining > 0
-     and (a.next_due_at is null or a.next_due_at > clock_timestamp()) -- @nothing-open-has-expired
-     -- the plan in the row is the one in force
-     and coalesce(s.expires_at, 'infinity') > clock_timestamp() -- @fast-plan-in-force
-     and coalesce(s.cancel_at, 'infinity') > clock_timestamp()
-     and s.ended_at is null and s.paused_at is null and s.taken_back_at is null
-     and not (select r.is_expiring_first from tokenbook.project_settings r);
-  if v_balance #> '{grants,0}' is null then
-    return null; -- tokens, and no grant: not for this path to say
-  end if;
-  if v_balance #> '{grants,100}' is not null then
-    v_balance := v_balance || jsonb_build_object('grants', (v_balance -> 'grants') - 100, 'has_more_grants', true);
-  end if;
-  return v_balance;
-end
-$$;
-comment on function tokenbook.get_balance_fast_path is
-  'The answer of get_user_token_balance for an account to which nothing has to be done first; NULL for any other.';
 
 -- from supabase/schemas/20_ledger/get_token_balance_as_of.sql
 
@@ -5022,6 +4949,19 @@ comment on function tokenbook.get_token_balance_as_of is
 
 -- from supabase/schemas/20_ledger/get_token_history.sql
 
+-- A transaction as a history lists it. Columns are in the order of a jsonb's keys (by length, then by name), or each of
+-- the rows would be sorted.
+create type tokenbook.listed_allocation as (tokens bigint, grant_id uuid);
+comment on type tokenbook.listed_allocation is 'What one grant paid or received, as a history lists it.';
+
+create type tokenbook.listed_transaction as (
+  id bigint, reason text, tokens bigint, hold_id uuid, actor_id uuid, metadata jsonb, usage_id uuid, member_id uuid,
+  actor_role text, created_at timestamptz, entry_type text, action_type text,
+  allocations tokenbook.listed_allocation[], original_id bigint, balance_after bigint, idempotency_key text,
+  reserved_change bigint
+);
+comment on type tokenbook.listed_transaction is 'A transaction as a history lists it.';
+
 /*
  * A user's transactions, newest first, a page at a time, on from the ledger into the history
  * from before the books opened (entry_type 'history', numbered downwards from 0, no balance).
@@ -5044,52 +4984,52 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
-  v_actor record;
-  v_page record;
+  v_actor_role constant text := (tokenbook.authorize(p_user_id, p_self_may => true)).actor_role;
+  v_last_id bigint;
+  v_entries tokenbook.listed_transaction[];
 begin
-  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
   if p_limit is null or p_limit not between 1 and 200 then
     perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
   end if;
 
-  -- rows stay rows until the page is made of them, once; columns in the order of a jsonb's keys
-  -- (by length, then by name), or each of the rows would be sorted
-  select exists (select from public.token_accounts a where a.user_id = p_user_id) as is_known,
-         tokenbook.is_ledger_lost(p_user_id) as is_lost,
+  select (select a.last_transaction_id from public.token_accounts a where a.user_id = p_user_id),
          array(
-           select entry
-             from (
-               (select t.id, t.reason, t.tokens, t.hold_id, t.actor_id, t.metadata, t.usage_id, t.member_id,
-                       t.actor_role, t.created_at, t.entry_type, t.action_type,
-                       array(
-                         select part from unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)) as allocations,
-                       t.original_id, t.balance_after, t.idempotency_key, t.reserved_change
-                  from public.token_transactions t
-                 where t.user_id = p_user_id and t.id < coalesce(p_before, 9223372036854775807)
-                 order by t.id desc
-                 limit p_limit + 1)
-               union all
-               (select h.id, null, h.tokens, null, null, h.metadata, null, null,
-                       null, h.created_at, 'history', h.action_type,
-                       '{}',
-                       null, null, null, 0
-                  from public.token_legacy_transactions h
-                 where h.user_id = p_user_id and h.id < coalesce(p_before, 9223372036854775807)
-                 order by h.id desc
-                 limit p_limit + 1)
-               order by id desc
-               limit p_limit + 1) entry) as entries
-    into v_page;
-  if not v_page.is_known then
-    perform tokenbook.require_user(p_user_id, v_actor.actor_role);
-  elsif v_page.is_lost then
-    perform tokenbook.refuse('account_lost', '{}');
+           select row(
+                    t.id, t.reason, t.tokens, t.hold_id, t.actor_id, t.metadata, t.usage_id, t.member_id,
+                    t.actor_role, t.created_at, t.entry_type, t.action_type,
+                    case cardinality(t.grant_ids)
+                      when 0 then '{}'
+                      when 1 then array[row(t.grant_tokens[1], t.grant_ids[1])::tokenbook.listed_allocation] -- a subquery costs three times that
+                      else array(
+                        select row(part.tokens, part.grant_id)::tokenbook.listed_allocation
+                          from unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)) end,
+                    t.original_id, t.balance_after, t.idempotency_key, t.reserved_change)::tokenbook.listed_transaction
+             from public.token_transactions t
+            where t.user_id = p_user_id and t.id < coalesce(p_before, 9223372036854775807)
+            order by t.id desc
+            limit p_limit + 1)
+    into v_last_id, v_entries;
+  if (v_entries[1].id = v_last_id) is not true then -- not the account's newest: an older page, or something is missing
+    perform tokenbook.require_user(p_user_id, v_actor_role);
+    if tokenbook.is_ledger_lost(p_user_id) then
+      perform tokenbook.refuse('account_lost', '{}');
+    end if;
+  end if;
+  if cardinality(v_entries) <= p_limit then -- older than the books
+    v_entries := v_entries || array(
+      select row(
+               h.id, null, h.tokens, null, null, h.metadata, null, null,
+               null, h.created_at, 'history', h.action_type,
+               '{}', null, null, null, 0)::tokenbook.listed_transaction
+        from public.token_legacy_transactions h
+       where h.user_id = p_user_id and h.id < coalesce(p_before, 9223372036854775807)
+       order by h.id desc
+       limit p_limit + 1 - cardinality(v_entries));
   end if;
 
   return jsonb_build_object(
-    'transactions', v_page.entries[:p_limit],
-    'next_before', case when cardinality(v_page.entries) > p_limit
-                        then to_jsonb(v_page.entries[p_limit]) -> 'id' end);
+    'next_before', case when cardinality(v_entries) > p_limit then v_entries[p_limit].id end,
+    'transactions', v_entries[:p_limit]);
 end
 $$;
 comment on function tokenbook.get_token_history is
@@ -5118,24 +5058,25 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- decision 27
 as $$
 declare
-  v_actor record;
+  v_actor_role text := 'service';
   v_account_id uuid;
   v_now timestamptz;
   v_is_due boolean;
   v_may_book boolean;
   v_balance jsonb;
 begin
-  if current_setting('role') <> 'service_role' then -- @balance-asks-who: the server may ask for anyone; of nobody, below
-    perform tokenbook.authorize(p_user_id, p_self_may => true);
-  else
+  if current_setting('role') <> 'service_role' or p_user_id is null then -- @balance-asks-who: the server may ask for anyone
+    v_actor_role := (tokenbook.authorize(p_user_id, p_self_may => true)).actor_role;
+  elsif not tokenbook.is_plain_body() then
     perform tokenbook.check_body(); -- @server-sends-one-object
   end if;
-  v_balance := tokenbook.get_balance_fast_path(p_user_id);
-  if v_balance is not null then -- @balance-fast-path
+
+  -- as a rule nothing has to be done first
+  v_balance := tokenbook.read_balance(p_user_id);
+  if v_balance is not null then -- @nothing-done-first
     return v_balance;
   end if;
 
-  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
   v_now := clock_timestamp();
   v_account_id := tokenbook.paying_account(p_user_id);
   if tokenbook.settle_backlog(v_account_id, p_portions => 10) then
@@ -5160,7 +5101,7 @@ begin
   select coalesce(a.next_due_at <= v_now, false) into v_is_due
     from public.token_accounts a where a.user_id = v_account_id;
   if v_is_due is null then
-    perform tokenbook.require_user(v_account_id, v_actor.actor_role);
+    perform tokenbook.require_user(v_account_id, v_actor_role);
   elsif v_is_due and v_may_book then
     perform from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
     if found then
@@ -5168,43 +5109,7 @@ begin
     end if;
   end if;
 
-  -- one statement, or what changes between two would be counted twice or not at all; what is still due, because
-  -- somebody has the account or because it is more than a portion, counts as if it were booked
-  return (
-    select jsonb_build_object(
-      'user_id', p_user_id,
-      'state', case when tokenbook.is_frozen(a, nullif(p_user_id, v_account_id)) then 'frozen' else 'active' end,
-      'total_active', coalesce(a.tokens_remaining - due.lost + due.returned + due.given - due.repaid, 0), -- @balance-is-bigint
-      'total_expired', coalesce(a.tokens_expired + due.lost + due.forfeited, 0),
-      'total_reserved', coalesce(a.tokens_reserved - due.returned - due.forfeited, 0),
-      'total_owed', coalesce(a.tokens_owed - due.repaid, 0),
-      'tokens_limit', case
-        when due.given > 0 then a.tokens_remaining - due.lost + due.returned + due.given - due.repaid -- as a slot sets it
-        else (select s.tokens_limit from public.token_subscriptions s where s.user_id = v_account_id) end,
-      'plan_type', (select s.plan_type from public.token_subscriptions s where s.user_id = v_account_id),
-      'next_expiry', (
-        select least(
-                 (select min(b.expires_at) from public.token_balances b
-                   where b.user_id = v_account_id and b.is_open and b.expires_at > v_now),
-                 (select min((d.slot).expires_at) from tokenbook.due_slots(v_account_id, v_now) d where a.next_due_at <= v_now))),
-      'grants', coalesce(listed.grants - 100, '[]'),
-      'has_more_grants', coalesce(jsonb_array_length(listed.grants) > 100, false))
-      || case when v_account_id <> p_user_id then jsonb_build_object('payer_id', v_account_id) else '{}' end
-      from (values (v_account_id)) as asked (user_id)
-      left join public.token_accounts a on a.user_id = asked.user_id
-     cross join lateral (
-       select coalesce(sum(d.lost), 0)::bigint as lost, coalesce(sum(d.returned), 0)::bigint as returned,
-              coalesce(sum(d.forfeited), 0)::bigint as forfeited, coalesce(sum(d.given), 0)::bigint as given,
-              coalesce(sum(d.repaid), 0)::bigint as repaid
-         from tokenbook.tokens_due(v_account_id, v_now) as d
-        where a.next_due_at <= v_now) due
-     cross join lateral (
-       select jsonb_agg(tokenbook.describe_grant(case when g.id is not null then g else d.slot end, chosen.tokens) order by chosen.nth) as grants
-         from tokenbook.choose_grants(v_account_id, null, v_now, 101, a.next_due_at <= v_now, due.repaid) as next
-        cross join lateral unnest(next.grant_ids, next.grant_tokens) with ordinality as chosen (grant_id, tokens, nth)
-         left join public.token_balances g on g.user_id = v_account_id and g.id = chosen.grant_id
-         left join tokenbook.due_slots(v_account_id, case when a.next_due_at <= v_now then v_now end) d -- not booked yet
-           on (d.slot).id = chosen.grant_id and g.id is null) listed);
+  return tokenbook.read_balance(p_user_id, v_account_id);
 end
 $$;
 comment on function tokenbook.get_user_token_balance is
@@ -5688,6 +5593,154 @@ end
 $$;
 comment on function tokenbook.parse_batch_item is
   'One item of a batch, {user_id, tokens, action_type, idempotency_key, metadata}, as the transaction to be, with its place in the batch for its id; refuses what a single deduction would.';
+
+-- from supabase/schemas/20_ledger/read_balance.sql
+
+/*
+ * A grant as a balance lists it, with what is left of it then. In the order of a jsonb's keys (by length, then by
+ * name), or each of the grants would be sorted; so is what the balance is made of, below.
+ */
+create type tokenbook.listed_grant as (
+  id uuid, priority smallint, expires_at timestamptz, grant_type text, granted_at timestamptz, tokens_granted bigint,
+  tokens_remaining bigint
+);
+comment on type tokenbook.listed_grant is 'A grant as a balance lists it.';
+
+/*
+ * What get_user_token_balance answers: what p_user_id can spend now from p_account_id, his own or his payer's, where
+ * what could be booked is booked. What is still due, because somebody has the account or because it is more than a
+ * portion, counts as if it were booked.
+ * Without p_account_id: from his own, and only if nothing has to be done first. NULL: there may be something (he never
+ * had a grant or has spent everything, something is due, his plan is not in force, he is in a team).
+ * Caller: tokenbook.get_user_token_balance.   Locks: nothing.   Keeps: I7, I8.
+ */
+create function tokenbook.read_balance(p_user_id uuid, p_account_id uuid default null)
+returns jsonb
+language plpgsql
+stable -- its statements see one moment, or what changes between two would be counted twice or not at all
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  c_listed constant integer := 100;
+  v_account_id constant uuid := coalesce(p_account_id, p_user_id);
+  v_now constant timestamptz := clock_timestamp();
+  v_state text;
+  v_active bigint;
+  v_expired bigint;
+  v_reserved bigint;
+  v_owed bigint;
+  v_given bigint;
+  v_repaid bigint := 0;
+  v_is_member boolean;
+  v_is_due boolean;
+  v_plan_type text;
+  v_tokens_limit bigint;
+  v_is_in_force boolean;
+  v_is_fifo boolean;
+  v_grants tokenbook.listed_grant[];
+  v_has_more boolean := false;
+  v_next_expiry timestamptz;
+  v_balance jsonb;
+begin
+  select a.state, a.tokens_remaining, a.tokens_expired, a.tokens_reserved, a.tokens_owed, a.payer_id is not null,
+         coalesce(a.next_due_at <= v_now, false) -- @balance-counts-what-is-due
+    into v_state, v_active, v_expired, v_reserved, v_owed, v_is_member, v_is_due
+    from public.token_accounts a
+   where a.user_id = v_account_id;
+  select s.plan_type, s.tokens_limit,
+         (s.expires_at <= v_now or s.cancel_at <= v_now) is not true -- @balance-plan-in-force
+           and s.ended_at is null and s.paused_at is null and s.taken_back_at is null
+    into v_plan_type, v_tokens_limit, v_is_in_force
+    from tokenbook.subscriptions s
+   where s.user_id = v_account_id;
+  if p_account_id is null and (v_active > 0 and not v_is_member and not v_is_due and v_is_in_force is not false) is not true then
+    return null;
+  end if;
+
+  -- what is unusual
+  if p_account_id is not null then
+    if v_state is null then -- no account yet
+      v_state := 'active';
+      v_active := 0;
+      v_expired := 0;
+      v_reserved := 0;
+      v_owed := 0;
+      v_is_due := false;
+    end if;
+    if v_account_id <> p_user_id then
+      select case when tokenbook.is_frozen(a, p_user_id) then 'frozen' else 'active' end into v_state
+        from public.token_accounts a
+       where a.user_id = v_account_id;
+    end if;
+    if v_is_in_force is false then
+      select s.plan_type into v_plan_type from public.token_subscriptions s where s.user_id = v_account_id;
+    end if;
+    if v_is_due then
+      select v_active - due.lost + due.returned + due.given - due.repaid, v_expired + due.lost + due.forfeited,
+             v_reserved - due.returned - due.forfeited, v_owed - due.repaid, due.repaid, due.given
+        into v_active, v_expired, v_reserved, v_owed, v_repaid, v_given
+        from tokenbook.tokens_due(v_account_id, v_now) as due;
+      if v_given > 0 then
+        v_tokens_limit := v_active; -- as a slot sets it
+      end if;
+    end if;
+  end if;
+
+  -- the grants, in burn order
+  select not r.is_expiring_first into v_is_fifo from tokenbook.project_settings r;
+  if v_is_fifo and not v_is_due then -- @usual-grants-as-stored
+    select array_agg(row(g.id, g.priority, g.expires_at, g.grant_type, g.granted_at, g.tokens_granted, g.tokens_remaining)::tokenbook.listed_grant),
+           min(g.expires_at)
+      into v_grants, v_next_expiry
+      from (select f.* from tokenbook.open_grants_fifo(v_account_id, v_now) f limit c_listed + 1) g;
+  else
+    select array_agg(
+             row((g.it).id, (g.it).priority, (g.it).expires_at, (g.it).grant_type, (g.it).granted_at, (g.it).tokens_granted, g.tokens)::tokenbook.listed_grant
+             order by g.nth),
+           min((g.it).expires_at)
+      into v_grants, v_next_expiry
+      from (
+        select case when b.id is not null then b else d.slot end as it, chosen.tokens, chosen.nth
+          from tokenbook.choose_grants(v_account_id, null, v_now, c_listed + 1, v_is_due, v_repaid) as next
+         cross join lateral unnest(next.grant_ids, next.grant_tokens) with ordinality as chosen (grant_id, tokens, nth)
+          left join public.token_balances b on b.user_id = v_account_id and b.id = chosen.grant_id
+          left join tokenbook.due_slots(v_account_id, case when v_is_due then v_now end) d -- not booked yet
+            on (d.slot).id = chosen.grant_id and b.id is null) g;
+  end if;
+  if v_grants is null then
+    if p_account_id is null then
+      return null; -- tokens, and no grant
+    end if;
+    v_grants := '{}';
+  elsif cardinality(v_grants) > c_listed then
+    v_has_more := true;
+    v_grants := v_grants[:c_listed];
+    select least(v_next_expiry, min(b.expires_at)) into v_next_expiry
+      from public.token_balances b
+     where b.user_id = v_account_id and b.is_open and b.expires_at > v_now;
+  end if;
+
+  v_balance := jsonb_build_object(
+    'state', v_state,
+    'grants', v_grants,
+    'user_id', p_user_id,
+    'plan_type', v_plan_type,
+    'total_owed', v_owed,
+    'next_expiry', v_next_expiry,
+    'tokens_limit', v_tokens_limit,
+    'total_active', v_active, -- @balance-is-bigint
+    'total_expired', v_expired,
+    'total_reserved', v_reserved,
+    'has_more_grants', v_has_more);
+  if v_account_id <> p_user_id then
+    v_balance := v_balance || jsonb_build_object('payer_id', v_account_id);
+  end if;
+  return v_balance;
+end
+$$;
+comment on function tokenbook.read_balance is
+  'What a user can spend now, from their own account or their payer''s, with what is due counted as if it were booked. Without p_account_id: NULL where something may have to be done first.';
 
 -- from supabase/schemas/20_ledger/record_expiries.sql
 

@@ -164,5 +164,5 @@ async function reach(variant?: string): Promise<string[]> {
 test("the fast paths ask who it is, as the full ones do", async () => {
   expect(await reach()).toEqual([]);
   expect(await reach("fast-path-deduction-asks-nobody")).toEqual(["deduct_tokens_with_fifo"]);
-  expect(await reach("fast-path-balance-asks-nobody")).toEqual(["get_user_token_balance"]);
+  expect(await reach("balance-asks-nobody")).toEqual(["get_user_token_balance"]);
 });

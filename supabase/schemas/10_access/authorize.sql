@@ -39,7 +39,9 @@ begin
     perform tokenbook.refuse('not_authenticated');
   end if;
 
-  perform tokenbook.check_body(); -- @callers-send-one-object
+  if not tokenbook.is_plain_body() then
+    perform tokenbook.check_body(); -- @callers-send-one-object
+  end if;
 
   if p_user_id is null then
     perform tokenbook.refuse('invalid_user_id', '{"field": "p_user_id", "rule": "not null"}');

@@ -1,4 +1,24 @@
 /*
+ * Whether there is nothing wrong with the body of this request, seen at a glance: plain SQL, or a JSON object. What is
+ * not is tokenbook.check_body's to judge.
+ * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22): nearly every call
+ * needs no more than this.
+ * Caller: internal.
+ */
+create function tokenbook.is_plain_body()
+returns boolean
+language sql
+volatile -- as current_query is, or it would not be written in
+security invoker
+as $$
+  select coalesce(current_setting('request.headers', true), '') = '' -- PostgREST's; none: plain SQL
+    or current_query() not like '%json_to_recordset(%' -- @one-object-only
+      and current_setting('request.headers', true) like '%"content-type":"application/json%' -- @json-bodies-only
+$$;
+comment on function tokenbook.is_plain_body is
+  'Whether this is plain SQL or a request with a JSON object, seen at a glance; what is not is judged by check_body.';
+
+/*
  * Refuses a request to one of our functions whose body is not one JSON object. PostgREST takes more than that:
  * of an array of objects, and of CSV, the first row, and drops the others without a word; forms; and of text and
  * bytes nothing at all, so that the function would run with its defaults and book what nobody has asked for.
@@ -19,13 +39,7 @@ as $$
 declare
   v_headers constant text := current_setting('request.headers', true); -- PostgREST's
 begin
-  if v_headers is null or v_headers = '' then
-    return; -- plain SQL
-  end if;
-  -- nearly every request, quickly
-  if current_query() not like '%json_to_recordset(%' -- @one-object-only
-    and v_headers like '%"content-type":"application/json%' -- @json-bodies-only
-  then
+  if tokenbook.is_plain_body() then
     return;
   end if;
 

@@ -241,7 +241,7 @@ test.each([
   "fast-path-pays-from-the-newest",
   "fast-path-forgets-the-day",
   "fast-path-forgets-common-caps",
-  "fast-path-lists-what-is-due",
+  "balance-forgets-what-is-due",
 ])("the test sees it: %s", { tags: ["proof"], timeout: 120_000 }, async (variant) => {
   // ends at the first difference; enough sequences that a seed without one is not met
   await expect(compare(400, variant)).rejects.toThrow();

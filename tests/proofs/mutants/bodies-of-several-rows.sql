@@ -1,2 +1,2 @@
 -- Of an array of objects the first is booked, and the others are dropped without a word.
-select pg_temp.mutate('one-object-only', 'if true');
+select pg_temp.mutate('one-object-only', 'or true');

@@ -8,4 +8,4 @@ begin
     || replace(pg_get_viewdef('public.token_subscriptions'::regclass), 'tokenbook.subscription_at(', 'tokenbook.as_recorded(');
 end
 $$;
-select pg_temp.mutate('fast-plan-in-force', '');
+select pg_temp.mutate('balance-plan-in-force', '(s.expires_at <= v_now or s.cancel_at <= v_now) is not true', 'true');

@@ -32,8 +32,8 @@ const variants: Record<string, Variant> = {
     change: (db) => applyMutant(db, "usage-explained-by-its-id-alone"),
     seen: /self calls public\.explain_token_charge.*p_usage_id.*: told/,
   },
-  "a balance by the fast path is anybody's": {
-    change: (db) => applyMutant(db, "fast-path-balance-asks-nobody"),
+  "a balance is anybody's": {
+    change: (db) => applyMutant(db, "balance-asks-nobody"),
     seen: /self calls public\.get_user_token_balance.*: told/,
   },
 };
