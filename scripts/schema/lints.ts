@@ -170,12 +170,13 @@ export const lints = {
            or (case when r.relkind = 'S' then has_sequence_privilege(role, r.oid, 'usage, update') end))`,
   },
   second_writer_of_the_ledger: {
-    why: "tokenbook.append_transactions is the one INSERT into the ledger, and spend_tokens has the one copy of it, for speed (decision 34).",
+    why: "tokenbook.append_transactions is the one INSERT into the ledger; spend_tokens has a copy, and settle_hold one for each of its two entries, for speed (decision 34).",
     query: `
       select l.name from (${ownLogic}) l
        where regexp_count(l.text, '\\m(insert|merge)\\s+into\\s+("?public"?\\s*\\.\\s*)?"?token_transactions\\M', 1, 'i')
-         > case when split_part(l.name, '(', 1) in ('tokenbook.append_transactions', 'tokenbook.spend_tokens')
-                then 1 else 0 end`,
+         > case split_part(l.name, '(', 1)
+                when 'tokenbook.append_transactions' then 1 when 'tokenbook.spend_tokens' then 1
+                when 'tokenbook.settle_hold' then 2 else 0 end`,
   },
   second_copy_of_a_list: {
     why: "Whoever adds an item adds it to one of the two: ask the function that is the list.",

@@ -8119,7 +8119,7 @@ begin
   if is_behind then
     return;
   end if;
-  v_account := tokenbook.lock_account(v_account_id); -- @hold-read-after-lock
+  v_account := tokenbook.lock_account(v_account_id);
   if v_account.user_id is null then
     perform tokenbook.require_user(v_account_id, p_actor_role);
   end if;
@@ -8669,10 +8669,12 @@ begin
        and cardinality(v_grant_ids) = 1
        and b.tokens_remaining + v_back <= b.tokens_granted
        and (b.expires_at > v_now or b.expires_at is null)
-    returning array[v_paid], b.expires_at into v_grant_tokens, v_back_due_at;
+    returning b.expires_at into v_back_due_at;
     if found then
       v_due_at := least(v_due_at, v_back_due_at);
-      if v_paid = 0 then
+      if v_paid > 0 then
+        v_grant_tokens := array[v_paid];
+      else
         v_grant_ids := '{}';
         v_grant_tokens := '{}';
       end if;

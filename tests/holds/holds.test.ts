@@ -211,6 +211,66 @@ test("a user settles his own holds and not those that the server made for him", 
   ).toMatchObject({ success: true, status: "released" });
 });
 
+test("the test sees it: users-settle-the-servers-holds", { tags: ["proof"] }, async () => {
+  const broken = await createDatabase();
+  await applyMutant(broken, "users-settle-the-servers-holds");
+  const user = await createUser(broken);
+  await grant(broken, user, 100);
+  const { hold_id } = await call("reserve_tokens", { p_user_id: user, p_tokens: 10 }, broken);
+
+  const receipt = await asUser(broken, user, (c) =>
+    rpc(c, "release_tokens", { p_user_id: user, p_hold_id: hold_id }),
+  );
+
+  expect(receipt).toMatchObject({ success: true });
+  await broken.drop();
+});
+
+/** In how many minutes an account is due, after each of: a hold of 10 minutes, one of 20, the first captured, the second released. */
+async function minutesUntilDue(on: Database, grantLivesMinutes?: number): Promise<(number | null)[]> {
+  const user = await createUser(on);
+  const until =
+    grantLivesMinutes === undefined ? null : new Date(Date.now() + grantLivesMinutes * 60_000).toISOString();
+  await call(
+    "grant_tokens",
+    { p_user_id: user, p_tokens: 100, p_grant_type: "purchase", p_expires_at: until },
+    on,
+  );
+  const due: (number | null)[] = [];
+  const look = async () => {
+    const { rows } = await on.admin.query(
+      "select round(extract(epoch from next_due_at - now()) / 60)::int as minutes from public.token_accounts where user_id = $1",
+      [user],
+    );
+    due.push(rows[0].minutes);
+  };
+  const hold = (minutes: number) =>
+    call("reserve_tokens", { p_user_id: user, p_tokens: 10, p_ttl_seconds: 60 * minutes }, on);
+  const first = await hold(10);
+  await look();
+  const second = await hold(20);
+  await look();
+  await call("capture_tokens", { p_user_id: user, p_hold_id: first.hold_id, p_tokens: 4 }, on);
+  await look();
+  await call("release_tokens", { p_user_id: user, p_hold_id: second.hold_id }, on);
+  await look();
+  return due;
+}
+
+test("an account whose holds are settled is due when something else of it is, or not at all", async () => {
+  expect(await minutesUntilDue(db)).toEqual([10, 10, 20, null]);
+  expect(await minutesUntilDue(db, 30)).toEqual([10, 10, 20, 30]);
+  expect(await minutesUntilDue(db, 15)).toEqual([10, 10, 15, 15]);
+});
+
+test("the test sees it: settled-holds-stay-due", { tags: ["proof"] }, async () => {
+  const broken = await createDatabase();
+  await applyMutant(broken, "settled-holds-stay-due");
+
+  expect(await minutesUntilDue(broken)).toEqual([10, 10, 10, 10]);
+  await broken.drop();
+});
+
 test("another user's hold is not found, whoever asks under his own name", async () => {
   const [user, other] = [await createUser(db), await createUser(db)];
   await grant(db, user, 10);

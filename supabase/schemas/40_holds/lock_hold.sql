@@ -29,7 +29,7 @@ begin
   if is_behind then
     return;
   end if;
-  v_account := tokenbook.lock_account(v_account_id); -- @hold-read-after-lock
+  v_account := tokenbook.lock_account(v_account_id);
   if v_account.user_id is null then
     perform tokenbook.require_user(v_account_id, p_actor_role);
   end if;
