@@ -5644,7 +5644,7 @@ declare
   v_balance jsonb;
 begin
   select a.state, a.tokens_remaining, a.tokens_expired, a.tokens_reserved, a.tokens_owed, a.payer_id is not null,
-         coalesce(a.next_due_at <= v_now, false) -- @balance-counts-what-is-due
+         coalesce(a.next_due_at <= v_now, false) -- @balance-counts-the-due
     into v_state, v_active, v_expired, v_reserved, v_owed, v_is_member, v_is_due
     from public.token_accounts a
    where a.user_id = v_account_id;
@@ -8688,7 +8688,7 @@ begin
       select a.ctid, a.next_due_at into v_account_place, v_due_at from public.token_accounts a where a.user_id = v_user_id;
     end if;
   end if;
-  if v_due_at = v_expires_at and p_now is null then -- @settled-holds-are-not-due
+  if v_due_at = v_expires_at and p_now is null then -- @settled-holds-are-over
     select d.at into v_due_at from tokenbook.next_due(v_user_id, v_alert_at, p_hold_id) as d;
   end if;
 

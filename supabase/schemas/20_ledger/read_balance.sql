@@ -46,7 +46,7 @@ declare
   v_balance jsonb;
 begin
   select a.state, a.tokens_remaining, a.tokens_expired, a.tokens_reserved, a.tokens_owed, a.payer_id is not null,
-         coalesce(a.next_due_at <= v_now, false) -- @balance-counts-what-is-due
+         coalesce(a.next_due_at <= v_now, false) -- @balance-counts-the-due
     into v_state, v_active, v_expired, v_reserved, v_owed, v_is_member, v_is_due
     from public.token_accounts a
    where a.user_id = v_account_id;

@@ -192,7 +192,7 @@ begin
       select a.ctid, a.next_due_at into v_account_place, v_due_at from public.token_accounts a where a.user_id = v_user_id;
     end if;
   end if;
-  if v_due_at = v_expires_at and p_now is null then -- @settled-holds-are-not-due
+  if v_due_at = v_expires_at and p_now is null then -- @settled-holds-are-over
     select d.at into v_due_at from tokenbook.next_due(v_user_id, v_alert_at, p_hold_id) as d;
   end if;
 

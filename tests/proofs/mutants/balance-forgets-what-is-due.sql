@@ -1,2 +1,2 @@
 -- A balance does not ask whether something has run out.
-select pg_temp.mutate('balance-counts-what-is-due', 'a.next_due_at <= v_now', 'false');
+select pg_temp.mutate('balance-counts-the-due', 'a.next_due_at <= v_now', 'false');
