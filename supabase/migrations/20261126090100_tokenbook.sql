@@ -3814,8 +3814,8 @@ comment on function tokenbook.adjust_tokens is
 -- from supabase/schemas/20_ledger/append_transactions.sql
 
 /*
- * Appends transactions to the ledger: the one INSERT into it, which a lint proves, but for the copy that
- * tokenbook.spend_tokens has for speed. Takes complete rows, and refuses one that breaks a rule of its kind
+ * Appends transactions to the ledger: the one INSERT into it, which a lint proves, but for the copies that
+ * tokenbook.spend_tokens and settle_hold have for speed (decision 34). Takes complete rows, and refuses one that breaks a rule of its kind
  * (tokenbook.broken_transaction_rule): the caller has locked their accounts, numbered them, and changes grants and
  * totals in the same transaction.
  * Caller: internal.   Keeps: I3.
@@ -4574,7 +4574,7 @@ begin
   if current_setting('role') <> 'service_role' or p_user_id is null then -- @deduction-asks-who: the server may deduct from anyone
     select w.actor_role, w.actor_id into v_actor_role, v_actor_id
       from tokenbook.authorize(p_user_id, p_self_may => true) w;
-  elsif current_setting('request.headers', true) <> '' then
+  elsif not tokenbook.is_plain_body() then
     perform tokenbook.check_body(); -- @server-sends-one-object
   end if;
   if (p_tokens_to_deduct between 1 and 1000000000000 -- @fast-path-if-plain
@@ -6638,7 +6638,7 @@ begin
   returning a.last_transaction_id, a.tokens_remaining,
             a.tokens_remaining < a.alert_below or a.tokens_remaining >= a.alert_above -- @spending-tells
     into id, tokens_remaining, v_has_passed;
-  -- the one copy of tokenbook.append_transactions: to call it here takes a tenth more (decision 34)
+  -- a copy of tokenbook.append_transactions: to call it here takes a tenth more (decision 34)
   insert into public.token_transactions -- @faults-are-told begin
     (user_id, id, entry_type, action_type, tokens, balance_after, reserved_change, grant_ids, grant_tokens, reason,
      actor_role, actor_id, idempotency_key, request, usage_id, hold_id, member_id, metadata, created_at)
@@ -7812,7 +7812,7 @@ begin
   if current_setting('role') <> 'service_role' or p_user_id is null then
     select w.actor_role, w.actor_id into v_actor_role, v_actor_id
       from tokenbook.authorize(p_user_id, p_self_may => true) w;
-  elsif current_setting('request.headers', true) <> '' then
+  elsif not tokenbook.is_plain_body() then
     perform tokenbook.check_body();
   end if;
   if p_idempotency_key is not null or (
@@ -7962,7 +7962,7 @@ begin
   if current_setting('role') <> 'service_role' or p_user_id is null then
     select w.actor_role, w.actor_id into v_actor_role, v_actor_id
       from tokenbook.authorize(p_user_id, p_self_may => true) w;
-  elsif current_setting('request.headers', true) <> '' then
+  elsif not tokenbook.is_plain_body() then
     perform tokenbook.check_body();
   end if;
   if p_tokens not between 0 and 1000000000000 then
@@ -8426,7 +8426,7 @@ begin
   if current_setting('role') <> 'service_role' or p_user_id is null then
     select w.actor_role, w.actor_id into v_actor_role, v_actor_id
       from tokenbook.authorize(p_user_id, p_self_may => true) w;
-  elsif current_setting('request.headers', true) <> '' then
+  elsif not tokenbook.is_plain_body() then
     perform tokenbook.check_body();
   end if;
   p_ttl_seconds := coalesce(p_ttl_seconds, (tokenbook.limits() -> 'hold_seconds')::integer);
@@ -8705,6 +8705,7 @@ begin
       v_spent_month := case when v_spent_at >= v_month then v_spent_month else 0 end + case when v_created_at >= v_month then 0 else v_back end;
     end;
   end if;
+  -- copies of tokenbook.append_transactions: to call it here takes a seventh more (decision 34)
   if v_paid > 0 or v_has_usage then
     v_last_id := v_last_id + 1;
     v_capture_id := v_last_id;

@@ -1,6 +1,6 @@
 /*
- * Appends transactions to the ledger: the one INSERT into it, which a lint proves, but for the copy that
- * tokenbook.spend_tokens has for speed. Takes complete rows, and refuses one that breaks a rule of its kind
+ * Appends transactions to the ledger: the one INSERT into it, which a lint proves, but for the copies that
+ * tokenbook.spend_tokens and settle_hold have for speed (decision 34). Takes complete rows, and refuses one that breaks a rule of its kind
  * (tokenbook.broken_transaction_rule): the caller has locked their accounts, numbered them, and changes grants and
  * totals in the same transaction.
  * Caller: internal.   Keeps: I3.

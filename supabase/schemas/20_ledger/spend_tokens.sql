@@ -197,7 +197,7 @@ begin
   returning a.last_transaction_id, a.tokens_remaining,
             a.tokens_remaining < a.alert_below or a.tokens_remaining >= a.alert_above -- @spending-tells
     into id, tokens_remaining, v_has_passed;
-  -- the one copy of tokenbook.append_transactions: to call it here takes a tenth more (decision 34)
+  -- a copy of tokenbook.append_transactions: to call it here takes a tenth more (decision 34)
   insert into public.token_transactions -- @faults-are-told begin
     (user_id, id, entry_type, action_type, tokens, balance_after, reserved_change, grant_ids, grant_tokens, reason,
      actor_role, actor_id, idempotency_key, request, usage_id, hold_id, member_id, metadata, created_at)

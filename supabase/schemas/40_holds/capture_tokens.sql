@@ -48,7 +48,7 @@ begin
   if current_setting('role') <> 'service_role' or p_user_id is null then
     select w.actor_role, w.actor_id into v_actor_role, v_actor_id
       from tokenbook.authorize(p_user_id, p_self_may => true) w;
-  elsif current_setting('request.headers', true) <> '' then
+  elsif not tokenbook.is_plain_body() then
     perform tokenbook.check_body();
   end if;
   if p_tokens not between 0 and 1000000000000 then

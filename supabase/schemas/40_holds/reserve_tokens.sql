@@ -38,7 +38,7 @@ begin
   if current_setting('role') <> 'service_role' or p_user_id is null then
     select w.actor_role, w.actor_id into v_actor_role, v_actor_id
       from tokenbook.authorize(p_user_id, p_self_may => true) w;
-  elsif current_setting('request.headers', true) <> '' then
+  elsif not tokenbook.is_plain_body() then
     perform tokenbook.check_body();
   end if;
   p_ttl_seconds := coalesce(p_ttl_seconds, (tokenbook.limits() -> 'hold_seconds')::integer);
