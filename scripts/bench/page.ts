@@ -75,25 +75,27 @@ function bars({ contenders: by, hot, flat, batch, sweep, replay, growth }: Resul
   });
   const each = (wanted: readonly [number, number, number]) =>
     clientCounts.map((clients, nth) => [clients, wanted[nth]!] as const);
+  const overFloor = (name: string, clients: number, bar: number) =>
+    least(`${name} against the floor, ${clientsOf(clients)}`, bar, of(name, clients).ratio);
   return [
-    ...each([0.75, 0.65, 0.5]).map(([clients, bar]) =>
-      least(`deduct against the floor, ${clientsOf(clients)}`, bar, of("deduct", clients).ratio),
-    ),
-    ...each([1.2, 1.35, 1.6]).map(([clients, bar]) =>
+    ...each([0.62, 0.55, 0.42]).map(([clients, bar]) => overFloor("deduct", clients, bar)),
+    ...each([1.05, 1.05, 1.05]).map(([clients, bar]) =>
       least(
         `deduct against the loop, ${clientsOf(clients)}`,
         bar,
         ratioOf(of("deduct", clients), of("loop", clients)),
       ),
     ),
-    ...each([0.5, 0.5, 0.5]).map(([clients, bar]) =>
+    ...each([0.48, 0.38, 0.24]).map(([clients, bar]) => overFloor("track", clients, bar)),
+    ...each([0.27, 0.2, 0.14]).map(([clients, bar]) => overFloor("hold + capture", clients, bar)),
+    ...each([0.4, 0.4, 0.4]).map(([clients, bar]) =>
       least(
         `balance against one row by key, ${clientsOf(clients)}`,
         bar,
         ratioOf(of("balance", clients), of("select", clients)),
       ),
     ),
-    least("one hot user, 32 clients, against updating one bare row", 0.75, hot["deduct"]!.ratio),
+    least("one hot user, 32 clients, against updating one bare row", 0.7, hot["deduct"]!.ratio),
     ...flat.flatMap(({ what, deduct, balance }) => {
       const bar = what.includes("evenly") ? 1.4 : 1.2;
       return [
