@@ -50,6 +50,7 @@ export const inlinedFunctions = [
   "tokenbook.broken_account_rule",
   "tokenbook.broken_grant_rule",
   "tokenbook.broken_transaction_rule",
+  "tokenbook.broken_hold_rule",
   "tokenbook.deduction_receipt",
   "tokenbook.describe_allocation",
   "tokenbook.grant_terms",

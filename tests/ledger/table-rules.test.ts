@@ -10,6 +10,8 @@ interface Ruled {
   rules: Record<string, { holds: string; broken: Record<string, string> }>;
   /** What else a column may be, to be combined at random. */
   choices: Record<string, string[]>;
+  /** Rules that the verifier alone asks for: what is written there has one form. */
+  unasked?: string[];
 }
 
 const user = "'00000000-0000-4000-8000-000000000001'::uuid";
@@ -193,6 +195,47 @@ const tables: Record<string, Ruled> = {
       expires_at: ["null", "'2025-01-01'", "'2026-01-01'", "'2027-01-01'", "'infinity'", "'-infinity'"],
     },
   },
+  token_holds: {
+    broken: "broken_hold_rule",
+    sound: {
+      user_id: user,
+      id: user,
+      status: "'open'",
+      tokens: "9::bigint",
+      grant_ids: `array[${user}]`,
+      grant_tokens: "array[9]::bigint[]",
+      expires_at: "'2026-01-01 01:00+00'::timestamptz",
+      action_type: "'chat_conversation'",
+      actor_role: "'service'",
+      transaction_id: "1::bigint",
+      tokens_captured: "null::bigint",
+      settled_at: "null::timestamptz",
+      created_at: "'2026-01-01 00:00+00'::timestamptz",
+    },
+    rules: {
+      tokens_are_within_limits: { holds: "tokens between 1 and 1000000000000", broken: { tokens: "0" } },
+      live_at_most_a_day: {
+        holds: "expires_at > created_at and expires_at <= created_at + interval '24 hours'",
+        broken: { expires_at: "'2026-01-03'" },
+      },
+      captured_is_part_of_held: { holds: "tokens_captured <= tokens", broken: { tokens_captured: "10" } },
+      are_settled_once: {
+        holds: `case status when 'open' then settled_at is null and tokens_captured is null
+          when 'captured' then settled_at is not null and tokens_captured >= 0
+          when 'released' then settled_at is not null and tokens_captured = 0
+          when 'expired' then settled_at >= expires_at and tokens_captured = 0 else false end`,
+        broken: { status: "'captured'" },
+      },
+    },
+    choices: {
+      status: ["null", "'open'", "'captured'", "'released'", "'expired'", "'another'"],
+      tokens: ["null", "0", "1000000000001"],
+      tokens_captured: ["null", "-1", "0", "9", "10"],
+      settled_at: ["null", "'2026-01-01 00:30+00'", "'2026-01-01 02:00+00'"],
+      expires_at: ["null", "'2026-01-01 00:00+00'", "'2026-01-03 00:00+00'"],
+    },
+    unasked: ["are_settled_once"],
+  },
 };
 
 let db: Database;
@@ -201,25 +244,34 @@ beforeAll(async () => {
 });
 afterAll(() => db.drop());
 
-/** The row as its table's writer writes it: into the ledger by the one function that appends to it, else by INSERT. */
-const write = (table: string, row: Record<string, string>) =>
-  table === "token_transactions"
-    ? `select tokenbook.append_transactions(array_agg(jsonb_populate_record(null::public.${table}, to_jsonb(x)
+/**
+ * The row as its table's writer writes it: into the ledger by the one function that appends to it, else by INSERT. Of a
+ * hold, which has one form as it is made, what comes of it later.
+ */
+const write = (table: string, row: Record<string, string>): string =>
+  table === "token_holds"
+    ? `${insert(table, tables[table]!.sound)}; update public.${table} set (${Object.keys(row).join(", ")}) = row(${Object.values(row).join(", ")})`
+    : table !== "token_transactions"
+      ? insert(table, row)
+      : `select tokenbook.append_transactions(array_agg(jsonb_populate_record(null::public.${table}, to_jsonb(x)
          || '{"metadata": {}, "created_at": "2026-01-01"}')))
-         from (select ${values(row)}) x`
-    : `insert into public.${table} (${Object.keys(row).join(", ")}) values (${Object.values(row).join(", ")})`;
+         from (select ${values(row)}) x`;
+
+const insert = (table: string, row: Record<string, string>) =>
+  `insert into public.${table} (${Object.keys(row).join(", ")}) values (${Object.values(row).join(", ")})`;
 
 const values = (row: Record<string, string>) =>
   Object.entries(row)
     .map(([column, value]) => `${value} as ${column}`)
     .join(", ");
 
-describe.each(Object.entries(tables))("%s", (table, { sound, rules }) => {
+describe.each(Object.entries(tables))("%s", (table, { sound, rules, unasked = [] }) => {
   test("a sound row is taken", async () => {
     await db.admin.query(`begin; ${write(table, sound)}; rollback`);
   });
 
-  test.each(Object.entries(rules))("a row is refused by name: %s", async (rule, { broken }) => {
+  const asked = Object.entries(rules).filter(([rule]) => !unasked.includes(rule));
+  test.each(asked)("a row is refused by name: %s", async (rule, { broken }) => {
     await expect(db.admin.query(write(table, { ...sound, ...broken }))).rejects.toMatchObject({
       code: "23514",
       schema: "public",

@@ -1344,6 +1344,13 @@ begin
      and (p_after is null or b.user_id > p_after)
      and (p_until is null or b.user_id <= p_until)
   union all
+  select 'I3 a row keeps the rules of its table', h.user_id, null, h.transaction_id, 'token_holds', tokenbook.broken_hold_rule(h)
+    from public.token_holds h
+   where tokenbook.broken_hold_rule(h) is not null
+     and (p_user_id is null or h.user_id = p_user_id)
+     and (p_after is null or h.user_id > p_after)
+     and (p_until is null or h.user_id <= p_until)
+  union all
   select 'I3 a row keeps the rules of its table', t.user_id, null, t.id, 'token_transactions', tokenbook.broken_transaction_rule(t)
     from public.token_transactions t
    where tokenbook.broken_transaction_rule(t) is not null

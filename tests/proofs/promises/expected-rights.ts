@@ -367,6 +367,8 @@ export const calling: Callable[] = [
       "tokenbook.check_grant_rules",
       "tokenbook.broken_account_rule",
       "tokenbook.broken_grant_rule",
+      "tokenbook.broken_hold_rule",
+      "tokenbook.check_hold_rules",
       "tokenbook.broken_transaction_rule",
       "tokenbook.oldest_open_grant",
       "tokenbook.note_spend_caps",

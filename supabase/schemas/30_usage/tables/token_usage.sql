@@ -20,7 +20,7 @@ create table public.token_usage (
   transaction_id bigint,
   member_id uuid,
   constraint token_usage_pkey primary key (user_id, id),
-  constraint token_usage_uncovered_is_part_of_used check (tokens_uncovered <= tokens_used)
+  constraint token_usage_uncovered_is_part_of_used check (tokens_uncovered = 0 or tokens_uncovered between 1 and tokens_used)
 );
 comment on table public.token_usage is
   'The audit trail: one row for each AI operation, and for each grant or deduction by an admin (admin_grant, admin_deduct). Written by the functions only.';

@@ -55,3 +55,57 @@ alter table public.token_holds enable row level security;
 create policy "Users read their own holds" on public.token_holds
   for select to authenticated
   using ((select auth.uid()) in (user_id, member_id));
+
+/*
+ * The rule that a hold breaks; NULL, none. Asked by the trigger below, which refuses, and by the verifier of every hold
+ * there is; as tokenbook.broken_account_rule. What a hold is made of and what becomes of it is of one form
+ * (tokenbook.reserve_tokens, tokenbook.settle_hold), so neither is asked.
+ * Caller: internal.
+ */
+create function tokenbook.broken_hold_rule(p_hold public.token_holds)
+returns text
+language sql
+immutable
+security invoker
+as $$
+  select case
+    when p_hold.tokens not between 1 and 1000000000000 then 'tokens_are_within_limits'
+    when p_hold.expires_at <= p_hold.created_at or p_hold.expires_at > p_hold.created_at + interval '24 hours'
+      then 'live_at_most_a_day'
+    when p_hold.tokens_captured > p_hold.tokens then 'captured_is_part_of_held'
+    when not case p_hold.status
+      when 'open' then p_hold.settled_at is null and p_hold.tokens_captured is null
+      when 'captured' then p_hold.settled_at is not null and p_hold.tokens_captured >= 0
+      when 'released' then p_hold.settled_at is not null and p_hold.tokens_captured = 0
+      when 'expired' then p_hold.settled_at >= p_hold.expires_at and p_hold.tokens_captured = 0
+      else false
+    end then 'are_settled_once'
+  end
+$$;
+comment on function tokenbook.broken_hold_rule is
+  'The rule that a hold breaks, NULL when none: 1 to 10^12 tokens, for at most a day, of which no more is captured, and settled once.';
+
+-- Caller: the trigger.   Errors: check_violation, with the broken rule for its constraint.
+create function tokenbook.check_hold_rules()
+returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_broken_rule constant text := tokenbook.broken_hold_rule(new);
+begin
+  if v_broken_rule is not null then
+    perform tokenbook.refuse_row('token_holds', v_broken_rule, to_jsonb(new));
+  end if;
+  return null;
+end
+$$;
+comment on function tokenbook.check_hold_rules is
+  'Trigger: refuses to make of a hold what breaks a rule. The error names the rule.';
+
+-- nothing changes these
+create trigger token_holds_are_sound
+  after update of user_id, tokens, expires_at, created_at on public.token_holds
+  for each row execute function tokenbook.check_hold_rules();
