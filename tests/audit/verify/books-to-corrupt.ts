@@ -39,6 +39,9 @@ export async function dropConstraints(db: Database): Promise<void> {
     `select format('alter table %s drop constraint %I', conrelid::regclass, conname) as statement
        from pg_constraint where contype = 'c' and conrelid = any ($1::regclass[])
      union all
+     select format('drop trigger %I on %s', tgname, tgrelid::regclass)
+       from pg_trigger where tgname like '%are\_sound' and tgrelid = any ($1::regclass[])
+     union all
      select format('alter table %s alter %I drop not null', attrelid::regclass, attname)
        from pg_attribute
       where attrelid = any ($1::regclass[]) and attnum > 0 and attnotnull
