@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { defaultDenoDir } from "local-platform/functions/serve";
-import { stateDirOf } from "local-platform/project/place";
+import { stateDirOf } from "local-platform/project/project";
 import { project, projectRoot } from "./project.ts";
 
 /** A check of the sources that needs no database. */

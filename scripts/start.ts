@@ -12,6 +12,7 @@ import { loadOrCreateKeys } from "local-platform/gateway/keys";
 import { choosePlace } from "local-platform/project/place";
 import { requireFreePort } from "local-platform/postgres/ports";
 import { hasData, removeData, requireUnused, startPostgres } from "local-platform/postgres/server";
+import { clusterOf, recordRunning } from "local-platform/project/running";
 import { seedOnce } from "local-platform/project/seed";
 import { readSettings } from "local-platform/project/settings";
 import { createShutdown } from "local-platform/terminal/shutdown";
@@ -57,6 +58,7 @@ async function start(): Promise<void> {
       portVariable: "TOKENBOOK_DB_PORT",
       howToReset: "npm start -- --reset",
       logFile: join(place.logsDir, "postgres.log"),
+      settings: { cluster_name: clusterOf(project) },
     });
     shutdown.before("Postgres", starting);
     const server = await starting;
@@ -97,6 +99,7 @@ async function start(): Promise<void> {
     return running;
   });
 
+  recordRunning(project, { apiUrl: api.url, dbPort: postgres.port });
   const envFile = join(projectRoot, ".env.local");
   writeEnvFile(envFile, {
     SUPABASE_URL: api.url,

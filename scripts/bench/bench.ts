@@ -14,7 +14,7 @@ import { parseArgs } from "node:util";
 import pg from "pg";
 import { Failure, reportFailure } from "local-platform/terminal/failure";
 import { superuser } from "local-platform/postgres/server";
-import { createProgress } from "../progress.ts";
+import { createProgress } from "../../packages/tokenbook/src/terminal/progress.ts";
 import { formatted } from "../schema/formatted.ts";
 import { withMigratedDatabase } from "../schema/scratch-database.ts";
 import { chart } from "./chart.ts";

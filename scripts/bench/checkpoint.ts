@@ -5,7 +5,7 @@
 import { cpus } from "node:os";
 import pg from "pg";
 import { reportFailure } from "local-platform/terminal/failure";
-import { createProgress } from "../progress.ts";
+import { createProgress } from "../../packages/tokenbook/src/terminal/progress.ts";
 import { withInstalledDatabase } from "../schema/scratch-database.ts";
 import { cpuSeconds } from "./pgbench.ts";
 import { measureCheckpoint } from "./measure-checkpoint.ts";

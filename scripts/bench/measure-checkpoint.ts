@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
-import { takeCheckpoint, verifyCheckpointInPieces } from "../data/checkpoint.ts";
-import { select } from "../data/client.ts";
-import type { SqlClient } from "../data/client.ts";
-import { readable } from "../progress.ts";
+import { takeCheckpoint, verifyCheckpointInPieces } from "../../packages/tokenbook/src/data/checkpoint.ts";
+import { select } from "../../packages/tokenbook/src/data/client.ts";
+import type { SqlClient } from "../../packages/tokenbook/src/data/client.ts";
+import { readable } from "../../packages/tokenbook/src/terminal/progress.ts";
 
 /** How much a call reads, as the commands do. */
 const entriesACall = 50_000;

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
-import { select } from "../data/client.ts";
-import type { SqlClient } from "../data/client.ts";
+import { select } from "../../packages/tokenbook/src/data/client.ts";
+import type { SqlClient } from "../../packages/tokenbook/src/data/client.ts";
 
 /** What came of it: as lines to print, and what a test looks at. */
 export interface Measured {

@@ -146,7 +146,7 @@ test(
     console.log(
       `status after Ctrl-C=${onSignal.status} lost connection=${onLoss.status} error=${onError.status}; files=${readdirSync(inside).join()}`,
     );
-    expect([onSignal.status, onLoss.status, onError.status, onErrorPrinted.status]).toEqual([1, 1, 1, 1]);
+    expect([onSignal.status, onLoss.status, onError.status, onErrorPrinted.status]).toEqual([2, 2, 2, 2]);
     expect(onSignal.stderr).toContain("not the whole ledger");
     expect(onLoss.stderr).toContain("was lost");
     expect(onError.stderr).toContain("disk on fire");
@@ -162,16 +162,16 @@ test("it says what it can't do, and fails", async () => {
   const platform = await createDatabase({ template: "platform" });
 
   for (const [args, words, where] of [
-    [[], "npm run export"],
+    [[], "--user"],
     [["--user", "nobody@example.com"], "Nobody has signed up"],
     [["--user", "00000000-0000-4000-8000-00000000dead"], "There is no user"],
     [["--user", user, "--output", folder], "is no file"],
     [["--user", user, "--output", "/dev/null"], "is no file"],
     [["--user", user, "--output", join(folder, "linked.csv", "such.csv")], "cannot be written"],
-    [["--user", user], "npm run migrate", { SUPABASE_DB_URL: platform.url() }],
+    [["--user", user], "npx tokenbook install", { SUPABASE_DB_URL: platform.url() }],
   ] as [string[], string, typeof env?][]) {
     const { status, stdout, stderr } = await runHere("export", args, where ?? env);
-    expect({ args, status, stdout }).toEqual({ args, status: 1, stdout: "" });
+    expect({ args, status, stdout }).toEqual({ args, status: 2, stdout: "" });
     expect(stderr).toContain(words);
     expect(stderr).not.toMatch(/postgres:postgres|^ +at /m);
   }

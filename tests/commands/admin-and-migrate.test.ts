@@ -25,11 +25,15 @@ afterAll(async () => {
 
 /** Runs one of the project's commands as npm would. */
 async function command(script: "admin" | "migrate", args: string[], env: NodeJS.ProcessEnv = {}) {
-  const child = spawn(process.execPath, ["--import", "tsx", `scripts/${script}.ts`, ...args], {
-    cwd: projectRoot,
-    env: { ...process.env, ...env },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
+  const child = spawn(
+    process.execPath,
+    ["--import", "tsx", "packages/tokenbook/src/cli.ts", script, ...args],
+    {
+      cwd: projectRoot,
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    },
+  );
   let output = "";
   for (const stream of [child.stdout, child.stderr])
     stream.on("data", (text: Buffer) => (output += text.toString()));
@@ -41,7 +45,7 @@ function writeMigration(name: string, sql: string): void {
   writeFileSync(join(workdir, "supabase", "migrations", name), sql);
 }
 
-test("npm run admin adds, lists and removes an administrator", async () => {
+test("tokenbook admin adds, lists and removes an administrator", async () => {
   const id = await createUser(db, { email: "carol@example.com" });
   const env = { SUPABASE_DB_URL: db.url() };
 
@@ -49,8 +53,8 @@ test("npm run admin adds, lists and removes an administrator", async () => {
     status: 0,
     output: expect.stringContaining(`(${id}) is an administrator now`),
   });
-  expect((await command("admin", ["list", "--remote", db.url()])).output).toMatch(
-    /carol@example\.com.*npm run admin/,
+  expect((await command("admin", ["list", "--db-url", db.url()])).output).toMatch(
+    /carol@example\.com.*tokenbook admin/,
   );
   const { rows } = await db.admin.query("select raw_app_meta_data from auth.users where id = $1", [id]);
   expect(rows[0].raw_app_meta_data).toEqual({ provider: "email", providers: ["email"], role: "admin" });
@@ -60,7 +64,7 @@ test("npm run admin adds, lists and removes an administrator", async () => {
   expect((await db.admin.query("select * from tokenbook.admins where user_id = $1", [id])).rows).toEqual([]);
 });
 
-test("npm run admin says what it can't do, and fails", async () => {
+test("tokenbook admin says what it can't do, and fails", async () => {
   const platform = await createDatabase({ template: "platform" });
   const nobodyThere = { SUPABASE_DB_URL: "", TOKENBOOK_DB_PORT: String(await freePort()) };
   await createUser(platform, { email: "dave@example.com" });
@@ -74,21 +78,21 @@ test("npm run admin says what it can't do, and fails", async () => {
   ]);
   await platform.drop();
 
-  expect(said.map(({ status }) => status)).toEqual([1, 1, 1, 1, 1]);
+  expect(said.map(({ status }) => status)).toEqual([2, 2, 2, 2, 2]);
   expect(said[0]!.output).toContain("Nobody has signed up with the address nobody@example.com");
-  expect(said[1]!.output).toContain("npm run migrate");
+  expect(said[1]!.output).toContain("npx tokenbook install");
   expect(said[2]!.output).toContain("npm start");
-  expect(said[3]!.output).toContain("npm run admin -- list");
+  expect(said[3]!.output).toContain("unknown command");
   for (const { output } of said) {
     expect(output).not.toMatch(/postgres:postgres|^ +at /m);
   }
 });
 
-test("npm run migrate names each file, its reports and their number; again, there is nothing to do", async () => {
+test("tokenbook migrate names each file, its reports and their number; again, there is nothing to do", async () => {
   const fresh = await createDatabase({ template: "platform" });
 
-  const first = await command("migrate", ["--remote", fresh.url()]);
-  const second = await command("migrate", ["--remote", fresh.url()]);
+  const first = await command("migrate", ["--db-url", fresh.url()]);
+  const second = await command("migrate", ["--db-url", fresh.url()]);
   const { rows } = await fresh.admin.query("select report from tokenbook.migration_reports order by id");
   await fresh.drop();
 
@@ -100,28 +104,28 @@ test("npm run migrate names each file, its reports and their number; again, ther
   expect(second).toMatchObject({ status: 0, output: expect.stringContaining("up to date") });
 });
 
-test("npm run migrate does not push this project's migrations into somebody else's", async () => {
+test("tokenbook migrate does not push this project's migrations into somebody else's", async () => {
   const theirs = await createDatabase({ template: "platform" });
   await theirs.admin.query("create table public.user_profiles (id uuid primary key)");
 
-  const refused = await command("migrate", ["--remote", theirs.url()]);
+  const refused = await command("migrate", ["--db-url", theirs.url()]);
   const { rows } = await theirs.admin.query(
     "select to_regnamespace('tokenbook') as ours, to_regnamespace('supabase_migrations') as history",
   );
   await theirs.admin.query("alter table public.user_profiles rename id to user_id");
-  const wanted = await command("migrate", ["--remote", theirs.url(), "--this-project"]);
+  const wanted = await command("migrate", ["--db-url", theirs.url(), "--this-project"]);
   await theirs.drop();
 
   expect(refused.status).toBe(1);
-  expect(refused.output).toContain("Into an existing project");
+  expect(refused.output).toContain("npx tokenbook install");
   expect(rows).toEqual([{ ours: null, history: null }]);
   expect(wanted.status).toBe(0);
 });
 
-test("npm run migrate says that the database isn't up", async () => {
+test("tokenbook migrate says that the database isn't up", async () => {
   const { status, output } = await command("migrate", [], { TOKENBOOK_DB_PORT: String(await freePort()) });
 
-  expect(status).toBe(1);
+  expect(status).toBe(2);
   expect(output).toContain("npm start");
 });
 

@@ -1,6 +1,6 @@
 import { beforeEach, expect, test } from "vitest";
-import { addAdmin, listAdmins, removeAdmin, UserNotFound } from "../../scripts/data/admins.ts";
-import type { SqlClient } from "../../scripts/data/client.ts";
+import { addAdmin, listAdmins, removeAdmin, UserNotFound } from "../../packages/tokenbook/src/data/admins.ts";
+import type { SqlClient } from "../../packages/tokenbook/src/data/client.ts";
 import { createMemoryDatabase } from "../support/memory-database.ts";
 import type { MemoryDatabase } from "../support/memory-database.ts";
 

@@ -5,7 +5,6 @@ import { afterEach, expect, test } from "vitest";
 import { writeEnvFile } from "local-platform/project/env-file";
 import { readSettings } from "local-platform/project/settings";
 import { createSteps } from "local-platform/terminal/steps";
-import { chooseTarget } from "../../scripts/target.ts";
 
 const folders: string[] = [];
 const folder = () => {
@@ -66,11 +65,4 @@ test("a step shows its title before it is done, and its time afterwards", async 
   expect(screen.replace(/\d+\.\d s/g, "N s")).toBe(
     "  Working … \n    a file\n    1 file, N s\n  Failing … failed after N s\n",
   );
-});
-
-test("the name of a database never shows its password", () => {
-  expect(chooseTarget("postgresql://postgres:secret@db.example.com:6543/postgres").name).toBe(
-    "db.example.com:6543/postgres",
-  );
-  expect(() => chooseTarget("db.example.com")).toThrow("no connection string");
 });

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import type { SqlClient } from "../../scripts/data/client.ts";
-import { lastReport, reportsSince } from "../../scripts/data/migration-reports.ts";
+import type { SqlClient } from "../../packages/tokenbook/src/data/client.ts";
+import { lastReport, reportsSince } from "../../packages/tokenbook/src/data/migration-reports.ts";
 import { createMemoryDatabase } from "../support/memory-database.ts";
 
 test("only what was written since is reported, in the order of writing", async () => {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import type { Breach } from "../../scripts/data/verification.ts";
-import { createVerifyReport } from "../../scripts/verify-report.ts";
+import type { Breach } from "../../packages/tokenbook/src/data/verification.ts";
+import { createVerifyReport } from "../../packages/tokenbook/src/reports/verify.ts";
 
 const id = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, "0")}`;
 const breach = (n: number): Breach => ({

@@ -5,9 +5,12 @@ import { format } from "node:util";
 import { vi } from "vitest";
 import { projectRoot } from "../../scripts/project.ts";
 
+const cli = "packages/tokenbook/src/cli.ts";
+
 export interface Finished {
   status: number | null;
   stdout: string;
+  /** Without the line that says on which database it is. */
   stderr: string;
 }
 
@@ -22,9 +25,9 @@ export interface Running {
   finished: Promise<Finished>;
 }
 
-/** Starts `scripts/<name>.ts`. */
+/** Starts `tokenbook <name>`. */
 export function start(name: string, args: string[], env: NodeJS.ProcessEnv = {}): Running {
-  const child = spawn(process.execPath, ["--import", "tsx", `scripts/${name}.ts`, ...args], {
+  const child = spawn(process.execPath, ["--import", "tsx", cli, name, ...args], {
     cwd: projectRoot,
     env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "pipe"],
@@ -46,7 +49,9 @@ export function start(name: string, args: string[], env: NodeJS.ProcessEnv = {})
         look();
       }),
     finished: new Promise((resolve) =>
-      child.once("close", (status: number | null) => resolve({ status, ...said })),
+      child.once("close", (status: number | null) =>
+        resolve({ status, stdout: said.stdout, stderr: withoutTarget(said.stderr) }),
+      ),
     ),
   };
 }
@@ -57,7 +62,7 @@ export async function run(name: string, args: string[], env: NodeJS.ProcessEnv =
 }
 
 /**
- * Runs `scripts/<name>.ts` to its end in this process, which is given its arguments and its environment for that
+ * Runs `tokenbook <name>` to its end in this process, which is given its arguments and its environment for that
  * time. All but the start of a process is the same, and that costs half a second: one test of each command does
  * without this. Not for two at once, nor for a command that writes to its output as a stream.
  */
@@ -75,12 +80,16 @@ export async function runHere(
   const listeners = signals.map((signal) => process.listeners(signal));
   const former = Object.keys(env).map((key) => [key, process.env[key]] as const);
   try {
-    process.argv = [process.execPath, `scripts/${name}.ts`, ...args];
+    process.argv = [process.execPath, cli, name, ...args];
     process.exitCode = undefined;
     Object.assign(process.env, env);
     // a command runs when it is imported: under another name each time
-    await import(/* @vite-ignore */ `../../scripts/${name}.ts?run=${randomUUID()}`);
-    return { status: Number(process.exitCode ?? 0), ...said };
+    await import(/* @vite-ignore */ `../../${cli}?run=${randomUUID()}`);
+    return {
+      status: Number(process.exitCode ?? 0),
+      stdout: said.stdout,
+      stderr: withoutTarget(said.stderr),
+    };
   } finally {
     log.mockRestore();
     error.mockRestore();
@@ -97,5 +106,6 @@ export async function runHere(
   }
 }
 
+const withoutTarget = (stderr: string) => stderr.replace(/^On .*\n/, "");
 const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 const line = (words: unknown[]) => `${format(...words)}\n`;

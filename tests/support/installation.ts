@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import { checkInstallation } from "../../scripts/data/installation.ts";
+import { checkInstallation } from "../../packages/tokenbook/src/data/installation.ts";
 import type { Database } from "./database.ts";
 
 /** The doctor finds all of ours as it was made. How the server of the tests is set, and the project, are not ours. */

@@ -1,6 +1,6 @@
 import { newDb } from "pg-mem";
 import type { IMemoryDb } from "pg-mem";
-import type { SqlClient } from "../../scripts/data/client.ts";
+import type { SqlClient } from "../../packages/tokenbook/src/data/client.ts";
 
 /** A database in memory, for plain SQL only: it knows no plpgsql, no rights and no locks. */
 export interface MemoryDatabase {

@@ -2,7 +2,7 @@
 import type pg from "pg";
 import type { Database } from "../../support/database.ts";
 import { rpc } from "../../support/roles.ts";
-import type { Breach } from "../../../scripts/data/verification.ts";
+import type { Breach } from "../../../packages/tokenbook/src/data/verification.ts";
 
 /** A whole checkpoint. */
 export interface Checkpoint {

@@ -167,13 +167,13 @@ test("it says what it can't do", async () => {
   const output = join(folder, "never.txt");
   const asked: [status: number, words: string, command: string, args: string[], where?: NodeJS.ProcessEnv][] =
     [
-      [1, "Into which file?", "checkpoint", []],
-      [1, "Nobody has signed up", "checkpoint", ["--output", output, "--user", "nobody@example.com"]],
-      [1, "npm run migrate", "checkpoint", ["--output", output], elsewhere],
-      [1, "cannot be written", "checkpoint", ["--output", join(file, "below-a-file.txt")]],
-      [1, "is there. A checkpoint is kept", "checkpoint", ["--output", file]],
+      [2, "--output <file>", "checkpoint", []],
+      [2, "Nobody has signed up", "checkpoint", ["--output", output, "--user", "nobody@example.com"]],
+      [2, "npx tokenbook install", "checkpoint", ["--output", output], elsewhere],
+      [2, "cannot be written", "checkpoint", ["--output", join(file, "below-a-file.txt")]],
+      [2, "is there. A checkpoint is kept", "checkpoint", ["--output", file]],
       [2, "cannot be read", "verify", ["--checkpoint", join(folder, "none.txt")]],
-      [2, "npm run migrate", "verify", ["--checkpoint", file], elsewhere],
+      [2, "npx tokenbook install", "verify", ["--checkpoint", file], elsewhere],
       [2, "itself of whom", "verify", ["--checkpoint", file, "--user", users[0]!]],
       [2, "--digest is that of", "verify", ["--digest", digest]],
     ];

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import type pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { digestAfter } from "../../../scripts/data/checkpoint.ts";
+import { digestAfter } from "../../../packages/tokenbook/src/data/checkpoint.ts";
 import { grant } from "../../support/books.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { writeLongLedger } from "../../support/long-ledger.ts";

@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
 import pg from "pg";
 import { superuser } from "local-platform/postgres/server";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { checkInstallation, type Finding } from "../../../scripts/data/installation.ts";
+import { checkInstallation, type Finding } from "../../../packages/tokenbook/src/data/installation.ts";
 import { run, runHere } from "../../support/command.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { type DurableServer, startDurableServer } from "../../support/durable.ts";
@@ -550,7 +550,7 @@ test("it says what it can't do, and ends with 2", async () => {
 
   expect([unknown.status, nothing.status]).toEqual([2, 2]);
   expect(unknown.stderr).toContain("--all");
-  expect(nothing.stderr).toContain("npm run migrate");
+  expect(nothing.stderr).toContain("npx tokenbook install");
 });
 
 test("the default privileges are mended by their remedies, and what is made next is then closed", async () => {

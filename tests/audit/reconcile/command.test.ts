@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { freePort } from "local-platform/postgres/ports";
-import { planRepair, repair } from "../../../scripts/repair.ts";
-import { reconcileUser } from "../../../scripts/data/discrepancies.ts";
+import { planRepair, repair } from "../../../packages/tokenbook/src/data/repair.ts";
+import { reconcileUser } from "../../../packages/tokenbook/src/data/discrepancies.ts";
 import { run, runHere } from "../../support/command.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { createUser } from "../../support/roles.ts";
@@ -97,12 +97,12 @@ test("what it can't do it says, and ends with status 2", async () => {
   const platform = await createDatabase({ template: "platform" });
   for (const [args, words, where] of [
     [["--fix"], "add --yes"],
-    [["--threshold", "many"], "--threshold takes a whole number"],
+    [["--threshold", "many"], "whole number of tokens"],
     [["--ignore", "everything"], "no scenario everything"],
     [["--json", "--csv"], "Either --json or --csv"],
     [["--yes"], "--yes answers"],
     [["--user", "nobody@example.com"], "no user nobody@example.com"],
-    [[], "npm run migrate", { SUPABASE_DB_URL: platform.url() }],
+    [[], "npx tokenbook install", { SUPABASE_DB_URL: platform.url() }],
   ] as [string[], string, { SUPABASE_DB_URL: string }?][]) {
     const { status, stdout, stderr } = await reconcile(args, where);
     expect({ args, status, stdout }).toEqual({ args, status: 2, stdout: "" });

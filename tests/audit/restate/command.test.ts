@@ -83,7 +83,7 @@ test("it books nothing without a reason, nor unasked, nor for who is not there",
     [["--yes"], /go with --book/],
     [["--user", "nobody@example.com"], /Nobody has signed up with the address nobody@example.com/],
     [["--worst", "many"], /whole number/],
-    [["--what"], /Unknown option/],
+    [["--what"], /unknown option/],
   ] as [string[], RegExp][]) {
     const { status, stderr } = await restate(...args);
     expect(status, args.join(" ")).toBe(2);

@@ -210,7 +210,14 @@ test("it says what it can't do, and ends with 2", async () => {
   await platform.drop();
 
   expect(said.map(({ status }) => status)).toEqual([2, 2, 2, 2, 2, 2]);
-  const words = ["id of a user", "One user", "Nobody has signed up", "--piece", "--all", "npm run migrate"];
+  const words = [
+    "id of a user",
+    "One user",
+    "Nobody has signed up",
+    "--piece",
+    "--all",
+    "npx tokenbook install",
+  ];
   for (const [i, { stdout, stderr }] of said.entries()) {
     expect(stderr).toContain(words[i]);
     expect(stderr).not.toMatch(/postgres:postgres|^ +at /m);

@@ -7,7 +7,7 @@ import { parseEnv } from "node:util";
 import { prefetchFunction, startWorker } from "./worker.ts";
 import type { EdgeFunction, Worker } from "./worker.ts";
 import type { Keys } from "../gateway/keys.ts";
-import { stateDirOf } from "../project/place.ts";
+import { stateDirOf } from "../project/project.ts";
 import type { Project } from "../project/project.ts";
 import { readSettings } from "../project/settings.ts";
 import type { Tokens } from "../gateway/tokens.ts";

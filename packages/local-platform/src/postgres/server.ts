@@ -23,14 +23,9 @@ import {
   requireRunnable,
 } from "./native.ts";
 import type { NativePostgres, SystemUser } from "./native.ts";
+import { localPassword } from "../project/running.ts";
 import { commandLine, endProcess, isRunning, recordProcess } from "./processes.ts";
 import type { ProcessRecord } from "./processes.ts";
-
-/**
- * The password of every role that can log in, as in Supabase's own local stack. No secret: the server
- * listens on 127.0.0.1 only.
- */
-export const localPassword = "postgres";
 
 /** The superuser, as hosted Supabase calls it; `postgres` is an ordinary role there and here. */
 export const superuser = "supabase_admin";

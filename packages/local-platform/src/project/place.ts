@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Failure } from "../terminal/failure.ts";
 import { canEnter, canRun, copyNative, nativePostgres, postgresUser } from "../postgres/native.ts";
 import type { NativePostgres } from "../postgres/native.ts";
-import { variableOf } from "./project.ts";
+import { stateDirOf, variableOf } from "./project.ts";
 import type { Project } from "./project.ts";
 
 /** Where a project's local platform keeps what it keeps. */
@@ -16,11 +16,6 @@ export interface Place {
   dataDir: string;
   /** Postgres' programs. */
   native: NativePostgres;
-}
-
-/** The folder in a project that is the platform's own. */
-export function stateDirOf({ root, name }: Project): string {
-  return join(root, `.${name}`);
 }
 
 /**

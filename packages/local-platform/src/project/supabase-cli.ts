@@ -11,27 +11,38 @@ export interface CliResult {
   stderr: string;
 }
 
+/** Which Supabase CLI. */
+export interface SupabaseCli {
+  /** The program, with what comes before its arguments. */
+  command: string[];
+  /** Whether a database is named by `--remote`, as since version 3, or by `--db-url`. */
+  takesRemote: boolean;
+}
+
 /** How to run the Supabase CLI. */
 export interface CliOptions {
   /** The folder that holds supabase/; default the current folder, as the CLI's own. */
   workdir?: string;
+  /** Default: the one of node_modules. */
+  cli?: SupabaseCli;
   /** Put on top of the present environment. */
   env?: NodeJS.ProcessEnv;
   /** Called with each line of stderr as it comes: the CLI tells its progress there. */
   onProgress?: (line: string) => void;
 }
 
-/** Runs the real Supabase CLI of node_modules; does not throw when it fails. */
+function cliOfNodeModules(): SupabaseCli {
+  const folder = dirname(createRequire(import.meta.url).resolve("supabase/package.json"));
+  return { command: [process.execPath, join(folder, "dist/supabase.js")], takesRemote: true };
+}
+
+/** Runs the real Supabase CLI; does not throw when it fails. */
 export async function supabase(
   args: string[],
-  { workdir = process.cwd(), env = {}, onProgress }: CliOptions = {},
+  { workdir = process.cwd(), cli = cliOfNodeModules(), env = {}, onProgress }: CliOptions = {},
 ): Promise<CliResult> {
-  const cli = join(
-    dirname(createRequire(import.meta.url).resolve("supabase/package.json")),
-    "dist",
-    "supabase.js",
-  );
-  const child = spawn(process.execPath, [cli, ...args, "--workdir", workdir], {
+  const [program, ...first] = cli.command;
+  const child = spawn(program!, [...first, ...args, "--workdir", workdir], {
     cwd: workdir,
     env: {
       ...process.env,
@@ -66,6 +77,8 @@ export interface MigrationOptions {
   workdir?: string;
   /** Also applies files that are older than the newest applied one. */
   includeAll?: boolean;
+  /** Default: the one of node_modules. */
+  cli?: SupabaseCli;
   /** Called with a file's name when the CLI begins to apply it. */
   onFile?: (file: string) => void;
 }
@@ -77,11 +90,13 @@ export interface MigrationOptions {
  * @throws Failure with the CLI's own words when a file fails; files before it stay applied.
  */
 export async function migrationUp(options: MigrationOptions): Promise<{ applied: string[] }> {
-  const { url, workdir = process.cwd(), includeAll = false, onFile } = options;
-  const args = ["migration", "up", `--remote=${withoutTlsOnLoopback(url)}`, "--yes", "--output-format=json"];
+  const { url, workdir = process.cwd(), cli = cliOfNodeModules(), includeAll = false, onFile } = options;
+  const target = `--${cli.takesRemote ? "remote" : "db-url"}=${withoutTlsOnLoopback(url)}`;
+  const args = ["migration", "up", target, "--yes", "--output-format=json"];
   if (includeAll) args.push("--include-all");
   const result = await supabase(args, {
     workdir,
+    cli,
     onProgress: (line) => {
       const file = /^Applying migration (\S+\.sql)/.exec(line)?.[1];
       if (file !== undefined) onFile?.(file);

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import pg from "pg";
-import { localPassword, superuser } from "../postgres/server.ts";
+import { superuser } from "../postgres/server.ts";
+import { localPassword } from "../project/running.ts";
 
 /** A database of its own for a test file. */
 export interface Database {

@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
-import { projectRoot } from "../project.ts";
+import { assetPath } from "../assets.ts";
 import { inTransaction, select } from "./client.ts";
 import type { SqlClient } from "./client.ts";
 import type { Breach, Piece } from "./verification.ts";
@@ -131,7 +130,7 @@ const forgetFunctions = `drop function ${functionNames.map((name) => `pg_temp.${
  */
 async function ownFunctions(): Promise<string> {
   const names = new RegExp(`\\btokenbook\\.(${functionNames.join("|")})\\b`, "g");
-  const files = functionNames.map((name) => join(projectRoot, "supabase/schemas/90_audit", `${name}.sql`));
+  const files = functionNames.map((name) => assetPath(`schemas/90_audit/${name}.sql`));
   const texts = await Promise.all(files.map((file) => readFile(file, "utf8")));
   return texts.join("\n").replaceAll(names, "pg_temp.$1");
 }

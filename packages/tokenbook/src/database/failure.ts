@@ -19,7 +19,7 @@ export function isConnectionLost(error: unknown): boolean {
  */
 export function asDatabaseFailure(error: unknown, where: string): unknown {
   if (missing.includes((error as { code?: string }).code ?? "")) {
-    return new Failure(`Tokenbook is not installed in ${where}: apply the migrations first, npm run migrate`);
+    return new Failure(`Tokenbook is not installed in ${where}: npx tokenbook install`);
   }
   if (isConnectionLost(error)) {
     return new Failure(`The connection to ${where} was lost: ${(error as Error).message}`);

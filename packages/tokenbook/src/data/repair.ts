@@ -1,6 +1,6 @@
-import type { SqlClient } from "./data/client.ts";
-import { adjust, reconcileUser } from "./data/discrepancies.ts";
-import type { Reconciliation } from "./data/discrepancies.ts";
+import type { SqlClient } from "./client.ts";
+import { adjust, reconcileUser } from "./discrepancies.ts";
+import type { Reconciliation } from "./discrepancies.ts";
 
 /** What is to be booked for a user, or why nothing is. */
 export type Repair =

@@ -1,55 +1,56 @@
-/* npm run restate [-- --user <id or email>] [--book --reason "…"] …: what an exact replay says, and booking it. */
 import { createInterface } from "node:readline/promises";
-import { parseArgs } from "node:util";
 import Table from "cli-table3";
-import { UserNotFound } from "./data/admins.ts";
-import type { SqlClient } from "./data/client.ts";
-import { countAccounts, userAfter } from "./data/discrepancies.ts";
-import { replayGrants, replayUsers, restate } from "./data/replays.ts";
-import type { Replayed, Restated } from "./data/replays.ts";
-import { findUserId } from "./data/users.ts";
-import { asDatabaseFailure } from "./database-failure.ts";
-import { Failure, reportFailure } from "local-platform/terminal/failure";
-import { createProgress, readable } from "./progress.ts";
-import { chooseTarget, withTarget } from "./target.ts";
-
-const usage = `Replays past grants and past use exactly, and shows where the balances differ from it.
-
-  npm run restate                              everyone; changes nothing
-  npm run restate -- --user <id or email>      one user, grant by grant
-  npm run restate -- --book --reason "why"     asks, then books each difference as a restatement
-
-  --worst <number>    how many users are listed (10)
-  --yes               with --book: does not ask
-  --json              for machines (with npm: npm run --silent restate -- --json)
-
-Each restatement can be undone: select reverse_token_restatement(user, transaction, reason).
-Ends with status 0 when there is no difference, 1 when some remain, 2 when it could not be told.
-The database is the local one, unless SUPABASE_DB_URL or --remote <connection string> names another.`;
+import { databaseCommand, exit, onDatabase, wholeNumber } from "../command.ts";
+import type { SqlClient } from "../data/client.ts";
+import { countAccounts, userAfter } from "../data/discrepancies.ts";
+import { replayGrants, replayUsers, restate as restateUser } from "../data/replays.ts";
+import type { Replayed, Restated } from "../data/replays.ts";
+import { findUserId } from "../data/users.ts";
+import { Failure } from "local-platform/terminal/failure";
+import { createProgress, readable } from "../terminal/progress.ts";
 
 /** How many users are replayed in one query: each piece is one snapshot, a second or so. */
 const pieceSize = 5000;
 const progress = createProgress(process.stderr, { inLogs: true });
 
-try {
-  const options = readOptions();
-  const target = chooseTarget(options.remote ?? (process.env["SUPABASE_DB_URL"] || undefined));
-  await withTarget(target, async (client) => {
-    try {
-      await run(client, options, target.name);
-    } catch (error) {
-      if (error instanceof UserNotFound) throw new Failure(`${error.message} (${target.name})`);
-      throw asDatabaseFailure(error, target.name);
-    } finally {
-      progress.clear();
-    }
-  });
-} catch (error) {
-  reportFailure(error);
-  process.exitCode = 2;
+interface Options {
+  user?: string | undefined;
+  worst: number;
+  book?: true | undefined;
+  reason: string;
+  yes?: true | undefined;
+  json?: true | undefined;
 }
 
-type Options = ReturnType<typeof readOptions>;
+/** `tokenbook restate`: what an exact replay says, and booking it. */
+export const restate = databaseCommand(
+  "restate",
+  "Replays past grants and past use exactly, and shows where the balances differ from it.",
+  `Everyone, or one user, grant by grant; it changes nothing. With --book it asks, then books each difference as a
+restatement, each of which can be undone: select reverse_token_restatement(user, transaction, reason).
+Ends with 0 when there is no difference, 1 when some remain, 2 when it could not be told.`,
+)
+  .option("--user <id or email>", "one user, grant by grant")
+  .option("--worst <number>", "how many users are listed", wholeNumber(0, "users"), 10)
+  .option("--book", "asks, then books each difference")
+  .option("--reason <why>", "with --book: for the ledger", "")
+  .option("--yes", "with --book: does not ask")
+  .option("--json", "for machines")
+  .action(async (options) => {
+    const { book, reason, yes } = options;
+    if (book && reason.trim() === "") throw new Failure('Say why, for the ledger: --book --reason "…"');
+    if (!book && (yes || reason !== "")) throw new Failure("--yes and --reason go with --book.");
+    if (book && !yes && !(process.stdin.isTTY && process.stderr.isTTY)) {
+      throw new Failure("There is no terminal to ask on. To book without being asked, add --yes.");
+    }
+    await onDatabase(options, async (client, target) => {
+      try {
+        await run(client, options, target.name);
+      } finally {
+        progress.clear();
+      }
+    });
+  });
 
 interface Found {
   /** How many users were looked at. */
@@ -84,11 +85,11 @@ async function run(client: SqlClient, options: Options, where: string): Promise<
     console.log(
       options.book
         ? "\nNothing was changed."
-        : '\nNothing was changed. To book it: npm run restate -- --book --reason "why"',
+        : '\nNothing was changed. To book it: tokenbook restate --book --reason "why"',
     );
   }
   if (options.json) console.log(JSON.stringify(asJson(found, differing, booked, remaining), null, 2));
-  process.exitCode = remaining > 0 ? 1 : 0;
+  process.exitCode = remaining > 0 ? exit.wrong : exit.right;
 }
 
 async function replayEveryone(client: SqlClient): Promise<Found> {
@@ -131,7 +132,7 @@ async function bookAll(
   const booked: Restated[] = [];
   for (const [n, { userId }] of differing.entries()) {
     try {
-      booked.push(await restate(client, userId, reason));
+      booked.push(await restateUser(client, userId, reason));
     } catch (error) {
       // an account that is busy now is left for the next run
       if ((error as { message?: string }).message !== "busy") throw error;
@@ -281,36 +282,4 @@ function tokens(value: number): string {
 
 function count(value: number, noun: string): string {
   return `${readable(value)} ${noun}${value === 1 ? "" : "s"}`;
-}
-
-function readOptions() {
-  let values;
-  try {
-    ({ values } = parseArgs({
-      options: {
-        user: { type: "string" },
-        worst: { type: "string", default: "10" },
-        book: { type: "boolean", default: false },
-        reason: { type: "string" },
-        yes: { type: "boolean", default: false },
-        json: { type: "boolean", default: false },
-        remote: { type: "string" },
-      },
-    }));
-  } catch (error) {
-    throw new Failure(`${(error as Error).message}\n\n${usage}`);
-  }
-  const { reason = "", ...rest } = values;
-  const worst = Number(values.worst);
-  if (!Number.isInteger(worst) || worst < 0) throw new Failure("--worst is a whole number.");
-  if (values.book && reason.trim() === "") {
-    throw new Failure('Say why, for the ledger: --book --reason "…"');
-  }
-  if (!values.book && (values.yes || reason !== "")) {
-    throw new Failure("--yes and --reason go with --book.");
-  }
-  if (values.book && !values.yes && !(process.stdin.isTTY && process.stderr.isTTY)) {
-    throw new Failure("There is no terminal to ask on. To book without being asked, add --yes.");
-  }
-  return { ...rest, reason, worst };
 }

@@ -1,6 +1,6 @@
 import Table from "cli-table3";
-import type { Breach } from "./data/verification.ts";
-import { duration, readable } from "./progress.ts";
+import type { Breach } from "../data/verification.ts";
+import { duration, readable } from "../terminal/progress.ts";
 
 /** What is printed of a verification. */
 export interface VerifyReport {

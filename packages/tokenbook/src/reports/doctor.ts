@@ -1,4 +1,4 @@
-import type { Finding } from "./data/installation.ts";
+import type { Finding } from "../data/installation.ts";
 
 const signs = { ok: "ok     ", warning: "warning", fault: "FAULT  " };
 

@@ -1,6 +1,6 @@
 import { select } from "./client.ts";
 import type { SqlClient } from "./client.ts";
-import { pageSize, type HistoryPage } from "../../supabase/functions/balance/ledger-csv.ts";
+import { pageSize, type HistoryPage } from "../../../../supabase/functions/balance/ledger-csv.ts";
 
 /** How many transactions a user has; 0 when he has no account. */
 export async function countTransactions(client: SqlClient, userId: string): Promise<number> {

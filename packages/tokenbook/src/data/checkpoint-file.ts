@@ -1,7 +1,7 @@
 import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import { Failure } from "local-platform/terminal/failure";
-import { digestAfter } from "./data/checkpoint.ts";
+import { digestAfter } from "./checkpoint.ts";
 
 /*
  * A checkpoint in a file: its lines as the database gave them, and a last one, `digest <64 hex digits>`, which
@@ -21,7 +21,7 @@ export interface CheckpointFile {
 }
 
 /**
- * Opens a checkpoint that was written by `npm run checkpoint`.
+ * Opens a checkpoint that was written by `tokenbook checkpoint`.
  *
  * @param kept the digest as it was kept elsewhere; nothing else says that the file is the one of then.
  * @throws Failure when it cannot be read, is not whole, was changed, or is not the one of that digest.

@@ -1,7 +1,6 @@
-/* npm run reconcile [-- --user <id or email>] [--fix] …: whether balances are what was recorded. */
 import { createInterface } from "node:readline/promises";
-import { parseArgs } from "node:util";
-import type { SqlClient } from "./data/client.ts";
+import { databaseCommand, exit, onDatabase, wholeNumber } from "../command.ts";
+import type { SqlClient } from "../data/client.ts";
 import {
   countAccounts,
   findDiscrepancies,
@@ -9,48 +8,61 @@ import {
   reconcileUser,
   scenarios,
   userAfter,
-} from "./data/discrepancies.ts";
-import type { Discrepancy, Finding, Reconciliation } from "./data/discrepancies.ts";
-import { asCsv, asJson, asSum, asTable } from "./discrepancy-report.ts";
-import type { Report } from "./discrepancy-report.ts";
-import { Failure, reportFailure } from "local-platform/terminal/failure";
-import { planRepair, repair } from "./repair.ts";
-import type { Repaired } from "./repair.ts";
-import { chooseTarget, withTarget } from "./target.ts";
-
-const usage = `Compares balances with what was recorded, and says what is wrong where they differ.
-
-  npm run reconcile                            everyone, the worst first
-  npm run reconcile -- --user <id or email>    one user, line by line
-  npm run reconcile -- --fix                   asks, then books an adjustment for each difference
-
-  --threshold <tokens>    leaves out findings of so many tokens or fewer (100)
-  --ignore <scenario>     leaves a scenario out; may be repeated: ${scenarios.join(", ")}
-  --json, --csv           for machines (with npm: npm run --silent reconcile -- --json)
-  --yes                   with --fix: does not ask
-
-Ends with status 0 when there is no discrepancy, 1 when some remain, 2 when it could not be told.
-The database is the local one, unless SUPABASE_DB_URL or --remote <connection string> names another.`;
+} from "../data/discrepancies.ts";
+import type { Discrepancy, Finding, Reconciliation } from "../data/discrepancies.ts";
+import { planRepair, repair } from "../data/repair.ts";
+import type { Repaired } from "../data/repair.ts";
+import { Failure } from "local-platform/terminal/failure";
+import { asCsv, asJson, asSum, asTable } from "../reports/discrepancy.ts";
+import type { Report } from "../reports/discrepancy.ts";
 
 /** How many accounts are gone through in one query. */
 const pieceSize = 1000;
 
-try {
-  const options = readOptions();
-  const target = chooseTarget(options.remote ?? (process.env["SUPABASE_DB_URL"] || undefined));
-  await withTarget(target, async (client) => {
-    try {
-      await run(client, options);
-    } catch (error) {
-      throw asFailure(error, target.name);
-    }
-  });
-} catch (error) {
-  reportFailure(error);
-  process.exitCode = 2;
+interface Options {
+  user?: string | undefined;
+  threshold: number;
+  ignore: string[];
+  fix?: true | undefined;
+  yes?: true | undefined;
+  json?: true | undefined;
+  csv?: true | undefined;
 }
 
-type Options = ReturnType<typeof readOptions>;
+/** `tokenbook reconcile`: whether balances are what was recorded. */
+export const reconcile = databaseCommand(
+  "reconcile",
+  "Compares balances with what was recorded, and says what is wrong where they differ.",
+  `Everyone, the worst first; or one user, line by line. With --fix it asks, then books an adjustment for each difference.
+Ends with 0 when there is no discrepancy, 1 when some remain, 2 when it could not be told.`,
+)
+  .option("--user <id or email>", "one user, line by line")
+  .option(
+    "--threshold <tokens>",
+    "leaves out findings of so many tokens or fewer",
+    wholeNumber(0, "tokens"),
+    100,
+  )
+  .option(
+    "--ignore <scenario>",
+    `leaves a scenario out; may be repeated: ${scenarios.join(", ")}`,
+    (name: string, before: string[]) => [...before, name],
+    [],
+  )
+  .option("--fix", "asks, then books an adjustment for each difference")
+  .option("--yes", "with --fix: does not ask")
+  .option("--json", "for machines")
+  .option("--csv", "for spreadsheets")
+  .action(async (options) => {
+    const unknown = options.ignore.filter((name) => !(scenarios as readonly string[]).includes(name));
+    if (unknown.length > 0) throw new Failure(`There is no scenario ${unknown.join(", ")}.`);
+    if (options.json && options.csv) throw new Failure("Either --json or --csv.");
+    if (options.yes && !options.fix) throw new Failure("--yes answers what only --fix asks.");
+    if (options.fix && !options.yes && !(process.stdin.isTTY && process.stderr.isTTY)) {
+      throw new Failure("--fix asks before it writes, and here is nobody to ask: add --yes.");
+    }
+    await onDatabase(options, (client) => run(client, options));
+  });
 
 async function run(client: SqlClient, options: Options): Promise<void> {
   const counts = (finding: Finding) =>
@@ -92,7 +104,7 @@ async function run(client: SqlClient, options: Options): Promise<void> {
   }
   if (options.json) console.log(asJson(report));
   if (options.csv) console.log(asCsv(report));
-  process.exitCode = report.remaining > 0 ? 1 : 0;
+  process.exitCode = report.remaining > 0 ? exit.wrong : exit.right;
 }
 
 function summary(report: Report): string {
@@ -210,46 +222,4 @@ function worstFirst(a: Discrepancy, b: Discrepancy): number {
 
 function count(number: number, noun: string): string {
   return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
-}
-
-function readOptions() {
-  try {
-    const { values } = parseArgs({
-      options: {
-        user: { type: "string" },
-        threshold: { type: "string", default: "100" },
-        ignore: { type: "string", multiple: true, default: [] },
-        json: { type: "boolean", default: false },
-        csv: { type: "boolean", default: false },
-        fix: { type: "boolean", default: false },
-        yes: { type: "boolean", default: false },
-        remote: { type: "string" },
-      },
-    });
-    const threshold = Number(values.threshold);
-    if (!/^\d+$/.test(values.threshold) || !Number.isSafeInteger(threshold)) {
-      throw new Error("--threshold takes a whole number of tokens, 0 or more.");
-    }
-    const unknown = values.ignore.filter((name) => !(scenarios as readonly string[]).includes(name));
-    if (unknown.length > 0) throw new Error(`There is no scenario ${unknown.join(", ")}.`);
-    if (values.json && values.csv) throw new Error("Either --json or --csv.");
-    if (values.yes && !values.fix) throw new Error("--yes answers what only --fix asks.");
-    if (values.fix && !values.yes && !(process.stdin.isTTY && process.stderr.isTTY)) {
-      throw new Error("--fix asks before it writes, and here is nobody to ask: add --yes.");
-    }
-    return { ...values, threshold };
-  } catch (error) {
-    throw new Failure(`${(error as Error).message}\n\n${usage}`);
-  }
-}
-
-function asFailure(error: unknown, where: string): unknown {
-  // undefined_function, undefined_table, invalid_schema_name
-  if (["42883", "42P01", "3F000"].includes((error as { code?: string }).code ?? "")) {
-    return new Failure(
-      `Tokenbook's reconciliation is not installed in ${where}: apply the migrations, npm run migrate.\n` +
-        "On a project from before the clean-up: scripts/sql/reconcile-user-token-balance.sql",
-    );
-  }
-  return error;
 }

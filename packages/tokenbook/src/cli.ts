@@ -1,0 +1,52 @@
+#!/usr/bin/env node
+/** `npx tokenbook <command>`: everything that is done with Tokenbook from a terminal. */
+import { Command, CommanderError } from "@commander-js/extra-typings";
+import { reportFailure } from "local-platform/terminal/failure";
+import packageJson from "../package.json" with { type: "json" };
+import { exit, Refusal } from "./command.ts";
+import { admin } from "./commands/admin.ts";
+import { checkpoint } from "./commands/checkpoint.ts";
+import { doctor } from "./commands/doctor.ts";
+import { exportCommand } from "./commands/export.ts";
+import { migrate } from "./commands/migrate.ts";
+import { reconcile } from "./commands/reconcile.ts";
+import { restate } from "./commands/restate.ts";
+import { verify } from "./commands/verify.ts";
+
+const program = new Command("tokenbook")
+  .description("The books of AI tokens in a Supabase project.")
+  .version(packageJson.version)
+  .addHelpText(
+    "after",
+    `
+The database is the one of --db-url or SUPABASE_DB_URL, else with --linked the linked project, else the local one of the
+project in this folder. Ends with 0 when all is well, 1 when something is not or was refused, 2 when that could not be
+found out.`,
+  );
+
+const groups = {
+  "The books:": [verify, doctor, reconcile, restate, checkpoint, exportCommand],
+  "People and migrations:": [admin, migrate],
+};
+for (const [heading, commands] of Object.entries(groups)) {
+  program.commandsGroup(heading);
+  for (const one of commands) program.addCommand(one as Command);
+}
+for (const one of withSubcommands(program as Command)) {
+  one.exitOverride().showHelpAfterError("(--help says more)");
+  one.configureOutput({ writeErr: (text) => console.error(text.trimEnd()) });
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? exit.right : exit.unknown;
+  else {
+    reportFailure(error);
+    process.exitCode = error instanceof Refusal ? exit.wrong : exit.unknown;
+  }
+}
+
+function withSubcommands(one: Command): Command[] {
+  return [one, ...one.commands.flatMap((inner) => withSubcommands(inner as Command))];
+}
