@@ -40,7 +40,7 @@ export async function dropConstraints(db: Database): Promise<void> {
        from pg_constraint where contype = 'c' and conrelid = any ($1::regclass[])
      union all
      select format('drop trigger %I on %s', tgname, tgrelid::regclass)
-       from pg_trigger where tgname like '%are\_sound' and tgrelid = any ($1::regclass[])
+       from pg_trigger where tgname like '%are_sound' and tgrelid = any ($1::regclass[])
      union all
      select format('alter table %s alter %I drop not null', attrelid::regclass, attname)
        from pg_attribute

@@ -819,7 +819,7 @@ export const fields: Record<string, Record<string, Field>> = {
       { to: "'rejected'", where: `not ${waits}`, named: money },
     ]),
     provider: field([
-      { to: "'paypal'", named: money },
+      { to: "'paypal'", where: "x.provider <> 'paypal'", named: money },
       { to: "'manual'", where: "x.provider <> 'manual'", named: ofPayment },
     ]),
     provider_payment_id: field(
