@@ -38,7 +38,7 @@ export async function runChecks(): Promise<Check[]> {
  *
  * Each has a deno.json of its own, as it is deployed. One run can keep them apart as members of a workspace;
  * a workspace's own deno.json would go along with a deployment, so it is made in a copy. Shared code gets
- * what every function lists, and nothing else.
+ * what any function lists; that each lists what it needs is tests/install/functions.test.ts.
  */
 async function checkFunctions(directory: string): Promise<Check> {
   const copy = join(stateDirOf(project), "functions-checked");
@@ -53,14 +53,11 @@ async function checkFunctions(directory: string): Promise<Check> {
     writeFileSync(file, JSON.stringify(own));
     lists.set(name, own.imports);
   }
-  const [first = {}, ...others] = lists.values();
-  const shared = Object.entries(first).filter(([name, target]) =>
-    others.every((list) => list[name] === target),
-  );
+  const shared = Object.assign({}, ...lists.values()) as Record<string, string>;
   const members = [...lists.keys()].map((name) => `./${name}`);
   writeFileSync(
     join(copy, "deno.json"),
-    JSON.stringify({ workspace: members, imports: Object.fromEntries(shared), lock: false }),
+    JSON.stringify({ workspace: members, imports: shared, lock: false }),
   );
   const entries = [...lists.keys()].map((name) => join(copy, name, "index.ts"));
   const result = await check("types of the edge functions", "deno", ["check", "--quiet", ...entries], copy);

@@ -11,7 +11,10 @@
 
 -- Would this succeed here? Looks only; refuses with one list, before anything is changed -----------
 
-create function pg_temp.refuse_if_in_the_way() returns void language plpgsql set search_path = pg_catalog, pg_temp as $check$
+-- An entry a thing, in the order in which the statements are to be run; mending begins with -- where only a person can tell.
+create function pg_temp.in_the_way() returns table (
+  what pg_catalog.text, used_by pg_catalog.text, run_as pg_catalog.text, mending pg_catalog.text)
+language plpgsql set search_path = pg_catalog, pg_temp as $check$
 declare
   c_relations constant text[] := array[
     'token_accounts', 'token_accounts_alerts_version_idx', 'token_accounts_due_idx',
@@ -77,7 +80,6 @@ declare
   v_not_ours text[];
   v_says_ours boolean;
   v_prefix text := 'app_';
-  v_list text;
 begin
   if exists (select from pg_class where relnamespace = v_public and relname = 'token_accounts')
      and exists (select from pg_class where relnamespace = v_tokenbook and relname = 'project_settings') then
@@ -110,6 +112,7 @@ begin
     v_prefix := v_prefix || 'own_';
   end loop;
 
+  return query
   with object (classid, oid, schema, name, owner, kind) as (
     select 'pg_class'::regclass, c.oid, c.relnamespace, c.relname::text, c.relowner, 'relation' from pg_class c where c.relkind not in ('i', 'I', 't')
     union all
@@ -288,13 +291,8 @@ begin
       from pg_class c
      where c.oid = v_users and exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = 'tokenbook_register_user')
   )
-  select string_agg(concat_ws(E'\n',
-           '  - ' || w.what || ', and belongs to extension ' || extension.name,
-           case when extension.name is null then '  - ' || w.what end,
-           '      used by ' || used.by || ' (what uses it follows the new name by itself)',
-           case when not pg_has_role(w.owner, 'usage') then '      -- as ' || w.owner::regrole || ':' end,
-           '      ' || w.mending || case when w.mending like '--%' then '' else ';' end), E'\n' order by w.nth, w.what)
-    into v_list
+  select w.what || coalesce(', and belongs to extension ' || extension.name, ''), used.by,
+         case when not pg_has_role(w.owner, 'usage') then w.owner::regrole::text end, w.mending
     from in_the_way w
     left join lateral (
       select e.extname as name from pg_depend d join pg_extension e on e.oid = d.refobjid
@@ -316,8 +314,22 @@ begin
             and not exists (
               select from pg_constraint k
                where d.classid = 'pg_constraint'::regclass and k.oid = d.objid and k.conrelid = w.objid)
-       ) d (what)) used;
+       ) d (what)) used
+   order by w.nth, w.what;
+end
+$check$;
 
+create function pg_temp.refuse_if_in_the_way() returns void language plpgsql set search_path = pg_catalog, pg_temp as $check$
+declare
+  v_list text;
+begin
+  select string_agg(concat_ws(E'\n',
+           '  - ' || w.what,
+           '      used by ' || w.used_by || ' (what uses it follows the new name by itself)',
+           '      -- as ' || w.run_as || ':',
+           '      ' || w.mending || case when w.mending like '--%' then '' else ';' end), E'\n' order by w.nth)
+    into v_list
+    from pg_temp.in_the_way() with ordinality as w (what, used_by, run_as, mending, nth);
   if v_list is not null then
     raise exception E'Tokenbook cannot be installed here yet, and nothing was changed. In the way:\n%\n%', v_list, concat_ws(E'\n',
       'Put the lines that end in a semicolon, in this order, into a migration of your own with a timestamp before this one; where "-- as" and a role stand above a line, that role must run it. A line that begins with -- and says what to do is for you.',
@@ -326,7 +338,7 @@ begin
 end
 $check$;
 select pg_temp.refuse_if_in_the_way();
-drop function pg_temp.refuse_if_in_the_way();
+drop function pg_temp.refuse_if_in_the_way(), pg_temp.in_the_way();
 
 -- the types below are those of Postgres, whatever the project calls its own
 set local search_path = pg_catalog, pg_temp;

@@ -482,5 +482,5 @@ test("the check is the head of the file: nothing comes before it", async () => {
     .replaceAll(/^--.*$/gm, "")
     .trim();
 
-  expect(statements.startsWith("create function pg_temp.refuse_if_in_the_way()")).toBe(true);
+  expect(statements.startsWith("create function pg_temp.in_the_way()")).toBe(true);
 });

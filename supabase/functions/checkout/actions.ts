@@ -5,7 +5,7 @@ import type { Context } from "../_shared/database.ts";
 import { smallInteger, text, uuid } from "../_shared/fields.ts";
 import type { Sql } from "../_shared/operation.ts";
 import { Refusal } from "../_shared/problem.ts";
-import { requiredStripeApi } from "../stripe-webhook/api.ts";
+import { requiredStripeApi } from "../_shared/stripe-api.ts";
 import { allowedAddresses } from "./addresses.ts";
 import { type Customers, customersOf } from "./customers.ts";
 import { inOurWords } from "./refusals.ts";

@@ -1,6 +1,6 @@
 import type { Stripe } from "stripe";
 import { callSql, type Client } from "../_shared/sql.ts";
-import { isStripeError } from "../stripe-webhook/api.ts";
+import { isStripeError } from "../_shared/stripe-api.ts";
 
 /** The customers that our users are at Stripe: one each, made when there is none. */
 export interface Customers {

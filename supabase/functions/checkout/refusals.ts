@@ -1,5 +1,5 @@
 import { Refusal } from "../_shared/problem.ts";
-import { asking, isStripeError } from "../stripe-webhook/api.ts";
+import { asking, isStripeError } from "../_shared/stripe-api.ts";
 
 /**
  * Asks Stripe, and says what it will not do as our own refusals. What it says besides is for the log: it is of our

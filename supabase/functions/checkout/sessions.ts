@@ -1,6 +1,6 @@
 import type { Stripe } from "stripe";
 import { Refusal } from "../_shared/problem.ts";
-import { isStripeError } from "../stripe-webhook/api.ts";
+import { isStripeError } from "../_shared/stripe-api.ts";
 
 /** What `prepare_token_checkout` says. */
 export interface Offer {

@@ -14,7 +14,7 @@ import { Refusal } from "../_shared/problem.ts";
 import { read, unreadable } from "../_shared/provider-event.ts";
 import { requiredSetting } from "../_shared/setting.ts";
 import { type ProviderEvent, webhook } from "../_shared/webhook.ts";
-import { asking, expectsLive, isStripeError } from "./api.ts";
+import { asking, expectsLive, isStripeError } from "../_shared/stripe-api.ts";
 import { Event } from "./objects.ts";
 import {
   fromDispute,

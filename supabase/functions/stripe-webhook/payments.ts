@@ -8,7 +8,7 @@ import type { Catalogue } from "../_shared/catalogue.ts";
 import { read, unreadable } from "../_shared/provider-event.ts";
 import type { CreditFacts, DisputeFacts, Facts, PaidFacts, RefundFacts } from "../_shared/webhook.ts";
 import { userId } from "../_shared/webhook.ts";
-import { requiredStripeApi, stripeApi } from "./api.ts";
+import { requiredStripeApi, stripeApi } from "../_shared/stripe-api.ts";
 import { asId, bought, type Line } from "./bought.ts";
 import {
   Charge,

@@ -7,7 +7,7 @@
  * given up is cancelled at Stripe before the books say so, so that it cannot take money later.
  */
 import type { Stripe } from "stripe";
-import { isStripeError } from "../stripe-webhook/api.ts";
+import { isStripeError } from "../_shared/stripe-api.ts";
 
 /** A request as `claim_token_top_ups` hands it out. */
 export interface Request {

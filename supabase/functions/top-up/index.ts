@@ -11,7 +11,7 @@ import { endpoint } from "../_shared/endpoint.ts";
 import { gate } from "../_shared/gate.ts";
 import { Refusal } from "../_shared/problem.ts";
 import { callSql, type Client } from "../_shared/sql.ts";
-import { isStripeError, requiredStripeApi } from "../stripe-webhook/api.ts";
+import { isStripeError, requiredStripeApi } from "../_shared/stripe-api.ts";
 import { charge, type Outcome, type Request } from "./charge.ts";
 
 /** How many are under way at a time. */

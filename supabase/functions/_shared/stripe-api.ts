@@ -1,8 +1,8 @@
 import { Stripe } from "stripe";
-import { Refusal } from "../_shared/problem.ts";
-import { setting, SettingError } from "../_shared/setting.ts";
+import { Refusal } from "./problem.ts";
+import { setting, SettingError } from "./setting.ts";
 
-// `checkout` and `top-up` import this too: their maps have `stripe`, and not every function's, as _shared would need.
+// Those of the functions that have `stripe` in their import map import this: stripe-webhook, checkout and top-up.
 
 /** How patient a client is. */
 interface Patience {
