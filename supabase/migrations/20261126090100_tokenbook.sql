@@ -19385,7 +19385,11 @@ begin
                 when t.entry_type in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover')
                   then t.action_type = t.entry_type
                 when t.action_type = any (tokenbook.grant_action_types())
+                  -- what no period gave is called by its type
                   then t.entry_type = 'grant'
+                    and case when t.terms -> 'grants' -> 0 ? 'subscription_id'
+                          then t.action_type in ('subscription_grant', 'renewal_grant', 'scheduled_grant', 'trial_grant')
+                          else t.action_type = tokenbook.grant_types() -> (t.terms -> 'grants' -> 0 ->> 'grant_type') ->> 'action_type' end
                 when t.action_type in ('plan_change', 'restating') then t.entry_type = 'usage' and t.usage_id is null
                 else t.entry_type <> 'grant'
                   and t.action_type <> all (array_remove(tokenbook.reserved_action_types(), 'admin_deduct'))
@@ -21554,6 +21558,23 @@ end
 $$;
 comment on function tokenbook.verify_token_ledger is
   'Whether the books are right: a row for each breach of an invariant, no row when there is none. For an admin or the server. For one user (p_user_id), for everyone, or for the users after p_after up to p_until. One snapshot: no false alarms while the system is used. Returns invariant, user_id, grant_id, transaction_id, expected, found. Errors: not_authenticated, forbidden.';
+
+-- from supabase/schemas/90_audit/version.sql
+
+-- The version of Tokenbook that is installed: what `tokenbook status` and `upgrade` go by.
+-- Caller: whoever owns the database.
+create function tokenbook.version()
+returns text
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return '0.1.0';
+end
+$$;
+comment on function tokenbook.version is 'The version of Tokenbook that is installed, as its package''s.';
 
 -- from supabase/schemas/90_audit/was_customer.sql
 

@@ -1182,7 +1182,11 @@ begin
                 when t.entry_type in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover')
                   then t.action_type = t.entry_type
                 when t.action_type = any (tokenbook.grant_action_types())
+                  -- what no period gave is called by its type
                   then t.entry_type = 'grant'
+                    and case when t.terms -> 'grants' -> 0 ? 'subscription_id'
+                          then t.action_type in ('subscription_grant', 'renewal_grant', 'scheduled_grant', 'trial_grant')
+                          else t.action_type = tokenbook.grant_types() -> (t.terms -> 'grants' -> 0 ->> 'grant_type') ->> 'action_type' end
                 when t.action_type in ('plan_change', 'restating') then t.entry_type = 'usage' and t.usage_id is null
                 else t.entry_type <> 'grant'
                   and t.action_type <> all (array_remove(tokenbook.reserved_action_types(), 'admin_deduct'))

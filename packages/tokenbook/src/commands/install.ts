@@ -1,0 +1,136 @@
+import { writeFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { userInfo } from "node:os";
+import type pg from "pg";
+import { migrationUp, supabase } from "local-platform/project/supabase-cli";
+import { Failure } from "local-platform/terminal/failure";
+import { databaseCommand, onDatabase, Refusal } from "../command.ts";
+import { addAdmin } from "../data/admins.ts";
+import { lastReport, reportsSince } from "../data/migration-reports.ts";
+import type { Target } from "../database/target.ts";
+import { lookAround } from "../install/look.ts";
+import { folderObstacles, obstacleLines } from "../install/obstacles.ts";
+import { planInstall, unwritePlan, writePlan, type Plan } from "../install/plan.ts";
+import { checkText } from "../install/report.ts";
+import { findProjectRoot } from "../project/folder.ts";
+import { readChoice, usualFunctions } from "../project/functions.ts";
+import { appliedVersions, fileVersions } from "../project/migrations.ts";
+import { findSupabaseCli } from "../project/supabase-cli.ts";
+import { agrees } from "../terminal/ask.ts";
+
+/** `tokenbook install`: into the project of this folder. */
+export const install = databaseCommand(
+  "install",
+  "Installs Tokenbook into the project in this folder and its database.",
+  `Writes one migration (and one for the scheduled jobs, which a project may not be able to have), the edge functions,
+their blocks of config.toml and supabase/tokenbook.json, and applies the migrations with the project's own Supabase
+CLI, after \`check\`. With --write-only it writes the files and applies nothing: the migration itself looks first when it
+is applied, and refuses with the same list.`,
+)
+  .option(
+    "--functions <names>",
+    "edge functions to install: all, none, or names; <name>:<other name> calls one otherwise",
+    usualFunctions.join(","),
+  )
+  .option("--admin <email>", "makes this user an administrator")
+  .option("--types <file>", "writes the database's types there, as `supabase gen types` does")
+  .option("--write-only", "applies nothing")
+  .option("--yes", "does not ask")
+  .action(async ({ functions, admin, types, writeOnly, yes, ...where }) => {
+    const chosen = readChoice(functions);
+    const root = findProjectRoot(where.workdir);
+    if (writeOnly) {
+      if (admin !== undefined || types !== undefined) {
+        throw new Failure("--admin and --types are of a database that has it: give them without --write-only.");
+      }
+      const obstacles = folderObstacles(root, chosen);
+      if (obstacles.length > 0) throw new Refusal(["In the way:", ...obstacles.map(obstacleLines)].join("\n"));
+      const plan = await planInstall(chosen, fileVersions(root));
+      writePlan(root, plan);
+      console.log(
+        `${written(plan)}\n\nNothing was applied. supabase migration up (hosted: supabase db push) does, as your CI and your\npreview branches will; then: npx tokenbook admin add <email>`,
+      );
+      return;
+    }
+
+    await onDatabase(where, async (client, target) => {
+      const report = await lookAround(client, target, root, chosen);
+      if (report.obstacles.length > 0) {
+        console.log(checkText(report));
+        throw new Refusal("Nothing was changed.");
+      }
+      const cli = findSupabaseCli(root);
+      if (!yes) {
+        console.log(checkText(report));
+        await agrees(`Install Tokenbook ${report.plan.version} into ${target.name}?`);
+      }
+      writePlan(root, report.plan);
+      console.log(written(report.plan));
+      try {
+        await apply(client, target, root, cli);
+      } catch (error) {
+        if (await isApplied(client, report.plan)) throw error;
+        unwritePlan(root, report.plan);
+        const why = error instanceof Error ? error.message : String(error);
+        throw new Refusal(`${why}\n\nNothing of Tokenbook was applied, and its files are gone again.`);
+      }
+      if (admin !== undefined) {
+        const { userId } = await addAdmin(client, admin, `tokenbook install (${userInfo().username})`);
+        console.log(`${admin} (${userId}) is an administrator, from the next sign-in or token refresh on.`);
+      }
+      if (types !== undefined) await writeTypes(target, root, cli, types);
+      console.log(next(admin === undefined));
+    });
+  });
+
+type Cli = ReturnType<typeof findSupabaseCli>;
+
+async function apply(client: pg.Client, target: Target, root: string, cli: Cli): Promise<void> {
+  const begin = performance.now();
+  const before = await lastReport(client);
+  const { applied } = await migrationUp({
+    url: target.url,
+    workdir: root,
+    cli,
+    onFile: (file) => console.log(`  applying ${file}`),
+  });
+  const seconds = ((performance.now() - begin) / 1000).toFixed(1);
+  console.log(`${applied.length} migrations applied in ${seconds} s.`);
+  for (const { report } of await reportsSince(client, before)) console.log(report.replace(/^/gm, "  "));
+}
+
+async function isApplied(client: pg.Client, plan: Plan): Promise<boolean> {
+  const applied = await appliedVersions(client);
+  return [...plan.migrations.keys()].some((path) =>
+    applied.some((version) => path.startsWith(`migrations/${version}_`)),
+  );
+}
+
+async function writeTypes(target: Target, root: string, cli: Cli, file: string): Promise<void> {
+  const args = cli.takesRemote
+    ? ["gen", "types", `--remote=${target.url}`, "--schema", "public"]
+    : ["gen", "types", "typescript", `--db-url=${target.url}`, "--schema", "public"];
+  const { status, stdout, stderr } = await supabase(args, { workdir: root, cli });
+  if (status !== 0) throw new Failure(`supabase gen types failed: ${stderr.trim()}`);
+  writeFileSync(resolve(file), stdout);
+  console.log(`The database's types are in ${file}.`);
+}
+
+function written({ migrations, files, functions }: Plan): string {
+  return [
+    "Written:",
+    ...[...migrations.keys()].map((path) => `  supabase/${path}`),
+    ...functions.map(({ as }) => `  supabase/functions/${as}`),
+    ...(files.size > 0
+      ? ["  supabase/functions/_tokenbook, what they share", "  supabase/config.toml, their blocks at its end"]
+      : []),
+    "  supabase/tokenbook.json, the record of this: commit it with the rest",
+  ].join("\n");
+}
+
+const next = (needsAdmin: boolean) =>
+  `
+Installed. None of your users has got anything. From here:
+${needsAdmin ? "  npx tokenbook admin add <email>        who may grant and correct\n" : ""}  npx tokenbook import --help            the balances that your users have
+  supabase functions deploy              the edge functions; settings of webhooks: .env.example of the repository
+  npx tokenbook doctor                   whether all is as it should be, for your CI`;

@@ -1,0 +1,58 @@
+import type { SqlClient } from "../data/client.ts";
+import { select } from "../data/client.ts";
+import type { Target } from "../database/target.ts";
+import type { ChosenFunction } from "../project/functions.ts";
+import { appliedVersions, fileVersions } from "../project/migrations.ts";
+import { databaseObstacles, folderObstacles, historyObstacles, isInstalled, type Obstacle } from "./obstacles.ts";
+import { planInstall } from "./plan.ts";
+import type { CheckReport } from "./report.ts";
+import { usesOf, type Source } from "./uses.ts";
+
+/** Everything that an install would meet, and what it would do. Changes nothing. */
+export async function lookAround(
+  client: SqlClient,
+  target: Target,
+  root: string,
+  chosen: readonly ChosenFunction[],
+  source?: Source,
+): Promise<CheckReport> {
+  const applied = await appliedVersions(client);
+  const files = fileVersions(root);
+  const obstacles = (await isInstalled(client))
+    ? [alreadyThere]
+    : [
+        ...(await databaseObstacles(client)),
+        ...(await historyObstacles(client, root)),
+        ...folderObstacles(root, chosen),
+      ];
+  return {
+    target,
+    root,
+    obstacles,
+    notes: await notesOf(client, files.filter((version) => !applied.includes(version)).length),
+    plan: await planInstall(chosen, [...applied, ...files]),
+    uses: source && (await usesOf(client, source)),
+  };
+}
+
+const alreadyThere: Obstacle = {
+  what: "Tokenbook is installed in this database already",
+  usedBy: null,
+  runAs: null,
+  mending: "-- npx tokenbook status says which version; npx tokenbook upgrade brings a newer one",
+};
+
+async function notesOf(client: SqlClient, pending: number): Promise<string[]> {
+  const [has] = await select<{ cron: boolean }>(
+    client,
+    "select exists (select from pg_available_extensions where name = 'pg_cron') as cron",
+  );
+  return [
+    ...(pending > 0
+      ? [`${pending} of your own migrations are not applied yet, and would be applied first, with ours`]
+      : []),
+    ...(has!.cron
+      ? []
+      : ["pg_cron is not available here: nothing depends on it, what has expired is booked by whoever comes next"]),
+  ];
+}

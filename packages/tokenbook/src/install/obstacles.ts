@@ -1,0 +1,97 @@
+/** What stands in the way of an install, in a database and in a project's folder. Looks only. */
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { select } from "../data/client.ts";
+import type { SqlClient } from "../data/client.ts";
+import { configuredFunctions, type ChosenFunction } from "../project/functions.ts";
+import { appliedVersions, fileVersions } from "../project/migrations.ts";
+import { installCheckSql } from "./release.ts";
+
+/** One thing that has to be out of the way first. */
+export interface Obstacle {
+  /** What it is, in words. */
+  what: string;
+  /** What of the project uses it; null when nothing does. */
+  usedBy: string | null;
+  /** The role that has to run the statement; null: whoever connects. */
+  runAs: string | null;
+  /** The statement that mends it, or what a person has to do, beginning with `--`; null: nothing here does. */
+  mending: string | null;
+}
+
+/** Whether Tokenbook is there already. */
+export async function isInstalled(client: SqlClient): Promise<boolean> {
+  const [row] = await select<{ is: boolean }>(
+    client,
+    `select to_regclass('tokenbook.project_settings') is not null
+        and to_regclass('public.token_accounts') is not null as is`,
+  );
+  return row!.is;
+}
+
+/** What the migration itself would refuse, in the order in which the statements are to be run. */
+export async function databaseObstacles(client: SqlClient): Promise<Obstacle[]> {
+  await client.query("begin");
+  try {
+    await client.query(await installCheckSql());
+    return await select<Obstacle>(
+      client,
+      `select what, used_by as "usedBy", run_as as "runAs", mending from pg_temp.in_the_way()`,
+    );
+  } finally {
+    await client.query("rollback"); // its functions too
+  }
+}
+
+/** What the Supabase CLI would refuse: a database that has migrations which this folder has not. */
+export async function historyObstacles(client: SqlClient, root: string): Promise<Obstacle[]> {
+  const files = fileVersions(root);
+  const missing = (await appliedVersions(client)).filter((version) => !files.includes(version));
+  if (missing.length === 0) return [];
+  const named = missing.slice(0, 5).join(", ") + (missing.length > 5 ? ` and ${missing.length - 5} more` : "");
+  return [
+    {
+      what: `the database has ${missing.length === 1 ? "a migration" : `${missing.length} migrations`} without a file here: ${named}`,
+      usedBy: null,
+      runAs: null,
+      mending: "-- supabase migration fetch, or pull the branch that has them",
+    },
+  ];
+}
+
+/** Files of the project's own that an install would have to replace. */
+export function folderObstacles(root: string, chosen: readonly ChosenFunction[]): Obstacle[] {
+  const taken = (what: string, mending: string): Obstacle => ({ what, usedBy: null, runAs: null, mending });
+  const config = readFileSync(join(root, "supabase/config.toml"), "utf8");
+  const configured = configuredFunctions(config);
+  return [
+    ...(existsSync(join(root, "supabase/tokenbook.json"))
+      ? [taken("supabase/tokenbook.json says that it is installed here", "-- npx tokenbook status")]
+      : []),
+    ...(existsSync(join(root, "supabase/functions/_tokenbook"))
+      ? [taken("folder supabase/functions/_tokenbook is there already", "-- look at it, and remove it")]
+      : []),
+    ...chosen.flatMap(({ name, as }) => {
+      const isThere = existsSync(join(root, "supabase/functions", as));
+      if (!isThere && !configured.includes(as)) return [];
+      return [
+        taken(
+          isThere
+            ? `edge function ${as} is there already`
+            : `supabase/config.toml has a block [functions.${as}] already`,
+          `-- leave it out of --functions, or give ours another name: --functions ${name}:tokenbook-${name}`,
+        ),
+      ];
+    }),
+  ];
+}
+
+/** An obstacle as the lines that a person reads. */
+export function obstacleLines({ what, usedBy, runAs, mending }: Obstacle): string {
+  return [
+    `  - ${what}`,
+    ...(usedBy === null ? [] : [`      used by ${usedBy} (what uses it follows the new name by itself)`]),
+    ...(runAs === null ? [] : [`      -- as ${runAs}:`]),
+    ...(mending === null ? [] : [`      ${mending}${mending.startsWith("--") ? "" : ";"}`]),
+  ].join("\n");
+}
