@@ -1,4 +1,4 @@
-import { withConnection } from "./connection.ts";
+import { withConnection } from "../../packages/tokenbook/src/database/connection.ts";
 
 /** A parameter of a function, or a column of a table: name, SQL type, and what it defaults to. */
 export interface Field {

@@ -1,5 +1,5 @@
 import type { Client } from "pg";
-import { withConnection } from "./connection.ts";
+import { withConnection } from "../../packages/tokenbook/src/database/connection.ts";
 
 /** A rule about what may stand in the schemas `public` and `tokenbook`. */
 export interface Lint {

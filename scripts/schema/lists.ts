@@ -1,5 +1,5 @@
 /** What SQL, the edge functions and the reference must all know, each list from its one function. */
-import { withConnection } from "./connection.ts";
+import { withConnection } from "../../packages/tokenbook/src/database/connection.ts";
 import { formatted } from "./formatted.ts";
 
 /** Where the edge functions have the lists, relative to the project. */

@@ -1845,6 +1845,7 @@ create table public.token_payments (
   refunded_cents bigint not null default 0,
   disputed_cents bigint not null default 0,
   tokens_clawed_back bigint not null default 0,
+  tokens_lapsed bigint not null default 0,
   idempotency_key text,
   reason text,
   created_at timestamptz not null default clock_timestamp(),
@@ -1859,7 +1860,8 @@ create table public.token_payments (
   constraint token_payments_have_terms check (jsonb_typeof(terms) = 'object'),
   constraint token_payments_amounts_are_never_negative check (amount_cents >= 0 and refunded_cents >= 0 and disputed_cents >= 0),
   constraint token_payments_clawed_back_is_within_tokens
-    check (tokens_clawed_back between 0 and coalesce(tokens, 0))
+    check (tokens_clawed_back between 0 and coalesce(tokens, 0)),
+  constraint token_payments_lapsed_is_within_clawed_back check (tokens_lapsed between 0 and tokens_clawed_back)
 );
 comment on table public.token_payments is
   'Payments: pending until an admin or the provider decides; an approved one has given its tokens in the same commit. Written by the functions only.';
@@ -1878,7 +1880,8 @@ comment on column public.token_payments.terms is 'What is given for it, as the c
 comment on column public.token_payments.tokens is 'Tokens it gave, up to now where its plan gives them over time; NULL until approved.';
 comment on column public.token_payments.refunded_cents is 'Of the amount, how much has been refunded, or credited to the customer for unused time.';
 comment on column public.token_payments.disputed_cents is 'Of the amount, how much disputes withhold that are open or lost.';
-comment on column public.token_payments.tokens_clawed_back is 'Of its tokens, how many were taken back or became debt.';
+comment on column public.token_payments.tokens_clawed_back is 'Of its tokens, how many went with the money: taken back, become debt, or lapsed.';
+comment on column public.token_payments.tokens_lapsed is 'Of these, how many nobody had any more: they had run out unspent, or been voided, before the money went back.';
 comment on column public.token_payments.idempotency_key is 'The key it was asked for with, after user: or server:, whose it is.';
 comment on column public.token_payments.reason is 'Why it was approved or rejected; NULL = whoever did it gave no reason, or nobody has yet.';
 comment on column public.token_payments.created_at is 'When it was asked for.';
@@ -5538,7 +5541,7 @@ begin
   if p_entry.payment_id is not null then
     p_entry.terms := p_entry.terms || jsonb_build_object('payment', (
       select jsonb_strip_nulls(to_jsonb(p)
-               - array['user_id', 'status', 'tokens', 'refunded_cents', 'disputed_cents', 'tokens_clawed_back'])
+               - array['user_id', 'status', 'tokens', 'refunded_cents', 'disputed_cents', 'tokens_clawed_back', 'tokens_lapsed'])
         from public.token_payments p where p.user_id = p_entry.user_id and p.id = p_entry.payment_id));
   end if;
   p_entry.created_at := v_now;
@@ -6994,7 +6997,7 @@ comment on function public.tokens_used is
  * Ends a grant now: what is left of it is taken away, and what comes back to it later expires at
  * once. With p_take_back, for a grant made by mistake, what was spent of it is taken from the other
  * grants too, and what is not there becomes debt, repaid first by what comes in next.
- * Tokens of it that a hold has set aside stay with the hold.
+ * Tokens of it that a hold has set aside stay with the hold: what is captured is spent, what comes back expires.
  * Caller: an admin, service_role.   Locks: the account.
  * Returns {success, grant_id, tokens_voided, tokens_owed, transaction_id, tokens_remaining, replayed}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, invalid_idempotency_key,
@@ -7073,9 +7076,14 @@ begin
 
     -- record
     if coalesce(p_take_back, false) then -- @mistakes-taken-back-whole
-      -- what he has had of it: left, spent, or held; what ran out, was taken back before, or was carried
-      -- over into another he has not. What made the grant is none of these
+      -- what he has had of it: left, or spent; what ran out, was taken back before, or was carried over into another
+      -- he has not, and what is held stays with its hold. What made the grant is none of these
       select v_grant.tokens_granted - coalesce(sum(case when t.tokens > 0 then -a.tokens else a.tokens end), 0)::bigint
+               - coalesce((
+                   select sum(held.tokens)
+                     from public.token_holds h
+                    cross join lateral unnest(h.grant_ids, h.grant_tokens) as held (grant_id, tokens)
+                    where h.user_id = p_user_id and h.status = 'open' and held.grant_id = p_grant_id), 0)::bigint -- @held-is-not-had
         into v_tokens
         from public.token_transactions t
        cross join lateral unnest(t.grant_ids, t.grant_tokens) as a (grant_id, tokens)
@@ -7902,7 +7910,7 @@ begin
     v_asked.input_tokens := p_input_tokens;
     v_asked.output_tokens := p_output_tokens;
     v_asked.tokens_used := p_tokens_used;
-    v_asked.success := p_success;
+    v_asked.success := v_success;
     v_asked.error_message := p_error_message;
     v_asked.cached_tokens := p_cached_tokens;
     v_asked.reasoning_tokens := p_reasoning_tokens;
@@ -7978,7 +7986,7 @@ begin
 end
 $$;
 comment on function tokenbook.track_token_usage is
-  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false) or partial (takes what is there, of a frozen account nothing, and records the rest as uncovered); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted. Errors: invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen (with reject), too_many_grants, forbidden, busy.';
+  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false) or partial (takes what is there, of a frozen account nothing, and records the rest as uncovered); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and, the first time, capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted. Errors: invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen (with reject), too_many_grants, forbidden, busy.';
 
 -- from supabase/schemas/40_holds/capture_tokens.sql
 
@@ -7996,7 +8004,7 @@ comment on function tokenbook.track_token_usage is
  * A source grant that ran out meanwhile is honoured; what goes back into it expires at once.
  * Caller: the user for holds he made himself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_usage,
- * invalid_metadata, user_not_found, hold_not_found, account_frozen, capture_exceeds_hold, busy.
+ * invalid_metadata, user_not_found, hold_not_found, account_frozen, capture_exceeds_hold, too_many_grants, busy.
  * Keeps: I1 to I4, I7, I8, I10.
  */
 -- Security definer: clients and the server may not write the tables themselves.
@@ -8065,7 +8073,7 @@ begin
 end
 $$;
 comment on function tokenbook.capture_tokens is
-  'Pays for what was really used out of a hold and gives the rest back; once, and a second time answers what happened the first time. For the user (holds that he made himself), an admin, or the server. p_tokens what to pay, left out: what the usage fields count for, else all of it; nothing when p_success is false; p_over_capture when that is more than was held: deduct (the difference as an ordinary deduction, all or nothing), cap or reject; the other arguments as of track_token_usage, and with any of them the usage is recorded in the same transaction. Returns {success, hold_id, status (open, captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), deducted_from, transaction_id, overage_transaction_id, usage_id, cost_estimate (cents), settled_at, tokens_remaining, replayed}. Short of tokens: success false, status open, nothing changed. Errors: invalid_amount, invalid_usage, invalid_metadata, hold_not_found, user_not_found, account_frozen (beyond the hold), capture_exceeds_hold, forbidden, busy.';
+  'Pays for what was really used out of a hold and gives the rest back; once, and a second time answers what happened the first time. For the user (holds that he made himself), an admin, or the server. p_tokens what to pay, left out: what the usage fields count for, else all of it; nothing when p_success is false; p_over_capture when that is more than was held: deduct (the difference as an ordinary deduction, all or nothing), cap or reject; the other arguments as of track_token_usage, and with any of them the usage is recorded in the same transaction. Returns {success, hold_id, status (open, captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), deducted_from, transaction_id, overage_transaction_id, usage_id, cost_estimate (cents), settled_at, tokens_remaining, replayed}. Short of tokens: success false, status open, nothing changed. Errors: invalid_amount, invalid_usage, invalid_metadata, hold_not_found, user_not_found, account_frozen (beyond the hold), capture_exceeds_hold, too_many_grants (beyond the hold), forbidden, busy.';
 
 -- from supabase/schemas/40_holds/check_open_holds.sql
 
@@ -13845,6 +13853,46 @@ $$;
 comment on function tokenbook.keep_payment_facts is
   'Computes anew what is known of a provider''s payment, and keeps and returns it.';
 
+-- from supabase/schemas/60_payments/lapsed_tokens.sql
+
+/*
+ * Of a payment's tokens, how many nobody has any more though nobody spent them: what ran out of its grants, and what was
+ * voided of them. While its grant lives and nothing else was given for it, none; otherwise by the user's ledger.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.lapsed_tokens(p_payment public.token_payments)
+returns bigint
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_payment.terms ->> 'issue_every' is null and exists (
+    select from public.token_balances b
+     where b.user_id = p_payment.user_id and b.payment_id = p_payment.id and b.voided_at is null
+       and (b.expires_at > clock_timestamp() or b.expires_at is null))
+  then
+    return 0;
+  end if;
+  return (
+    with given as (
+      select b.id from public.token_balances b where b.user_id = p_payment.user_id and b.payment_id = p_payment.id
+      union
+      select t.grant_ids[1] from public.token_transactions t
+       where t.user_id = p_payment.user_id and t.entry_type = 'grant' and t.action_type = 'scheduled_grant'
+         and t.terms -> 'slots' ->> 'payment_id' = p_payment.id::text
+    )
+    select coalesce(sum(case t.entry_type when 'expiry' then -t.tokens else t.debt_change - t.tokens end), 0)::bigint
+      from public.token_transactions t
+      join given g on g.id = case t.entry_type when 'expiry' then t.grant_ids[1] else (t.terms ->> 'voids')::uuid end
+     where t.user_id = p_payment.user_id
+       and (t.entry_type = 'expiry' or t.entry_type in ('void', 'clawback') and t.terms ? 'voids'));
+end
+$$;
+comment on function tokenbook.lapsed_tokens is
+  'Of a payment''s tokens, how many ran out unspent or were voided.';
+
 -- from supabase/schemas/60_payments/list_parked_token_payments.sql
 
 /*
@@ -14725,8 +14773,8 @@ comment on function tokenbook.release_waiting is
 
 /*
  * Gives back what a dispute or a refund had taken, when it was won or has failed: the debt first, then the tokens, to the
- * grants that they came from, last taken first; what a later grant repaid goes to the payment's
- * own grant. Into a grant that has run out meanwhile it expires at once, in the ledger.
+ * grants that they came from, last taken first: those that it was taken from, then those that have repaid the debt, and
+ * what neither gave to the payment's own grant. Into a grant that has run out meanwhile it expires at once, in the ledger.
  * p_entry is the transaction to be: user_id, payment_id, reason, actor, metadata.
  * Locks: the account.   Keeps: I1 to I4, I9.
  */
@@ -14742,6 +14790,7 @@ declare
   v_now timestamptz;
   v_left bigint;
   v_part record;
+  v_nth integer;
 begin
   v_account := tokenbook.lock_account(p_entry.user_id); -- @won-disputes-give-back
   v_now := clock_timestamp();
@@ -14752,24 +14801,50 @@ begin
   p_entry.grant_tokens := '{}';
   v_left := p_entry.tokens;
   for v_part in
-    select b.id, taken.tokens, b.payment_id is not distinct from p_entry.payment_id as is_own
-      from public.token_balances b
-      left join (
-        select a.grant_id, sum(case t.entry_type when 'clawback' then a.tokens else -a.tokens end)::bigint as tokens
-          from public.token_transactions t
-         cross join lateral unnest(t.grant_ids, t.grant_tokens) as a (grant_id, tokens)
-         where t.user_id = p_entry.user_id and t.payment_id = p_entry.payment_id
-           and t.entry_type in ('clawback', 'restoration')
-         group by a.grant_id) taken on taken.grant_id = b.id
-     where b.user_id = p_entry.user_id
-       and (taken.tokens > 0 or b.payment_id = p_entry.payment_id)
-     order by is_own, tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, tokenbook.is_expiring_first_at(v_now)) desc
+    with entries as materialized (
+      select t.id, t.entry_type, t.payment_id, a.grant_id, a.tokens
+        from public.token_transactions t
+       cross join lateral unnest(t.grant_ids, t.grant_tokens) as a (grant_id, tokens)
+       where t.user_id = p_entry.user_id and t.entry_type in ('clawback', 'restoration', 'debt_repayment')
+    ), taken as (
+      -- by the loss of a payment, and not given back; below 0: what was given back had been taken elsewhere
+      select e.payment_id, e.grant_id, sum(case e.entry_type when 'clawback' then e.tokens else -e.tokens end)::bigint as tokens
+        from entries e
+       where e.entry_type in ('clawback', 'restoration') and e.payment_id is not null
+       group by e.payment_id, e.grant_id
+    ), repaid as (
+      -- from what came in later, and not given back
+      select e.grant_id, max(e.id) as newest,
+             sum(e.tokens)::bigint - coalesce((
+               select sum(-t.tokens) from taken t where t.grant_id = e.grant_id and t.tokens < 0), 0)::bigint as tokens
+        from entries e
+       where e.entry_type = 'debt_repayment'
+       group by e.grant_id
+    ), places as (
+      select 1 as place, t.grant_id, t.tokens, null::bigint as newest
+        from taken t where t.payment_id = p_entry.payment_id and t.tokens > 0
+      union all
+      select 2, r.grant_id, r.tokens, r.newest from repaid r where r.tokens > 0 -- @repaid-from-goes-back
+      union all
+      -- the payment's own grant takes what the others did not give
+      select 3, b.id, v_left, null
+        from public.token_balances b where b.user_id = p_entry.user_id and b.payment_id = p_entry.payment_id
+    )
+    select b.id, p.tokens
+      from places p
+      join public.token_balances b on b.user_id = p_entry.user_id and b.id = p.grant_id
+     order by p.place, b.payment_id is not distinct from p_entry.payment_id, p.newest desc,
+              tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, tokenbook.is_expiring_first_at(v_now)) desc
   loop
-    -- the payment's own grant comes last and takes what the others did not give
-    continue when v_left = 0;
-    p_entry.grant_ids := p_entry.grant_ids || v_part.id;
-    p_entry.grant_tokens := p_entry.grant_tokens || case when v_part.is_own then v_left else least(v_left, v_part.tokens) end;
-    v_left := v_left - case when v_part.is_own then v_left else least(v_left, v_part.tokens) end;
+    exit when v_left = 0;
+    v_nth := array_position(p_entry.grant_ids, v_part.id);
+    if v_nth is null then
+      p_entry.grant_ids := p_entry.grant_ids || v_part.id;
+      p_entry.grant_tokens := p_entry.grant_tokens || least(v_left, v_part.tokens);
+    else
+      p_entry.grant_tokens[v_nth] := p_entry.grant_tokens[v_nth] + least(v_left, v_part.tokens);
+    end if;
+    v_left := v_left - least(v_left, v_part.tokens);
   end loop;
   select back.grant_ids, back.grant_tokens into p_entry.grant_ids, p_entry.grant_tokens
     from tokenbook.return_tokens(p_entry.user_id, p_entry.grant_ids, p_entry.grant_tokens, v_now) as back;
@@ -15087,7 +15162,7 @@ comment on function tokenbook.settle_payments is
  * then the plan it bought is not in force any more, nor its storage. What comes back (a refund that bounced, a dispute that was won) gives
  * its tokens back, and the plan when not all is lost any more. A loss that takes no whole token has an entry too, of
  * none: of slots that come later it takes its share, and the past is told from the ledger. The same state again changes
- * nothing.
+ * nothing. Of the share, what has run out unspent or been voided is gone already (tokens_lapsed), and nobody owes it.
  * p_payment is the payment with the amount and currency that it is to have.
  * Caller: internal, holding the account's lock.   Returns the payment.   Keeps: I1 to I5, I9, I10, I12.
  */
@@ -15112,6 +15187,7 @@ declare
   v_to_claw bigint;
   v_share constant numeric := least(1, v_lost::numeric / greatest(p_payment.amount_cents, 1));
   v_share_before numeric;
+  v_lapsed bigint := 0; -- of the tokens that go now, or come back
   v_entry public.token_transactions;
 begin
   -- what it has given by now: slots may have been booked since the caller looked
@@ -15129,8 +15205,16 @@ begin
   v_entry.actor_role := p_actor_role;
   v_entry.actor_id := p_actor_id;
   v_entry.metadata := '{}';
-  v_entry.terms := jsonb_build_object('refund', jsonb_build_object(
-    'amount_cents', p_payment.amount_cents, 'refunded_cents', p_refunded_cents, 'disputed_cents', p_disputed_cents));
+  if v_to_claw > v_was.tokens_clawed_back then
+    v_lapsed := greatest(0, least(
+      v_to_claw - v_was.tokens_clawed_back,
+      tokenbook.lapsed_tokens(v_was) - v_was.tokens_lapsed)); -- @nobody-owes-what-lapsed
+  elsif v_to_claw < v_was.tokens_clawed_back then
+    v_lapsed := -greatest(0, v_was.tokens_lapsed - v_to_claw);
+  end if;
+  v_entry.terms := jsonb_build_object('refund', jsonb_strip_nulls(jsonb_build_object(
+    'amount_cents', p_payment.amount_cents, 'refunded_cents', p_refunded_cents, 'disputed_cents', p_disputed_cents,
+    'lapsed', nullif(v_lapsed, 0))));
   -- first: a slot that is booked meanwhile takes its share of the loss by itself
   update public.token_payments p
      set status = case when p_refunded_cents > 0 and p_refunded_cents >= p_payment.amount_cents then 'refunded' else 'approved' end,
@@ -15138,20 +15222,21 @@ begin
          currency = p_payment.currency,
          refunded_cents = p_refunded_cents,
          disputed_cents = p_disputed_cents,
-         tokens_clawed_back = v_to_claw
+         tokens_clawed_back = v_to_claw,
+         tokens_lapsed = p.tokens_lapsed + v_lapsed
    where p.user_id = p_payment.user_id and p.id = p_payment.id
   returning p.* into p_payment;
 
   if (v_to_claw, v_share) > (v_was.tokens_clawed_back, v_share_before) then -- @each-loss-its-entry
-    v_entry.reason := case when p_disputed_cents > 0 then 'disputed ' else 'refunded ' end || p_reason;
+    v_entry.reason := left(case when p_disputed_cents > 0 then 'disputed ' else 'refunded ' end || p_reason, 500); -- @reasons-fit
     perform tokenbook.claw_back(
       v_entry,
       (select b.id from public.token_balances b
         where b.user_id = p_payment.user_id and b.payment_id = p_payment.id),
-      v_to_claw - v_was.tokens_clawed_back); -- @clawed-back-only-once
+      v_to_claw - v_was.tokens_clawed_back - v_lapsed); -- @clawed-back-only-once
   elsif (v_to_claw, v_share) < (v_was.tokens_clawed_back, v_share_before) then
-    v_entry.reason := 'given back ' || p_reason;
-    perform tokenbook.restore_clawback(v_entry, v_was.tokens_clawed_back - v_to_claw);
+    v_entry.reason := left('given back ' || p_reason, 500);
+    perform tokenbook.restore_clawback(v_entry, v_was.tokens_clawed_back - v_to_claw + v_lapsed);
   end if;
 
   if p_payment.to_plan is not null then
@@ -18193,7 +18278,8 @@ begin
     select (t.metadata ->> 'expires_at')::timestamptz
       from public.token_transactions t
      where t.user_id = p_grant.user_id and t.created_at = p_grant.voided_at
-       and t.entry_type in ('void', 'clawback'));
+       and t.entry_type in ('void', 'clawback')
+       and t.terms ->> 'voids' = p_grant.id::text); -- @voided-by-its-own-entry
 end
 $$;
 comment on function tokenbook.expiry_as_granted is
@@ -18379,6 +18465,7 @@ begin
   ), of_payments as (
     select t.user_id, t.payment_id,
            coalesce(sum(t.debt_change - t.tokens) filter (where t.entry_type in ('clawback', 'restoration')), 0) as clawed_back,
+           coalesce(sum((t.terms -> 'refund' ->> 'lapsed')::bigint) filter (where t.entry_type in ('clawback', 'restoration')), 0) as lapsed,
            (array_agg(t.terms -> 'refund' order by t.id desc) filter (where t.terms ? 'refund'))[1] as refund,
            (array_agg(t.terms -> 'payment' order by t.id) filter (where t.terms ? 'payment'))[1] as payment
       from ledger t where t.payment_id is not null group by t.user_id, t.payment_id
@@ -19101,7 +19188,8 @@ begin
    cross join lateral (values
      -- with what the schedule of its plan has given since
      ('tokens', case when how.is_paid then coalesce(g.tokens_granted, -1) + coalesce(o.tokens, 0) else g.tokens_granted end::text, p.tokens::text),
-     ('tokens_clawed_back', coalesce(t.clawed_back, 0)::text, p.tokens_clawed_back::text),
+     ('tokens_clawed_back', (coalesce(t.clawed_back, 0) + p.tokens_lapsed)::text, p.tokens_clawed_back::text),
+     ('tokens_lapsed', coalesce(t.lapsed, 0)::text, p.tokens_lapsed::text),
      ('share', case when not how.is_paid or how.lost = 0 then 0
                     when how.lost >= p.amount_cents then p.tokens
                     else floor(p.tokens::numeric * how.lost / p.amount_cents) end::text, p.tokens_clawed_back::text),

@@ -2,13 +2,13 @@
  * Projects as they exist in the wild, and Tokenbook as their guest: the app's own migration and ours are
  * applied by the real Supabase CLI, and everything of the app is compared, as it was and as it is.
  */
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type pg from "pg";
 import { migrationUp } from "local-platform/project/supabase-cli";
-import { type Catalog, catalogOf, compareCatalogs } from "../../scripts/schema/catalog.ts";
-import { withConnection } from "../../scripts/schema/connection.ts";
+import { allFacts, type Catalog, compareCatalogs } from "../../packages/tokenbook/src/catalog/catalog.ts";
+import { withConnection } from "../../packages/tokenbook/src/database/connection.ts";
 import { jobsMigration, tokenbookMigration } from "../../scripts/schema/generated-migrations.ts";
 import { type OwnNames, ownNames } from "../../scripts/schema/install-check.ts";
 import { schemaFiles } from "../../scripts/schema/project-files.ts";
@@ -92,6 +92,7 @@ export async function startProject(
   const root = await mkdtemp(join(tmpdir(), "tokenbook-guest-"));
   await mkdir(join(root, "supabase/migrations"), { recursive: true });
   await cp(join(projectRoot, "supabase/config.toml"), join(root, "supabase/config.toml"));
+  await symlink(join(projectRoot, "node_modules"), join(root, "node_modules")); // it has the CLI as a dependency
   const guest = {
     db,
     root,
@@ -145,19 +146,12 @@ export async function install(
 /** Everything that the database holds, of whomever; but for what the CLI writes of itself. */
 export const factsOf = (db: Database): Promise<Catalog> =>
   withConnection(db.url(), async (client) => {
-    const { rows } = await client.query<{ schemas: string[] }>(
-      `select array_agg(nspname::text) as schemas from pg_namespace
-        where nspname !~ '^pg_' and nspname not in ('information_schema', 'supabase_migrations')`,
-    );
-    const facts = new Map(await catalogOf(client, rows[0]!.schemas));
+    const facts = new Map(await allFacts(client));
     const others = await client.query<{ fact: string; value: string }>(`
-      select 'extension ' || extname || ' · version' as fact, extversion as value from pg_extension
-      union all select 'role ' || rolname || ' · attributes', to_jsonb(r)::text from pg_roles r where rolname !~ '^stranger_' -- another test's, on the same server: tests name the roles they make so
+      select 'role ' || rolname || ' · attributes' as fact, to_jsonb(r)::text as value from pg_roles r where rolname !~ '^stranger_' -- another test's, on the same server: tests name the roles they make so
       union all select 'member ' || m.roleid::regrole || ' of ' || m.member::regrole || ' · options', 'yes' from pg_auth_members m where m.roleid::regrole::text !~ '^stranger_'
       union all select 'database · privileges', coalesce(datacl::text, '') from pg_database where datname = current_database()
-      union all select 'settings of ' || setrole::regrole || ' · all', setconfig::text from pg_db_role_setting where setdatabase = 0 and setrole::regrole::text !~ '^stranger_'
-      union all select 'event trigger ' || evtname || ' · definition', evtevent || evtfoid::regproc from pg_event_trigger
-      union all select 'publication ' || pubname || ' · definition', (to_jsonb(p) - 'oid')::text from pg_publication p`);
+      union all select 'settings of ' || setrole::regrole || ' · all', setconfig::text from pg_db_role_setting where setdatabase = 0 and setrole::regrole::text !~ '^stranger_'`);
     for (const { fact, value } of others.rows) facts.set(fact, value);
     return facts;
   });

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Catalog } from "../../scripts/schema/catalog.ts";
+import type { Catalog } from "../../packages/tokenbook/src/catalog/catalog.ts";
 import { expectSoundInstallation } from "../support/installation.ts";
 import { asUser, rpc } from "../support/roles.ts";
 import {

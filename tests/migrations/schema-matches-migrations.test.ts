@@ -7,8 +7,8 @@ import {
   describeDifference,
   ownFacts,
   readCatalog,
-} from "../../scripts/schema/catalog.ts";
-import { withConnection } from "../../scripts/schema/connection.ts";
+} from "../../packages/tokenbook/src/catalog/catalog.ts";
+import { withConnection } from "../../packages/tokenbook/src/database/connection.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 import { migrate } from "../support/migrate.ts";
 

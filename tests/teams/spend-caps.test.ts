@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { withConnection } from "../../scripts/schema/connection.ts";
+import { withConnection } from "../../packages/tokenbook/src/database/connection.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 import { expectCleanBooks, grant } from "../support/books.ts";
 import { applyMutant } from "../support/mutants.ts";

@@ -5,12 +5,15 @@ import { reportFailure } from "local-platform/terminal/failure";
 import packageJson from "../package.json" with { type: "json" };
 import { exit, Refusal } from "./command.ts";
 import { admin } from "./commands/admin.ts";
+import { check } from "./commands/check.ts";
 import { checkpoint } from "./commands/checkpoint.ts";
 import { doctor } from "./commands/doctor.ts";
 import { exportCommand } from "./commands/export.ts";
+import { install } from "./commands/install.ts";
 import { migrate } from "./commands/migrate.ts";
 import { reconcile } from "./commands/reconcile.ts";
 import { restate } from "./commands/restate.ts";
+import { uninstall } from "./commands/uninstall.ts";
 import { verify } from "./commands/verify.ts";
 
 const program = new Command("tokenbook")
@@ -25,6 +28,7 @@ found out.`,
   );
 
 const groups = {
+  "Into a project, and out again:": [check, install, uninstall],
   "The books:": [verify, doctor, reconcile, restate, checkpoint, exportCommand],
   "People and migrations:": [admin, migrate],
 };

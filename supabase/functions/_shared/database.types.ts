@@ -509,6 +509,7 @@ export type Database = {
           to_plan: string | null;
           tokens: number | null;
           tokens_clawed_back: number;
+          tokens_lapsed: number;
           user_id: string;
           token_offer_now: Json | null;
           token_payment_disagrees: Json | null;
@@ -535,6 +536,7 @@ export type Database = {
           to_plan?: string | null;
           tokens?: number | null;
           tokens_clawed_back?: number;
+          tokens_lapsed?: number;
           user_id: string;
         };
         Update: {
@@ -558,6 +560,7 @@ export type Database = {
           to_plan?: string | null;
           tokens?: number | null;
           tokens_clawed_back?: number;
+          tokens_lapsed?: number;
           user_id?: string;
         };
         Relationships: [

@@ -2,7 +2,7 @@
  * Ends a grant now: what is left of it is taken away, and what comes back to it later expires at
  * once. With p_take_back, for a grant made by mistake, what was spent of it is taken from the other
  * grants too, and what is not there becomes debt, repaid first by what comes in next.
- * Tokens of it that a hold has set aside stay with the hold.
+ * Tokens of it that a hold has set aside stay with the hold: what is captured is spent, what comes back expires.
  * Caller: an admin, service_role.   Locks: the account.
  * Returns {success, grant_id, tokens_voided, tokens_owed, transaction_id, tokens_remaining, replayed}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, invalid_idempotency_key,
@@ -81,9 +81,14 @@ begin
 
     -- record
     if coalesce(p_take_back, false) then -- @mistakes-taken-back-whole
-      -- what he has had of it: left, spent, or held; what ran out, was taken back before, or was carried
-      -- over into another he has not. What made the grant is none of these
+      -- what he has had of it: left, or spent; what ran out, was taken back before, or was carried over into another
+      -- he has not, and what is held stays with its hold. What made the grant is none of these
       select v_grant.tokens_granted - coalesce(sum(case when t.tokens > 0 then -a.tokens else a.tokens end), 0)::bigint
+               - coalesce((
+                   select sum(held.tokens)
+                     from public.token_holds h
+                    cross join lateral unnest(h.grant_ids, h.grant_tokens) as held (grant_id, tokens)
+                    where h.user_id = p_user_id and h.status = 'open' and held.grant_id = p_grant_id), 0)::bigint -- @held-is-not-had
         into v_tokens
         from public.token_transactions t
        cross join lateral unnest(t.grant_ids, t.grant_tokens) as a (grant_id, tokens)

@@ -4,7 +4,7 @@
  * then the plan it bought is not in force any more, nor its storage. What comes back (a refund that bounced, a dispute that was won) gives
  * its tokens back, and the plan when not all is lost any more. A loss that takes no whole token has an entry too, of
  * none: of slots that come later it takes its share, and the past is told from the ledger. The same state again changes
- * nothing.
+ * nothing. Of the share, what has run out unspent or been voided is gone already (tokens_lapsed), and nobody owes it.
  * p_payment is the payment with the amount and currency that it is to have.
  * Caller: internal, holding the account's lock.   Returns the payment.   Keeps: I1 to I5, I9, I10, I12.
  */
@@ -29,6 +29,7 @@ declare
   v_to_claw bigint;
   v_share constant numeric := least(1, v_lost::numeric / greatest(p_payment.amount_cents, 1));
   v_share_before numeric;
+  v_lapsed bigint := 0; -- of the tokens that go now, or come back
   v_entry public.token_transactions;
 begin
   -- what it has given by now: slots may have been booked since the caller looked
@@ -46,8 +47,16 @@ begin
   v_entry.actor_role := p_actor_role;
   v_entry.actor_id := p_actor_id;
   v_entry.metadata := '{}';
-  v_entry.terms := jsonb_build_object('refund', jsonb_build_object(
-    'amount_cents', p_payment.amount_cents, 'refunded_cents', p_refunded_cents, 'disputed_cents', p_disputed_cents));
+  if v_to_claw > v_was.tokens_clawed_back then
+    v_lapsed := greatest(0, least(
+      v_to_claw - v_was.tokens_clawed_back,
+      tokenbook.lapsed_tokens(v_was) - v_was.tokens_lapsed)); -- @nobody-owes-what-lapsed
+  elsif v_to_claw < v_was.tokens_clawed_back then
+    v_lapsed := -greatest(0, v_was.tokens_lapsed - v_to_claw);
+  end if;
+  v_entry.terms := jsonb_build_object('refund', jsonb_strip_nulls(jsonb_build_object(
+    'amount_cents', p_payment.amount_cents, 'refunded_cents', p_refunded_cents, 'disputed_cents', p_disputed_cents,
+    'lapsed', nullif(v_lapsed, 0))));
   -- first: a slot that is booked meanwhile takes its share of the loss by itself
   update public.token_payments p
      set status = case when p_refunded_cents > 0 and p_refunded_cents >= p_payment.amount_cents then 'refunded' else 'approved' end,
@@ -55,20 +64,21 @@ begin
          currency = p_payment.currency,
          refunded_cents = p_refunded_cents,
          disputed_cents = p_disputed_cents,
-         tokens_clawed_back = v_to_claw
+         tokens_clawed_back = v_to_claw,
+         tokens_lapsed = p.tokens_lapsed + v_lapsed
    where p.user_id = p_payment.user_id and p.id = p_payment.id
   returning p.* into p_payment;
 
   if (v_to_claw, v_share) > (v_was.tokens_clawed_back, v_share_before) then -- @each-loss-its-entry
-    v_entry.reason := case when p_disputed_cents > 0 then 'disputed ' else 'refunded ' end || p_reason;
+    v_entry.reason := left(case when p_disputed_cents > 0 then 'disputed ' else 'refunded ' end || p_reason, 500); -- @reasons-fit
     perform tokenbook.claw_back(
       v_entry,
       (select b.id from public.token_balances b
         where b.user_id = p_payment.user_id and b.payment_id = p_payment.id),
-      v_to_claw - v_was.tokens_clawed_back); -- @clawed-back-only-once
+      v_to_claw - v_was.tokens_clawed_back - v_lapsed); -- @clawed-back-only-once
   elsif (v_to_claw, v_share) < (v_was.tokens_clawed_back, v_share_before) then
-    v_entry.reason := 'given back ' || p_reason;
-    perform tokenbook.restore_clawback(v_entry, v_was.tokens_clawed_back - v_to_claw);
+    v_entry.reason := left('given back ' || p_reason, 500);
+    perform tokenbook.restore_clawback(v_entry, v_was.tokens_clawed_back - v_to_claw + v_lapsed);
   end if;
 
   if p_payment.to_plan is not null then

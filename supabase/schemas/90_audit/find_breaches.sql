@@ -176,6 +176,7 @@ begin
   ), of_payments as (
     select t.user_id, t.payment_id,
            coalesce(sum(t.debt_change - t.tokens) filter (where t.entry_type in ('clawback', 'restoration')), 0) as clawed_back,
+           coalesce(sum((t.terms -> 'refund' ->> 'lapsed')::bigint) filter (where t.entry_type in ('clawback', 'restoration')), 0) as lapsed,
            (array_agg(t.terms -> 'refund' order by t.id desc) filter (where t.terms ? 'refund'))[1] as refund,
            (array_agg(t.terms -> 'payment' order by t.id) filter (where t.terms ? 'payment'))[1] as payment
       from ledger t where t.payment_id is not null group by t.user_id, t.payment_id
@@ -898,7 +899,8 @@ begin
    cross join lateral (values
      -- with what the schedule of its plan has given since
      ('tokens', case when how.is_paid then coalesce(g.tokens_granted, -1) + coalesce(o.tokens, 0) else g.tokens_granted end::text, p.tokens::text),
-     ('tokens_clawed_back', coalesce(t.clawed_back, 0)::text, p.tokens_clawed_back::text),
+     ('tokens_clawed_back', (coalesce(t.clawed_back, 0) + p.tokens_lapsed)::text, p.tokens_clawed_back::text),
+     ('tokens_lapsed', coalesce(t.lapsed, 0)::text, p.tokens_lapsed::text),
      ('share', case when not how.is_paid or how.lost = 0 then 0
                     when how.lost >= p.amount_cents then p.tokens
                     else floor(p.tokens::numeric * how.lost / p.amount_cents) end::text, p.tokens_clawed_back::text),

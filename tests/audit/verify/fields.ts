@@ -881,6 +881,7 @@ export const fields: Record<string, Record<string, Field>> = {
     refunded_cents: field([...off("refunded_cents", money), { to: "x.refunded_cents + 50", named: money }]),
     disputed_cents: field(off("disputed_cents", money)),
     tokens_clawed_back: field(off("tokens_clawed_back", money)),
+    tokens_lapsed: field(off("tokens_lapsed", money)),
     idempotency_key: field(
       [{ to: "'user:another'", where: `not ${waits}`, named: ofPayment }],
       freeWhere(waits, gaveNothing),

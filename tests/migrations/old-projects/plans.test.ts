@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { readCatalog } from "../../../scripts/schema/catalog.ts";
+import { readCatalog } from "../../../packages/tokenbook/src/catalog/catalog.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { createUser } from "../../support/roles.ts";
 import { expectCleanBooks } from "../../support/books.ts";

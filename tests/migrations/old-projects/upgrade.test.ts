@@ -9,7 +9,7 @@ import { createDatabase, type Database } from "../../support/database.ts";
 import { asService, asUser, createUser, rpc } from "../../support/roles.ts";
 import { expectCleanBooks } from "../../support/books.ts";
 import { migrate } from "../../support/migrate.ts";
-import { compareCatalogs, describeDifference } from "../../../scripts/schema/catalog.ts";
+import { compareCatalogs, describeDifference } from "../../../packages/tokenbook/src/catalog/catalog.ts";
 import { catalogOfTheBooks } from "./legacy/catalog.ts";
 import {
   expectedGrants,

@@ -1,6 +1,6 @@
 // @module-tag proof
 import { supabase } from "local-platform/project/supabase-cli";
-import { withConnection } from "../../../scripts/schema/connection.ts";
+import { withConnection } from "../../../packages/tokenbook/src/database/connection.ts";
 import {
   type Findings,
   inlinedFunctions,

@@ -4,7 +4,11 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { migrationUp } from "local-platform/project/supabase-cli";
 import { buildFromSchemas } from "../../../scripts/schema/build-from-schemas.ts";
-import { type Catalog, compareCatalogs, describeDifference } from "../../../scripts/schema/catalog.ts";
+import {
+  type Catalog,
+  compareCatalogs,
+  describeDifference,
+} from "../../../packages/tokenbook/src/catalog/catalog.ts";
 import { migrationFiles, migrationsFolder } from "../../../scripts/schema/project-files.ts";
 import { staleMigrations } from "../../../scripts/schema/generated-migrations.ts";
 import { checkSeals, firstUnreleased } from "../../../scripts/schema/seals.ts";

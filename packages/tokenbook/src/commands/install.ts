@@ -41,10 +41,13 @@ is applied, and refuses with the same list.`,
     const root = findProjectRoot(where.workdir);
     if (writeOnly) {
       if (admin !== undefined || types !== undefined) {
-        throw new Failure("--admin and --types are of a database that has it: give them without --write-only.");
+        throw new Failure(
+          "--admin and --types are of a database that has it: give them without --write-only.",
+        );
       }
       const obstacles = folderObstacles(root, chosen);
-      if (obstacles.length > 0) throw new Refusal(["In the way:", ...obstacles.map(obstacleLines)].join("\n"));
+      if (obstacles.length > 0)
+        throw new Refusal(["In the way:", ...obstacles.map(obstacleLines)].join("\n"));
       const plan = await planInstall(chosen, fileVersions(root));
       writePlan(root, plan);
       console.log(
@@ -122,7 +125,10 @@ function written({ migrations, files, functions }: Plan): string {
     ...[...migrations.keys()].map((path) => `  supabase/${path}`),
     ...functions.map(({ as }) => `  supabase/functions/${as}`),
     ...(files.size > 0
-      ? ["  supabase/functions/_tokenbook, what they share", "  supabase/config.toml, their blocks at its end"]
+      ? [
+          "  supabase/functions/_tokenbook, what they share",
+          "  supabase/config.toml, their blocks at its end",
+        ]
       : []),
     "  supabase/tokenbook.json, the record of this: commit it with the rest",
   ].join("\n");

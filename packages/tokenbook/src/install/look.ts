@@ -3,7 +3,13 @@ import { select } from "../data/client.ts";
 import type { Target } from "../database/target.ts";
 import type { ChosenFunction } from "../project/functions.ts";
 import { appliedVersions, fileVersions } from "../project/migrations.ts";
-import { databaseObstacles, folderObstacles, historyObstacles, isInstalled, type Obstacle } from "./obstacles.ts";
+import {
+  databaseObstacles,
+  folderObstacles,
+  historyObstacles,
+  isInstalled,
+  type Obstacle,
+} from "./obstacles.ts";
 import { planInstall } from "./plan.ts";
 import type { CheckReport } from "./report.ts";
 import { usesOf, type Source } from "./uses.ts";
@@ -18,7 +24,8 @@ export async function lookAround(
 ): Promise<CheckReport> {
   const applied = await appliedVersions(client);
   const files = fileVersions(root);
-  const obstacles = (await isInstalled(client))
+  const installed = await isInstalled(client);
+  const obstacles = installed
     ? [alreadyThere]
     : [
         ...(await databaseObstacles(client)),
@@ -28,6 +35,7 @@ export async function lookAround(
   return {
     target,
     root,
+    isInstalled: installed,
     obstacles,
     notes: await notesOf(client, files.filter((version) => !applied.includes(version)).length),
     plan: await planInstall(chosen, [...applied, ...files]),
@@ -53,6 +61,8 @@ async function notesOf(client: SqlClient, pending: number): Promise<string[]> {
       : []),
     ...(has!.cron
       ? []
-      : ["pg_cron is not available here: nothing depends on it, what has expired is booked by whoever comes next"]),
+      : [
+          "pg_cron is not available here: nothing depends on it, what has expired is booked by whoever comes next",
+        ]),
   ];
 }

@@ -48,7 +48,8 @@ export async function historyObstacles(client: SqlClient, root: string): Promise
   const files = fileVersions(root);
   const missing = (await appliedVersions(client)).filter((version) => !files.includes(version));
   if (missing.length === 0) return [];
-  const named = missing.slice(0, 5).join(", ") + (missing.length > 5 ? ` and ${missing.length - 5} more` : "");
+  const named =
+    missing.slice(0, 5).join(", ") + (missing.length > 5 ? ` and ${missing.length - 5} more` : "");
   return [
     {
       what: `the database has ${missing.length === 1 ? "a migration" : `${missing.length} migrations`} without a file here: ${named}`,

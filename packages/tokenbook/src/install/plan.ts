@@ -1,13 +1,5 @@
 /** What an install writes into a project's folder, and writing it: all of it, or nothing. */
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { functionBlocks, functionFiles, withoutBlocks, type ChosenFunction } from "../project/functions.ts";
 import { freshVersions } from "../project/migrations.ts";

@@ -8,6 +8,7 @@ import type { Uses } from "./uses.ts";
 export interface CheckReport {
   target: Target;
   root: string;
+  isInstalled: boolean;
   obstacles: Obstacle[];
   /** Of the project, and no reason against it. */
   notes: string[];
@@ -46,7 +47,8 @@ export function checkJson({ target, root, obstacles, notes, plan, uses }: CheckR
   );
 }
 
-export function checkText({ obstacles, notes, plan, uses }: CheckReport): string {
+export function checkText({ isInstalled, obstacles, notes, plan, uses }: CheckReport): string {
+  if (isInstalled) return ["Tokenbook is installed here.", ...obstacles.map(obstacleLines)].join("\n");
   const functions = plan.functions.map(({ as }) => as).join(", ") || "none";
   return [
     ...(obstacles.length === 0
@@ -61,7 +63,9 @@ export function checkText({ obstacles, notes, plan, uses }: CheckReport): string
     ...(uses ? ["", usesText(uses)] : []),
     "",
     `An install writes ${plan.migrations.size} migrations and ${plan.files.size} files of edge functions (${functions}), and applies the migrations in\nabout ${seconds} seconds, in one transaction each. It gives none of your users anything.`,
-    obstacles.length === 0 ? "It would succeed: npx tokenbook install" : "It would be refused, and nothing was changed.",
+    obstacles.length === 0
+      ? "It would succeed: npx tokenbook install"
+      : "It would be refused, and nothing was changed.",
   ].join("\n");
 }
 

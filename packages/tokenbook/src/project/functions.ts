@@ -1,5 +1,5 @@
 /** Tokenbook's edge functions, as they go into a project: with what they import, and under its own folder. */
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { parse } from "smol-toml";
 import { assetPath } from "../assets.ts";
@@ -93,5 +93,5 @@ export function withoutBlocks(config: string, chosen: readonly ChosenFunction[])
 const tomlKey = (name: string) => (/^[\w-]+$/.test(name) ? name : JSON.stringify(name));
 
 function isFile(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+  return existsSync(path) && statSync(path).isFile();
 }

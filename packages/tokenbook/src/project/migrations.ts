@@ -38,8 +38,12 @@ export async function appliedVersions(client: SqlClient): Promise<string[]> {
  * @param taken of files and of the database.
  */
 export function freshVersions(taken: readonly string[], wanted: number, now = new Date()): string[] {
-  const newest = taken.filter((version) => /^\d{14}$/.test(version)).toSorted().at(-1);
-  const free = newest === undefined ? now : new Date(Math.max(now.getTime(), dateOf(newest).getTime() + 1000));
+  const newest = taken
+    .filter((version) => /^\d{14}$/.test(version))
+    .toSorted()
+    .at(-1);
+  const free =
+    newest === undefined ? now : new Date(Math.max(now.getTime(), dateOf(newest).getTime() + 1000));
   return Array.from({ length: wanted }, (_, nth) => versionOf(new Date(free.getTime() + nth * 1000)));
 }
 

@@ -16,6 +16,7 @@ create table public.token_payments (
   refunded_cents bigint not null default 0,
   disputed_cents bigint not null default 0,
   tokens_clawed_back bigint not null default 0,
+  tokens_lapsed bigint not null default 0,
   idempotency_key text,
   reason text,
   created_at timestamptz not null default clock_timestamp(),
@@ -30,7 +31,8 @@ create table public.token_payments (
   constraint token_payments_have_terms check (jsonb_typeof(terms) = 'object'),
   constraint token_payments_amounts_are_never_negative check (amount_cents >= 0 and refunded_cents >= 0 and disputed_cents >= 0),
   constraint token_payments_clawed_back_is_within_tokens
-    check (tokens_clawed_back between 0 and coalesce(tokens, 0))
+    check (tokens_clawed_back between 0 and coalesce(tokens, 0)),
+  constraint token_payments_lapsed_is_within_clawed_back check (tokens_lapsed between 0 and tokens_clawed_back)
 );
 comment on table public.token_payments is
   'Payments: pending until an admin or the provider decides; an approved one has given its tokens in the same commit. Written by the functions only.';
@@ -49,7 +51,8 @@ comment on column public.token_payments.terms is 'What is given for it, as the c
 comment on column public.token_payments.tokens is 'Tokens it gave, up to now where its plan gives them over time; NULL until approved.';
 comment on column public.token_payments.refunded_cents is 'Of the amount, how much has been refunded, or credited to the customer for unused time.';
 comment on column public.token_payments.disputed_cents is 'Of the amount, how much disputes withhold that are open or lost.';
-comment on column public.token_payments.tokens_clawed_back is 'Of its tokens, how many were taken back or became debt.';
+comment on column public.token_payments.tokens_clawed_back is 'Of its tokens, how many went with the money: taken back, become debt, or lapsed.';
+comment on column public.token_payments.tokens_lapsed is 'Of these, how many nobody had any more: they had run out unspent, or been voided, before the money went back.';
 comment on column public.token_payments.idempotency_key is 'The key it was asked for with, after user: or server:, whose it is.';
 comment on column public.token_payments.reason is 'Why it was approved or rejected; NULL = whoever did it gave no reason, or nobody has yet.';
 comment on column public.token_payments.created_at is 'When it was asked for.';

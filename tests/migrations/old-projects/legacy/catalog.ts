@@ -1,6 +1,6 @@
 /** What an upgraded project and a new one have in common. */
-import { type Catalog, catalogOf, ownFacts } from "../../../../scripts/schema/catalog.ts";
-import { withConnection } from "../../../../scripts/schema/connection.ts";
+import { type Catalog, catalogOf, ownFacts } from "../../../../packages/tokenbook/src/catalog/catalog.ts";
+import { withConnection } from "../../../../packages/tokenbook/src/database/connection.ts";
 import type { Database } from "../../../support/database.ts";
 
 /** The catalog of what is Tokenbook's, but for the old tables that were set aside and an old function of the app. */

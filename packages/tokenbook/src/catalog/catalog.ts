@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import type { Client } from "pg";
-import { withConnection } from "./connection.ts";
+import { withConnection } from "../database/connection.ts";
 
 /** The schemas that are Tokenbook's: the API's and the internals. */
 const ownSchemas = ["public", "tokenbook"] as const;
@@ -52,6 +52,27 @@ export async function catalogOf(client: Client, schemas: readonly string[] = own
   const query = await readFile(new URL("catalog.sql", import.meta.url), "utf8");
   const { rows } = await client.query<{ object: string; fact: string; value: string }>(query, [schemas]);
   return new Map(rows.map((row) => [`${row.object} · ${row.fact}`, row.value]));
+}
+
+/** Everything of a database, of whomever: all schemas but Postgres' own and the history of migrations, and what is in none. */
+export async function allFacts(client: Client): Promise<Catalog> {
+  const { rows } = await client.query<{ schemas: string[] }>(
+    `select array_agg(nspname::text) as schemas from pg_namespace
+      where nspname !~ '^pg_' and nspname not in ('information_schema', 'supabase_migrations')`,
+  );
+  const before = await client.query<{ path: string }>("select current_setting('search_path') as path");
+  await client.query("set search_path = ''"); // every name is qualified then, whoever reads
+  try {
+    const facts = new Map(await catalogOf(client, rows[0]!.schemas));
+    const others = await client.query<{ fact: string; value: string }>(`
+      select 'extension ' || extname || ' · version' as fact, extversion as value from pg_extension
+      union all select 'event trigger ' || evtname || ' · definition', evtevent || evtfoid::regproc from pg_event_trigger
+      union all select 'publication ' || pubname || ' · definition', (to_jsonb(p) - 'oid')::text from pg_publication p`);
+    for (const { fact, value } of others.rows) facts.set(fact, value);
+    return facts;
+  } finally {
+    await client.query("select set_config('search_path', $1, false)", [before.rows[0]!.path]);
+  }
 }
 
 /** Every fact that only one of two catalogs has, or that they have differently, sorted by fact. */
