@@ -38,7 +38,7 @@ export async function runChecks(): Promise<Check[]> {
  *
  * Each has a deno.json of its own, as it is deployed. One run can keep them apart as members of a workspace;
  * a workspace's own deno.json would go along with a deployment, so it is made in a copy. Shared code gets
- * what any function lists; that each lists what it needs is tests/install/functions.test.ts.
+ * what any function lists; that each lists what it needs is tests/install/in-and-out.test.ts.
  */
 async function checkFunctions(directory: string): Promise<Check> {
   const copy = join(stateDirOf(project), "functions-checked");

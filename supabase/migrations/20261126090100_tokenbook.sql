@@ -18279,7 +18279,7 @@ begin
       from public.token_transactions t
      where t.user_id = p_grant.user_id and t.created_at = p_grant.voided_at
        and t.entry_type in ('void', 'clawback')
-       and t.terms ->> 'voids' = p_grant.id::text); -- @voided-by-its-own-entry
+       and t.terms ->> 'voids' = p_grant.id::text); -- @void-by-own-entry
 end
 $$;
 comment on function tokenbook.expiry_as_granted is
