@@ -2,7 +2,7 @@
  * Projects as they exist in the wild, and Tokenbook as their guest: the app's own migration and ours are
  * applied by the real Supabase CLI, and everything of the app is compared, as it was and as it is.
  */
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type pg from "pg";
@@ -91,7 +91,7 @@ export async function startProject(
   const db = await createDatabase({ ...options, template: "platform" });
   const root = await mkdtemp(join(tmpdir(), "tokenbook-guest-"));
   await mkdir(join(root, "supabase/migrations"), { recursive: true });
-  await cp(join(projectRoot, "supabase/config.toml"), join(root, "supabase/config.toml"));
+  await writeFile(join(root, "supabase/config.toml"), 'project_id = "app"\n\n[db]\nport = 54322\n');
   await symlink(join(projectRoot, "node_modules"), join(root, "node_modules")); // it has the CLI as a dependency
   const guest = {
     db,

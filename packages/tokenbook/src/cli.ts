@@ -9,11 +9,14 @@ import { check } from "./commands/check.ts";
 import { checkpoint } from "./commands/checkpoint.ts";
 import { doctor } from "./commands/doctor.ts";
 import { exportCommand } from "./commands/export.ts";
+import { importCommand } from "./commands/import.ts";
 import { install } from "./commands/install.ts";
 import { migrate } from "./commands/migrate.ts";
 import { reconcile } from "./commands/reconcile.ts";
 import { restate } from "./commands/restate.ts";
 import { uninstall } from "./commands/uninstall.ts";
+import { status } from "./commands/status.ts";
+import { upgrade } from "./commands/upgrade.ts";
 import { verify } from "./commands/verify.ts";
 
 const program = new Command("tokenbook")
@@ -28,7 +31,7 @@ found out.`,
   );
 
 const groups = {
-  "Into a project, and out again:": [check, install, uninstall],
+  "Into a project, and out again:": [check, install, status, importCommand, upgrade, uninstall],
   "The books:": [verify, doctor, reconcile, restate, checkpoint, exportCommand],
   "People and migrations:": [admin, migrate],
 };

@@ -1178,7 +1178,7 @@ begin
                 else '{}' end
           and (t.metadata = '{}' or t.entry_type not in ('expiry', 'debt_repayment', 'release', 'restoration', 'clawback')
             or (t.entry_type = 'clawback' and t.terms ? 'voids'))
-          and (t.debt_change = 0 or t.entry_type in ('clawback', 'restoration', 'debt_repayment'))
+          and (t.debt_change = 0 or t.entry_type in ('opening_balance', 'clawback', 'restoration', 'debt_repayment'))
           and (t.reserved_change = 0 or t.entry_type in ('deduction', 'hold', 'release'))
           and case
                 when t.entry_type in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover')

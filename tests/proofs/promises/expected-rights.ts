@@ -378,6 +378,7 @@ export const calling: Callable[] = [
       "tokenbook.describe_item_error",
       "tokenbook.keep_ledger_append_only",
       "tokenbook.live_difference",
+      "tokenbook.import_opening_balances",
       "tokenbook.lapsed_tokens",
       "tokenbook.version",
       "tokenbook.was_customer",

@@ -5,8 +5,7 @@ import { migrationUp } from "local-platform/project/supabase-cli";
 import { Failure } from "local-platform/terminal/failure";
 import { allFacts, compareCatalogs, type Catalog } from "../catalog/catalog.ts";
 import { databaseCommand, exit, onDatabase, Refusal } from "../command.ts";
-import { select } from "../data/client.ts";
-import { isInstalled, obstacleLines } from "../install/obstacles.ts";
+import { installedVersion, obstacleLines } from "../install/obstacles.ts";
 import { removeEmptyFolders } from "../install/plan.ts";
 import { dependents, planRemoval, removalMigration, type Removal } from "../install/removal.ts";
 import { exportTables } from "../install/table-files.ts";
@@ -39,7 +38,8 @@ since the install stay, and are named. Ends with 1 where anything else of the da
     }
     if (typeof folder === "string" && existsSync(folder)) throw new Failure(`${folder} is there already.`);
     await onDatabase(where, async (client, target) => {
-      if (!(await isInstalled(client))) throw new Refusal(`Tokenbook is not installed in ${target.name}.`);
+      const version = await installedVersion(client);
+      if (version === null) throw new Refusal(`Tokenbook is not installed in ${target.name}.`);
       const obstacles = await dependents(client);
       if (obstacles.length > 0) {
         throw new Refusal(
@@ -50,10 +50,6 @@ since the install stay, and are named. Ends with 1 where anything else of the da
           ].join("\n"),
         );
       }
-      const [{ version } = { version: "" }] = await select<{ version: string }>(
-        client,
-        "select tokenbook.version() as version",
-      );
       const removal = await planRemoval(client);
       const cli = findSupabaseCli(root);
       console.log(

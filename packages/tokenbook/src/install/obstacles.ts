@@ -29,6 +29,13 @@ export async function isInstalled(client: SqlClient): Promise<boolean> {
   return row!.is;
 }
 
+/** Which version a database has; null: none. */
+export async function installedVersion(client: SqlClient): Promise<string | null> {
+  if (!(await isInstalled(client))) return null;
+  const [row] = await select<{ version: string }>(client, "select tokenbook.version() as version");
+  return row!.version;
+}
+
 /** What the migration itself would refuse, in the order in which the statements are to be run. */
 export async function databaseObstacles(client: SqlClient): Promise<Obstacle[]> {
   await client.query("begin");

@@ -14,6 +14,8 @@ export interface PackedMigration {
 export interface Release {
   version: string;
   migrations: PackedMigration[];
+  /** What a caller notices of it, a sentence each. */
+  changes?: string[];
 }
 
 /** Every release up to this version, oldest first. A new project gets the migrations of all of them. */

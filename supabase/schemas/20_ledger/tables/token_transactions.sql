@@ -104,6 +104,7 @@ as $$
     end then 'sign_follows_entry_type'
     when not case p_entry.entry_type
       when 'clawback' then p_entry.debt_change >= 0
+      when 'opening_balance' then p_entry.debt_change >= 0 -- owed already where the balance comes from
       when 'restoration' then p_entry.debt_change <= 0
       when 'debt_repayment' then p_entry.debt_change = p_entry.tokens
       else p_entry.debt_change = 0

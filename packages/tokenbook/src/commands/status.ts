@@ -1,0 +1,101 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { databaseCommand, exit, onDatabase } from "../command.ts";
+import { listAdmins } from "../data/admins.ts";
+import { select } from "../data/client.ts";
+import { checkInstallation } from "../data/installation.ts";
+import { installedVersion } from "../install/obstacles.ts";
+import { releases } from "../install/release.ts";
+import { findProjectRoot } from "../project/folder.ts";
+import { appliedVersions } from "../project/migrations.ts";
+import { digestOf, readRecord } from "../project/record.ts";
+import { readable } from "../terminal/progress.ts";
+
+/** `tokenbook status`: what is installed here. */
+export const status = databaseCommand(
+  "status",
+  "What is installed here, in the folder and in the database.",
+  "Ends with 0 when the two agree and the doctor finds no fault, 1 when not or when nothing is installed.",
+)
+  .option("--json", "for machines")
+  .action(async ({ json, ...where }) => {
+    const root = findProjectRoot(where.workdir);
+    const record = readRecord(root);
+    await onDatabase(where, async (client) => {
+      const version = await installedVersion(client);
+      const newest = (await releases()).at(-1)!.version;
+      const applied = await appliedVersions(client);
+      const isApplied = (file: string) => applied.some((one) => file.startsWith(`${one}_`));
+      const changed = Object.entries(record?.files ?? {})
+        .filter(([path, digest]) => {
+          const file = join(root, "supabase", path);
+          return !existsSync(file) || digestOf(readFileSync(file, "utf8")) !== digest;
+        })
+        .map(([path]) => `supabase/${path}`);
+      const books = version === null ? null : await countBooks(client);
+      const findings = version === null ? [] : await checkInstallation(client);
+      const found = {
+        installed: version,
+        this_version: newest,
+        folder: record?.version ?? null,
+        migrations: (record?.migrations ?? []).map((file) => ({ file, applied: isApplied(file) })),
+        functions: record?.functions.map(({ as }) => as) ?? [],
+        changed_files: changed,
+        admins: version === null ? 0 : (await listAdmins(client)).length,
+        ...books,
+        faults: findings.filter(({ status: one }) => one === "fault").map(({ finding }) => finding),
+        warnings: findings.filter(({ status: one }) => one === "warning").length,
+      };
+      const isRight =
+        version !== null &&
+        (record === undefined || record.version === version) &&
+        found.migrations.every((one) => one.applied) &&
+        found.faults.length === 0;
+      console.log(json ? JSON.stringify(found, undefined, 2) : asText(found));
+      process.exitCode = isRight ? exit.right : exit.wrong;
+    });
+  });
+
+async function countBooks(
+  client: Parameters<typeof select>[0],
+): Promise<{ accounts: number; jobs: string | null }> {
+  const [row] = await select<{ accounts: string; jobs: string | null }>(
+    client,
+    `select (select count(*) from public.token_accounts)::text as accounts,
+            (select r.report from tokenbook.migration_reports r where r.migration = 'jobs' order by r.id desc limit 1) as jobs`,
+  );
+  return { accounts: Number(row!.accounts), jobs: row!.jobs };
+}
+
+interface Found {
+  installed: string | null;
+  this_version: string;
+  folder: string | null;
+  migrations: { file: string; applied: boolean }[];
+  functions: string[];
+  changed_files: string[];
+  admins: number;
+  accounts?: number;
+  jobs?: string | null;
+  faults: string[];
+  warnings: number;
+}
+
+function asText(found: Found): string {
+  if (found.installed === null) {
+    return `Tokenbook is not installed in this database${found.folder === null ? "" : `; the files of ${found.folder} are here, and their migrations wait`}.`;
+  }
+  return [
+    `Tokenbook ${found.installed} is installed${found.installed === found.this_version ? "" : `; this program is ${found.this_version}: npx tokenbook upgrade`}.`,
+    `  folder      ${found.folder === null ? "no supabase/tokenbook.json: it was not installed from here" : `the files of ${found.folder}`}`,
+    ...found.migrations.map(
+      ({ file, applied }) => `  migration   ${file}, ${applied ? "applied" : "NOT applied"}`,
+    ),
+    `  functions   ${found.functions.join(", ") || "none"}`,
+    ...found.changed_files.map((file) => `  changed     ${file}`),
+    `  admins      ${found.admins || "nobody: npx tokenbook admin add <email>"}`,
+    `  accounts    ${readable(found.accounts ?? 0)}`,
+    `  jobs        ${found.jobs ?? "not asked for"}`,
+    `  doctor      ${found.faults.length === 0 ? "no fault" : `${found.faults.length} faults`}, ${found.warnings} warnings: npx tokenbook doctor`,
+  ].join("\n");
+}

@@ -1,0 +1,119 @@
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { migrationUp } from "local-platform/project/supabase-cli";
+import { databaseCommand, onDatabase, Refusal } from "../command.ts";
+import { namedAfresh } from "../install/plan.ts";
+import { installedVersion } from "../install/obstacles.ts";
+import { releases, type Release } from "../install/release.ts";
+import { findProjectRoot } from "../project/folder.ts";
+import { functionFiles } from "../project/functions.ts";
+import { appliedVersions, fileVersions } from "../project/migrations.ts";
+import { digestOf, readRecord, writeRecord, type InstallRecord } from "../project/record.ts";
+import { findSupabaseCli } from "../project/supabase-cli.ts";
+import { agrees } from "../terminal/ask.ts";
+
+/** `tokenbook upgrade`: from an older version to this one. */
+export const upgrade = databaseCommand(
+  "upgrade",
+  "Brings an older version to this one, and says what a caller notices.",
+  `Writes the migrations of the releases in between and this version's edge functions, and applies them. A function's
+file that was changed since it was installed stays as it is, and the new one is written beside it with the ending .new.`,
+)
+  .option("--write-only", "applies nothing")
+  .option("--yes", "does not ask")
+  .action(async ({ writeOnly, yes, ...where }) => {
+    const root = findProjectRoot(where.workdir);
+    const record = readRecord(root);
+    if (record === undefined) {
+      throw new Refusal(
+        "supabase/tokenbook.json is not here: nothing says what was installed. npx tokenbook install",
+      );
+    }
+    const all = await releases();
+    const at = all.findIndex(({ version }) => version === record.version);
+    if (at < 0)
+      throw new Refusal(
+        `This is tokenbook ${all.at(-1)!.version}, and ${record.version} is none that it knows.`,
+      );
+    const newer = all.slice(at + 1);
+    if (newer.length === 0) {
+      console.log(`Tokenbook ${record.version} is installed, and that is this version.`);
+      return;
+    }
+    const cli = writeOnly ? undefined : findSupabaseCli(root);
+    await onDatabase(where, async (client, target) => {
+      const installed = await installedVersion(client);
+      if (installed !== record.version) {
+        throw new Refusal(
+          `The files here are of ${record.version}, and ${target.name} has ${installed ?? "no Tokenbook"}: apply the project's own migrations first.`,
+        );
+      }
+      console.log(
+        `From ${record.version} to ${newer.at(-1)!.version}. What a caller notices:\n${changesOf(newer)}`,
+      );
+      if (!yes && cli !== undefined) await agrees(`Upgrade ${target.name}?`);
+      const taken = [...(await appliedVersions(client)), ...fileVersions(root)];
+      const migrations = await namedAfresh(
+        newer.flatMap((release) => release.migrations),
+        taken,
+      );
+      for (const [path, text] of migrations)
+        writeFileSync(join(root, "supabase", path), text, { flag: "wx" });
+      console.log([...migrations.keys()].map((path) => `Written: supabase/${path}`).join("\n"));
+      if (cli === undefined) {
+        updateFiles(root, record, newer, migrations);
+        console.log("Nothing was applied.");
+        return;
+      }
+      try {
+        await migrationUp({ url: target.url, workdir: root, cli });
+      } catch (error) {
+        for (const path of migrations.keys()) rmSync(join(root, "supabase", path));
+        const why = error instanceof Error ? error.message : String(error);
+        throw new Refusal(`${why}\n\nNothing of the upgrade was applied, and its files are gone again.`);
+      }
+      updateFiles(root, record, newer, migrations);
+      console.log(`${target.name} has Tokenbook ${await installedVersion(client)} now.`);
+    });
+  });
+
+const changesOf = (newer: readonly Release[]): string =>
+  newer
+    .flatMap(({ version, changes = [] }) =>
+      changes.length === 0 ? [`${version}: nothing`] : changes.map((one) => `${version}: ${one}`),
+    )
+    .map((line) => `  - ${line}`)
+    .join("\n");
+
+function updateFiles(
+  root: string,
+  record: InstallRecord,
+  newer: readonly Release[],
+  migrations: ReadonlyMap<string, string>,
+): void {
+  const files: Record<string, string> = {};
+  for (const [path, text] of functionFiles(record.functions)) {
+    const name = `functions/${path}`;
+    const file = join(root, "supabase", name);
+    const is = existsSync(file) ? digestOf(readFileSync(file, "utf8")) : undefined;
+    const isTheirs = is !== undefined && is !== record.files[name] && is !== digestOf(text);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(isTheirs ? `${file}.new` : file, text);
+    files[name] = digestOf(text);
+    if (isTheirs) console.log(`supabase/${name} was changed here and stays: see ${name}.new`);
+  }
+  // what the newer version has no more, and nobody has changed
+  for (const [name, digest] of Object.entries(record.files)) {
+    const file = join(root, "supabase", name);
+    if (!(name in files) && existsSync(file) && digestOf(readFileSync(file, "utf8")) === digest) rmSync(file);
+  }
+  writeRecord(root, {
+    ...record,
+    version: newer.at(-1)!.version,
+    migrations: [
+      ...record.migrations,
+      ...[...migrations.keys()].map((path) => path.slice("migrations/".length)),
+    ],
+    files,
+  });
+}

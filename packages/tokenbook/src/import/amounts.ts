@@ -1,0 +1,41 @@
+/** Amounts as other systems keep them, and tokens, which are whole. */
+
+/** A sum of decimals, exact: `value` units of 10^-`scale`. */
+export interface Decimal {
+  value: bigint;
+  scale: number;
+}
+
+export const zero: Decimal = { value: 0n, scale: 0 };
+
+/** Reads `12`, `-3.5`, `1e3`; undefined, when it is no number. */
+export function readDecimal(text: string): Decimal | undefined {
+  const match = /^\s*([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,3}))?\s*$/.exec(text);
+  if (!match || (!match[2] && !match[3])) return undefined;
+  const [, sign, whole = "", fraction = "", exponent = "0"] = match;
+  const value = BigInt(`${whole}${fraction}` || "0") * (sign === "-" ? -1n : 1n);
+  const scale = fraction.length - Number(exponent);
+  return scale >= 0 ? { value, scale } : { value: value * 10n ** BigInt(-scale), scale: 0 };
+}
+
+export function add(a: Decimal, b: Decimal): Decimal {
+  const scale = Math.max(a.scale, b.scale);
+  const at = (one: Decimal) => one.value * 10n ** BigInt(scale - one.scale);
+  return { value: at(a) + at(b), scale };
+}
+
+export const times = (a: Decimal, b: Decimal): Decimal => ({
+  value: a.value * b.value,
+  scale: a.scale + b.scale,
+});
+
+/** Whole tokens: what is less than one is left away, of a debt too. */
+export const whole = ({ value, scale }: Decimal): bigint => value / 10n ** BigInt(scale);
+
+/** For people: `12.5`. */
+export function asText({ value, scale }: Decimal): string {
+  const digits = (value < 0n ? -value : value).toString().padStart(scale + 1, "0");
+  const fraction = digits.slice(digits.length - scale).replace(/0+$/, "");
+  const text = digits.slice(0, digits.length - scale).replaceAll(/\B(?=(\d{3})+$)/g, ",");
+  return `${value < 0n ? "-" : ""}${text}${scale > 0 && fraction !== "" ? `.${fraction}` : ""}`;
+}

@@ -1,0 +1,306 @@
+/** Where balances come from: each source is a stream of rows of one form. */
+import { createReadStream } from "node:fs";
+import { createInterface } from "node:readline";
+import { parse } from "csv-parse";
+import type pg from "pg";
+import { to as copyTo } from "pg-copy-streams";
+import { Failure } from "local-platform/terminal/failure";
+import { select } from "../data/client.ts";
+import type { Source } from "../install/uses.ts";
+import { dumpRows } from "./mysql-dump.ts";
+
+/** A row of a source. */
+export interface SourceRow {
+  /** Whose: an id of auth.users, an address, or an id of the other system's. */
+  user: string | null;
+  /** As it is written there; null: none. */
+  amount: string | null;
+  /** Of a grant; left out, the import's own. */
+  grantType?: string | null;
+  grantedAt?: string | null;
+  expiresAt?: string | null;
+  /** Over a lifetime, where the source knows. */
+  used?: string | null;
+  /** In cents. */
+  cost?: string | null;
+}
+
+/** Rows, and what the source is called in the ledger. */
+export interface OpenSource {
+  name: string;
+  rows: AsyncIterable<SourceRow>;
+  /** What is to be said of how it was read. */
+  notes: string[];
+}
+
+type Named = Record<string, string | null | undefined>;
+
+/** A query of the same database, as rows of texts. */
+async function* query(client: pg.Client, sql: string): AsyncGenerator<Named> {
+  const copy = client.query(copyTo(`copy (${sql}) to stdout with (format csv, header, null '\\N')`));
+  const parser = copy.pipe(parse({ columns: true, cast: (text) => (text === "\\N" ? null : text) }));
+  copy.on("error", (error) => parser.destroy(error));
+  for await (const row of parser) yield row as Named;
+}
+
+async function* mapped(rows: AsyncIterable<Named>, of: (row: Named) => SourceRow): AsyncGenerator<SourceRow> {
+  for await (const row of rows) yield of(row);
+}
+
+const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`;
+const columnsOf = async (client: pg.Client, schema: string, table: string): Promise<string[]> =>
+  (
+    await select<{ name: string }>(
+      client,
+      `select a.attname::text as name from pg_attribute a
+        where a.attrelid = to_regclass(format('%I.%I', $1::text, $2::text)) and a.attnum > 0 and not a.attisdropped`,
+      [schema, table],
+    )
+  ).map(({ name }) => name);
+
+/**
+ * A column of any table. The user is in `userColumn`; left out, in the one that refers to auth.users, or in `user_id`, or
+ * in `id`.
+ *
+ * @throws Failure when there is no such column, or nothing says whose a row is.
+ */
+export async function fromColumn(
+  client: pg.Client,
+  { schema, table, column }: Source,
+  userColumn: string | undefined,
+): Promise<OpenSource> {
+  const columns = await columnsOf(client, schema, table);
+  if (!columns.includes(column)) throw new Failure(`There is no column ${schema}.${table}.${column}.`);
+  const referring = await select<{ name: string }>(
+    client,
+    `select a.attname::text as name
+       from pg_constraint k
+       join pg_attribute a on a.attrelid = k.conrelid and a.attnum = k.conkey[1]
+      where k.conrelid = to_regclass(format('%I.%I', $1::text, $2::text)) and k.contype = 'f' and cardinality(k.conkey) = 1
+        and k.confrelid = 'auth.users'::regclass
+      order by a.attnum`,
+    [schema, table],
+  );
+  const user = userColumn ?? referring[0]?.name ?? ["user_id", "id"].find((name) => columns.includes(name));
+  if (user === undefined || !columns.includes(user)) {
+    throw new Failure(
+      `Nothing says whose a row of ${schema}.${table} is: name the column, --user-column <column>.`,
+    );
+  }
+  return {
+    name: `${schema}.${table}.${column}`,
+    notes: [`whose a row is: ${schema}.${table}.${user}`],
+    rows: mapped(
+      query(
+        client,
+        `select ${quoted(user)}::text as "user", ${quoted(column)}::text as amount from ${quoted(schema)}.${quoted(table)}`,
+      ),
+      (row) => ({ user: row["user"] ?? null, amount: row["amount"] ?? null }),
+    ),
+  };
+}
+
+/** The counters of November 2025's `user_profiles`: what is left, what was used, and its cost in dollars. */
+export async function fromUserProfiles(client: pg.Client): Promise<OpenSource> {
+  const columns = await columnsOf(client, "public", "user_profiles");
+  if (!columns.includes("vibe_assistant_tokens_remaining")) {
+    throw new Failure("public.user_profiles has no column vibe_assistant_tokens_remaining.");
+  }
+  const user = columns.includes("user_id") ? "user_id" : "id";
+  const or = (name: string, sql: string) => (columns.includes(name) ? sql : "null");
+  return {
+    name: "user_profiles",
+    notes: [
+      `whose a row is: public.user_profiles.${user}`,
+      "of several profiles of one user the highest counter counts",
+    ],
+    rows: mapped(
+      query(
+        client,
+        `select ${user}::text as "user", max(vibe_assistant_tokens_remaining)::text as amount,
+                ${or("vibe_assistant_tokens_used", "max(vibe_assistant_tokens_used)::text")} as used,
+                ${or("vibe_assistant_total_cost", "max(vibe_assistant_total_cost * 100)::text")} as cost
+           from public.user_profiles group by ${user}`,
+      ),
+      (row) => ({
+        user: row["user"] ?? null,
+        amount: row["amount"] ?? null,
+        used: row["used"] ?? null,
+        cost: row["cost"] ?? null,
+      }),
+    ),
+  };
+}
+
+/** The grants of November 2025's `token_balances`, under that name or the one that it was moved to. */
+export async function fromTokenBalances(client: pg.Client, table: string): Promise<OpenSource> {
+  const [schema, name] = table.includes(".") ? table.split(".") : ["public", table];
+  const columns = await columnsOf(client, schema!, name!);
+  for (const needed of ["user_id", "grant_type", "tokens_remaining"]) {
+    if (!columns.includes(needed)) throw new Failure(`${schema}.${name} has no column ${needed}.`);
+  }
+  const or = (column: string) => (columns.includes(column) ? `${column}::text` : "null");
+  return {
+    name: "token_balances",
+    notes: [
+      "grants that have run out are left out; one of a type that there is not becomes the import's type",
+    ],
+    rows: mapped(
+      query(
+        client,
+        `select user_id::text as "user", tokens_remaining::text as amount, grant_type::text as grant_type,
+                ${or("granted_at")} as granted_at, ${or("expires_at")} as expires_at
+           from ${quoted(schema!)}.${quoted(name!)}`,
+      ),
+      (row) => ({
+        user: row["user"] ?? null,
+        amount: row["amount"] ?? null,
+        grantType: row["grant_type"] ?? null,
+        grantedAt: row["granted_at"] ?? null,
+        expiresAt: row["expires_at"] ?? null,
+      }),
+    ),
+  };
+}
+
+/** A CSV file with the columns user (or user_id, email), tokens (or amount, credits, balance), and grant_type, granted_at, expires_at. */
+export function fromCsv(path: string): OpenSource {
+  const parser = parse({ columns: (names: string[]) => names.map(plain), bom: true });
+  const file = createReadStream(path).on("error", (error) => parser.destroy(error));
+  file.pipe(parser);
+  return { name: "csv", notes: [], rows: fileRows(path, mapped(parser as AsyncIterable<Named>, ofCsv)) };
+}
+
+const plain = (name: string) => name.trim().toLowerCase();
+const first = (row: Named, names: string[]) =>
+  names.map((name) => row[name]).find((one) => one !== undefined);
+
+function ofCsv(row: Named): SourceRow {
+  const user = first(row, ["user", "user_id", "email"]);
+  const amount = first(row, ["tokens", "amount", "credits", "balance"]);
+  if (user === undefined || amount === undefined) {
+    throw new Failure(
+      "The file needs a column user, user_id or email, and one of tokens, amount, credits or balance.",
+    );
+  }
+  return {
+    user: user || null,
+    amount: amount || null,
+    grantType: row["grant_type"] || null,
+    grantedAt: row["granted_at"] || null,
+    expiresAt: row["expires_at"] || null,
+  };
+}
+
+/**
+ * Stripe's billing credit grants, as its API lists them (`GET /v1/billing/credit_grants`, one page or several, one JSON
+ * document a line or all in one), with what is left of each. Whose: the metadata's user_id, else the customer's id, for a mapping.
+ */
+export function fromStripeCredits(path: string, metadataKey: string): OpenSource {
+  return {
+    name: "stripe-credits",
+    notes: [
+      "amounts are Stripe's, in the smallest unit of the currency: --times says how many tokens one is",
+    ],
+    rows: fileRows(path, stripeRows(path, metadataKey)),
+  };
+}
+
+interface StripeGrant {
+  id: string;
+  object?: string;
+  customer?: string | { id: string };
+  amount?: { monetary?: { value?: number } | null };
+  /** Of credit balance transactions or a summary, where an export adds it. */
+  remaining?: number;
+  balance?: number;
+  category?: string;
+  effective_at?: number | null;
+  expires_at?: number | null;
+  voided_at?: number | null;
+  metadata?: Record<string, string>;
+}
+
+async function* stripeRows(path: string, metadataKey: string): AsyncGenerator<SourceRow> {
+  let text = "";
+  for await (const piece of createReadStream(path, "utf8")) text += piece;
+  const documents = (() => {
+    try {
+      return [JSON.parse(text)] as unknown[];
+    } catch {
+      return text
+        .split("\n")
+        .filter((line) => line.trim() !== "")
+        .map((line) => JSON.parse(line) as unknown);
+    }
+  })();
+  const grants = documents.flatMap((one) =>
+    Array.isArray(one) ? one : ((one as { data?: unknown[] }).data ?? [one]),
+  ) as StripeGrant[];
+  const moment = (seconds: number | null | undefined) =>
+    seconds ? new Date(seconds * 1000).toISOString() : null;
+  for (const grant of grants) {
+    if (grant.voided_at) continue;
+    const customer = typeof grant.customer === "string" ? grant.customer : grant.customer?.id;
+    const left = grant.remaining ?? grant.balance ?? grant.amount?.monetary?.value;
+    yield {
+      user: grant.metadata?.[metadataKey] ?? customer ?? null,
+      amount: left === undefined ? null : String(left),
+      grantType: grant.category === "paid" ? "purchase" : null,
+      grantedAt: moment(grant.effective_at),
+      expiresAt: moment(grant.expires_at),
+    };
+  }
+}
+
+/**
+ * The MySQL database of 2025, as mysqldump writes it: `users.tokens_remaining`, and where that is NULL the plan's
+ * `user_subscriptions.tokens_limit`, as its app read it; use is the sum of `token_usage_history`. Users by address.
+ */
+export function fromMysqlDump(path: string): OpenSource {
+  return {
+    name: "mysql-dump",
+    notes: ["where users.tokens_remaining is NULL the plan limit counts, as the app read it"],
+    rows: fileRows(path, mysqlRows(path)),
+  };
+}
+
+async function* mysqlRows(path: string): AsyncGenerator<SourceRow> {
+  const users = new Map<string, { email: string | null; tokens: string | null }>();
+  const limits = new Map<string, string | null>();
+  const used = new Map<string, bigint>();
+  const lines = createInterface({ input: createReadStream(path, "utf8"), crlfDelay: Infinity });
+  for await (const { table, row } of dumpRows(lines, [
+    "users",
+    "user_subscriptions",
+    "token_usage_history",
+  ])) {
+    if (table === "users") {
+      users.set(row["id"]!, { email: row["email"] ?? null, tokens: row["tokens_remaining"] ?? null });
+    } else if (table === "user_subscriptions") limits.set(row["user_id"]!, row["tokens_limit"] ?? null);
+    else used.set(row["user_id"]!, (used.get(row["user_id"]!) ?? 0n) + BigInt(row["tokens_used"] ?? 0));
+  }
+  if (users.size === 0)
+    throw new Failure(`${path} has no rows of a table users: is it what mysqldump wrote?`);
+  for (const [id, { email, tokens }] of users) {
+    yield {
+      user: email ?? id,
+      amount: tokens ?? limits.get(id) ?? null,
+      used: used.get(id)?.toString() ?? null,
+    };
+  }
+}
+
+async function* fileRows(path: string, rows: AsyncIterable<SourceRow>): AsyncGenerator<SourceRow> {
+  try {
+    yield* rows;
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (error instanceof Failure) throw error;
+    if (code === "ENOENT" || code === "EACCES" || code === "EISDIR")
+      throw new Failure(`${path} cannot be read: ${code}.`);
+    if (code?.startsWith("CSV_") || error instanceof SyntaxError)
+      throw new Failure(`${path} cannot be understood: ${message}`);
+    throw error;
+  }
+}

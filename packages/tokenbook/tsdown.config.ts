@@ -1,0 +1,36 @@
+import { cp, mkdir, readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "tsdown";
+
+const supabase = fileURLToPath(new URL("../../supabase", import.meta.url));
+const dist = fileURLToPath(new URL("dist", import.meta.url));
+
+export default defineConfig({
+  entry: "src/cli.ts",
+  platform: "node",
+  target: "node20.19",
+  // the local platform is this repository's; what it has that a command needs goes along
+  deps: { alwaysBundle: [/^local-platform/], onlyBundle: [/^local-platform/, "@commander-js/extra-typings"] },
+  dts: false,
+  hooks: {
+    "build:done": async () => {
+      await rm(join(dist, "supabase"), { recursive: true, force: true });
+      await mkdir(join(dist, "supabase/migrations"), { recursive: true });
+      await cp(join(supabase, "releases.json"), join(dist, "supabase/releases.json"));
+      for (const file of await readdir(join(supabase, "migrations"))) {
+        if (/_(tokenbook|jobs)\.sql$|_tokenbook_\w+\.sql$/.test(file)) {
+          await cp(join(supabase, "migrations", file), join(dist, "supabase/migrations", file));
+        }
+      }
+      await cp(join(supabase, "functions"), join(dist, "supabase/functions"), {
+        recursive: true,
+        filter: (path) => !/\/\.env$/.test(path),
+      });
+      await cp(join(supabase, "schemas/90_audit"), join(dist, "supabase/schemas/90_audit"), {
+        recursive: true,
+      });
+      await cp(fileURLToPath(new URL("src/catalog/catalog.sql", import.meta.url)), join(dist, "catalog.sql"));
+    },
+  },
+});
