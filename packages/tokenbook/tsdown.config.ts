@@ -25,7 +25,7 @@ export default defineConfig({
       }
       await cp(join(supabase, "functions"), join(dist, "supabase/functions"), {
         recursive: true,
-        filter: (path) => !/\/\.env$/.test(path),
+        filter: (path) => !path.endsWith("/.env"),
       });
       await cp(join(supabase, "schemas/90_audit"), join(dist, "supabase/schemas/90_audit"), {
         recursive: true,

@@ -87,7 +87,13 @@ test("a source that has changed since the dry run is refused", async () => {
   await db.admin.query("update public.wallets set amount = 7 where amount = 6");
 
   const refused = await run("import", [
-    ...["--from", "public.wallets.amount", "--book", "--checksum", checksum, "--db-url", db.url()],
+    "--from",
+    "public.wallets.amount",
+    "--book",
+    "--checksum",
+    checksum,
+    "--db-url",
+    db.url(),
   ]);
   expect(tokens).toBe(11);
   expect(refused).toMatchObject({ status: 1, stderr: expect.stringContaining("Nothing was changed") });
@@ -212,7 +218,15 @@ test("Stripe's credit grants by a mapping of customers; a CSV by address", async
   );
 
   const stripe = await imports(
-    ...["--from", "stripe-credits", "--file", grants, "--mapping", mapping, "--times", "2.5", "--book"],
+    "--from",
+    "stripe-credits",
+    "--file",
+    grants,
+    "--mapping",
+    mapping,
+    "--times",
+    "2.5",
+    "--book",
   );
   expect(stripe).toMatchObject({ rows: 3, tokens: 2_500, taken: 2 });
   expect(stripe.left_out.map(({ why }: { why: string }) => why)).toEqual([

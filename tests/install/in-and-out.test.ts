@@ -31,43 +31,47 @@ const filesOf = async (folder: string) =>
     .map((entry) => join(entry.parentPath, entry.name).slice(guest.root.length + 1))
     .toSorted();
 
-test("in and out again: the database, the folder and the app are as they were", async () => {
-  const [facts, files] = [await factsOf(guest.db), await filesOf("supabase")];
-  const answers = await answersOf(guest.db, projects["e-own-private"]!);
+test(
+  "in and out again: the database, the folder and the app are as they were",
+  { timeout: 120_000 },
+  async () => {
+    const [facts, files] = [await factsOf(guest.db), await filesOf("supabase")];
+    const answers = await answersOf(guest.db, projects["e-own-private"]!);
 
-  const check = await tokenbook("check");
-  expect(check).toMatchObject({ status: 0, stdout: expect.stringContaining("It would succeed") });
-  expect(await factsOf(guest.db)).toEqual(facts);
-  expect(await filesOf("supabase")).toEqual(files);
+    const check = await tokenbook("check");
+    expect(check).toMatchObject({ status: 0, stdout: expect.stringContaining("It would succeed") });
+    expect(await factsOf(guest.db)).toEqual(facts);
+    expect(await filesOf("supabase")).toEqual(files);
 
-  const installed = await tokenbook("install", "--yes", "--functions", "balance,checkout:buy");
-  expect(installed).toMatchObject({ status: 0, stdout: expect.stringContaining("2 migrations applied") });
-  expect(await readFile(join(guest.root, "supabase/config.toml"), "utf8")).toBe(
-    `${config}\n\n[functions.balance]\nverify_jwt = false # it looks itself who is calling\n\n[functions.buy]\nverify_jwt = false # it looks itself who is calling\n`,
-  );
-  expect(await touched(facts, await factsOf(guest.db))).toEqual([]);
-  expect(await answersOf(guest.db, projects["e-own-private"]!)).toEqual(answers);
-  const user = await createUser(guest.db);
-  await asService(guest.db, (client) =>
-    rpc(client, "grant_tokens", { p_user_id: user, p_tokens: 70, p_grant_type: "purchase" }),
-  );
+    const installed = await tokenbook("install", "--yes", "--functions", "balance,checkout:buy");
+    expect(installed).toMatchObject({ status: 0, stdout: expect.stringContaining("2 migrations applied") });
+    expect(await readFile(join(guest.root, "supabase/config.toml"), "utf8")).toBe(
+      `${config}\n\n[functions.balance]\nverify_jwt = false # it looks itself who is calling\n\n[functions.buy]\nverify_jwt = false # it looks itself who is calling\n`,
+    );
+    expect(await touched(facts, await factsOf(guest.db))).toEqual([]);
+    expect(await answersOf(guest.db, projects["e-own-private"]!)).toEqual(answers);
+    const user = await createUser(guest.db);
+    await asService(guest.db, (client) =>
+      rpc(client, "grant_tokens", { p_user_id: user, p_tokens: 70, p_grant_type: "purchase" }),
+    );
 
-  const books = join(guest.root, "books");
-  const removed = await tokenbook("uninstall", "--yes", "--export", books);
-  expect(removed).toMatchObject({ status: 0, stdout: expect.stringContaining("nothing else has changed") });
-  expect(await readFile(join(books, "public.token_balances.csv"), "utf8")).toContain(user);
-  await guest.db.admin.query("delete from auth.users where id = $1", [user]);
-  expect(await touched(facts, await factsOf(guest.db))).toEqual([]);
-  expect([...(await factsOf(guest.db)).keys()].filter((fact) => !facts.has(fact))).toEqual([]);
-  expect(await answersOf(guest.db, projects["e-own-private"]!)).toEqual(answers);
-  expect(await readFile(join(guest.root, "supabase/config.toml"), "utf8")).toBe(`${config}\n`);
-  const left = (await filesOf("supabase")).filter((file) => !files.includes(file));
-  expect(left.map((file) => file.replace(/\d{14}/, "<version>"))).toEqual([
-    "supabase/migrations/<version>_tokenbook.sql",
-    "supabase/migrations/<version>_tokenbook_jobs.sql",
-    "supabase/migrations/<version>_remove_tokenbook.sql",
-  ]);
-});
+    const books = join(guest.root, "books");
+    const removed = await tokenbook("uninstall", "--yes", "--export", books);
+    expect(removed).toMatchObject({ status: 0, stdout: expect.stringContaining("nothing else has changed") });
+    expect(await readFile(join(books, "public.token_balances.csv"), "utf8")).toContain(user);
+    await guest.db.admin.query("delete from auth.users where id = $1", [user]);
+    expect(await touched(facts, await factsOf(guest.db))).toEqual([]);
+    expect([...(await factsOf(guest.db)).keys()].filter((fact) => !facts.has(fact))).toEqual([]);
+    expect(await answersOf(guest.db, projects["e-own-private"]!)).toEqual(answers);
+    expect(await readFile(join(guest.root, "supabase/config.toml"), "utf8")).toBe(`${config}\n`);
+    const left = (await filesOf("supabase")).filter((file) => !files.includes(file));
+    expect(left.map((file) => file.replace(/\d{14}/, "<version>"))).toEqual([
+      "supabase/migrations/<version>_tokenbook.sql",
+      "supabase/migrations/<version>_tokenbook_jobs.sql",
+      "supabase/migrations/<version>_remove_tokenbook.sql",
+    ]);
+  },
+);
 
 test("what is in the way is named, and the statements that it says clear it; a refusal changes nothing", async () => {
   await guest.remove();
