@@ -1,5 +1,5 @@
 -- Holds, captures, refunds and voids, as a server calls them. The recorded output stands beside this
--- file; on the demo data of `npm start`: psql "$DATABASE_URL" -f examples/holds-and-refunds.sql
+-- file; on the demo data of `npm start`: psql "$SUPABASE_DB_URL" -f examples/holds-and-refunds.sql
 
 -- Grace is about to stream an answer of at most 4,000 tokens: set them aside.
 select reserve_tokens('94ace000-0000-4000-8000-000000000008', 4000, 600, 'chat_conversation', 'example-hold');

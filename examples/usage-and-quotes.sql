@@ -1,5 +1,5 @@
 -- Recording what calls used, and asking beforehand. The recorded output stands beside this file; on
--- the demo data of `npm start`: psql "$DATABASE_URL" -f examples/usage-and-quotes.sql
+-- the demo data of `npm start`: psql "$SUPABASE_DB_URL" -f examples/usage-and-quotes.sql
 
 -- What models cost the project, in cents; actions have prices in tokens (token_action_costs).
 insert into token_model_prices (model, input_cents_per_million, cached_input_cents_per_million, output_cents_per_million)

@@ -5187,7 +5187,7 @@ begin
 end
 $$;
 comment on function tokenbook.get_user_token_balance is
-  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, state (active, or frozen: nothing can be spent), total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: what the plan filled the balance up to), plan_type (the plan that is in force; null = none), next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden, busy (more has run out than ten calls book).';
+  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, state (active, or frozen: nothing can be spent), total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: the balance when it was last filled, by a plan, a pack or a grant), plan_type (the plan that is in force; null = none), next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden, busy (more has run out than ten calls book).';
 
 -- from supabase/schemas/20_ledger/grant_lifetime.sql
 
@@ -5433,6 +5433,7 @@ begin
     left join auth.users found on found.id = (r.value ->> 'user')::uuid
     left join public.token_accounts a on a.user_id = found.id
     left join public.token_transactions t on t.user_id = found.id and t.id = 1;
+  analyze pg_temp.tokenbook_import_users;
 
   create temporary table tokenbook_import_grants on commit drop as
   select u.user_id, gen_random_uuid() as id, g.nth, g.tokens, coalesce(g.grant_type, 'purchase') as grant_type,
@@ -5446,12 +5447,14 @@ begin
 
   update pg_temp.tokenbook_import_users u
      set why = 'more than there can be, or a type of grant that there is not'
-   where u.why is null and exists (
-     select from pg_temp.tokenbook_import_grants g
-      where g.user_id = u.user_id
-      group by g.user_id
-     having sum(g.tokens) > c_most or bool_or(not tokenbook.grant_types() ? g.grant_type)
-         or bool_or(g.expires_at is null and (tokenbook.grant_types() -> g.grant_type -> 'must_end')::boolean));
+    from (
+      select g.user_id
+        from pg_temp.tokenbook_import_grants g
+        left join jsonb_each(tokenbook.grant_types()) as of (name, type) on of.name = g.grant_type
+       group by g.user_id
+      having sum(g.tokens) > c_most
+          or bool_or(of.name is null or g.expires_at is null and (of.type -> 'must_end')::boolean)) wrong
+   where wrong.user_id = u.user_id;
   delete from pg_temp.tokenbook_import_grants g
    where exists (select from pg_temp.tokenbook_import_users u where u.user_id = g.user_id and u.why is not null);
 
@@ -7118,7 +7121,7 @@ as $$
   select $1.tokens
 $$;
 comment on function public.tokens_used is
-  'The tokens of a transaction under their older name: select tokens_used from token_transactions. Grants positive, deductions negative.';
+  'The tokens of a transaction under their older name: select t.tokens_used from token_transactions t. Grants positive, deductions negative.';
 
 -- from supabase/schemas/20_ledger/void_token_grant.sql
 
@@ -13266,7 +13269,7 @@ as $$
   select tokenbook.disagreement_of_payment($1.user_id, $1.provider, $1.provider_payment_id)
 $$;
 comment on function public.token_payment_disagrees is
-  'What else a provider''s events name of a payment than is booked: select token_payment_disagrees from token_payments. {user_id, plan_type, pack_type, quantity, currency: [what else]}; null: nothing. For the server.';
+  'What else a provider''s events name of a payment than is booked: select p.token_payment_disagrees from token_payments p. {user_id, plan_type, pack_type, quantity, currency: [what else]}; null: nothing. For the server.';
 
 -- from supabase/schemas/60_payments/dismiss_parked_token_payment.sql
 
@@ -15439,7 +15442,7 @@ as $$
        from jsonb_object_keys($1.terms) as term (name)) now
 $$;
 comment on function public.token_offer_now is
-  'What the catalogue says now of what a payment is for: select token_offer_now from token_payments. {amount_cents, currency, is_offered, terms, differs: the names of what has changed since it was asked for}.';
+  'What the catalogue says now of what a payment is for: select p.token_offer_now from token_payments p. {amount_cents, currency, is_offered, terms, differs: the names of what has changed since it was asked for}.';
 
 -- from supabase/schemas/60_payments/waiting_payments.sql
 
@@ -16606,8 +16609,8 @@ comment on function tokenbook.settle_token_top_up is
 /*
  * Tells the project that a booked payment is another's, or another thing, by some event: it stays as it is booked, and
  * somebody has to look. Once, and again when another user, plan, pack or quantity is named. So is one that has more
- * disputes than are weighed. An alert
- * payment_contradicted of nobody's (user_id is all zeros).
+ * disputes than are weighed; and one that is booked for a user who was deleted, and whom the provider goes on charging:
+ * `deleted` in disagrees. An alert payment_contradicted of nobody's (user_id is all zeros).
  * Caller: internal, holding the facts' lock.
  */
 create function tokenbook.tell_of_contradicted_payment(p_facts tokenbook.provider_payments, p_payment public.token_payments)
@@ -16618,7 +16621,10 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_others constant jsonb := nullif(p_facts.disagrees - 'currency', '{}');
+  v_others constant jsonb := nullif(coalesce(p_facts.disagrees - 'currency', '{}') || case
+    when p_payment.decided_at >= transaction_timestamp() and not tokenbook.is_user(p_payment.user_id) -- @deleted-payers-are-told
+      then jsonb_build_object('deleted', jsonb_build_array(true))
+    else '{}' end, '{}');
   v_known constant text := md5(v_others::text);
 begin
   if p_payment.id is null or v_others is null or p_facts.told_as = v_known then -- @contradicted-told-once

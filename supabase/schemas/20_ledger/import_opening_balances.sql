@@ -36,6 +36,7 @@ begin
     left join auth.users found on found.id = (r.value ->> 'user')::uuid
     left join public.token_accounts a on a.user_id = found.id
     left join public.token_transactions t on t.user_id = found.id and t.id = 1;
+  analyze pg_temp.tokenbook_import_users;
 
   create temporary table tokenbook_import_grants on commit drop as
   select u.user_id, gen_random_uuid() as id, g.nth, g.tokens, coalesce(g.grant_type, 'purchase') as grant_type,
@@ -49,12 +50,14 @@ begin
 
   update pg_temp.tokenbook_import_users u
      set why = 'more than there can be, or a type of grant that there is not'
-   where u.why is null and exists (
-     select from pg_temp.tokenbook_import_grants g
-      where g.user_id = u.user_id
-      group by g.user_id
-     having sum(g.tokens) > c_most or bool_or(not tokenbook.grant_types() ? g.grant_type)
-         or bool_or(g.expires_at is null and (tokenbook.grant_types() -> g.grant_type -> 'must_end')::boolean));
+    from (
+      select g.user_id
+        from pg_temp.tokenbook_import_grants g
+        left join jsonb_each(tokenbook.grant_types()) as of (name, type) on of.name = g.grant_type
+       group by g.user_id
+      having sum(g.tokens) > c_most
+          or bool_or(of.name is null or g.expires_at is null and (of.type -> 'must_end')::boolean)) wrong
+   where wrong.user_id = u.user_id;
   delete from pg_temp.tokenbook_import_grants g
    where exists (select from pg_temp.tokenbook_import_users u where u.user_id = g.user_id and u.why is not null);
 

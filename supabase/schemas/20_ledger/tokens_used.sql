@@ -14,4 +14,4 @@ as $$
   select $1.tokens
 $$;
 comment on function public.tokens_used is
-  'The tokens of a transaction under their older name: select tokens_used from token_transactions. Grants positive, deductions negative.';
+  'The tokens of a transaction under their older name: select t.tokens_used from token_transactions t. Grants positive, deductions negative.';

@@ -1,8 +1,8 @@
 /*
  * Tells the project that a booked payment is another's, or another thing, by some event: it stays as it is booked, and
  * somebody has to look. Once, and again when another user, plan, pack or quantity is named. So is one that has more
- * disputes than are weighed. An alert
- * payment_contradicted of nobody's (user_id is all zeros).
+ * disputes than are weighed; and one that is booked for a user who was deleted, and whom the provider goes on charging:
+ * `deleted` in disagrees. An alert payment_contradicted of nobody's (user_id is all zeros).
  * Caller: internal, holding the facts' lock.
  */
 create function tokenbook.tell_of_contradicted_payment(p_facts tokenbook.provider_payments, p_payment public.token_payments)
@@ -13,7 +13,10 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_others constant jsonb := nullif(p_facts.disagrees - 'currency', '{}');
+  v_others constant jsonb := nullif(coalesce(p_facts.disagrees - 'currency', '{}') || case
+    when p_payment.decided_at >= transaction_timestamp() and not tokenbook.is_user(p_payment.user_id) -- @deleted-payers-are-told
+      then jsonb_build_object('deleted', jsonb_build_array(true))
+    else '{}' end, '{}');
   v_known constant text := md5(v_others::text);
 begin
   if p_payment.id is null or v_others is null or p_facts.told_as = v_known then -- @contradicted-told-once

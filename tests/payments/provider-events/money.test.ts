@@ -515,3 +515,45 @@ test("the work of an event grows with those of its payment, and no faster", asyn
   console.log(`the next event after 400: ${Math.round(few)} ms, after 4,000: ${Math.round(many)} ms`);
   expect(many / few).toBeLessThan(20); // ten times as many; joined to each other they would be a hundred
 });
+
+/** The subscription of a user who was deleted goes on at the provider. */
+async function paidByDeleted(on: Database) {
+  const user = await createUser(on);
+  await recordPaymentEvent(on, "pi_before", {
+    kind: "paid",
+    user_id: user,
+    plan_type: "professional",
+    amount_cents: 3_900,
+    currency: "usd",
+  });
+  await on.admin.query("delete from auth.users where id = $1", [user]);
+  for (const id of ["pi_after", "pi_after"]) {
+    await recordPaymentEvent(on, id, {
+      kind: "paid",
+      user_id: user,
+      plan_type: "professional",
+      amount_cents: 3_900,
+      currency: "usd",
+    });
+  }
+  await recordPaymentEvent(on, "pi_before", refund("re_late", 3_900));
+  const { rows } = await on.admin.query<{ payment: string; deleted: unknown }>(
+    `select payload ->> 'provider_payment_id' as payment, payload -> 'disagrees' -> 'deleted' as deleted
+       from public.token_alerts where kind = 'payment_contradicted' and payload ->> 'paid_by' = $1`,
+    [user],
+  );
+  return rows;
+}
+
+test("what a deleted user is still charged is booked, and the project is told, once", async () => {
+  expect(await paidByDeleted(db)).toEqual([{ payment: "pi_after", deleted: [true] }]);
+});
+
+test("the trial sees it: payments of deleted users of which nobody hears", { tags: ["proof"] }, async () => {
+  const broken = await createDatabase();
+  await applyMutant(broken, "deleted-payers-are-silent");
+  const told = await paidByDeleted(broken);
+  await broken.drop();
+
+  expect(told).toEqual([]);
+});

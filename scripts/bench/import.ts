@@ -1,0 +1,68 @@
+/*
+ * npm run bench:import [-- <users>]: how long `tokenbook import` takes for that many users (500,000) with a balance each
+ * in a column of another table, dry and booked, and again when everyone is done. On a throwaway database.
+ */
+import { spawn } from "node:child_process";
+import { cpus } from "node:os";
+import pg from "pg";
+import { reportFailure } from "local-platform/terminal/failure";
+import { withInstalledDatabase } from "../schema/scratch-database.ts";
+
+try {
+  const users = Number(process.argv[2] ?? 500_000);
+  await withInstalledDatabase(async (url) => {
+    const client = new pg.Client({ connectionString: url });
+    await client.connect();
+    try {
+      await client.query("create table public.profiles (id uuid primary key, credits numeric)");
+      await client.query("set session_replication_role = replica").catch(() => {}); // nobody is registered by this
+      await client.query(
+        `insert into auth.users (id, aud, role, email)
+         select gen_random_uuid(), 'authenticated', 'authenticated', 'user' || n || '@example.com' from generate_series(1, $1) n`,
+        [users],
+      );
+      await client.query(
+        "insert into public.profiles select id, (random() * 1000)::numeric(10, 2) from auth.users",
+      );
+      await client.query("analyze");
+      const { rows } = await client.query("show server_version");
+      console.log(
+        `${new Date().toISOString().slice(0, 10)}, PostgreSQL ${rows[0].server_version}, ${cpus().length} cores (${cpus()[0]?.model.trim() ?? "unknown"}), ${users} users`,
+      );
+      for (const [what, args] of [
+        ["dry run", []],
+        ["booked", ["--book"]],
+        ["again", ["--book"]],
+      ] as const) {
+        const begin = performance.now();
+        const said = await tokenbook(
+          "import",
+          "--from",
+          "profiles.credits",
+          "--json",
+          ...args,
+          "--db-url",
+          url,
+        );
+        const report = JSON.parse(said) as { taken: number; done_before: number; tokens: number };
+        const seconds = (performance.now() - begin) / 1000;
+        console.log(
+          `${what}: ${seconds.toFixed(1)} s, ${report.taken} users, ${report.tokens} tokens, ${report.done_before} done before`,
+        );
+      }
+    } finally {
+      await client.end();
+    }
+  });
+} catch (error) {
+  reportFailure(error);
+}
+
+async function tokenbook(...args: string[]): Promise<string> {
+  const child = spawn(process.execPath, ["--import", "tsx", "packages/tokenbook/src/cli.ts", ...args], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let output = "";
+  for await (const text of child.stdout.setEncoding("utf8")) output += String(text);
+  return output;
+}
