@@ -19611,7 +19611,7 @@ begin
                   -- what no period gave is called by its type
                   then t.entry_type = 'grant'
                     and case when t.terms -> 'grants' -> 0 ? 'subscription_id'
-                          then t.action_type in ('subscription_grant', 'renewal_grant', 'scheduled_grant', 'trial_grant')
+                          then right(t.action_type, 6) = '_grant' and t.action_type <> 'admin_grant' -- no pack, and nobody's gift
                           else t.action_type = tokenbook.grant_types() -> (t.terms -> 'grants' -> 0 ->> 'grant_type') ->> 'action_type' end
                 when t.action_type in ('plan_change', 'restating') then t.entry_type = 'usage' and t.usage_id is null
                 else t.entry_type <> 'grant'

@@ -85,7 +85,7 @@ test("what takes another path is not counted for a deduction", async () => {
 
 test("without valgrind the command says how to get it, and fails", async () => {
   for (const args of [[], ["--check", "deduct"], ["--profile", "deduct"]]) {
-    const { status, stdout, stderr } = await start("bench/bench", ["--instructions", ...args], {
+    const { status, stdout, stderr } = await start("scripts/bench/bench.ts", ["--instructions", ...args], {
       VALGRIND: "/nowhere/valgrind",
     }).finished;
     expect([status, stdout]).toEqual([1, ""]);

@@ -11,8 +11,11 @@ async function runAgainst(mutant?: string) {
   try {
     if (mutant !== undefined) await applyMutant(stack.db, mutant);
     const { publishableKey, secretKey } = stack.keys;
-    const { status, stdout, stderr } = await start("test-against", [stack.url, publishableKey, secretKey])
-      .finished;
+    const { status, stdout, stderr } = await start("scripts/test-against.ts", [
+      stack.url,
+      publishableKey,
+      secretKey,
+    ]).finished;
     const users = await stack.db.admin.query("select count(*)::int as n from auth.users");
     const said = stripVTControlCharacters(stdout);
     return { status, said, stderr, users: users.rows[0].n as number, url: stack.url };
@@ -41,7 +44,7 @@ test("a project whose API books the first of two objects does not pass", async (
 
 test("without keys, or with an address that is none, nothing is tried", async () => {
   for (const args of [[], ["http://127.0.0.1:1"], ["not-an-address", "a", "b"]]) {
-    const { status, stderr, stdout } = await start("test-against", args).finished;
+    const { status, stderr, stdout } = await start("scripts/test-against.ts", args).finished;
     expect([status, stdout]).toEqual([2, ""]);
     expect(stderr).toContain("npm run test:against -- <url>");
   }

@@ -52,6 +52,8 @@ export interface Payment {
   tokens: number;
   refunded: number;
   clawed: number;
+  /** Of these, how many had lapsed. */
+  lapsed: number;
   /** All of its money is gone. */
   isLost: boolean;
   grant: Grant | null;
@@ -354,11 +356,16 @@ export class Plans {
         : Math.floor((payment.tokens * lost) / payment.amount);
     const more = wanted - payment.clawed;
     if (more > 0) {
-      for (const [n, part] of books.clawBack(more, payment.grant!))
+      // nobody has that any more, and nobody owes it
+      const gone = Math.max(0, Math.min(more, payment.grant!.lapsed - payment.lapsed));
+      payment.lapsed += gone;
+      for (const [n, part] of books.clawBack(more - gone, payment.grant!))
         payment.taken.set(n, (payment.taken.get(n) ?? 0) + part);
-      books.lower(more);
+      books.lower(more - gone);
     } else if (more < 0) {
-      books.restore(-more, (tokens) => this.whereFrom(payment, tokens));
+      const gone = Math.max(0, payment.lapsed - wanted);
+      payment.lapsed -= gone;
+      books.restore(-more - gone, (tokens) => this.whereFrom(payment, tokens));
     }
     payment.clawed = wanted;
     payment.refunded = refunded;
@@ -370,25 +377,40 @@ export class Plans {
     this.timePassed();
   }
 
-  /** The others that were drawn upon first, what would be spent last before the rest; then its own grant. */
+  /**
+   * Those that were drawn upon, its own last, what would be spent last before the rest; then those that have repaid a debt,
+   * the latest first; then its own grant.
+   */
   private whereFrom(payment: Payment, tokens: number): Parts {
+    const { books } = this;
     const own = payment.grant!.n;
-    const others = this.books
-      .inOrder([...payment.taken.keys()].filter((n) => n !== own).map((n) => this.books.grants[n]!))
-      .toReversed();
     const parts: Parts = [];
     let left = tokens;
-    for (const { n } of others) {
-      const part = Math.min(left, payment.taken.get(n)!);
-      payment.taken.set(n, payment.taken.get(n)! - part);
-      if (part > 0) parts.push([n, part]);
+    const give = (n: number, most: number) => {
+      const part = Math.min(left, most);
+      if (part <= 0) return;
+      payment.taken.set(n, (payment.taken.get(n) ?? 0) - part);
+      const there = parts.find(([other]) => other === n);
+      if (there) there[1] += part;
+      else parts.push([n, part]);
       left -= part;
-    }
-    if (left > 0) {
-      parts.push([own, left]);
-      payment.taken.set(own, (payment.taken.get(own) ?? 0) - left);
-    }
-    if (sum(parts.map(([, part]) => part)) !== tokens) throw new Error("not all was given back");
+    };
+    const lastFirst = (numbers: Iterable<number>) =>
+      books
+        .inOrder([...numbers].map((n) => books.grants[n]!))
+        .toReversed()
+        .toSorted((a, b) => Number(a.n === own) - Number(b.n === own))
+        .map(({ n }) => n);
+
+    for (const n of lastFirst(payment.taken.keys())) give(n, payment.taken.get(n)!);
+    const repaid = lastFirst(books.repaid.keys()).toSorted(
+      (a, b) =>
+        Number(a === own) - Number(b === own) || books.repaid.get(b)!.newest - books.repaid.get(a)!.newest,
+    );
+    const hasBack = (n: number) =>
+      sum([...this.paid.values()].map((one) => Math.max(0, -(one.taken.get(n) ?? 0))));
+    for (const n of repaid) give(n, books.repaid.get(n)!.tokens - hasBack(n));
+    give(own, left);
     return parts;
   }
 }
@@ -417,6 +439,7 @@ function aPayment(from: string | null, to: string, plan: Plan, isManual: boolean
     tokens: plan.tokens,
     refunded: 0,
     clawed: 0,
+    lapsed: 0,
     isLost: false,
     grant: null,
     taken: new Map(),

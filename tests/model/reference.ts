@@ -18,6 +18,8 @@ export interface Grant {
   voided: boolean;
   /** Tokens of it that ran out, or were taken back: the user has not had them. */
   notHad: number;
+  /** Tokens of it that ran out unspent, or were voided: whoever takes money back for them owes nothing. */
+  lapsed: number;
   /** What the books call it, once they have said so; decides between grants that are equal in all else. */
   id?: string;
 }
@@ -54,8 +56,11 @@ export class Books {
   owed = 0;
   /** Up to where the plan filled the balance; null: he is on no plan. */
   planLimit: number | null = null;
+  /** What has repaid debts, by the number of the grant; `newest` is greater the later it did. */
+  readonly repaid = new Map<number, { tokens: number; newest: number }>();
   /** Told of each grant that runs out with something left. */
   onExpiry: (grant: Grant, tokens: number) => void = () => {};
+  private repayments = 0;
   private readonly order: BurnOrder;
 
   constructor(order: BurnOrder = "fifo") {
@@ -188,8 +193,10 @@ export class Books {
 
   void(grant: Grant, takeBack: boolean): { taken: number; owed: number } {
     if (grant.voided) throw new Refused("grant_already_voided");
-    const wanted = takeBack ? grant.granted - grant.notHad : grant.left;
+    // what is held stays with its hold
+    const wanted = takeBack ? grant.granted - grant.notHad - this.held(grant.n) : grant.left;
     grant.voided = true;
+    grant.lapsed += wanted;
     grant.expiresAt = Math.min(grant.expiresAt, this.now);
     const taken = this.clawBack(wanted, grant);
     if (takeBack) this.lower(wanted);
@@ -248,7 +255,14 @@ export class Books {
   }
 
   private add(terms: Pick<Grant, "granted" | "priority" | "grantedAt" | "expiresAt">): Grant {
-    const grant = { ...terms, n: this.grants.length, left: terms.granted, voided: false, notHad: 0 };
+    const grant = {
+      ...terms,
+      n: this.grants.length,
+      left: terms.granted,
+      voided: false,
+      notHad: 0,
+      lapsed: 0,
+    };
     this.grants.push(grant);
     return grant;
   }
@@ -290,6 +304,7 @@ export class Books {
       this.onExpiry(grant, grant.left);
       this.expired += grant.left;
       grant.notHad += grant.left;
+      grant.lapsed += grant.left;
       grant.left = 0;
     }
   }
@@ -297,7 +312,10 @@ export class Books {
   /** What came in pays what is owed first; what remains is never above the plan limit. */
   private repay(): void {
     const tokens = Math.min(this.owed, this.active);
-    this.take(tokens);
+    const newest = (this.repayments += 1);
+    for (const [n, part] of this.take(tokens)) {
+      this.repaid.set(n, { tokens: (this.repaid.get(n)?.tokens ?? 0) + part, newest });
+    }
     this.owed -= tokens;
     if (this.planLimit !== null) this.planLimit = Math.max(this.planLimit, this.active);
   }

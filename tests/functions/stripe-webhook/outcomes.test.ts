@@ -57,15 +57,19 @@ const actedOn = [
   "customer.subscription.paused", "customer.subscription.resumed",
 ]; // prettier-ignore
 
-test("told backwards and twice, every case comes to the same", { tags: ["proof"] }, async () => {
-  const readable = cases.filter(({ comes }) => comes.refused === undefined);
-  for (const it of readable) {
-    const { outcomes: _, note: __, ...comes } = it.comes;
-    const { stands } = await told(stack, it, sender, (events) => [...events.toReversed(), ...events]);
-    expect(stands, `${it.type}: ${it.story}`).toEqual(it.backwards ?? comes);
-  }
-  console.log(`Stripe's events backwards and twice: ${readable.length} cases`);
-});
+test(
+  "told backwards and twice, every case comes to the same",
+  { tags: ["proof"], timeout: 120_000 },
+  async () => {
+    const readable = cases.filter(({ comes }) => comes.refused === undefined);
+    for (const it of readable) {
+      const { outcomes: _, note: __, ...comes } = it.comes;
+      const { stands } = await told(stack, it, sender, (events) => [...events.toReversed(), ...events]);
+      expect(stands, `${it.type}: ${it.story}`).toEqual(it.backwards ?? comes);
+    }
+    console.log(`Stripe's events backwards and twice: ${readable.length} cases`);
+  },
+);
 
 test.each([
   ["keeps disputes by payment", "payments.ts", "dispute_id: dispute.id,", "dispute_id: payment,"],

@@ -282,10 +282,14 @@ test(
   async () => {
     const broken = await startTopUps(api);
     await applyMutant(broken.db, "top-ups-claimed-by-several");
-    const all = await Promise.all(Array.from({ length: 20 }, () => runShort(broken, api)));
-    await Promise.all(Array.from({ length: 5 }, () => run(broken)));
+    const all: Awaited<ReturnType<typeof runShort>>[] = [];
+    // whether two meet is for chance to say: a few times, until they have
+    for (let round = 0; round < 5 && charges().length <= all.length; round++) {
+      all.push(...(await Promise.all(Array.from({ length: 20 }, () => runShort(broken, api)))));
+      await Promise.all(Array.from({ length: 5 }, () => run(broken)));
+    }
     // and even so nobody pays twice: the key is theirs
-    expect(charges().length).toBeGreaterThan(20);
+    expect(charges().length).toBeGreaterThan(all.length);
     expect(all.map((one) => intentsOf(api, one).length)).toEqual(Array(20).fill(1));
     await broken.close();
   },
