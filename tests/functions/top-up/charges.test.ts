@@ -290,7 +290,7 @@ test(
     }
     // and even so nobody pays twice: the key is theirs
     expect(charges().length).toBeGreaterThan(all.length);
-    expect(all.map((one) => intentsOf(api, one).length)).toEqual(Array(20).fill(1));
+    expect(all.map((one) => intentsOf(api, one).length)).toEqual(all.map(() => 1));
     await broken.close();
   },
 );
