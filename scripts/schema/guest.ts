@@ -171,8 +171,8 @@ function isOurs(qualified: string, literals: readonly string[], relations: reado
   );
 }
 
-/** Temporary tables of the hand-written migrations: they are made without a schema. */
-const temporary = new Set(["grants_to_copy"]);
+/** Temporary tables: they are made without a schema. */
+const temporary = new Set(["grants_to_copy", "tokenbook_import_users", "tokenbook_import_grants"]);
 
 /** Roles and schemas: whom and where, not what. */
 const noObjects = new Set(["anon", "authenticated", "service_role", "public", "tokenbook"]);

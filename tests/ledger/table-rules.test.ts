@@ -63,7 +63,7 @@ const tables: Record<string, Ruled> = {
         broken: { tokens: "-9" },
       },
       debt_follows_entry_type: {
-        holds: `case entry_type when 'clawback' then debt_change >= 0 when 'restoration' then debt_change <= 0
+        holds: `case entry_type when 'clawback' then debt_change >= 0 when 'opening_balance' then debt_change >= 0 when 'restoration' then debt_change <= 0
           when 'debt_repayment' then debt_change = tokens else debt_change = 0 end`,
         broken: { debt_change: "1" },
       },
