@@ -5,6 +5,7 @@ import { lastReport, reportsSince } from "../data/migration-reports.ts";
 import { isAnothersProject } from "../data/projects.ts";
 import { findProjectRoot } from "../project/folder.ts";
 import { findSupabaseCli } from "../project/supabase-cli.ts";
+import { count } from "../terminal/progress.ts";
 
 /** `tokenbook migrate`: pending migrations, and what each had to say. */
 export const migrate = databaseCommand(
@@ -64,7 +65,3 @@ becomes it. Any other project gets its migration from \`tokenbook install\`.`,
       }
     });
   });
-
-function count(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? "" : "s"}`;
-}

@@ -15,6 +15,7 @@ import type { Repaired } from "../data/repair.ts";
 import { Failure } from "local-platform/terminal/failure";
 import { asCsv, asJson, asSum, asTable } from "../reports/discrepancy.ts";
 import type { Report } from "../reports/discrepancy.ts";
+import { count } from "../terminal/progress.ts";
 
 /** How many accounts are gone through in one query. */
 const pieceSize = 1000;
@@ -218,8 +219,4 @@ function worstFirst(a: Discrepancy, b: Discrepancy): number {
     Math.abs(b.used_difference) - Math.abs(a.used_difference) ||
     a.user_id.localeCompare(b.user_id)
   );
-}
-
-function count(number: number, noun: string): string {
-  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 }

@@ -7,7 +7,7 @@ import { replayGrants, replayUsers, restate as restateUser } from "../data/repla
 import type { Replayed, Restated } from "../data/replays.ts";
 import { findUserId } from "../data/users.ts";
 import { Failure } from "local-platform/terminal/failure";
-import { createProgress, readable } from "../terminal/progress.ts";
+import { count, createProgress, readable } from "../terminal/progress.ts";
 
 /** How many users are replayed in one query: each piece is one snapshot, a second or so. */
 const pieceSize = 5000;
@@ -278,8 +278,4 @@ function plainTable(head: string[], right: number[]): Table.Table {
 
 function tokens(value: number): string {
   return `${readable(value)} token${value === 1 ? "" : "s"}`;
-}
-
-function count(value: number, noun: string): string {
-  return `${readable(value)} ${noun}${value === 1 ? "" : "s"}`;
 }

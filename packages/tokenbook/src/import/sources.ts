@@ -2,7 +2,7 @@
 import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import { parse } from "csv-parse";
-import type pg from "pg";
+import pg from "pg";
 import { to as copyTo } from "pg-copy-streams";
 import { Failure } from "local-platform/terminal/failure";
 import { select } from "../data/client.ts";
@@ -33,6 +33,8 @@ export interface OpenSource {
   notes: string[];
 }
 
+const { escapeIdentifier } = pg;
+
 type Named = Record<string, string | null | undefined>;
 
 /** A query of the same database, as rows of texts. */
@@ -47,7 +49,6 @@ async function* mapped(rows: AsyncIterable<Named>, of: (row: Named) => SourceRow
   for await (const row of rows) yield of(row);
 }
 
-const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`;
 const columnsOf = async (client: pg.Client, schema: string, table: string): Promise<string[]> =>
   (
     await select<{ name: string }>(
@@ -93,7 +94,7 @@ export async function fromColumn(
     rows: mapped(
       query(
         client,
-        `select ${quoted(user)}::text as "user", ${quoted(column)}::text as amount from ${quoted(schema)}.${quoted(table)}`,
+        `select ${escapeIdentifier(user)}::text as "user", ${escapeIdentifier(column)}::text as amount from ${escapeIdentifier(schema)}.${escapeIdentifier(table)}`,
       ),
       (row) => ({ user: row["user"] ?? null, amount: row["amount"] ?? null }),
     ),
@@ -150,7 +151,7 @@ export async function fromTokenBalances(client: pg.Client, table: string): Promi
         client,
         `select user_id::text as "user", tokens_remaining::text as amount, grant_type::text as grant_type,
                 ${or("granted_at")} as granted_at, ${or("expires_at")} as expires_at
-           from ${quoted(schema!)}.${quoted(name!)}`,
+           from ${escapeIdentifier(schema!)}.${escapeIdentifier(name!)}`,
       ),
       (row) => ({
         user: row["user"] ?? null,

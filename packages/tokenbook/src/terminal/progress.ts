@@ -44,6 +44,11 @@ export function readable(number: number): string {
   return Math.round(number).toLocaleString("en-US");
 }
 
+/** So many of them, for people: 1 user, 12,400 users. */
+export function count(number: number, noun: string): string {
+  return `${readable(number)} ${noun}${number === 1 ? "" : "s"}`;
+}
+
 /** How long that takes, for people: 45 s, 3 min, 2 h 10 min. */
 export function duration(seconds: number): string {
   if (seconds < 100) return `${Math.round(seconds)} s`;
