@@ -613,7 +613,7 @@ comment on column public.token_accounts.spent_month is 'In that month.';
 comment on column public.token_accounts.payer_id is 'The account that he spends from while he is in a team; NULL: his own.';
 comment on column public.token_accounts.has_caps is 'Whether they have caps of their own (token_spend_caps).';
 comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state).';
-comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, no slot of his plan begins, and no alert falls due. NULL when nothing will. May be early, never late.';
+comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, no slot of his plan begins, his plan does not end, and no alert falls due. NULL when nothing will. May be early, never late.';
 comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
 comment on column public.token_accounts.alert_above is 'The next threshold above: something is armed again when this many remain. NULL = none.';
 comment on column public.token_accounts.next_alert_at is 'When the next alert falls due by time alone: a warning of an expiry, or the end of a cooldown. NULL = none.';
@@ -4814,7 +4814,7 @@ comment on function tokenbook.describe_item_error is
 -- from supabase/schemas/20_ledger/due_work.sql
 
 /*
- * How much there is to book on an account now, counted in grants (a hold, or a slot of a plan, is as much as five); more than any call
+ * How much there is to book on an account now, counted in grants (a hold, a slot of a plan or its end is as much as five); more than any call
  * books where it is behind. For who goes through many accounts in one call, and has a bound for all of them.
  * Caller: internal.   Keeps: I11.
  */
@@ -4838,7 +4838,8 @@ begin
      where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now) + (
     select 5 * count(*) + coalesce(sum(cardinality(h.grant_ids)), 0) from public.token_holds h
      where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= v_now) + (
-    select 5 * count(*) from tokenbook.due_slots(p_user_id, v_now));
+    select 5 * count(*) from tokenbook.due_slots(p_user_id, v_now)) +
+    case when tokenbook.plan_due_at(p_user_id) <= v_now then 5 else 0 end;
 end
 $$;
 comment on function tokenbook.due_work is
@@ -5161,16 +5162,6 @@ begin
   if v_may_book and not exists (select from public.token_balances b where b.user_id = v_account_id) then
     perform tokenbook.grant_initial_plan(v_account_id); -- whom registration missed
     v_now := clock_timestamp();
-  end if;
-  if v_may_book and exists (
-    select from tokenbook.subscriptions s
-     where s.user_id = v_account_id and (s.expires_at <= v_now or s.cancel_at <= v_now)
-       and tokenbook.subscription_at(s, v_now) is distinct from s)
-  then
-    perform from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
-    if found then
-      perform tokenbook.settle_subscription(v_account_id);
-    end if;
   end if;
   select coalesce(a.next_due_at <= v_now, false) into v_is_due
     from public.token_accounts a where a.user_id = v_account_id;
@@ -5950,7 +5941,7 @@ comment on function tokenbook.read_balance is
 -- from supabase/schemas/20_ledger/record_expiries.sql
 
 /*
- * Books what time has changed: what the schedules of plans give is given; then due holds are released; then due grants
+ * Books what time has changed: what the schedules of plans give is given, and a plan that is over is recorded; then due holds are released; then due grants
  * are closed, with one `expiry` transaction each; the account's totals and next_due_at follow; what is owed is repaid
  * from what came in; and after a slot the plan limit is the balance, as after a renewal. For one user or a thousand:
  * the same code serves whoever touches an account and the sweeper, so the two cannot disagree. Alerts that fall due by
@@ -6001,8 +5992,8 @@ begin
       join tokenbook.subscriptions s on s.user_id = u.user_id
       join public.token_accounts a on a.user_id = u.user_id
      where a.state = 'active'
-       and (num_nonnulls(s.next_slot_at, s.next_plan_type) > 0 or s.beside <> '[]')
-       and tokenbook.schedule_due_at(s.user_id) <= p_now
+       and (least(s.next_slot_at, s.expires_at, s.cancel_at) <= p_now or s.beside <> '[]') -- as a rule not
+       and tokenbook.plan_due_at(s.user_id) <= p_now
      order by s.user_id
   loop
     exit when v_issued >= v_grants;
@@ -9237,7 +9228,7 @@ begin
   end if;
   p_subscription.updated_at := clock_timestamp();
   perform tokenbook.keep_subscription(p_subscription);
-  perform tokenbook.bring_due_forward(p_subscription.user_id, tokenbook.schedule_due_at(p_subscription.user_id));
+  perform tokenbook.bring_due_forward(p_subscription.user_id, tokenbook.plan_due_at(p_subscription.user_id));
   p_entry.user_id := p_subscription.user_id;
   p_entry.entry_type := 'usage';
   p_entry.action_type := 'plan_change';
@@ -9248,7 +9239,7 @@ begin
   p_entry.terms := jsonb_build_object('standing', tokenbook.subscription_terms(p_subscription));
   p_entry.created_at := clock_timestamp();
   perform tokenbook.record_transaction(p_entry);
-  perform tokenbook.refresh_alert_thresholds(p_subscription.user_id);
+  perform tokenbook.refresh_alert_thresholds(p_subscription.user_id); -- @rules-follow-the-plan
 end
 $$;
 comment on function tokenbook.change_subscription is
@@ -9347,7 +9338,7 @@ begin
          set next_plan_type = p_plan_type, updated_at = v_now
        where s.user_id = p_user_id
       returning s.* into v_subscription;
-      perform tokenbook.bring_due_forward(p_user_id, tokenbook.schedule_due_at(p_user_id));
+      perform tokenbook.bring_due_forward(p_user_id, tokenbook.plan_due_at(p_user_id));
       v_entry.reason := 'downgrade to ' || p_plan_type;
       v_entry.metadata := jsonb_build_object('plan_type', p_plan_type,
         'effective_at', v_subscription.expires_at, 'tokens_limit', v_subscription.tokens_limit);
@@ -10704,6 +10695,43 @@ $$;
 comment on function tokenbook.plan_beside is
   'The plan of a subscription''s row as it is kept beside another, as JSON.';
 
+-- from supabase/schemas/50_plans/plan_due_at.sql
+
+/*
+ * When the plans of a user make their account due: when the next slot begins of one, when the plan in force is over, or
+ * when the next one begins that costs nothing. NULL = never; a frozen account and one whose user was deleted get nothing,
+ * and are not told of anything.
+ * Once it is recorded (tokenbook.record_subscription), it is due no more.
+ * Caller: internal.   Keeps: I7.
+ */
+create function tokenbook.plan_due_at(p_user_id uuid)
+returns timestamptz
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_at timestamptz;
+begin
+  select least(
+           tokenbook.slots_begin_at(s),
+           case when s.ended_at is null then tokenbook.plan_ends_at(s) end, -- @ends-are-due
+           case when s.ended_at is null
+             and (least(s.taken_back_at, s.paused_at, tokenbook.plan_ends_at(s)) < s.expires_at) is not true -- @stopped-is-not-followed
+             and exists (
+               select from public.token_plans p where p.plan_type = s.next_plan_type and tokenbook.begins_by_itself(p))
+             then s.expires_at end)
+    into v_at
+    from tokenbook.subscriptions s
+    join public.token_accounts a on a.user_id = s.user_id
+   where s.user_id = p_user_id and a.state = 'active';
+  return case when v_at is not null and tokenbook.is_user(p_user_id) then v_at end;
+end
+$$;
+comment on function tokenbook.plan_due_at is
+  'When a user''s plans make their account due: a slot begins, or the plan in force ends or gives way to the next; NULL = never.';
+
 -- from supabase/schemas/50_plans/plan_ends_at.sql
 
 /*
@@ -11229,44 +11257,6 @@ $$;
 comment on function tokenbook.roll_over is
   'Carries what a closing period has left into a new grant, within the limits of its plan; once a period. The caller holds the account''s lock.';
 
--- from supabase/schemas/50_plans/schedule_due_at.sql
-
-/*
- * When the schedules of a user's plans make their account due: when the next slot begins of one, or when another plan takes
- * its place that has a schedule. NULL = never; a frozen account and one whose user was deleted get nothing.
- * Caller: internal.   Keeps: I7.
- */
-create function tokenbook.schedule_due_at(p_user_id uuid)
-returns timestamptz
-language plpgsql
-volatile -- it must see what was committed while the caller waited for the lock
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_at timestamptz;
-begin
-  select least(
-           tokenbook.slots_begin_at(s),
-           case when s.ended_at is null and exists (
-             select from public.token_plans p
-              where p.plan_type = s.next_plan_type and tokenbook.begins_by_itself(p) and p.issue_every is not null)
-             then s.expires_at end,
-           case when s.ended_at is null and exists (
-             select from jsonb_array_elements(s.beside) as e (plan)
-              where jsonb_typeof(e.plan -> 'schedule') = 'object' and e.plan ->> 'payment_id' is null)
-             then tokenbook.plan_ends_at(s) end)
-    into v_at
-    from tokenbook.subscriptions s
-    join public.token_accounts a on a.user_id = s.user_id
-   where s.user_id = p_user_id and a.state = 'active'
-     and (num_nonnulls(s.next_slot_at, s.next_plan_type) > 0 or s.beside <> '[]');
-  return case when v_at is not null and tokenbook.is_user(p_user_id) then v_at end;
-end
-$$;
-comment on function tokenbook.schedule_due_at is
-  'When the schedule of a user''s plan makes their account due; NULL = never.';
-
 -- from supabase/schemas/50_plans/scheduled_slots.sql
 
 /*
@@ -11589,7 +11579,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tokenbook.lock_account(p_user_id);
-  if tokenbook.schedule_due_at(p_user_id) <= clock_timestamp() then
+  if tokenbook.plan_due_at(p_user_id) <= clock_timestamp() then
     perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true);
   end if;
   perform tokenbook.record_subscription(p_user_id, clock_timestamp());
@@ -11616,7 +11606,7 @@ begin
   update tokenbook.subscriptions s
      set next_slot_at = tokenbook.newest_slot_at(s, p_now)
    where s.user_id = p_user_id and s.next_slot_at <= p_now and s.payment_id is null; -- @paid-slots-made-up
-  perform tokenbook.bring_due_forward(p_user_id, tokenbook.schedule_due_at(p_user_id));
+  perform tokenbook.bring_due_forward(p_user_id, tokenbook.plan_due_at(p_user_id));
 end
 $$;
 comment on function tokenbook.skip_missed_slots is
@@ -12112,7 +12102,7 @@ begin
     from public.token_accounts a
    where s.user_id = p_entry.user_id and a.user_id = s.user_id
   returning s.* into subscription;
-  perform tokenbook.bring_due_forward(p_entry.user_id, tokenbook.schedule_due_at(p_entry.user_id));
+  perform tokenbook.bring_due_forward(p_entry.user_id, tokenbook.plan_due_at(p_entry.user_id));
   perform tokenbook.refresh_alert_thresholds(p_entry.user_id);
 end
 $$;
@@ -15885,7 +15875,7 @@ comment on function tokenbook.first_due_alerts is
 
 /*
  * When something of an account changes by itself next: a grant or a hold runs out (but for p_but_hold_id, which is being
- * settled), an alert falls due, or a plan's schedule makes it due. One row; NULL = never.
+ * settled), an alert falls due, or a plan makes it due: a slot begins, or the plan ends. One row; NULL = never.
  * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22): where nothing is
  * to be looked for, it costs nothing.
  * Caller: internal, holding the account's lock.   Keeps: I7.
@@ -15904,37 +15894,11 @@ as $$
     (select h.expires_at from public.token_holds h
       where h.user_id = p_user_id and h.status = 'open' and h.id is distinct from p_but_hold_id
       order by h.expires_at limit 1),
-    (select tokenbook.schedule_due_at(s.user_id) from tokenbook.subscriptions s
-      where s.user_id = p_user_id and (num_nonnulls(s.next_slot_at, s.next_plan_type) > 0 or s.beside <> '[]')))
+    (select tokenbook.plan_due_at(s.user_id) from tokenbook.subscriptions s
+      where s.user_id = p_user_id and (num_nonnulls(s.next_slot_at, s.expires_at, s.cancel_at) > 0 or s.beside <> '[]')))
 $$;
 comment on function tokenbook.next_due is
-  'When something of an account changes by itself next: a grant or hold runs out, an alert or a slot falls due; NULL is never.';
-
--- from supabase/schemas/70_alerts/next_plan_change.sql
-
-/*
- * When the rules that hold for a user change by time alone: when their plan ends, and rules are of plans. NULL: not.
- * Caller: internal.
- */
-create function tokenbook.next_plan_change(p_user_id uuid, p_at timestamptz)
-returns timestamptz
-language plpgsql
-volatile -- it must see what was committed while the caller waited for the lock
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (
-    select least(
-             case when s.next_plan_type is not null and s.expires_at > p_at then s.expires_at end,
-             case when tokenbook.plan_ends_at(s) > p_at then tokenbook.plan_ends_at(s) end)
-      from tokenbook.subscriptions s
-     where s.user_id = p_user_id and s.ended_at is null
-       and exists (select from public.token_alert_rules r where r.plan_type is not null)); -- @rules-follow-the-plan
-end
-$$;
-comment on function tokenbook.next_plan_change is
-  'When the alert rules that hold for a user change because their plan ends; NULL when they do not.';
+  'When something of an account changes by itself next: a grant or hold runs out, an alert or a slot falls due, a plan ends; NULL is never.';
 
 -- from supabase/schemas/70_alerts/outdate_alert_thresholds.sql
 
@@ -15991,7 +15955,7 @@ begin
   v_thresholds := tokenbook.cross_thresholds(v_account, p_before, p_at, v_account.alerts_version is distinct from v_version);
   v_warnings := tokenbook.warn_of_expiry(v_account, p_at);
   v_top_up := tokenbook.request_top_up(v_account, p_at);
-  v_next_at := least(v_warnings.next_at, v_top_up.next_at, tokenbook.next_plan_change(p_user_id, p_at));
+  v_next_at := least(v_warnings.next_at, v_top_up.next_at);
 
   update public.token_accounts a
      set alert_below = greatest(v_thresholds.alert_below, v_top_up.alert_below),
@@ -19142,6 +19106,15 @@ begin
      -- what was paid for comes whatever is in force; of the rest what is in force, and nothing else
      and case when s.payment_id is not null then (s.next_slot_at < least(s.expires_at, s.taken_back_at)) is not false
               else n.nth = 1 and (s.next_slot_at < least(s.expires_at, s.cancel_at, s.paused_at, s.taken_back_at, s.ended_at)) is not false end
+  union all
+  select 'I7 the account is due no later than the end of its plan', a.user_id, null, null,
+         'at ' || s.ends_at || ' or before', coalesce(a.next_due_at::text, 'never')
+    from accounts a
+    join plans n on n.user_id = a.user_id and n.nth = 1
+   cross join lateral (
+     select least((n.plan).cancel_at, (n.plan).expires_at + (n.plan).grace_days * interval '24 hours') as ends_at) s
+   where a.state = 'active' and (n.plan).ended_at is null and s.ends_at < coalesce(a.next_due_at, 'infinity')
+     and tokenbook.is_user(a.user_id)
   union all
   -- the project's: said once, when all are asked about
   select 'I8 the settings say the burn order that was chosen', null, null, null, o.chosen,

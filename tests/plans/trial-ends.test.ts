@@ -65,7 +65,7 @@ describe.each([
         tokens: 1_000 + given,
       });
       await letTimePass(db, user, 60 * SECOND);
-      if (touches) await touch(db, user);
+      if (touches) await touch(db);
       expect(await read(db, user)).toMatchObject({ shown: afterwards, quota: 0, tokens: given });
     }
   });

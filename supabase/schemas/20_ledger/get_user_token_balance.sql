@@ -49,16 +49,6 @@ begin
     perform tokenbook.grant_initial_plan(v_account_id); -- whom registration missed
     v_now := clock_timestamp();
   end if;
-  if v_may_book and exists (
-    select from tokenbook.subscriptions s
-     where s.user_id = v_account_id and (s.expires_at <= v_now or s.cancel_at <= v_now)
-       and tokenbook.subscription_at(s, v_now) is distinct from s)
-  then
-    perform from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
-    if found then
-      perform tokenbook.settle_subscription(v_account_id);
-    end if;
-  end if;
   select coalesce(a.next_due_at <= v_now, false) into v_is_due
     from public.token_accounts a where a.user_id = v_account_id;
   if v_is_due is null then

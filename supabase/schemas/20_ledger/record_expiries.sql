@@ -1,5 +1,5 @@
 /*
- * Books what time has changed: what the schedules of plans give is given; then due holds are released; then due grants
+ * Books what time has changed: what the schedules of plans give is given, and a plan that is over is recorded; then due holds are released; then due grants
  * are closed, with one `expiry` transaction each; the account's totals and next_due_at follow; what is owed is repaid
  * from what came in; and after a slot the plan limit is the balance, as after a renewal. For one user or a thousand:
  * the same code serves whoever touches an account and the sweeper, so the two cannot disagree. Alerts that fall due by
@@ -50,8 +50,8 @@ begin
       join tokenbook.subscriptions s on s.user_id = u.user_id
       join public.token_accounts a on a.user_id = u.user_id
      where a.state = 'active'
-       and (num_nonnulls(s.next_slot_at, s.next_plan_type) > 0 or s.beside <> '[]')
-       and tokenbook.schedule_due_at(s.user_id) <= p_now
+       and (least(s.next_slot_at, s.expires_at, s.cancel_at) <= p_now or s.beside <> '[]') -- as a rule not
+       and tokenbook.plan_due_at(s.user_id) <= p_now
      order by s.user_id
   loop
     exit when v_issued >= v_grants;

@@ -25,7 +25,7 @@ begin
   end if;
   p_subscription.updated_at := clock_timestamp();
   perform tokenbook.keep_subscription(p_subscription);
-  perform tokenbook.bring_due_forward(p_subscription.user_id, tokenbook.schedule_due_at(p_subscription.user_id));
+  perform tokenbook.bring_due_forward(p_subscription.user_id, tokenbook.plan_due_at(p_subscription.user_id));
   p_entry.user_id := p_subscription.user_id;
   p_entry.entry_type := 'usage';
   p_entry.action_type := 'plan_change';
@@ -36,7 +36,7 @@ begin
   p_entry.terms := jsonb_build_object('standing', tokenbook.subscription_terms(p_subscription));
   p_entry.created_at := clock_timestamp();
   perform tokenbook.record_transaction(p_entry);
-  perform tokenbook.refresh_alert_thresholds(p_subscription.user_id);
+  perform tokenbook.refresh_alert_thresholds(p_subscription.user_id); -- @rules-follow-the-plan
 end
 $$;
 comment on function tokenbook.change_subscription is

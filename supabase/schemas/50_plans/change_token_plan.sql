@@ -89,7 +89,7 @@ begin
          set next_plan_type = p_plan_type, updated_at = v_now
        where s.user_id = p_user_id
       returning s.* into v_subscription;
-      perform tokenbook.bring_due_forward(p_user_id, tokenbook.schedule_due_at(p_user_id));
+      perform tokenbook.bring_due_forward(p_user_id, tokenbook.plan_due_at(p_user_id));
       v_entry.reason := 'downgrade to ' || p_plan_type;
       v_entry.metadata := jsonb_build_object('plan_type', p_plan_type,
         'effective_at', v_subscription.expires_at, 'tokens_limit', v_subscription.tokens_limit);

@@ -12,7 +12,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tokenbook.lock_account(p_user_id);
-  if tokenbook.schedule_due_at(p_user_id) <= clock_timestamp() then
+  if tokenbook.plan_due_at(p_user_id) <= clock_timestamp() then
     perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true);
   end if;
   perform tokenbook.record_subscription(p_user_id, clock_timestamp());

@@ -14,7 +14,7 @@ begin
   update tokenbook.subscriptions s
      set next_slot_at = tokenbook.newest_slot_at(s, p_now)
    where s.user_id = p_user_id and s.next_slot_at <= p_now and s.payment_id is null; -- @paid-slots-made-up
-  perform tokenbook.bring_due_forward(p_user_id, tokenbook.schedule_due_at(p_user_id));
+  perform tokenbook.bring_due_forward(p_user_id, tokenbook.plan_due_at(p_user_id));
 end
 $$;
 comment on function tokenbook.skip_missed_slots is

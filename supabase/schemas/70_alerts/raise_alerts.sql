@@ -29,7 +29,7 @@ begin
   v_thresholds := tokenbook.cross_thresholds(v_account, p_before, p_at, v_account.alerts_version is distinct from v_version);
   v_warnings := tokenbook.warn_of_expiry(v_account, p_at);
   v_top_up := tokenbook.request_top_up(v_account, p_at);
-  v_next_at := least(v_warnings.next_at, v_top_up.next_at, tokenbook.next_plan_change(p_user_id, p_at));
+  v_next_at := least(v_warnings.next_at, v_top_up.next_at);
 
   update public.token_accounts a
      set alert_below = greatest(v_thresholds.alert_below, v_top_up.alert_below),

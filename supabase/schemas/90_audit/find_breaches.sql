@@ -719,6 +719,15 @@ begin
      and case when s.payment_id is not null then (s.next_slot_at < least(s.expires_at, s.taken_back_at)) is not false
               else n.nth = 1 and (s.next_slot_at < least(s.expires_at, s.cancel_at, s.paused_at, s.taken_back_at, s.ended_at)) is not false end
   union all
+  select 'I7 the account is due no later than the end of its plan', a.user_id, null, null,
+         'at ' || s.ends_at || ' or before', coalesce(a.next_due_at::text, 'never')
+    from accounts a
+    join plans n on n.user_id = a.user_id and n.nth = 1
+   cross join lateral (
+     select least((n.plan).cancel_at, (n.plan).expires_at + (n.plan).grace_days * interval '24 hours') as ends_at) s
+   where a.state = 'active' and (n.plan).ended_at is null and s.ends_at < coalesce(a.next_due_at, 'infinity')
+     and tokenbook.is_user(a.user_id)
+  union all
   -- the project's: said once, when all are asked about
   select 'I8 the settings say the burn order that was chosen', null, null, null, o.chosen,
          case when s.is_expiring_first then 'expiring_first' else 'fifo' end

@@ -280,7 +280,7 @@ const rules: [
       await subscribe(db, user);
       await change(db, user, "free");
       await letPeriodEnd(db, user, GRACE);
-      await touch(db, user);
+      await touch(db);
       return alerts(db, "subscription_ended");
     },
     0,
@@ -296,10 +296,39 @@ const rules: [
         [user],
       );
       await letTimePass(db, user, 30);
-      await touch(db, user);
+      await touch(db);
       return alerts(db, "subscription_ended");
     },
     2,
+  ],
+  [
+    "who only spends is told that their plan ended",
+    "ends-wait-to-be-read",
+    async (db, user) => {
+      await subscribe(db, user);
+      await letPeriodEnd(db, user, GRACE);
+      await server(db, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 1 });
+      return alerts(db, "subscription_ended");
+    },
+    1,
+  ],
+  [
+    "whose plan was paused before its end goes on spending",
+    "stopped-plans-stay-due",
+    async (db, user) => {
+      await pay(db, user, "gold");
+      await change(db, user, "lower");
+      await letPeriodEnd(db, user, 60);
+      const paused = new Date(Date.now() - 3_600_000).toISOString();
+      await cancelled(db, user, { status: "paused", occurred_at: paused });
+      const deduct = () =>
+        server(db, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 1 }).then(
+          ({ success }) => success,
+          ({ message }) => message,
+        );
+      return [await deduct(), await deduct()];
+    },
+    [true, true],
   ],
   [
     "attempts to charge for one period are one failure",

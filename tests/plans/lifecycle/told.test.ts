@@ -4,7 +4,7 @@ import { createDatabase, type Database } from "../../support/database.ts";
 import { moment } from "../../support/provider-events.ts";
 import { createUser } from "../../support/roles.ts";
 import { letTimePass } from "../../support/time.ts";
-import { addPlans, breached, letPeriodEnd, pay, say, server, tell, touch } from "./readings.ts";
+import { addPlans, breached, letPeriodEnd, pay, recorded, say, server, tell, touch } from "./readings.ts";
 
 let db: Database;
 beforeAll(async () => {
@@ -48,8 +48,7 @@ async function byHand(user: string) {
 
 /** What they were told, in the order in which it was. */
 async function told(user: string, kind = "subscription_ended"): Promise<string[]> {
-  await touch(db, user);
-  await touch(db, user);
+  for (const _ of [1, 2]) await touch(db);
   const { rows } = await db.admin.query(
     "select payload ->> coalesce($3, 'ended_plan_type') as plan from public.token_alerts where user_id = $1 and kind = $2 order by id",
     [user, kind, kind === "subscription_past_due" ? "past_due_plan_type" : null],
@@ -259,6 +258,81 @@ describe("that a plan ended", () => {
     await happens(user);
     expect(await told(user)).toEqual([]);
   });
+});
+
+/** Of everything that touches an account, how: with a hold and a deduction from before the plan's end. */
+const touches: Record<
+  string,
+  (user: string, before: { hold_id: string; transaction_id: number }) => Promise<unknown>
+> = {
+  deduct: (user) => server(db, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 1 }),
+  track: (user) =>
+    server(db, "track_token_usage", {
+      p_user_id: user,
+      p_action_type: "chat",
+      p_model_used: "small",
+      p_tokens_used: 1,
+    }),
+  reserve: (user) => server(db, "reserve_tokens", { p_user_id: user, p_tokens: 1 }),
+  capture: (user, { hold_id }) => server(db, "capture_tokens", { p_user_id: user, p_hold_id: hold_id }),
+  release: (user, { hold_id }) => server(db, "release_tokens", { p_user_id: user, p_hold_id: hold_id }),
+  refund: (user, { transaction_id }) =>
+    server(db, "refund_tokens", { p_user_id: user, p_transaction_id: transaction_id, p_tokens: 1 }),
+  grant: (user) => server(db, "grant_tokens", { p_user_id: user, p_tokens: 1 }),
+  adjust: (user) => server(db, "adjust_tokens", { p_user_id: user, p_delta: -1, p_reason: "a test" }),
+  batch: (user) => server(db, "deduct_tokens_batch", { p_items: [{ user_id: user, tokens: 1 }] }),
+  balance: (user) => server(db, "get_user_token_balance", { p_user_id: user }),
+  sweep: () => touch(db),
+};
+
+describe("that a plan ended is told by whoever touches the account next", () => {
+  test.each(Object.keys(touches))("%s", async (way) => {
+    const user = await createUser(db);
+    await change(user, "gold");
+    await letPeriodEnd(db, user, -10);
+    const before = await server(db, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 5 });
+    const { hold_id } = await server(db, "reserve_tokens", { p_user_id: user, p_tokens: 5 });
+    await letPeriodEnd(db, user, GRACE);
+    expect(await recorded(db, user)).toEqual([]);
+
+    for (const _ of [1, 2]) {
+      await touches[way]!(user, { hold_id, transaction_id: before.transaction_id });
+      expect(await recorded(db, user)).toEqual(["gold ended"]);
+    }
+
+    const { rows } = await db.admin.query(
+      "select kind from public.token_alerts where user_id = $1 and kind = 'subscription_ended'",
+      [user],
+    );
+    expect(rows).toHaveLength(1);
+  });
+});
+
+test("a plan that was paused before its end is not followed, and whoever has it goes on spending", async () => {
+  await server(db, "set_token_plan", {
+    p_plan_type: "drip",
+    p_plan: { name: "Drip", tokens: 10, issue_every: "day", price_cents: 0, rank: 1 },
+    p_reason: "a test",
+  });
+  for (const [seconds, then] of [
+    [-3_600, "gold is paused"],
+    [60, "gold is paused"],
+    [GRACE - 60, "gold is paused"],
+    [GRACE + 60, "gold ended"],
+  ] as const) {
+    const user = await createUser(db);
+    await payGold(user);
+    await change(user, "drip");
+    await letPeriodEnd(db, user, seconds);
+    const paused = new Date(Date.now() - (seconds + 7_200) * 1_000).toISOString();
+    await cancel(user, { status: "paused", cancel_at: undefined, occurred_at: paused });
+
+    for (const _ of [1, 2]) {
+      const spent = await server(db, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 1 });
+      expect(spent, `${seconds} s after the end`).toMatchObject({ success: true, tokens_deducted: 1 });
+    }
+    expect(await recorded(db, user)).toEqual([then]);
+  }
 });
 
 describe("that a payment failed", () => {

@@ -1,2 +1,2 @@
--- The alert rules of a plan that has ended hold until the account is touched by something else.
-select pg_temp.mutate('rules-follow-the-plan', 'and false);');
+-- The alert rules of a plan that has ended hold until something else sets the account's thresholds anew.
+select pg_temp.mutate('rules-follow-the-plan', '');
