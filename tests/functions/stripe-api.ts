@@ -67,6 +67,7 @@ export interface StripeApi {
   /** Newest first. */
   intents: Intent[];
   sessions: Thing[];
+  portals: Thing[];
   customers: Map<string, Thing>;
   prices: Map<string, Thing>;
   /** How it is at a request; a function of it, and of how many there were of that method and path before. */
@@ -124,6 +125,7 @@ export async function startStripeApi(): Promise<StripeApi> {
   const subscriptions: Thing[] = [];
   const intents: Intent[] = [];
   const sessions: Thing[] = [];
+  const portals: Thing[] = [];
   const replies = new Map<string, { words: string; reply: Reply | undefined }>();
   let number = 0;
   const thing = (prefix: string, object: string, rest: Record<string, unknown>): Thing => ({
@@ -272,7 +274,9 @@ export async function startStripeApi(): Promise<StripeApi> {
       (params) => {
         customerNamed(params["customer"]);
         const made = thing("bps", "billing_portal.session", { ...params });
-        return { status: 200, body: { ...made, url: `https://billing.stripe.com/p/session/${made.id}` } };
+        made["url"] = `https://billing.stripe.com/p/session/${made.id}`;
+        portals.push(made);
+        return { status: 200, body: made };
       },
     ],
     [
@@ -480,6 +484,7 @@ export async function startStripeApi(): Promise<StripeApi> {
     asked: [],
     intents,
     sessions,
+    portals,
     customers,
     prices,
     ail: () => undefined,

@@ -30,6 +30,7 @@ beforeEach(async () => {
   api.ail = () => undefined;
   api.asked.length = 0;
   api.sessions.length = 0;
+  api.portals.length = 0;
   user = await stack.user();
 });
 afterAll(async () => {
@@ -198,6 +199,16 @@ describe("who may", () => {
     expectProblem(await buy({ packType: "small" }, stack.server), "invalid_user_id");
     expectProblem(await buy({ packType: "small", userId: randomUUID() }, stack.server), "user_not_found");
     expect(api.sessions).toHaveLength(2);
+  });
+
+  test("the portal is the page of the user's own customer, and leads back to the app", async () => {
+    await buy({ packType: "small" });
+    const answer = await portal();
+    const customer = await customerOf(user.id);
+    expect(customer).toEqual(expect.any(String));
+    expect(api.portals).toMatchObject([{ customer, return_url: `${app}/account` }]);
+    expect(answer).toMatchObject({ status: 200, body: { url: api.portals[0]!["url"] } });
+    expect(Object.keys(answer.body)).toEqual(["url"]);
   });
 
   test("a frozen account buys nothing, and may still end what it pays for", async () => {
