@@ -12929,7 +12929,7 @@ begin
   end if;
 
   -- act
-  v_answer := tokenbook.settle_and_describe_payment(v_facts, v_actor.actor_role, v_actor.actor_id);
+  v_answer := tokenbook.settle_and_describe_payment(v_facts, v_actor.actor_role, v_actor.actor_id, p_is_assigned => true);
   v_waiting := array(select unnest(v_waiting) except select unnest(v_ids));
   if v_is_new or cardinality(v_waiting) > 0 then
     v_still_waiting := tokenbook.release_waiting(
@@ -15103,13 +15103,15 @@ comment on function tokenbook.set_token_customer is
 -- from supabase/schemas/60_payments/settle_and_describe_payment.sql
 
 /*
- * Settles a provider's payment and says how it stands: what events and admins are answered.
+ * Settles a provider's payment and says how it stands: what events and admins are answered. p_is_assigned: somebody says
+ * what it is who has seen what was told of it.
  * Caller: internal, holding the facts' lock.
  */
 create function tokenbook.settle_and_describe_payment(
   p_facts tokenbook.provider_payments,
   p_actor_role text,
-  p_actor_id uuid
+  p_actor_id uuid,
+  p_is_assigned boolean default false
 )
 returns jsonb
 language plpgsql
@@ -15124,7 +15126,7 @@ declare
 begin
   perform tokenbook.tell_of_parked_payment(p_facts);
   v_payment := tokenbook.settle_payment(p_facts, p_actor_role, p_actor_id);
-  perform tokenbook.tell_of_contradicted_payment(p_facts, v_payment);
+  perform tokenbook.tell_of_contradicted_payment(p_facts, v_payment, p_is_assigned);
   select a.* into v_account from public.token_accounts a where a.user_id = v_payment.user_id;
   select s.plan_type, s.tokens_limit into v_shown from public.token_subscriptions s where s.user_id = v_payment.user_id;
   return jsonb_build_object(
@@ -16574,10 +16576,15 @@ comment on function tokenbook.settle_token_top_up is
  * Tells the project that a booked payment is another's, or another thing, by some event: it stays as it is booked, and
  * somebody has to look. Once, and again when another user, plan, pack or quantity is named. So is one that has more
  * disputes than are weighed; and one that is booked for a user who was deleted, and whom the provider goes on charging:
- * `deleted` in disagrees. An alert payment_contradicted of nobody's (user_id is all zeros).
+ * `deleted` in disagrees. An alert payment_contradicted of nobody's (user_id is all zeros). p_is_known: whoever says now
+ * what was bought has seen it, and nobody has to be told.
  * Caller: internal, holding the facts' lock.
  */
-create function tokenbook.tell_of_contradicted_payment(p_facts tokenbook.provider_payments, p_payment public.token_payments)
+create function tokenbook.tell_of_contradicted_payment(
+  p_facts tokenbook.provider_payments,
+  p_payment public.token_payments,
+  p_is_known boolean
+)
 returns void
 language plpgsql
 volatile
@@ -16597,6 +16604,9 @@ begin
   update tokenbook.provider_payments f
      set told_as = v_known
    where f.provider = p_facts.provider and f.provider_payment_id = p_facts.provider_payment_id;
+  if p_is_known then -- @assigned-with-eyes-open
+    return;
+  end if;
   perform tokenbook.tell_project('payment_contradicted', 'payment_contradicted', jsonb_build_object(
     'provider', p_facts.provider,
     'provider_payment_id', p_facts.provider_payment_id,

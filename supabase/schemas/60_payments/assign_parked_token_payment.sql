@@ -118,7 +118,7 @@ begin
   end if;
 
   -- act
-  v_answer := tokenbook.settle_and_describe_payment(v_facts, v_actor.actor_role, v_actor.actor_id);
+  v_answer := tokenbook.settle_and_describe_payment(v_facts, v_actor.actor_role, v_actor.actor_id, p_is_assigned => true);
   v_waiting := array(select unnest(v_waiting) except select unnest(v_ids));
   if v_is_new or cardinality(v_waiting) > 0 then
     v_still_waiting := tokenbook.release_waiting(

@@ -1,11 +1,13 @@
 /*
- * Settles a provider's payment and says how it stands: what events and admins are answered.
+ * Settles a provider's payment and says how it stands: what events and admins are answered. p_is_assigned: somebody says
+ * what it is who has seen what was told of it.
  * Caller: internal, holding the facts' lock.
  */
 create function tokenbook.settle_and_describe_payment(
   p_facts tokenbook.provider_payments,
   p_actor_role text,
-  p_actor_id uuid
+  p_actor_id uuid,
+  p_is_assigned boolean default false
 )
 returns jsonb
 language plpgsql
@@ -20,7 +22,7 @@ declare
 begin
   perform tokenbook.tell_of_parked_payment(p_facts);
   v_payment := tokenbook.settle_payment(p_facts, p_actor_role, p_actor_id);
-  perform tokenbook.tell_of_contradicted_payment(p_facts, v_payment);
+  perform tokenbook.tell_of_contradicted_payment(p_facts, v_payment, p_is_assigned);
   select a.* into v_account from public.token_accounts a where a.user_id = v_payment.user_id;
   select s.plan_type, s.tokens_limit into v_shown from public.token_subscriptions s where s.user_id = v_payment.user_id;
   return jsonb_build_object(

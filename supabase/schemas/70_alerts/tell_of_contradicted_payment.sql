@@ -2,10 +2,15 @@
  * Tells the project that a booked payment is another's, or another thing, by some event: it stays as it is booked, and
  * somebody has to look. Once, and again when another user, plan, pack or quantity is named. So is one that has more
  * disputes than are weighed; and one that is booked for a user who was deleted, and whom the provider goes on charging:
- * `deleted` in disagrees. An alert payment_contradicted of nobody's (user_id is all zeros).
+ * `deleted` in disagrees. An alert payment_contradicted of nobody's (user_id is all zeros). p_is_known: whoever says now
+ * what was bought has seen it, and nobody has to be told.
  * Caller: internal, holding the facts' lock.
  */
-create function tokenbook.tell_of_contradicted_payment(p_facts tokenbook.provider_payments, p_payment public.token_payments)
+create function tokenbook.tell_of_contradicted_payment(
+  p_facts tokenbook.provider_payments,
+  p_payment public.token_payments,
+  p_is_known boolean
+)
 returns void
 language plpgsql
 volatile
@@ -25,6 +30,9 @@ begin
   update tokenbook.provider_payments f
      set told_as = v_known
    where f.provider = p_facts.provider and f.provider_payment_id = p_facts.provider_payment_id;
+  if p_is_known then -- @assigned-with-eyes-open
+    return;
+  end if;
   perform tokenbook.tell_project('payment_contradicted', 'payment_contradicted', jsonb_build_object(
     'provider', p_facts.provider,
     'provider_payment_id', p_facts.provider_payment_id,

@@ -557,3 +557,44 @@ test("the trial sees it: payments of deleted users of which nobody hears", { tag
 
   expect(told).toEqual([]);
 });
+
+/** Five of a plan, which nobody sells: an admin says that it is one of it. And then another plan is named. */
+async function assignedThough(on: Database) {
+  const user = await createUser(on);
+  const payment = `pi_${user}`;
+  const paid = { kind: "paid", user_id: user, amount_cents: 4_500, currency: "usd" };
+  await record(payment, { ...paid, plan_type: "starter", quantity: 5 }, undefined, on);
+  const assigned = await asService(on, (client) =>
+    rpc(client, "assign_parked_token_payment", {
+      p_provider: "stripe",
+      p_provider_payment_id: payment,
+      p_user_id: user,
+      p_plan_type: "starter",
+    }),
+  );
+  const atFirst = (await contradictions(payment, on)).length;
+  await record(payment, { ...paid, plan_type: "professional" }, undefined, on);
+  const then = (await contradictions(payment, on)).map(({ disagrees }) => disagrees);
+  return { assigned, atFirst, then };
+}
+
+test("what an admin saw when they assigned a payment is no news; what is told of it after that is", async () => {
+  expect(await assignedThough(db)).toMatchObject({
+    assigned: { status: "approved", plan_type: "starter", quantity: 1, disagrees: { quantity: [5] } },
+    atFirst: 0,
+    then: [{ quantity: [5], plan_type: ["professional"] }],
+  });
+});
+
+test(
+  "the trial sees it: who assigns a payment is told that it is contradicted",
+  { tags: ["proof"] },
+  async () => {
+    const broken = await createDatabase();
+    await applyMutant(broken, "assigned-payments-are-contradicted");
+    const { atFirst } = await assignedThough(broken);
+    await broken.drop();
+
+    expect(atFirst).toBe(1);
+  },
+);
