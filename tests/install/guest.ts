@@ -72,6 +72,33 @@ export const projects: Record<string, string[]> = {
     "select use_some(100)",
     "update user_profiles set storage_quota_gb = 5 returning *",
   ],
+  "i-subscription-starter": [
+    "select full_name, message_credits from users order by id",
+    "select send_message('Hello')",
+    "update users set full_name = 'Ann' where id = auth.uid() returning id, full_name",
+    "update users set message_credits = 1000000 where id = auth.uid()",
+    "select p.name, r.unit_amount, r.interval from products p join prices r on r.product_id = p.id",
+    "select user_id, status from subscriptions order by id",
+    "select count(*) from customers",
+    "select tablename from pg_publication_tables where pubname = 'supabase_realtime' and tablename in ('products', 'prices') order by 1",
+  ],
+  "j-credit-transactions": [
+    "select id, credits from profiles order by id",
+    "select user_id, amount, kind, balance_after from credit_transactions order by id",
+    "select use_credits(5)",
+    "select use_credits(1000000)",
+    `select move_credits('${ben}', 7, 'refund')`,
+    "update profiles set credits = 1000000 where id = auth.uid()",
+    "update profiles set email = 'new@example.com' where id = auth.uid() returning email",
+  ],
+  "k-organisations": [
+    "select slug, credit_balance from organizations order by slug",
+    "select organization_id, user_id, role from memberships order by 1, 2",
+    "select use_org_credits('00000000-0000-4000-9000-000000000001', 2.5)",
+    "select use_org_credits('00000000-0000-4000-9000-000000000002', 1000000)",
+    "select app.is_member('00000000-0000-4000-9000-000000000001')",
+    "insert into organizations (name, slug, owner_id) values ('Mine', 'mine', auth.uid())",
+  ],
 };
 
 /** A project in a database, with a folder for the Supabase CLI. */
