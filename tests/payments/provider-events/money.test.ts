@@ -574,15 +574,15 @@ async function assignedThough(on: Database) {
   );
   const atFirst = (await contradictions(payment, on)).length;
   await record(payment, { ...paid, plan_type: "professional" }, undefined, on);
-  const then = (await contradictions(payment, on)).map(({ disagrees }) => disagrees);
-  return { assigned, atFirst, then };
+  const later = (await contradictions(payment, on)).map(({ disagrees }) => disagrees);
+  return { assigned, atFirst, later };
 }
 
 test("what an admin saw when they assigned a payment is no news; what is told of it after that is", async () => {
   expect(await assignedThough(db)).toMatchObject({
     assigned: { status: "approved", plan_type: "starter", quantity: 1, disagrees: { quantity: [5] } },
     atFirst: 0,
-    then: [{ quantity: [5], plan_type: ["professional"] }],
+    later: [{ quantity: [5], plan_type: ["professional"] }],
   });
 });
 

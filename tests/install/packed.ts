@@ -1,0 +1,73 @@
+/** The package as it is published: packed, and installed into an empty folder. */
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import packageJson from "../../packages/tokenbook/package.json" with { type: "json" };
+import { projectRoot } from "../../scripts/project.ts";
+import type { Guest } from "./guest.ts";
+
+const run = promisify(execFile);
+export const source = join(projectRoot, "packages/tokenbook");
+
+/** Folders with the package in node_modules: as it is, and as the next release would be. */
+export interface Packed {
+  now: string;
+  next: string;
+  remove(): Promise<void>;
+}
+
+export async function pack(): Promise<Packed> {
+  const packed = await mkdtemp(join(tmpdir(), "tokenbook-pack-"));
+  await run("npm", ["pack", "--silent", "--pack-destination", packed], { cwd: source });
+  const [now, next] = [await installed(packed), await installed(packed)];
+  await rm(packed, { recursive: true });
+  await makeNext(join(next, "node_modules/tokenbook/dist/supabase"));
+  return {
+    now,
+    next,
+    remove: async () => {
+      for (const folder of [now, next]) await rm(folder, { recursive: true });
+    },
+  };
+}
+
+async function installed(packed: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "tokenbook-empty-"));
+  await writeFile(join(folder, "package.json"), '{ "name": "app", "private": true }');
+  const file = join(packed, `tokenbook-${packageJson.version}.tgz`);
+  await run("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", file], { cwd: folder });
+  return folder;
+}
+
+/** A release after this one: a column, another text of the version, and a change of an edge function. */
+async function makeNext(supabase: string): Promise<void> {
+  const releases = JSON.parse(await readFile(join(supabase, "releases.json"), "utf8")) as unknown[];
+  const file = "20990101000000_tokenbook_next.sql";
+  releases.push({
+    version: "99.0.0",
+    migrations: [{ name: "tokenbook_99_0_0", file }],
+    changes: ["get_token_history says nothing new"],
+  });
+  await writeFile(join(supabase, "releases.json"), JSON.stringify(releases));
+  await writeFile(
+    join(supabase, "migrations", file),
+    `alter table public.token_packs add column shelf text;
+     create or replace function tokenbook.version() returns text language plpgsql immutable set search_path = pg_catalog, pg_temp as $$ begin return '99.0.0'; end $$;`,
+  );
+  const changed = join(supabase, "functions/grant/index.ts");
+  await writeFile(changed, `${await readFile(changed, "utf8")}// of 99.0.0\n`);
+}
+
+/** `npx tokenbook …` in a project's folder, with the package of `from`. */
+export async function tokenbook(from: string, guest: Guest, ...args: string[]) {
+  const program = join(from, "node_modules/.bin/tokenbook");
+  try {
+    const { stdout } = await run(program, [...args, "--db-url", guest.db.url()], { cwd: guest.root });
+    return { status: 0, stdout, stderr: "" };
+  } catch (error) {
+    const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string };
+    return { status: code, stdout, stderr };
+  }
+}
