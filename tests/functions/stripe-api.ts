@@ -68,6 +68,8 @@ export interface StripeApi {
   intents: Intent[];
   sessions: Thing[];
   portals: Thing[];
+  /** Credit grants, newest first, and what is left of each. */
+  credits: (Thing & { customer: string; left: number })[];
   customers: Map<string, Thing>;
   prices: Map<string, Thing>;
   /** How it is at a request; a function of it, and of how many there were of that method and path before. */
@@ -126,6 +128,7 @@ export async function startStripeApi(): Promise<StripeApi> {
   const intents: Intent[] = [];
   const sessions: Thing[] = [];
   const portals: Thing[] = [];
+  const credits: StripeApi["credits"] = [];
   const replies = new Map<string, { words: string; reply: Reply | undefined }>();
   let number = 0;
   const thing = (prefix: string, object: string, rest: Record<string, unknown>): Thing => ({
@@ -303,6 +306,37 @@ export async function startStripeApi(): Promise<StripeApi> {
         const since = Number((params["created"] as Params | undefined)?.["gte"] ?? 0);
         const theirs = intents.filter((it) => it.customer === params["customer"] && it.created >= since);
         return list(theirs, params, path);
+      },
+    ],
+    [
+      /^GET \/v1\/billing\/credit_grants$/,
+      ["limit", "starting_after"],
+      (params, _, path) =>
+        list(
+          credits.map(({ left: _left, ...grant }) => grant as Thing),
+          params,
+          path,
+        ),
+    ],
+    [
+      /^GET \/v1\/billing\/credit_balance_summary$/,
+      ["customer", "filter"],
+      (params) => {
+        const { type, credit_grant } = params["filter"] as Params;
+        if (type !== "credit_grant") throw invalid("parameter_unknown", "filter[type]");
+        const found = credits.find(({ id }) => id === credit_grant);
+        if (found === undefined) throw missing("credit grant", credit_grant, "filter[credit_grant]");
+        if (found.customer !== params["customer"])
+          throw missing("credit grant", credit_grant, "filter[credit_grant]");
+        const money = (value: number) => ({ type: "monetary", monetary: { currency: "usd", value } });
+        return {
+          status: 200,
+          body: {
+            object: "billing.credit_balance_summary",
+            customer: found.customer,
+            balances: [{ available_balance: money(found.left), ledger_balance: money(found.left) }],
+          },
+        };
       },
     ],
     [/^GET \/v1\/payment_intents\/(\w+)$/, [], (_, id) => ({ status: 200, body: intentNamed(id) })],
@@ -485,6 +519,7 @@ export async function startStripeApi(): Promise<StripeApi> {
     intents,
     sessions,
     portals,
+    credits,
     customers,
     prices,
     ail: () => undefined,

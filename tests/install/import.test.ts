@@ -7,6 +7,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { expectCleanBooks } from "../support/books.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 import { run } from "../support/command.ts";
+import { startStripeApi } from "../functions/stripe-api.ts";
 import { asService, asUser, createUser, rpc } from "../support/roles.ts";
 
 let db: Database;
@@ -242,6 +243,55 @@ test("Stripe's credit grants by a mapping of customers; a CSV by address", async
   ]);
   expect((await balance(first!)).total_active).toBe(2_500);
   expect(await readFile(csv, "utf8")).toContain("seven");
+});
+
+test("credit grants as they stand at Stripe: all pages, what is left of each, and nothing is written there", async () => {
+  const [ann, ben] = await people(2);
+  const api = await startStripeApi();
+  try {
+    for (let nth = 0; nth < 150; nth++) {
+      api.credits.push({
+        id: `credgr_${nth}`,
+        object: "billing.credit_grant",
+        created: 1_760_000_000 + nth,
+        customer: nth % 2 === 0 ? "cus_a" : "cus_b",
+        amount: { type: "monetary", monetary: { currency: "usd", value: 1_000 } },
+        category: "paid",
+        effective_at: 1_760_000_000 + nth,
+        expires_at: null,
+        voided_at: nth === 4 ? 1_760_000_001 : null,
+        metadata: nth === 1 ? { user_id: ann } : {},
+        left: nth === 2 ? 0 : 10,
+      });
+    }
+    const mapping = join(folder, "customers.csv");
+    await writeFile(mapping, `cus_a,${ann}\ncus_b,${ben}\n`);
+    const from = ["--from", "stripe-credits", "--mapping", mapping, "--book", "--json", "--db-url", db.url()];
+
+    const silent = await run("import", from);
+    expect([silent.status, silent.stderr]).toEqual([2, expect.stringContaining("STRIPE_SECRET_KEY")]);
+    const wrong = await run("import", from, { ...api.settings, STRIPE_SECRET_KEY: "rk_another" });
+    expect([wrong.status, wrong.stderr]).toEqual([2, expect.stringContaining("Stripe says")]);
+    expect(wrong.stderr).not.toContain("rk_another");
+    api.asked.length = 0;
+
+    const said = await run("import", from, api.settings);
+
+    expect(said).toMatchObject({ status: 0, stderr: "" });
+    // 73 of cus_a with 10 left each, one by its metadata; 74 of cus_b
+    expect(JSON.parse(said.stdout)).toMatchObject({
+      rows: 149,
+      sum_in_source: "1,480",
+      taken: 2,
+      tokens: 1_480,
+    });
+    expect((await balance(ann!)).total_active).toBe(740);
+    expect((await balance(ben!)).total_active).toBe(740);
+    expect(api.asked.filter(({ path }) => path.includes("credit_grants"))).toHaveLength(2);
+    expect(api.asked.filter(({ method }) => method !== "GET")).toEqual([]);
+  } finally {
+    await api.close();
+  }
 });
 
 test.for([

@@ -8,7 +8,8 @@ import {
   fromColumn,
   fromCsv,
   fromMysqlDump,
-  fromStripeCredits,
+  fromStripe,
+  fromStripeFile,
   fromTokenBalances,
   fromUserProfiles,
   type OpenSource,
@@ -35,7 +36,7 @@ repay first. Several rows of one user are added up. What is not taken is listed,
     "--from <source>",
     "<table>.<column>, user_profiles, token_balances (or token_balances=<table>), csv, stripe-credits or mysql-dump",
   )
-  .option("--file <path>", "of csv, stripe-credits and mysql-dump")
+  .option("--file <path>", "of csv and mysql-dump; of stripe-credits where Stripe itself is not asked")
   .option("--user-column <column>", "of <table>.<column>: whose a row is")
   .option("--mapping <file>", "a CSV of two columns: the other system's user, and the id or address here")
   .option("--metadata-key <key>", "of stripe-credits: the metadata that names the user", "user_id")
@@ -115,7 +116,8 @@ async function openSource(
     return file;
   };
   if (from === "csv") return fromCsv(path());
-  if (from === "stripe-credits") return fromStripeCredits(path(), metadataKey);
+  if (from === "stripe-credits")
+    return file === undefined ? fromStripe(metadataKey) : fromStripeFile(file, metadataKey);
   if (from === "mysql-dump") return fromMysqlDump(path());
   if (from === "user_profiles") return await fromUserProfiles(client);
   const balances = /^token_balances(?:=(.+))?$/.exec(from);

@@ -4,6 +4,7 @@ import { createInterface } from "node:readline";
 import { parse } from "csv-parse";
 import pg from "pg";
 import { to as copyTo } from "pg-copy-streams";
+import { Stripe } from "stripe";
 import { Failure } from "local-platform/terminal/failure";
 import { select } from "../data/client.ts";
 import type { Source } from "../install/uses.ts";
@@ -45,7 +46,7 @@ async function* query(client: pg.Client, sql: string): AsyncGenerator<Named> {
   for await (const row of parser) yield row as Named;
 }
 
-async function* mapped(rows: AsyncIterable<Named>, of: (row: Named) => SourceRow): AsyncGenerator<SourceRow> {
+async function* mapped<T>(rows: AsyncIterable<T>, of: (row: T) => SourceRow): AsyncGenerator<SourceRow> {
   for await (const row of rows) yield of(row);
 }
 
@@ -194,27 +195,61 @@ function ofCsv(row: Named): SourceRow {
 }
 
 /**
- * Stripe's billing credit grants, as its API lists them (`GET /v1/billing/credit_grants`, one page or several, one JSON
- * document a line or all in one), with what is left of each. Whose: the metadata's user_id, else the customer's id, for a mapping.
+ * Stripe's billing credit grants in a file: what its API lists (`GET /v1/billing/credit_grants`, one page or several, one
+ * JSON document a line or all in one), with what is left of each where the file says it.
  */
-export function fromStripeCredits(path: string, metadataKey: string): OpenSource {
+export function fromStripeFile(path: string, metadataKey: string): OpenSource {
   return {
     name: "stripe-credits",
     notes: [
-      "amounts are Stripe's, in the smallest unit of the currency: --times says how many tokens one is",
+      inSmallestUnits,
+      "what is left of a grant is `remaining`, where a document has it, else what was granted",
     ],
-    rows: fileRows(path, stripeRows(path, metadataKey)),
+    rows: fileRows(
+      path,
+      mapped(grantsInFile(path), (grant) => ofStripe(grant, metadataKey)),
+    ),
   };
 }
 
+/**
+ * Stripe's billing credit grants as they stand, asked of its API: each that is not voided, with what is left of it. Reads, and
+ * writes nothing there. The key is STRIPE_SECRET_KEY; a restricted one that may read billing does.
+ *
+ * @throws Failure when there is no key, or Stripe does not answer.
+ */
+export function fromStripe(metadataKey: string): OpenSource {
+  const { STRIPE_SECRET_KEY: key, STRIPE_API_BASE: base } = process.env;
+  if (!key) {
+    throw new Failure(
+      "--from stripe-credits asks Stripe: STRIPE_SECRET_KEY in the environment (a restricted key that may read billing), or --file <path>.",
+    );
+  }
+  const { protocol, hostname, port } = new URL(base ?? "https://api.stripe.com");
+  const api = new Stripe(key, {
+    protocol: protocol === "http:" ? "http" : "https",
+    host: hostname,
+    ...(port && { port }),
+    maxNetworkRetries: 3,
+    telemetry: false,
+  });
+  return {
+    name: "stripe-credits",
+    notes: [inSmallestUnits, "what is left of each grant is what Stripe says now"],
+    rows: mapped(grantsAtStripe(api), (grant) => ofStripe(grant, metadataKey)),
+  };
+}
+
+const inSmallestUnits =
+  "amounts are Stripe's, in the smallest unit of the currency: --times says how many tokens one is";
+
+/** A grant as Stripe lists it. */
 interface StripeGrant {
   id: string;
-  object?: string;
   customer?: string | { id: string };
   amount?: { monetary?: { value?: number } | null };
-  /** Of credit balance transactions or a summary, where an export adds it. */
+  /** What is left, where an export adds it. */
   remaining?: number;
-  balance?: number;
   category?: string;
   effective_at?: number | null;
   expires_at?: number | null;
@@ -222,7 +257,21 @@ interface StripeGrant {
   metadata?: Record<string, string>;
 }
 
-async function* stripeRows(path: string, metadataKey: string): AsyncGenerator<SourceRow> {
+function ofStripe(grant: StripeGrant, metadataKey: string): SourceRow {
+  const moment = (seconds: number | null | undefined) =>
+    seconds ? new Date(seconds * 1000).toISOString() : null;
+  const customer = typeof grant.customer === "string" ? grant.customer : grant.customer?.id;
+  const left = grant.remaining ?? grant.amount?.monetary?.value;
+  return {
+    user: grant.metadata?.[metadataKey] ?? customer ?? null,
+    amount: left === undefined ? null : String(left),
+    grantType: grant.category === "paid" ? "purchase" : null,
+    grantedAt: moment(grant.effective_at),
+    expiresAt: moment(grant.expires_at),
+  };
+}
+
+async function* grantsInFile(path: string): AsyncGenerator<StripeGrant> {
   let text = "";
   for await (const piece of createReadStream(path, "utf8")) text += piece;
   const documents = (() => {
@@ -238,19 +287,24 @@ async function* stripeRows(path: string, metadataKey: string): AsyncGenerator<So
   const grants = documents.flatMap((one) =>
     Array.isArray(one) ? one : ((one as { data?: unknown[] }).data ?? [one]),
   ) as StripeGrant[];
-  const moment = (seconds: number | null | undefined) =>
-    seconds ? new Date(seconds * 1000).toISOString() : null;
-  for (const grant of grants) {
-    if (grant.voided_at) continue;
-    const customer = typeof grant.customer === "string" ? grant.customer : grant.customer?.id;
-    const left = grant.remaining ?? grant.balance ?? grant.amount?.monetary?.value;
-    yield {
-      user: grant.metadata?.[metadataKey] ?? customer ?? null,
-      amount: left === undefined ? null : String(left),
-      grantType: grant.category === "paid" ? "purchase" : null,
-      grantedAt: moment(grant.effective_at),
-      expiresAt: moment(grant.expires_at),
-    };
+  yield* grants.filter(({ voided_at }) => !voided_at);
+}
+
+/** One request a hundred grants, and one for each grant that still counts. */
+async function* grantsAtStripe(api: Stripe): AsyncGenerator<StripeGrant> {
+  try {
+    for await (const grant of api.billing.creditGrants.list({ limit: 100 })) {
+      if (grant.voided_at) continue;
+      const customer = typeof grant.customer === "string" ? grant.customer : grant.customer.id;
+      const { balances } = await api.billing.creditBalanceSummaries.retrieve({
+        customer,
+        filter: { type: "credit_grant", credit_grant: grant.id },
+      });
+      yield { ...grant, customer, remaining: balances[0]?.available_balance.monetary?.value ?? 0 };
+    }
+  } catch (error) {
+    if (error instanceof Stripe.errors.StripeError) throw new Failure(`Stripe says: ${error.message}`);
+    throw error;
   }
 }
 
