@@ -20,7 +20,8 @@ import { verify } from "../../../packages/tokenbook/src/commands/verify.ts";
 import { projectRoot } from "../../../scripts/project.ts";
 import type { Snippet } from "./pages.ts";
 
-const known = [
+/** Every command of `tokenbook`. */
+export const known = [
   admin,
   check,
   checkpoint,
