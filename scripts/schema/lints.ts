@@ -56,6 +56,7 @@ export const inlinedFunctions = [
   "tokenbook.grant_terms",
   "tokenbook.caller_role",
   "tokenbook.is_plain_body",
+  "tokenbook.is_user_id",
 ] as const;
 
 /** Everything with logic in it, as text: function definitions and the expressions of policies. */
@@ -70,7 +71,7 @@ const ownLogic = `
 /** Whether a policy "p" lets API callers read, without asking who it is. */
 const readByClients = `p.polpermissive and p.polcmd in ('r', '*')
          and (0 = any (p.polroles) or p.polroles && array['anon'::regrole::oid, 'authenticated'::regrole::oid])
-         and pg_get_expr(p.polqual, p.polrelid) !~ 'auth\\.uid\\(\\)'`;
+         and pg_get_expr(p.polqual, p.polrelid) !~ '(tokenbook\\.caller_id|auth\\.uid)\\(\\)'`;
 
 /** The forms in which SQL compares or sets an action type: what follows it, and where in that the names are. */
 const comparisonsOfActionTypes = [
@@ -218,11 +219,17 @@ export const lints = {
     query: `select l.name from (${ownLogic}) l where l.text ~* '\\minto\\s+strict\\M'`,
   },
   caller_compared_with_not_equal: {
-    why: "auth.uid() is null for the server and for anon, and null <> anything is not true: the check lets them pass. Use is distinct from.",
+    why: "tokenbook.caller_id() is null for the server and for anon, and null <> anything is not true: the check lets them pass. Use is distinct from.",
     query: `
       select l.name from (${ownLogic}) l
-       where l.text ~* '\\mauth\\.uid\\(\\)(\\s+as\\s+\\w+)?[\\s)]*(<>|!=)'
-          or l.text ~* '(<>|!=)[\\s(]*(select\\s+)?auth\\.uid\\(\\)'`,
+       where l.text ~* '\\mtokenbook\\.caller_id\\(\\)(\\s+as\\s+\\w+)?[\\s)]*(<>|!=)'
+          or l.text ~* '(<>|!=)[\\s(]*(select\\s+)?tokenbook\\.caller_id\\(\\)'`,
+  },
+  caller_by_auth_uid: {
+    why: "auth.uid() fails with 22P02 for who signs in with Clerk, Auth0 or Firebase: ask tokenbook.caller_id().",
+    query: `
+      select l.name from (${ownLogic}) l
+       where l.text ~* '\\mauth\\.uid\\(\\)' and not starts_with(l.name, 'user_profiles: ') and not starts_with(l.name, 'public.user_profiles: ') -- the app's own`,
   },
   view_without_security_invoker: {
     why: "It reads with its owner's rights, past row level security.",

@@ -65,9 +65,9 @@ declare
     'reverse_token_restatement', 'set_token_account_state', 'set_token_action_cost',
     'set_token_alert_rule', 'set_token_burn_order', 'set_token_customer', 'set_token_limit',
     'set_token_model_price', 'set_token_pack', 'set_token_plan', 'set_token_spend_cap',
-    'set_token_top_up', 'set_token_trial_policy', 'settle_token_alert', 'settle_token_top_up',
-    'token_offer_now', 'token_payment_disagrees', 'tokens_used', 'track_token_usage',
-    'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
+    'set_token_subject', 'set_token_top_up', 'set_token_trial_policy', 'settle_token_alert',
+    'settle_token_top_up', 'token_offer_now', 'token_payment_disagrees', 'tokens_used',
+    'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
@@ -367,6 +367,38 @@ comment on column tokenbook.admins.added_at is 'Since when.';
 comment on column tokenbook.admins.added_by is 'The database role, or a name, that made him one.';
 alter table tokenbook.admins enable row level security;
 
+-- from supabase/schemas/10_access/tables/caller_id.sql
+
+/*
+ * Which user is calling: NULL without a subject. What auth.uid() says, and more: that fails with 22P02 for a
+ * subject that is no uuid, as Clerk's, Auth0's and Firebase's are, and in a policy or a default too, where nobody could
+ * say why. A uuid is the user's id itself and costs no look-up.
+ * The default of every p_user_id, and what the policies of our tables ask.
+ * Caller: whoever is signed in; reads the settings that PostgREST makes.   Errors: subject_not_registered.
+ */
+create function tokenbook.caller_id()
+returns uuid
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_subject constant text := coalesce( -- where Supabase's own looks, in its order
+    nullif(current_setting('request.jwt.claim.sub', true), ''),
+    nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub');
+begin
+  if tokenbook.is_user_id(v_subject) then
+    return v_subject::uuid;
+  elsif v_subject <> '' then
+    return tokenbook.user_of_subject();
+  end if;
+  return null;
+end
+$$;
+comment on function tokenbook.caller_id is
+  'The user who is calling, as auth.uid() says it; where the token''s subject is no uuid, the user whom set_token_subject has named for it. NULL without a subject.';
+
 -- from supabase/schemas/10_access/tables/changes.sql
 
 -- What admins and the server changed that is no change of tokens: those are in the ledger, which names who
@@ -448,6 +480,27 @@ end
 $$;
 comment on function tokenbook.limits is
   'The numbers that more than one place has to know, by name.';
+
+-- from supabase/schemas/10_access/tables/subjects.sql
+
+-- Which user a sign-in of somebody else's is: Clerk, Auth0 and Firebase name people otherwise than by a uuid.
+create table tokenbook.subjects (
+  issuer text not null,
+  subject text not null,
+  user_id uuid not null,
+  registered_at timestamptz not null default clock_timestamp(),
+  constraint subjects_pkey primary key (issuer, subject),
+  constraint subjects_issuer_is_bounded check (length(issuer) between 1 and 255),
+  constraint subjects_subject_is_bounded check (length(subject) between 1 and 255)
+);
+comment on table tokenbook.subjects is
+  'Whom other auth servers than the project''s own mean by a subject that is no uuid. Kept by set_token_subject, read by tokenbook.caller_id.';
+comment on column tokenbook.subjects.issuer is 'The auth server, as its tokens name it (iss). Two of them may use the same subject for two people.';
+comment on column tokenbook.subjects.subject is 'Whom it means (sub).';
+comment on column tokenbook.subjects.user_id is 'The user of auth.users who that is. They may have several.';
+comment on column tokenbook.subjects.registered_at is 'Since when.';
+create index subjects_user_idx on tokenbook.subjects (user_id);
+alter table tokenbook.subjects enable row level security;
 
 -- from supabase/schemas/20_ledger/tables/burn_orders.sql
 
@@ -628,7 +681,7 @@ create index token_accounts_alerts_version_idx on public.token_accounts (alerts_
 alter table public.token_accounts enable row level security;
 create policy "Users read their own account" on public.token_accounts
   for select to authenticated
-  using ((select auth.uid()) = user_id);
+  using ((select tokenbook.caller_id()) = user_id);
 
 /*
  * The rule that an account breaks; NULL, none. Asked by the trigger below, which refuses, and by the verifier of every
@@ -750,7 +803,7 @@ create unique index token_balances_rollover_key
 alter table public.token_balances enable row level security;
 create policy "Users read their own grants" on public.token_balances
   for select to authenticated
-  using ((select auth.uid()) = user_id);
+  using ((select tokenbook.caller_id()) = user_id);
 
 /*
  * The rule that a grant breaks; NULL, none. Asked by the trigger below, which refuses, and by the verifier of every grant
@@ -830,7 +883,7 @@ comment on column public.token_legacy_transactions.created_at is 'When it happen
 alter table public.token_legacy_transactions enable row level security;
 create policy "Users read their own old transactions" on public.token_legacy_transactions
   for select to authenticated
-  using ((select auth.uid()) = user_id);
+  using ((select tokenbook.caller_id()) = user_id);
 
 -- from supabase/schemas/20_ledger/tables/token_transactions.sql
 
@@ -911,7 +964,7 @@ create index token_transactions_grants_idx
 alter table public.token_transactions enable row level security;
 create policy "Users read their own transactions" on public.token_transactions
   for select to authenticated
-  using ((select auth.uid()) in (user_id, member_id));
+  using ((select tokenbook.caller_id()) in (user_id, member_id));
 
 /*
  * The rule that an entry of the ledger breaks, whatever wrote it: NULL, none. The form of an entry follows from its kind.
@@ -1077,7 +1130,7 @@ create index token_usage_user_idx on public.token_usage (user_id, created_at);
 alter table public.token_usage enable row level security;
 create policy "Users read their own usage" on public.token_usage
   for select to authenticated
-  using ((select auth.uid()) in (user_id, member_id));
+  using ((select tokenbook.caller_id()) in (user_id, member_id));
 
 -- from supabase/schemas/40_holds/tables/token_holds.sql
 
@@ -1137,7 +1190,7 @@ create index token_holds_member_idx on public.token_holds (member_id, id) where 
 alter table public.token_holds enable row level security;
 create policy "Users read their own holds" on public.token_holds
   for select to authenticated
-  using ((select auth.uid()) in (user_id, member_id));
+  using ((select tokenbook.caller_id()) in (user_id, member_id));
 
 /*
  * The rule that a hold breaks; NULL, none. Asked by the trigger below, which refuses, and by the verifier of every hold
@@ -1555,7 +1608,7 @@ create index subscriptions_next_plan_idx on tokenbook.subscriptions (next_plan_t
 alter table tokenbook.subscriptions enable row level security;
 create policy "Users read their own subscription" on tokenbook.subscriptions
   for select to authenticated
-  using ((select auth.uid()) = user_id);
+  using ((select tokenbook.caller_id()) = user_id);
 
 -- from supabase/schemas/50_plans/tables/trial_keys.sql
 
@@ -1902,7 +1955,7 @@ create index token_payments_pack_idx on public.token_payments (pack_type) where 
 alter table public.token_payments enable row level security;
 create policy "Users read their own payments" on public.token_payments
   for select to authenticated
-  using ((select auth.uid()) = user_id);
+  using ((select tokenbook.caller_id()) = user_id);
 
 -- from supabase/schemas/70_alerts/tables/alert_kinds.sql
 
@@ -1997,7 +2050,7 @@ create index token_alert_rules_plan_idx on public.token_alert_rules (plan_type) 
 alter table public.token_alert_rules enable row level security;
 create policy "Users read the rules that may concern them" on public.token_alert_rules
   for select to authenticated
-  using (user_id is null or (select auth.uid()) = user_id);
+  using (user_id is null or (select tokenbook.caller_id()) = user_id);
 
 -- from supabase/schemas/70_alerts/tables/token_alert_states.sql
 
@@ -2092,7 +2145,7 @@ create index token_alerts_given_up_idx on public.token_alerts (created_at) where
 alter table public.token_alerts enable row level security;
 create policy "Users read their own alerts" on public.token_alerts
   for select to authenticated
-  using ((select auth.uid()) = user_id);
+  using ((select tokenbook.caller_id()) = user_id);
 
 -- from supabase/schemas/70_alerts/tables/token_top_up_requests.sql
 
@@ -2162,7 +2215,7 @@ create index token_top_up_requests_pack_idx
 alter table public.token_top_up_requests enable row level security;
 create policy "Users read their own top-up requests" on public.token_top_up_requests
   for select to authenticated
-  using ((select auth.uid()) = user_id);
+  using ((select tokenbook.caller_id()) = user_id);
 
 -- from supabase/schemas/70_alerts/tables/token_top_ups.sql
 
@@ -2210,7 +2263,7 @@ create index token_top_ups_pack_idx on public.token_top_ups (pack_type) where pa
 alter table public.token_top_ups enable row level security;
 create policy "Users read their own top-up" on public.token_top_ups
   for select to authenticated
-  using ((select auth.uid()) = user_id);
+  using ((select tokenbook.caller_id()) = user_id);
 
 -- from supabase/schemas/80_teams/tables/token_default_spend_caps.sql
 
@@ -2272,7 +2325,7 @@ comment on column public.token_spend_caps.updated_at is 'Since when it is as it 
 alter table public.token_spend_caps enable row level security;
 create policy "Users read their own caps" on public.token_spend_caps
   for select to authenticated
-  using ((select auth.uid()) = user_id);
+  using ((select tokenbook.caller_id()) = user_id);
 
 -- from supabase/schemas/80_teams/tables/token_team_members.sql
 
@@ -2320,7 +2373,7 @@ create index token_team_members_page_idx on public.token_team_members (user_id, 
 alter table public.token_team_members enable row level security;
 create policy "Payers and members read their own" on public.token_team_members
   for select to authenticated
-  using ((select auth.uid()) in (user_id, member_id));
+  using ((select tokenbook.caller_id()) in (user_id, member_id));
 
 -- from supabase/schemas/90_audit/tables/acknowledged_findings.sql
 
@@ -2493,7 +2546,7 @@ declare
   v_role constant text := tokenbook.caller_role();
 begin
   if v_role = 'user' then -- @caller-must-be-known
-    actor_id := auth.uid();
+    actor_id := tokenbook.caller_id();
     if actor_id is null then -- an API key is a valid token too, without a subject
       perform tokenbook.refuse('not_authenticated');
     elsif not tokenbook.is_user(actor_id) then -- @caller-still-exists
@@ -2934,7 +2987,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return coalesce(auth.jwt() -> 'app_metadata' ->> 'role' = 'admin', false)
-     and exists (select from tokenbook.admins a where a.user_id = auth.uid());
+     and exists (select from tokenbook.admins a where a.user_id = tokenbook.caller_id());
 end
 $$;
 comment on function tokenbook.is_admin is
@@ -3009,6 +3062,24 @@ begin
 end
 $$;
 comment on function tokenbook.is_user is 'Whether auth.users has that user now.';
+
+-- from supabase/schemas/10_access/is_user_id.sql
+
+/*
+ * Whether a text is a user's id, as auth.users has them: a uuid in its usual form.
+ * A pattern for all of it would cost ten microseconds more, in every call of whoever is signed in.
+ * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
+ * Caller: internal.
+ */
+create function tokenbook.is_user_id(p_text text)
+returns boolean
+language sql
+immutable
+security invoker
+as $$
+  select p_text like '________-____-____-____-____________' and p_text !~ '[^0-9a-fA-F-]' and length(replace(p_text, '-', '')) = 32
+$$;
+comment on function tokenbook.is_user_id is 'Whether a text is a uuid in its usual form, as users have them.';
 
 -- from supabase/schemas/10_access/limit_of.sql
 
@@ -3418,6 +3489,7 @@ begin
       -- made from supabase/errors.toml: npm run errors
       ('not_authenticated', '42501', 'Sign in.'),
       ('forbidden', '42501', 'You may not do this for that user.'),
+      ('subject_not_registered', 'PT403', 'The server has to say which user that is: set_token_subject.'),
       ('unsupported_media_type', 'PT415', 'Send the body as application/json.'),
       ('invalid_request', 'PT400', 'Send what the function''s reference lists, and nothing else.'),
       ('invalid_user_id', 'PT400', 'Say which user.'),
@@ -3440,6 +3512,7 @@ begin
       ('invalid_alert_rule', 'PT400', 'Say what the rule''s kind needs, and nothing else.'),
       ('invalid_top_up', 'PT400', 'Say below how many tokens to ask, and for how many tokens, which plan or how many of which pack.'),
       ('invalid_customer', 'PT400', 'Give the provider and its id of the customer.'),
+      ('invalid_subject', 'PT400', 'Give the issuer and the subject as the tokens name them.'),
       ('invalid_moment', 'PT400', 'Give a moment that has passed.'),
       ('invalid_page', 'PT400', 'Ask for 1 to 200 entries, and pass next_before on as it was given.'),
       ('invalid_state', 'PT400', 'Use active or frozen.'),
@@ -3673,6 +3746,108 @@ end
 $$;
 comment on function tokenbook.set_token_limit is
   'Chooses how many open_holds or pending_payments (p_name) a user may have at a time: p_value 1 to 10000, NULL the default again (Lists, in the reference). For the server. Returns {success, name, value}. Errors: invalid_limit.';
+
+-- from supabase/schemas/10_access/set_token_subject.sql
+
+/*
+ * Keeps that a user signs in elsewhere as this subject, which is no uuid: the tokens of it are theirs here from then on.
+ * Whose a subject was first stays. p_replace is for a mistake, or where the user has been made anew: from then on the
+ * subject is this user's, and what was booked stays with the other one. The same again changes nothing.
+ * Caller: service_role.   Locks: the subject.
+ * Errors: invalid_user_id, invalid_subject, invalid_reason, user_not_found, unsupported_media_type, invalid_request.
+ * Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_subject(
+  p_user_id uuid,
+  p_issuer text,
+  p_subject text,
+  p_replace boolean default false,
+  p_reason text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_former_user_id uuid;
+  v_is_replaced boolean;
+begin
+  -- validate
+  perform tokenbook.check_body(); -- @server-sends-one-object
+  if p_user_id is null then
+    perform tokenbook.refuse('invalid_user_id', '{"field": "p_user_id", "rule": "not null"}');
+  elsif octet_length(p_issuer) > 255 or (p_issuer ~ '^[^[:cntrl:]]+$') is not true then
+    perform tokenbook.refuse('invalid_subject', '{"field": "p_issuer", "rule": "1 to 255 bytes, as the tokens'' iss says it"}');
+  elsif octet_length(p_subject) > 255 or (p_subject ~ '^[^[:cntrl:]]+$') is not true or tokenbook.is_user_id(p_subject) then
+    perform tokenbook.refuse('invalid_subject',
+      '{"field": "p_subject", "rule": "1 to 255 bytes, as the tokens'' sub says it, and no uuid: that is its user''s id"}');
+  elsif p_replace and p_reason is null then
+    perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
+  end if;
+  perform tokenbook.check_request(null, p_reason, null);
+  if not tokenbook.is_user(p_user_id) then -- @subjects-of-users-only
+    perform tokenbook.refuse('user_not_found', '{}');
+  end if;
+
+  -- lock
+  insert into tokenbook.subjects as s (issuer, subject, user_id) values (p_issuer, p_subject, p_user_id)
+  on conflict (issuer, subject) do nothing;
+  if not found then
+    select s.user_id into v_former_user_id
+      from tokenbook.subjects s where s.issuer = p_issuer and s.subject = p_subject for update;
+  end if;
+
+  -- act, record
+  v_is_replaced := (p_replace and v_former_user_id <> p_user_id) is true; -- @subjects-stay
+  if v_is_replaced then
+    update tokenbook.subjects s set user_id = p_user_id, registered_at = clock_timestamp()
+     where s.issuer = p_issuer and s.subject = p_subject;
+    perform tokenbook.record_change(
+      'set_token_subject', p_user_id, 'service', null, p_reason,
+      jsonb_build_object('issuer', p_issuer, 'instead_of', v_former_user_id));
+  end if;
+  return jsonb_build_object(
+    'success', v_is_replaced or coalesce(v_former_user_id, p_user_id) = p_user_id,
+    'user_id', case when v_is_replaced then p_user_id else coalesce(v_former_user_id, p_user_id) end,
+    'replayed', v_former_user_id is not null and not v_is_replaced);
+end
+$$;
+comment on function tokenbook.set_token_subject is
+  'Keeps that a user signs in elsewhere (Clerk, Auth0, Firebase) as a subject that is no uuid: p_issuer and p_subject as iss and sub of the tokens say them. For the server. Whose a subject was first stays, unless p_replace, with a p_reason, puts a mistake right: what was booked stays with whom it was booked to. Returns {success (false: the subject is another user''s), user_id (whose it is), replayed}. Errors: invalid_user_id, invalid_subject, invalid_reason, user_not_found.';
+
+-- from supabase/schemas/10_access/user_of_subject.sql
+
+/*
+ * The user whom the caller's token means, where its subject is no uuid. Takes no argument, so that nobody can ask
+ * about others. The claims are signed; nothing in them that users write themselves is looked at.
+ * Caller: tokenbook.caller_id.   Errors: subject_not_registered.
+ */
+-- Security definer: clients may not read the table themselves.
+create function tokenbook.user_of_subject()
+returns uuid
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_claims constant jsonb := auth.jwt();
+  v_user_id constant uuid := (
+    select s.user_id from tokenbook.subjects s
+     where s.issuer = v_claims ->> 'iss' -- @subjects-of-their-issuer
+       and s.subject = v_claims ->> 'sub');
+begin
+  if v_user_id is null then -- @subjects-are-registered
+    perform tokenbook.refuse('subject_not_registered', jsonb_build_object('issuer', v_claims ->> 'iss'));
+  end if;
+  return v_user_id;
+end
+$$;
+comment on function tokenbook.user_of_subject is
+  'The user whom set_token_subject has named for the issuer and the subject of the caller''s token; refuses with subject_not_registered.';
 
 -- from supabase/schemas/10_access/wait_for_account.sql
 
@@ -4903,7 +5078,7 @@ comment on function tokenbook.expire_old_token_grants is
  */
 -- Security definer: an admin reads other users' rows.
 create function tokenbook.get_token_balance_as_of(
-  p_user_id uuid default auth.uid(),
+  p_user_id uuid default tokenbook.caller_id(),
   p_at timestamptz default null
 )
 returns jsonb
@@ -5047,7 +5222,7 @@ comment on type tokenbook.listed_transaction is 'A transaction as a history list
  */
 -- Security definer: an admin reads other users' rows.
 create function tokenbook.get_token_history(
-  p_user_id uuid default auth.uid(),
+  p_user_id uuid default tokenbook.caller_id(),
   p_limit integer default 50,
   p_before bigint default null
 )
@@ -5124,7 +5299,7 @@ comment on function tokenbook.get_token_history is
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, busy.   Keeps: I7, I11.
  */
 -- Security definer: it books expiries, and an admin reads other users' rows.
-create function tokenbook.get_user_token_balance(p_user_id uuid default auth.uid())
+create function tokenbook.get_user_token_balance(p_user_id uuid default tokenbook.caller_id())
 returns jsonb
 language plpgsql
 volatile
@@ -7307,7 +7482,7 @@ comment on function tokenbook.check_usage is
  */
 -- Security definer: an admin reads other users' rows.
 create function tokenbook.estimate_tokens(
-  p_user_id uuid default auth.uid(),
+  p_user_id uuid default tokenbook.caller_id(),
   p_action_type text default null,
   p_model_used text default null,
   p_input_tokens bigint default null,
@@ -7410,7 +7585,7 @@ comment on function tokenbook.estimate_tokens is
  */
 -- Security definer: an admin reads other users' rows.
 create function tokenbook.explain_token_charge(
-  p_user_id uuid default auth.uid(),
+  p_user_id uuid default tokenbook.caller_id(),
   p_usage_id uuid default null,
   p_transaction_id bigint default null
 )
@@ -7891,8 +8066,8 @@ declare
   v_role constant text := tokenbook.caller_role();
 begin
   if (v_role = 'service'
-    or v_role = 'user' and tokenbook.is_user(auth.uid())
-      and (auth.uid() is not distinct from p_user_id or tokenbook.is_admin())) is not true
+    or v_role = 'user' and tokenbook.is_user(tokenbook.caller_id())
+      and (tokenbook.caller_id() is not distinct from p_user_id or tokenbook.is_admin())) is not true
   then
     return 0; -- @dues-of-ones-own
   end if;
@@ -7973,7 +8148,7 @@ comment on column public.token_usage_history.created_at is 'When.';
  */
 -- Security definer: clients and the server may not write the tables themselves.
 create function tokenbook.track_token_usage(
-  p_user_id uuid default auth.uid(),
+  p_user_id uuid default tokenbook.caller_id(),
   p_action_type text default null,
   p_model_used text default null,
   p_input_tokens bigint default null,
@@ -9860,7 +10035,7 @@ comment on function tokenbook.find_offer is
  * Returns {total_quota_gb}.   Errors: not_authenticated, forbidden, invalid_user_id.
  */
 -- Security definer: an admin reads other users' rows.
-create function tokenbook.get_user_storage_quota(p_user_id uuid default auth.uid())
+create function tokenbook.get_user_storage_quota(p_user_id uuid default tokenbook.caller_id())
 returns jsonb
 language plpgsql
 stable
@@ -10159,7 +10334,7 @@ comment on function tokenbook.is_storage_in_force is
 
 create policy "Users read their own storage quotas" on public.token_storage_quotas
   for select to authenticated
-  using ((select auth.uid()) = user_id and tokenbook.is_storage_in_force(token_storage_quotas));
+  using ((select tokenbook.caller_id()) = user_id and tokenbook.is_storage_in_force(token_storage_quotas));
 
 -- from supabase/schemas/50_plans/issue_slots.sql
 
@@ -17151,7 +17326,7 @@ comment on function tokenbook.describe_team is 'The members of a payer''s team, 
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.
  */
 -- Security definer: an admin reads other users' rows, and a member his payer's.
-create function tokenbook.get_token_spend_caps(p_user_id uuid default auth.uid())
+create function tokenbook.get_token_spend_caps(p_user_id uuid default tokenbook.caller_id())
 returns jsonb
 language plpgsql
 volatile
@@ -17195,7 +17370,7 @@ comment on function tokenbook.get_token_spend_caps is
  */
 -- Security definer: an admin reads other users' rows.
 create function tokenbook.list_token_team_members(
-  p_user_id uuid default auth.uid(),
+  p_user_id uuid default tokenbook.caller_id(),
   p_limit integer default 100,
   p_after uuid default null
 )
@@ -21873,6 +22048,10 @@ grant execute on function
     tokenbook.is_storage_in_force(public.token_storage_quotas)
   to authenticated, service_role;
 
+-- Who is calling: asked by the policies and by the defaults of p_user_id.
+grant execute on function tokenbook.caller_id(), tokenbook.user_of_subject(), tokenbook.is_user_id(text)
+  to authenticated, service_role;
+
 -- Computed fields: whoever may read the row may read them.
 select tokenbook.withdraw_rights('function', 'public.tokens_used(public.token_transactions)'::regprocedure);
 select tokenbook.withdraw_rights('function', 'public.token_offer_now(public.token_payments)'::regprocedure);
@@ -21911,7 +22090,7 @@ declare
     'get_users_with_low_token_balance', 'get_users_without_token_balance'];
   c_for_server constant text[] := array[
     'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
-    'set_token_trial_policy',
+    'set_token_trial_policy', 'set_token_subject',
     'record_token_payment_event', 'record_token_subscription_event',
     'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert', 'claim_token_top_ups',
     'check_token_installation'];

@@ -32,6 +32,7 @@ const stops: Record<"frozen" | "deleted", Record<string, string>> = {
     prepare_token_checkout: "user_not_found", // the same
     set_token_top_up: "user_not_found",
     change_token_plan: "user_not_found",
+    set_token_subject: "user_not_found", // the server's alone
   },
 };
 

@@ -64,9 +64,12 @@ const askedByViews = [
 /** What a computed field asks for its caller: token_payment_disagrees, of the server's alone. */
 const askedByFields = ["disagreement_of_payment"];
 
+/** What the policies and the defaults of p_user_id ask as the caller: who that is. */
+const askedOfCallers = ["caller_id", "is_user_id", "user_of_subject"];
+
 const faultsIn = (pairs: Pair[]): string[] =>
   pairs.flatMap(({ name, wrapper, half, wrapper_runs_as_owner }) => {
-    if (wrapper === null && [...askedByViews, ...askedByFields].includes(name)) return [];
+    if (wrapper === null && [...askedByViews, ...askedByFields, ...askedOfCallers].includes(name)) return [];
     if (wrapper === null)
       return [`tokenbook.${name} is executed by ${String(half!["executed by"])} without a wrapper`];
     if (half === null)

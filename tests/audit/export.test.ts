@@ -134,7 +134,7 @@ test(
 
     await db.admin.query(`
     create or replace function public.get_token_history(
-      p_user_id uuid default auth.uid(), p_limit integer default 50, p_before bigint default null)
+      p_user_id uuid default tokenbook.caller_id(), p_limit integer default 50, p_before bigint default null)
     returns jsonb language plpgsql volatile security invoker set search_path = '' as $$
     begin
       if p_before < 50000 then raise exception 'disk on fire'; end if;

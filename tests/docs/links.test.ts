@@ -48,11 +48,3 @@ test("a link that leads nowhere is seen", () => {
     broken("README.md", "[a](docs/nowhere.md) [b](#nothing) [c](docs/errors.md) [d](https://x.y)"),
   ).toEqual(["README.md: docs/nowhere.md", "README.md: #nothing"]);
 });
-
-test("every block of code is closed", () => {
-  const open = pages.filter(
-    (page) => (readFileSync(join(projectRoot, page), "utf8").match(/^ *```/gm)?.length ?? 0) % 2 === 1,
-  );
-
-  expect(open).toEqual([]);
-});

@@ -2,7 +2,10 @@
 /** `tokenbook check`, `install` and `uninstall` as a team types them, with the real CLI and database. */
 import { appendFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import pg from "pg";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { Refusal } from "../../packages/tokenbook/src/command.ts";
+import { applyWritten } from "../../packages/tokenbook/src/project/apply.ts";
 import { functionFiles, importsOf, allFunctions } from "../../packages/tokenbook/src/project/functions.ts";
 import { run } from "../support/command.ts";
 import { asService, createUser, rpc } from "../support/roles.ts";
@@ -113,6 +116,66 @@ test("write-only: nothing is applied, and the files are newer than all that are 
     status: 1,
     stdout: expect.stringContaining("tokenbook.json says"),
   });
+});
+
+/** Makes the database refuse a kind of statement, in the middle of a migration. */
+const refusing = (tag: string) => `
+  create function public.refuse_it() returns event_trigger language plpgsql as $$ begin raise exception 'not today'; end $$;
+  create event trigger refuse_it on ddl_command_start when tag in ('${tag}') execute function public.refuse_it()`;
+const obliging = "drop event trigger refuse_it; drop function public.refuse_it()";
+
+test(
+  "where the database refuses in the middle, nothing of it stays, in the folder neither",
+  { timeout: 120_000 },
+  async () => {
+    const files = await filesOf("supabase");
+    const superuser = new pg.Client({ connectionString: guest.db.url("supabase_admin") });
+    await superuser.connect();
+    await superuser.query(refusing("CREATE TABLE"));
+    const refused = await tokenbook("install", "--yes", "--functions", "balance", "--json");
+    expect(refused).toMatchObject({ status: 1, stdout: "", stderr: expect.stringContaining("not today") });
+    expect(refused.stderr).toContain("gone again");
+    expect(await filesOf("supabase")).toEqual(files);
+    expect(await readFile(join(guest.root, "supabase/config.toml"), "utf8")).toContain("# a comment");
+
+    await superuser.query(obliging);
+    const installed = await tokenbook("install", "--yes", "--functions", "none", "--json");
+    expect(installed.status).toBe(0);
+    expect(JSON.parse(installed.stdout)).toMatchObject({
+      functions: [],
+      applied: [expect.any(String), expect.any(String)],
+    });
+    const [facts, written] = [await factsOf(guest.db), await filesOf("supabase")];
+
+    await superuser.query(refusing("DROP TABLE"));
+    const stays = await tokenbook("uninstall", "--yes", "--no-export");
+    expect(stays).toMatchObject({ status: 1, stderr: expect.stringContaining("gone again") });
+    await superuser.query(obliging);
+    expect([await factsOf(guest.db), await filesOf("supabase")]).toEqual([facts, written]);
+    const removed = await tokenbook("uninstall", "--yes", "--no-export", "--json");
+    expect(JSON.parse(removed.stdout)).toMatchObject({ applied: true, also_changed: [], kept: [] });
+    await superuser.end();
+  },
+);
+
+test("of several migrations one that is applied stays, and so do the rest", async () => {
+  const names = ["20270101000000_first.sql", "20270101000001_second.sql"];
+  const paths = names.map((name) => join(guest.root, "supabase/migrations", name));
+  const attempt = async (first: string) => {
+    await writeFile(paths[0]!, first);
+    await writeFile(paths[1]!, "select nothing_of_the_kind();");
+    let isTakenAway = false;
+    const client = new pg.Client({ connectionString: guest.db.url() });
+    await client.connect();
+    const applying = { url: guest.db.url(), workdir: guest.root };
+    const error = await applyWritten(client, applying, names, () => (isTakenAway = true)).catch(
+      (thrown: unknown) => thrown,
+    );
+    await client.end();
+    return [error instanceof Refusal, isTakenAway];
+  };
+  expect(await attempt("select nor_of_this();")).toEqual([true, true]);
+  expect(await attempt("create table public.of_the_first (id int);")).toEqual([false, false]);
 });
 
 test("what of the project depends on Tokenbook is named before anything is removed", async () => {

@@ -11,8 +11,12 @@ import type { Guest } from "./guest.ts";
 const run = promisify(execFile);
 export const source = join(projectRoot, "packages/tokenbook");
 
+const archiveName = `tokenbook-${packageJson.version}.tgz`;
+
 /** Folders with the package in node_modules: as it is, and as the next release would be. */
 export interface Packed {
+  /** What npm packed. */
+  archive: string;
   now: string;
   next: string;
   remove(): Promise<void>;
@@ -22,13 +26,13 @@ export async function pack(): Promise<Packed> {
   const packed = await mkdtemp(join(tmpdir(), "tokenbook-pack-"));
   await run("npm", ["pack", "--silent", "--pack-destination", packed], { cwd: source });
   const [now, next] = [await installed(packed), await installed(packed)];
-  await rm(packed, { recursive: true });
   await makeNext(join(next, "node_modules/tokenbook/dist/supabase"));
   return {
+    archive: join(packed, archiveName),
     now,
     next,
     remove: async () => {
-      for (const folder of [now, next]) await rm(folder, { recursive: true });
+      for (const folder of [now, next, packed]) await rm(folder, { recursive: true });
     },
   };
 }
@@ -36,7 +40,7 @@ export async function pack(): Promise<Packed> {
 async function installed(packed: string): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "tokenbook-empty-"));
   await writeFile(join(folder, "package.json"), '{ "name": "app", "private": true }');
-  const file = join(packed, `tokenbook-${packageJson.version}.tgz`);
+  const file = join(packed, archiveName);
   await run("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", file], { cwd: folder });
   return folder;
 }

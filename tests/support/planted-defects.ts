@@ -72,7 +72,7 @@ export const defects: Record<LintName, { sql: string; found: string[] }> = {
       plantedFunction("tokenbook.as_argument", "perform tokenbook.refuse('40p01')") +
       `${plantedFunction("public.token_wrapped", "raise exception using message = 'busy', errcode = '40001'")}
       create policy "planted" on public.token_accounts for select to authenticated using (
-        (select auth.uid()) = user_id and current_setting('x') <> '40001');` +
+        (select tokenbook.caller_id()) = user_id and current_setting('x') <> '40001');` +
       plantedFunction(
         "tokenbook.in_a_comment",
         "-- not 40001\n perform 1 /* nor a serialization_failure */",
@@ -184,11 +184,18 @@ export const defects: Record<LintName, { sql: string; found: string[] }> = {
     found: ["tokenbook.strict()"],
   },
   caller_compared_with_not_equal: {
-    sql: `${plantedFunction("tokenbook.right_side", "if null::uuid != (select auth.uid()) then null; end if")}
-      ${plantedFunction("tokenbook.left_side", "if auth.uid() <> null::uuid then null; end if")}
-      ${plantedFunction("tokenbook.as_it_should_be", "if auth.uid() is distinct from null::uuid then null; end if")}
-      create policy "planted" on public.token_accounts for select to authenticated using ((select auth.uid()) <> user_id);`,
+    sql: `${plantedFunction("tokenbook.right_side", "if null::uuid != (select tokenbook.caller_id()) then null; end if")}
+      ${plantedFunction("tokenbook.left_side", "if tokenbook.caller_id() <> null::uuid then null; end if")}
+      ${plantedFunction("tokenbook.as_it_should_be", "if tokenbook.caller_id() is distinct from null::uuid then null; end if")}
+      create policy "planted" on public.token_accounts for select to authenticated using ((select tokenbook.caller_id()) <> user_id);`,
     found: ["tokenbook.left_side()", "tokenbook.right_side()", "public.token_accounts: policy planted"],
+  },
+  caller_by_auth_uid: {
+    sql: `${plantedFunction("tokenbook.asks", "perform auth.uid()")}
+      ${plantedFunction("tokenbook.as_it_should_be", "perform tokenbook.caller_id()")}
+      create policy "planted" on public.token_accounts for select to authenticated
+        using ((select auth.uid()) = user_id and tokenbook.caller_id() is not null);`,
+    found: ["tokenbook.asks()", "public.token_accounts: policy planted"],
   },
   view_without_security_invoker: {
     sql: `create view tokenbook.as_owner as select 1 as one;
@@ -219,8 +226,8 @@ export const defects: Record<LintName, { sql: string; found: string[] }> = {
     found: ["public.token_unpublished", "tokenbook.unpublished"],
   },
   policy_wider_than_one_role_and_verb: {
-    sql: `create policy "for anyone" on public.token_accounts for select using ((select auth.uid()) = user_id);
-      create policy "for anything" on public.token_accounts to authenticated using ((select auth.uid()) = user_id);`,
+    sql: `create policy "for anyone" on public.token_accounts for select using ((select tokenbook.caller_id()) = user_id);
+      create policy "for anything" on public.token_accounts to authenticated using ((select tokenbook.caller_id()) = user_id);`,
     found: ['public.token_accounts: policy "for anyone"', 'public.token_accounts: policy "for anything"'],
   },
   cascade_into_the_books: {
@@ -247,7 +254,7 @@ export const defects: Record<LintName, { sql: string; found: string[] }> = {
   },
   rows_of_everyone: {
     sql: `create policy "whoever is signed in" on public.token_accounts for select to authenticated using (auth.role() = 'authenticated');
-      create policy "his own" on public.token_accounts for select to authenticated using ((select auth.uid()) = user_id);
+      create policy "his own" on public.token_accounts for select to authenticated using ((select tokenbook.caller_id()) = user_id);
       create policy "of the price list" on public.token_model_prices for select to authenticated using (true);`,
     found: ['public.token_accounts: policy "whoever is signed in"'],
   },

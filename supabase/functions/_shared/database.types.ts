@@ -1657,6 +1657,16 @@ export type Database = {
         };
         Returns: Json;
       };
+      set_token_subject: {
+        Args: {
+          p_issuer: string;
+          p_reason?: string;
+          p_replace?: boolean;
+          p_subject: string;
+          p_user_id: string;
+        };
+        Returns: Json;
+      };
       set_token_top_up: {
         Args: {
           p_below_tokens?: number;

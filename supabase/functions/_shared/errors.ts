@@ -52,6 +52,13 @@ export const errors = {
     retryable: false,
     hint: "You may not do this for that user.",
   },
+  subject_not_registered: {
+    status: 403,
+    title: "Subject not registered",
+    sqlstate: "PT403",
+    retryable: true,
+    hint: "The server has to say which user that is: set_token_subject.",
+  },
   unsupported_media_type: {
     status: 415,
     title: "Unsupported media type",
@@ -212,6 +219,13 @@ export const errors = {
     sqlstate: "PT400",
     retryable: false,
     hint: "Give the provider and its id of the customer.",
+  },
+  invalid_subject: {
+    status: 400,
+    title: "Invalid subject",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Give the issuer and the subject as the tokens name them.",
   },
   invalid_moment: {
     status: 400,

@@ -109,6 +109,7 @@ function factsFrom(details: string | null): Facts {
   return {
     ...(facts.field !== undefined && { field: wireName(facts.field) }),
     ...(facts.rule !== undefined && { rule: wireRule(facts.rule) }),
+    ...(facts.issuer !== undefined && { issuer: facts.issuer }),
     ...(facts.limit !== undefined && { limit: facts.limit }),
     ...(facts.required !== undefined && { required: facts.required }),
     ...(facts.available !== undefined && { available: facts.available }),

@@ -21,7 +21,7 @@ declare
   v_role constant text := tokenbook.caller_role();
 begin
   if v_role = 'user' then -- @caller-must-be-known
-    actor_id := auth.uid();
+    actor_id := tokenbook.caller_id();
     if actor_id is null then -- an API key is a valid token too, without a subject
       perform tokenbook.refuse('not_authenticated');
     elsif not tokenbook.is_user(actor_id) then -- @caller-still-exists

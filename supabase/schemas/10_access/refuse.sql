@@ -20,6 +20,7 @@ begin
       -- made from supabase/errors.toml: npm run errors
       ('not_authenticated', '42501', 'Sign in.'),
       ('forbidden', '42501', 'You may not do this for that user.'),
+      ('subject_not_registered', 'PT403', 'The server has to say which user that is: set_token_subject.'),
       ('unsupported_media_type', 'PT415', 'Send the body as application/json.'),
       ('invalid_request', 'PT400', 'Send what the function''s reference lists, and nothing else.'),
       ('invalid_user_id', 'PT400', 'Say which user.'),
@@ -42,6 +43,7 @@ begin
       ('invalid_alert_rule', 'PT400', 'Say what the rule''s kind needs, and nothing else.'),
       ('invalid_top_up', 'PT400', 'Say below how many tokens to ask, and for how many tokens, which plan or how many of which pack.'),
       ('invalid_customer', 'PT400', 'Give the provider and its id of the customer.'),
+      ('invalid_subject', 'PT400', 'Give the issuer and the subject as the tokens name them.'),
       ('invalid_moment', 'PT400', 'Give a moment that has passed.'),
       ('invalid_page', 'PT400', 'Ask for 1 to 200 entries, and pass next_before on as it was given.'),
       ('invalid_state', 'PT400', 'Use active or frozen.'),

@@ -8,7 +8,7 @@
  */
 -- Security definer: an admin reads other users' rows.
 create function tokenbook.get_token_balance_as_of(
-  p_user_id uuid default auth.uid(),
+  p_user_id uuid default tokenbook.caller_id(),
   p_at timestamptz default null
 )
 returns jsonb

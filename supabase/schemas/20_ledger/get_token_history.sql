@@ -21,7 +21,7 @@ comment on type tokenbook.listed_transaction is 'A transaction as a history list
  */
 -- Security definer: an admin reads other users' rows.
 create function tokenbook.get_token_history(
-  p_user_id uuid default auth.uid(),
+  p_user_id uuid default tokenbook.caller_id(),
   p_limit integer default 50,
   p_before bigint default null
 )

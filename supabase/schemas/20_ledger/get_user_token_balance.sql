@@ -10,7 +10,7 @@
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, busy.   Keeps: I7, I11.
  */
 -- Security definer: it books expiries, and an admin reads other users' rows.
-create function tokenbook.get_user_token_balance(p_user_id uuid default auth.uid())
+create function tokenbook.get_user_token_balance(p_user_id uuid default tokenbook.caller_id())
 returns jsonb
 language plpgsql
 volatile

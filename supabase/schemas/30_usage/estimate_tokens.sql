@@ -9,7 +9,7 @@
  */
 -- Security definer: an admin reads other users' rows.
 create function tokenbook.estimate_tokens(
-  p_user_id uuid default auth.uid(),
+  p_user_id uuid default tokenbook.caller_id(),
   p_action_type text default null,
   p_model_used text default null,
   p_input_tokens bigint default null,

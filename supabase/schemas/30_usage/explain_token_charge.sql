@@ -7,7 +7,7 @@
  */
 -- Security definer: an admin reads other users' rows.
 create function tokenbook.explain_token_charge(
-  p_user_id uuid default auth.uid(),
+  p_user_id uuid default tokenbook.caller_id(),
   p_usage_id uuid default null,
   p_transaction_id bigint default null
 )

@@ -15,8 +15,8 @@ declare
   v_role constant text := tokenbook.caller_role();
 begin
   if (v_role = 'service'
-    or v_role = 'user' and tokenbook.is_user(auth.uid())
-      and (auth.uid() is not distinct from p_user_id or tokenbook.is_admin())) is not true
+    or v_role = 'user' and tokenbook.is_user(tokenbook.caller_id())
+      and (tokenbook.caller_id() is not distinct from p_user_id or tokenbook.is_admin())) is not true
   then
     return 0; -- @dues-of-ones-own
   end if;

@@ -20,7 +20,7 @@
  */
 -- Security definer: clients and the server may not write the tables themselves.
 create function tokenbook.track_token_usage(
-  p_user_id uuid default auth.uid(),
+  p_user_id uuid default tokenbook.caller_id(),
   p_action_type text default null,
   p_model_used text default null,
   p_input_tokens bigint default null,

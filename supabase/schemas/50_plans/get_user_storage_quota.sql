@@ -4,7 +4,7 @@
  * Returns {total_quota_gb}.   Errors: not_authenticated, forbidden, invalid_user_id.
  */
 -- Security definer: an admin reads other users' rows.
-create function tokenbook.get_user_storage_quota(p_user_id uuid default auth.uid())
+create function tokenbook.get_user_storage_quota(p_user_id uuid default tokenbook.caller_id())
 returns jsonb
 language plpgsql
 stable

@@ -23,4 +23,4 @@ comment on function tokenbook.is_storage_in_force is
 
 create policy "Users read their own storage quotas" on public.token_storage_quotas
   for select to authenticated
-  using ((select auth.uid()) = user_id and tokenbook.is_storage_in_force(token_storage_quotas));
+  using ((select tokenbook.caller_id()) = user_id and tokenbook.is_storage_in_force(token_storage_quotas));

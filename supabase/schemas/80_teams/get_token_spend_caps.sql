@@ -5,7 +5,7 @@
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.
  */
 -- Security definer: an admin reads other users' rows, and a member his payer's.
-create function tokenbook.get_token_spend_caps(p_user_id uuid default auth.uid())
+create function tokenbook.get_token_spend_caps(p_user_id uuid default tokenbook.caller_id())
 returns jsonb
 language plpgsql
 volatile

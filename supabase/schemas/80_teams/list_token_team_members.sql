@@ -6,7 +6,7 @@
  */
 -- Security definer: an admin reads other users' rows.
 create function tokenbook.list_token_team_members(
-  p_user_id uuid default auth.uid(),
+  p_user_id uuid default tokenbook.caller_id(),
   p_limit integer default 100,
   p_after uuid default null
 )

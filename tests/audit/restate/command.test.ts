@@ -79,7 +79,7 @@ test("for machines it is JSON", async () => {
 test("it books nothing without a reason, nor unasked, nor for who is not there", async () => {
   for (const [args, why] of [
     [["--book"], /Say why/],
-    [["--book", "--reason", "why"], /no terminal to ask on/],
+    [["--book", "--reason", "why"], /nobody to ask/],
     [["--yes"], /go with --book/],
     [["--user", "nobody@example.com"], /Nobody has signed up with the address nobody@example.com/],
     [["--worst", "many"], /whole number/],

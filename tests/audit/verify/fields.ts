@@ -1169,6 +1169,7 @@ export const notTheBooks: Record<string, string> = {
   "tokenbook.project_settings":
     "made of burn_orders, token_alert_rules and token_default_spend_caps; I8 compares the burn order, I3 the caps",
   "tokenbook.admins": "who is an admin now: kept by hand",
+  "tokenbook.subjects": "who somebody is who signs in elsewhere: no token depends on it",
   "tokenbook.token_alert_states":
     "on which side of a threshold somebody was told that they are: no token depends on it",
   "tokenbook.acknowledged_findings":

@@ -438,7 +438,7 @@ async function readLines(response: Response): Promise<{ lines: number; wasWhole:
 async function replaceHistory(at: Stack, first: string): Promise<void> {
   await at.db.admin.query(`
     create or replace function public.get_token_history(
-      p_user_id uuid default auth.uid(), p_limit integer default 50, p_before bigint default null)
+      p_user_id uuid default tokenbook.caller_id(), p_limit integer default 50, p_before bigint default null)
     returns jsonb language plpgsql volatile security invoker set search_path = '' as $$
     begin
       ${first}

@@ -17,7 +17,7 @@ begin
   perform tokenbook.start_period(v_plan, null, null, null, v_entry);
 end
 $$;
-create or replace function tokenbook.get_user_token_balance(p_user_id uuid default auth.uid())
+create or replace function tokenbook.get_user_token_balance(p_user_id uuid default tokenbook.caller_id())
 returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin

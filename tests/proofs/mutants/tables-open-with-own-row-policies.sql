@@ -9,7 +9,7 @@ begin
       join pg_class c on c.oid = a.attrelid and c.relkind = 'r'
      where c.relnamespace = 'public'::regnamespace and a.attname = 'user_id'
   loop
-    execute format('create policy "own rows" on %s for all to authenticated using ((select auth.uid()) = user_id)', v_table);
+    execute format('create policy "own rows" on %s for all to authenticated using ((select tokenbook.caller_id()) = user_id)', v_table);
   end loop;
 end
 $$;

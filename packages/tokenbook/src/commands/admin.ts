@@ -2,30 +2,37 @@ import { userInfo } from "node:os";
 import Table from "cli-table3";
 import { command, databaseCommand, onDatabase } from "../command.ts";
 import { addAdmin, listAdmins, removeAdmin } from "../data/admins.ts";
+import { createVoice } from "../terminal/voice.ts";
 
 const add = databaseCommand("add", "Makes a user an administrator.")
   .argument("<email>")
-  .action(async (email, where) => {
+  .option("--json", "for machines")
+  .action(async (email, { json, ...where }) => {
+    const { say, answer } = createVoice(json);
     await onDatabase(where, async (client) => {
       const { userId, changed } = await addAdmin(client, email, `tokenbook admin (${userInfo().username})`);
-      console.log(
+      say(
         changed
           ? `${email} (${userId}) is an administrator now, from the next sign-in or token refresh on.`
           : `${email} (${userId}) is an administrator already; nothing was changed.`,
       );
+      answer({ email, user_id: userId, is_admin: true, changed });
     });
   });
 
 const remove = databaseCommand("remove", "Takes that right away, at once.")
   .argument("<email>")
-  .action(async (email, where) => {
+  .option("--json", "for machines")
+  .action(async (email, { json, ...where }) => {
+    const { say, answer } = createVoice(json);
     await onDatabase(where, async (client) => {
       const { userId, changed } = await removeAdmin(client, email);
-      console.log(
+      say(
         changed
           ? `${email} (${userId}) is no administrator any more.`
           : `${email} (${userId}) is no administrator; nothing was changed.`,
       );
+      answer({ email, user_id: userId, is_admin: false, changed });
     });
   });
 

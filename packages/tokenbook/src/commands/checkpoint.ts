@@ -7,6 +7,7 @@ import { findUserId } from "../data/users.ts";
 import { Failure } from "local-platform/terminal/failure";
 import { createProgress, duration, readable } from "../terminal/progress.ts";
 import { stopsOnSignal } from "../terminal/stop.ts";
+import { createVoice, type Voice } from "../terminal/voice.ts";
 import { writeWholeFile } from "../terminal/whole-file.ts";
 
 /** How many entries a call reads: a second's work at most. */
@@ -24,7 +25,8 @@ apart from it the digest that is printed. To compare the ledger with it: tokenbo
 )
   .requiredOption("--output <file>", "the checkpoint; never one that is there")
   .option("--user <id or email>", "of one user")
-  .action(async ({ user, output, ...where }) => {
+  .option("--json", "for machines")
+  .action(async ({ user, output, json, ...where }) => {
     // an older one vouches for what a newer one cannot: it is never replaced
     if (existsSync(output)) throw new Failure(`${output} is there. A checkpoint is kept: give another name.`);
     const stop = stopsOnSignal();
@@ -33,7 +35,7 @@ apart from it the digest that is printed. To compare the ledger with it: tokenbo
       stop.addEventListener("abort", () => void client.end());
       try {
         const userId = user === undefined ? null : await findUserId(client, user);
-        await writeCheckpoint(client, userId, output, stop);
+        await writeCheckpoint(client, userId, output, stop, createVoice(json));
       } catch (error) {
         if (stop.aborted)
           throw new Failure("Stopped: there is no file. What was read need not be read again.");
@@ -49,6 +51,7 @@ async function writeCheckpoint(
   userId: string | null,
   output: string,
   stop: AbortSignal,
+  { say, answer }: Voice,
 ): Promise<void> {
   const begin = performance.now();
   let users = 0;
@@ -71,8 +74,9 @@ async function writeCheckpoint(
   const who = userId ?? `${readable(users)} user${users === 1 ? "" : "s"}`;
   const time = duration((performance.now() - begin) / 1000);
   const what = entries === 1 ? "1 entry" : `${readable(entries)} entries`;
-  console.log(
+  say(
     `${what} of ${who} ${entries === 1 ? "is" : "are"} in the checkpoint ${output}, ${readable(read)} new (${time}).`,
   );
-  console.log(`Keep its digest apart from it and from the database:\n\n  ${digest}\n`);
+  say(`Keep its digest apart from it and from the database:\n\n  ${digest}\n`);
+  answer({ output, digest, users, entries, new_entries: read });
 }

@@ -9,6 +9,7 @@ import { findUserId } from "../data/users.ts";
 import { Failure } from "local-platform/terminal/failure";
 import { createProgress, readable } from "../terminal/progress.ts";
 import { stopsOnSignal } from "../terminal/stop.ts";
+import { createVoice, type Voice } from "../terminal/voice.ts";
 import { writeWholeFile } from "../terminal/whole-file.ts";
 
 const progress = createProgress();
@@ -21,14 +22,17 @@ export const exportCommand = databaseCommand(
 )
   .requiredOption("--user <id or email>", "whose")
   .option("--output <file>", "the file; without it, standard output")
-  .action(async ({ user, output, ...where }) => {
+  .option("--json", "with --output: for machines, what was written")
+  .action(async ({ user, output, json, ...where }) => {
+    if (json && output === undefined)
+      throw new Failure("--json says what was written: it goes with --output.");
     const stop = stopsOnSignal();
     if (output === undefined) warnOfNpm();
     await onDatabase(where, async (client) => {
       // A page that is being waited for would hold everything up.
       stop.addEventListener("abort", () => void client.end());
       try {
-        await exportLedger(client, await findUserId(client, user), output, stop);
+        await exportLedger(client, await findUserId(client, user), output, stop, createVoice(json));
       } catch (error) {
         if (stop.aborted) throw new Failure("Stopped: this is not the whole ledger.");
         throw error;
@@ -43,6 +47,7 @@ async function exportLedger(
   userId: string,
   output: string | undefined,
   stop: AbortSignal,
+  { say, answer }: Voice,
 ): Promise<void> {
   const total = await countTransactions(client, userId);
   let rows = 0;
@@ -66,8 +71,9 @@ async function exportLedger(
   }
   await writeWholeFile(output, texts(), stop);
   progress.clear();
-  const megabytes = (statSync(output).size / 1e6).toFixed(1);
-  console.log(`${readable(rows)} transactions of ${userId} are in ${output} (${megabytes} MB).`);
+  const bytes = statSync(output).size;
+  say(`${readable(rows)} transactions of ${userId} are in ${output} (${(bytes / 1e6).toFixed(1)} MB).`);
+  answer({ user_id: userId, output, transactions: rows, bytes });
 }
 
 /** npm's own words would be the first lines of the file. */

@@ -1,8 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { userInfo } from "node:os";
-import type pg from "pg";
-import { migrationUp, supabase } from "local-platform/project/supabase-cli";
+import { supabase } from "local-platform/project/supabase-cli";
 import { Failure } from "local-platform/terminal/failure";
 import { databaseCommand, onDatabase, Refusal } from "../command.ts";
 import { addAdmin } from "../data/admins.ts";
@@ -11,12 +10,14 @@ import type { Target } from "../database/target.ts";
 import { lookAround } from "../install/look.ts";
 import { folderObstacles, obstacleLines } from "../install/obstacles.ts";
 import { planInstall, unwritePlan, writePlan, type Plan } from "../install/plan.ts";
-import { checkText } from "../install/report.ts";
+import { checkJson, checkText } from "../install/report.ts";
+import { applyWritten } from "../project/apply.ts";
 import { findProjectRoot } from "../project/folder.ts";
 import { readChoice, usualFunctions } from "../project/functions.ts";
-import { appliedVersions, fileVersions } from "../project/migrations.ts";
+import { fileVersions } from "../project/migrations.ts";
 import { findSupabaseCli } from "../project/supabase-cli.ts";
 import { agrees } from "../terminal/ask.ts";
+import { createVoice, type Voice } from "../terminal/voice.ts";
 
 /** `tokenbook install`: into the project of this folder. */
 export const install = databaseCommand(
@@ -36,7 +37,9 @@ is applied, and refuses with the same list.`,
   .option("--types <file>", "writes the database's types there, as `supabase gen types` does")
   .option("--write-only", "applies nothing")
   .option("--yes", "does not ask")
-  .action(async ({ functions, admin, types, writeOnly, yes, ...where }) => {
+  .option("--json", "for machines")
+  .action(async ({ functions, admin, types, writeOnly, yes, json, ...where }) => {
+    const { say, answer } = createVoice(json);
     const chosen = readChoice(functions);
     const root = findProjectRoot(where.workdir);
     if (writeOnly) {
@@ -50,74 +53,74 @@ is applied, and refuses with the same list.`,
         throw new Refusal(["In the way:", ...obstacles.map(obstacleLines)].join("\n"));
       const plan = await planInstall(chosen, fileVersions(root));
       writePlan(root, plan);
-      console.log(
+      say(
         `${written(plan)}\n\nNothing was applied. supabase migration up (hosted: supabase db push) does, as your CI and your\npreview branches will; then: npx tokenbook admin add <email>`,
       );
+      answer(documentOf(plan, []));
       return;
     }
 
     await onDatabase(where, async (client, target) => {
       const report = await lookAround(client, target, root, chosen);
       if (report.obstacles.length > 0) {
-        console.log(checkText(report));
+        console.log(json ? checkJson(report) : checkText(report));
         throw new Refusal("Nothing was changed.");
       }
       const cli = findSupabaseCli(root);
       if (!yes) {
-        console.log(checkText(report));
+        say(checkText(report));
         await agrees(`Install Tokenbook ${report.plan.version} into ${target.name}?`);
       }
-      writePlan(root, report.plan);
-      console.log(written(report.plan));
-      try {
-        await apply(client, target, root, cli);
-      } catch (error) {
-        if (await isApplied(client, report.plan)) throw error;
-        unwritePlan(root, report.plan);
-        const why = error instanceof Error ? error.message : String(error);
-        throw new Refusal(`${why}\n\nNothing of Tokenbook was applied, and its files are gone again.`);
-      }
+      const { plan } = report;
+      const before = await lastReport(client);
+      writePlan(root, plan);
+      say(written(plan));
+      const begin = performance.now();
+      const onFile = (file: string) => say(`  applying ${file}`);
+      const applied = await applyWritten(
+        client,
+        { url: target.url, workdir: root, cli, onFile },
+        plan.migrations.keys(),
+        () => unwritePlan(root, plan),
+      );
+      const seconds = ((performance.now() - begin) / 1000).toFixed(1);
+      say(`${applied.length} migrations applied in ${seconds} s.`);
+      for (const one of await reportsSince(client, before)) say(one.report.replace(/^/gm, "  "));
       if (admin !== undefined) {
         const { userId } = await addAdmin(client, admin, `tokenbook install (${userInfo().username})`);
-        console.log(`${admin} (${userId}) is an administrator, from the next sign-in or token refresh on.`);
+        say(`${admin} (${userId}) is an administrator, from the next sign-in or token refresh on.`);
       }
-      if (types !== undefined) await writeTypes(target, root, cli, types);
-      console.log(next(admin === undefined));
+      if (types !== undefined) await writeTypes(target, root, cli, types, say);
+      say(next(admin === undefined));
+      answer(documentOf(plan, applied));
     });
   });
 
 type Cli = ReturnType<typeof findSupabaseCli>;
 
-async function apply(client: pg.Client, target: Target, root: string, cli: Cli): Promise<void> {
-  const begin = performance.now();
-  const before = await lastReport(client);
-  const { applied } = await migrationUp({
-    url: target.url,
-    workdir: root,
-    cli,
-    onFile: (file) => console.log(`  applying ${file}`),
-  });
-  const seconds = ((performance.now() - begin) / 1000).toFixed(1);
-  console.log(`${applied.length} migrations applied in ${seconds} s.`);
-  for (const { report } of await reportsSince(client, before)) console.log(report.replace(/^/gm, "  "));
-}
-
-async function isApplied(client: pg.Client, plan: Plan): Promise<boolean> {
-  const applied = await appliedVersions(client);
-  return [...plan.migrations.keys()].some((path) =>
-    applied.some((version) => path.startsWith(`migrations/${version}_`)),
-  );
-}
-
-async function writeTypes(target: Target, root: string, cli: Cli, file: string): Promise<void> {
+async function writeTypes(
+  target: Target,
+  root: string,
+  cli: Cli,
+  file: string,
+  say: Voice["say"],
+): Promise<void> {
   const args = cli.takesRemote
     ? ["gen", "types", `--remote=${target.url}`, "--schema", "public"]
     : ["gen", "types", "typescript", `--db-url=${target.url}`, "--schema", "public"];
   const { status, stdout, stderr } = await supabase(args, { workdir: root, cli });
   if (status !== 0) throw new Failure(`supabase gen types failed: ${stderr.trim()}`);
   writeFileSync(resolve(file), stdout);
-  console.log(`The database's types are in ${file}.`);
+  say(`The database's types are in ${file}.`);
 }
+
+/** What was installed, for machines. */
+const documentOf = ({ version, migrations, functions }: Plan, applied: readonly string[]) => ({
+  version,
+  migrations: [...migrations.keys()].map((path) => `supabase/${path}`),
+  functions: functions.map(({ as }) => as),
+  applied,
+});
 
 function written({ migrations, files, functions }: Plan): string {
   return [

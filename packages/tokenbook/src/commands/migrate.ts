@@ -6,6 +6,7 @@ import { isAnothersProject } from "../data/projects.ts";
 import { findProjectRoot } from "../project/folder.ts";
 import { findSupabaseCli } from "../project/supabase-cli.ts";
 import { count } from "../terminal/progress.ts";
+import { createVoice } from "../terminal/voice.ts";
 
 /** `tokenbook migrate`: pending migrations, and what each had to say. */
 export const migrate = databaseCommand(
@@ -16,7 +17,9 @@ becomes it. Any other project gets its migration from \`tokenbook install\`.`,
 )
   .option("--include-all", "also files older than the newest applied one")
   .option("--this-project", "the database is this project's, though nothing in it says so")
-  .action(async ({ includeAll, thisProject, ...where }) => {
+  .option("--json", "for machines")
+  .action(async ({ includeAll, thisProject, json, ...where }) => {
+    const { say, answer } = createVoice(json);
     const root = findProjectRoot(where.workdir);
     await onDatabase(where, async (client, target) => {
       if (target.isOwn === null && !thisProject && (await isAnothersProject(client))) {
@@ -37,7 +40,7 @@ becomes it. Any other project gets its migration from \`tokenbook install\`.`,
           includeAll,
           onFile: (file) => {
             started.push(file);
-            console.log(`  ${file}`);
+            say(`  ${file}`);
           },
         });
       } catch (error) {
@@ -50,18 +53,19 @@ becomes it. Any other project gets its migration from \`tokenbook install\`.`,
       }
       const reports = await printReports();
       const seconds = ((performance.now() - begin) / 1000).toFixed(1);
-      console.log(
+      say(
         started.length === 0
           ? "Nothing to apply: the database is up to date."
-          : `\n${count(started.length, "migration")} applied in ${seconds} s, ${count(reports, "report")}.`,
+          : `\n${count(started.length, "migration")} applied in ${seconds} s, ${count(reports.length, "report")}.`,
       );
+      answer({ applied: started, reports });
 
-      async function printReports(): Promise<number> {
+      async function printReports() {
         const written = await reportsSince(client, before);
         for (const { migration, report } of written) {
-          console.log(`\n${migration}\n${report.replace(/^/gm, "  ")}`);
+          say(`\n${migration}\n${report.replace(/^/gm, "  ")}`);
         }
-        return written.length;
+        return written;
       }
     });
   });

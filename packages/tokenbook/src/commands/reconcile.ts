@@ -1,4 +1,3 @@
-import { createInterface } from "node:readline/promises";
 import { databaseCommand, exit, onDatabase, wholeNumber } from "../command.ts";
 import type { SqlClient } from "../data/client.ts";
 import {
@@ -15,7 +14,8 @@ import type { Repaired } from "../data/repair.ts";
 import { Failure } from "local-platform/terminal/failure";
 import { asCsv, asJson, asSum, asTable } from "../reports/discrepancy.ts";
 import type { Report } from "../reports/discrepancy.ts";
-import { count } from "../terminal/progress.ts";
+import { asks, requireSomebody } from "../terminal/ask.ts";
+import { count, createProgress, duration, readable } from "../terminal/progress.ts";
 
 /** How many accounts are gone through in one query. */
 const pieceSize = 1000;
@@ -59,9 +59,7 @@ Ends with 0 when there is no discrepancy, 1 when some remain, 2 when it could no
     if (unknown.length > 0) throw new Failure(`There is no scenario ${unknown.join(", ")}.`);
     if (options.json && options.csv) throw new Failure("Either --json or --csv.");
     if (options.yes && !options.fix) throw new Failure("--yes answers what only --fix asks.");
-    if (options.fix && !options.yes && !(process.stdin.isTTY && process.stderr.isTTY)) {
-      throw new Failure("--fix asks before it writes, and here is nobody to ask: add --yes.");
-    }
+    if (options.fix && !options.yes) requireSomebody();
     await onDatabase(options, (client) => run(client, options));
   });
 
@@ -136,37 +134,22 @@ async function goThroughEveryone(
 ): Promise<{ users: number; found: Discrepancy[] }> {
   const users = await countAccounts(client);
   const found: Discrepancy[] = [];
-  const progress = createProgress(users);
-  let after: string | null = null;
-  for (let checked = 0; ; checked += pieceSize) {
-    progress.show(checked);
-    const until = await userAfter(client, after, pieceSize);
-    found.push(...(await findDiscrepancies(client, { threshold, after, until })));
-    if (until === null) break;
-    after = until;
-  }
-  progress.clear();
-  return { users, found };
-}
-
-/** How far a long run is, on standard error: what it says on standard output may go into a file. */
-function createProgress(users: number): { show(checked: number): void; clear(): void } {
+  const progress = createProgress(process.stderr, { inLogs: true });
   const begin = performance.now();
-  const isTerminal = process.stderr.isTTY;
-  let saidAt = begin;
-  return {
-    show: (checked) => {
-      const now = performance.now();
-      if (checked === 0 || now - saidAt < (isTerminal ? 200 : 10_000)) return;
-      saidAt = now;
-      const left = (((now - begin) / checked) * Math.max(users - checked, 0)) / 1000;
-      const text = `${checked.toLocaleString("en")} of ${count(users, "user")} checked, about ${Math.ceil(left)} s left`;
-      process.stderr.write(isTerminal ? `\r\x1b[K${text}` : `${text}\n`);
-    },
-    clear: () => {
-      if (isTerminal && saidAt !== begin) process.stderr.write("\r\x1b[K");
-    },
-  };
+  let after: string | null = null;
+  try {
+    for (let checked = pieceSize; ; checked += pieceSize) {
+      const until = await userAfter(client, after, pieceSize);
+      found.push(...(await findDiscrepancies(client, { threshold, after, until })));
+      if (until === null) break;
+      const left = ((performance.now() - begin) / checked / 1000) * Math.max(users - checked, 0);
+      progress.show(`${readable(checked)} of ${count(users, "user")} checked, about ${duration(left)} left`);
+      after = until;
+    }
+  } finally {
+    progress.clear();
+  }
+  return { users, found };
 }
 
 async function fix(
@@ -189,7 +172,7 @@ async function fix(
   }
   const wanted = plans.filter(({ delta }) => delta !== 0);
   if (wanted.length === 0) return [];
-  if (!yes && !(await isAgreed(`Book ${count(wanted.length, "adjustment")}? [y/N] `))) {
+  if (!yes && !(await asks(`Book ${count(wanted.length, "adjustment")}?`))) {
     say("Nothing was booked.");
     return [];
   }
@@ -200,17 +183,6 @@ async function fix(
     if (delta !== 0) say(`  ${nameOf(userId)}: ${repaired.outcome}`);
   }
   return done;
-}
-
-async function isAgreed(question: string): Promise<boolean> {
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  // Ctrl-D is no answer, and no answer is no.
-  const noAnswer = new Promise<string>((resolve) => terminal.once("close", () => resolve("")));
-  try {
-    return /^y(es)?$/i.test((await Promise.race([terminal.question(question), noAnswer])).trim());
-  } finally {
-    terminal.close();
-  }
 }
 
 function worstFirst(a: Discrepancy, b: Discrepancy): number {

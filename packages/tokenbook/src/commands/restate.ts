@@ -1,4 +1,3 @@
-import { createInterface } from "node:readline/promises";
 import Table from "cli-table3";
 import { databaseCommand, exit, onDatabase, wholeNumber } from "../command.ts";
 import type { SqlClient } from "../data/client.ts";
@@ -7,6 +6,7 @@ import { replayGrants, replayUsers, restate as restateUser } from "../data/repla
 import type { Replayed, Restated } from "../data/replays.ts";
 import { findUserId } from "../data/users.ts";
 import { Failure } from "local-platform/terminal/failure";
+import { asks, requireSomebody } from "../terminal/ask.ts";
 import { count, createProgress, readable } from "../terminal/progress.ts";
 
 /** How many users are replayed in one query: each piece is one snapshot, a second or so. */
@@ -40,9 +40,7 @@ Ends with 0 when there is no difference, 1 when some remain, 2 when it could not
     const { book, reason, yes } = options;
     if (book && reason.trim() === "") throw new Failure('Say why, for the ledger: --book --reason "…"');
     if (!book && (yes || reason !== "")) throw new Failure("--yes and --reason go with --book.");
-    if (book && !yes && !(process.stdin.isTTY && process.stderr.isTTY)) {
-      throw new Failure("There is no terminal to ask on. To book without being asked, add --yes.");
-    }
+    if (book && !yes) requireSomebody();
     await onDatabase(options, async (client, target) => {
       try {
         await run(client, options, target.name);
@@ -73,7 +71,7 @@ async function run(client: SqlClient, options: Options, where: string): Promise<
   }
 
   let booked: Restated[] | undefined;
-  if (options.book && differing.length > 0 && (await agrees(differing, options))) {
+  if (options.book && differing.length > 0 && (options.yes || (await isAgreed(differing)))) {
     const refused: string[] = [];
     booked = await bookAll(client, differing, options.reason, refused);
     remaining = refused.length;
@@ -107,19 +105,11 @@ async function replayEveryone(client: SqlClient): Promise<Found> {
   return { users, replayed };
 }
 
-async function agrees(differing: Replayed[], options: Options): Promise<boolean> {
-  if (options.yes) return true;
-  // on stderr: stdout may be a file
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    const answer = await terminal.question(
-      `\nRestate the balances of ${count(differing.length, "user")}: take ${tokens(sum(differing, "overGranted"))}, ` +
-        `give ${tokens(sum(differing, "underGranted"))}? Write yes to book it: `,
-    );
-    return answer.trim().toLowerCase() === "yes";
-  } finally {
-    terminal.close();
-  }
+async function isAgreed(differing: Replayed[]): Promise<boolean> {
+  return await asks(
+    `Restate the balances of ${count(differing.length, "user")}: take ${tokens(sum(differing, "overGranted"))}, ` +
+      `give ${tokens(sum(differing, "underGranted"))}?`,
+  );
 }
 
 /** One user after the other, each in a transaction of his own: what is booked stays booked. */

@@ -1,7 +1,6 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type pg from "pg";
-import { migrationUp } from "local-platform/project/supabase-cli";
 import { Failure } from "local-platform/terminal/failure";
 import { allFacts, compareCatalogs, type Catalog } from "../catalog/catalog.ts";
 import { databaseCommand, exit, onDatabase, Refusal } from "../command.ts";
@@ -9,6 +8,7 @@ import { installedVersion, obstacleLines } from "../install/obstacles.ts";
 import { removeEmptyFolders } from "../install/plan.ts";
 import { dependents, planRemoval, removalMigration, type Removal } from "../install/removal.ts";
 import { exportTables } from "../install/table-files.ts";
+import { applyWritten } from "../project/apply.ts";
 import { findProjectRoot } from "../project/folder.ts";
 import { withoutBlocks } from "../project/functions.ts";
 import { appliedVersions, fileVersions, freshVersions } from "../project/migrations.ts";
@@ -16,6 +16,7 @@ import { digestOf, readRecord, type InstallRecord } from "../project/record.ts";
 import { findSupabaseCli } from "../project/supabase-cli.ts";
 import { agrees } from "../terminal/ask.ts";
 import { createProgress, readable } from "../terminal/progress.ts";
+import { createVoice, type Voice } from "../terminal/voice.ts";
 
 /** `tokenbook uninstall`: out of the project of this folder again. */
 export const uninstall = databaseCommand(
@@ -30,7 +31,9 @@ since the install stay, and are named. Ends with 1 where anything else of the da
   .option("--no-export", "the books are not kept")
   .option("--write-only", "writes the migration, and applies and removes nothing")
   .option("--yes", "does not ask")
-  .action(async ({ export: folder, writeOnly, yes, ...where }) => {
+  .option("--json", "for machines")
+  .action(async ({ export: folder, writeOnly, yes, json, ...where }) => {
+    const { say, answer } = createVoice(json);
     const root = findProjectRoot(where.workdir);
     const record = readRecord(root);
     if (folder === undefined) {
@@ -52,49 +55,53 @@ since the install stay, and are named. Ends with 1 where anything else of the da
       }
       const removal = await planRemoval(client);
       const cli = findSupabaseCli(root);
-      console.log(
+      say(
         `Tokenbook ${version} in ${target.name}: ${removal.objects.length} relations and functions. ` +
           (folder ? `Its tables go to ${folder}.` : "Its books are not kept."),
       );
       if (!yes) await agrees(`Take it out of ${target.name}?`);
-      if (folder) await keepBooks(client, folder);
+      const rows = folder ? await keepBooks(client, folder, say) : 0;
 
       const taken = [...(await appliedVersions(client)), ...fileVersions(root)];
       const file = `${freshVersions(taken, 1)[0]}_remove_tokenbook.sql`;
       const path = join(root, "supabase/migrations", file);
       writeFileSync(path, removalMigration(version, removal), { flag: "wx" });
-      console.log(`Written: supabase/migrations/${file}`);
+      say(`Written: supabase/migrations/${file}`);
       if (writeOnly) {
-        console.log("Nothing was applied or removed.");
+        say("Nothing was applied or removed.");
+        answer({ version, migration: `supabase/migrations/${file}`, exported_rows: rows, applied: false });
         return;
       }
       const before = await allFacts(client);
-      try {
-        await migrationUp({ url: target.url, workdir: root, cli });
-      } catch (error) {
-        rmSync(path);
-        const why = error instanceof Error ? error.message : String(error);
-        throw new Refusal(`${why}\n\nNothing was removed, and the migration's file is gone again.`);
-      }
+      await applyWritten(client, { url: target.url, workdir: root, cli }, [file], () => rmSync(path));
       const touched = touchedBy(removal, before, await allFacts(client));
-      console.log(
+      say(
         touched.length === 0
           ? "Compared with the catalogue of before: all of it is gone, and nothing else has changed."
           : `Compared with the catalogue of before, this has changed too:\n${touched.map((fact) => `  ${fact}`).join("\n")}`,
       );
-      if (record !== undefined) removeFiles(root, record);
+      const kept = record === undefined ? [] : removeFiles(root, record, say);
+      answer({
+        version,
+        migration: `supabase/migrations/${file}`,
+        exported_rows: rows,
+        applied: true,
+        also_changed: touched,
+        kept,
+      });
       process.exitCode = touched.length === 0 ? exit.right : exit.wrong;
     });
   });
 
-async function keepBooks(client: pg.Client, folder: string): Promise<void> {
+async function keepBooks(client: pg.Client, folder: string, say: Voice["say"]): Promise<number> {
   const progress = createProgress(process.stderr, { inLogs: true });
   const tables = await exportTables(client, resolve(folder), (table, rows) =>
     progress.show(`${table}: ${readable(rows)} rows`),
   );
   progress.clear();
   const rows = tables.reduce((sum, table) => sum + table.rows, 0);
-  console.log(`${readable(rows)} rows of ${tables.length} tables are in ${folder}.`);
+  say(`${readable(rows)} rows of ${tables.length} tables are in ${folder}.`);
+  return rows;
 }
 
 /** In words, every fact of before that is another or gone and not Tokenbook's, and every new one. */
@@ -108,7 +115,8 @@ function touchedBy({ names }: Removal, before: Catalog, after: Catalog): string[
     .map(({ fact, first, second }) => `${fact}: ${first ?? "(none)"} → ${second ?? "(none)"}`);
 }
 
-function removeFiles(root: string, record: InstallRecord): void {
+/** @returns the files that were changed since, and stay. */
+function removeFiles(root: string, record: InstallRecord, say: Voice["say"]): string[] {
   const changed: string[] = [];
   const gone: string[] = [];
   for (const [path, digest] of Object.entries(record.files)) {
@@ -123,10 +131,9 @@ function removeFiles(root: string, record: InstallRecord): void {
   const config = join(root, "supabase/config.toml");
   writeFileSync(config, withoutBlocks(readFileSync(config, "utf8"), record.functions));
   rmSync(join(root, "supabase/tokenbook.json"));
-  console.log(`${gone.length} files of edge functions are removed, and their blocks of config.toml.`);
+  say(`${gone.length} files of edge functions are removed, and their blocks of config.toml.`);
   if (changed.length > 0) {
-    console.log(
-      `These were changed since, and stay:\n${changed.map((path) => `  supabase/${path}`).join("\n")}`,
-    );
+    say(`These were changed since, and stay:\n${changed.map((path) => `  supabase/${path}`).join("\n")}`);
   }
+  return changed.map((path) => `supabase/${path}`);
 }

@@ -1,16 +1,17 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { migrationUp } from "local-platform/project/supabase-cli";
 import { databaseCommand, onDatabase, Refusal } from "../command.ts";
 import { namedAfresh } from "../install/plan.ts";
 import { installedVersion } from "../install/obstacles.ts";
 import { releases, type Release } from "../install/release.ts";
+import { applyWritten } from "../project/apply.ts";
 import { findProjectRoot } from "../project/folder.ts";
 import { functionFiles } from "../project/functions.ts";
 import { appliedVersions, fileVersions } from "../project/migrations.ts";
 import { digestOf, readRecord, writeRecord, type InstallRecord } from "../project/record.ts";
 import { findSupabaseCli } from "../project/supabase-cli.ts";
 import { agrees } from "../terminal/ask.ts";
+import { createVoice, type Voice } from "../terminal/voice.ts";
 
 /** `tokenbook upgrade`: from an older version to this one. */
 export const upgrade = databaseCommand(
@@ -21,7 +22,9 @@ file that was changed since it was installed stays as it is, and the new one is 
 )
   .option("--write-only", "applies nothing")
   .option("--yes", "does not ask")
-  .action(async ({ writeOnly, yes, ...where }) => {
+  .option("--json", "for machines")
+  .action(async ({ writeOnly, yes, json, ...where }) => {
+    const { say, answer } = createVoice(json);
     const root = findProjectRoot(where.workdir);
     const record = readRecord(root);
     if (record === undefined) {
@@ -37,7 +40,8 @@ file that was changed since it was installed stays as it is, and the new one is 
       );
     const newer = all.slice(at + 1);
     if (newer.length === 0) {
-      console.log(`Tokenbook ${record.version} is installed, and that is this version.`);
+      say(`Tokenbook ${record.version} is installed, and that is this version.`);
+      answer({ from: record.version, to: record.version, migrations: [], applied: [], kept: [] });
       return;
     }
     const cli = writeOnly ? undefined : findSupabaseCli(root);
@@ -48,9 +52,7 @@ file that was changed since it was installed stays as it is, and the new one is 
           `The files here are of ${record.version}, and ${target.name} has ${installed ?? "no Tokenbook"}: apply the project's own migrations first.`,
         );
       }
-      console.log(
-        `From ${record.version} to ${newer.at(-1)!.version}. What a caller notices:\n${changesOf(newer)}`,
-      );
+      say(`From ${record.version} to ${newer.at(-1)!.version}. What a caller notices:\n${changesOf(newer)}`);
       if (!yes && cli !== undefined) await agrees(`Upgrade ${target.name}?`);
       const taken = [...(await appliedVersions(client)), ...fileVersions(root)];
       const migrations = await namedAfresh(
@@ -59,21 +61,26 @@ file that was changed since it was installed stays as it is, and the new one is 
       );
       for (const [path, text] of migrations)
         writeFileSync(join(root, "supabase", path), text, { flag: "wx" });
-      console.log([...migrations.keys()].map((path) => `Written: supabase/${path}`).join("\n"));
-      if (cli === undefined) {
-        updateFiles(root, record, newer, migrations);
-        console.log("Nothing was applied.");
-        return;
-      }
-      try {
-        await migrationUp({ url: target.url, workdir: root, cli });
-      } catch (error) {
-        for (const path of migrations.keys()) rmSync(join(root, "supabase", path));
-        const why = error instanceof Error ? error.message : String(error);
-        throw new Refusal(`${why}\n\nNothing of the upgrade was applied, and its files are gone again.`);
-      }
-      updateFiles(root, record, newer, migrations);
-      console.log(`${target.name} has Tokenbook ${await installedVersion(client)} now.`);
+      say([...migrations.keys()].map((path) => `Written: supabase/${path}`).join("\n"));
+      const applied =
+        cli === undefined
+          ? []
+          : await applyWritten(client, { url: target.url, workdir: root, cli }, migrations.keys(), () => {
+              for (const path of migrations.keys()) rmSync(join(root, "supabase", path));
+            });
+      const kept = updateFiles(root, record, newer, migrations, say);
+      say(
+        cli === undefined
+          ? "Nothing was applied."
+          : `${target.name} has Tokenbook ${await installedVersion(client)} now.`,
+      );
+      answer({
+        from: record.version,
+        to: newer.at(-1)!.version,
+        migrations: [...migrations.keys()].map((path) => `supabase/${path}`),
+        applied,
+        kept,
+      });
     });
   });
 
@@ -85,12 +92,15 @@ const changesOf = (newer: readonly Release[]): string =>
     .map((line) => `  - ${line}`)
     .join("\n");
 
+/** @returns the files that were changed here and stay. */
 function updateFiles(
   root: string,
   record: InstallRecord,
   newer: readonly Release[],
   migrations: ReadonlyMap<string, string>,
-): void {
+  say: Voice["say"],
+): string[] {
+  const kept: string[] = [];
   const files: Record<string, string> = {};
   for (const [path, text] of functionFiles(record.functions)) {
     const name = `functions/${path}`;
@@ -100,7 +110,9 @@ function updateFiles(
     mkdirSync(dirname(file), { recursive: true });
     writeFileSync(isTheirs ? `${file}.new` : file, text);
     files[name] = digestOf(text);
-    if (isTheirs) console.log(`supabase/${name} was changed here and stays: see ${name}.new`);
+    if (!isTheirs) continue;
+    kept.push(`supabase/${name}`);
+    say(`supabase/${name} was changed here and stays: see ${name}.new`);
   }
   // what the newer version has no more, and nobody has changed
   for (const [name, digest] of Object.entries(record.files)) {
@@ -116,4 +128,5 @@ function updateFiles(
     ],
     files,
   });
+  return kept;
 }

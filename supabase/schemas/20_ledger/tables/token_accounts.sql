@@ -71,7 +71,7 @@ create index token_accounts_alerts_version_idx on public.token_accounts (alerts_
 alter table public.token_accounts enable row level security;
 create policy "Users read their own account" on public.token_accounts
   for select to authenticated
-  using ((select auth.uid()) = user_id);
+  using ((select tokenbook.caller_id()) = user_id);
 
 /*
  * The rule that an account breaks; NULL, none. Asked by the trigger below, which refuses, and by the verifier of every

@@ -63,7 +63,7 @@ create unique index token_balances_rollover_key
 alter table public.token_balances enable row level security;
 create policy "Users read their own grants" on public.token_balances
   for select to authenticated
-  using ((select auth.uid()) = user_id);
+  using ((select tokenbook.caller_id()) = user_id);
 
 /*
  * The rule that a grant breaks; NULL, none. Asked by the trigger below, which refuses, and by the verifier of every grant

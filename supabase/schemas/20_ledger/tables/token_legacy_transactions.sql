@@ -24,4 +24,4 @@ comment on column public.token_legacy_transactions.created_at is 'When it happen
 alter table public.token_legacy_transactions enable row level security;
 create policy "Users read their own old transactions" on public.token_legacy_transactions
   for select to authenticated
-  using ((select auth.uid()) = user_id);
+  using ((select tokenbook.caller_id()) = user_id);

@@ -75,7 +75,7 @@ create index token_transactions_grants_idx
 alter table public.token_transactions enable row level security;
 create policy "Users read their own transactions" on public.token_transactions
   for select to authenticated
-  using ((select auth.uid()) in (user_id, member_id));
+  using ((select tokenbook.caller_id()) in (user_id, member_id));
 
 /*
  * The rule that an entry of the ledger breaks, whatever wrote it: NULL, none. The form of an entry follows from its kind.

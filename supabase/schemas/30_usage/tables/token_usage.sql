@@ -50,4 +50,4 @@ create index token_usage_user_idx on public.token_usage (user_id, created_at);
 alter table public.token_usage enable row level security;
 create policy "Users read their own usage" on public.token_usage
   for select to authenticated
-  using ((select auth.uid()) in (user_id, member_id));
+  using ((select tokenbook.caller_id()) in (user_id, member_id));

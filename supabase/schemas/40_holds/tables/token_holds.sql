@@ -54,7 +54,7 @@ create index token_holds_member_idx on public.token_holds (member_id, id) where 
 alter table public.token_holds enable row level security;
 create policy "Users read their own holds" on public.token_holds
   for select to authenticated
-  using ((select auth.uid()) in (user_id, member_id));
+  using ((select tokenbook.caller_id()) in (user_id, member_id));
 
 /*
  * The rule that a hold breaks; NULL, none. Asked by the trigger below, which refuses, and by the verifier of every hold

@@ -65,4 +65,4 @@ create index subscriptions_next_plan_idx on tokenbook.subscriptions (next_plan_t
 alter table tokenbook.subscriptions enable row level security;
 create policy "Users read their own subscription" on tokenbook.subscriptions
   for select to authenticated
-  using ((select auth.uid()) = user_id);
+  using ((select tokenbook.caller_id()) = user_id);

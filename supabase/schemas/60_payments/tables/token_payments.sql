@@ -72,4 +72,4 @@ create index token_payments_pack_idx on public.token_payments (pack_type) where 
 alter table public.token_payments enable row level security;
 create policy "Users read their own payments" on public.token_payments
   for select to authenticated
-  using ((select auth.uid()) = user_id);
+  using ((select tokenbook.caller_id()) = user_id);

@@ -46,4 +46,4 @@ create index token_alert_rules_plan_idx on public.token_alert_rules (plan_type) 
 alter table public.token_alert_rules enable row level security;
 create policy "Users read the rules that may concern them" on public.token_alert_rules
   for select to authenticated
-  using (user_id is null or (select auth.uid()) = user_id);
+  using (user_id is null or (select tokenbook.caller_id()) = user_id);

@@ -63,4 +63,4 @@ create index token_alerts_given_up_idx on public.token_alerts (created_at) where
 alter table public.token_alerts enable row level security;
 create policy "Users read their own alerts" on public.token_alerts
   for select to authenticated
-  using ((select auth.uid()) = user_id);
+  using ((select tokenbook.caller_id()) = user_id);

@@ -64,4 +64,4 @@ create index token_top_up_requests_pack_idx
 alter table public.token_top_up_requests enable row level security;
 create policy "Users read their own top-up requests" on public.token_top_up_requests
   for select to authenticated
-  using ((select auth.uid()) = user_id);
+  using ((select tokenbook.caller_id()) = user_id);

@@ -42,4 +42,4 @@ create index token_top_ups_pack_idx on public.token_top_ups (pack_type) where pa
 alter table public.token_top_ups enable row level security;
 create policy "Users read their own top-up" on public.token_top_ups
   for select to authenticated
-  using ((select auth.uid()) = user_id);
+  using ((select tokenbook.caller_id()) = user_id);

@@ -24,4 +24,4 @@ comment on column public.token_spend_caps.updated_at is 'Since when it is as it 
 alter table public.token_spend_caps enable row level security;
 create policy "Users read their own caps" on public.token_spend_caps
   for select to authenticated
-  using ((select auth.uid()) = user_id);
+  using ((select tokenbook.caller_id()) = user_id);

@@ -42,4 +42,4 @@ create index token_team_members_page_idx on public.token_team_members (user_id, 
 alter table public.token_team_members enable row level security;
 create policy "Payers and members read their own" on public.token_team_members
   for select to authenticated
-  using ((select auth.uid()) in (user_id, member_id));
+  using ((select tokenbook.caller_id()) in (user_id, member_id));

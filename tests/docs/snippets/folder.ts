@@ -1,0 +1,97 @@
+/** An empty folder as somebody has it who copies a snippet: the packages that it names, the database's types, and it. */
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import ts from "typescript";
+import { projectRoot } from "../../../scripts/project.ts";
+import type { Snippet } from "./pages.ts";
+
+/** What a snippet may import; nothing else of this repository's packages is in the folder. */
+const packages = ["@supabase/supabase-js", "@types/node", "@types/ws", "standardwebhooks", "stripe", "ws"];
+
+/** The names that names.ts has, and how each is told from a longer one or a member. */
+const names = ["server", "supabase", "user", "admin", "payer", "ann", "requestId", "askTheModel", "show"];
+
+export interface Folder {
+  path: string;
+  /** Where a snippet lies in it, as TypeScript. */
+  fileOf(snippet: Snippet): string;
+  remove(): void;
+}
+
+/** Makes it, with these snippets in it. */
+export function makeFolder(snippets: readonly Snippet[]): Folder {
+  const path = mkdtempSync(join(tmpdir(), "tokenbook-snippets-"));
+  writeFileSync(join(path, "package.json"), '{ "name": "app", "private": true, "type": "module" }');
+  for (const name of packages) {
+    const link = join(path, "node_modules", name);
+    mkdirSync(dirname(link), { recursive: true });
+    symlinkSync(join(projectRoot, "node_modules", name), link, "junction");
+  }
+  const shared = join(projectRoot, "supabase/functions/_shared");
+  for (const file of ["token-hold.ts", "hold-books.ts", "lists.ts"])
+    cpSync(join(shared, file), join(path, "_shared", file));
+  cpSync(join(shared, "database.types.ts"), join(path, "database.types.ts"));
+  const fileOf = ({ page, line }: Snippet) =>
+    join(path, "snippets", `${page.replaceAll(/[^a-z]+/gi, "-")}-${line}.ts`);
+  mkdirSync(join(path, "snippets"));
+  const known = readFileSync(join(projectRoot, "tests/docs/snippets/names.ts"), "utf8");
+  writeFileSync(
+    join(path, "snippets/names.ts"),
+    known.replace("../../../supabase/functions/_shared/", "../"), // the types lie beside it there
+  );
+  for (const snippet of snippets) writeFileSync(fileOf(snippet), moduleOf(snippet));
+  return { path, fileOf, remove: () => rmSync(path, { recursive: true }) };
+}
+
+/** The snippet as a module, on one line more than it has: what it takes for granted is imported there. */
+function moduleOf({ text }: Snippet): string {
+  const code = text.replaceAll(/\/\/.*$/gm, "").replaceAll(/"[^"\n]*"/g, '""');
+  const isDeclared = (name: string) =>
+    new RegExp(String.raw`\b(const|let|function)\s+(\{[^=;]*)?\b${name}\b`).test(code);
+  const used = names.filter(
+    (name) => new RegExp(String.raw`(?<![.\w"])${name}\b(?!:)`).test(code) && !isDeclared(name),
+  );
+  const typed = text.includes("createClient(")
+    ? text.replace("createClient(", "createClient<import('./names.ts').Documented>(")
+    : text;
+  return `import { ${used.join(", ")} } from "./names.ts";\n${typed}\nexport {};\n`;
+}
+
+const options: ts.CompilerOptions = {
+  target: ts.ScriptTarget.ES2022,
+  lib: ["lib.es2023.d.ts", "lib.dom.d.ts", "lib.dom.iterable.d.ts"],
+  module: ts.ModuleKind.NodeNext,
+  moduleResolution: ts.ModuleResolutionKind.NodeNext,
+  types: ["node"],
+  strict: true,
+  skipLibCheck: true,
+  allowImportingTsExtensions: true,
+  rewriteRelativeImportExtensions: true,
+};
+
+/** What the compiler says to the snippets, each by the line of its page. */
+export function compile(folder: Folder, snippets: readonly Snippet[]): string[] {
+  const program = ts.createProgram(snippets.map(folder.fileOf), {
+    ...options,
+    noEmit: true,
+    typeRoots: [join(folder.path, "node_modules/@types")],
+  });
+  return ts.getPreEmitDiagnostics(program).map(({ file, start, messageText }) => {
+    const said = ts.flattenDiagnosticMessageText(messageText, " ");
+    const snippet = snippets.find((one) => folder.fileOf(one) === file?.fileName);
+    if (snippet === undefined || file === undefined) return `${file?.fileName ?? "?"}: ${said}`;
+    return `${snippet.page}:${snippet.line + file.getLineAndCharacterOfPosition(start ?? 0).line}: ${said}`;
+  });
+}
+
+/** Makes JavaScript of everything in the folder, for whichever Node runs it. */
+export function emit(folder: Folder): void {
+  for (const path of ts.sys.readDirectory(folder.path, [".ts"], ["node_modules"])) {
+    const { outputText } = ts.transpileModule(ts.sys.readFile(path)!, {
+      compilerOptions: { ...options, module: ts.ModuleKind.ESNext },
+      fileName: path,
+    });
+    writeFileSync(path.replace(/\.ts$/, ".js"), outputText);
+  }
+}

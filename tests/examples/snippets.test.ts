@@ -1,0 +1,193 @@
+// @module-tag proof
+/** The snippets of README and guides, run as they stand: against a database with the demo data, and the API before it. */
+import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { projectRoot } from "../../scripts/project.ts";
+import { adminClaims, startStack, type Stack } from "../functions/stack.ts";
+import { giveFreePlanAtRegistration } from "../support/plans.ts";
+import { emit, makeFolder, type Folder } from "../docs/snippets/folder.ts";
+import { guides, snippetsOf, where, type Snippet } from "../docs/snippets/pages.ts";
+
+const ALICE = "a11ce000-0000-4000-8000-000000000001";
+const BOB = "b0b00000-0000-4000-8000-000000000002";
+const ADMIN = "ad000000-0000-4000-8000-000000000003";
+const DAVE = "dafe0000-0000-4000-8000-000000000005";
+
+let stack: Stack;
+let folder: Folder;
+const every = guides.flatMap(snippetsOf);
+const inTypeScript = every.filter(({ language }) => language === "ts");
+beforeAll(async () => {
+  stack = await startStack();
+  await giveFreePlanAtRegistration(stack.db);
+  await stack.db.admin.query(readFileSync(join(projectRoot, "supabase/seed.sql"), "utf8"));
+  folder = makeFolder(inTypeScript);
+  emit(folder);
+}, 60_000);
+afterAll(async () => {
+  folder.remove();
+  await stack.close();
+});
+
+/** What a snippet reaches that is not here; it is compiled all the same. */
+const notHere: Record<string, RegExp> = {
+  Realtime: /\.channel\(/,
+  Stripe: /from "stripe"/,
+  "a browser": /location\./,
+};
+
+describe("TypeScript", () => {
+  const missing = (snippet: Snippet) =>
+    Object.keys(notHere).find((what) => notHere[what]!.test(snippet.text));
+
+  test("what is not run wants what there is not here", () => {
+    const left = inTypeScript.filter((snippet) => missing(snippet) !== undefined);
+    console.log(`run=${inTypeScript.length - left.length} only compiled=${left.length}`);
+    expect(left.map((snippet) => `${snippet.page}: ${missing(snippet)}`)).toEqual([
+      "docs/guides/alerts.md: Realtime",
+      "docs/guides/checkout.md: a browser",
+      "docs/guides/payments.md: Stripe",
+    ]);
+  });
+
+  test.each(inTypeScript.filter((snippet) => missing(snippet) === undefined).map((it) => [where(it), it]))(
+    "%s runs, and nothing that it asks for is refused",
+    async (_, snippet) => {
+      const { stdout } = await runFile(folder.fileOf(snippet).replace(/\.ts$/, ".js"));
+      // what a comment says of the numbers is what comes
+      if (snippet.text.includes("610000")) {
+        expect(stdout).toContain("610000\n");
+        expect(stdout).toMatch(/^true \[/m);
+        expect([...stdout.matchAll(/deducted: (\d+)/g)].map(([, tokens]) => Number(tokens))).toEqual([
+          100_000, 10_000, 40_000,
+        ]);
+      }
+    },
+    20_000,
+  );
+
+  test("a snippet that is refused is seen", async () => {
+    const bad = { page: "a.md", line: 1, language: "ts", isClosed: true };
+    const wrong = makeFolder([
+      { ...bad, text: 'await server.rpc("deduct_tokens_with_fifo", { p_user_id: user.id });' },
+    ]);
+    emit(wrong);
+    await expect(runFile(join(wrong.path, "snippets/a-md-1.js"), wrong)).rejects.toThrow(/PGRST202|404/);
+    wrong.remove();
+  });
+});
+
+/** Runs a file in plain Node; ends otherwise than well if it throws, or if the API refuses something. */
+async function runFile(file: string, at = folder): Promise<{ stdout: string }> {
+  const url = pathToFileURL(file).href;
+  const watched = `
+    globalThis.WebSocket ??= (await import("ws")).default; // as browsers have it
+    const { fetch } = globalThis;
+    const refused = []; // the client makes values of refusals, and a snippet need not look at them
+    globalThis.fetch = async (...request) => {
+      const response = await fetch(...request);
+      if (!response.ok) refused.push(request[0] + " answers " + response.status + " " + (await response.clone().text()));
+      return response;
+    };
+    await import(${JSON.stringify(url)});
+    if (refused.length > 0) console.error(refused.join("\\n"));
+    process.exit(refused.length);`;
+  return await promisify(execFile)(process.execPath, ["--input-type=module", "-e", watched], {
+    cwd: at.path,
+    env: {
+      ...process.env,
+      SUPABASE_URL: stack.url,
+      SUPABASE_SECRET_KEY: stack.keys.secretKey,
+      SUPABASE_PUBLISHABLE_KEY: stack.keys.publishableKey,
+      NEXT_PUBLIC_SUPABASE_URL: stack.url,
+      NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY: stack.keys.publishableKey,
+      ALERT_WEBHOOK_SECRET: "whsec_c2VjcmV0",
+    },
+  });
+}
+
+describe("SQL", () => {
+  /** What stands for something of the reader's. */
+  const theirs: [RegExp, string][] = [
+    [/'…'/g, `'${ALICE}'`],
+    [/<user id>/g, BOB],
+    [/<first_transaction_id of the finding's evidence>/g, "1"],
+  ];
+  /** What is answered, where it is not rows: of extensions that are not here, and of what a page makes before. */
+  const refused: [of: RegExp, code: string][] = [
+    [/cron\.schedule/, "3F000"],
+    [/refund_tokens\('<user id>'/, "PT409"],
+    [/verify_token_checkpoint/, "PT400"],
+    [/reverse_token_restatement/, "PT404"],
+  ];
+  const statements = every.filter(({ language }) => language === "sql");
+
+  test.each(statements.map((snippet) => [where(snippet), snippet]))("%s runs", async (_, snippet) => {
+    const text = theirs.reduce((sql, [from, to]) => sql.replaceAll(from, to), snippet.text);
+    const client = await stack.db.admin.connect();
+    try {
+      await client.query("begin");
+      const said = await client.query(text).then(
+        () => "rows",
+        ({ code, message }: { code: string; message: string }) => `${code} ${message}`,
+      );
+      const expected = refused.find(([of]) => of.test(snippet.text))?.[1] ?? "rows";
+      expect(said.slice(0, expected.length), said).toBe(expected);
+    } finally {
+      await client.query("rollback");
+      client.release();
+    }
+  });
+});
+
+describe("requests by curl", () => {
+  const requests = every
+    .filter(({ language }) => language === "bash")
+    .filter(({ text }) => text.startsWith("curl "));
+
+  test("there are some", () => expect(requests.length).toBeGreaterThan(3));
+
+  test.each(requests.map((snippet) => [where(snippet), snippet]))(
+    "%s is answered with 200",
+    async (_, snippet) => {
+      const { rows } = await stack.db.admin.query(
+        "select id from public.token_payments where user_id = $1 and status = 'pending'",
+        [DAVE],
+      );
+      const text = snippet.text
+        .replace('"userId": "…", "paymentId": "…"', `"userId": "${DAVE}", "paymentId": "${rows[0]?.id}"`)
+        .replace('"p_user_id": "…"', `"p_user_id": "${ALICE}"`)
+        .trimEnd();
+      const { stdout } = await promisify(execFile)("bash", ["-c", `${text} -sS -w '\\n%{http_code}'`], {
+        cwd: folder.path,
+        env: {
+          ...process.env,
+          SUPABASE_URL: stack.url,
+          SUPABASE_PUBLISHABLE_KEY: stack.keys.publishableKey,
+          SUPABASE_SECRET_KEY: stack.keys.secretKey,
+          KEY: stack.keys.publishableKey,
+          TOKEN: await stack.token(ALICE),
+          USER_TOKEN: await stack.token(ALICE),
+          ADMIN_TOKEN: await stack.token(ADMIN, adminClaims),
+        },
+      });
+      expect(stdout).toMatch(/\n200$/);
+    },
+    30_000,
+  );
+});
+
+test("after all of it the books are right", async () => {
+  const { rows } = await stack.db.admin.query(
+    "select u.email, v.invariant from public.verify_token_ledger() v left join auth.users u on u.id = v.user_id order by 1",
+  );
+  // the demo's own (tests/examples/demo.test.ts)
+  expect(rows.map(({ email }: { email: string }) => email)).toEqual([
+    "cost-mismatch@example.com",
+    "failed-operations@example.com",
+  ]);
+});
