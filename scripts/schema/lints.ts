@@ -54,9 +54,13 @@ export const inlinedFunctions = [
   "tokenbook.deduction_receipt",
   "tokenbook.describe_allocation",
   "tokenbook.grant_terms",
+  "tokenbook.grant_lifetime",
+  "tokenbook.refund_receipt",
+  "tokenbook.describe_return",
   "tokenbook.caller_role",
   "tokenbook.is_plain_body",
   "tokenbook.is_user_id",
+  "tokenbook.is_plain_server_call",
 ] as const;
 
 /** Everything with logic in it, as text: function definitions and the expressions of policies. */

@@ -3042,6 +3042,27 @@ $$;
 comment on function tokenbook.is_own_request is
   'Whether the API was asked for one of Tokenbook''s functions by its name. False in plain SQL, and where a function of the project''s was asked for that calls one.';
 
+-- from supabase/schemas/10_access/is_plain_server_call.sql
+
+/*
+ * Whether it is the server that asks, for a user whom it names, and nothing is wrong with the body: what nearly every
+ * call is, seen at a glance. What is not is tokenbook.authorize's to judge.
+ * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
+ * Caller: internal.
+ */
+create function tokenbook.is_plain_server_call(p_user_id uuid)
+returns boolean
+language sql
+volatile -- as is_plain_body is, or it would not be written in
+security invoker
+as $$
+  select current_setting('role') = 'service_role'
+    and p_user_id is not null
+    and tokenbook.is_plain_body() -- @plain-calls-send-one-object
+$$;
+comment on function tokenbook.is_plain_server_call is
+  'Whether the server asks for a user whom it names, with a body in which nothing is wrong, seen at a glance; what is not is judged by authorize.';
+
 -- from supabase/schemas/10_access/is_user.sql
 
 /*
@@ -3991,15 +4012,15 @@ declare
   v_shortfall bigint := 0;
   v_remaining bigint;
 begin
-  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  v_entry.actor_role := 'service';
+  if not tokenbook.is_plain_server_call(p_user_id) then
+    select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  end if;
   if p_delta is null or p_delta = 0 or p_delta not between -1000000000000 and 1000000000000 then
     perform tokenbook.refuse('invalid_amount',
       '{"field": "p_delta", "rule": "a whole number from -1000000000000 to 1000000000000, not 0"}');
   end if;
   perform tokenbook.check_request(p_idempotency_key, p_reason, p_metadata);
-  if tokenbook.settle_backlog(p_user_id) then
-    return tokenbook.answer_busy();
-  end if;
 
   v_entry.user_id := p_user_id;
   v_entry.tokens := p_delta;
@@ -4030,6 +4051,9 @@ begin
     v_deducted_from := v_done.deducted_from;
     v_shortfall := v_done.shortfall;
     v_remaining := v_done.tokens_remaining;
+  end if;
+  if v_done.is_behind then
+    return tokenbook.answer_busy();
   end if;
 
   if v_transaction.id is not null and not v_done.replayed then
@@ -4073,20 +4097,20 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_entry public.token_transactions := p_transactions[1];
-  v_broken_rule text;
+  v_written bigint;
+  v_entry public.token_transactions;
 begin
-  if cardinality(p_transactions) > 1 then -- one is asked as a value, at a third of what a query takes
+  insert into public.token_transactions
+  select t.* from unnest(p_transactions) as t
+   where tokenbook.broken_transaction_rule(t) is null;
+  get diagnostics v_written = row_count;
+  if v_written < cardinality(p_transactions) then
     select t.* into v_entry
       from unnest(p_transactions) as t
      where tokenbook.broken_transaction_rule(t) is not null
      limit 1;
+    perform tokenbook.refuse_row('token_transactions', tokenbook.broken_transaction_rule(v_entry), to_jsonb(v_entry));
   end if;
-  v_broken_rule := case when v_entry.entry_type is not null then tokenbook.broken_transaction_rule(v_entry) end;
-  if v_broken_rule is not null then
-    perform tokenbook.refuse_row('token_transactions', v_broken_rule, to_jsonb(v_entry));
-  end if;
-  insert into public.token_transactions select t.* from unnest(p_transactions) as t;
 end
 $$;
 comment on function tokenbook.append_transactions is
@@ -4820,11 +4844,9 @@ declare
   v_receipt jsonb;
 begin
   -- validate: what is plainly right is let through at once; what is not, is refused by name
-  if current_setting('role') <> 'service_role' or p_user_id is null then -- @deduction-asks-who: the server may deduct from anyone
+  if not tokenbook.is_plain_server_call(p_user_id) then -- @deduction-asks-who: the server may deduct from anyone
     select w.actor_role, w.actor_id into v_actor_role, v_actor_id
       from tokenbook.authorize(p_user_id, p_self_may => true) w;
-  elsif not tokenbook.is_plain_body() then
-    perform tokenbook.check_body(); -- @server-sends-one-object
   end if;
   if (p_tokens_to_deduct between 1 and 1000000000000 -- @fast-path-if-plain
     and octet_length(p_action_type) <= 64
@@ -5315,10 +5337,8 @@ declare
   v_may_book boolean;
   v_balance jsonb;
 begin
-  if current_setting('role') <> 'service_role' or p_user_id is null then -- @balance-asks-who: the server may ask for anyone
+  if not tokenbook.is_plain_server_call(p_user_id) then -- @balance-asks-who: the server may ask for anyone
     v_actor_role := (tokenbook.authorize(p_user_id, p_self_may => true)).actor_role;
-  elsif not tokenbook.is_plain_body() then
-    perform tokenbook.check_body(); -- @server-sends-one-object
   end if;
 
   -- as a rule nothing has to be done first
@@ -5359,18 +5379,16 @@ comment on function tokenbook.get_user_token_balance is
 
 /*
  * How long a grant of that type lives when nothing else is said; NULL = for ever.
+ * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
  * Caller: internal.
  */
 create function tokenbook.grant_lifetime(p_grant_type text)
 returns interval
-language plpgsql
+language sql
 immutable
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return (tokenbook.grant_types() -> p_grant_type ->> 'lifetime_hours')::integer * interval '1 hour';
-end
+  select (tokenbook.grant_types() -> p_grant_type ->> 'lifetime_hours')::integer * interval '1 hour'
 $$;
 comment on function tokenbook.grant_lifetime is
   'Lifetime of a grant of that type when nothing else is said; NULL = for ever.';
@@ -5440,8 +5458,13 @@ declare
   v_issued record;
   v_transaction public.token_transactions;
 begin
-  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
-  perform tokenbook.check_tokens('p_tokens', p_tokens);
+  v_entry.actor_role := 'service';
+  if not tokenbook.is_plain_server_call(p_user_id) then
+    select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  end if;
+  if (p_tokens between 1 and 1000000000000) is not true then
+    perform tokenbook.check_tokens('p_tokens', p_tokens);
+  end if;
   if (tokenbook.grant_types() ? p_grant_type) is not true then
     perform tokenbook.refuse('invalid_grant_type', jsonb_build_object(
       'field', 'p_grant_type', 'rule', tokenbook.say_one_of(tokenbook.grant_types())));
@@ -5460,9 +5483,8 @@ begin
     perform tokenbook.refuse('invalid_expiry', jsonb_build_object(
       'field', 'p_expires_at', 'rule', format('a moment: a grant of type %s ends', p_grant_type)));
   end if;
-  perform tokenbook.check_request(p_idempotency_key, p_reason, p_metadata);
-  if tokenbook.settle_backlog(p_user_id) then
-    return tokenbook.answer_busy();
+  if p_idempotency_key is not null or p_reason is not null or p_metadata is not null then
+    perform tokenbook.check_request(p_idempotency_key, p_reason, p_metadata);
   end if;
 
   v_grant.grant_type := p_grant_type;
@@ -5487,6 +5509,9 @@ begin
     v_entry.usage_id := gen_random_uuid();
   end if;
   v_issued := tokenbook.issue_grant(v_grant, v_entry);
+  if v_issued.is_behind then
+    return tokenbook.answer_busy();
+  end if;
   if p_grant_type = 'trial' and not v_issued.replayed then
     perform tokenbook.remember_trial(p_user_id); -- @granted-trials-remembered
   end if;
@@ -5519,7 +5544,7 @@ comment on function tokenbook.grant_tokens is
 -- from supabase/schemas/20_ledger/has_backlog.sql
 
 /*
- * Whether more is due on an account than one call books (due_grants and due_holds of tokenbook.limits()), or
+ * Of an account that is due: whether more is than one call books (due_grants and due_holds of tokenbook.limits()), or
  * than so many portions of that: grants that have run out, with those that holds which have run out give back to,
  * and such holds. Counts no further than that.
  * Caller: internal.   Keeps: I11.
@@ -5537,9 +5562,6 @@ declare
   v_holds constant integer := p_portions * (tokenbook.limits() -> 'due_holds')::integer;
   v_due record;
 begin
-  if not exists (select from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= v_now) then
-    return false; -- as a rule
-  end if;
   select (
            select count(*) from (
              select from public.token_balances b
@@ -5746,7 +5768,8 @@ comment on function tokenbook.is_set_aside is
  * expires_at (NULL: p_lifetime, or else the type's own; 'infinity': never), where it came from,
  * metadata.
  * p_entry is its transaction: user_id, action_type, reason, actor, key, request, links.
- * Locks: the account, made first where there is none.
+ * Locks: the account, made first where there is none.   With is_behind, and nothing given, where more was due than one
+ * call books: the caller answers tokenbook.answer_busy(), or refuses.
  * Errors: user_not_found, busy, idempotency_key_reused, invalid_granted_at, invalid_expiry,
  * balance_limit_exceeded.   What depends on the clock is checked after the replay: a replay a
  * year later must still get the first answer.
@@ -5758,7 +5781,8 @@ create function tokenbook.issue_grant(
   p_lifetime interval default null,
   out transaction public.token_transactions,
   out granted public.token_balances,
-  out replayed boolean
+  out replayed boolean,
+  out is_behind boolean
 )
 returns record
 language plpgsql
@@ -5772,6 +5796,7 @@ declare
   v_terms jsonb;
 begin
   replayed := false;
+  is_behind := false;
 
   -- lock
   v_account := tokenbook.lock_account(p_entry.user_id);
@@ -5780,9 +5805,17 @@ begin
     v_account := tokenbook.lock_account(p_entry.user_id, p_create => true);
   end if;
   v_now := clock_timestamp();
+  if v_account.next_due_at <= v_now then
+    is_behind := tokenbook.settle_backlog(p_entry.user_id);
+    if is_behind then
+      return;
+    end if;
+  end if;
 
   -- replay
-  transaction := tokenbook.find_replay(p_entry);
+  if p_entry.idempotency_key is not null then
+    transaction := tokenbook.find_replay(p_entry);
+  end if;
   if transaction.id is not null then
     select b.* into granted
       from public.token_balances b
@@ -5849,7 +5882,7 @@ begin
 end
 $$;
 comment on function tokenbook.issue_grant is
-  'Gives tokens as one new grant under the account''s lock: that grant and its transaction, new or replayed.';
+  'Gives tokens as one new grant under the account''s lock: that grant and its transaction, new or replayed; is_behind where more was due than one call books.';
 
 -- from supabase/schemas/20_ledger/keep_ledger_append_only.sql
 
@@ -6302,7 +6335,8 @@ comment on function tokenbook.record_expiries is
  * without the other. The caller has locked the account and changed the
  * grants that the entry names.
  * p_entry is the row to be: everything but id and balance_after, which are given here. p_cost is
- * what the operation behind it cost, in cents; p_due_at when something of it runs out (I7). What was spent is counted into its day, week and
+ * what the operation behind it cost, in cents; p_due_at when something of it runs out (I7); p_taken_at,
+ * where the caller knows it, when the tokens were taken that come back. What was spent is counted into its day, week and
  * month, the account's and the member's.
  * Alerts are only looked for when the balance has passed one of the account's alert thresholds, tokens came in
  * whose expiry somebody wants to know of, or the rules have changed since.
@@ -6311,7 +6345,8 @@ comment on function tokenbook.record_expiries is
 create function tokenbook.record_transaction(
   p_entry public.token_transactions,
   p_cost numeric default 0,
-  p_due_at timestamptz default null
+  p_due_at timestamptz default null,
+  p_taken_at timestamptz default null
 )
 returns public.token_transactions
 language plpgsql
@@ -6340,7 +6375,7 @@ begin
     v_used := -p_entry.tokens;
     v_spent := p_entry.reserved_change - p_entry.tokens;
     if p_entry.entry_type in ('release', 'refund') then
-      v_spending_time := tokenbook.spending_time(p_entry);
+      v_spending_time := coalesce(p_taken_at, tokenbook.spending_time(p_entry));
     end if;
   end if;
   update public.token_accounts a
@@ -6514,6 +6549,23 @@ declare
   v_id uuid;
   v_due_at timestamptz;
 begin
+  -- as a rule it is one grant, and has room
+  if cardinality(p_grant_ids) = 1 then
+    update public.token_balances b
+       set tokens_remaining = b.tokens_remaining + p_grant_tokens[1], is_open = true
+     where b.user_id = p_user_id and b.id = p_grant_ids[1]
+       and b.tokens_remaining + p_grant_tokens[1] <= b.tokens_granted
+    returning case when b.tokens_remaining = p_grant_tokens[1] then b.expires_at end into v_due_at; -- it was used up
+    if found then
+      grant_ids := p_grant_ids;
+      grant_tokens := p_grant_tokens;
+      if v_due_at is not null then
+        perform tokenbook.bring_due_forward(p_user_id, v_due_at);
+      end if;
+      return;
+    end if;
+  end if;
+
   grant_ids := '{}';
   grant_tokens := '{}';
   for v_part in
@@ -6721,7 +6773,9 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if not tokenbook.has_backlog(p_user_id, p_portions) then -- @backlogs-settled-first
+  if not exists (select from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= clock_timestamp()) then
+    return false; -- as a rule
+  elsif not tokenbook.has_backlog(p_user_id, p_portions) then -- @backlogs-settled-first
     return false;
   end if;
   if current_setting('transaction_read_only')::boolean then
@@ -6741,10 +6795,10 @@ comment on function tokenbook.settle_backlog is
  * What follows when tokens have come in and their entry is recorded: what came back too late expires
  * at once, in the ledger, a portion of it (the rest is due, for whoever comes next); what is owed is repaid first,
  * once nothing is due any more (tokenbook.record_expiries does both); the plan limit is no lower than the balance.
- * Caller: internal, holding the account's lock.   Keeps: I2, I3, I4, I7, I9.
+ * Caller: internal, holding the account's lock.   Returns what the account has then.   Keeps: I2, I3, I4, I7, I9.
  */
 create function tokenbook.settle_incoming(p_user_id uuid, p_now timestamptz)
-returns void
+returns bigint
 language plpgsql
 volatile
 security invoker
@@ -6754,24 +6808,29 @@ declare
   v_is_due boolean;
   v_owes boolean;
   v_is_limited boolean; -- by a plan limit that what came in may lift
+  v_remaining bigint;
 begin
-  select a.next_due_at <= p_now, a.tokens_owed > 0, a.tokens_remaining > s.tokens_limit
-    into v_is_due, v_owes, v_is_limited
+  select a.next_due_at <= p_now, a.tokens_owed > 0, a.tokens_remaining, a.tokens_remaining > (
+           select s.tokens_limit from tokenbook.subscriptions s where s.user_id = p_user_id)
+    into v_is_due, v_owes, v_remaining, v_is_limited
     from public.token_accounts a
-    left join tokenbook.subscriptions s on s.user_id = p_user_id
    where a.user_id = p_user_id;
   if v_is_due then
     perform tokenbook.record_expiries(array[p_user_id], p_now, p_in_portions => true); -- @late-returns-in-portions
   elsif v_owes then
     perform tokenbook.repay_debt(p_user_id, p_now);
   end if;
+  if v_is_due or v_owes then
+    select a.tokens_remaining into v_remaining from public.token_accounts a where a.user_id = p_user_id;
+  end if;
   if v_is_limited then
     perform tokenbook.move_plan_limit(p_user_id, 0);
   end if;
+  return v_remaining;
 end
 $$;
 comment on function tokenbook.settle_incoming is
-  'After tokens have come in: expires what came too late, repays what is owed, lifts the plan limit to the balance.';
+  'After tokens have come in: expires what came too late, repays what is owed, lifts the plan limit to the balance. Returns what the account has then.';
 
 -- from supabase/schemas/20_ledger/slice_allocations.sql
 
@@ -8185,11 +8244,9 @@ declare
   v_receipt jsonb;
 begin
   -- validate: what is plainly right is let through at once; what is not, is refused by name
-  if current_setting('role') <> 'service_role' or p_user_id is null then
+  if not tokenbook.is_plain_server_call(p_user_id) then
     select w.actor_role, w.actor_id into v_actor_role, v_actor_id
       from tokenbook.authorize(p_user_id, p_self_may => true) w;
-  elsif not tokenbook.is_plain_body() then
-    perform tokenbook.check_body();
   end if;
   if p_idempotency_key is not null or (
     octet_length(p_action_type) <= 64
@@ -8335,11 +8392,9 @@ declare
   v_usage public.token_usage;
 begin
   -- validate
-  if current_setting('role') <> 'service_role' or p_user_id is null then
+  if not tokenbook.is_plain_server_call(p_user_id) then
     select w.actor_role, w.actor_id into v_actor_role, v_actor_id
       from tokenbook.authorize(p_user_id, p_self_may => true) w;
-  elsif not tokenbook.is_plain_body() then
-    perform tokenbook.check_body();
   end if;
   if p_tokens not between 0 and 1000000000000 then
     perform tokenbook.refuse('invalid_amount', '{"field": "p_tokens", "rule": "a whole number from 0 to 1000000000000"}');
@@ -8518,54 +8573,49 @@ comment on function tokenbook.lock_hold is
 -- from supabase/schemas/40_holds/refund_receipt.sql
 
 /*
- * The answer about a refund, from what is stored. Forfeited is what went into a grant that had run
- * out by then.
+ * The answer about a refund: the same for whoever makes it and for whoever asks again. Forfeited is what went into a
+ * grant that had run out by then.
+ * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
  * Caller: internal.
  */
-create function tokenbook.refund_receipt(p_refund public.token_transactions, p_replayed boolean)
+create function tokenbook.refund_receipt(
+  p_transaction_id bigint,
+  p_tokens bigint,
+  p_restored jsonb,
+  p_forfeited jsonb,
+  p_refundable bigint,
+  p_tokens_remaining bigint,
+  p_replayed boolean
+)
 returns jsonb
-language plpgsql
+language sql
 stable
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_restored jsonb;
-  v_forfeited jsonb;
-begin
-  select coalesce(jsonb_agg(p.part order by p.nth) filter (where not p.is_forfeited), '[]'),
-         coalesce(jsonb_agg(p.part order by p.nth) filter (where p.is_forfeited), '[]')
-    into v_restored, v_forfeited
-    from (
-      select jsonb_build_object('grant_id', b.id, 'grant_type', b.grant_type, 'tokens', a.tokens) as part,
-             a.nth, coalesce(b.expires_at <= p_refund.created_at, false) as is_forfeited
-        from unnest(p_refund.grant_ids, p_refund.grant_tokens) with ordinality as a (grant_id, tokens, nth)
-        join public.token_balances b on b.user_id = p_refund.user_id and b.id = a.grant_id) p;
-  return jsonb_build_object(
+  select jsonb_build_object(
     'success', true,
-    'transaction_id', p_refund.id,
-    'tokens_refunded', p_refund.tokens,
-    'restored', v_restored,
-    'forfeited', v_forfeited,
-    'tokens_refundable', (
-      select -t.tokens - (
-        select sum(r.tokens) from public.token_transactions r
-         where r.user_id = t.user_id and r.original_id = t.id and r.entry_type = 'refund' and r.id <= p_refund.id)
-        from public.token_transactions t
-       where t.user_id = p_refund.user_id and t.id = p_refund.original_id),
-    'tokens_remaining', (
-      select t.balance_after
-        from public.token_transactions t
-       where t.user_id = p_refund.user_id and t.created_at = p_refund.created_at
-         -- what was forfeited and what repaid a debt follows it at once
-         and t.id between p_refund.id and p_refund.id + cardinality(p_refund.grant_ids) + 1
-       order by t.id desc
-       limit 1),
-    'replayed', p_replayed);
-end
+    'transaction_id', p_transaction_id,
+    'tokens_refunded', p_tokens,
+    'restored', p_restored,
+    'forfeited', p_forfeited,
+    'tokens_refundable', p_refundable,
+    'tokens_remaining', p_tokens_remaining,
+    'replayed', p_replayed)
 $$;
 comment on function tokenbook.refund_receipt is
-  'What a refund gave back and what of it was forfeited, grant by grant.';
+  'The answer to a refund: {success, transaction_id, tokens_refunded, restored, forfeited, tokens_refundable, tokens_remaining, replayed}.';
+
+-- What went back into one grant, as that answer says it.
+create function tokenbook.describe_return(p_grant_id uuid, p_grant_type text, p_tokens bigint)
+returns jsonb
+language sql
+stable
+security invoker
+as $$
+  select jsonb_build_object('grant_id', p_grant_id, 'grant_type', p_grant_type, 'tokens', p_tokens)
+$$;
+comment on function tokenbook.describe_return is
+  'What went back into one grant: {grant_id, grant_type, tokens}.';
 
 -- from supabase/schemas/40_holds/refund_tokens.sql
 
@@ -8603,65 +8653,83 @@ declare
   v_refund public.token_transactions;
   v_account public.token_accounts;
   v_now timestamptz;
-  v_charge public.token_transactions;
-  v_before bigint;
+  v_charge record;
   v_refundable bigint;
+  v_is_one_grant boolean; -- which paid, and lives: as a rule
   v_part record;
+  v_back record;
   v_expired bigint := 0;
   v_expired_type text;
   v_new public.token_balances;
+  v_remaining bigint;
 begin
   -- validate
-  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  v_entry.actor_role := 'service';
+  if not tokenbook.is_plain_server_call(p_user_id) then
+    select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  end if;
   if p_tokens is not null then
     perform tokenbook.check_tokens('p_tokens', p_tokens);
   end if;
-  if p_expired_policy is null or p_expired_policy not in ('forfeit', 'reissue') then
-    perform tokenbook.refuse('invalid_refund', '{"field": "p_expired_policy", "rule": "forfeit or reissue"}');
-  elsif (p_expired_policy = 'reissue' and (p_lifetime_days between 1 and 36500) is not true)
-    or (p_expired_policy = 'forfeit' and p_lifetime_days is not null)
-  then
-    perform tokenbook.refuse('invalid_refund',
-      '{"field": "p_lifetime_days", "rule": "1 to 36500 with reissue, left out otherwise"}');
+  if (p_expired_policy = 'forfeit' and p_lifetime_days is null) is not true then
+    if p_expired_policy is null or p_expired_policy not in ('forfeit', 'reissue') then
+      perform tokenbook.refuse('invalid_refund', '{"field": "p_expired_policy", "rule": "forfeit or reissue"}');
+    elsif (p_expired_policy = 'reissue' and p_lifetime_days between 1 and 36500) is not true then
+      perform tokenbook.refuse('invalid_refund',
+        '{"field": "p_lifetime_days", "rule": "1 to 36500 with reissue, left out otherwise"}');
+    end if;
   end if;
-  perform tokenbook.check_request(p_idempotency_key, p_reason, null);
+  if p_idempotency_key is not null or p_reason is not null then
+    perform tokenbook.check_request(p_idempotency_key, p_reason, null);
+  end if;
 
   -- lock
-  if tokenbook.settle_backlog(p_user_id) then
-    return tokenbook.answer_busy();
-  end if;
   v_account := tokenbook.lock_account(p_user_id);
   if v_account.user_id is null then
     perform tokenbook.require_user(p_user_id, v_entry.actor_role);
   end if;
   v_now := clock_timestamp();
+  if v_account.next_due_at <= v_now then
+    if tokenbook.settle_backlog(p_user_id) then
+      return tokenbook.answer_busy();
+    end if;
+  end if;
+  select t.id, t.entry_type, t.action_type, t.tokens, t.reserved_change, t.grant_ids, t.grant_tokens, t.member_id,
+         t.usage_id, t.hold_id, t.created_at, b.grant_type, b.expires_at, (
+           select coalesce(sum(r.tokens), 0)::bigint
+             from public.token_transactions r
+            where r.user_id = t.user_id and r.original_id = t.id and r.entry_type = 'refund') as refunded
+    into v_charge -- and the first of the grants that paid it
+    from public.token_transactions t
+    left join public.token_balances b on b.user_id = t.user_id and b.id = t.grant_ids[1]
+   where t.user_id = p_user_id and t.id = p_transaction_id;
 
   -- replay
   v_entry.user_id := p_user_id;
   v_entry.reason := p_reason;
   v_entry.idempotency_key := p_idempotency_key;
-  v_entry.request := jsonb_strip_nulls(jsonb_build_object(
-    'operation', 'refund', 'transaction_id', p_transaction_id, 'tokens', p_tokens, 'reason', p_reason,
-    'expired_policy', p_expired_policy, 'lifetime_days', p_lifetime_days));
   v_entry.metadata := '{}';
-  v_refund := tokenbook.find_replay(v_entry);
-  select t.* into v_charge from public.token_transactions t
-   where t.user_id = p_user_id and t.id = p_transaction_id;
-  if v_refund.id is null and p_idempotency_key is not null then
-    -- what a member spent is refunded in his name, and the key is with it
-    select t.member_id into v_entry.member_id
-      from public.token_team_members m
-      join public.token_transactions t on t.member_id = m.member_id and t.idempotency_key = p_idempotency_key
-     where m.user_id = p_user_id and t.user_id = p_user_id and t.actor_role <> 'user'
-       and (t.entry_type = 'refund' or t.member_id = v_charge.member_id)
-     order by t.entry_type = 'refund' desc, t.id
-     limit 1;
-    if v_entry.member_id is not null then
-      v_refund := tokenbook.find_replay(v_entry);
+  if p_idempotency_key is not null then
+    v_entry.request := jsonb_strip_nulls(jsonb_build_object(
+      'operation', 'refund', 'transaction_id', p_transaction_id, 'tokens', p_tokens, 'reason', p_reason,
+      'expired_policy', p_expired_policy, 'lifetime_days', p_lifetime_days));
+    v_refund := tokenbook.find_replay(v_entry);
+    if v_refund.id is null then
+      -- what a member spent is refunded in his name, and the key is with it
+      select t.member_id into v_entry.member_id
+        from public.token_team_members m
+        join public.token_transactions t on t.member_id = m.member_id and t.idempotency_key = p_idempotency_key
+       where m.user_id = p_user_id and t.user_id = p_user_id and t.actor_role <> 'user'
+         and (t.entry_type = 'refund' or t.member_id = v_charge.member_id)
+       order by t.entry_type = 'refund' desc, t.id
+       limit 1;
+      if v_entry.member_id is not null then
+        v_refund := tokenbook.find_replay(v_entry);
+      end if;
     end if;
-  end if;
-  if v_refund.id is not null then
-    return tokenbook.refund_receipt(v_refund, p_replayed => true);
+    if v_refund.id is not null then
+      return tokenbook.stored_refund_receipt(v_refund, p_replayed => true);
+    end if;
   end if;
 
   -- act: what is left of the charge
@@ -8670,10 +8738,7 @@ begin
   elsif v_charge.entry_type <> 'deduction' then
     perform tokenbook.refuse('not_refundable', jsonb_build_object('entry_type', v_charge.entry_type));
   end if;
-  select coalesce(sum(t.tokens), 0)::bigint into v_before
-    from public.token_transactions t
-   where t.user_id = p_user_id and t.original_id = v_charge.id and t.entry_type = 'refund';
-  v_refundable := -v_charge.tokens - v_before; -- @refunded-only-once
+  v_refundable := -v_charge.tokens - v_charge.refunded; -- @refunded-only-once
   v_entry.tokens := coalesce(p_tokens, v_refundable);
   if v_entry.tokens > v_refundable or v_refundable = 0 then
     perform tokenbook.refuse('refund_exceeds_charge', jsonb_build_object('limit', v_refundable));
@@ -8683,26 +8748,33 @@ begin
   end if;
 
   -- act: back to the grants that paid, from the end of what they paid
-  v_entry.grant_ids := '{}';
-  v_entry.grant_tokens := '{}';
-  for v_part in
-    select p.grant_id, p.tokens, b.grant_type, coalesce(b.expires_at <= v_now, false) as has_expired
-      from tokenbook.slice_allocations(v_charge.grant_ids, v_charge.grant_tokens,
-             v_refundable - v_entry.tokens, v_refundable) as part -- @refunds-from-the-end
-     cross join lateral unnest(part.grant_ids, part.grant_tokens) with ordinality as p (grant_id, tokens, nth)
-      join public.token_balances b on b.user_id = p_user_id and b.id = p.grant_id
-     order by p.nth desc
-  loop
-    if v_part.has_expired and p_expired_policy = 'reissue' then
-      v_expired := v_expired + v_part.tokens;
-      v_expired_type := coalesce(v_expired_type, v_part.grant_type);
-    else
-      v_entry.grant_ids := v_entry.grant_ids || v_part.grant_id;
-      v_entry.grant_tokens := v_entry.grant_tokens || v_part.tokens;
-    end if;
-  end loop;
-  select back.grant_ids, back.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
-    from tokenbook.return_tokens(p_user_id, v_entry.grant_ids, v_entry.grant_tokens, v_now) as back;
+  v_is_one_grant := cardinality(v_charge.grant_ids) = 1 and (v_charge.expires_at <= v_now) is not true;
+  if v_is_one_grant then
+    v_entry.grant_ids := v_charge.grant_ids;
+    v_entry.grant_tokens := array[v_entry.tokens];
+  else
+    v_entry.grant_ids := '{}';
+    v_entry.grant_tokens := '{}';
+    for v_part in
+      select p.grant_id, p.tokens, b.grant_type, coalesce(b.expires_at <= v_now, false) as has_expired
+        from tokenbook.slice_allocations(v_charge.grant_ids, v_charge.grant_tokens,
+               v_refundable - v_entry.tokens, v_refundable) as part -- @refunds-from-the-end
+       cross join lateral unnest(part.grant_ids, part.grant_tokens) with ordinality as p (grant_id, tokens, nth)
+        join public.token_balances b on b.user_id = p_user_id and b.id = p.grant_id
+       order by p.nth desc
+    loop
+      if v_part.has_expired and p_expired_policy = 'reissue' then
+        v_expired := v_expired + v_part.tokens;
+        v_expired_type := coalesce(v_expired_type, v_part.grant_type);
+      else
+        v_entry.grant_ids := v_entry.grant_ids || v_part.grant_id;
+        v_entry.grant_tokens := v_entry.grant_tokens || v_part.tokens;
+      end if;
+    end loop;
+  end if;
+  v_back := tokenbook.return_tokens(p_user_id, v_entry.grant_ids, v_entry.grant_tokens, v_now);
+  v_entry.grant_ids := v_back.grant_ids;
+  v_entry.grant_tokens := v_back.grant_tokens;
   if v_expired > 0 then
     insert into public.token_balances
       (user_id, grant_type, tokens_granted, tokens_remaining, granted_at, expires_at, metadata, created_at)
@@ -8724,9 +8796,16 @@ begin
   v_entry.usage_id := v_charge.usage_id;
   v_entry.hold_id := v_charge.hold_id;
   v_entry.created_at := v_now;
-  v_refund := tokenbook.record_transaction(v_entry);
-  perform tokenbook.settle_incoming(p_user_id, v_now);
-  return tokenbook.refund_receipt(v_refund, p_replayed => false);
+  v_refund := tokenbook.record_transaction(
+    v_entry, p_taken_at => case when v_charge.reserved_change = 0 then v_charge.created_at end);
+  v_remaining := tokenbook.settle_incoming(p_user_id, v_now);
+  if v_is_one_grant and v_refund.grant_ids = v_charge.grant_ids then
+    return tokenbook.refund_receipt(
+      v_refund.id, v_refund.tokens,
+      jsonb_build_array(tokenbook.describe_return(v_charge.grant_ids[1], v_charge.grant_type, v_refund.tokens)), '[]',
+      v_refundable - v_refund.tokens, v_remaining, p_replayed => false);
+  end if;
+  return tokenbook.stored_refund_receipt(v_refund, p_replayed => false);
 end
 $$;
 comment on function tokenbook.refund_tokens is
@@ -8799,11 +8878,9 @@ declare
   v_receipt jsonb;
 begin
   -- validate: what is plainly right is let through at once; what is not, is refused by name
-  if current_setting('role') <> 'service_role' or p_user_id is null then
+  if not tokenbook.is_plain_server_call(p_user_id) then
     select w.actor_role, w.actor_id into v_actor_role, v_actor_id
       from tokenbook.authorize(p_user_id, p_self_may => true) w;
-  elsif not tokenbook.is_plain_body() then
-    perform tokenbook.check_body();
   end if;
   p_ttl_seconds := coalesce(p_ttl_seconds, (tokenbook.limits() -> 'hold_seconds')::integer);
   if (p_tokens between 1 and 1000000000000
@@ -9172,8 +9249,7 @@ begin
         perform tokenbook.raise_alerts(v_user_id, v_remaining - v_back, v_now);
       end if;
       if v_is_owed and p_now is null then
-        perform tokenbook.settle_incoming(v_user_id, v_now);
-        select a.tokens_remaining into v_remaining from public.token_accounts a where a.user_id = v_user_id;
+        v_remaining := tokenbook.settle_incoming(v_user_id, v_now);
       end if;
     end;
   end if;
@@ -9231,6 +9307,53 @@ end
 $$;
 comment on function tokenbook.stored_hold_receipt is
   'What came of a hold, from what is stored, for whoever asks again.';
+
+-- from supabase/schemas/40_holds/stored_refund_receipt.sql
+
+/*
+ * The answer about a refund from what is stored, for whoever asks again, and where what was given back is not one grant's.
+ * Caller: internal.
+ */
+create function tokenbook.stored_refund_receipt(p_refund public.token_transactions, p_replayed boolean)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_restored jsonb;
+  v_forfeited jsonb;
+  v_refundable bigint;
+  v_remaining bigint;
+begin
+  select coalesce(jsonb_agg(p.part order by p.nth) filter (where not p.is_forfeited), '[]'),
+         coalesce(jsonb_agg(p.part order by p.nth) filter (where p.is_forfeited), '[]')
+    into v_restored, v_forfeited
+    from (
+      select tokenbook.describe_return(b.id, b.grant_type, a.tokens) as part,
+             a.nth, coalesce(b.expires_at <= p_refund.created_at, false) as is_forfeited
+        from unnest(p_refund.grant_ids, p_refund.grant_tokens) with ordinality as a (grant_id, tokens, nth)
+        join public.token_balances b on b.user_id = p_refund.user_id and b.id = a.grant_id) p;
+  select -t.tokens - (
+           select sum(r.tokens) from public.token_transactions r
+            where r.user_id = t.user_id and r.original_id = t.id and r.entry_type = 'refund' and r.id <= p_refund.id)
+    into v_refundable
+    from public.token_transactions t
+   where t.user_id = p_refund.user_id and t.id = p_refund.original_id;
+  select t.balance_after into v_remaining
+    from public.token_transactions t
+   where t.user_id = p_refund.user_id and t.created_at = p_refund.created_at
+     -- what was forfeited and what repaid a debt follows it at once
+     and t.id between p_refund.id and p_refund.id + cardinality(p_refund.grant_ids) + 1
+   order by t.id desc
+   limit 1;
+  return tokenbook.refund_receipt(
+    p_refund.id, p_refund.tokens, v_restored, v_forfeited, v_refundable, v_remaining, p_replayed);
+end
+$$;
+comment on function tokenbook.stored_refund_receipt is
+  'What a refund gave back and what of it was forfeited, grant by grant, from what is stored.';
 
 -- from supabase/schemas/50_plans/ask_trial.sql
 
@@ -14039,6 +14162,9 @@ begin
       p_entry.action_type := tokenbook.grant_types() -> v_grant.grant_type ->> 'action_type';
       v_given := tokenbook.issue_grant( -- @packs-leave-the-plan begin
         v_grant, p_entry, (p_payment.terms ->> 'lifetime_days')::integer * interval '24 hours'); -- @packs-leave-the-plan end
+      if v_given.is_behind then
+        perform tokenbook.refuse('busy', '{}');
+      end if;
       transaction := v_given.transaction;
     end if;
   end if;

@@ -32,15 +32,15 @@ declare
   v_shortfall bigint := 0;
   v_remaining bigint;
 begin
-  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  v_entry.actor_role := 'service';
+  if not tokenbook.is_plain_server_call(p_user_id) then
+    select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  end if;
   if p_delta is null or p_delta = 0 or p_delta not between -1000000000000 and 1000000000000 then
     perform tokenbook.refuse('invalid_amount',
       '{"field": "p_delta", "rule": "a whole number from -1000000000000 to 1000000000000, not 0"}');
   end if;
   perform tokenbook.check_request(p_idempotency_key, p_reason, p_metadata);
-  if tokenbook.settle_backlog(p_user_id) then
-    return tokenbook.answer_busy();
-  end if;
 
   v_entry.user_id := p_user_id;
   v_entry.tokens := p_delta;
@@ -71,6 +71,9 @@ begin
     v_deducted_from := v_done.deducted_from;
     v_shortfall := v_done.shortfall;
     v_remaining := v_done.tokens_remaining;
+  end if;
+  if v_done.is_behind then
+    return tokenbook.answer_busy();
   end if;
 
   if v_transaction.id is not null and not v_done.replayed then

@@ -32,11 +32,9 @@ declare
   v_receipt jsonb;
 begin
   -- validate: what is plainly right is let through at once; what is not, is refused by name
-  if current_setting('role') <> 'service_role' or p_user_id is null then -- @deduction-asks-who: the server may deduct from anyone
+  if not tokenbook.is_plain_server_call(p_user_id) then -- @deduction-asks-who: the server may deduct from anyone
     select w.actor_role, w.actor_id into v_actor_role, v_actor_id
       from tokenbook.authorize(p_user_id, p_self_may => true) w;
-  elsif not tokenbook.is_plain_body() then
-    perform tokenbook.check_body(); -- @server-sends-one-object
   end if;
   if (p_tokens_to_deduct between 1 and 1000000000000 -- @fast-path-if-plain
     and octet_length(p_action_type) <= 64

@@ -26,10 +26,8 @@ declare
   v_may_book boolean;
   v_balance jsonb;
 begin
-  if current_setting('role') <> 'service_role' or p_user_id is null then -- @balance-asks-who: the server may ask for anyone
+  if not tokenbook.is_plain_server_call(p_user_id) then -- @balance-asks-who: the server may ask for anyone
     v_actor_role := (tokenbook.authorize(p_user_id, p_self_may => true)).actor_role;
-  elsif not tokenbook.is_plain_body() then
-    perform tokenbook.check_body(); -- @server-sends-one-object
   end if;
 
   -- as a rule nothing has to be done first

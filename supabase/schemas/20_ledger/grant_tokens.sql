@@ -37,8 +37,13 @@ declare
   v_issued record;
   v_transaction public.token_transactions;
 begin
-  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
-  perform tokenbook.check_tokens('p_tokens', p_tokens);
+  v_entry.actor_role := 'service';
+  if not tokenbook.is_plain_server_call(p_user_id) then
+    select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  end if;
+  if (p_tokens between 1 and 1000000000000) is not true then
+    perform tokenbook.check_tokens('p_tokens', p_tokens);
+  end if;
   if (tokenbook.grant_types() ? p_grant_type) is not true then
     perform tokenbook.refuse('invalid_grant_type', jsonb_build_object(
       'field', 'p_grant_type', 'rule', tokenbook.say_one_of(tokenbook.grant_types())));
@@ -57,9 +62,8 @@ begin
     perform tokenbook.refuse('invalid_expiry', jsonb_build_object(
       'field', 'p_expires_at', 'rule', format('a moment: a grant of type %s ends', p_grant_type)));
   end if;
-  perform tokenbook.check_request(p_idempotency_key, p_reason, p_metadata);
-  if tokenbook.settle_backlog(p_user_id) then
-    return tokenbook.answer_busy();
+  if p_idempotency_key is not null or p_reason is not null or p_metadata is not null then
+    perform tokenbook.check_request(p_idempotency_key, p_reason, p_metadata);
   end if;
 
   v_grant.grant_type := p_grant_type;
@@ -84,6 +88,9 @@ begin
     v_entry.usage_id := gen_random_uuid();
   end if;
   v_issued := tokenbook.issue_grant(v_grant, v_entry);
+  if v_issued.is_behind then
+    return tokenbook.answer_busy();
+  end if;
   if p_grant_type = 'trial' and not v_issued.replayed then
     perform tokenbook.remember_trial(p_user_id); -- @granted-trials-remembered
   end if;

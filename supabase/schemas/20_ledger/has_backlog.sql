@@ -1,5 +1,5 @@
 /*
- * Whether more is due on an account than one call books (due_grants and due_holds of tokenbook.limits()), or
+ * Of an account that is due: whether more is than one call books (due_grants and due_holds of tokenbook.limits()), or
  * than so many portions of that: grants that have run out, with those that holds which have run out give back to,
  * and such holds. Counts no further than that.
  * Caller: internal.   Keeps: I11.
@@ -17,9 +17,6 @@ declare
   v_holds constant integer := p_portions * (tokenbook.limits() -> 'due_holds')::integer;
   v_due record;
 begin
-  if not exists (select from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= v_now) then
-    return false; -- as a rule
-  end if;
   select (
            select count(*) from (
              select from public.token_balances b

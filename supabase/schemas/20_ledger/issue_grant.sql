@@ -5,7 +5,8 @@
  * expires_at (NULL: p_lifetime, or else the type's own; 'infinity': never), where it came from,
  * metadata.
  * p_entry is its transaction: user_id, action_type, reason, actor, key, request, links.
- * Locks: the account, made first where there is none.
+ * Locks: the account, made first where there is none.   With is_behind, and nothing given, where more was due than one
+ * call books: the caller answers tokenbook.answer_busy(), or refuses.
  * Errors: user_not_found, busy, idempotency_key_reused, invalid_granted_at, invalid_expiry,
  * balance_limit_exceeded.   What depends on the clock is checked after the replay: a replay a
  * year later must still get the first answer.
@@ -17,7 +18,8 @@ create function tokenbook.issue_grant(
   p_lifetime interval default null,
   out transaction public.token_transactions,
   out granted public.token_balances,
-  out replayed boolean
+  out replayed boolean,
+  out is_behind boolean
 )
 returns record
 language plpgsql
@@ -31,6 +33,7 @@ declare
   v_terms jsonb;
 begin
   replayed := false;
+  is_behind := false;
 
   -- lock
   v_account := tokenbook.lock_account(p_entry.user_id);
@@ -39,9 +42,17 @@ begin
     v_account := tokenbook.lock_account(p_entry.user_id, p_create => true);
   end if;
   v_now := clock_timestamp();
+  if v_account.next_due_at <= v_now then
+    is_behind := tokenbook.settle_backlog(p_entry.user_id);
+    if is_behind then
+      return;
+    end if;
+  end if;
 
   -- replay
-  transaction := tokenbook.find_replay(p_entry);
+  if p_entry.idempotency_key is not null then
+    transaction := tokenbook.find_replay(p_entry);
+  end if;
   if transaction.id is not null then
     select b.* into granted
       from public.token_balances b
@@ -108,4 +119,4 @@ begin
 end
 $$;
 comment on function tokenbook.issue_grant is
-  'Gives tokens as one new grant under the account''s lock: that grant and its transaction, new or replayed.';
+  'Gives tokens as one new grant under the account''s lock: that grant and its transaction, new or replayed; is_behind where more was due than one call books.';

@@ -3,7 +3,8 @@
  * without the other. The caller has locked the account and changed the
  * grants that the entry names.
  * p_entry is the row to be: everything but id and balance_after, which are given here. p_cost is
- * what the operation behind it cost, in cents; p_due_at when something of it runs out (I7). What was spent is counted into its day, week and
+ * what the operation behind it cost, in cents; p_due_at when something of it runs out (I7); p_taken_at,
+ * where the caller knows it, when the tokens were taken that come back. What was spent is counted into its day, week and
  * month, the account's and the member's.
  * Alerts are only looked for when the balance has passed one of the account's alert thresholds, tokens came in
  * whose expiry somebody wants to know of, or the rules have changed since.
@@ -12,7 +13,8 @@
 create function tokenbook.record_transaction(
   p_entry public.token_transactions,
   p_cost numeric default 0,
-  p_due_at timestamptz default null
+  p_due_at timestamptz default null,
+  p_taken_at timestamptz default null
 )
 returns public.token_transactions
 language plpgsql
@@ -41,7 +43,7 @@ begin
     v_used := -p_entry.tokens;
     v_spent := p_entry.reserved_change - p_entry.tokens;
     if p_entry.entry_type in ('release', 'refund') then
-      v_spending_time := tokenbook.spending_time(p_entry);
+      v_spending_time := coalesce(p_taken_at, tokenbook.spending_time(p_entry));
     end if;
   end if;
   update public.token_accounts a

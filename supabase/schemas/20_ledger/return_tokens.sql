@@ -25,6 +25,23 @@ declare
   v_id uuid;
   v_due_at timestamptz;
 begin
+  -- as a rule it is one grant, and has room
+  if cardinality(p_grant_ids) = 1 then
+    update public.token_balances b
+       set tokens_remaining = b.tokens_remaining + p_grant_tokens[1], is_open = true
+     where b.user_id = p_user_id and b.id = p_grant_ids[1]
+       and b.tokens_remaining + p_grant_tokens[1] <= b.tokens_granted
+    returning case when b.tokens_remaining = p_grant_tokens[1] then b.expires_at end into v_due_at; -- it was used up
+    if found then
+      grant_ids := p_grant_ids;
+      grant_tokens := p_grant_tokens;
+      if v_due_at is not null then
+        perform tokenbook.bring_due_forward(p_user_id, v_due_at);
+      end if;
+      return;
+    end if;
+  end if;
+
   grant_ids := '{}';
   grant_tokens := '{}';
   for v_part in

@@ -45,11 +45,9 @@ declare
   v_usage public.token_usage;
 begin
   -- validate
-  if current_setting('role') <> 'service_role' or p_user_id is null then
+  if not tokenbook.is_plain_server_call(p_user_id) then
     select w.actor_role, w.actor_id into v_actor_role, v_actor_id
       from tokenbook.authorize(p_user_id, p_self_may => true) w;
-  elsif not tokenbook.is_plain_body() then
-    perform tokenbook.check_body();
   end if;
   if p_tokens not between 0 and 1000000000000 then
     perform tokenbook.refuse('invalid_amount', '{"field": "p_tokens", "rule": "a whole number from 0 to 1000000000000"}');

@@ -32,65 +32,83 @@ declare
   v_refund public.token_transactions;
   v_account public.token_accounts;
   v_now timestamptz;
-  v_charge public.token_transactions;
-  v_before bigint;
+  v_charge record;
   v_refundable bigint;
+  v_is_one_grant boolean; -- which paid, and lives: as a rule
   v_part record;
+  v_back record;
   v_expired bigint := 0;
   v_expired_type text;
   v_new public.token_balances;
+  v_remaining bigint;
 begin
   -- validate
-  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  v_entry.actor_role := 'service';
+  if not tokenbook.is_plain_server_call(p_user_id) then
+    select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  end if;
   if p_tokens is not null then
     perform tokenbook.check_tokens('p_tokens', p_tokens);
   end if;
-  if p_expired_policy is null or p_expired_policy not in ('forfeit', 'reissue') then
-    perform tokenbook.refuse('invalid_refund', '{"field": "p_expired_policy", "rule": "forfeit or reissue"}');
-  elsif (p_expired_policy = 'reissue' and (p_lifetime_days between 1 and 36500) is not true)
-    or (p_expired_policy = 'forfeit' and p_lifetime_days is not null)
-  then
-    perform tokenbook.refuse('invalid_refund',
-      '{"field": "p_lifetime_days", "rule": "1 to 36500 with reissue, left out otherwise"}');
+  if (p_expired_policy = 'forfeit' and p_lifetime_days is null) is not true then
+    if p_expired_policy is null or p_expired_policy not in ('forfeit', 'reissue') then
+      perform tokenbook.refuse('invalid_refund', '{"field": "p_expired_policy", "rule": "forfeit or reissue"}');
+    elsif (p_expired_policy = 'reissue' and p_lifetime_days between 1 and 36500) is not true then
+      perform tokenbook.refuse('invalid_refund',
+        '{"field": "p_lifetime_days", "rule": "1 to 36500 with reissue, left out otherwise"}');
+    end if;
   end if;
-  perform tokenbook.check_request(p_idempotency_key, p_reason, null);
+  if p_idempotency_key is not null or p_reason is not null then
+    perform tokenbook.check_request(p_idempotency_key, p_reason, null);
+  end if;
 
   -- lock
-  if tokenbook.settle_backlog(p_user_id) then
-    return tokenbook.answer_busy();
-  end if;
   v_account := tokenbook.lock_account(p_user_id);
   if v_account.user_id is null then
     perform tokenbook.require_user(p_user_id, v_entry.actor_role);
   end if;
   v_now := clock_timestamp();
+  if v_account.next_due_at <= v_now then
+    if tokenbook.settle_backlog(p_user_id) then
+      return tokenbook.answer_busy();
+    end if;
+  end if;
+  select t.id, t.entry_type, t.action_type, t.tokens, t.reserved_change, t.grant_ids, t.grant_tokens, t.member_id,
+         t.usage_id, t.hold_id, t.created_at, b.grant_type, b.expires_at, (
+           select coalesce(sum(r.tokens), 0)::bigint
+             from public.token_transactions r
+            where r.user_id = t.user_id and r.original_id = t.id and r.entry_type = 'refund') as refunded
+    into v_charge -- and the first of the grants that paid it
+    from public.token_transactions t
+    left join public.token_balances b on b.user_id = t.user_id and b.id = t.grant_ids[1]
+   where t.user_id = p_user_id and t.id = p_transaction_id;
 
   -- replay
   v_entry.user_id := p_user_id;
   v_entry.reason := p_reason;
   v_entry.idempotency_key := p_idempotency_key;
-  v_entry.request := jsonb_strip_nulls(jsonb_build_object(
-    'operation', 'refund', 'transaction_id', p_transaction_id, 'tokens', p_tokens, 'reason', p_reason,
-    'expired_policy', p_expired_policy, 'lifetime_days', p_lifetime_days));
   v_entry.metadata := '{}';
-  v_refund := tokenbook.find_replay(v_entry);
-  select t.* into v_charge from public.token_transactions t
-   where t.user_id = p_user_id and t.id = p_transaction_id;
-  if v_refund.id is null and p_idempotency_key is not null then
-    -- what a member spent is refunded in his name, and the key is with it
-    select t.member_id into v_entry.member_id
-      from public.token_team_members m
-      join public.token_transactions t on t.member_id = m.member_id and t.idempotency_key = p_idempotency_key
-     where m.user_id = p_user_id and t.user_id = p_user_id and t.actor_role <> 'user'
-       and (t.entry_type = 'refund' or t.member_id = v_charge.member_id)
-     order by t.entry_type = 'refund' desc, t.id
-     limit 1;
-    if v_entry.member_id is not null then
-      v_refund := tokenbook.find_replay(v_entry);
+  if p_idempotency_key is not null then
+    v_entry.request := jsonb_strip_nulls(jsonb_build_object(
+      'operation', 'refund', 'transaction_id', p_transaction_id, 'tokens', p_tokens, 'reason', p_reason,
+      'expired_policy', p_expired_policy, 'lifetime_days', p_lifetime_days));
+    v_refund := tokenbook.find_replay(v_entry);
+    if v_refund.id is null then
+      -- what a member spent is refunded in his name, and the key is with it
+      select t.member_id into v_entry.member_id
+        from public.token_team_members m
+        join public.token_transactions t on t.member_id = m.member_id and t.idempotency_key = p_idempotency_key
+       where m.user_id = p_user_id and t.user_id = p_user_id and t.actor_role <> 'user'
+         and (t.entry_type = 'refund' or t.member_id = v_charge.member_id)
+       order by t.entry_type = 'refund' desc, t.id
+       limit 1;
+      if v_entry.member_id is not null then
+        v_refund := tokenbook.find_replay(v_entry);
+      end if;
     end if;
-  end if;
-  if v_refund.id is not null then
-    return tokenbook.refund_receipt(v_refund, p_replayed => true);
+    if v_refund.id is not null then
+      return tokenbook.stored_refund_receipt(v_refund, p_replayed => true);
+    end if;
   end if;
 
   -- act: what is left of the charge
@@ -99,10 +117,7 @@ begin
   elsif v_charge.entry_type <> 'deduction' then
     perform tokenbook.refuse('not_refundable', jsonb_build_object('entry_type', v_charge.entry_type));
   end if;
-  select coalesce(sum(t.tokens), 0)::bigint into v_before
-    from public.token_transactions t
-   where t.user_id = p_user_id and t.original_id = v_charge.id and t.entry_type = 'refund';
-  v_refundable := -v_charge.tokens - v_before; -- @refunded-only-once
+  v_refundable := -v_charge.tokens - v_charge.refunded; -- @refunded-only-once
   v_entry.tokens := coalesce(p_tokens, v_refundable);
   if v_entry.tokens > v_refundable or v_refundable = 0 then
     perform tokenbook.refuse('refund_exceeds_charge', jsonb_build_object('limit', v_refundable));
@@ -112,26 +127,33 @@ begin
   end if;
 
   -- act: back to the grants that paid, from the end of what they paid
-  v_entry.grant_ids := '{}';
-  v_entry.grant_tokens := '{}';
-  for v_part in
-    select p.grant_id, p.tokens, b.grant_type, coalesce(b.expires_at <= v_now, false) as has_expired
-      from tokenbook.slice_allocations(v_charge.grant_ids, v_charge.grant_tokens,
-             v_refundable - v_entry.tokens, v_refundable) as part -- @refunds-from-the-end
-     cross join lateral unnest(part.grant_ids, part.grant_tokens) with ordinality as p (grant_id, tokens, nth)
-      join public.token_balances b on b.user_id = p_user_id and b.id = p.grant_id
-     order by p.nth desc
-  loop
-    if v_part.has_expired and p_expired_policy = 'reissue' then
-      v_expired := v_expired + v_part.tokens;
-      v_expired_type := coalesce(v_expired_type, v_part.grant_type);
-    else
-      v_entry.grant_ids := v_entry.grant_ids || v_part.grant_id;
-      v_entry.grant_tokens := v_entry.grant_tokens || v_part.tokens;
-    end if;
-  end loop;
-  select back.grant_ids, back.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
-    from tokenbook.return_tokens(p_user_id, v_entry.grant_ids, v_entry.grant_tokens, v_now) as back;
+  v_is_one_grant := cardinality(v_charge.grant_ids) = 1 and (v_charge.expires_at <= v_now) is not true;
+  if v_is_one_grant then
+    v_entry.grant_ids := v_charge.grant_ids;
+    v_entry.grant_tokens := array[v_entry.tokens];
+  else
+    v_entry.grant_ids := '{}';
+    v_entry.grant_tokens := '{}';
+    for v_part in
+      select p.grant_id, p.tokens, b.grant_type, coalesce(b.expires_at <= v_now, false) as has_expired
+        from tokenbook.slice_allocations(v_charge.grant_ids, v_charge.grant_tokens,
+               v_refundable - v_entry.tokens, v_refundable) as part -- @refunds-from-the-end
+       cross join lateral unnest(part.grant_ids, part.grant_tokens) with ordinality as p (grant_id, tokens, nth)
+        join public.token_balances b on b.user_id = p_user_id and b.id = p.grant_id
+       order by p.nth desc
+    loop
+      if v_part.has_expired and p_expired_policy = 'reissue' then
+        v_expired := v_expired + v_part.tokens;
+        v_expired_type := coalesce(v_expired_type, v_part.grant_type);
+      else
+        v_entry.grant_ids := v_entry.grant_ids || v_part.grant_id;
+        v_entry.grant_tokens := v_entry.grant_tokens || v_part.tokens;
+      end if;
+    end loop;
+  end if;
+  v_back := tokenbook.return_tokens(p_user_id, v_entry.grant_ids, v_entry.grant_tokens, v_now);
+  v_entry.grant_ids := v_back.grant_ids;
+  v_entry.grant_tokens := v_back.grant_tokens;
   if v_expired > 0 then
     insert into public.token_balances
       (user_id, grant_type, tokens_granted, tokens_remaining, granted_at, expires_at, metadata, created_at)
@@ -153,9 +175,16 @@ begin
   v_entry.usage_id := v_charge.usage_id;
   v_entry.hold_id := v_charge.hold_id;
   v_entry.created_at := v_now;
-  v_refund := tokenbook.record_transaction(v_entry);
-  perform tokenbook.settle_incoming(p_user_id, v_now);
-  return tokenbook.refund_receipt(v_refund, p_replayed => false);
+  v_refund := tokenbook.record_transaction(
+    v_entry, p_taken_at => case when v_charge.reserved_change = 0 then v_charge.created_at end);
+  v_remaining := tokenbook.settle_incoming(p_user_id, v_now);
+  if v_is_one_grant and v_refund.grant_ids = v_charge.grant_ids then
+    return tokenbook.refund_receipt(
+      v_refund.id, v_refund.tokens,
+      jsonb_build_array(tokenbook.describe_return(v_charge.grant_ids[1], v_charge.grant_type, v_refund.tokens)), '[]',
+      v_refundable - v_refund.tokens, v_remaining, p_replayed => false);
+  end if;
+  return tokenbook.stored_refund_receipt(v_refund, p_replayed => false);
 end
 $$;
 comment on function tokenbook.refund_tokens is

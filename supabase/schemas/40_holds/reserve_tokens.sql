@@ -35,11 +35,9 @@ declare
   v_receipt jsonb;
 begin
   -- validate: what is plainly right is let through at once; what is not, is refused by name
-  if current_setting('role') <> 'service_role' or p_user_id is null then
+  if not tokenbook.is_plain_server_call(p_user_id) then
     select w.actor_role, w.actor_id into v_actor_role, v_actor_id
       from tokenbook.authorize(p_user_id, p_self_may => true) w;
-  elsif not tokenbook.is_plain_body() then
-    perform tokenbook.check_body();
   end if;
   p_ttl_seconds := coalesce(p_ttl_seconds, (tokenbook.limits() -> 'hold_seconds')::integer);
   if (p_tokens between 1 and 1000000000000

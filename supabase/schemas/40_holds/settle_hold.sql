@@ -300,8 +300,7 @@ begin
         perform tokenbook.raise_alerts(v_user_id, v_remaining - v_back, v_now);
       end if;
       if v_is_owed and p_now is null then
-        perform tokenbook.settle_incoming(v_user_id, v_now);
-        select a.tokens_remaining into v_remaining from public.token_accounts a where a.user_id = v_user_id;
+        v_remaining := tokenbook.settle_incoming(v_user_id, v_now);
       end if;
     end;
   end if;
