@@ -81,6 +81,7 @@ select public.deduct_tokens_with_fifo(${user}, 1, 'chat_conversation', 'b:' || :
     script: `select public.reserve_tokens(${user}, 2) ->> 'hold_id' as hold \\gset
 select public.capture_tokens(${user}, :hold, 2);`,
     entries: 2,
+    apart: true,
   },
   {
     name: "deduct + refund",

@@ -97,6 +97,14 @@ export const countedCalls: readonly CountedCall[] = [
   of(balance, ["authorize"]),
   { ...of(named("history")), spent: 60 },
   {
+    name: "history-20",
+    types: "uuid",
+    statement: "select public.get_token_history($1, 20)",
+    entries: 0,
+    spent: 60,
+    never: [],
+  },
+  {
     name: "batch",
     types: "jsonb",
     statement: "select public.deduct_tokens_batch($1)",

@@ -11,13 +11,13 @@ export type FirstCalls = Record<string, number>;
 
 const connections = 11;
 
-/** Of a deduction and of a use that is tracked, if they are among the calls; in turns. */
+/** Of the floor, a deduction and a use that is tracked, those of them that are among the calls; in turns. */
 export async function measureFirstCalls(
   calls: readonly CountedCall[],
   counting: Counting,
   say: (text: string) => void,
 ): Promise<FirstCalls> {
-  const measured = calls.filter(({ name }) => ["deduct", "track"].includes(name));
+  const measured = calls.filter(({ name }) => ["floor", "deduct", "track"].includes(name));
   if (measured.length === 0) return {};
   say("first calls in new connections");
   const server = await startPostgres({ ...counting.backend, port: 0, durable: false });
