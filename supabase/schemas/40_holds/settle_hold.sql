@@ -163,7 +163,8 @@ begin
   end if;
   v_back := v_held - v_paid; -- @captures-what-was-used
 
-  -- act: as a rule nothing goes back, or to one grant, which lives and has room
+  -- act: as a rule nothing goes back, or to one grant, which lives and has room: a copy of tokenbook.return_tokens, which
+  -- to call here takes a fifteenth more (decision 26)
   if v_back > 0 then
     v_back_ids := v_grant_ids;
     v_back_tokens := array[v_back];
