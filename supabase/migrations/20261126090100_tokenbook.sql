@@ -3370,7 +3370,7 @@ comment on function tokenbook.present_rights is
  * this function has said. PostgreSQL 15 to 18 print all of ours alike, and alike again when a dump is restored: a check
  * that has one `and` in another is not printed as it was written (write `between` alone, or comparisons). NOT NULL, which
  * is a constraint since 18, is a line of its column.
- * Leaves out: declared_shape, which would have to hold itself; the tables of before the books, kept as old_….
+ * Leaves out: declared_shape, which would have to hold itself; what a shadow makes for its time; the tables of before the books, kept as old_….
  * Caller: 96_shape.sql, which keeps it as tokenbook.declared_shape; check_token_installation.
  * Returns kind; relation (its own name, where it is one; empty for a function); name; definition.
  */
@@ -3396,7 +3396,8 @@ begin
     select p.*, p.oid::regprocedure::text as name
       from own o
       join pg_proc p on o.class = 'pg_proc'::regclass and p.oid = o.object
-     where p.oid::regprocedure::text <> 'tokenbook.declared_shape()'
+     -- that of a shadow comes and goes with it, and so do its triggers; the doctor looks at them by themselves
+     where p.oid::regprocedure::text not in ('tokenbook.declared_shape()', 'tokenbook.note_shadow_change()')
   )
   -- what can be changed by `alter function` comes first, in the words of that statement
   select 'function', '', f.name, concat_ws(chr(10),
@@ -3465,8 +3466,6 @@ begin
    where not g.tgisinternal
      -- on auth.users too
      and (g.tgrelid in (select r.oid from relations r) or g.tgfoid in (select f.oid from functions f))
-     -- the shadow's come and go with it; the doctor looks at them by themselves
-     and not (starts_with(g.tgname, 'tokenbook_shadow') and g.tgrelid not in (select r.oid from relations r))
   union all
   select 'rule', r.name, quote_ident(w.rulename), pg_get_ruledef(w.oid)
     from relations r
@@ -17905,9 +17904,9 @@ begin
     return null;
   end if;
   -- all at once and before anything else, as whoever needs several does
-  perform tokenbook.lock_accounts(array( -- @shadow-locks-in-one-order
+  perform tokenbook.lock_accounts(array( -- @shadow-locks-in-order begin
     select case when c.whose ~ c_uuid then c.whose::uuid end
-      from (select o.whose from tokenbook.shadow_changes o where o.error is null order by o.id limit p_most) c));
+      from (select o.whose from tokenbook.shadow_changes o where o.error is null order by o.id limit p_most) c)); -- @shadow-locks-in-order end
 
   for v_change in
     select c.*, case when c.whose ~ c_uuid then c.whose::uuid end as user_id
@@ -17996,7 +17995,7 @@ begin
            tokens = case when v_change.kind = 'catch_up' then trunc(v_amount * v_shadow.times)
                          else b.tokens + trunc(v_amount * v_shadow.times) - trunc(b.amount * v_shadow.times) end
      where b.user_id = v_change.user_id;
-    delete from tokenbook.shadow_changes c where c.id = v_change.id; -- @booked-changes-go
+    delete from tokenbook.shadow_changes c where c.id = v_change.id;
     v_booked := v_booked + 1;
   end loop;
 
@@ -18006,71 +18005,6 @@ end
 $$;
 comment on function tokenbook.book_shadow_changes is
   'Books at most p_most changes of the project''s counter, each once: an increase is a grant, a decrease a deduction, and what the books do not have a debt. For whoever owns the database. Returns {booked, granted, spent, owed, unknown, waiting}; NULL where no shadow runs.';
-
--- from supabase/schemas/85_shadow/note_shadow_change.sql
-
-/*
- * Keeps what happens to the project's counter, for book_shadow_changes: a row for each user of a statement, in the
- * transaction that makes it. Its triggers are on the project's table, made by `tokenbook shadow --start`, with the names of
- * the columns, and what to do with a change: keep it, or refuse it.
- *
- * The project's write must not fail because of us, nor wait for a lock of the books: this only appends to a table
- * that is nobody else's, waits a tenth of a second at most where somebody has locked that, and catches classes of errors
- * by name. What could not be kept is a warning in the log, and a difference that `tokenbook shadow` lists.
- * By statement and not by row, so that a statement of half a million rows is one query and one subtransaction.
- * The columns are looked up when it runs: a trigger that named them would keep the project from dropping or altering
- * them. Without the columns it does nothing.
- * What the books themselves write to the counter is nothing new to them (tokenbook.shadow.written_by).
- * Caller: the triggers tokenbook_shadow….   Locks: nothing of the books.   Errors: old_counter_is_read_only, where refusing.
- */
-create function tokenbook.note_shadow_change()
-returns trigger
-language plpgsql
-volatile
-security definer -- whoever writes the project's table may not write ours
-set search_path = pg_catalog, pg_temp
-set lock_timeout = '100ms'
-as $$
-declare
-  c_amount constant text := format('coalesce(nullif(nullif(nullif(%I::numeric, ''NaN''), ''Infinity''), ''-Infinity''), 0)', tg_argv[1]);
-  v_changes text;
-  v_is_refused boolean := false;
-begin
-  begin
-    if tg_op = 'TRUNCATE' then
-      insert into tokenbook.shadow_changes (kind) values ('truncate');
-      return null;
-    end if;
-    v_changes := concat_ws(' union all ',
-      case when tg_op <> 'INSERT' then format('select %I::text as whose, %s as before, 0 as after from tokenbook_before', tg_argv[0], c_amount) end,
-      case when tg_op <> 'DELETE' then format('select %I::text as whose, 0 as before, %s as after from tokenbook_after', tg_argv[0], c_amount) end);
-    v_changes := 'select c.whose, sum(c.before) as before, sum(c.after) as after from (' || v_changes || ') c where c.whose is not null'
-      || ' and not exists (select from tokenbook.shadow s where s.written_by = pg_current_xact_id_if_assigned())' -- @own-writes-are-known
-      || ' group by c.whose having sum(c.before) <> sum(c.after)';
-    if tg_argv[2] = 'refuse' then
-      execute format('select exists (%s)', v_changes) into v_is_refused;
-    else
-      execute format('insert into tokenbook.shadow_changes (kind, whose, amount_before, amount_after) select ''change'', k.* from (%s) k', v_changes);
-    end if;
-  exception -- @faults-of-ours-are-caught begin
-    when undefined_column then
-      return null; -- the counter is gone, as it should be one day
-    when lock_not_available or syntax_error_or_access_rule_violation or data_exception or integrity_constraint_violation
-      or object_not_in_prerequisite_state or insufficient_resources or program_limit_exceeded or feature_not_supported
-      or transaction_rollback or invalid_schema_name or plpgsql_error or system_error or internal_error
-    then
-      raise warning 'Tokenbook could not note a change of %.%: % %', tg_table_schema, tg_table_name, sqlstate, sqlerrm;
-      return null; -- @faults-of-ours-are-caught end
-  end;
-  if v_is_refused then
-    perform tokenbook.refuse('old_counter_is_read_only',
-      jsonb_build_object('table', format('%I.%I', tg_table_schema, tg_table_name), 'column', tg_argv[1]));
-  end if;
-  return null;
-end
-$$;
-comment on function tokenbook.note_shadow_change is
-  'Trigger on the project''s counter, while tokenbook shadow or switch runs: keeps what changes, for book_shadow_changes, or refuses it. Its own faults never block the project''s write.';
 
 -- from supabase/schemas/85_shadow/shadow_triggers.sql
 
@@ -18091,6 +18025,106 @@ end
 $$;
 comment on function tokenbook.shadow_triggers is
   'The names of the triggers on the project''s counter, while a shadow runs.';
+
+-- from supabase/schemas/85_shadow/write_shadow_function.sql
+
+/*
+ * Writes tokenbook.note_shadow_change(), the function of the triggers that `tokenbook shadow` puts on the project's table,
+ * for these two columns of it: it keeps what happens to the counter, a row for each user of a statement, in the transaction
+ * that does it; with the argument `refuse` it refuses it. Looked up by name at run time the columns would cost every
+ * write of the project's five times as much.
+ *
+ * The project's write must not fail because of us, nor wait for a lock of the books: the function only appends to a table
+ * that is nobody else's, waits a tenth of a second at most where somebody has locked that, and catches classes of errors
+ * by name. What could not be kept is a warning in the log, and a difference that `tokenbook shadow` lists.
+ * By statement and not by row, so that a statement of half a million rows is one query and one subtransaction.
+ * Its text names the columns and nothing depends on them: the project may drop and alter them. Without them it does nothing.
+ * What the books themselves write to the counter is nothing new to them (tokenbook.shadow.written_by).
+ * It is executable by nobody: triggers need no right to it. `tokenbook shadow --stop` drops it.
+ * Caller: whoever owns the database (`tokenbook shadow`).   Locks: nothing.
+ */
+create function tokenbook.write_shadow_function(p_user_column text, p_amount_column text)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  c_row constant text := format(
+    '%I::text as whose, coalesce(nullif(nullif(nullif(%I::numeric, ''NaN''), ''Infinity''), ''-Infinity''), 0)',
+    p_user_column, p_amount_column);
+  c_changes constant text := format($changes$
+        select c.whose, sum(c.before) as before, sum(c.after) as after
+          from (select o.whose, o.amount as before, 0 as after from (select %1$s as amount from tokenbook_before) o
+                union all
+                select n.whose, 0, n.amount from (select %1$s as amount from tokenbook_after) n) c
+         where c.whose is not null
+           and not exists (select from tokenbook.shadow s where s.written_by = pg_current_xact_id_if_assigned()) -- @own-writes-are-known
+         group by c.whose
+        having sum(c.before) <> sum(c.after)
+  $changes$, c_row);
+begin
+  execute format($write$
+create or replace function tokenbook.note_shadow_change()
+returns trigger
+language plpgsql
+volatile
+security definer -- @noted-with-our-rights: whoever writes the project's table may not write ours
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '100ms'
+as $body$
+declare
+  v_is_refused boolean := false;
+begin
+  begin
+    if tg_op = 'TRUNCATE' then
+      insert into tokenbook.shadow_changes (kind) values ('truncate');
+    elsif tg_op = 'INSERT' then
+      insert into tokenbook.shadow_changes (kind, whose, amount_before, amount_after)
+      select 'change', n.whose, 0, sum(n.amount)
+        from (select %1$s as amount from tokenbook_after) n
+       where n.whose is not null
+       group by n.whose
+      having sum(n.amount) <> 0;
+    elsif tg_op = 'DELETE' then
+      insert into tokenbook.shadow_changes (kind, whose, amount_before, amount_after)
+      select 'change', o.whose, sum(o.amount), 0
+        from (select %1$s as amount from tokenbook_before) o
+       where o.whose is not null
+       group by o.whose
+      having sum(o.amount) <> 0;
+    elsif tg_argv[0] = 'refuse' then -- @read-only-is-refused
+      select exists (%2$s) into v_is_refused;
+    else
+      insert into tokenbook.shadow_changes (kind, whose, amount_before, amount_after)
+      select 'change', k.* from (%2$s) k;
+    end if;
+  exception -- @faults-of-ours-are-caught begin
+    when undefined_column then
+      return null; -- the counter is gone, as it should be one day
+    when lock_not_available or syntax_error_or_access_rule_violation or data_exception or integrity_constraint_violation
+      or object_not_in_prerequisite_state or insufficient_resources or program_limit_exceeded or feature_not_supported
+      or transaction_rollback or invalid_schema_name or plpgsql_error or system_error or internal_error
+    then
+      raise warning 'Tokenbook could not note a change of %%.%%: %% %%', tg_table_schema, tg_table_name, sqlstate, sqlerrm;
+      return null; -- @faults-of-ours-are-caught end
+  end;
+  if v_is_refused then
+    perform tokenbook.refuse('old_counter_is_read_only',
+      jsonb_build_object('table', format('%%I.%%I', tg_table_schema, tg_table_name), 'column', %3$L));
+  end if;
+  return null;
+end
+$body$
+  $write$, c_row, c_changes, p_amount_column);
+  comment on function tokenbook.note_shadow_change() is
+    'Trigger on the project''s counter, while tokenbook shadow or switch runs: keeps what changes, for book_shadow_changes, or refuses it. Its own faults never block the project''s write.';
+  perform tokenbook.withdraw_rights('function', 'tokenbook.note_shadow_change()'::regprocedure);
+end
+$$;
+comment on function tokenbook.write_shadow_function is
+  'Writes tokenbook.note_shadow_change(), the function of the triggers on the project''s counter, for these columns of it. For whoever owns the database.';
 
 -- from supabase/schemas/90_audit/acknowledge_token_finding.sql
 

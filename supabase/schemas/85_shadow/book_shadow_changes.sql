@@ -51,9 +51,9 @@ begin
     return null;
   end if;
   -- all at once and before anything else, as whoever needs several does
-  perform tokenbook.lock_accounts(array( -- @shadow-locks-in-one-order
+  perform tokenbook.lock_accounts(array( -- @shadow-locks-in-order begin
     select case when c.whose ~ c_uuid then c.whose::uuid end
-      from (select o.whose from tokenbook.shadow_changes o where o.error is null order by o.id limit p_most) c));
+      from (select o.whose from tokenbook.shadow_changes o where o.error is null order by o.id limit p_most) c)); -- @shadow-locks-in-order end
 
   for v_change in
     select c.*, case when c.whose ~ c_uuid then c.whose::uuid end as user_id
@@ -142,7 +142,7 @@ begin
            tokens = case when v_change.kind = 'catch_up' then trunc(v_amount * v_shadow.times)
                          else b.tokens + trunc(v_amount * v_shadow.times) - trunc(b.amount * v_shadow.times) end
      where b.user_id = v_change.user_id;
-    delete from tokenbook.shadow_changes c where c.id = v_change.id; -- @booked-changes-go
+    delete from tokenbook.shadow_changes c where c.id = v_change.id;
     v_booked := v_booked + 1;
   end loop;
 

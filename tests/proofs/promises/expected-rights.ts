@@ -389,7 +389,7 @@ export const calling: Callable[] = [
       "tokenbook.live_difference",
       "tokenbook.import_opening_balances",
       "tokenbook.book_shadow_changes",
-      "tokenbook.note_shadow_change",
+      "tokenbook.write_shadow_function",
       "tokenbook.shadow_triggers",
       "tokenbook.lapsed_tokens",
       "tokenbook.version",

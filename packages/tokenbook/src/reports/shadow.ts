@@ -52,6 +52,15 @@ export function shadowText(report: ShadowReport): string {
   ].join("\n");
 }
 
+/** In a line: which counter, and how far behind. */
+export function shadowLine({ source, mode, changes, oldest, failed }: Shadow & Behind): string {
+  const behind =
+    changes === 0
+      ? "nothing waits to be booked"
+      : `${count(changes, "change")} not booked yet, the oldest of ${duration(oldest ?? 0)} ago`;
+  return `${source} ${modes[mode]}; ${behind}${failed > 0 ? `, ${readable(failed)} could not be` : ""}`;
+}
+
 function tableOf(differences: Comparison["differences"]): string {
   const table = new Table({
     head: ["user", "counter", "in tokens", "books", "difference", "why"],

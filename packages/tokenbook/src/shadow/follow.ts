@@ -11,7 +11,7 @@ import type { Shadow } from "../data/shadow.ts";
 import { Refusal } from "../command.ts";
 import { findCounter, type Counter, type Place } from "./counter.ts";
 
-const { escapeIdentifier: quoted, escapeLiteral } = pg;
+const { escapeIdentifier: quoted } = pg;
 
 /** What becomes of the grants that increases are. */
 export interface Terms {
@@ -65,7 +65,11 @@ export async function putTriggers(
   deed: Deed,
 ): Promise<void> {
   await dropTriggers(client, table);
-  const call = `execute function tokenbook.note_shadow_change(${[place.userColumn, place.amountColumn, deed].map(escapeLiteral).join(", ")})`;
+  await client.query("select tokenbook.write_shadow_function($1, $2)", [
+    place.userColumn,
+    place.amountColumn,
+  ]);
+  const call = `execute function tokenbook.note_shadow_change('${deed}')`;
   const [before, after] = ["old table as tokenbook_before", "new table as tokenbook_after"];
   const rows = { insert: after, update: `${before} ${after}`, delete: before };
   for (const [event, tables] of Object.entries(rows)) {
@@ -86,7 +90,7 @@ export async function dropTriggers(client: SqlClient, table: string): Promise<vo
   const triggers = await select<{ name: string }>(
     client,
     `select g.tgname::text as name from pg_trigger g
-      where g.tgrelid = to_regclass($1) and g.tgfoid = 'tokenbook.note_shadow_change()'::regprocedure order by 1`,
+      where g.tgrelid = to_regclass($1) and g.tgfoid = to_regprocedure('tokenbook.note_shadow_change()') order by 1`,
     [table],
   );
   for (const { name } of triggers) await client.query(`drop trigger ${quoted(name)} on ${table}`);
@@ -211,11 +215,12 @@ async function inOneSnapshot(client: SqlClient, work: () => Promise<void>): Prom
   }
 }
 
-/** Ends it: triggers, what waits, what is known of it. The counter's table may be gone. */
+/** Ends it: triggers and their function, what waits, what is known of it. The counter's table may be gone. */
 export async function endShadow(client: SqlClient, shadow: Shadow): Promise<void> {
   const table = `${quoted(shadow.schema)}.${quoted(shadow.table)}`;
   await withTable(client, table, async () => {
     await dropTriggers(client, table);
+    await client.query("drop function if exists tokenbook.note_shadow_change()");
     await client.query("delete from tokenbook.shadow_changes");
     await client.query("delete from tokenbook.shadow_balances");
     await client.query("delete from tokenbook.shadow");
