@@ -1,7 +1,7 @@
 /** A project with a counter of its own, beside the books. */
 import { expect } from "vitest";
 import { expectCleanBooks } from "../support/books.ts";
-import { run, start } from "../support/command.ts";
+import { type Finished, runHere, start } from "../support/command.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 import { applyMutant } from "../support/mutants.ts";
 import { createUser } from "../support/roles.ts";
@@ -11,8 +11,8 @@ export interface CountedProject {
   db: Database;
   /** Each has 100 credits. */
   users: string[];
-  /** Runs `tokenbook <name>` on it. */
-  tokenbook(name: string, ...args: string[]): ReturnType<typeof run>;
+  /** Runs `tokenbook <name>` on it, in this process: one at a time. */
+  tokenbook(name: string, ...args: string[]): Promise<Finished>;
   start(name: string, ...args: string[]): ReturnType<typeof start>;
   /** What it says with --json, and its status. */
   // oxlint-disable-next-line typescript/no-explicit-any
@@ -49,7 +49,7 @@ export async function startCounting(count: number, mutant?: string): Promise<Cou
   const project: CountedProject = {
     db,
     users,
-    tokenbook: (name, ...args) => run(name, [...args, "--db-url", db.url()]),
+    tokenbook: (name, ...args) => runHere(name, [...args, "--db-url", db.url()]),
     start: (name, ...args) => start(name, [...args, "--db-url", db.url()]),
     async json(name, ...args) {
       const said = await project.tokenbook(name, ...args, "--json");

@@ -18,7 +18,9 @@ const withShadow = async (
   await project.end();
 };
 const deduct = (db: CountedProject["db"], user: string, tokens: number) =>
-  asUser(db, user, (client) => rpc(client, "deduct_tokens_with_fifo", { p_tokens_to_deduct: tokens }));
+  asUser(db, user, (client) =>
+    rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: tokens }),
+  );
 
 /** What an update of the counter answers to its user. */
 const take = (db: CountedProject["db"], user: string, credits: number): Promise<string> =>
