@@ -117,7 +117,7 @@ test("what the books do by themselves is a difference, with its cause; so is who
       [stranger]: [-30, "not in auth.users"],
     });
     const text = await tokenbook("shadow");
-    expect(text.stdout).toContain("4 users of them differ");
+    expect(text.stdout).toContain("4 users differ");
     expect(text.stdout).toContain("-10 written there unseen");
     const caught = await json("shadow", "--start");
     expect(caught).toMatchObject({ differing: 3, spent: 100 });

@@ -70,7 +70,7 @@ begin
       insert into tokenbook.shadow_changes (kind, whose, amount_before, amount_after)
       select 'change', k.* from (%2$s) k;
     end if;
-  exception -- @faults-of-ours-are-caught begin
+  exception -- @our-faults-are-caught begin
     when undefined_column then
       return null; -- the counter is gone, as it should be one day
     when lock_not_available or syntax_error_or_access_rule_violation or data_exception or integrity_constraint_violation
@@ -78,7 +78,7 @@ begin
       or transaction_rollback or invalid_schema_name or plpgsql_error or system_error or internal_error
     then
       raise warning 'Tokenbook could not note a change of %%.%%: %% %%', tg_table_schema, tg_table_name, sqlstate, sqlerrm;
-      return null; -- @faults-of-ours-are-caught end
+      return null; -- @our-faults-are-caught end
   end;
   if v_is_refused then
     perform tokenbook.refuse('old_counter_is_read_only',

@@ -48,7 +48,7 @@ export function shadowText(report: ShadowReport): string {
     `  compared    ${count(report.users, "user")}`,
     differing === 0
       ? "No difference."
-      : `${count(differing, "user")} of them ${differing === 1 ? "differs" : "differ"}:\n${tableOf(differences)}${differing > mostShown ? `\nand ${readable(differing - mostShown)} more${differing > differences.length ? `; --json has the largest ${readable(differences.length)}` : "; --json has them all"}` : ""}`,
+      : `${count(differing, "user")} ${differing === 1 ? "differs" : "differ"}:\n${tableOf(differences)}${differing > mostShown ? `\nand ${readable(differing - mostShown)} more${differing > differences.length ? `; --json has the largest ${readable(differences.length)}` : "; --json has them all"}` : ""}`,
   ].join("\n");
 }
 
