@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import packageJson from "../../packages/tokenbook/package.json" with { type: "json" };
 import { projectRoot } from "../../scripts/project.ts";
 import { asService, createUser, rpc } from "../support/roles.ts";
-import { factsOf, startProject, touched } from "./guest.ts";
+import { ann, factsOf, startProject, touched } from "./guest.ts";
 import { pack, type Packed, source, tokenbook } from "./packed.ts";
 
 const run = promisify(execFile);
