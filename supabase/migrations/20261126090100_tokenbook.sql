@@ -2375,6 +2375,92 @@ create policy "Payers and members read their own" on public.token_team_members
   for select to authenticated
   using ((select tokenbook.caller_id()) in (user_id, member_id));
 
+-- from supabase/schemas/85_shadow/tables/shadow.sql
+
+/*
+ * The counter of the project's own that runs beside the books, in one row; none, as a rule. Made, changed and taken away by
+ * `tokenbook shadow` and `tokenbook switch`, which also put the triggers on the project's table: no other command, no
+ * function and no migration does. Names and not an oid, because a dump keeps names.
+ */
+create table tokenbook.shadow (
+  is_only boolean primary key default true,
+  source text not null,
+  schema_name text not null,
+  table_name text not null,
+  user_column text not null,
+  amount_column text not null,
+  times numeric not null,
+  grant_type text not null,
+  lifetime_days integer,
+  mode text not null default 'shadow',
+  started_at timestamptz not null default clock_timestamp(),
+  switched_at timestamptz,
+  written_by xid8,
+  constraint shadow_has_one_row check (is_only),
+  constraint shadow_times_is_positive check (times > 0),
+  constraint shadow_lives_a_day check (lifetime_days > 0),
+  constraint shadow_mode_is_known check (mode in ('shadow', 'writable', 'read_only'))
+);
+comment on table tokenbook.shadow is
+  'The counter of the project''s own that runs beside the books: one row, or none. Written by tokenbook shadow and tokenbook switch.';
+comment on column tokenbook.shadow.is_only is 'Always true: there is one row.';
+comment on column tokenbook.shadow.source is 'What the counter is called in the ledger, as its import called it.';
+comment on column tokenbook.shadow.schema_name is 'Where its table is.';
+comment on column tokenbook.shadow.table_name is 'Its table.';
+comment on column tokenbook.shadow.user_column is 'The column that says whose a row is.';
+comment on column tokenbook.shadow.amount_column is 'The column that is the counter.';
+comment on column tokenbook.shadow.times is 'How many tokens one of its units is.';
+comment on column tokenbook.shadow.grant_type is 'Of the grants that its increases become.';
+comment on column tokenbook.shadow.lifetime_days is 'How long these last; NULL = as long as their type.';
+comment on column tokenbook.shadow.mode is 'shadow: the counter is right, and the books follow it. writable: the books are right, the counter is kept in step with them, and what the app still writes there is booked. read_only: the same, and what the app writes there is refused.';
+comment on column tokenbook.shadow.started_at is 'Since when it is followed.';
+comment on column tokenbook.shadow.switched_at is 'Since when the books are right; NULL = they follow.';
+comment on column tokenbook.shadow.written_by is 'The transaction that wrote the counter last, to keep it in step: what it writes is nothing new to the books.';
+alter table tokenbook.shadow enable row level security;
+
+-- from supabase/schemas/85_shadow/tables/shadow_balances.sql
+
+-- What the books have of the counter so far, user by user: so that a change is booked as what it changes, whatever else
+-- has happened in the books, and so that a difference can be told apart into its causes.
+create table tokenbook.shadow_balances (
+  user_id uuid primary key,
+  amount numeric not null,
+  tokens bigint not null
+);
+comment on table tokenbook.shadow_balances is
+  'What the books have of the project''s counter so far. Empty while no shadow runs.';
+comment on column tokenbook.shadow_balances.user_id is 'The user.';
+comment on column tokenbook.shadow_balances.amount is 'The counter, in its own unit and exact, after the changes that are booked.';
+comment on column tokenbook.shadow_balances.tokens is 'What of their tokens is from it: the opening balance and what was booked since; a debt is negative. Once the books are right: their balance less their debt, when it was last written to the counter.';
+alter table tokenbook.shadow_balances enable row level security;
+
+-- from supabase/schemas/85_shadow/tables/shadow_changes.sql
+
+-- What has happened to the counter and is not booked yet. Written by the triggers on the project's table, in the
+-- transaction that changes it; a row goes in the transaction that books it, so each is booked once. No index but the
+-- key, no foreign key and no check of what is written: nothing here may make the project's own write fail or wait.
+create table tokenbook.shadow_changes (
+  id bigint generated always as identity primary key,
+  kind text not null,
+  whose text,
+  amount_before numeric,
+  amount_after numeric,
+  changed_at timestamptz not null default clock_timestamp(),
+  transaction_id xid8 not null default pg_current_xact_id(),
+  error text
+);
+comment on table tokenbook.shadow_changes is
+  'Changes of the project''s counter that are not booked yet. Empty while no shadow runs.';
+comment on column tokenbook.shadow_changes.id is 'The change; of what happened to one row, later changes have higher numbers.';
+comment on column tokenbook.shadow_changes.kind is 'change; truncate: all rows went at once; catch_up: bring the books of this user to what the counter has.';
+comment on column tokenbook.shadow_changes.whose is 'The user, as the project''s row says it; NULL of truncate.';
+comment on column tokenbook.shadow_changes.amount_before is 'What the rows of this user that the statement touched had together, in the counter''s unit.';
+comment on column tokenbook.shadow_changes.amount_after is 'What they have since.';
+comment on column tokenbook.shadow_changes.changed_at is 'When it was written.';
+comment on column tokenbook.shadow_changes.transaction_id is 'In which transaction of the project''s.';
+comment on column tokenbook.shadow_changes.error is 'Why it could not be booked: SQLSTATE and message. Tried again by the next run; NULL = not tried.';
+alter table tokenbook.shadow_changes enable row level security;
+
 -- from supabase/schemas/90_audit/tables/acknowledged_findings.sql
 
 /*
@@ -3305,7 +3391,7 @@ comment on function tokenbook.present_rights is
  * this function has said. PostgreSQL 15 to 18 print all of ours alike, and alike again when a dump is restored: a check
  * that has one `and` in another is not printed as it was written (write `between` alone, or comparisons). NOT NULL, which
  * is a constraint since 18, is a line of its column.
- * Leaves out: declared_shape, which would have to hold itself; the tables of before the books, kept as old_….
+ * Leaves out: declared_shape, which would have to hold itself; what a shadow makes for its time; the tables of before the books, kept as old_….
  * Caller: 96_shape.sql, which keeps it as tokenbook.declared_shape; check_token_installation.
  * Returns kind; relation (its own name, where it is one; empty for a function); name; definition.
  */
@@ -3331,7 +3417,8 @@ begin
     select p.*, p.oid::regprocedure::text as name
       from own o
       join pg_proc p on o.class = 'pg_proc'::regclass and p.oid = o.object
-     where p.oid::regprocedure::text <> 'tokenbook.declared_shape()'
+     -- that of a shadow comes and goes with it, and so do its triggers; the doctor looks at them by themselves
+     where p.oid::regprocedure::text not in ('tokenbook.declared_shape()', 'tokenbook.note_shadow_change()')
   )
   -- what can be changed by `alter function` comes first, in the words of that statement
   select 'function', '', f.name, concat_ws(chr(10),
@@ -3586,6 +3673,7 @@ begin
       ('too_many_holds', 'PT429', 'Capture or release a hold first, or wait until one runs out.'),
       ('too_many_payments', 'PT429', 'Wait until a payment has been decided.'),
       ('too_many_grants', 'PT409', 'Spend at most as many tokens at once as the fact says.'),
+      ('old_counter_is_read_only', 'PT409', 'The books keep the balance now: spend and grant with Tokenbook''s functions. Nothing was changed.'),
       ('invalid_limit', 'PT400', 'Use open_holds or pending_payments, and 1 to 10000.'),
       ('invalid_trial_policy', 'PT400', 'Use allow, refuse, or reduced with either a percentage or a number of tokens.'),
       ('busy', 'PT503', 'The account is locked by other work. Try again with the same key.')
@@ -17888,6 +17976,283 @@ $$;
 comment on function tokenbook.spending_time is
   'When the tokens were taken that an entry spends or gives back.';
 
+-- from supabase/schemas/85_shadow/book_shadow_changes.sql
+
+/*
+ * Books what has happened to the project's counter: at most p_most changes a call, each in the transaction that takes it out of
+ * tokenbook.shadow_changes, so that whatever stops it, each is booked once.
+ *
+ * An increase is a grant of the shadow's type. A decrease is a deduction `shadow`; what the books do not have is a
+ * clawback, and so a debt that the next tokens repay: the counter may be below zero (as an import takes it). Frozen
+ * accounts, caps and teams keep nothing from it: it has happened.
+ * Amounts are added up exactly and become whole tokens as an import makes them, so parts of a token are not lost.
+ * A user who is not in auth.users and has no books is left out, and counted. More due on an account than one call
+ * books: a portion of that is booked, and the change waits.
+ * Caller: whoever owns the database (`tokenbook shadow`), one at a time.
+ * Locks: the shadow's row; the accounts of the portion, in the order of their ids.
+ * Errors: busy, and what issuing a grant or spending raises: then nothing of the portion is booked.
+ * Returns {booked, granted, spent, owed, unknown, waiting}, changes but for the tokens granted, spent and owed; NULL where no
+ * shadow runs.   Keeps: I1 to I4, I10, I11.
+ */
+create function tokenbook.book_shadow_changes(p_most integer)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
+as $$
+declare
+  c_uuid constant text := '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$';
+  v_shadow tokenbook.shadow;
+  v_change record;
+  v_kept tokenbook.shadow_balances;
+  v_amount numeric;
+  v_tokens bigint;
+  v_has_books boolean;
+  v_entry public.token_transactions;
+  v_grant public.token_balances;
+  v_account public.token_accounts;
+  v_spent record;
+  v_booked bigint := 0;
+  v_granted numeric := 0;
+  v_taken numeric := 0;
+  v_owed numeric := 0;
+  v_unknown bigint := 0;
+  v_waiting bigint := 0;
+begin
+  begin
+    select s.* into v_shadow from tokenbook.shadow s for no key update; -- @changes-booked-by-one
+  exception
+    when lock_not_available then
+      perform tokenbook.refuse('busy', '{}');
+  end;
+  if v_shadow.source is null then
+    return null;
+  end if;
+  -- all at once and before anything else, as whoever needs several does
+  perform tokenbook.lock_accounts(array( -- @shadow-locks-in-order begin
+    select case when c.whose ~ c_uuid then c.whose::uuid end
+      from (select o.whose from tokenbook.shadow_changes o where o.error is null order by o.id limit p_most) c)); -- @shadow-locks-in-order end
+
+  for v_change in
+    select c.*, case when c.whose ~ c_uuid then c.whose::uuid end as user_id
+      from tokenbook.shadow_changes c
+     where c.error is null
+     order by c.id
+     limit p_most
+  loop
+    if v_change.kind = 'truncate' then
+      exit when v_booked + v_unknown > 0; -- by itself
+      insert into tokenbook.shadow_changes (kind, whose, amount_before, amount_after, changed_at, transaction_id)
+      select 'change', b.user_id::text, b.amount + coalesce(w.change, 0), 0, v_change.changed_at, v_change.transaction_id
+        from tokenbook.shadow_balances b
+        left join ( -- what of before could not be booked
+          select c.whose, sum(c.amount_after - c.amount_before) as change
+            from tokenbook.shadow_changes c where c.id < v_change.id and c.kind = 'change' group by c.whose) w
+          on w.whose = b.user_id::text
+       where b.amount + coalesce(w.change, 0) <> 0;
+      delete from tokenbook.shadow_changes c where c.id = v_change.id;
+      v_booked := 1;
+      exit;
+    end if;
+
+    select b.* into v_kept from tokenbook.shadow_balances b where b.user_id = v_change.user_id;
+    if not found then
+      v_has_books := exists (select from public.token_accounts a where a.user_id = v_change.user_id);
+      if not v_has_books and not exists (select from auth.users u where u.id = v_change.user_id) then
+        delete from tokenbook.shadow_changes c where c.id = v_change.id;
+        v_unknown := v_unknown + 1;
+        continue;
+      end if;
+      -- whom nobody knew of before: all of it is new to the books, unless they are of elsewhere
+      v_kept.user_id := v_change.user_id;
+      v_kept.amount := v_change.amount_before;
+      v_kept.tokens := case when v_has_books then trunc(v_kept.amount * v_shadow.times) else 0 end;
+      v_change.kind := 'catch_up';
+      insert into tokenbook.shadow_balances (user_id, amount, tokens) values (v_kept.user_id, v_kept.amount, v_kept.tokens);
+    end if;
+
+    v_amount := v_kept.amount + coalesce(v_change.amount_after - v_change.amount_before, 0);
+    v_tokens := trunc(v_amount * v_shadow.times)
+      - case when v_change.kind = 'catch_up' then v_kept.tokens else trunc(v_kept.amount * v_shadow.times) end;
+    if v_tokens <> 0 then
+      if tokenbook.settle_backlog(v_change.user_id) then
+        v_waiting := v_waiting + 1;
+        continue;
+      end if;
+      perform tokenbook.check_tokens('amount', abs(v_tokens));
+      v_entry := null;
+      v_entry.user_id := v_change.user_id;
+      v_entry.reason := 'mirrored from ' || v_shadow.source;
+      v_entry.actor_role := 'system';
+      v_entry.metadata := jsonb_strip_nulls(jsonb_build_object(
+        'mirrored_from', v_shadow.source, 'change', v_change.id, 'before', v_change.amount_before, 'after', v_change.amount_after,
+        'changed_at', v_change.changed_at, 'transaction', v_change.transaction_id::text));
+    end if;
+
+    if v_tokens > 0 then
+      v_grant := null;
+      v_grant.grant_type := v_shadow.grant_type;
+      v_grant.tokens_granted := v_tokens;
+      v_grant.priority := 50;
+      v_grant.metadata := v_entry.metadata;
+      v_entry.action_type := tokenbook.grant_types() -> v_shadow.grant_type ->> 'action_type';
+      perform tokenbook.issue_grant(v_grant, v_entry, v_shadow.lifetime_days * interval '24 hours');
+      v_granted := v_granted + v_tokens;
+    elsif v_tokens < 0 then
+      v_tokens := -v_tokens;
+      v_account := tokenbook.lock_account(v_change.user_id, p_create => true);
+      if v_account.tokens_remaining > 0 and v_account.payer_id is null and v_account.state = 'active' then
+        v_spent := tokenbook.spend_tokens(
+          v_change.user_id, least(v_tokens, v_account.tokens_remaining), 'shadow', v_entry.reason, v_entry.actor_role, null,
+          null, null, v_entry.metadata, p_partial => true);
+        v_taken := v_taken + v_spent.tokens;
+        v_tokens := v_tokens - v_spent.tokens;
+      end if;
+      if v_tokens > 0 then
+        v_entry := tokenbook.claw_back(v_entry, null, v_tokens);
+        v_taken := v_taken - v_entry.tokens;
+        v_owed := v_owed + v_entry.debt_change;
+      end if;
+    end if;
+
+    update tokenbook.shadow_balances b
+       set amount = v_amount,
+           tokens = case when v_change.kind = 'catch_up' then trunc(v_amount * v_shadow.times)
+                         else b.tokens + trunc(v_amount * v_shadow.times) - trunc(b.amount * v_shadow.times) end
+     where b.user_id = v_change.user_id;
+    delete from tokenbook.shadow_changes c where c.id = v_change.id;
+    v_booked := v_booked + 1;
+  end loop;
+
+  return jsonb_build_object(
+    'booked', v_booked, 'granted', v_granted, 'spent', v_taken, 'owed', v_owed, 'unknown', v_unknown, 'waiting', v_waiting);
+end
+$$;
+comment on function tokenbook.book_shadow_changes is
+  'Books at most p_most changes of the project''s counter, each once: an increase is a grant, a decrease a deduction, and what the books do not have a debt. For whoever owns the database. Returns {booked, granted, spent, owed, unknown, waiting}; NULL where no shadow runs.';
+
+-- from supabase/schemas/85_shadow/shadow_triggers.sql
+
+/*
+ * The triggers on the project's counter while what is written there is booked. Where it is refused there is only that of updates.
+ * Caller: check_token_installation, and `tokenbook shadow`, which makes and drops them by these names.
+ */
+create function tokenbook.shadow_triggers()
+returns text[]
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array['tokenbook_shadow_delete', 'tokenbook_shadow_insert', 'tokenbook_shadow_truncate', 'tokenbook_shadow_update'];
+end
+$$;
+comment on function tokenbook.shadow_triggers is
+  'The names of the triggers on the project''s counter, while a shadow runs.';
+
+-- from supabase/schemas/85_shadow/write_shadow_function.sql
+
+/*
+ * Writes tokenbook.note_shadow_change(), the function of the triggers that `tokenbook shadow` puts on the project's table,
+ * for these two columns of it: it keeps what happens to the counter, a row for each user of a statement, in the transaction
+ * that does it; with the argument `refuse` it refuses it. Looked up by name at run time the columns would cost every
+ * write of the project's five times as much.
+ *
+ * The project's write must not fail because of us, nor wait for a lock of the books: the function only appends to a table
+ * that is nobody else's, waits a tenth of a second at most where somebody has locked that, and catches classes of errors
+ * by name. What could not be kept is a warning in the log, and a difference that `tokenbook shadow` lists.
+ * By statement and not by row, so that a statement of half a million rows is one query and one subtransaction.
+ * Its text names the columns and nothing depends on them: the project may drop and alter them. Without them it does nothing.
+ * What the books themselves write to the counter is nothing new to them (tokenbook.shadow.written_by).
+ * It is executable by nobody: triggers need no right to it. `tokenbook shadow --stop` drops it.
+ * Caller: whoever owns the database (`tokenbook shadow`).   Locks: nothing.
+ */
+create function tokenbook.write_shadow_function(p_user_column text, p_amount_column text)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  c_row constant text := format(
+    '%I::text as whose, coalesce(nullif(nullif(nullif(%I::numeric, ''NaN''), ''Infinity''), ''-Infinity''), 0)',
+    p_user_column, p_amount_column);
+  c_changes constant text := format($changes$
+        select c.whose, sum(c.before) as before, sum(c.after) as after
+          from (select o.whose, o.amount as before, 0 as after from (select %1$s as amount from tokenbook_before) o
+                union all
+                select n.whose, 0, n.amount from (select %1$s as amount from tokenbook_after) n) c
+         where c.whose is not null
+           and not exists (select from tokenbook.shadow s where s.written_by = pg_current_xact_id_if_assigned()) -- @own-writes-are-known
+         group by c.whose
+        having sum(c.before) <> sum(c.after)
+  $changes$, c_row);
+begin
+  execute format($write$
+create or replace function tokenbook.note_shadow_change()
+returns trigger
+language plpgsql
+volatile
+security definer -- @noted-with-our-rights: whoever writes the project's table may not write ours
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '100ms'
+as $body$
+declare
+  v_is_refused boolean := false;
+begin
+  begin
+    if tg_op = 'TRUNCATE' then
+      insert into tokenbook.shadow_changes (kind) values ('truncate');
+    elsif tg_op = 'INSERT' then
+      insert into tokenbook.shadow_changes (kind, whose, amount_before, amount_after)
+      select 'change', n.whose, 0, sum(n.amount)
+        from (select %1$s as amount from tokenbook_after) n
+       where n.whose is not null
+       group by n.whose
+      having sum(n.amount) <> 0;
+    elsif tg_op = 'DELETE' then
+      insert into tokenbook.shadow_changes (kind, whose, amount_before, amount_after)
+      select 'change', o.whose, sum(o.amount), 0
+        from (select %1$s as amount from tokenbook_before) o
+       where o.whose is not null
+       group by o.whose
+      having sum(o.amount) <> 0;
+    elsif tg_argv[0] = 'refuse' then -- @read-only-is-refused
+      select exists (%2$s) into v_is_refused;
+    else
+      insert into tokenbook.shadow_changes (kind, whose, amount_before, amount_after)
+      select 'change', k.* from (%2$s) k;
+    end if;
+  exception -- @our-faults-are-caught begin
+    when undefined_column then
+      return null; -- the counter is gone, as it should be one day
+    when lock_not_available or syntax_error_or_access_rule_violation or data_exception or integrity_constraint_violation
+      or object_not_in_prerequisite_state or insufficient_resources or program_limit_exceeded or feature_not_supported
+      or transaction_rollback or invalid_schema_name or plpgsql_error or system_error or internal_error
+    then
+      raise warning 'Tokenbook could not note a change of %%.%%: %% %%', tg_table_schema, tg_table_name, sqlstate, sqlerrm;
+      return null; -- @our-faults-are-caught end
+  end;
+  if v_is_refused then
+    perform tokenbook.refuse('old_counter_is_read_only',
+      jsonb_build_object('table', format('%%I.%%I', tg_table_schema, tg_table_name), 'column', %3$L));
+  end if;
+  return null;
+end
+$body$
+  $write$, c_row, c_changes, p_amount_column);
+  comment on function tokenbook.note_shadow_change() is
+    'Trigger on the project''s counter, while tokenbook shadow or switch runs: keeps what changes, for book_shadow_changes, or refuses it. Its own faults never block the project''s write.';
+  perform tokenbook.withdraw_rights('function', 'tokenbook.note_shadow_change()'::regprocedure);
+end
+$$;
+comment on function tokenbook.write_shadow_function is
+  'Writes tokenbook.note_shadow_change(), the function of the triggers on the project''s counter, for these columns of it. For whoever owns the database.';
+
 -- from supabase/schemas/90_audit/acknowledge_token_finding.sql
 
 /*
@@ -18195,7 +18560,15 @@ begin
     (4, 'triggers', 'all are there and enabled, as they were made, and no other'),
     (5, 'functions', 'each has the text, the rights and the settings that it was made with'),
     (6, 'tables', 'columns, constraints, indexes and views are as they were made'),
-    (7, 'the project', 'nothing beside Tokenbook in public stands open')
+    (7, 'the project', 'nothing beside Tokenbook in public stands open'),
+    (8, 'the shadow', 'no counter of the project''s runs beside the books, or it is followed')
+  ), counter as (
+    select s.*, t.oid as relation, format('%I.%I.%I', s.schema_name, s.table_name, s.amount_column) as name,
+           exists (select from pg_attribute a where a.attrelid = t.oid and a.attname = s.amount_column and not a.attisdropped) as is_there
+      from tokenbook.shadow s
+      left join pg_class t on t.oid = to_regclass(format('%I.%I', s.schema_name, s.table_name))
+  ), followers as (
+    select g.tgname, g.tgrelid, g.tgenabled from pg_trigger g where g.tgfoid = to_regprocedure('tokenbook.note_shadow_change()')
   ), findings (place, subject, status, finding, remedy) as (
     -- what is answered must outlive a crash
     select 1, 'durability', 'fault', format('%s is off on the server: a crash loses or breaks what was answered', s.name),
@@ -18318,6 +18691,28 @@ begin
        select from pg_default_acl d
         where d.defaclrole = current_user::regrole and d.defaclobjtype = 'f' and d.defaclnamespace = 0
           and not exists (select from aclexplode(d.defaclacl) a where a.grantee = 0))
+    union all
+    -- a counter beside the books
+    select 8, 'the shadow', 'warning', format('%s is gone, and its shadow is not ended: npx tokenbook shadow --stop', c.name), null
+      from counter c where not c.is_there
+    union all
+    select 8, 'the shadow', 'fault', format('what is written to %s is not seen, trigger %s is missing: npx tokenbook shadow --start, or --stop', c.name, n.name), null
+      from counter c
+     cross join unnest(case c.mode when 'read_only' then array['tokenbook_shadow_update'] else tokenbook.shadow_triggers() end) as n (name)
+     where c.is_there and not exists (select from followers f where f.tgrelid = c.relation and f.tgname = n.name)
+    union all
+    select 8, 'the shadow', 'fault', format('trigger %I on %s is disabled: what is written there is not seen', f.tgname, f.tgrelid::regclass),
+           format('alter table %s enable trigger %I', f.tgrelid::regclass, f.tgname)
+      from followers f where f.tgenabled in ('D', 'R')
+    union all
+    select 8, 'the shadow', 'warning', format('trigger %I on %s is of no shadow', f.tgname, f.tgrelid::regclass),
+           format('drop trigger %I on %s', f.tgname, f.tgrelid::regclass)
+      from followers f where not exists (select from counter c where c.relation = f.tgrelid)
+    union all
+    select 8, 'the shadow', 'warning', format('changes of %s are not booked since %s: npx tokenbook shadow', c.name, date_trunc('second', o.changed_at)), null
+      from counter c
+     cross join lateral (select h.changed_at from tokenbook.shadow_changes h order by h.id limit 1) o
+     where o.changed_at < now() - interval '15 minutes'
   )
   select all_of.subject, all_of.status, all_of.finding, all_of.remedy
     from (
@@ -19853,7 +20248,8 @@ begin
             when 'grant' then t.tokens > 0
             when 'deduction' then t.tokens < 0 and t.reserved_change in (0, t.tokens)
             when 'expiry' then t.tokens < 0
-            when 'clawback' then t.tokens <= 0 and t.debt_change >= 0 and (t.payment_id is null) = coalesce(t.terms ? 'voids', false)
+            when 'clawback' then t.tokens <= 0 and t.debt_change >= 0
+              and (t.payment_id is null) = (coalesce(t.terms ? 'voids', false) or t.metadata ? 'mirrored_from')
             when 'restoration' then t.tokens >= 0 and t.debt_change <= 0 and t.payment_id is not null
             when 'debt_repayment' then t.tokens < 0 and t.debt_change = t.tokens
             when 'usage' then t.tokens = 0
@@ -19874,6 +20270,7 @@ begin
                 when t.entry_type = 'opening_balance' then array['grants']
                 when t.entry_type = 'rollover' and t.tokens > 0 then array['grants']
                 when t.entry_type = 'refund' and t.terms ? 'grants' then array['grants'] -- what was reissued
+                when t.entry_type = 'clawback' and t.metadata ? 'mirrored_from' then '{}' -- of a shadow: no payment's, no grant's
                 when t.entry_type = 'void' or (t.entry_type = 'clawback' and t.payment_id is null) then array['voids']
                 when t.entry_type in ('clawback', 'restoration') then array['refund']
                 when t.entry_type = 'grant' then
@@ -19886,7 +20283,7 @@ begin
                   case when t.terms ? 'storage' then array['storage'] end || array['subscription']
                 else '{}' end
           and (t.metadata = '{}' or t.entry_type not in ('expiry', 'debt_repayment', 'release', 'restoration', 'clawback')
-            or (t.entry_type = 'clawback' and t.terms ? 'voids'))
+            or (t.entry_type = 'clawback' and (t.terms ? 'voids' or t.metadata ? 'mirrored_from')))
           and (t.debt_change = 0 or t.entry_type in ('opening_balance', 'clawback', 'restoration', 'debt_repayment'))
           and (t.reserved_change = 0 or t.entry_type in ('deduction', 'hold', 'release'))
           and case

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import packageJson from "../../packages/tokenbook/package.json" with { type: "json" };
 import { projectRoot } from "../../scripts/project.ts";
 import { asService, createUser, rpc } from "../support/roles.ts";
-import { factsOf, startProject, touched } from "./guest.ts";
+import { ann, factsOf, startProject, touched } from "./guest.ts";
 import { pack, type Packed, source, tokenbook } from "./packed.ts";
 
 const run = promisify(execFile);
@@ -46,6 +46,8 @@ test("checked, installed, used, upgraded, and out again, from an empty folder", 
     expect(await step(now, "install", "--yes", "--functions", "balance,grant")).toMatchObject({ status: 0 });
     const imported = await step(now, "import", "--from", "profiles.credits", "--book");
     expect(imported).toMatchObject({ status: 0, stdout: expect.stringContaining("booked") });
+    const followed = await step(now, "shadow", "--from", "profiles.credits", "--start");
+    expect(followed).toMatchObject({ status: 0, stdout: expect.stringContaining("No difference") });
     const user = await createUser(guest.db);
     await asService(guest.db, (client) =>
       rpc(client, "grant_tokens", { p_user_id: user, p_tokens: 9, p_grant_type: "purchase" }),
@@ -65,6 +67,10 @@ test("checked, installed, used, upgraded, and out again, from an empty folder", 
     expect(await readFile(join(guest.root, "supabase/functions/grant/index.ts"), "utf8")).toContain(
       "of 99.0.0",
     );
+    await guest.db.admin.query("update public.profiles set credits = credits + 3 where id = $1", [ann]);
+    const shadow = await step(next, "shadow");
+    expect(shadow.stdout).toContain("booked      1 change: 3 tokens granted");
+    expect(shadow.stdout).toContain("1 user differs"); // whom the table does not know
     const old = await step(now, "upgrade", "--yes");
     expect(old).toMatchObject({ status: 1, stderr: expect.stringContaining("none that it knows") });
 

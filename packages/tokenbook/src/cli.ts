@@ -14,6 +14,8 @@ import { install } from "./commands/install.ts";
 import { migrate } from "./commands/migrate.ts";
 import { reconcile } from "./commands/reconcile.ts";
 import { restate } from "./commands/restate.ts";
+import { shadow } from "./commands/shadow.ts";
+import { switchCommand } from "./commands/switch.ts";
 import { uninstall } from "./commands/uninstall.ts";
 import { status } from "./commands/status.ts";
 import { upgrade } from "./commands/upgrade.ts";
@@ -31,7 +33,16 @@ found out.`,
   );
 
 const groups = {
-  "Into a project, and out again:": [check, install, status, importCommand, upgrade, uninstall],
+  "Into a project, and out again:": [
+    check,
+    install,
+    status,
+    importCommand,
+    shadow,
+    switchCommand,
+    upgrade,
+    uninstall,
+  ],
   "The books:": [verify, doctor, reconcile, restate, checkpoint, exportCommand],
   "People and migrations:": [admin, migrate],
 };

@@ -654,6 +654,13 @@ export const errors = {
     retryable: false,
     hint: "Spend at most as many tokens at once as the fact says.",
   },
+  old_counter_is_read_only: {
+    status: 409,
+    title: "Old counter is read only",
+    sqlstate: "PT409",
+    retryable: false,
+    hint: "The books keep the balance now: spend and grant with Tokenbook's functions. Nothing was changed.",
+  },
   invalid_limit: {
     status: 400,
     title: "Invalid limit",

@@ -8,7 +8,7 @@
  * this function has said. PostgreSQL 15 to 18 print all of ours alike, and alike again when a dump is restored: a check
  * that has one `and` in another is not printed as it was written (write `between` alone, or comparisons). NOT NULL, which
  * is a constraint since 18, is a line of its column.
- * Leaves out: declared_shape, which would have to hold itself; the tables of before the books, kept as old_….
+ * Leaves out: declared_shape, which would have to hold itself; what a shadow makes for its time; the tables of before the books, kept as old_….
  * Caller: 96_shape.sql, which keeps it as tokenbook.declared_shape; check_token_installation.
  * Returns kind; relation (its own name, where it is one; empty for a function); name; definition.
  */
@@ -34,7 +34,8 @@ begin
     select p.*, p.oid::regprocedure::text as name
       from own o
       join pg_proc p on o.class = 'pg_proc'::regclass and p.oid = o.object
-     where p.oid::regprocedure::text <> 'tokenbook.declared_shape()'
+     -- that of a shadow comes and goes with it, and so do its triggers; the doctor looks at them by themselves
+     where p.oid::regprocedure::text not in ('tokenbook.declared_shape()', 'tokenbook.note_shadow_change()')
   )
   -- what can be changed by `alter function` comes first, in the words of that statement
   select 'function', '', f.name, concat_ws(chr(10),

@@ -67,7 +67,15 @@ begin
     (4, 'triggers', 'all are there and enabled, as they were made, and no other'),
     (5, 'functions', 'each has the text, the rights and the settings that it was made with'),
     (6, 'tables', 'columns, constraints, indexes and views are as they were made'),
-    (7, 'the project', 'nothing beside Tokenbook in public stands open')
+    (7, 'the project', 'nothing beside Tokenbook in public stands open'),
+    (8, 'the shadow', 'no counter of the project''s runs beside the books, or it is followed')
+  ), counter as (
+    select s.*, t.oid as relation, format('%I.%I.%I', s.schema_name, s.table_name, s.amount_column) as name,
+           exists (select from pg_attribute a where a.attrelid = t.oid and a.attname = s.amount_column and not a.attisdropped) as is_there
+      from tokenbook.shadow s
+      left join pg_class t on t.oid = to_regclass(format('%I.%I', s.schema_name, s.table_name))
+  ), followers as (
+    select g.tgname, g.tgrelid, g.tgenabled from pg_trigger g where g.tgfoid = to_regprocedure('tokenbook.note_shadow_change()')
   ), findings (place, subject, status, finding, remedy) as (
     -- what is answered must outlive a crash
     select 1, 'durability', 'fault', format('%s is off on the server: a crash loses or breaks what was answered', s.name),
@@ -190,6 +198,28 @@ begin
        select from pg_default_acl d
         where d.defaclrole = current_user::regrole and d.defaclobjtype = 'f' and d.defaclnamespace = 0
           and not exists (select from aclexplode(d.defaclacl) a where a.grantee = 0))
+    union all
+    -- a counter beside the books
+    select 8, 'the shadow', 'warning', format('%s is gone, and its shadow is not ended: npx tokenbook shadow --stop', c.name), null
+      from counter c where not c.is_there
+    union all
+    select 8, 'the shadow', 'fault', format('what is written to %s is not seen, trigger %s is missing: npx tokenbook shadow --start, or --stop', c.name, n.name), null
+      from counter c
+     cross join unnest(case c.mode when 'read_only' then array['tokenbook_shadow_update'] else tokenbook.shadow_triggers() end) as n (name)
+     where c.is_there and not exists (select from followers f where f.tgrelid = c.relation and f.tgname = n.name)
+    union all
+    select 8, 'the shadow', 'fault', format('trigger %I on %s is disabled: what is written there is not seen', f.tgname, f.tgrelid::regclass),
+           format('alter table %s enable trigger %I', f.tgrelid::regclass, f.tgname)
+      from followers f where f.tgenabled in ('D', 'R')
+    union all
+    select 8, 'the shadow', 'warning', format('trigger %I on %s is of no shadow', f.tgname, f.tgrelid::regclass),
+           format('drop trigger %I on %s', f.tgname, f.tgrelid::regclass)
+      from followers f where not exists (select from counter c where c.relation = f.tgrelid)
+    union all
+    select 8, 'the shadow', 'warning', format('changes of %s are not booked since %s: npx tokenbook shadow', c.name, date_trunc('second', o.changed_at)), null
+      from counter c
+     cross join lateral (select h.changed_at from tokenbook.shadow_changes h order by h.id limit 1) o
+     where o.changed_at < now() - interval '15 minutes'
   )
   select all_of.subject, all_of.status, all_of.finding, all_of.remedy
     from (

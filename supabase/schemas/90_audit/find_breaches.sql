@@ -1153,7 +1153,8 @@ begin
             when 'grant' then t.tokens > 0
             when 'deduction' then t.tokens < 0 and t.reserved_change in (0, t.tokens)
             when 'expiry' then t.tokens < 0
-            when 'clawback' then t.tokens <= 0 and t.debt_change >= 0 and (t.payment_id is null) = coalesce(t.terms ? 'voids', false)
+            when 'clawback' then t.tokens <= 0 and t.debt_change >= 0
+              and (t.payment_id is null) = (coalesce(t.terms ? 'voids', false) or t.metadata ? 'mirrored_from')
             when 'restoration' then t.tokens >= 0 and t.debt_change <= 0 and t.payment_id is not null
             when 'debt_repayment' then t.tokens < 0 and t.debt_change = t.tokens
             when 'usage' then t.tokens = 0
@@ -1174,6 +1175,7 @@ begin
                 when t.entry_type = 'opening_balance' then array['grants']
                 when t.entry_type = 'rollover' and t.tokens > 0 then array['grants']
                 when t.entry_type = 'refund' and t.terms ? 'grants' then array['grants'] -- what was reissued
+                when t.entry_type = 'clawback' and t.metadata ? 'mirrored_from' then '{}' -- of a shadow: no payment's, no grant's
                 when t.entry_type = 'void' or (t.entry_type = 'clawback' and t.payment_id is null) then array['voids']
                 when t.entry_type in ('clawback', 'restoration') then array['refund']
                 when t.entry_type = 'grant' then
@@ -1186,7 +1188,7 @@ begin
                   case when t.terms ? 'storage' then array['storage'] end || array['subscription']
                 else '{}' end
           and (t.metadata = '{}' or t.entry_type not in ('expiry', 'debt_repayment', 'release', 'restoration', 'clawback')
-            or (t.entry_type = 'clawback' and t.terms ? 'voids'))
+            or (t.entry_type = 'clawback' and (t.terms ? 'voids' or t.metadata ? 'mirrored_from')))
           and (t.debt_change = 0 or t.entry_type in ('opening_balance', 'clawback', 'restoration', 'debt_repayment'))
           and (t.reserved_change = 0 or t.entry_type in ('deduction', 'hold', 'release'))
           and case

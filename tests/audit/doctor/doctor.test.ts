@@ -48,6 +48,7 @@ test("a healthy installation has no fault, and says of each subject that it is s
     "triggers",
     "functions",
     "tables",
+    "the shadow",
   ]);
 });
 

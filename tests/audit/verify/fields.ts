@@ -1187,6 +1187,10 @@ export const notTheBooks: Record<string, string> = {
   "tokenbook.provider_subscription_events":
     "what a provider told of subscriptions: no token depends on it, and what it did to a plan is kept by that plan's entry",
   "tokenbook.set_aside_accounts": "what a sweep came upon: made anew when it comes upon it again",
+  "tokenbook.shadow": "which counter of the project's runs beside the books, as a command was told",
+  "tokenbook.shadow_balances":
+    "what the books have of that counter: tokenbook shadow compares it with both, and no token depends on it once booked",
+  "tokenbook.shadow_changes": "what is not booked yet",
   "tokenbook.ledger_checkpoints":
     "digests of the ledger, to read on from: a checkpoint that was kept elsewhere finds them wrong",
   "tokenbook.failed_registrations": "a log",

@@ -2,6 +2,7 @@ import type pg from "pg";
 import { Failure } from "local-platform/terminal/failure";
 import { databaseCommand, exit, onDatabase, Refusal, wholeNumber } from "../command.ts";
 import { select } from "../data/client.ts";
+import { readShadow } from "../data/shadow.ts";
 import { readDecimal } from "../import/amounts.ts";
 import { collect, type LeftOut, type Opening } from "../import/collect.ts";
 import {
@@ -59,6 +60,12 @@ repay first. Several rows of one user are added up. What is not taken is listed,
       if (!knownTypes.has(options.grantType)) {
         throw new Failure(`There is no type of grants ${options.grantType}: ${[...knownTypes].join(", ")}.`);
       }
+      const shadow = await readShadow(client);
+      if (shadow !== undefined && options.book) {
+        throw new Refusal(
+          `${shadow.source} is followed (npx tokenbook shadow): that opens the books of new users by itself. Nothing was changed.`,
+        );
+      }
       const progress = createProgress(process.stderr, { inLogs: true });
       const resolve = await readUsers(client, options.mapping);
       const source = await openSource(client, options);
@@ -79,7 +86,7 @@ repay first. Several rows of one user are added up. What is not taken is listed,
         );
       }
       const before = await sumOfOpenings(client, source.name);
-      const done = await open(client, source.name, found.openings, options.book !== true);
+      const done = await open(client, source.name, options.times, found.openings, options.book !== true);
       const report = {
         source: source.name,
         booked: options.book === true,
@@ -138,6 +145,7 @@ interface Done {
 async function open(
   client: pg.Client,
   source: string,
+  times: string,
   openings: readonly Opening[],
   isDry: boolean,
 ): Promise<Done> {
@@ -155,7 +163,14 @@ async function open(
     const [row] = await select<{ done: Done }>(
       client,
       "select tokenbook.import_opening_balances($1, $2::jsonb, $3) as done",
-      [source, JSON.stringify(openings.slice(from, from + portion)), isDry],
+      [
+        source,
+        // whoever follows the source from here on has to know the rate
+        JSON.stringify(
+          openings.slice(from, from + portion).map((one) => ({ ...one, metadata: { times: times.trim() } })),
+        ),
+        isDry,
+      ],
     );
     const { done } = row!;
     for (const key of ["taken", "grants", "tokens", "owed", "done_before"] as const)

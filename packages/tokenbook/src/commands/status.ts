@@ -3,9 +3,11 @@ import { join } from "node:path";
 import { databaseCommand, exit, onDatabase } from "../command.ts";
 import { listAdmins } from "../data/admins.ts";
 import { select } from "../data/client.ts";
+import { readBehind, readShadow, type Behind, type Shadow } from "../data/shadow.ts";
 import { checkInstallation } from "../data/installation.ts";
 import { installedVersion } from "../install/obstacles.ts";
 import { releases } from "../install/release.ts";
+import { shadowLine } from "../reports/shadow.ts";
 import { findProjectRoot } from "../project/folder.ts";
 import { appliedVersions } from "../project/migrations.ts";
 import { digestOf, readRecord } from "../project/record.ts";
@@ -33,6 +35,7 @@ export const status = databaseCommand(
         })
         .map(([path]) => `supabase/${path}`);
       const books = version === null ? null : await countBooks(client);
+      const counter = version === null ? undefined : await readShadow(client);
       const findings = version === null ? [] : await checkInstallation(client);
       const found = {
         installed: version,
@@ -43,6 +46,7 @@ export const status = databaseCommand(
         changed_files: changed,
         admins: version === null ? 0 : (await listAdmins(client)).length,
         ...books,
+        shadow: counter === undefined ? null : { ...counter, ...(await readBehind(client)) },
         faults: findings.filter(({ status: one }) => one === "fault").map(({ finding }) => finding),
         warnings: findings.filter(({ status: one }) => one === "warning").length,
       };
@@ -77,6 +81,7 @@ interface Found {
   admins: number;
   accounts?: number;
   jobs?: string | null;
+  shadow: (Shadow & Behind) | null;
   faults: string[];
   warnings: number;
 }
@@ -96,6 +101,7 @@ function asText(found: Found): string {
     `  admins      ${found.admins || "nobody: npx tokenbook admin add <email>"}`,
     `  accounts    ${readable(found.accounts ?? 0)}`,
     `  jobs        ${found.jobs ?? "not asked for"}`,
+    ...(found.shadow === null ? [] : [`  shadow      ${shadowLine(found.shadow)}`]),
     `  doctor      ${found.faults.length === 0 ? "no fault" : `${found.faults.length} faults`}, ${found.warnings} warnings: npx tokenbook doctor`,
   ].join("\n");
 }

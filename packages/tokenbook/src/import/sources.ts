@@ -7,6 +7,7 @@ import { to as copyTo } from "pg-copy-streams";
 import { Stripe } from "stripe";
 import { Failure } from "local-platform/terminal/failure";
 import { select } from "../data/client.ts";
+import type { SqlClient } from "../data/client.ts";
 import type { Source } from "../install/uses.ts";
 import { dumpRows } from "./mysql-dump.ts";
 
@@ -50,7 +51,7 @@ async function* mapped<T>(rows: AsyncIterable<T>, of: (row: T) => SourceRow): As
   for await (const row of rows) yield of(row);
 }
 
-const columnsOf = async (client: pg.Client, schema: string, table: string): Promise<string[]> =>
+const columnsOf = async (client: SqlClient, schema: string, table: string): Promise<string[]> =>
   (
     await select<{ name: string }>(
       client,
@@ -61,16 +62,15 @@ const columnsOf = async (client: pg.Client, schema: string, table: string): Prom
   ).map(({ name }) => name);
 
 /**
- * A column of any table. The user is in `userColumn`; left out, in the one that refers to auth.users, or in `user_id`, or
- * in `id`.
+ * The column that says whose a row is: `userColumn`; left out, the one that refers to auth.users, or `user_id`, or `id`.
  *
- * @throws Failure when there is no such column, or nothing says whose a row is.
+ * @throws Failure when there is no such column, or nothing says it.
  */
-export async function fromColumn(
-  client: pg.Client,
+export async function userColumnOf(
+  client: SqlClient,
   { schema, table, column }: Source,
   userColumn: string | undefined,
-): Promise<OpenSource> {
+): Promise<string> {
   const columns = await columnsOf(client, schema, table);
   if (!columns.includes(column)) throw new Failure(`There is no column ${schema}.${table}.${column}.`);
   const referring = await select<{ name: string }>(
@@ -89,6 +89,21 @@ export async function fromColumn(
       `Nothing says whose a row of ${schema}.${table} is: name the column, --user-column <column>.`,
     );
   }
+  return user;
+}
+
+/**
+ * A column of any table.
+ *
+ * @throws Failure when there is no such column, or nothing says whose a row is.
+ */
+export async function fromColumn(
+  client: pg.Client,
+  source: Source,
+  userColumn: string | undefined,
+): Promise<OpenSource> {
+  const { schema, table, column } = source;
+  const user = await userColumnOf(client, source, userColumn);
   return {
     name: `${schema}.${table}.${column}`,
     notes: [`whose a row is: ${schema}.${table}.${user}`],
@@ -101,6 +116,13 @@ export async function fromColumn(
     ),
   };
 }
+
+/** Where November 2025's `user_profiles` has what is left. */
+export const userProfiles: Source = {
+  schema: "public",
+  table: "user_profiles",
+  column: "vibe_assistant_tokens_remaining",
+};
 
 /** The counters of November 2025's `user_profiles`: what is left, what was used, and its cost in dollars. */
 export async function fromUserProfiles(client: pg.Client): Promise<OpenSource> {

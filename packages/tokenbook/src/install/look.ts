@@ -1,8 +1,10 @@
 import type { SqlClient } from "../data/client.ts";
 import { select } from "../data/client.ts";
+import { readBehind, readShadow } from "../data/shadow.ts";
 import type { Target } from "../database/target.ts";
 import type { ChosenFunction } from "../project/functions.ts";
 import { appliedVersions, fileVersions } from "../project/migrations.ts";
+import { shadowLine } from "../reports/shadow.ts";
 import {
   databaseObstacles,
   folderObstacles,
@@ -37,7 +39,10 @@ export async function lookAround(
     root,
     isInstalled: installed,
     obstacles,
-    notes: await notesOf(client, files.filter((version) => !applied.includes(version)).length),
+    notes: [
+      ...(installed ? await shadowNotes(client) : []),
+      ...(await notesOf(client, files.filter((version) => !applied.includes(version)).length)),
+    ],
     plan: await planInstall(chosen, [...applied, ...files]),
     uses: source && (await usesOf(client, source)),
   };
@@ -49,6 +54,11 @@ const alreadyThere: Obstacle = {
   runAs: null,
   mending: "-- npx tokenbook status says which version; npx tokenbook upgrade brings a newer one",
 };
+
+async function shadowNotes(client: SqlClient): Promise<string[]> {
+  const shadow = await readShadow(client);
+  return shadow === undefined ? [] : [shadowLine({ ...shadow, ...(await readBehind(client)) })];
+}
 
 async function notesOf(client: SqlClient, pending: number): Promise<string[]> {
   const [has] = await select<{ cron: boolean }>(

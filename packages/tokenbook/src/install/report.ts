@@ -48,7 +48,12 @@ export function checkJson({ target, root, obstacles, notes, plan, uses }: CheckR
 }
 
 export function checkText({ isInstalled, obstacles, notes, plan, uses }: CheckReport): string {
-  if (isInstalled) return ["Tokenbook is installed here.", ...obstacles.map(obstacleLines)].join("\n");
+  if (isInstalled)
+    return [
+      "Tokenbook is installed here.",
+      ...obstacles.map(obstacleLines),
+      ...notes.map((note) => `  note: ${note}`),
+    ].join("\n");
   const functions = plan.functions.map(({ as }) => as).join(", ") || "none";
   return [
     ...(obstacles.length === 0

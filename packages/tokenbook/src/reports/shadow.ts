@@ -1,0 +1,82 @@
+/** What `tokenbook shadow` found, for people. */
+import Table from "cli-table3";
+import type { Behind, Shadow } from "../data/shadow.ts";
+import type { Booked } from "../shadow/book.ts";
+import type { Comparison } from "../shadow/differences.ts";
+import type { Written } from "../shadow/keep-in-step.ts";
+import { count, duration, readable } from "../terminal/progress.ts";
+
+/** A run's work, and the comparison after it. */
+export type ShadowReport = Booked &
+  Comparison & {
+    source: string;
+    /** `none`: no shadow runs, it was compared and nothing else. */
+    mode: Shadow["mode"] | "none";
+    times: string;
+    not_booked: Behind;
+    /** How many balances were written into the counter. */
+    written: number;
+    not_written: Written["failed"];
+  };
+
+/** How many differences people get to see. */
+const mostShown = 20;
+
+const modes: Record<ShadowReport["mode"], string> = {
+  none: "is not followed: it was compared with the books, and nothing else",
+  shadow: "is right, and the books follow it",
+  writable: "is kept in step with the books, which are right; what is written there is booked",
+  read_only: "is kept in step with the books, which are right; what is written there is refused",
+};
+
+export function shadowText(report: ShadowReport): string {
+  const { source, mode, not_booked, differing, differences } = report;
+  const isRight = mode === "writable" || mode === "read_only";
+  return [
+    `${source} ${modes[mode]}.`,
+    ...(mode === "none"
+      ? []
+      : [
+          `  booked      ${count(report.booked, "change")}: ${readable(report.granted)} tokens granted, ${readable(report.spent)} spent${report.owed > 0 ? `, ${readable(report.owed)} owed` : ""}`,
+          ...(report.unknown > 0
+            ? [`  left out    ${count(report.unknown, "change")} of users who are not in auth.users`]
+            : []),
+          ...(isRight ? [`  written     the balances of ${count(report.written, "user")}`] : []),
+          ...report.not_written.map(({ user, why }) => `  not written ${user}: ${why}`),
+          `  waiting     ${count(not_booked.changes, "change")}${not_booked.oldest === null ? "" : `, the oldest of ${duration(not_booked.oldest)} ago`}${not_booked.failed > 0 ? `; ${readable(not_booked.failed)} could not be booked` : ""}`,
+        ]),
+    `  compared    ${count(report.users, "user")}`,
+    differing === 0
+      ? "No difference."
+      : `${count(differing, "user")} ${differing === 1 ? "differs" : "differ"}:\n${tableOf(differences)}${differing > mostShown ? `\nand ${readable(differing - mostShown)} more${differing > differences.length ? `; --json has the largest ${readable(differences.length)}` : "; --json has them all"}` : ""}`,
+  ].join("\n");
+}
+
+/** In a line: which counter, and how far behind. */
+export function shadowLine({ source, mode, changes, oldest, failed }: Shadow & Behind): string {
+  const behind =
+    changes === 0
+      ? "nothing waits to be booked"
+      : `${count(changes, "change")} not booked yet, the oldest of ${duration(oldest ?? 0)} ago`;
+  return `${source} ${modes[mode]}; ${behind}${failed > 0 ? `, ${readable(failed)} could not be` : ""}`;
+}
+
+function tableOf(differences: Comparison["differences"]): string {
+  const table = new Table({
+    head: ["user", "counter", "in tokens", "books", "difference", "why"],
+    style: { head: [], border: [] },
+    colAligns: ["left", "right", "right", "right", "right", "left"],
+  });
+  for (const one of differences.slice(0, mostShown)) {
+    const sign = one.difference > 0 ? "+" : "";
+    table.push([
+      one.user,
+      one.counter,
+      readable(one.counter_tokens),
+      readable(one.books),
+      `${sign}${readable(one.difference)}`,
+      one.reasons.join("\n"),
+    ]);
+  }
+  return table.toString();
+}

@@ -1,0 +1,69 @@
+/** Booking what has happened to a counter, portion by portion. */
+import { setTimeout as wait } from "node:timers/promises";
+import { select } from "../data/client.ts";
+import type { SqlClient } from "../data/client.ts";
+
+/** What a run booked: changes, and the tokens that they were. */
+export interface Booked {
+  booked: number;
+  granted: number;
+  spent: number;
+  owed: number;
+  /** Changes of users whom neither auth.users nor the books know. */
+  unknown: number;
+}
+
+/** How many changes a call books: accounts are locked that long, a tenth of a second. */
+const mostAtOnce = 100;
+
+/** That somebody was in the way, and it may go another time. */
+const busy = ["PT503", "55P03", "40001", "40P01"];
+
+/**
+ * Books what waits, until nothing does. A change that cannot be booked is set aside with what the database said, and keeps
+ * nobody else waiting. What is booked stays booked, whatever stops it.
+ *
+ * @param stop ends it after a portion.
+ */
+export async function bookChanges(
+  client: SqlClient,
+  stop: AbortSignal,
+  onPortion: (booked: number) => void,
+): Promise<Booked> {
+  const all: Booked = { booked: 0, granted: 0, spent: 0, owed: 0, unknown: 0 };
+  let most = mostAtOnce;
+  let refused = 0;
+  while (!stop.aborted) {
+    try {
+      const [row] = await select<{ done: (Booked & { waiting: number }) | null }>(
+        client,
+        "select tokenbook.book_shadow_changes($1) as done",
+        [most],
+      );
+      refused = 0;
+      if (row!.done === null) break;
+      for (const key of ["booked", "granted", "spent", "owed", "unknown"] as const) {
+        all[key] += Number(row!.done[key]);
+      }
+      onPortion(all.booked);
+      if (row!.done.booked + row!.done.unknown + row!.done.waiting === 0) break;
+      most = Math.min(most * 2, mostAtOnce);
+    } catch (error) {
+      const { code, message } = error as { code?: string; message: string };
+      if (!/^[0-9A-Z]{5}$/.test(code ?? "") || /^(08|57)/.test(code!)) throw error;
+      if (busy.includes(code!) && ++refused < 5) await wait(1000);
+      else if (most > 1) most = 1;
+      else await setAside(client, `${code} ${message}`);
+    }
+  }
+  return all;
+}
+
+/** The one that comes next. */
+async function setAside(client: SqlClient, error: string): Promise<void> {
+  await client.query(
+    `update tokenbook.shadow_changes set error = $1
+      where id = (select c.id from tokenbook.shadow_changes c where c.error is null order by c.id limit 1)`,
+    [error],
+  );
+}

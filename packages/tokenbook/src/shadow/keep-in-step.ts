@@ -1,0 +1,125 @@
+/** Keeping a counter in step with the books, once these are right: so that what reads it goes on reading what is true. */
+import { inTransaction, select } from "../data/client.ts";
+import type { SqlClient } from "../data/client.ts";
+import type { Counter } from "./counter.ts";
+
+/** What a run wrote into the counter. */
+export interface Written {
+  users: number;
+  /** Whom it could not write, the first hundred, and why: the next run tries again. */
+  failed: { user: string; why: string }[];
+}
+
+/** How many rows a transaction writes: they are locked that long. */
+const portion = 500;
+
+/**
+ * What the counter is to say: the balance less what is owed, cut to the digits and the size that it can have, and what the
+ * app wrote there that is not booked yet.
+ *
+ * @param books in tokens.
+ * @param waiting in the counter's unit.
+ */
+export function desired({ scale, most }: Counter, books: string, waiting: string, times: string): string {
+  const amount = `trunc(${books} / ${times}, ${scale})`;
+  return `(${most === null ? amount : `greatest(least(${amount}, ${most}), -(${most}))`} + ${waiting})`;
+}
+
+/** Of a user `u` of auth.users and a shadow `s`. */
+const books =
+  "coalesce((select a.tokens_remaining - a.tokens_owed from public.token_accounts a where a.user_id = u.id), 0)";
+const waiting = `coalesce((select sum(c.amount_after - c.amount_before) from tokenbook.shadow_changes c where lower(c.whose) = u.id::text and c.kind = 'change'), 0)`;
+
+/**
+ * Writes the balance of everybody whose counter says something else. Rows that somebody has locked are left for the next
+ * run, so that this waits for nobody and nobody's deadlock is its doing. What a trigger or a rule of the project's refuses is
+ * said, and keeps nobody else from theirs. The books do not depend on it.
+ *
+ * @param stop ends it after a portion.
+ */
+export async function keepInStep(client: SqlClient, counter: Counter, stop: AbortSignal): Promise<Written> {
+  const written: Written = { users: 0, failed: [] };
+  let after: string | null = null;
+  while (!stop.aborted) {
+    const behind: { user: string }[] = await select<{ user: string }>(
+      client,
+      `select ${counter.user}::text as user
+         from ${counter.table} t
+         join auth.users u on ${counter.isUser}
+        cross join tokenbook.shadow s
+         left join public.token_accounts a on a.user_id = u.id
+         left join (
+           select lower(c.whose) as whose, sum(c.amount_after - c.amount_before) as change
+             from tokenbook.shadow_changes c where c.kind = 'change' group by 1) w on w.whose = u.id::text
+        where ${counter.value} <> ${desired(counter, "coalesce(a.tokens_remaining - a.tokens_owed, 0)", "coalesce(w.change, 0)", "s.times")}
+          and ($1::text is null or ${counter.user} > $1::${counter.userType})
+        order by ${counter.user}
+        limit ${portion}`,
+      [after],
+    );
+    if (behind.length === 0) break;
+    after = behind.at(-1)!.user;
+    await write(
+      client,
+      counter,
+      behind.map(({ user }) => user),
+      written,
+    );
+  }
+  return written;
+}
+
+/** All of them, or by halves, where something of the project's refuses one. */
+async function write(client: SqlClient, counter: Counter, users: string[], written: Written): Promise<void> {
+  try {
+    const count = await inTransaction(client, () => writeAtOnce(client, counter, users));
+    written.users += count;
+  } catch (error) {
+    const { code, message } = error as { code?: string; message: string };
+    if (!/^[0-9A-Z]{5}$/.test(code ?? "") || /^(08|57)/.test(code!)) throw error;
+    if (users.length > 1) {
+      const half = Math.ceil(users.length / 2);
+      await write(client, counter, users.slice(0, half), written);
+      await write(client, counter, users.slice(half), written);
+    } else if (written.failed.length < 100) {
+      written.failed.push({ user: users[0]!, why: `${code} ${message}` });
+    }
+  }
+}
+
+async function writeAtOnce(client: SqlClient, counter: Counter, users: string[]): Promise<number> {
+  // sooner than Postgres looks for a deadlock: where a trigger of the project's waits for the books, this gives way
+  await client.query("set local lock_timeout = '500ms'");
+  // alone, and known to the triggers as who writes this
+  await client.query("update tokenbook.shadow set written_by = pg_current_xact_id() where is_only");
+  const locked = await select<{ user: string }>(
+    client,
+    `select ${counter.user}::text as user from ${counter.table} t
+      where ${counter.user} = any ($1::${counter.userType}[]) order by ${counter.user} for no key update skip locked`,
+    [users],
+  );
+  // what the books say now that nobody else can write these rows
+  const done = await select<{ id: string }>(
+    client,
+    `with now_right as (
+       select u.id, ${desired(counter, books, waiting, "s.times")} as amount, ${books} as tokens, ${waiting} as waiting
+         from auth.users u
+         join ${counter.table} t on ${counter.isUser}
+        cross join tokenbook.shadow s
+        where ${counter.user} = any ($1::${counter.userType}[])
+     ), changed as (
+       update ${counter.table} t
+          set ${counter.column} = r.amount::${counter.type}
+         from now_right r
+         join auth.users u on u.id = r.id
+        where ${counter.isUser} and ${counter.value} <> r.amount
+       returning r.id, r.amount, r.tokens, r.waiting
+     )
+     insert into tokenbook.shadow_balances (user_id, amount, tokens)
+     select c.id, c.amount - c.waiting, c.tokens from changed c
+     on conflict (user_id) do update set amount = excluded.amount, tokens = excluded.tokens
+     returning user_id as id`,
+    [locked.map(({ user }) => user)],
+  );
+  return done.length;
+}

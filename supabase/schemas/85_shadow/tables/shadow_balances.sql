@@ -1,0 +1,13 @@
+-- What the books have of the counter so far, user by user: so that a change is booked as what it changes, whatever else
+-- has happened in the books, and so that a difference can be told apart into its causes.
+create table tokenbook.shadow_balances (
+  user_id uuid primary key,
+  amount numeric not null,
+  tokens bigint not null
+);
+comment on table tokenbook.shadow_balances is
+  'What the books have of the project''s counter so far. Empty while no shadow runs.';
+comment on column tokenbook.shadow_balances.user_id is 'The user.';
+comment on column tokenbook.shadow_balances.amount is 'The counter, in its own unit and exact, after the changes that are booked.';
+comment on column tokenbook.shadow_balances.tokens is 'What of their tokens is from it: the opening balance and what was booked since; a debt is negative. Once the books are right: their balance less their debt, when it was last written to the counter.';
+alter table tokenbook.shadow_balances enable row level security;
