@@ -13,7 +13,9 @@ import { install } from "../../../packages/tokenbook/src/commands/install.ts";
 import { migrate } from "../../../packages/tokenbook/src/commands/migrate.ts";
 import { reconcile } from "../../../packages/tokenbook/src/commands/reconcile.ts";
 import { restate } from "../../../packages/tokenbook/src/commands/restate.ts";
+import { shadow } from "../../../packages/tokenbook/src/commands/shadow.ts";
 import { status } from "../../../packages/tokenbook/src/commands/status.ts";
+import { switchCommand } from "../../../packages/tokenbook/src/commands/switch.ts";
 import { uninstall } from "../../../packages/tokenbook/src/commands/uninstall.ts";
 import { upgrade } from "../../../packages/tokenbook/src/commands/upgrade.ts";
 import { verify } from "../../../packages/tokenbook/src/commands/verify.ts";
@@ -32,7 +34,9 @@ export const known = [
   migrate,
   reconcile,
   restate,
+  shadow,
   status,
+  switchCommand,
   uninstall,
   upgrade,
   verify,

@@ -21,6 +21,7 @@ import {
 import { keepInStep, type Written } from "../shadow/keep-in-step.ts";
 import { count, createProgress, readable } from "../terminal/progress.ts";
 import { stopsOnSignal } from "../terminal/stop.ts";
+import { createVoice, type Voice } from "../terminal/voice.ts";
 
 /** `tokenbook shadow`: the books beside a counter of the project's own. */
 export const shadow = databaseCommand(
@@ -55,10 +56,11 @@ Ends with 0 when nothing differs, 1 when something does or was refused.`,
     if (deeds.length > 1 && deeds.join() !== "start,watch") {
       throw new Failure(`--${deeds.join(" and --")} do not go together.`);
     }
+    const voice = createVoice(options.json);
     await onDatabase(options, async (client) => {
       const running = await readShadow(client);
       if (options.stop) {
-        console.log(await stop(client, running, options.force === true));
+        await stop(client, running, voice, options.force === true);
         return;
       }
       if (running === undefined && options.from === undefined) {
@@ -67,7 +69,7 @@ Ends with 0 when nothing differs, 1 when something does or was refused.`,
       if (running === undefined && !options.start) {
         const { place, counter } = await lookAt(client, options);
         const times = options.times ?? (await importedTimes(client, place.source)) ?? "1";
-        say(await compared(client, counter, place.source, rate(times), "none"), options.json);
+        say(await compared(client, counter, place.source, rate(times), "none"), voice);
         return;
       }
       if (running !== undefined && options.from !== undefined) {
@@ -76,11 +78,11 @@ Ends with 0 when nothing differs, 1 when something does or was refused.`,
           throw new Refusal(`${running.source} is followed already, and one counter at a time can be.`);
         }
       }
-      if (options.start) await start(client, running, options);
+      if (options.start) await start(client, running, options, voice);
       await goOn(client, {
         watches: options.watch === true,
         books: options.compare !== true,
-        json: options.json,
+        voice,
       });
     });
   });
@@ -108,7 +110,8 @@ function rate(times: string): string {
 async function start(
   client: pg.Client,
   running: Shadow | undefined,
-  options: From & Terms & { json?: boolean | undefined },
+  options: From & Terms,
+  voice: Voice,
 ): Promise<void> {
   if (running !== undefined && running.mode !== "shadow") {
     throw new Refusal(
@@ -140,11 +143,9 @@ async function start(
   if (place.source === "user_profiles") await refuseSeveral(client, counter);
   await startShadow(client, place, counter, running?.times ?? rate(imported!), options);
   await note(client, "shadow", { source: place.source });
-  if (!options.json) {
-    console.log(
-      `${place.source} is followed: triggers on ${counter.table} note what is written there. Nothing that the app's users see has\nchanged. To book it as it comes: npx tokenbook shadow --watch`,
-    );
-  }
+  voice.say(
+    `${place.source} is followed: triggers on ${counter.table} note what is written there. Nothing that the app's users see has\nchanged. To book it as it comes: npx tokenbook shadow --watch`,
+  );
 }
 
 const equal = (one: string, other: string) => {
@@ -182,7 +183,12 @@ export async function note(client: pg.Client, change: string, details: object): 
   ]);
 }
 
-async function stop(client: pg.Client, running: Shadow | undefined, force: boolean): Promise<string> {
+async function stop(
+  client: pg.Client,
+  running: Shadow | undefined,
+  voice: Voice,
+  force: boolean,
+): Promise<void> {
   if (running === undefined) throw new Refusal("No shadow runs here.");
   if (!force) {
     const signal = stopsOnSignal();
@@ -197,7 +203,10 @@ async function stop(client: pg.Client, running: Shadow | undefined, force: boole
   const { changes } = await readBehind(client);
   await endShadow(client, running);
   await note(client, "shadow_stopped", { source: running.source, given_up: changes });
-  return `${running.source} is followed no more: the triggers are gone from ${running.schema}.${running.table}, and nothing is noted any more.${changes > 0 ? ` ${count(changes, "change")} are given up.` : ""}`;
+  voice.say(
+    `${running.source} is followed no more: the triggers are gone from ${running.schema}.${running.table}, and nothing is noted any more.${changes > 0 ? ` ${count(changes, "change")} are given up.` : ""}`,
+  );
+  voice.answer({ source: running.source, stopped: true, given_up: changes });
 }
 
 async function refuseFailed(client: pg.Client): Promise<void> {
@@ -212,14 +221,14 @@ async function refuseFailed(client: pg.Client): Promise<void> {
 /** Books, keeps in step and compares: once, or until it is stopped. */
 async function goOn(
   client: pg.Client,
-  { watches, books, json }: { watches: boolean; books: boolean; json: boolean | undefined },
+  { watches, books, voice }: { watches: boolean; books: boolean; voice: Voice },
 ): Promise<void> {
   const done = books ? await follow(client, watches) : {};
   const running = await readShadow(client);
   if (running === undefined) throw new Refusal("The shadow was ended.");
   const counter = await counterOf(client, running);
   const report = await compared(client, counter, running.source, running.times, running.mode);
-  say({ ...report, ...done }, json);
+  say({ ...report, ...done }, voice);
 }
 
 async function follow(
@@ -282,7 +291,7 @@ export async function compared(
   };
 }
 
-export function say(report: ShadowReport, json: boolean | undefined): void {
-  console.log(json ? JSON.stringify(report, undefined, 2) : shadowText(report));
+export function say(report: ShadowReport, voice: Voice): void {
+  voice.report(report, shadowText);
   process.exitCode = report.differing === 0 && report.not_booked.failed === 0 ? exit.right : exit.wrong;
 }

@@ -8,6 +8,7 @@ import { keepInStep } from "../shadow/keep-in-step.ts";
 import type { Counter } from "../shadow/counter.ts";
 import { agrees } from "../terminal/ask.ts";
 import { stopsOnSignal } from "../terminal/stop.ts";
+import { createVoice, type Voice } from "../terminal/voice.ts";
 import { compared, note, refuseSeveral, say } from "./shadow.ts";
 
 /** `tokenbook switch`: from a counter of the project's own to the books. */
@@ -27,6 +28,7 @@ and drop the column.`,
   .option("--yes", "does not ask")
   .option("--json", "for machines")
   .action(async ({ writable, undo, acceptDifferences, yes, json, ...where }) => {
+    const voice = createVoice(json);
     await onDatabase(where, async (client, target) => {
       const running = await readShadow(client);
       if (running === undefined) {
@@ -36,7 +38,7 @@ and drop the column.`,
       const counter = await counterOf(client, running);
       const stop = stopsOnSignal();
       if (running.mode === "shadow" && !undo) {
-        await refuseUnready(client, running, counter, stop, acceptDifferences === true);
+        await refuseUnready(client, running, counter, stop, voice, acceptDifferences === true);
       }
       if (!yes) await agrees(`${questions[wanted]} (${running.source} in ${target.name})`);
       if (running.mode !== wanted) {
@@ -48,7 +50,7 @@ and drop the column.`,
       const written =
         wanted === "shadow" ? { users: 0, failed: [] } : await keepInStep(client, counter, stop);
       const report = await compared(client, counter, running.source, running.times, wanted);
-      say({ ...report, written: written.users, not_written: written.failed }, json);
+      say({ ...report, written: written.users, not_written: written.failed }, voice);
     });
   });
 
@@ -64,6 +66,7 @@ async function refuseUnready(
   running: Shadow,
   counter: Counter,
   stop: AbortSignal,
+  voice: Voice,
   takesBooks: boolean,
 ): Promise<void> {
   if (!counter.isWritable) throw new Refusal(`${running.source} is generated: nothing can be written there.`);
@@ -72,7 +75,7 @@ async function refuseUnready(
   await bookChanges(client, stop, () => {});
   const report = await compared(client, counter, running.source, running.times, "shadow");
   if ((report.differing > 0 || report.not_booked.failed > 0) && !takesBooks) {
-    console.log(shadowText(report));
+    voice.report(report, shadowText);
     throw new Refusal(
       "Nothing was switched. Their users would see another balance: mend it, or take what the books say with --accept-differences.",
     );
