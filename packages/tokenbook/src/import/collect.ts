@@ -85,6 +85,10 @@ export async function collect(
       leftOut.push({ user: said, why: "no such user" });
       continue;
     }
+    if (row.fault !== undefined) {
+      leftOut.push({ user: said, why: row.fault });
+      continue;
+    }
     const one = found.get(user) ?? { plain: zero, grants: [], used: zero, cost: zero };
     found.set(user, one);
     one.used = add(one.used, readDecimal(row.used ?? "0") ?? zero);

@@ -25,6 +25,8 @@ export interface SourceRow {
   used?: string | null;
   /** In cents. */
   cost?: string | null;
+  /** Why it is not taken, where the source is known to be wrong there. */
+  fault?: string | undefined;
 }
 
 /** Rows, and what the source is called in the ledger. */
@@ -164,17 +166,27 @@ export async function fromTokenBalances(client: pg.Client, table: string): Promi
     if (!columns.includes(needed)) throw new Failure(`${schema}.${name} has no column ${needed}.`);
   }
   const or = (column: string) => (columns.includes(column) ? `${column}::text` : "null");
+  const relation = `${escapeIdentifier(schema!)}.${escapeIdentifier(name!)}`;
+  const [found] = await select<{ is_empty: boolean }>(
+    client,
+    `select not exists (select from ${relation}) as is_empty`,
+  );
   return {
     name: "token_balances",
     notes: [
       "grants that have run out are left out; one of a type that there is not becomes the import's type",
+      ...(found!.is_empty
+        ? [
+            "the table is empty: the migration of 14 November 2025 found no grants, and its hotfix has not run",
+          ]
+        : []),
     ],
     rows: mapped(
       query(
         client,
         `select user_id::text as "user", tokens_remaining::text as amount, grant_type::text as grant_type,
                 ${or("granted_at")} as granted_at, ${or("expires_at")} as expires_at
-           from ${escapeIdentifier(schema!)}.${escapeIdentifier(name!)}`,
+           from ${relation}`,
       ),
       (row) => ({
         user: row["user"] ?? null,
@@ -182,6 +194,9 @@ export async function fromTokenBalances(client: pg.Client, table: string): Promi
         grantType: row["grant_type"] ?? null,
         grantedAt: row["granted_at"] ?? null,
         expiresAt: row["expires_at"] ?? null,
+        fault: row["amount"]?.startsWith("-")
+          ? "a grant below zero, which no grant can be: the hotfix of November 2025 has not run"
+          : undefined,
       }),
     ),
   };
