@@ -2565,16 +2565,19 @@ alter table tokenbook.ledger_checkpoints enable row level security;
 
 -- from supabase/schemas/90_audit/tables/migration_reports.sql
 
--- What each data migration had to say; the CLI shows no notices.
+/*
+ * What each data migration had to say; the CLI shows no notices. The installation itself writes here, so the numbers
+ * are of the clock and not counted from 1: the rows of another database are restored beside those of this one.
+ */
 create table if not exists tokenbook.migration_reports (
-  id bigint generated always as identity primary key,
+  id bigint primary key default (extract(epoch from clock_timestamp()) * 1000000)::bigint,
   migration text not null,
   report text not null,
   created_at timestamptz not null default clock_timestamp()
 );
 comment on table tokenbook.migration_reports is
   'What each data migration did, in words: the same text as its notice, kept because the Supabase CLI shows no notices. `npm run migrate` prints it.';
-comment on column tokenbook.migration_reports.id is 'Order of writing.';
+comment on column tokenbook.migration_reports.id is 'Order of writing: microseconds since 1970.';
 comment on column tokenbook.migration_reports.migration is 'Name of the migration file, without its extension.';
 comment on column tokenbook.migration_reports.report is 'The text of the notice.';
 comment on column tokenbook.migration_reports.created_at is 'When it was written.';
@@ -15929,6 +15932,9 @@ begin
   perform tokenbook.check_body(); -- @server-sends-one-object
   if p_max_accounts is null or p_max_accounts not between 1 and 10000 then
     perform tokenbook.refuse('invalid_page', '{"field": "p_max_accounts", "rule": "1 to 10000"}');
+  end if;
+  if not exists (select from public.token_accounts) then -- @nobody-to-arm: and no row that a restored one would meet
+    return 0;
   end if;
   perform tokenbook.restore_settings();
   v_version := (select r.alerts_version from tokenbook.project_settings r);
