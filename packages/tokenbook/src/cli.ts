@@ -9,6 +9,7 @@ import { check } from "./commands/check.ts";
 import { checkpoint } from "./commands/checkpoint.ts";
 import { doctor } from "./commands/doctor.ts";
 import { exportCommand } from "./commands/export.ts";
+import { forget } from "./commands/forget.ts";
 import { importCommand } from "./commands/import.ts";
 import { install } from "./commands/install.ts";
 import { migrate } from "./commands/migrate.ts";
@@ -44,7 +45,7 @@ const groups = {
     uninstall,
   ],
   "The books:": [verify, doctor, reconcile, restate, checkpoint, exportCommand],
-  "People and migrations:": [admin, migrate],
+  "People and migrations:": [admin, forget, migrate],
 };
 for (const [heading, commands] of Object.entries(groups)) {
   program.commandsGroup(heading);

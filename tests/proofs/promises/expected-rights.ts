@@ -189,6 +189,7 @@ export const calling: Callable[] = [
       "retry_token_alerts",
       "reverse_token_restatement",
       "set_token_account_state",
+      "forget_token_user",
       "set_token_customer",
       "set_token_action_cost",
       "set_token_model_price",
