@@ -13,6 +13,7 @@ import { forget } from "./commands/forget.ts";
 import { importCommand } from "./commands/import.ts";
 import { install } from "./commands/install.ts";
 import { migrate } from "./commands/migrate.ts";
+import { prices } from "./commands/prices.ts";
 import { reconcile } from "./commands/reconcile.ts";
 import { restate } from "./commands/restate.ts";
 import { shadow } from "./commands/shadow.ts";
@@ -44,7 +45,7 @@ const groups = {
     upgrade,
     uninstall,
   ],
-  "The books:": [verify, doctor, reconcile, restate, checkpoint, exportCommand],
+  "The books:": [verify, doctor, reconcile, restate, checkpoint, exportCommand, prices],
   "People and migrations:": [admin, forget, migrate],
 };
 for (const [heading, commands] of Object.entries(groups)) {

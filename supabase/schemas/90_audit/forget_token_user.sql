@@ -5,10 +5,11 @@
  * The ledger is append-only for everyone else; here words are taken out of it, which a checkpoint from before shows
  * as what it is (decision 53). The user may be gone from auth.users, or be there still: what is done for them
  * afterwards is written down as ever.
- * At most p_limit rows a call: call it until is_done. Erased once is erased; again finds nothing.
+ * Changes at most p_limit rows a call: call it until is_done. It looks at all of the user's entries each time, as a
+ * verification of one user does. Erased once is erased; again finds nothing.
  * Caller: an admin, service_role.   Locks: the account, and those of whom they are a member.
  * Returns {success, user_id, erased: {table: rows}, is_done}.
- * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, invalid_page, busy.   Keeps: I1 to I12, I11.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, invalid_page, busy.   Keeps: the books; of I6 words go.
  */
 -- Security definer: nobody may write the tables themselves.
 create function tokenbook.forget_token_user(p_user_id uuid, p_limit integer default 10000)
