@@ -112,7 +112,7 @@ async function where(of: Database, word: string): Promise<string[]> {
 }
 
 type Numbers = Record<
-  "balance" | "then" | "numbers" | "replay" | "differences" | "usage" | "payments",
+  "balance" | "earlier" | "numbers" | "replay" | "differences" | "usage" | "payments",
   unknown
 > &
   Record<"verified" | "breaches", unknown[]>;
@@ -125,7 +125,7 @@ async function numbers(of: Database, { id, things }: PopulatedUser): Promise<Num
   const { lines } = await as("checkpoint_token_ledger");
   return {
     balance: await as("get_user_token_balance"),
-    then: await as("get_token_balance_as_of", { p_at: things.p_at }),
+    earlier: await as("get_token_balance_as_of", { p_at: things.p_at }),
     numbers: (lines as string[]).at(-1)!.split(" ").slice(0, 3),
     replay: await rows("select * from public.replay_token_balances($1)"),
     differences: await rows("select * from public.find_token_discrepancies() where user_id = $1"),

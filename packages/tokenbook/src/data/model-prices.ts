@@ -95,7 +95,7 @@ export async function setPrice(client: SqlClient, wanted: Wanted, reason: string
     return { model: wanted.model, isNew: is_new, changed, validFrom: set?.valid_from ?? null, price: set };
   } catch (error) {
     const { message, detail } = error as { message: string; detail?: string };
-    if (!/^invalid_/.test(message) || detail === undefined) throw error;
+    if (!message.startsWith("invalid_") || detail === undefined) throw error;
     const { field, rule } = JSON.parse(detail) as { field: string; rule: string };
     throw new Failure(`${wanted.model}: ${field.replace(/^p_/, "")} must be ${rule}.`);
   }
