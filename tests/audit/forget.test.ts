@@ -397,7 +397,7 @@ async function columnsWithWords(): Promise<[table: string, column: string][]> {
        left join pg_type e on e.oid = t.typelem and t.typcategory = 'A'
       where c.relkind = 'r' and (c.relnamespace = 'tokenbook'::regnamespace
          or c.relnamespace = 'public'::regnamespace and c.relname = any (tokenbook.own_relations()))
-        and coalesce(e.typname, t.typname) !~ '^(bool|int[248]|numeric|float[48]|uuid|timestamptz|date|interval)$'
+        and coalesce(e.typname, t.typname) !~ '^(bool|int[248]|numeric|float[48]|uuid|timestamptz|date|interval|xid8)$'
       order by 1, 2`,
   );
   return rows.map(({ name, column }) => [name, column]);
@@ -462,6 +462,13 @@ describe("tokenbook forget", () => {
     expect(unasked.stdout).toMatch(/token_transactions +\d+ rows/);
     expect(await where(db, one.mark)).toEqual(there);
 
+    await db.admin.query(
+      "insert into tokenbook.subjects (issuer, subject, user_id) values ('https://clerk.example', $1, $2)",
+      [`user_${one.mark}`, one.id],
+    );
+    expect(JSON.parse((await command(one.id, "--json")).stdout).would_erase).not.toHaveProperty(
+      "tokenbook.subjects",
+    );
     await db.admin.query("delete from auth.users where id = $1", [one.id]);
     const done = await command(one.id, "--yes");
     expect(done).toMatchObject({ status: 0, stdout: expect.stringContaining(`Erased of ${one.id}`) });

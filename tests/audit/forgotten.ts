@@ -127,6 +127,21 @@ export const forgotten: Record<string, Record<string, Fate>> = {
     ...each("customer_id plan_type price_id provider provider_subscription_id status", kept(atProvider)),
   },
   "tokenbook.set_aside_accounts": { reason: emptied("the message; the SQLSTATE stays") },
+  "tokenbook.shadow": {
+    ...each("amount_column grant_type mode schema_name source table_name user_column", kept(whole)),
+  },
+  "tokenbook.shadow_changes": {
+    ...each(
+      "error kind whose",
+      kept("a change of the counter that waits: the row is gone once it is booked"),
+    ),
+  },
+  "tokenbook.subjects": {
+    ...each(
+      "issuer subject",
+      emptied("the row is deleted once they are gone from `auth.users`; until then they sign in with it"),
+    ),
+  },
   "tokenbook.subscriptions": {
     ...each("billing_cycle next_plan_type payment_method plan_type", kept(slug)),
     payment_id: kept(atProvider),
@@ -134,7 +149,7 @@ export const forgotten: Record<string, Record<string, Fate>> = {
     schedule: kept("when a plan gives tokens"),
     features: kept("what the plan includes, from the catalogue"),
   },
-  "tokenbook.token_alert_states": { ...each("changed_in rule", kept(slug)) },
+  "tokenbook.token_alert_states": { ...each("rule", kept(slug)) },
   "tokenbook.trial_keys": { ...each("key", kept(whole)) },
   "tokenbook.trials_taken": {
     ...each(

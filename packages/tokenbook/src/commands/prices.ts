@@ -13,6 +13,7 @@ import {
 } from "../data/model-prices.ts";
 import { readPrice, readPriceFile } from "../import/price-file.ts";
 import { count } from "../terminal/progress.ts";
+import { createVoice } from "../terminal/voice.ts";
 
 const list = databaseCommand("list", "What each model costs now, and what is planned.")
   .option("--history", "former prices too")
@@ -40,7 +41,9 @@ const set = databaseCommand(
   .option("--minute <cents>", "a minute of audio")
   .option("--valid-from <moment>", "when it begins, as 2027-01-01T00:00Z; left out: now")
   .option("--reason <text>", "why, for the history")
-  .action(async (model, { input, cached, output, image, minute, validFrom, reason, ...where }) => {
+  .option("--json", "for machines")
+  .action(async (model, { input, cached, output, image, minute, validFrom, reason, json, ...where }) => {
+    const { say, answer } = createVoice(json);
     const given = [input, cached, output, image, minute];
     if (given.every((one) => one === undefined))
       throw new Failure("Say a price: --input, --output, … (--help)");
@@ -49,7 +52,9 @@ const set = databaseCommand(
       if (given[nth] !== undefined) prices[field] = readPrice(given[nth], field);
     }
     await onDatabase(where, async (client) => {
-      console.log(asLine(await setPrice(client, { model, prices, validFrom }, reason ?? byWhom("set"))));
+      const done = await setPrice(client, { model, prices, validFrom }, reason ?? byWhom("set"));
+      say(asLine(done));
+      answer({ ...done });
     });
   });
 

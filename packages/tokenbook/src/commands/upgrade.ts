@@ -52,11 +52,11 @@ file that was changed since it was installed stays as it is, and the new one is 
           `The files here are of ${record.version}, and ${target.name} has ${installed ?? "no Tokenbook"}: apply the project's own migrations first.`,
         );
       }
-      const applied = await appliedVersions(client);
-      requireHistory(missingInHistory(root, record.migrations, applied), where);
+      const known = await appliedVersions(client);
+      requireHistory(missingInHistory(root, record.migrations, known), where);
       say(`From ${record.version} to ${newer.at(-1)!.version}. What a caller notices:\n${changesOf(newer)}`);
       if (!yes && cli !== undefined) await agrees(`Upgrade ${target.name}?`);
-      const taken = [...applied, ...fileVersions(root)];
+      const taken = [...known, ...fileVersions(root)];
       const migrations = await namedAfresh(
         newer.flatMap((release) => release.migrations),
         taken,
