@@ -32,3 +32,8 @@ end
 $$;
 
 drop function tokenbook.move_legacy_grants(text); -- has served
+
+-- Counted from 1, they would be the numbers of another database's reports, which could not be restored into this one.
+alter table tokenbook.migration_reports alter column id drop identity;
+alter table tokenbook.migration_reports alter column id
+  set default (extract(epoch from clock_timestamp()) * 1000000)::bigint;

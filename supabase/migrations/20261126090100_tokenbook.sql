@@ -53,8 +53,8 @@ declare
     'checkpoint_token_ledger', 'claim_token_alerts', 'claim_token_top_ups', 'create_token_payment',
     'deduct_tokens_batch', 'deduct_tokens_with_fifo', 'dismiss_parked_token_payment',
     'estimate_tokens', 'expire_old_token_grants', 'explain_token_charge', 'find_token_discrepancies',
-    'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_customer', 'get_token_history',
-    'get_token_spend_caps', 'get_user_storage_quota', 'get_user_token_balance',
+    'forget_token_user', 'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_customer',
+    'get_token_history', 'get_token_spend_caps', 'get_user_storage_quota', 'get_user_token_balance',
     'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
     'get_users_without_token_balance', 'grant_tokens', 'list_parked_token_payments',
     'list_token_changes', 'list_token_team_members', 'prepare_token_checkout',
@@ -2565,16 +2565,19 @@ alter table tokenbook.ledger_checkpoints enable row level security;
 
 -- from supabase/schemas/90_audit/tables/migration_reports.sql
 
--- What each data migration had to say; the CLI shows no notices.
+/*
+ * What each data migration had to say; the CLI shows no notices. The installation itself writes here, so the numbers
+ * are of the clock and not counted from 1: the rows of another database are restored beside those of this one.
+ */
 create table if not exists tokenbook.migration_reports (
-  id bigint generated always as identity primary key,
+  id bigint primary key default (extract(epoch from clock_timestamp()) * 1000000)::bigint,
   migration text not null,
   report text not null,
   created_at timestamptz not null default clock_timestamp()
 );
 comment on table tokenbook.migration_reports is
   'What each data migration did, in words: the same text as its notice, kept because the Supabase CLI shows no notices. `npm run migrate` prints it.';
-comment on column tokenbook.migration_reports.id is 'Order of writing.';
+comment on column tokenbook.migration_reports.id is 'Order of writing: microseconds since 1970.';
 comment on column tokenbook.migration_reports.migration is 'Name of the migration file, without its extension.';
 comment on column tokenbook.migration_reports.report is 'The text of the notice.';
 comment on column tokenbook.migration_reports.created_at is 'When it was written.';
@@ -5960,7 +5963,7 @@ begin
   if p_entry.payment_id is not null then
     p_entry.terms := p_entry.terms || jsonb_build_object('payment', (
       select jsonb_strip_nulls(to_jsonb(p)
-               - array['user_id', 'status', 'tokens', 'refunded_cents', 'disputed_cents', 'tokens_clawed_back', 'tokens_lapsed'])
+               - array['user_id', 'status', 'tokens', 'refunded_cents', 'disputed_cents', 'tokens_clawed_back', 'tokens_lapsed', 'reason'])
         from public.token_payments p where p.user_id = p_entry.user_id and p.id = p_entry.payment_id));
   end if;
   p_entry.created_at := v_now;
@@ -5987,6 +5990,9 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if tg_op = 'UPDATE' and current_setting('tokenbook.erasing', true) = 'yes' then -- @only-to-erase
+    return null; -- tokenbook.forget_token_user, which puts nothing in the place of words but that they are erased
+  end if;
   perform tokenbook.refuse('ledger_is_append_only');
   return null;
 end
@@ -15930,6 +15936,9 @@ begin
   if p_max_accounts is null or p_max_accounts not between 1 and 10000 then
     perform tokenbook.refuse('invalid_page', '{"field": "p_max_accounts", "rule": "1 to 10000"}');
   end if;
+  if not exists (select from public.token_accounts) then -- @nobody-to-arm: and no row that a restored one would meet
+    return 0;
+  end if;
   perform tokenbook.restore_settings();
   v_version := (select r.alerts_version from tokenbook.project_settings r);
   select array_agg(behind.user_id) into v_user_ids
@@ -20035,7 +20044,7 @@ begin
          concat_ws(' ', 'payment', b.id, differs.field, coalesce(differs.expected, 'none')),
          concat_ws(' ', differs.field, coalesce(differs.found, 'none'))
     from (
-      select l.user_id, l.id as transaction_id, l.payment_id, l.terms -> 'payment' as payment
+      select l.user_id, l.id as transaction_id, l.payment_id, l.reason, l.terms -> 'payment' as payment
         from ledger l where l.entry_type = 'grant' and (l.payment_id is not null or l.terms ? 'payment')) t
    cross join lateral jsonb_populate_record(null::public.token_payments,
      case jsonb_typeof(t.payment) when 'object' then t.payment else '{}' end) b
@@ -20057,7 +20066,8 @@ begin
      ('amount_cents then', case when b.amount_cents = any (o.amounts) is not false then b.amount_cents else o.amount_cents end::text, b.amount_cents::text),
      ('currency', case when f.part_of is null then coalesce(o.currency, b.currency) else p.currency end, p.currency),
      ('idempotency_key', b.idempotency_key, p.idempotency_key),
-     ('reason', b.reason, p.reason),
+     -- words are none of the terms: they may be erased one day
+     ('reason', t.reason, p.reason),
      ('created_at', b.created_at::text, p.created_at::text),
      ('decided_at', b.decided_at::text, p.decided_at::text),
      ('decided_by', b.decided_by::text, p.decided_by::text)
@@ -20540,6 +20550,150 @@ end
 $$;
 comment on function tokenbook.find_token_discrepancies is
   'Users whose balance or cost is not what the records say, the largest difference first. For an admin or the server. p_threshold leaves out what is of so many tokens or fewer; a cost counts from one cent on. Everyone, or the users after p_after up to p_until, so that a large database is gone through in pieces. Returns user_id, email, the figures of reconcile_user_token_balance (costs in cents, differences positive where the books have more), since, scenarios (unreadable: the records of this user cannot be read, and there are no figures) and findings. Errors: invalid_amount, not_authenticated, forbidden.';
+
+-- from supabase/schemas/90_audit/forget_token_user.sql
+
+/*
+ * Erases what is personal of a user from everything of Tokenbook's, and keeps every number: what callers wrote about them
+ * into the ledger and beside it (metadata, reasons, messages of errors), in their own account and, of a member of a team, in
+ * the payer's. docs/guides/erasing-a-user.md has each column, and why what stays does.
+ * The ledger is append-only for everyone else; here words are taken out of it, which a checkpoint from before shows
+ * as what it is (decision 53). The user may be gone from auth.users, or be there still: what is done for them
+ * afterwards is written down as ever.
+ * Changes at most p_limit rows a call: call it until is_done. It looks at all of the user's entries each time, as a
+ * verification of one user does. Erased once is erased; again finds nothing.
+ * Caller: an admin, service_role.   Locks: the account, and those of whom they are a member.
+ * Returns {success, user_id, erased: {table: rows}, is_done}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, invalid_page, busy.   Keeps: the books; of I6 words go.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.forget_token_user(p_user_id uuid, p_limit integer default 10000)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_table text;
+  v_set text;
+  v_where text;
+  v_rows bigint;
+  v_found bigint;
+  v_total bigint := 0;
+  v_users uuid[];
+  v_erased jsonb := '{}';
+begin
+  -- validate
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
+  if p_limit is null or p_limit not between 1 and 100000 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 100000"}');
+  end if;
+  if not tokenbook.is_user(p_user_id)
+    and not exists (select from public.token_accounts a where a.user_id = p_user_id)
+    and not exists (select from public.token_transactions t where p_user_id in (t.user_id, t.member_id))
+    and not exists (select from tokenbook.changes c where c.user_id = p_user_id)
+  then
+    perform tokenbook.refuse('user_not_found', '{"field": "p_user_id"}');
+  end if;
+
+  -- lock
+  perform tokenbook.lock_accounts(
+    array(select p_user_id union select m.user_id from public.token_team_members m where m.member_id = p_user_id));
+
+  -- act
+  perform set_config('tokenbook.erasing', 'yes', true); -- what keep_ledger_append_only lets through
+  loop
+    -- what stands beside an entry goes with it, so that they say the same at every commit
+    with found as (
+      select t.user_id, t.id, w.reason, w.request, w.metadata
+        from public.token_transactions t
+       cross join lateral tokenbook.without_words(t) w
+       where (t.user_id = p_user_id and t.member_id is null or t.member_id = p_user_id) -- @words-of-the-person
+         and (w.reason, w.request, w.metadata) is distinct from (t.reason, t.request, t.metadata)
+       limit p_limit - v_total
+    ), erased as (
+      update public.token_transactions t
+         set reason = f.reason, request = f.request, metadata = f.metadata
+        from found f
+       where t.user_id = f.user_id and t.id = f.id
+      returning t.user_id, t.id, t.entry_type, t.grant_ids[1] as grant_id, t.usage_id, t.hold_id, t.payment_id, t.reason, t.metadata
+    ), grants as (
+      update public.token_balances b set metadata = e.metadata
+        from erased e where e.entry_type = 'grant' and b.user_id = e.user_id and b.id = e.grant_id
+    ), usages as (
+      update public.token_usage u
+         set error_message = null,
+             metadata = case when u.action_type in ('admin_grant', 'admin_deduct')
+                             then e.metadata || jsonb_build_object('reason', e.reason, 'transaction_id', e.id) else e.metadata end
+        from erased e where u.user_id = e.user_id and u.id = e.usage_id and u.transaction_id = e.id -- @trail-goes-along
+    ), holds as (
+      update public.token_holds h set metadata = e.metadata
+        from erased e where e.entry_type = 'hold' and h.user_id = e.user_id and h.id = e.hold_id
+    ), payments as (
+      update public.token_payments p set reason = e.reason
+        from erased e where e.entry_type = 'grant' and p.user_id = e.user_id and p.id = e.payment_id and p.reason is not null
+    )
+    select count(*), array_agg(distinct e.user_id) into v_found, v_users from erased e;
+    -- computed from those words; the next checkpoint computes them anew
+    delete from tokenbook.ledger_checkpoints c where c.user_id = any (v_users);
+    v_erased := v_erased || jsonb_build_object(
+      'token_transactions', coalesce((v_erased -> 'token_transactions')::bigint, 0) + v_found);
+    v_total := v_total + v_found;
+
+    for v_table, v_set, v_where in values
+      -- what no entry of the ledger is of: from before the books, failed or free
+      ('public.token_usage', 'error_message = null, metadata = case when x.transaction_id is null then jsonb_strip_nulls(jsonb_build_object(
+          ''request_id'', x.metadata -> ''request_id'', ''requestId'', x.metadata -> ''requestId'')) else x.metadata end',
+       'x.error_message is not null or x.transaction_id is null and x.metadata - ''request_id'' - ''requestId'' <> ''{}'''),
+      ('public.token_balances', 'metadata = tokenbook.words_of_ours(x.metadata)', 'x.metadata <> tokenbook.words_of_ours(x.metadata)'),
+      ('public.token_storage_quotas', 'metadata = tokenbook.words_of_ours(x.metadata)', 'x.metadata <> tokenbook.words_of_ours(x.metadata)'),
+      ('public.token_legacy_transactions', 'metadata = tokenbook.words_of_ours(x.metadata)', 'x.metadata <> tokenbook.words_of_ours(x.metadata)'),
+      ('public.token_payments', 'reason = tokenbook.erased(x.reason)', 'x.reason <> tokenbook.erased(x.reason)'),
+      ('public.token_top_up_requests', 'reason = tokenbook.erased(x.reason)', 'x.reason <> tokenbook.erased(x.reason)'),
+      ('public.token_spend_caps', 'reason = tokenbook.erased(x.reason)', 'x.reason <> tokenbook.erased(x.reason)'),
+      ('public.token_alerts', 'payload = x.payload - ''reason'', last_error = null', 'x.payload ? ''reason'' or x.last_error is not null'),
+      ('tokenbook.changes', 'reason = tokenbook.erased(x.reason)', 'x.reason <> tokenbook.erased(x.reason)'),
+      ('tokenbook.acknowledged_findings', 'reason = tokenbook.erased(x.reason)', 'x.reason <> tokenbook.erased(x.reason)'),
+      ('tokenbook.failed_registrations', 'error = left(x.error, 5)', 'length(x.error) > 5'), -- the SQLSTATE
+      ('tokenbook.set_aside_accounts', 'reason = left(x.reason, 5)', 'length(x.reason) > 5'),
+      ('tokenbook.cleared_token_balances', 'grant_row = x.grant_row - ''metadata''', 'x.grant_row ? ''metadata''')
+    loop
+      execute format(
+        'with found as (select x.ctid from %1$s x where x.user_id = $1 and (%2$s) limit $2), '
+        'erased as (update %1$s x set %3$s from found f where x.ctid = f.ctid returning 1) select count(*) from erased',
+        v_table, v_where, v_set)
+        into v_rows using p_user_id, p_limit - v_total;
+      v_erased := v_erased || jsonb_build_object(
+        regexp_replace(v_table, '^public[.]', ''), coalesce((v_erased -> regexp_replace(v_table, '^public[.]', ''))::bigint, 0) + v_rows);
+      v_found := v_found + v_rows;
+      v_total := v_total + v_rows;
+    end loop;
+    -- what another auth server calls them; while they are there, they sign in with it
+    delete from tokenbook.subjects s where s.user_id = p_user_id and not tokenbook.is_user(p_user_id);
+    get diagnostics v_rows = row_count;
+    v_erased := v_erased || jsonb_build_object(
+      'tokenbook.subjects', coalesce((v_erased -> 'tokenbook.subjects')::bigint, 0) + v_rows);
+    v_total := v_total + v_rows;
+    exit when v_found = 0 or v_total >= p_limit;
+  end loop;
+
+  perform set_config('tokenbook.erasing', '', true); -- @and-no-longer
+
+  -- record
+  v_erased := (select coalesce(jsonb_object_agg(e.key, e.value), '{}') from jsonb_each(v_erased) e where e.value <> '0');
+  if v_total > 0 or not exists (
+    select from tokenbook.changes c where c.user_id = p_user_id and c.change = 'forget_token_user')
+  then
+    perform tokenbook.record_change(
+      'forget_token_user', p_user_id, v_actor.actor_role, v_actor.actor_id, null, jsonb_build_object('rows', v_total));
+  end if;
+  return jsonb_build_object('success', true, 'user_id', p_user_id, 'erased', v_erased, 'is_done', v_found = 0);
+end
+$$;
+comment on function tokenbook.forget_token_user is
+  'Erases what is personal of a user from the books, for a person who asks for it: metadata, reasons and messages of errors, in the ledger and beside it. Numbers, ids, keys and what a payment provider told of money stay. For an admin or the server; list_token_changes says who asked and when. p_limit 1 to 100,000 rows a call: call it until is_done is true. Erased once is erased; again changes nothing. Returns {success, user_id, erased: {table: rows}, is_done}. Errors: invalid_user_id, user_not_found, invalid_page, forbidden, busy.';
 
 -- from supabase/schemas/90_audit/grants_at_opening.sql
 
@@ -22514,6 +22668,87 @@ $$;
 comment on function tokenbook.was_customer is
   'Whether anybody ever said that a provider''s customer is this user.';
 
+-- from supabase/schemas/90_audit/without_words.sql
+
+/*
+ * An entry of the ledger without what callers wrote about a person: their metadata, the reason that somebody gave, and
+ * both of them in the request. What the books wrote themselves stays, for they read it; a word stays of a reason that
+ * says what a correction was (goodwill, reconciliation). The key stays: one key, one effect, for ever.
+ * All of it is in the chain of the words (tokenbook.chain_ledger), and nothing of it in that of the numbers.
+ * Caller: internal.
+ */
+create function tokenbook.without_words(p_entry public.token_transactions)
+returns public.token_transactions
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_entry.entry_type in ('deduction', 'hold')
+    or p_entry.entry_type = 'usage' and (p_entry.usage_id is not null or p_entry.action_type not in ('plan_change', 'restating'))
+    or p_entry.entry_type = 'grant' and (p_entry.terms -> 'grants' -> 0 ? 'subscription_id') is not true
+  then
+    p_entry.metadata := '{}';
+  elsif p_entry.entry_type = 'opening_balance' then
+    p_entry.metadata := tokenbook.words_of_ours(p_entry.metadata);
+  end if;
+  if p_entry.entry_type in ('grant', 'refund', 'void', 'clawback', 'restoration', 'restatement')
+    or p_entry.action_type in ('admin_deduct', 'restating')
+  then
+    p_entry.reason := tokenbook.erased(p_entry.reason); -- @reasons-are-erased
+  end if;
+  if p_entry.request ->> 'reason' is not null then
+    p_entry.request := jsonb_set(p_entry.request, '{reason}', to_jsonb(p_entry.reason));
+  end if;
+  p_entry.request := p_entry.request - 'error_message';
+  return p_entry;
+end
+$$;
+comment on function tokenbook.without_words is
+  'An entry of the ledger without what callers wrote: metadata, reason, and both in the request. Numbers, ids and the key stay.';
+
+/*
+ * What the books themselves write into metadata, and read again.
+ * Caller: internal.
+ */
+create function tokenbook.words_of_ours(p_metadata jsonb)
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce(
+    (select jsonb_object_agg(m.key, m.value)
+       from jsonb_each(p_metadata) m
+      where m.key in ('source', 'imported_from', 'tokens_remaining', 'tokens_used', 'total_cost', 'given_back_for', 'period_start',
+                      'expires_at', 'plan', 'plan_type')),
+    '{}');
+end
+$$;
+comment on function tokenbook.words_of_ours is 'Of metadata what the books themselves wrote and read.';
+
+/*
+ * What stands in the place of a reason that was erased: that there was one, and what the books read of it.
+ * Caller: internal.
+ */
+create function tokenbook.erased(p_reason text)
+returns text
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce(lower(substring(p_reason from '(?i)^[[:space:]]*(goodwill|reconciliation)')) || ': ', '')
+    || case when p_reason is not null then 'erased' end;
+end
+$$;
+comment on function tokenbook.erased is
+  'What stands in the place of a reason that was erased: erased, after goodwill or reconciliation where it began so; NULL where there was none.';
+
 -- from supabase/schemas/95_privileges.sql
 
 /*
@@ -22599,7 +22834,7 @@ declare
     'get_token_spend_caps', 'list_token_team_members'];
   c_for_admins constant text[] := array[
     'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
-    'set_token_account_state', 'list_token_changes',
+    'set_token_account_state', 'list_token_changes', 'forget_token_user',
     'set_token_plan', 'set_token_pack', 'set_token_model_price', 'set_token_action_cost',
     'change_token_plan', 'renew_token_subscription',
     'approve_token_payment', 'reject_token_payment', 'refund_token_payment',

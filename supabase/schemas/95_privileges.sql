@@ -81,7 +81,7 @@ declare
     'get_token_spend_caps', 'list_token_team_members'];
   c_for_admins constant text[] := array[
     'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
-    'set_token_account_state', 'list_token_changes',
+    'set_token_account_state', 'list_token_changes', 'forget_token_user',
     'set_token_plan', 'set_token_pack', 'set_token_model_price', 'set_token_action_cost',
     'change_token_plan', 'renew_token_subscription',
     'approve_token_payment', 'reject_token_payment', 'refund_token_payment',

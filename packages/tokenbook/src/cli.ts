@@ -9,9 +9,11 @@ import { check } from "./commands/check.ts";
 import { checkpoint } from "./commands/checkpoint.ts";
 import { doctor } from "./commands/doctor.ts";
 import { exportCommand } from "./commands/export.ts";
+import { forget } from "./commands/forget.ts";
 import { importCommand } from "./commands/import.ts";
 import { install } from "./commands/install.ts";
 import { migrate } from "./commands/migrate.ts";
+import { prices } from "./commands/prices.ts";
 import { reconcile } from "./commands/reconcile.ts";
 import { restate } from "./commands/restate.ts";
 import { shadow } from "./commands/shadow.ts";
@@ -43,8 +45,8 @@ const groups = {
     upgrade,
     uninstall,
   ],
-  "The books:": [verify, doctor, reconcile, restate, checkpoint, exportCommand],
-  "People and migrations:": [admin, migrate],
+  "The books:": [verify, doctor, reconcile, restate, checkpoint, exportCommand, prices],
+  "People and migrations:": [admin, forget, migrate],
 };
 for (const [heading, commands] of Object.entries(groups)) {
   program.commandsGroup(heading);

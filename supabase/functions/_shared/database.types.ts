@@ -1417,6 +1417,7 @@ export type Database = {
           user_id: string;
         }[];
       };
+      forget_token_user: { Args: { p_limit?: number; p_user_id: string }; Returns: Json };
       get_recent_token_usage: {
         Args: { p_hours?: number; p_limit?: number };
         Returns: {

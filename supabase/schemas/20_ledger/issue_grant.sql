@@ -109,7 +109,7 @@ begin
   if p_entry.payment_id is not null then
     p_entry.terms := p_entry.terms || jsonb_build_object('payment', (
       select jsonb_strip_nulls(to_jsonb(p)
-               - array['user_id', 'status', 'tokens', 'refunded_cents', 'disputed_cents', 'tokens_clawed_back', 'tokens_lapsed'])
+               - array['user_id', 'status', 'tokens', 'refunded_cents', 'disputed_cents', 'tokens_clawed_back', 'tokens_lapsed', 'reason'])
         from public.token_payments p where p.user_id = p_entry.user_id and p.id = p_entry.payment_id));
   end if;
   p_entry.created_at := v_now;

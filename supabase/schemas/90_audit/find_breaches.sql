@@ -940,7 +940,7 @@ begin
          concat_ws(' ', 'payment', b.id, differs.field, coalesce(differs.expected, 'none')),
          concat_ws(' ', differs.field, coalesce(differs.found, 'none'))
     from (
-      select l.user_id, l.id as transaction_id, l.payment_id, l.terms -> 'payment' as payment
+      select l.user_id, l.id as transaction_id, l.payment_id, l.reason, l.terms -> 'payment' as payment
         from ledger l where l.entry_type = 'grant' and (l.payment_id is not null or l.terms ? 'payment')) t
    cross join lateral jsonb_populate_record(null::public.token_payments,
      case jsonb_typeof(t.payment) when 'object' then t.payment else '{}' end) b
@@ -962,7 +962,8 @@ begin
      ('amount_cents then', case when b.amount_cents = any (o.amounts) is not false then b.amount_cents else o.amount_cents end::text, b.amount_cents::text),
      ('currency', case when f.part_of is null then coalesce(o.currency, b.currency) else p.currency end, p.currency),
      ('idempotency_key', b.idempotency_key, p.idempotency_key),
-     ('reason', b.reason, p.reason),
+     -- words are none of the terms: they may be erased one day
+     ('reason', t.reason, p.reason),
      ('created_at', b.created_at::text, p.created_at::text),
      ('decided_at', b.decided_at::text, p.decided_at::text),
      ('decided_by', b.decided_by::text, p.decided_by::text)

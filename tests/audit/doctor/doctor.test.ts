@@ -371,9 +371,9 @@ const wrongs: Wrong[] = [
     mend: "drop table tokenbook.app_notes",
   },
   {
-    wrong: "alter sequence tokenbook.migration_reports_id_seq cycle",
-    says: /^fault, tables: sequence tokenbook\.migration_reports_id_seq is not as it was made: .*, cycle instead of /,
-    mend: "alter sequence tokenbook.migration_reports_id_seq no cycle",
+    wrong: "alter sequence tokenbook.failed_registrations_id_seq cycle",
+    says: /^fault, tables: sequence tokenbook\.failed_registrations_id_seq is not as it was made: .*, cycle instead of /,
+    mend: "alter sequence tokenbook.failed_registrations_id_seq no cycle",
   },
   {
     wrong: "alter view public.token_counters reset (security_invoker)",

@@ -8,9 +8,11 @@ import { check } from "../../../packages/tokenbook/src/commands/check.ts";
 import { checkpoint } from "../../../packages/tokenbook/src/commands/checkpoint.ts";
 import { doctor } from "../../../packages/tokenbook/src/commands/doctor.ts";
 import { exportCommand } from "../../../packages/tokenbook/src/commands/export.ts";
+import { forget } from "../../../packages/tokenbook/src/commands/forget.ts";
 import { importCommand } from "../../../packages/tokenbook/src/commands/import.ts";
 import { install } from "../../../packages/tokenbook/src/commands/install.ts";
 import { migrate } from "../../../packages/tokenbook/src/commands/migrate.ts";
+import { prices } from "../../../packages/tokenbook/src/commands/prices.ts";
 import { reconcile } from "../../../packages/tokenbook/src/commands/reconcile.ts";
 import { restate } from "../../../packages/tokenbook/src/commands/restate.ts";
 import { shadow } from "../../../packages/tokenbook/src/commands/shadow.ts";
@@ -29,9 +31,11 @@ export const known = [
   checkpoint,
   doctor,
   exportCommand,
+  forget,
   importCommand,
   install,
   migrate,
+  prices,
   reconcile,
   restate,
   shadow,
@@ -45,6 +49,7 @@ export const known = [
 /** What belongs to somebody else, as far as a page shows it. */
 const others = [
   /^npx supabase (start|db reset|functions serve)$/,
+  /^(supabase db (push|dump)|supabase migration repair|psql|pg_dump|PGOPTIONS="[^"]+" pg_restore) /, // tests/install/moving.test.ts
   /^curl /, // run by tests/examples/snippets.test.ts, or shown with what it answers
   /^STREAMS=\d+ npx vitest run \S+$/,
 ];

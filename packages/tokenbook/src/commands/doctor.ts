@@ -1,6 +1,10 @@
+import { Failure } from "local-platform/terminal/failure";
+import type pg from "pg";
 import { databaseCommand, exit, onDatabase } from "../command.ts";
-import { checkInstallation } from "../data/installation.ts";
+import { checkInstallation, type Finding } from "../data/installation.ts";
 import { doctorReport } from "../reports/doctor.ts";
+import { agrees } from "../terminal/ask.ts";
+import { count } from "../terminal/progress.ts";
 
 /** `tokenbook doctor`: what threatens the books from outside of them. */
 export const doctor = databaseCommand(
@@ -8,14 +12,46 @@ export const doctor = databaseCommand(
   "Whether Tokenbook is as it was installed, and what threatens the books from outside.",
   `Settings that lose commits, rights that nobody declared, row level security, whatever of Tokenbook's is not as it was
 made, and what stands open beside it in the project. It reads only, and says the statement that mends each finding
-where there is one. Ends with 0 when there is no fault (there may be warnings), 1 when there is, 2 when that could
-not be found out.`,
+where there is one; with --mend it runs those of Tokenbook's own faults, in one transaction, and looks again. Ends with
+0 when there is no fault (there may be warnings), 1 when there is, 2 when that could not be found out.`,
 )
+  .option(
+    "--mend",
+    "runs the statements that mend what is Tokenbook's: not the server's settings, nor the project's",
+  )
+  .option("--yes", "does not ask")
   .option("--json", "for machines")
-  .action(async ({ json, ...where }) => {
+  .action(async ({ mend, yes, json, ...where }) => {
+    if (yes && !mend) throw new Failure("--yes is for --mend: without that nothing is changed.");
     await onDatabase(where, async (client, target) => {
-      const findings = await checkInstallation(client);
+      let findings = await checkInstallation(client);
+      const statements = mend ? findings.filter(isOurs).flatMap(({ remedy }) => remedy ?? []) : [];
+      if (statements.length > 0) {
+        if (!yes) {
+          console.log(statements.map((statement) => `${statement};`).join("\n"));
+          await agrees(
+            `Run ${statements.length === 1 ? "this statement" : `these ${statements.length} statements`} on ${target.name}?`,
+          );
+        }
+        await allOrNone(client, statements);
+        console.error(`${count(statements.length, "statement")} run.`);
+        findings = await checkInstallation(client);
+      }
       console.log(json ? JSON.stringify({ findings }, null, 2) : doctorReport(findings, target.name));
       process.exitCode = findings.some(({ status }) => status === "fault") ? exit.wrong : exit.right;
     });
   });
+
+/** Faults of what an install made. How the server is set is for whoever runs it. */
+const isOurs = ({ status, subject }: Finding): boolean => status === "fault" && subject !== "durability";
+
+async function allOrNone(client: pg.Client, statements: readonly string[]): Promise<void> {
+  await client.query("begin");
+  try {
+    for (const statement of statements) await client.query(statement);
+    await client.query("commit");
+  } catch (error) {
+    await client.query("rollback");
+    throw new Failure(`${(error as Error).message}\nNothing was changed.`);
+  }
+}

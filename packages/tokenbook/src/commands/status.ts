@@ -9,7 +9,7 @@ import { installedVersion } from "../install/obstacles.ts";
 import { releases } from "../install/release.ts";
 import { shadowLine } from "../reports/shadow.ts";
 import { findProjectRoot } from "../project/folder.ts";
-import { appliedVersions } from "../project/migrations.ts";
+import { appliedVersions, missingInHistory, repairCommand } from "../project/migrations.ts";
 import { digestOf, readRecord } from "../project/record.ts";
 import { readable } from "../terminal/progress.ts";
 
@@ -34,6 +34,7 @@ export const status = databaseCommand(
           return !existsSync(file) || digestOf(readFileSync(file, "utf8")) !== digest;
         })
         .map(([path]) => `supabase/${path}`);
+      const missing = version === null ? [] : missingInHistory(root, record?.migrations ?? [], applied);
       const books = version === null ? null : await countBooks(client);
       const counter = version === null ? undefined : await readShadow(client);
       const findings = version === null ? [] : await checkInstallation(client);
@@ -41,7 +42,12 @@ export const status = databaseCommand(
         installed: version,
         this_version: newest,
         folder: record?.version ?? null,
-        migrations: (record?.migrations ?? []).map((file) => ({ file, applied: isApplied(file) })),
+        migrations: (record?.migrations ?? []).map((file) => ({
+          file,
+          here: existsSync(join(root, "supabase/migrations", file)),
+          applied: isApplied(file),
+        })),
+        repair: missing.length === 0 ? null : repairCommand(missing, where),
         functions: record?.functions.map(({ as }) => as) ?? [],
         changed_files: changed,
         admins: version === null ? 0 : (await listAdmins(client)).length,
@@ -53,7 +59,7 @@ export const status = databaseCommand(
       const isRight =
         version !== null &&
         (record === undefined || record.version === version) &&
-        found.migrations.every((one) => one.applied) &&
+        found.migrations.every((one) => one.applied || !one.here) &&
         found.faults.length === 0;
       console.log(json ? JSON.stringify(found, undefined, 2) : asText(found));
       process.exitCode = isRight ? exit.right : exit.wrong;
@@ -68,14 +74,29 @@ async function countBooks(
     `select (select count(*) from public.token_accounts)::text as accounts,
             (select r.report from tokenbook.migration_reports r where r.migration = 'jobs' order by r.id desc limit 1) as jobs`,
   );
-  return { accounts: Number(row!.accounts), jobs: row!.jobs };
+  const isElsewhere = row!.jobs?.startsWith("Scheduled") && !(await areScheduled(client));
+  return {
+    accounts: Number(row!.accounts),
+    // what the install said comes along with a dump, the schedule does not
+    jobs: isElsewhere ? "not scheduled in this database: run the migration tokenbook_jobs again" : row!.jobs,
+  };
+}
+
+async function areScheduled(client: Parameters<typeof select>[0]): Promise<boolean> {
+  const [cron] = await select<{ is: boolean }>(client, "select to_regclass('cron.job') is not null as is");
+  if (!cron!.is) return false;
+  const jobs = await select(client, "select from cron.job where jobname = 'tokenbook-expire-grants'");
+  return jobs.length > 0;
 }
 
 interface Found {
   installed: string | null;
   this_version: string;
   folder: string | null;
-  migrations: { file: string; applied: boolean }[];
+  /** Not here: squashed into another file. */
+  migrations: { file: string; here: boolean; applied: boolean }[];
+  /** What tells the history of migrations what the database has all the same. */
+  repair: string | null;
   functions: string[];
   changed_files: string[];
   admins: number;
@@ -94,8 +115,14 @@ function asText(found: Found): string {
     `Tokenbook ${found.installed} is installed${found.installed === found.this_version ? "" : `; this program is ${found.this_version}: npx tokenbook upgrade`}.`,
     `  folder      ${found.folder === null ? "no supabase/tokenbook.json: it was not installed from here" : `the files of ${found.folder}`}`,
     ...found.migrations.map(
-      ({ file, applied }) => `  migration   ${file}, ${applied ? "applied" : "NOT applied"}`,
+      ({ file, here, applied }) =>
+        `  migration   ${file}, ${applied ? "applied" : here ? "NOT in the history of migrations" : "squashed: neither in the folder nor in the history"}`,
     ),
+    ...(found.repair === null
+      ? []
+      : [
+          `              They are in the database, as in one restored from a dump. To say so: ${found.repair}`,
+        ]),
     `  functions   ${found.functions.join(", ") || "none"}`,
     ...found.changed_files.map((file) => `  changed     ${file}`),
     `  admins      ${found.admins || "nobody: npx tokenbook admin add <email>"}`,

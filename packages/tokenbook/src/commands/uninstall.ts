@@ -11,7 +11,13 @@ import { exportTables } from "../install/table-files.ts";
 import { applyWritten } from "../project/apply.ts";
 import { findProjectRoot } from "../project/folder.ts";
 import { withoutBlocks } from "../project/functions.ts";
-import { appliedVersions, fileVersions, freshVersions } from "../project/migrations.ts";
+import {
+  appliedVersions,
+  fileVersions,
+  freshVersions,
+  missingInHistory,
+  requireHistory,
+} from "../project/migrations.ts";
 import { digestOf, readRecord, type InstallRecord } from "../project/record.ts";
 import { findSupabaseCli } from "../project/supabase-cli.ts";
 import { agrees } from "../terminal/ask.ts";
@@ -53,6 +59,8 @@ since the install stay, and are named. Ends with 1 where anything else of the da
           ].join("\n"),
         );
       }
+      const applied = await appliedVersions(client);
+      if (!writeOnly) requireHistory(missingInHistory(root, record?.migrations ?? [], applied), where);
       const removal = await planRemoval(client);
       const cli = findSupabaseCli(root);
       say(
@@ -62,7 +70,7 @@ since the install stay, and are named. Ends with 1 where anything else of the da
       if (!yes) await agrees(`Take it out of ${target.name}?`);
       const rows = folder ? await keepBooks(client, folder, say) : 0;
 
-      const taken = [...(await appliedVersions(client)), ...fileVersions(root)];
+      const taken = [...applied, ...fileVersions(root)];
       const file = `${freshVersions(taken, 1)[0]}_remove_tokenbook.sql`;
       const path = join(root, "supabase/migrations", file);
       writeFileSync(path, removalMigration(version, removal), { flag: "wx" });

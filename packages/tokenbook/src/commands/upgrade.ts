@@ -7,7 +7,7 @@ import { releases, type Release } from "../install/release.ts";
 import { applyWritten } from "../project/apply.ts";
 import { findProjectRoot } from "../project/folder.ts";
 import { functionFiles } from "../project/functions.ts";
-import { appliedVersions, fileVersions } from "../project/migrations.ts";
+import { appliedVersions, fileVersions, missingInHistory, requireHistory } from "../project/migrations.ts";
 import { digestOf, readRecord, writeRecord, type InstallRecord } from "../project/record.ts";
 import { findSupabaseCli } from "../project/supabase-cli.ts";
 import { agrees } from "../terminal/ask.ts";
@@ -52,9 +52,11 @@ file that was changed since it was installed stays as it is, and the new one is 
           `The files here are of ${record.version}, and ${target.name} has ${installed ?? "no Tokenbook"}: apply the project's own migrations first.`,
         );
       }
+      const known = await appliedVersions(client);
+      requireHistory(missingInHistory(root, record.migrations, known), where);
       say(`From ${record.version} to ${newer.at(-1)!.version}. What a caller notices:\n${changesOf(newer)}`);
       if (!yes && cli !== undefined) await agrees(`Upgrade ${target.name}?`);
-      const taken = [...(await appliedVersions(client)), ...fileVersions(root)];
+      const taken = [...known, ...fileVersions(root)];
       const migrations = await namedAfresh(
         newer.flatMap((release) => release.migrations),
         taken,

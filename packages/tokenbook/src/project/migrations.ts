@@ -1,8 +1,10 @@
 /** The migrations of a project: the files, and what its database has of them. */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { Refusal } from "../command.ts";
 import { select } from "../data/client.ts";
 import type { SqlClient } from "../data/client.ts";
+import type { Where } from "../database/target.ts";
 
 /** A file as the Supabase CLI takes it: 14 digits or fewer, and a name. */
 const migrationName = /^(\d+)_(.*)\.sql$/;
@@ -29,6 +31,41 @@ export async function appliedVersions(client: SqlClient): Promise<string[]> {
     "select version from supabase_migrations.schema_migrations order by version",
   );
   return rows.map(({ version }) => version);
+}
+
+/**
+ * Versions of files here that a database has by what is in it, and not by its history of migrations, which a dump leaves
+ * out: of a database with Tokenbook those of its migrations, and every older file, for they are applied in order.
+ *
+ * @param migrations of the install's record: file names, in their order.
+ */
+export function missingInHistory(
+  root: string,
+  migrations: readonly string[],
+  applied: readonly string[],
+): string[] {
+  const newest = migrations.at(-1)?.split("_")[0] ?? "";
+  return fileVersions(root).filter((version) => version <= newest && !applied.includes(version));
+}
+
+/** What says so to the history, as a person types it. */
+export function repairCommand(versions: readonly string[], { dbUrl, linked }: Where): string {
+  // never the password: whoever reads the screen has the connection string at hand
+  const target = linked ? " --remote" : dbUrl === undefined ? "" : " --remote=<connection string>";
+  return `supabase migration repair${target} --status applied ${versions.join(" ")}`;
+}
+
+/**
+ * Before anything is applied: the CLI would begin with what it takes to be missing.
+ *
+ * @throws Refusal with what is to be typed first.
+ */
+export function requireHistory(missing: readonly string[], where: Where): void {
+  if (missing.length === 0) return;
+  throw new Refusal(
+    "The database has Tokenbook, and its history of migrations does not know it, as after restoring a dump. Say so first:\n" +
+      `  ${repairCommand(missing, where)}`,
+  );
 }
 
 /**

@@ -17,6 +17,7 @@ create role supabase_storage_admin login noinherit createrole password 'postgres
 create role dashboard_user nologin nosuperuser createdb createrole replication;
 
 grant pg_monitor, pg_read_all_data, pg_signal_backend to postgres;
+grant set on parameter session_replication_role to postgres; -- hosted by supautils: dumps are restored with it
 
 alter role anon set statement_timeout = '3s';
 alter role authenticated set statement_timeout = '8s';

@@ -1,0 +1,159 @@
+/** `tokenbook prices`: what models cost, from the terminal and from a file. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { run, runHere } from "../support/command.ts";
+import { createDatabase, type Database } from "../support/database.ts";
+import { asService, createUser, rpc } from "../support/roles.ts";
+
+let db: Database;
+let folder: string;
+beforeAll(async () => {
+  db = await createDatabase();
+  folder = await mkdtemp(join(tmpdir(), "tokenbook-prices-"));
+});
+afterAll(async () => {
+  await db.drop();
+  await rm(folder, { recursive: true });
+});
+
+const prices = (...args: string[]) => runHere("prices", [...args, "--db-url", db.url()]);
+const rows = async () =>
+  (
+    await db.admin.query(
+      "select to_jsonb(p) as row from public.token_model_prices p order by model, valid_from",
+    )
+  ).rows;
+const file = async (name: string, text: string) => {
+  await writeFile(join(folder, name), text);
+  return join(folder, name);
+};
+const costOf = async (model: string) => {
+  const user = await createUser(db);
+  const receipt = await asService(db, (client) =>
+    rpc(client, "track_token_usage", {
+      p_user_id: user,
+      p_action_type: "chat_conversation",
+      p_model_used: model,
+      p_input_tokens: 1_000_000,
+      p_output_tokens: 0,
+      p_tokens_used: 1_000_000,
+      p_on_shortage: "partial",
+    }),
+  );
+  return receipt.cost_estimate;
+};
+
+test("a price is set, listed and used; the former one stays", async () => {
+  expect((await run("prices", ["list", "--db-url", db.url()])).stdout).toContain("No model has a price");
+  const first = await prices("set", "large-1", "--input", "250", "--output", "1000.5");
+  expect([first.status, first.stdout]).toEqual([
+    0,
+    "large-1 (new): input_cents_per_million 250, output_cents_per_million 1000.5\n",
+  ]);
+  expect(await costOf("large-1")).toBe(250);
+  expect(await prices("set", "large-1", "--input", "300")).toMatchObject({ status: 0 });
+  expect(await prices("set", "large-1", "--input", "300")).toMatchObject({
+    stdout: "large-1 costs that already.\n",
+  });
+  expect(
+    await prices("set", "large-1", "--output", "900", "--valid-from", "2990-01-01T00:00Z"),
+  ).toMatchObject({ status: 0 });
+  expect(await costOf("large-1")).toBe(300);
+
+  const { prices: all } = JSON.parse((await prices("list", "--history", "--json")).stdout);
+  expect(
+    all.map(({ state, input_cents_per_million, output_cents_per_million }: Record<string, string>) => [
+      state,
+      input_cents_per_million,
+      output_cents_per_million,
+    ]),
+  ).toEqual([
+    ["past", "250", "1000.5"],
+    ["now", "300", "1000.5"],
+    ["planned", "300", "900"],
+  ]);
+  expect((await prices("list")).stdout.match(/large-1/g)).toHaveLength(2);
+});
+
+test("a file: a dry run changes nothing, --book sets all of it, and again changes nothing", async () => {
+  const csv = await file(
+    "prices.csv",
+    "model,input_cents_per_million,cached_input_cents_per_million,output_cents_per_million,valid_from\n" +
+      "large-1,310,,unknown,\nsmall-1,0.000000000000000000000000000001,2,40,\nnext-1,1,,,2990-06-01T00:00Z\n",
+  );
+  const before = await rows();
+  const dry = await prices("import", csv);
+  expect(dry).toMatchObject({
+    status: 0,
+    stdout: expect.stringContaining("3 prices of 3 models would be set, 0 as they are."),
+  });
+  expect(await rows()).toEqual(before);
+
+  const booked = await prices("import", csv, "--book", "--json");
+  expect(JSON.parse(booked.stdout)).toMatchObject({
+    booked: true,
+    models: 3,
+    changed: [{ model: "large-1" }, {}, {}],
+  });
+  expect((await rows()).length).toBe(before.length + 3);
+  const { rows: small } = await db.admin.query(
+    "select input_cents_per_million::text as input from public.token_model_prices where model = 'small-1'",
+  );
+  expect(small).toEqual([{ input: "0.000000000000000000000000000001" }]);
+  expect((await prices("import", csv, "--book")).stdout).toContain(
+    "0 prices of 3 models set, 3 as they are.",
+  );
+  const { changes } = await asService(db, (client) => rpc(client, "list_token_changes", { p_limit: 1 }));
+  expect(changes[0]).toMatchObject({
+    change: "set_token_model_price",
+    reason: expect.stringContaining("tokenbook prices import"),
+  });
+});
+
+test("JSON is read too, and a former price that is there is the one that is meant", async () => {
+  const [{ row }] = (await rows()) as [
+    { row: { model: string; valid_from: string; input_cents_per_million: number } },
+  ];
+  const json = await file("prices.json", JSON.stringify([{ ...pick(row), valid_from: row.valid_from }]));
+  expect((await prices("import", json, "--book")).stdout).toContain(
+    "0 prices of 1 model set, 1 as they are.",
+  );
+});
+const pick = ({ model, input_cents_per_million }: { model: string; input_cents_per_million: number }) => ({
+  model,
+  input_cents_per_million,
+});
+
+test("what is wrong is named, and nothing of the file is set", async () => {
+  const before = await rows();
+  for (const [name, text, says] of [
+    ["a.csv", "model,price\nx,1\n", "There is no price price"],
+    ["b.csv", "model,input_cents_per_million\nx,1\nx,2\n", "x is in"],
+    ["c.csv", "model,input_cents_per_million\nfine,1\ny,-1\n", "line 3"],
+    [
+      "d.csv",
+      "model,input_cents_per_million\nfine,1\nz,9999999999999999\n",
+      "z: input_cents_per_million must be 0 to",
+    ],
+    ["e.csv", "model,input_cents_per_million,valid_from\nfine,1,yesterday\n", "no moment"],
+    [
+      "f.csv",
+      "model,input_cents_per_million,valid_from\nfine,1,2020-01-01T00:00Z\n",
+      "valid_from must be a moment to come",
+    ],
+    ["g.csv", "model\n", "has no prices"],
+    ["h.json", "{}", "no array"],
+    ["i.json", "[", "no JSON"],
+  ] as const) {
+    const refused = await prices("import", await file(name, text), "--book");
+    expect([name, refused.status, refused.stderr]).toEqual([name, 2, expect.stringContaining(says)]);
+  }
+  expect(await prices("set", "x")).toMatchObject({
+    status: 2,
+    stderr: expect.stringContaining("Say a price"),
+  });
+  expect(await prices("set", "x", "--input", "cheap")).toMatchObject({ status: 2 });
+  expect(await rows()).toEqual(before);
+});
