@@ -59,7 +59,6 @@ export const inlinedFunctions = [
   "tokenbook.describe_return",
   "tokenbook.caller_role",
   "tokenbook.is_plain_body",
-  "tokenbook.is_user_id",
   "tokenbook.is_plain_server_call",
 ] as const;
 

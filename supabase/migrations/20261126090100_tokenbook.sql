@@ -3178,16 +3178,18 @@ comment on function tokenbook.is_user is 'Whether auth.users has that user now.'
 /*
  * Whether a text is a user's id, as auth.users has them: a uuid in its usual form.
  * A pattern for all of it would cost ten microseconds more, in every call of whoever is signed in.
- * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
- * Caller: internal.
+ * Caller: internal, and whoever is signed in, by tokenbook.caller_id.
  */
 create function tokenbook.is_user_id(p_text text)
 returns boolean
-language sql
+language plpgsql
 immutable
 security invoker
+set search_path = pg_catalog, pg_temp
 as $$
-  select p_text like '________-____-____-____-____________' and p_text !~ '[^0-9a-fA-F-]' and length(replace(p_text, '-', '')) = 32
+begin
+  return p_text like '________-____-____-____-____________' and p_text !~ '[^0-9a-fA-F-]' and length(replace(p_text, '-', '')) = 32;
+end
 $$;
 comment on function tokenbook.is_user_id is 'Whether a text is a uuid in its usual form, as users have them.';
 
@@ -5102,7 +5104,7 @@ comment on function tokenbook.describe_item_error is
 -- from supabase/schemas/20_ledger/due_work.sql
 
 /*
- * How much there is to book on an account now, counted in grants (a hold, a slot of a plan or its end is as much as five); more than any call
+ * How much there is to book on an account now, counted in grants (a hold or a slot of a plan is as much as five, a plan's end as ten); more than any call
  * books where it is behind. For who goes through many accounts in one call, and has a bound for all of them.
  * Caller: internal.   Keeps: I11.
  */
@@ -5127,7 +5129,7 @@ begin
     select 5 * count(*) + coalesce(sum(cardinality(h.grant_ids)), 0) from public.token_holds h
      where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= v_now) + (
     select 5 * count(*) from tokenbook.due_slots(p_user_id, v_now)) +
-    case when tokenbook.plan_due_at(p_user_id) <= v_now then 5 else 0 end;
+    case when tokenbook.plan_due_at(p_user_id) <= v_now then 10 else 0 end;
 end
 $$;
 comment on function tokenbook.due_work is
@@ -6251,8 +6253,8 @@ comment on function tokenbook.read_balance is
  *
  * Bounded (I11): of one account it books at most due_holds and due_grants of tokenbook.limits() (and no more holds
  * than give back to as many grants), and what its plan's schedule gives, which is bounded by itself; of several together
- * at most ten times that, and no more slots than due_grants and what one account is due beyond. A hold is by far the
- * dearer. What is left stays due. With p_in_portions that is the caller's to go on with; otherwise it is busy, because the caller goes on as
+ * at most ten times that, and no more slots and plans' ends than cost as much as due_grants, and what one account is due
+ * beyond: an account that has to wait for these waits with all of it. A hold is by far the dearer. What is left stays due. With p_in_portions that is the caller's to go on with; otherwise it is busy, because the caller goes on as
  * if nothing were due: tokenbook.settle_backlog has looked before that it does not come to this.
  * The caller has locked these accounts. Nothing depends on it being run: what is due is neither
  * spent nor counted before it is booked either.
@@ -6273,6 +6275,8 @@ declare
   v_user_id uuid;
   v_slots integer;
   v_issued bigint := 0;
+  v_work bigint := 0; -- of slots and plans' ends, in grants
+  v_postponed uuid[] := '{}';
   v_scheduled uuid[] := '{}';
   v_hold public.token_holds;
   v_due record;
@@ -6298,13 +6302,20 @@ begin
        and tokenbook.plan_due_at(s.user_id) <= p_now
      order by s.user_id
   loop
-    exit when v_issued >= v_grants;
+    if v_work >= v_grants then
+      v_postponed := v_postponed || v_user_id; -- whole: what has run out of it was there when its slots began
+      continue;
+    end if;
     v_slots := tokenbook.issue_slots(v_user_id, p_now);
     v_issued := v_issued + greatest(v_slots, 1); -- a slot that gave nothing is work done too: a sweep goes on
+    v_work := v_work + 5 * greatest(v_slots, 2); -- as tokenbook.due_work counts it
     if v_slots > 0 then
       v_scheduled := v_scheduled || v_user_id;
     end if;
   end loop;
+  if v_postponed <> '{}' then -- @postponed-whole
+    p_user_ids := array(select u.user_id from unnest(p_user_ids) as u (user_id) where u.user_id <> all (v_postponed));
+  end if;
 
   for v_hold in
     select (due.hold).*
@@ -11112,8 +11123,9 @@ begin
            case when s.ended_at is null then tokenbook.plan_ends_at(s) end, -- @ends-are-due
            case when s.ended_at is null
              and (least(s.taken_back_at, s.paused_at, tokenbook.plan_ends_at(s)) < s.expires_at) is not true -- @stopped-is-not-followed
-             and exists (
-               select from public.token_plans p where p.plan_type = s.next_plan_type and tokenbook.begins_by_itself(p))
+             and (s.expires_at > clock_timestamp() and s.next_plan_type is not null -- the catalogue is asked when it comes to it
+               or exists (
+                 select from public.token_plans p where p.plan_type = s.next_plan_type and tokenbook.begins_by_itself(p)))
              then s.expires_at end)
     into v_at
     from tokenbook.subscriptions s

@@ -234,6 +234,12 @@ begin
     get diagnostics v_copied = row_count;
   end if;
 
+  -- when they end is due
+  update public.token_accounts a
+     set next_due_at = least(a.next_due_at, d.at)
+    from (select s.user_id, tokenbook.plan_due_at(s.user_id) as at from tokenbook.subscriptions s) d
+   where d.user_id = a.user_id and d.at is not null;
+
   -- who has grants, or had a counter that says 0, is put on the default plan; their balance becomes the plan limit
   insert into tokenbook.subscriptions
     (user_id, plan_type, tokens_limit, articles_limit, features, billing_cycle, expires_at)

@@ -1,5 +1,5 @@
 /*
- * How much there is to book on an account now, counted in grants (a hold, a slot of a plan or its end is as much as five); more than any call
+ * How much there is to book on an account now, counted in grants (a hold or a slot of a plan is as much as five, a plan's end as ten); more than any call
  * books where it is behind. For who goes through many accounts in one call, and has a bound for all of them.
  * Caller: internal.   Keeps: I11.
  */
@@ -24,7 +24,7 @@ begin
     select 5 * count(*) + coalesce(sum(cardinality(h.grant_ids)), 0) from public.token_holds h
      where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= v_now) + (
     select 5 * count(*) from tokenbook.due_slots(p_user_id, v_now)) +
-    case when tokenbook.plan_due_at(p_user_id) <= v_now then 5 else 0 end;
+    case when tokenbook.plan_due_at(p_user_id) <= v_now then 10 else 0 end;
 end
 $$;
 comment on function tokenbook.due_work is

@@ -7,8 +7,8 @@
  *
  * Bounded (I11): of one account it books at most due_holds and due_grants of tokenbook.limits() (and no more holds
  * than give back to as many grants), and what its plan's schedule gives, which is bounded by itself; of several together
- * at most ten times that, and no more slots than due_grants and what one account is due beyond. A hold is by far the
- * dearer. What is left stays due. With p_in_portions that is the caller's to go on with; otherwise it is busy, because the caller goes on as
+ * at most ten times that, and no more slots and plans' ends than cost as much as due_grants, and what one account is due
+ * beyond: an account that has to wait for these waits with all of it. A hold is by far the dearer. What is left stays due. With p_in_portions that is the caller's to go on with; otherwise it is busy, because the caller goes on as
  * if nothing were due: tokenbook.settle_backlog has looked before that it does not come to this.
  * The caller has locked these accounts. Nothing depends on it being run: what is due is neither
  * spent nor counted before it is booked either.
@@ -29,6 +29,8 @@ declare
   v_user_id uuid;
   v_slots integer;
   v_issued bigint := 0;
+  v_work bigint := 0; -- of slots and plans' ends, in grants
+  v_postponed uuid[] := '{}';
   v_scheduled uuid[] := '{}';
   v_hold public.token_holds;
   v_due record;
@@ -54,13 +56,20 @@ begin
        and tokenbook.plan_due_at(s.user_id) <= p_now
      order by s.user_id
   loop
-    exit when v_issued >= v_grants;
+    if v_work >= v_grants then
+      v_postponed := v_postponed || v_user_id; -- whole: what has run out of it was there when its slots began
+      continue;
+    end if;
     v_slots := tokenbook.issue_slots(v_user_id, p_now);
     v_issued := v_issued + greatest(v_slots, 1); -- a slot that gave nothing is work done too: a sweep goes on
+    v_work := v_work + 5 * greatest(v_slots, 2); -- as tokenbook.due_work counts it
     if v_slots > 0 then
       v_scheduled := v_scheduled || v_user_id;
     end if;
   end loop;
+  if v_postponed <> '{}' then -- @postponed-whole
+    p_user_ids := array(select u.user_id from unnest(p_user_ids) as u (user_id) where u.user_id <> all (v_postponed));
+  end if;
 
   for v_hold in
     select (due.hold).*

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { readCatalog } from "../../../packages/tokenbook/src/catalog/catalog.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
-import { createUser } from "../../support/roles.ts";
+import { asService, createUser, rpc } from "../../support/roles.ts";
 import { expectCleanBooks } from "../../support/books.ts";
 import { migrate } from "../../support/migrate.ts";
 import { standing } from "../../support/plans.ts";
@@ -24,6 +24,10 @@ beforeAll(async () => {
       features text, is_active boolean default true, expires_at timestamptz, created_at timestamptz default now());
     insert into public.user_subscriptions (user_id, plan_type, tokens_limit)
       values ('${project.users[0]}', 'professional', 2000000), ('${project.users[1]}', 'platinum', 1);
+    insert into public.user_subscriptions (user_id, plan_type, is_active, expires_at, created_at)
+      values ('${project.users[2]}', 'professional', true, now() - interval '40 days', now() - interval '70 days'),
+             ('${project.users[3]}', 'professional', false, now() + interval '9 days', now() - interval '20 days'),
+             ('${project.users[4]}', 'professional', true, now() + interval '9 days', now() - interval '20 days');
     -- and its payments
     create table public.payments (id bigint primary key, user_id uuid references auth.users (id), amount numeric);
     create view public.revenue as select sum(amount) as total from public.payments;
@@ -81,4 +85,20 @@ test("tables of the project under the older names stay where they are, untouched
     { relname: "user_storage", relkind: "v" },
     { relname: "user_subscriptions", relkind: "r" },
   ]);
+});
+
+test("a subscription that has ended or will is due when it does, and the next touch records it", async () => {
+  expect((await db.admin.query("select * from public.verify_token_ledger()")).rows).toEqual([]);
+  await asService(db, (client) => rpc(client, "expire_old_token_grants"));
+  const { rows } = await db.admin.query(
+    `select s.ended_at is not null as has_ended, a.next_due_at > clock_timestamp() as is_due_later,
+            exists (select from public.token_alerts t where t.user_id = u.id and t.kind = 'subscription_ended') as is_told
+       from unnest($1::uuid[]) with ordinality as u (id, nth)
+       join tokenbook.subscriptions s on s.user_id = u.id
+       join public.token_accounts a on a.user_id = u.id
+      order by u.nth`,
+    [project.users.slice(2, 5)],
+  );
+  const over = { has_ended: true, is_told: true };
+  expect(rows).toMatchObject([over, over, { has_ended: false, is_due_later: true, is_told: false }]);
 });

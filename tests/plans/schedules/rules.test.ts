@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { takeTheClock } from "../../support/clock.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
+import { applyMutant } from "../../support/mutants.ts";
 import { recordSubscriptionEvent } from "../../support/provider-events.ts";
 import { asService, asUser, createUser, rpc } from "../../support/roles.ts";
 import { about, findings, given, setPlan, tellOfPayment, userOn } from "./schedules.ts";
@@ -148,6 +149,49 @@ test("a sweep goes on while there are slots that give nothing, and comes back to
     [users],
   );
   expect(rows).toEqual([{ moved_on: 5, entries: 5 }]);
+});
+
+/** What users of a refill have after sweeps that cannot book all at once, beside users whose slots are many. */
+async function sweptTogether(mutant?: string): Promise<number[]> {
+  const on = await createDatabase();
+  try {
+    const set = await takeTheClock(on);
+    if (mutant !== undefined) await applyMutant(on, mutant);
+    await setPlan(on, "kept", { tokens: 10, issue_every: "day", grant_lifetime_days: 60, rank: 1 });
+    await setPlan(on, "topped", {
+      tokens: 100,
+      refill_to: 100,
+      issue_every: "month",
+      grant_lifetime_days: 40,
+      rank: 1,
+    });
+    await set("2027-01-15T10:00:00Z");
+    const topped: string[] = [];
+    for (let nth = 0; nth < 12; nth++) {
+      for (const plan of ["kept", "kept"]) await userOn(on, plan);
+      topped.push(await userOn(on, "topped"));
+    }
+    // the slot of the 31st day finds 100 tokens, and these run out on the 40th
+    await set("2027-03-01T10:00:00Z");
+    let sweeps = 0;
+    while (Number(await asService(on, (client) => rpc(client, "expire_old_token_grants"))) > 0) sweeps++;
+    expect(sweeps).toBeGreaterThan(2);
+    const { rows } = await on.admin.query(
+      "select distinct tokens_remaining::int as tokens from public.token_accounts where user_id = any ($1) order by 1",
+      [topped],
+    );
+    return rows.map(({ tokens }) => tokens as number);
+  } finally {
+    await on.drop();
+  }
+}
+
+test("an account that a sweep has no room for waits whole: its slots come before its expiries", async () => {
+  expect(await sweptTogether()).toEqual([0]);
+});
+
+test("the trial sees it: expiries that are booked before slots", { tags: ["proof"] }, async () => {
+  expect(await sweptTogether("postponed-accounts-lose-first")).toEqual([0, 100]);
 });
 
 test("after its user was deleted an account gets nothing, and no sweep comes back to it", async () => {
