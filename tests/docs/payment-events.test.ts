@@ -25,7 +25,7 @@ test("the page of payment events shows every case (made anew with -u)", async ()
   const reasons = parkedReasons();
   const page = [
     "# What becomes of payment events",
-    "Each row was sent to the running function, signed, in the shape that the provider documents for that version of its API: `tests/functions/*-webhook/outcomes.test.ts` compares what comes of it with what is said here, and `tests/docs/payment-events.test.ts` makes this page of the same cases. A row is about the last of several events; its story has those before. Tokens are what the buyer has of all of them in the end. A plan is sold for 9.00 and gives 400,000 tokens; a pack gives 50,000 at Stripe and 1,000 at PayPal.",
+    "Each row was sent to the running function, signed, in the shape that the provider documents for that version of its API: `tests/functions/*-webhook/outcomes.test.ts` compares what comes of it with what is said here, and `tests/docs/payment-events.test.ts` makes this page of the same cases. A row is about the last of several events; its story has those before. Tokens are what the buyer has of all of them in the end. A plan is sold for 9.00 and gives 400,000 tokens; a pack gives 50,000.",
     "Events come in any order and any number of times, and end the same: [payments](payments.md). What an event says of a payment, a refund or a dispute counts by the provider's own time of it.",
     ...sections.flatMap(([heading, cases]) => [`## ${heading}`, tableOf(cases)]),
     "## Parked",
