@@ -17,6 +17,7 @@ import { type ProviderEvent, webhook } from "../_shared/webhook.ts";
 import { asking, expectsLive, isStripeError } from "../_shared/stripe-api.ts";
 import { Event } from "./objects.ts";
 import {
+  fromCreditNote,
   fromDispute,
   fromIntent,
   fromInvoice,
@@ -43,6 +44,7 @@ const tellers: Record<string, (event: Event, catalogue: Catalogue) => Told | Pro
   "invoice.paid": fromInvoice,
   "invoice.payment_failed": fromFailedPayment,
   "payment_intent.succeeded": fromIntent,
+  "credit_note.created": fromCreditNote,
   "charge.refunded": fromRefundedCharge,
   "charge.refund.updated": fromRefund,
   "refund.created": fromRefund,

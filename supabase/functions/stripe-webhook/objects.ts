@@ -170,6 +170,30 @@ export const Invoice = z
   );
 export type Invoice = z.output<typeof Invoice>;
 
+/** What was taken off an invoice after it was made, before it was paid or of what had been paid. */
+export const CreditNote = z
+  .object({
+    id: providerId,
+    amount: cents,
+    currency,
+    customer: named.nullish(),
+    invoice: reference,
+    type: label,
+    // until 2025-02-24
+    refund: reference.nullish(),
+    // since 2025-03-31
+    post_payment_amount: cents.nullish(),
+    refunds: z.array(z.object({ amount_refunded: cents })).nullish(),
+  })
+  .transform(({ amount, type, post_payment_amount, refunds, ...note }) => ({
+    ...note,
+    /** Of what had been paid: refunded, put into the customer's balance, or given back outside of Stripe. */
+    paidBack: post_payment_amount ?? (type === "post_payment" ? amount : 0),
+    /** Undefined: it does not say. */
+    refunded: refunds?.reduce((sum, { amount_refunded }) => sum + amount_refunded, 0),
+  }));
+export type CreditNote = z.output<typeof CreditNote>;
+
 /** A payment by itself: of a session or an invoice, which it no longer names; of our function `top-up`; or the app's own. */
 export const Intent = z.object({
   id: providerId,

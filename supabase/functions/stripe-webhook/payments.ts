@@ -12,6 +12,7 @@ import { requiredStripeApi, stripeApi } from "../_shared/stripe-api.ts";
 import { asId, bought, type Line } from "./bought.ts";
 import {
   Charge,
+  CreditNote,
   Dispute,
   type Event,
   Intent,
@@ -178,6 +179,32 @@ function creditsOf(lines: readonly InvoiceLine[]): Credits {
     else credits.of.set(invoice, (credits.of.get(invoice) ?? 0) + left);
   }
   return credits;
+}
+
+/**
+ * `credit_note.created`: what was paid and goes into the customer's balance, where it pays another time, or back to them
+ * outside of Stripe. What it refunds its refunds say, and for what was not paid nothing was given.
+ */
+export async function fromCreditNote(event: Event): Promise<Told> {
+  const note = read(CreditNote, event.data.object, whence(event), inEvent);
+  const amount_cents = note.paidBack - (await refundedBy(note, event));
+  if (amount_cents <= 0) return nothing("nothing went back but what its refunds say");
+  const [id] = idsOf(await allPaymentsOf({ id: note.invoice }, event), note.invoice, event);
+  return about(id, {
+    kind: "credit",
+    credit_id: note.id,
+    customer_id: asId(note.customer),
+    amount_cents,
+    currency: note.currency,
+  });
+}
+
+/** What a credit note has refunded: until 2025-02-24 it names the refund, and not how much that was. */
+async function refundedBy({ refunded, refund }: CreditNote, event: Event): Promise<number> {
+  if (refunded !== undefined) return refunded;
+  if (refund == null) return 0;
+  const made = await requiredStripeApi("what a credit note refunded is not known").refunds.retrieve(refund);
+  return read(Refund, made, `${whence(event)}, its refund`).amount;
 }
 
 /** Each credit, told of the payment that had paid for what is credited. */

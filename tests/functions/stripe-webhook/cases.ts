@@ -5,6 +5,7 @@
 import type { Buyer, EventCase, Outcome } from "../event-outcomes.ts";
 import {
   chargeOf,
+  creditNoteOf,
   disputeOf,
   eventOf,
   invoiceOf,
@@ -635,6 +636,80 @@ const invoices: StripeCase[] = [
   ),
 ];
 
+const creditNotes: StripeCase[] = [
+  row(
+    october2026,
+    "credit_note.created",
+    "all that was paid goes into the customer's balance",
+    gone,
+    ({ version, billed, event, id }) => [
+      billed([planLine]),
+      event("credit_note.created", creditNoteOf(version, id("cn"), id("in"), 900)),
+    ],
+    byOne,
+  ),
+  row(
+    october2026,
+    "invoice.paid",
+    "and the next period is paid with that: the tokens of one period are the user's",
+    approved(400_000),
+    ({ version, billed, event, id }) => [
+      billed([planLine]),
+      event("credit_note.created", creditNoteOf(version, id("cn"), id("in"), 900)),
+      billed(
+        [planLine],
+        { billing_reason: "subscription_cycle", starting_balance: -900, ending_balance: 0 },
+        { id: id("in_2"), intent: null, paid: 0 },
+      ),
+    ],
+    byOne,
+  ),
+  row(
+    may2026,
+    "credit_note.created",
+    "3.00 are refunded, 3.00 go into the balance, and 3.00 come back outside of Stripe",
+    gone,
+    ({ version, billed, event, refund, id }) => [
+      billed([planLine]),
+      event("refund.created", refund("re", "succeeded", 300)),
+      event(
+        "credit_note.created",
+        creditNoteOf(version, id("cn"), id("in"), 900, { refunded: 300, refund: id("re"), outOfBand: 300 }),
+      ),
+    ],
+    byOne,
+  ),
+  row(
+    june2024,
+    "credit_note.created",
+    "4.50 are refunded and 4.50 go into the balance; Stripe is asked how much was refunded",
+    gone,
+    ({ version, billed, event, refund, id }) => [
+      billed([planLine]),
+      event("refund.created", refund("re", "succeeded", 450)),
+      event(
+        "credit_note.created",
+        creditNoteOf(version, id("cn"), id("in"), 900, { refunded: 450, refund: id("re") }),
+      ),
+    ],
+    ({ id, ...them }) => ({
+      ...byOne!({ id, ...them }),
+      [id("re")]: [refundOf(june2024, id("re"), id("pi"), "succeeded", 450)],
+    }),
+  ),
+  row(
+    october2026,
+    "credit_note.created",
+    "all of it is refunded, which the refund says",
+    { note: "nothing went back but what its refunds say", tokens: 400_000 },
+    ({ version, billed, event, id }) => [
+      billed([planLine]),
+      event("credit_note.created", creditNoteOf(version, id("cn"), id("in"), 900, { refunded: 900 })),
+    ],
+    byOne,
+  ),
+];
+
 const refunds: StripeCase[] = [
   row(june2024, "charge.refunded", "half of it", approved(200_000), ({ billed, event, charge }) => [
     billed([planLine]),
@@ -1158,6 +1233,7 @@ const others: StripeCase[] = [
 export const stripeCases: Record<string, StripeCase[]> = {
   "Single payments": [...singlePayments, ...topUps],
   Invoices: invoices,
+  "Credit notes": creditNotes,
   Refunds: refunds,
   Disputes: disputes,
   Subscriptions: subscriptions,

@@ -552,6 +552,57 @@ export const refundOf = (
   ...parts,
 });
 
+/** A credit note of an invoice that was paid: so much in all, of that so much in refunds, the rest into the balance. */
+export const creditNoteOf = (
+  version: Version,
+  id: string,
+  invoice: string,
+  amount: number,
+  { refunded = 0, refund = "re_1", outOfBand = 0 } = {},
+): Parts => ({
+  id,
+  object: "credit_note",
+  amount,
+  amount_shipping: 0,
+  created: now,
+  currency: "usd",
+  customer: `cus_of_${invoice}`,
+  customer_balance_transaction: refunded + outOfBand < amount ? `cbtxn_of_${id}` : null,
+  discount_amount: 0,
+  discount_amounts: [],
+  effective_at: now,
+  invoice,
+  lines: list([], `/v1/credit_notes/${id}/lines`),
+  livemode: false,
+  memo: null,
+  metadata: {},
+  number: "A-0001-CN-01",
+  out_of_band_amount: outOfBand || null,
+  pdf: "https://pay.stripe.com/credit_notes/pdf",
+  pretax_credit_amounts: [],
+  reason: "order_change",
+  shipping_cost: null,
+  status: "issued",
+  subtotal: amount,
+  subtotal_excluding_tax: amount,
+  total: amount,
+  total_excluding_tax: amount,
+  type: "post_payment",
+  voided_at: null,
+  ...(isEarly(version)
+    ? { refund: refunded > 0 ? refund : null, tax_amounts: [] }
+    : {
+        customer_account: null,
+        post_payment_amount: amount,
+        pre_payment_amount: 0,
+        refunds:
+          refunded > 0
+            ? [{ amount_refunded: refunded, payment_record_refund: null, refund, type: "refund" }]
+            : [],
+        total_taxes: [],
+      }),
+});
+
 /** A charge of which so much has been refunded. */
 export const chargeOf = (version: Version, intent: string, refunded: number, parts: Parts = {}): Parts => ({
   id: `ch_of_${intent}`,

@@ -101,6 +101,13 @@ test.each([
     "invoice.total + credited - (invoice.pre_payment_credit_notes_amount ?? 0),",
     "0 * credited,",
   ],
+  [
+    "takes what was refunded a second time, as a credit",
+    "payments.ts",
+    "note.paidBack - (await refundedBy(note, event))",
+    "note.paidBack",
+  ],
+  ["hears of no credit notes", "index.ts", '"credit_note.created": fromCreditNote,', ""],
   ["joins no payments of an invoice", "payments.ts", "parts: parts.length > 0 ? parts : undefined,", ""],
   [
     "gives a plan for a proration",

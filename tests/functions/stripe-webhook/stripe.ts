@@ -53,7 +53,7 @@ export interface StripeStandIn extends StandIn {
   settings: Record<string, string>;
   /**
    * What a Checkout Session bought, the payments of an invoice (by its id) and its lines (`<id>/lines`), and of a
-   * payment its sessions (`<id>/sessions`) and invoices (`<id>/invoice_payments`).
+   * payment its sessions (`<id>/sessions`) and invoices (`<id>/invoice_payments`); and refunds by their id, one each.
    */
   lists: Map<string, object[]>;
   /** Makes every answer fail in that way; 200 ends it. */
@@ -65,6 +65,11 @@ export async function startStripe(): Promise<StripeStandIn> {
   let status = 200;
   const standIn = await startStandIn(({ path, query }) => {
     if (status !== 200) return { status, body: { error: { type: "api_error", message: "down" } } };
+    const refund = /^\/v1\/refunds\/(\w+)$/.exec(path)?.[1];
+    if (refund !== undefined) {
+      const [found] = lists.get(refund) ?? [];
+      return found === undefined ? { status: 404, body: { error: { message: path } } } : { body: found };
+    }
     const id =
       path === "/v1/invoice_payments"
         ? (query.get("invoice") ?? `${query.get("payment[payment_intent]")}/invoice_payments`)
