@@ -39,13 +39,14 @@ export async function takeTheClock(
           v_found.name, regexp_replace(v_found.definition, c_asks, 'tokenbook.test_now()', 'g'));
       end loop;
       for v_found in
-        select d.adrelid::regclass as name, a.attname from pg_attrdef d
+        select d.adrelid::regclass as name, a.attname, pg_get_expr(d.adbin, d.adrelid) as definition from pg_attrdef d
           join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
           join pg_class c on c.oid = d.adrelid
          where c.relnamespace in ('tokenbook'::regnamespace, 'public'::regnamespace)
            and pg_get_expr(d.adbin, d.adrelid) ~ c_asks
       loop
-        execute format('alter table %s alter column %I set default tokenbook.test_now()', v_found.name, v_found.attname);
+        execute format('alter table %s alter column %I set default %s',
+          v_found.name, v_found.attname, regexp_replace(v_found.definition, c_asks, 'tokenbook.test_now()', 'g'));
       end loop;
     end
     $do$`);
