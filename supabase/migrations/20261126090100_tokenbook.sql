@@ -10101,8 +10101,9 @@ comment on function tokenbook.due_slots is
 /*
  * What an account was due at a moment that has passed by the schedules of its plans, and had not been booked by then:
  * what tokenbook.due_slots said at that moment, from the ledger up to then. The subscription is the one that the newest
- * entry keeps; what there was when a slot began is what the entries before it had left; and an account that was frozen
- * got nothing, and once it was not any more all that was paid for, of other plans the newest slot.
+ * entry keeps, with the lower plan that was asked for since; what there was when a slot began is what the entries before
+ * it had left; and an account that was frozen got nothing, and once it was not any more all that was paid for, of other
+ * plans the newest slot of the one in force, which is recorded then.
  * In passes over the user's ledger.
  * Caller: tokenbook.get_token_balance_as_of.   Returns the grants that were to be.   Keeps: I7.
  */
@@ -10130,23 +10131,25 @@ begin
    where t.user_id = p_user_id and t.created_at <= p_at and (t.terms ? 'subscription' or t.terms ? 'standing')
    order by t.id desc
    limit 1;
-  if v_newest.kept ->> 'schedule' is null and v_newest.kept ->> 'beside' = '[]' and v_newest.kept ->> 'next_plan_type' is null
-    or v_newest.id is null
-    or not tokenbook.is_user(p_user_id)
-  then
-    return; -- as a rule
+  if v_newest.id is null or not tokenbook.is_user(p_user_id) then
+    return;
   end if;
   v_subscription := tokenbook.kept_subscription(v_newest.kept);
   v_subscription.user_id := p_user_id;
-  -- who asked for a lower plan since
-  select t.metadata ->> 'plan_type' into v_subscription.next_plan_type
-    from public.token_transactions t
-   where t.user_id = p_user_id and t.id > v_newest.id and t.created_at <= p_at
-     and t.action_type = 'plan_change' and t.metadata ? 'effective_at'
-     and t.entry_type = 'usage' and t.usage_id is null -- @plan-changes-use-nothing: what a caller can name so is a use
-   order by t.id desc
-   limit 1;
-  v_subscription.next_plan_type := coalesce(v_subscription.next_plan_type, v_newest.kept ->> 'next_plan_type');
+  -- who asked for a lower plan since: that is in an entry of its own
+  v_subscription.next_plan_type := coalesce((
+    select t.metadata ->> 'plan_type'
+      from public.token_transactions t
+     where t.user_id = p_user_id and t.id > v_newest.id and t.created_at <= p_at
+       and t.action_type = 'plan_change' and t.metadata ? 'effective_at'
+       and t.entry_type = 'usage' and t.usage_id is null -- @plan-changes-use-nothing: what a caller can name so is a use
+     order by t.id desc
+     limit 1), v_subscription.next_plan_type);
+  if v_subscription.schedule is null and v_subscription.beside = '[]'
+    and v_subscription.next_plan_type is null -- @downgrades-are-looked-up
+  then
+    return; -- as a rule
+  end if;
   select c.details ->> 'state' as state, c.created_at into v_state
     from tokenbook.changes c
    where c.user_id = p_user_id and c.change = 'set_token_account_state' and c.created_at <= p_at
@@ -11996,8 +11999,9 @@ comment on function tokenbook.settle_subscription is
 -- from supabase/schemas/50_plans/skip_missed_slots.sql
 
 /*
- * Of the slots that began while an account got none, leaves the newest: that one is due now, what came before
- * it is not made up, unless somebody paid for it.
+ * Of the slots that began while an account got none, leaves the newest of the plan that is in force now: that one is
+ * due, what came before it is not made up, unless somebody paid for it. Which plan that is is recorded first: it may
+ * have begun meanwhile.
  * Caller: internal, holding the account's lock.
  */
 create function tokenbook.skip_missed_slots(p_user_id uuid, p_now timestamptz)
@@ -12008,6 +12012,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform tokenbook.record_subscription(p_user_id, p_now); -- @frozen-time-changes-plans
   update tokenbook.subscriptions s
      set next_slot_at = tokenbook.newest_slot_at(s, p_now)
    where s.user_id = p_user_id and s.next_slot_at <= p_now and s.payment_id is null; -- @paid-slots-made-up
@@ -12015,7 +12020,7 @@ begin
 end
 $$;
 comment on function tokenbook.skip_missed_slots is
-  'Of the slots that began while an account got none, leaves the newest; the caller holds its lock.';
+  'Records which plan is in force, and of the slots that began while the account got none leaves the newest; the caller holds its lock.';
 
 -- from supabase/schemas/50_plans/slot_after.sql
 

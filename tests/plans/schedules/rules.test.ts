@@ -26,6 +26,7 @@ beforeAll(async () => {
     rank: 1,
   });
   await setPlan(db, "drip", { tokens: 10, issue_every: "day", rank: 1 });
+  await setPlan(db, "gold", { tokens: 1_000, billing_cycle: "monthly", price_cents: 1_000, rank: 14 });
 });
 afterAll(() => db.drop());
 
@@ -122,6 +123,63 @@ test("a frozen account gets nothing, and the newest slot once it is not any more
       { slot: plan === "drip" ? "2027-04-20 10:00" : "2027-04-01 00:00", count: 1 },
     ]);
     expect(await findings(db, user), plan).toEqual([]);
+  }
+});
+
+test.each([
+  ["a downgrade", ["gold", "drip"]],
+  ["a free plan that was there before", ["drip", "gold"]],
+])("frozen while %s takes over: its newest slot, and not those before", async (_, plans) => {
+  await setClock("2027-01-15T10:00:00Z");
+  const user = await userOn(db, plans[0]!);
+  await about(db, user)("change_token_plan", { p_plan_type: plans[1] });
+  const was = await balance(user);
+  await about(db, user)("set_token_account_state", { p_state: "frozen", p_reason: "a test" });
+  await setClock("2027-03-17T12:00:00Z");
+  expect(await balance(user)).toBe(was);
+
+  await about(db, user)("set_token_account_state", { p_state: "active", p_reason: "a test" });
+  expect(await subscription(user)).toMatchObject({ plan_type: "drip" });
+  await setClock("2027-03-17T12:00:10Z");
+  const back = await about(db, user)("get_token_balance_as_of", { p_at: "2027-03-17T12:00:05Z" });
+  expect([back.total_active, await balance(user)]).toEqual([was + 10, was + 10]);
+  expect(await given(db, user)).toMatchObject([{ slot: "2027-03-17 10:00", count: 1, tokens: 10 }]);
+  expect(await findings(db, user)).toEqual([]);
+});
+
+test("what a year paid for owes is made up when a free plan took over while the account was frozen", async () => {
+  await setClock("2027-01-15T10:00:00Z");
+  const user = await createUser(db);
+  await pay(`pi_f_${user}`, { kind: "paid", user_id: user, plan_type: "yearly", amount_cents: 1_200 });
+  await setClock("2027-11-16T10:00:00Z");
+  await about(db, user)("change_token_plan", { p_plan_type: "drip" });
+  expect(await balance(user)).toBe(1_100);
+  await about(db, user)("set_token_account_state", { p_state: "frozen", p_reason: "a test" });
+  await setClock("2028-02-20T12:00:00Z");
+  await about(db, user)("set_token_account_state", { p_state: "active", p_reason: "a test" });
+  await setClock("2028-02-20T12:00:10Z");
+  const back = await about(db, user)("get_token_balance_as_of", { p_at: "2028-02-20T12:00:05Z" });
+  expect([back.total_active, await balance(user)]).toEqual([1_210, 1_210]);
+  expect(await findings(db, user)).toEqual([]);
+});
+
+test("a downgrade is looked back at before anybody has recorded it, and after", async () => {
+  for (const isPaid of [false, true]) {
+    await setClock("2027-01-15T10:00:00Z");
+    const user = await createUser(db);
+    const facts = { kind: "paid", user_id: user, plan_type: "gold", amount_cents: 1_000 };
+    if (isPaid) await pay(`pi_d_${user}`, { ...facts, period_start: "2027-01-15T10:00:00Z" });
+    else await about(db, user)("change_token_plan", { p_plan_type: "gold" });
+    await setClock("2027-01-16T10:00:00Z");
+    await about(db, user)("change_token_plan", { p_plan_type: "drip" });
+    const looked = async (p_at: string) =>
+      (await about(db, user)("get_token_balance_as_of", { p_at })).total_active as number;
+
+    await setClock("2027-02-19T12:00:10Z");
+    const at = "2027-02-19T12:00:05Z"; // five slots since the month was over
+    const before = await looked(at);
+    expect([before, await balance(user), await looked(at)]).toEqual([1_050, 1_050, 1_050]);
+    expect(await findings(db, user)).toEqual([]);
   }
 });
 
