@@ -106,7 +106,11 @@ begin
   end if;
   v_user_id := coalesce(v_facts.user_id, (
     select c.user_id from tokenbook.provider_customers c
-     where c.provider = p_provider and c.customer_id = v_facts.customer_id));
+     where c.provider = p_provider and c.customer_id = v_facts.customer_id), (
+    select f.user_id from tokenbook.provider_payments f
+     where f.provider = p_provider and f.subscription_id = p_provider_subscription_id and f.user_id is not null
+     order by f.period_start desc nulls last
+     limit 1));
   if v_user_id is not null then
     perform tokenbook.settle_subscription(v_user_id);
     if v_facts.status = 'past_due' and not v_replayed then
