@@ -26,10 +26,10 @@ begin
       join tokenbook.provider_payments f on f.provider = y.provider and f.provider_payment_id = y.provider_payment_id
       join tokenbook.provider_subscriptions s on s.provider = f.provider and s.provider_subscription_id = f.subscription_id
      where y.user_id = p_subscription.user_id
-       and y.id in (
+       and y.id = any (array( -- by their index
          select tokenbook.payment_id_in(p_subscription.payment_id)
          union all
-         select tokenbook.payment_id_in(e.plan ->> 'payment_id') from jsonb_array_elements(p_subscription.beside) e (plan)))
+         select tokenbook.payment_id_in(e.plan ->> 'payment_id') from jsonb_array_elements(p_subscription.beside) e (plan))))
   then
     return p_subscription;
   end if;
