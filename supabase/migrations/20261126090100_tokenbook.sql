@@ -13110,7 +13110,16 @@ begin
     union all
     select from tokenbook.provider_customers c
       join tokenbook.provider_subscriptions f on f.provider = c.provider and f.customer_id = c.customer_id
-     where c.user_id = p_subscription.user_id)
+     where c.user_id = p_subscription.user_id
+    union all -- one that names nobody we know is told from its payments
+    select from public.token_payments y
+      join tokenbook.provider_payments f on f.provider = y.provider and f.provider_payment_id = y.provider_payment_id
+      join tokenbook.provider_subscriptions s on s.provider = f.provider and s.provider_subscription_id = f.subscription_id
+     where y.user_id = p_subscription.user_id
+       and y.id = any (array( -- by their index
+         select tokenbook.payment_id_in(p_subscription.payment_id)
+         union all
+         select tokenbook.payment_id_in(e.plan ->> 'payment_id') from jsonb_array_elements(p_subscription.beside) e (plan))))
   then
     return p_subscription;
   end if;
@@ -14817,8 +14826,12 @@ comment on function tokenbook.prepare_token_checkout is
 
 /*
  * What a provider says of a period of a plan that was paid there: since when it is paused, when it ends, and whether
- * it will be charged for again (NULL: it says nothing of the period). Of
- * several subscriptions to the plan, what is best for the user: one that runs and has no end is enough. What was
+ * it will be charged for again (NULL: it says nothing of the period). Whose state counts, the period's payment says:
+ * - It names its subscription: that one's, whatever its plan is by now, and no other's.
+ * - It names neither a subscription nor when its period began: nobody's. It was a single payment.
+ * - It says when its period began, but not by which subscription, or the period has no payment of the provider's: that
+ *   of each of the user's subscriptions to the plan.
+ * Of several subscriptions, what is best for the user: one that runs and has no end is enough. What was
  * over when the period began, or was paused before it was paid, says nothing of it: whoever pays again has what they
  * paid for at once. What ends in the very moment in which the period began is over before it, unless it is the
  * subscription that paid for the period: then it was cancelled at once.
@@ -14842,12 +14855,17 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_own_id constant text := (
-    select f.subscription_id
-      from public.token_payments y
-      join tokenbook.provider_payments f on f.provider = y.provider and f.provider_payment_id = y.provider_payment_id
-     where y.user_id = p_user_id and y.id = tokenbook.payment_id_in(p_payment_id)); -- @payments-by-their-index
+  v_own_id text;
+  v_is_single boolean;
 begin
+  select f.subscription_id, num_nonnulls(f.subscription_id, f.period_start) = 0
+    into v_own_id, v_is_single
+    from public.token_payments y
+    join tokenbook.provider_payments f on f.provider = y.provider and f.provider_payment_id = y.provider_payment_id
+   where y.user_id = p_user_id and y.id = tokenbook.payment_id_in(p_payment_id); -- @payments-by-their-index
+  if v_is_single then -- @single-payments-stand-alone
+    return;
+  end if;
   select case when bool_or(s.is_running and s.ends_at is null) then null
               else max(s.ends_at) filter (where s.is_running) end,
          case when bool_or(s.is_running) then null else min(s.since) end,
@@ -14857,12 +14875,19 @@ begin
       select f.provider_subscription_id as id, f.occurred_at as since,
              f.status <> 'paused' or f.occurred_at < p_period_start as is_running,
              coalesce(f.cancel_at, case when f.status = 'cancelled' then coalesce(f.current_period_end, p_expires_at, f.occurred_at) end) as ends_at
-        from tokenbook.provider_subscriptions f
-       where f.provider = p_provider and f.plan_type = p_plan_type
-         and (f.user_id = p_user_id
-           or f.user_id is null and f.customer_id in (
-             select c.customer_id from tokenbook.provider_customers c
-              where c.provider = p_provider and c.user_id = p_user_id))) s
+        from (
+          select own.*
+            from tokenbook.provider_subscriptions own
+           where own.provider = p_provider and own.provider_subscription_id = v_own_id -- @own-whatever-its-plan
+          union all
+          select any_one.*
+            from tokenbook.provider_subscriptions any_one
+           where v_own_id is null -- @no-other-than-its-own
+             and any_one.provider = p_provider and any_one.plan_type = p_plan_type
+             and (any_one.user_id = p_user_id
+               or any_one.user_id is null and any_one.customer_id in (
+                 select c.customer_id from tokenbook.provider_customers c
+                  where c.provider = p_provider and c.user_id = p_user_id))) f) s
    where (s.ends_at <= p_period_start) is not true -- @the-past-says-nothing
       or s.id = v_own_id and s.ends_at = p_period_start; -- @cancelled-at-once
 end
@@ -14885,7 +14910,8 @@ comment on function tokenbook.provider_terms is
  * {kind: paid, user_id, plan_type | pack_type, quantity, price_id, amount_cents, from_balance_cents (of it, what the
  * customer's balance paid; below 0: what it put there instead), period_start, subscription_id,
  * may_be_fee (a setup fee, as far as can be told), cycles_completed (of the subscription, when this was its newest
- * payment), parts, parked_reason, parked_details},
+ * payment), parts, parked_reason, parked_details}; with neither period_start nor subscription_id it was paid once, and no
+ * subscription's state counts for it,
  * {kind: refund, refund_id, status: pending | succeeded | failed | canceled, amount_cents},
  * {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)},
  * {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)},
@@ -14975,7 +15001,7 @@ begin
 end
 $$;
 comment on function tokenbook.record_token_payment_event is
-  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing. Amounts, refunds, credits and disputes count the same in any order; of two users, plans, packs or quantities the one that was booked first stays, the other is in disagrees and an alert payment_contradicted. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, from_balance_cents (of it, what the customer''s balance paid; below 0: what it put there instead), period_start, subscription_id, may_be_fee (a setup fee, as far as can be told), cycles_completed (of the subscription, when this was its newest payment), parts, parked_reason, parked_details {expected_cents, expected_currency, quantity, at_most, field, rule, error}}, {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, plan_in_force, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, balance_limit_exceeded, too_many_plans, busy.';
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) and brings the books to all that was told of the payment; the same again changes nothing. Amounts, refunds, credits and disputes count the same in any order; of two users, plans, packs or quantities the one that was booked first stays, the other is in disagrees and an alert payment_contradicted. For the server only. p_facts, with occurred_at, and customer_id and currency where known: {kind: paid, user_id, plan_type or pack_type, quantity, price_id, amount_cents, from_balance_cents (of it, what the customer''s balance paid; below 0: what it put there instead), period_start, subscription_id, may_be_fee (a setup fee, as far as can be told), cycles_completed (of the subscription, when this was its newest payment), parts, parked_reason, parked_details {expected_cents, expected_currency, quantity, at_most, field, rule, error}} (with neither period_start nor subscription_id it was paid once: no subscription''s state counts for it), {kind: refund, refund_id, status: pending, succeeded, failed or canceled, amount_cents}, {kind: refunded, refunded_cents (in all so far), amount_cents (of the payment)}, {kind: credit, credit_id, amount_cents (credited to the customer for what they had paid here)}, {kind: dispute, dispute_id, status: inquiry, reversed, open, won or lost, amount_cents (left out: all of it)}. Returns {success, status (parked, waiting, approved, refunded), parked_reason, payment_id, user_id, plan_type, plan_in_force, pack_type, quantity, amount_cents, refunded_cents, disputed_cents, disagrees, tokens_granted, tokens_clawed_back, tokens_owed, tokens_limit, tokens_remaining, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, balance_limit_exceeded, too_many_plans, busy.';
 
 -- from supabase/schemas/60_payments/record_token_subscription_event.sql
 
@@ -14985,6 +15011,7 @@ comment on function tokenbook.record_token_payment_event is
  * that, in one commit. The same again changes nothing, and events in any order end in one state. A subscription gives
  * no plan and no tokens: its payments do. It takes a plan out of force, when it is paused or ends, and puts it back.
  * One that names a customer and their user gives them what waits for the customer's user (tokenbook.release_waiting).
+ * One that names nobody who is known is whose its payments are.
  * A payment that failed is told to the user, once a period (an alert subscription_past_due).
  * p_facts: {kind: subscription, occurred_at (the provider's time), status: active | past_due | paused | cancelled,
  * user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}; what is not known is left out.
@@ -15087,7 +15114,11 @@ begin
   end if;
   v_user_id := coalesce(v_facts.user_id, (
     select c.user_id from tokenbook.provider_customers c
-     where c.provider = p_provider and c.customer_id = v_facts.customer_id));
+     where c.provider = p_provider and c.customer_id = v_facts.customer_id), (
+    select f.user_id from tokenbook.provider_payments f
+     where f.provider = p_provider and f.subscription_id = p_provider_subscription_id and f.user_id is not null
+     order by f.period_start desc nulls last
+     limit 1));
   if v_user_id is not null then
     perform tokenbook.settle_subscription(v_user_id);
     if v_facts.status = 'past_due' and not v_replayed then

@@ -80,7 +80,7 @@ describe.each([
       const user = await createUser(db);
       for (const plan of before) await change(user, plan);
       await change(user, "try");
-      await pay(db, user, "silver"); // a year, of a lower rank
+      await pay(db, user, "silver", { subscription_id: `sub_${user}` }); // a year, of a lower rank
       expect(await shown(user)).toBe("silver active active");
       await letTimePass(db, user, days);
       expect(await shown(user)).toBe("silver active active");

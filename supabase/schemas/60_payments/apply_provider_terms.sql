@@ -20,7 +20,16 @@ begin
     union all
     select from tokenbook.provider_customers c
       join tokenbook.provider_subscriptions f on f.provider = c.provider and f.customer_id = c.customer_id
-     where c.user_id = p_subscription.user_id)
+     where c.user_id = p_subscription.user_id
+    union all -- one that names nobody we know is told from its payments
+    select from public.token_payments y
+      join tokenbook.provider_payments f on f.provider = y.provider and f.provider_payment_id = y.provider_payment_id
+      join tokenbook.provider_subscriptions s on s.provider = f.provider and s.provider_subscription_id = f.subscription_id
+     where y.user_id = p_subscription.user_id
+       and y.id = any (array( -- by their index
+         select tokenbook.payment_id_in(p_subscription.payment_id)
+         union all
+         select tokenbook.payment_id_in(e.plan ->> 'payment_id') from jsonb_array_elements(p_subscription.beside) e (plan))))
   then
     return p_subscription;
   end if;

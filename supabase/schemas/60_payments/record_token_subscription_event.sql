@@ -4,6 +4,7 @@
  * that, in one commit. The same again changes nothing, and events in any order end in one state. A subscription gives
  * no plan and no tokens: its payments do. It takes a plan out of force, when it is paused or ends, and puts it back.
  * One that names a customer and their user gives them what waits for the customer's user (tokenbook.release_waiting).
+ * One that names nobody who is known is whose its payments are.
  * A payment that failed is told to the user, once a period (an alert subscription_past_due).
  * p_facts: {kind: subscription, occurred_at (the provider's time), status: active | past_due | paused | cancelled,
  * user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}; what is not known is left out.
@@ -106,7 +107,11 @@ begin
   end if;
   v_user_id := coalesce(v_facts.user_id, (
     select c.user_id from tokenbook.provider_customers c
-     where c.provider = p_provider and c.customer_id = v_facts.customer_id));
+     where c.provider = p_provider and c.customer_id = v_facts.customer_id), (
+    select f.user_id from tokenbook.provider_payments f
+     where f.provider = p_provider and f.subscription_id = p_provider_subscription_id and f.user_id is not null
+     order by f.period_start desc nulls last
+     limit 1));
   if v_user_id is not null then
     perform tokenbook.settle_subscription(v_user_id);
     if v_facts.status = 'past_due' and not v_replayed then

@@ -54,7 +54,7 @@ const rules: [
     "a cancelled plan has no grace",
     "cancelled-plans-have-grace",
     async (db, user) => {
-      await pay(db, user, "gold");
+      await pay(db, user, "gold", { subscription_id: `sub_${user}` });
       await cancelled(db, user, { status: "cancelled", cancel_at: moment() });
       return shown(db, user);
     },
@@ -125,7 +125,7 @@ const rules: [
     "of a subscription the event counts that happened last",
     "the-last-event-to-come-decides",
     async (db, user) => {
-      await pay(db, user, "gold");
+      await pay(db, user, "gold", { subscription_id: `sub_${user}` });
       const [paused, resumed] = [moment(), moment()];
       await cancelled(db, user, { status: "active", occurred_at: resumed });
       await cancelled(db, user, { status: "paused", occurred_at: paused });
@@ -137,9 +137,9 @@ const rules: [
     "what is paid after a cancellation is in force at once",
     "old-cancellations-end-new-periods",
     async (db, user) => {
-      await pay(db, user, "gold");
+      await pay(db, user, "gold", { period_start: moment() });
       await cancelled(db, user, { status: "cancelled", cancel_at: moment() });
-      await pay(db, user, "gold");
+      await pay(db, user, "gold", { period_start: moment() });
       return shown(db, user);
     },
     "gold active active",
@@ -176,7 +176,7 @@ const rules: [
     "a failed payment is told once",
     "failed-payments-are-told-again",
     async (db, user) => {
-      await pay(db, user, "gold");
+      await pay(db, user, "gold", { subscription_id: `sub_${user}` });
       const failed = { status: "past_due", occurred_at: moment() };
       for (const _ of [1, 2]) await cancelled(db, user, failed);
       return alerts(db, "subscription_past_due");
@@ -246,7 +246,7 @@ const rules: [
     "a provider says that it charges again",
     "nobody-hears-who-renews",
     async (db, user) => {
-      await pay(db, user, "gold");
+      await pay(db, user, "gold", { subscription_id: `sub_${user}` });
       await cancelled(db, user, { status: "active" });
       return renews(db, user);
     },
@@ -316,7 +316,7 @@ const rules: [
     "whose plan was paused before its end goes on spending",
     "stopped-plans-stay-due",
     async (db, user) => {
-      await pay(db, user, "gold");
+      await pay(db, user, "gold", { subscription_id: `sub_${user}` });
       await change(db, user, "lower");
       await letPeriodEnd(db, user, 60);
       const paused = new Date(Date.now() - 3_600_000).toISOString();
@@ -334,7 +334,7 @@ const rules: [
     "attempts to charge for one period are one failure",
     "each-attempt-is-told",
     async (db, user) => {
-      await pay(db, user, "gold");
+      await pay(db, user, "gold", { subscription_id: `sub_${user}` });
       for (const _ of [1, 2]) await cancelled(db, user, { status: "past_due" });
       return alerts(db, "subscription_past_due");
     },
@@ -362,6 +362,38 @@ const rules: [
       return shown(db, user);
     },
     "none inactive ended",
+  ],
+  [
+    "a subscription that paid for a period ends it, whatever its plan is by then",
+    "subscriptions-are-known-by-their-plan",
+    async (db, user) => {
+      await pay(db, user, "gold", { subscription_id: `sub_${user}` });
+      await cancelled(db, user, { status: "active", plan_type: "silver" });
+      await cancelled(db, user, { status: "cancelled", plan_type: "silver", cancel_at: moment() });
+      return shown(db, user);
+    },
+    "none inactive ended",
+  ],
+  [
+    "another subscription to the plan does not keep it in force",
+    "any-subscription-to-the-plan-counts",
+    async (db, user) => {
+      await pay(db, user, "gold", { subscription_id: `sub_${user}` });
+      await say(db, `sub_other_${user}`, { user_id: user, plan_type: "gold", status: "active" });
+      await cancelled(db, user, { status: "cancelled", cancel_at: moment() });
+      return shown(db, user);
+    },
+    "none inactive ended",
+  ],
+  [
+    "who paid once keeps it when a subscription to the same plan ends",
+    "single-payments-end-with-a-subscription",
+    async (db, user) => {
+      await pay(db, user, "gold");
+      await cancelled(db, user, { status: "cancelled", cancel_at: moment() });
+      return shown(db, user);
+    },
+    "gold active active",
   ],
   [
     "a refusal names the field that its rule is of",

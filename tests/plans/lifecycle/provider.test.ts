@@ -22,7 +22,7 @@ let nth = 0;
 async function subscriber() {
   const user = await createUser(db);
   const [customer, subscription] = [`cus_${++nth}`, `sub_${nth}`];
-  await pay(db, user, "gold", { customer_id: customer });
+  await pay(db, user, "gold", { customer_id: customer, subscription_id: subscription });
   const about = { customer_id: customer, plan_type: "gold" };
   return {
     user,
@@ -121,7 +121,7 @@ test("what is paid is in force at once, whatever was said of an earlier subscrip
   await says({ status: "cancelled", cancel_at: moment() });
   expect(await shown(user)).toBe("none inactive ended");
 
-  await pay(db, user, "gold");
+  await pay(db, user, "gold", { period_start: moment() });
 
   expect(await shown(user)).toBe("gold active active");
 });
@@ -164,7 +164,7 @@ test("a subscription that names its customer alone finds its user, whichever is 
     const customer = `cus_${++nth}`;
     const ends = hours(2);
     const steps = [
-      () => pay(db, user, "gold", { customer_id: customer }),
+      () => pay(db, user, "gold", { customer_id: customer, subscription_id: `sub_${nth}` }),
       () =>
         say(db, `sub_${nth}`, {
           customer_id: customer,

@@ -248,6 +248,23 @@ test("a refund in full takes the plan and its storage, and money that comes back
   }
 });
 
+test("an annual refund takes its storage too", async () => {
+  for (const db of [bare, withFree]) {
+    const user = await createUser(db);
+    const id = `pi_annual_${user}`;
+    await pay(db, user, "silver", { id, amount_cents: 500, period_start: new Date().toISOString() });
+    expect(await read(db, user)).toMatchObject({
+      shown: "silver active active",
+      quota: 10,
+      quotas: 10,
+      olderQuotas: 10,
+    });
+
+    await tell(db, id, { kind: "refund", refund_id: "re_1", status: "succeeded", amount_cents: 500 });
+    expect(await read(db, user)).toMatchObject(db === bare ? over.none : over.free);
+  }
+});
+
 test("money that comes back after the plan's time is over brings no plan back", async () => {
   const user = await createUser(bare);
   const id = `pi_late_${user}`;

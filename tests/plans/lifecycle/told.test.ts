@@ -29,7 +29,7 @@ const cancel = (user: string, facts: Record<string, unknown> = {}) =>
     ...facts,
   });
 const payGold = (user: string, more: Record<string, unknown> = {}) =>
-  pay(db, user, "gold", { id: `pi_${user}`, amount_cents: 1000, ...more });
+  pay(db, user, "gold", { id: `pi_${user}`, amount_cents: 1000, subscription_id: `sub_${user}`, ...more });
 const refund = (user: string, cents = 1000, status = "succeeded") =>
   tell(db, `pi_${user}`, { kind: "refund", refund_id: "re_1", status, amount_cents: cents });
 const dispute = (user: string, status: string) =>

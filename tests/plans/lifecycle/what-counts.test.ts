@@ -130,7 +130,7 @@ test("a paid plan that was paused takes its place back from a trial of a higher 
   const user = await createUser(db);
   const says = (status: string) => say(db, `sub_${user}`, { user_id: user, plan_type: "unranked", status });
   await change(user, "week");
-  await pay(db, user, "unranked");
+  await pay(db, user, "unranked", { subscription_id: `sub_${user}` });
   await says("paused");
   expect(await shown(user)).toBe("week active active");
 
@@ -169,10 +169,18 @@ describe("auto_renew: somebody has said that they will charge again", () => {
     [
       "a payment, and a subscription that its provider tells of",
       async (user) => {
-        await pay(db, user, "gold");
+        await pay(db, user, "gold", { subscription_id: `sub_${user}` });
         await say(db, `sub_${user}`, { user_id: user, plan_type: "gold", status: "active" });
       },
       true,
+    ],
+    [
+      "a single order, and a subscription to the same plan that nothing was paid for",
+      async (user) => {
+        await pay(db, user, "gold");
+        await say(db, `sub_${user}`, { user_id: user, plan_type: "gold", status: "active" });
+      },
+      false,
     ],
     [
       "one that was cancelled, and then paid by hand",
