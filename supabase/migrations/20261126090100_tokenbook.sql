@@ -3147,7 +3147,7 @@ security invoker
 as $$
   select current_setting('role') = 'service_role'
     and p_user_id is not null
-    and tokenbook.is_plain_body() -- @plain-calls-send-one-object
+    and tokenbook.is_plain_body() -- @plain-calls-one-object
 $$;
 comment on function tokenbook.is_plain_server_call is
   'Whether the server asks for a user whom it names, with a body in which nothing is wrong, seen at a glance; what is not is judged by authorize.';
@@ -4427,7 +4427,8 @@ begin
                tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, v_expiring_first) as place
           from public.token_holds h
          cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
-          join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
+         cross join lateral ( -- each by its key, however many the user has had
+            select g.* from public.token_balances g where g.user_id = h.user_id and g.id = part.grant_id offset 0) b
          where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
            and (b.expires_at > p_now or b.expires_at is null)
          group by b.user_id, b.id
@@ -7422,7 +7423,8 @@ begin
     into returned, forfeited
     from public.token_holds h
    cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
-    join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
+   cross join lateral ( -- each by its key, however many the user has had
+      select g.* from public.token_balances g where g.user_id = h.user_id and g.id = part.grant_id offset 0) b
    where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now;
   given := coalesce((select sum((d.slot).tokens_remaining) from tokenbook.due_slots(p_user_id, p_now) d), 0); -- @reads-count-slots
   repaid := coalesce((
@@ -14882,7 +14884,7 @@ begin
           union all
           select any_one.*
             from tokenbook.provider_subscriptions any_one
-           where v_own_id is null -- @no-other-than-its-own
+           where v_own_id is null -- @no-other-than-own
              and any_one.provider = p_provider and any_one.plan_type = p_plan_type
              and (any_one.user_id = p_user_id
                or any_one.user_id is null and any_one.customer_id in (

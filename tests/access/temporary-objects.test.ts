@@ -134,6 +134,9 @@ interface Trial {
   changed: Map<string, string>;
 }
 
+/** Comes to something for a subject that is no uuid only, which none of these callers has: tests/access/subjects.test.ts. */
+const forOtherSubjects = ["tokenbook.user_of_subject"];
+
 /** For each of these functions an argument of its own, with which it comes to something. */
 async function setTheStage({ db, user: { id, things } }: CallerFixture): Promise<Record<string, Arguments>> {
   const asServer = (name: string, args: Arguments) => asService(db, (client) => rpc(client, name, args));
@@ -292,7 +295,7 @@ test(
     expect(Object.fromEntries(caught)).toEqual({});
     expect(Object.fromEntries(changed)).toEqual({});
     expect(traps).toBeGreaterThan(500);
-    expect(unanswered).toEqual([]);
+    expect(unanswered).toEqual(forOtherSubjects);
     expect(definers).toBeGreaterThan(40);
     // the others name no type that a caller can put before ours
     expect(halves(bad.caught)).toBeGreaterThan(30);

@@ -82,7 +82,7 @@ test.each([
   ["payments-looked-up-as-text", "the subscription is cancelled"],
   ["slots-looked-up-in-the-ledger", "a renewal"],
 ])("the test sees it: %s", { tags: ["proof"], timeout: 300_000 }, async (mutant, call) => {
-  expect(await grown(mutant)).toEqual([call]);
+  expect(await grown(mutant)).toContain(call);
 });
 
 /** One payment more than may run at once. */

@@ -12,7 +12,7 @@ security invoker
 as $$
   select current_setting('role') = 'service_role'
     and p_user_id is not null
-    and tokenbook.is_plain_body() -- @plain-calls-send-one-object
+    and tokenbook.is_plain_body() -- @plain-calls-one-object
 $$;
 comment on function tokenbook.is_plain_server_call is
   'Whether the server asks for a user whom it names, with a body in which nothing is wrong, seen at a glance; what is not is judged by authorize.';

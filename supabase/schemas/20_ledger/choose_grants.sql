@@ -53,7 +53,8 @@ begin
                tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, v_expiring_first) as place
           from public.token_holds h
          cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
-          join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
+         cross join lateral ( -- each by its key, however many the user has had
+            select g.* from public.token_balances g where g.user_id = h.user_id and g.id = part.grant_id offset 0) b
          where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
            and (b.expires_at > p_now or b.expires_at is null)
          group by b.user_id, b.id

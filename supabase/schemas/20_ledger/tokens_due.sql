@@ -30,7 +30,8 @@ begin
     into returned, forfeited
     from public.token_holds h
    cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
-    join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
+   cross join lateral ( -- each by its key, however many the user has had
+      select g.* from public.token_balances g where g.user_id = h.user_id and g.id = part.grant_id offset 0) b
    where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now;
   given := coalesce((select sum((d.slot).tokens_remaining) from tokenbook.due_slots(p_user_id, p_now) d), 0); -- @reads-count-slots
   repaid := coalesce((

@@ -56,7 +56,7 @@ begin
           union all
           select any_one.*
             from tokenbook.provider_subscriptions any_one
-           where v_own_id is null -- @no-other-than-its-own
+           where v_own_id is null -- @no-other-than-own
              and any_one.provider = p_provider and any_one.plan_type = p_plan_type
              and (any_one.user_id = p_user_id
                or any_one.user_id is null and any_one.customer_id in (

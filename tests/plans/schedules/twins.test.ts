@@ -141,7 +141,7 @@ async function live(
           kind: "paid",
           user_id: of,
           plan_type: does.plan,
-          amount_cents: catalogue[does.plan].price_cents,
+          amount_cents: (catalogue[does.plan] as { price_cents?: number }).price_cents,
           period_start: new Date(now).toISOString(),
         });
       else if (does.do === "spend")
@@ -208,7 +208,7 @@ test(
 
 // lives that the books once got wrong
 const [begins, nothing] = [Date.UTC(2027, 0, 15, 10), { do: "nothing" as const }];
-const frozenFor = (days: number): Life["steps"] => [
+const frozenFor = (days: Life["steps"][number]["days"]): Life["steps"] => [
   { days: 1, does: { do: "freeze" } },
   { days, does: { do: "unfreeze" } },
 ];
