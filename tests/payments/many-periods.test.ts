@@ -26,6 +26,7 @@ async function rowsWith(count: number, mutant?: string): Promise<Record<string, 
   const db = await createDatabase();
   if (mutant !== undefined) await applyMutant(db, mutant);
   const user = await withPaidPeriods(db, count, { over: true });
+  await pay(db, user, 0); // and one that runs
   // who has spent them: what is open is told one by one
   await db.admin.query(
     "select public.deduct_tokens_with_fifo($1, tokens_remaining - 100) from public.token_accounts where user_id = $1",
