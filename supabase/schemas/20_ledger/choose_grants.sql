@@ -57,7 +57,7 @@ begin
             select g.* from public.token_balances g where g.user_id = h.user_id and g.id = part.grant_id offset 0) b
          where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
            and (b.expires_at > p_now or b.expires_at is null)
-         group by b.user_id, b.id
+         group by b.id, b.priority, b.granted_at, b.expires_at
         union all
         select (d.slot).id, (d.slot).tokens_remaining,
                tokenbook.burn_key((d.slot).priority, (d.slot).granted_at, (d.slot).expires_at, (d.slot).id, v_expiring_first)
