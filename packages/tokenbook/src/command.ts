@@ -1,4 +1,5 @@
 /** What all commands have in common: which database, what goes wrong, and how they end. */
+import { userInfo } from "node:os";
 import { Command, InvalidArgumentError } from "@commander-js/extra-typings";
 import type pg from "pg";
 import { Failure } from "local-platform/terminal/failure";
@@ -56,6 +57,9 @@ export async function onDatabase(
     }
   });
 }
+
+/** Who runs this command, for the books: at most as long as a reason may be. */
+export const byWhom = (what: string): string => `tokenbook ${what} (${userInfo().username})`.slice(0, 500);
 
 /** A whole number of an option, from `least` on; for commander. */
 export const wholeNumber =

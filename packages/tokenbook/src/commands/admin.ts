@@ -1,6 +1,5 @@
-import { userInfo } from "node:os";
 import Table from "cli-table3";
-import { command, databaseCommand, onDatabase } from "../command.ts";
+import { byWhom, command, databaseCommand, onDatabase } from "../command.ts";
 import { addAdmin, listAdmins, removeAdmin } from "../data/admins.ts";
 import { createVoice } from "../terminal/voice.ts";
 
@@ -10,7 +9,7 @@ const add = databaseCommand("add", "Makes a user an administrator.")
   .action(async (email, { json, ...where }) => {
     const { say, answer } = createVoice(json);
     await onDatabase(where, async (client) => {
-      const { userId, changed } = await addAdmin(client, email, `tokenbook admin (${userInfo().username})`);
+      const { userId, changed } = await addAdmin(client, email, byWhom("admin"));
       say(
         changed
           ? `${email} (${userId}) is an administrator now, from the next sign-in or token refresh on.`
@@ -41,8 +40,9 @@ const list = databaseCommand("list", "Shows who has it.")
   .action(async ({ json, ...where }) => {
     await onDatabase(where, async (client) => {
       const admins = await listAdmins(client);
-      if (json) console.log(JSON.stringify({ admins }, null, 2));
-      else console.log(admins.length === 0 ? "Nobody is an administrator." : asTable(admins));
+      createVoice(json).report({ admins }, () =>
+        admins.length === 0 ? "Nobody is an administrator." : asTable(admins),
+      );
     });
   });
 

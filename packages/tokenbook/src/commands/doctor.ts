@@ -1,10 +1,12 @@
 import { Failure } from "local-platform/terminal/failure";
 import type pg from "pg";
 import { databaseCommand, exit, onDatabase } from "../command.ts";
+import { inTransaction } from "../data/client.ts";
 import { checkInstallation, type Finding } from "../data/installation.ts";
 import { doctorReport } from "../reports/doctor.ts";
 import { agrees } from "../terminal/ask.ts";
 import { count } from "../terminal/progress.ts";
+import { createVoice } from "../terminal/voice.ts";
 
 /** `tokenbook doctor`: what threatens the books from outside of them. */
 export const doctor = databaseCommand(
@@ -23,12 +25,13 @@ where there is one; with --mend it runs those of Tokenbook's own faults, in one 
   .option("--json", "for machines")
   .action(async ({ mend, yes, json, ...where }) => {
     if (yes && !mend) throw new Failure("--yes is for --mend: without that nothing is changed.");
+    const voice = createVoice(json);
     await onDatabase(where, async (client, target) => {
       let findings = await checkInstallation(client);
       const statements = mend ? findings.filter(isOurs).flatMap(({ remedy }) => remedy ?? []) : [];
       if (statements.length > 0) {
         if (!yes) {
-          console.log(statements.map((statement) => `${statement};`).join("\n"));
+          voice.say(statements.map((statement) => `${statement};`).join("\n"));
           await agrees(
             `Run ${statements.length === 1 ? "this statement" : `these ${statements.length} statements`} on ${target.name}?`,
           );
@@ -37,7 +40,7 @@ where there is one; with --mend it runs those of Tokenbook's own faults, in one 
         console.error(`${count(statements.length, "statement")} run.`);
         findings = await checkInstallation(client);
       }
-      console.log(json ? JSON.stringify({ findings }, null, 2) : doctorReport(findings, target.name));
+      voice.report({ findings }, () => doctorReport(findings, target.name));
       process.exitCode = findings.some(({ status }) => status === "fault") ? exit.wrong : exit.right;
     });
   });
@@ -46,12 +49,11 @@ where there is one; with --mend it runs those of Tokenbook's own faults, in one 
 const isOurs = ({ status, subject }: Finding): boolean => status === "fault" && subject !== "durability";
 
 async function allOrNone(client: pg.Client, statements: readonly string[]): Promise<void> {
-  await client.query("begin");
   try {
-    for (const statement of statements) await client.query(statement);
-    await client.query("commit");
+    await inTransaction(client, async () => {
+      for (const statement of statements) await client.query(statement);
+    });
   } catch (error) {
-    await client.query("rollback");
     throw new Failure(`${(error as Error).message}\nNothing was changed.`);
   }
 }

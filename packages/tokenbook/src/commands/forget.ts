@@ -3,6 +3,7 @@ import { added, forgetUser, isSignedUp, whatIsPersonal, type Erased } from "../d
 import { findUserId } from "../data/users.ts";
 import { agrees } from "../terminal/ask.ts";
 import { count, createProgress } from "../terminal/progress.ts";
+import { createVoice } from "../terminal/voice.ts";
 
 /** `tokenbook forget`: for a person who asks to be erased. */
 export const forget = databaseCommand(
@@ -16,22 +17,21 @@ from before says afterwards that this user's words are gone: make a new one.`,
   .option("--yes", "does not ask")
   .option("--json", "for machines; without --yes what would be erased")
   .action(async (idOrEmail, { yes, json, ...where }) => {
+    const voice = createVoice(json);
     await onDatabase(where, async (client, target) => {
       const userId = await findUserId(client, idOrEmail);
       const isThere = await isSignedUp(client, userId);
       if (!yes) {
         const personal = await whatIsPersonal(client, userId);
         if (json) {
-          console.log(
-            JSON.stringify({ user_id: userId, is_signed_up: isThere, would_erase: personal }, null, 2),
-          );
+          voice.answer({ user_id: userId, is_signed_up: isThere, would_erase: personal });
           return;
         }
         if (Object.keys(personal).length === 0) {
-          console.log(`There is nothing personal of ${userId} in the books.${stillThere(isThere)}`);
+          voice.say(nothingOf(userId) + stillThere(isThere));
           return;
         }
-        console.log(`Of ${userId} would be erased:\n${asLines(personal)}${stillThere(isThere)}`);
+        voice.say(`Of ${userId} would be erased:\n${asLines(personal)}${stillThere(isThere)}`);
         await agrees(`Erase it from ${target.name}? That cannot be undone.`);
       }
       const progress = createProgress(process.stderr, { inLogs: true });
@@ -41,17 +41,16 @@ from before says afterwards that this user's words are gone: make a new one.`,
         progress.show(`${count(rowsOf(erased), "row")}`);
       }
       progress.clear();
-      if (json) {
-        console.log(JSON.stringify({ user_id: userId, is_signed_up: isThere, erased }, null, 2));
-        return;
-      }
-      console.log(
-        rowsOf(erased) === 0
-          ? `There is nothing personal of ${userId} in the books.${stillThere(isThere)}`
-          : `Erased of ${userId}:\n${asLines(erased)}${stillThere(isThere)}`,
+      voice.report(
+        { user_id: userId, is_signed_up: isThere, erased },
+        () =>
+          (rowsOf(erased) === 0 ? nothingOf(userId) : `Erased of ${userId}:\n${asLines(erased)}`) +
+          stillThere(isThere),
       );
     });
   });
+
+const nothingOf = (userId: string): string => `There is nothing personal of ${userId} in the books.`;
 
 const rowsOf = (erased: Erased): number => Object.values(erased).reduce((sum, rows) => sum + rows, 0);
 

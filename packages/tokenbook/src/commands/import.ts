@@ -2,8 +2,9 @@ import type pg from "pg";
 import { Failure } from "local-platform/terminal/failure";
 import { databaseCommand, exit, onDatabase, Refusal, wholeNumber } from "../command.ts";
 import { select } from "../data/client.ts";
+import { grantTypesWith } from "../data/grant-types.ts";
 import { readShadow } from "../data/shadow.ts";
-import { readDecimal } from "../import/amounts.ts";
+import { readRate } from "../import/amounts.ts";
 import { collect, type LeftOut, type Opening } from "../import/collect.ts";
 import {
   fromColumn,
@@ -19,6 +20,7 @@ import { readUsers } from "../import/users.ts";
 import { readSource } from "../install/uses.ts";
 import { createProgress, duration, readable } from "../terminal/progress.ts";
 import { stopsOnSignal } from "../terminal/stop.ts";
+import { createVoice } from "../terminal/voice.ts";
 
 /** How many users a call opens: a second's work. */
 const portion = 2_000;
@@ -48,18 +50,10 @@ repay first. Several rows of one user are added up. What is not taken is listed,
   .option("--checksum <checksum>", "with --book: only if it is what the run without it said")
   .option("--json", "for machines")
   .action(async (options) => {
-    const rate = readDecimal(options.times);
-    if (rate === undefined || rate.value <= 0n) throw new Failure("--times is a number above 0.");
+    const rate = readRate(options.times);
     await onDatabase(options, async (client) => {
       const started = performance.now();
-      const [types] = await select<{ types: Record<string, unknown> }>(
-        client,
-        "select tokenbook.grant_types() as types",
-      );
-      const knownTypes = new Set(Object.keys(types!.types));
-      if (!knownTypes.has(options.grantType)) {
-        throw new Failure(`There is no type of grants ${options.grantType}: ${[...knownTypes].join(", ")}.`);
-      }
+      const knownTypes = await grantTypesWith(client, options.grantType);
       const shadow = await readShadow(client);
       if (shadow !== undefined && options.book) {
         throw new Refusal(
@@ -102,7 +96,7 @@ repay first. Several rows of one user are added up. What is not taken is listed,
         seconds: Math.round((performance.now() - started) / 100) / 10,
         notes: source.notes,
       };
-      console.log(options.json ? JSON.stringify(report, undefined, 2) : asText(report));
+      createVoice(options.json).report(report, asText);
       process.exitCode = exit.right;
     });
   });

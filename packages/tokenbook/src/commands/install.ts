@@ -1,9 +1,8 @@
 import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { userInfo } from "node:os";
 import { supabase } from "local-platform/project/supabase-cli";
 import { Failure } from "local-platform/terminal/failure";
-import { databaseCommand, onDatabase, Refusal } from "../command.ts";
+import { byWhom, databaseCommand, onDatabase, Refusal } from "../command.ts";
 import { addAdmin } from "../data/admins.ts";
 import { lastReport, reportsSince } from "../data/migration-reports.ts";
 import type { Target } from "../database/target.ts";
@@ -87,7 +86,7 @@ is applied, and refuses with the same list.`,
       say(`${applied.length} migrations applied in ${seconds} s.`);
       for (const one of await reportsSince(client, before)) say(one.report.replace(/^/gm, "  "));
       if (admin !== undefined) {
-        const { userId } = await addAdmin(client, admin, `tokenbook install (${userInfo().username})`);
+        const { userId } = await addAdmin(client, admin, byWhom("install"));
         say(`${admin} (${userId}) is an administrator, from the next sign-in or token refresh on.`);
       }
       if (types !== undefined) await writeTypes(target, root, cli, types, say);

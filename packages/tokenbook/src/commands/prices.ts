@@ -1,8 +1,8 @@
-import { userInfo } from "node:os";
 import type pg from "pg";
 import Table from "cli-table3";
 import { Failure } from "local-platform/terminal/failure";
-import { command, databaseCommand, onDatabase } from "../command.ts";
+import { byWhom, command, databaseCommand, onDatabase } from "../command.ts";
+import { inTransaction, takenBack } from "../data/client.ts";
 import {
   listPrices,
   priceFields,
@@ -21,9 +21,9 @@ const list = databaseCommand("list", "What each model costs now, and what is pla
   .action(async ({ history, json, ...where }) => {
     await onDatabase(where, async (client) => {
       const prices = (await listPrices(client)).filter(({ state }) => history || state !== "past");
-      if (json) console.log(JSON.stringify({ prices }, null, 2));
-      else
-        console.log(prices.length === 0 ? "No model has a price: every cost is unknown." : asTable(prices));
+      createVoice(json).report({ prices }, () =>
+        prices.length === 0 ? "No model has a price: every cost is unknown." : asTable(prices),
+      );
     });
   });
 
@@ -52,7 +52,7 @@ const set = databaseCommand(
       if (given[nth] !== undefined) prices[field] = readPrice(given[nth], field);
     }
     await onDatabase(where, async (client) => {
-      const done = await setPrice(client, { model, prices, validFrom }, reason ?? byWhom("set"));
+      const done = await setPrice(client, { model, prices, validFrom }, reason ?? byWhom("prices set"));
       say(asLine(done));
       answer({ ...done });
     });
@@ -72,17 +72,12 @@ former prices, stay. The same file again changes nothing.`,
   .action(async (file, { book = false, reason, json, ...where }) => {
     const wanted = readPriceFile(file);
     await onDatabase(where, async (client) => {
-      const all = await setAll(client, wanted, reason ?? byWhom(`import ${file}`), book);
+      const all = await setAll(client, wanted, reason ?? byWhom(`prices import ${file}`), book);
       const changed = all.filter((one) => one.changed.length > 0);
-      if (json) {
-        console.log(JSON.stringify({ booked: book, models: all.length, changed }, null, 2));
-        return;
-      }
-      const same = all.length - changed.length;
-      console.log(
+      createVoice(json).report({ booked: book, models: all.length, changed }, () =>
         [
           ...changed.map(asLine),
-          `${count(changed.length, "price")} of ${count(all.length, "model")} ${book ? "set" : "would be set"}, ${same} as they are.`,
+          `${count(changed.length, "price")} of ${count(all.length, "model")} ${book ? "set" : "would be set"}, ${all.length - changed.length} as they are.`,
           ...(book || changed.length === 0 ? [] : ["Nothing was changed. To set them: --book"]),
         ].join("\n"),
       );
@@ -95,8 +90,6 @@ export const prices = command("prices", "What models cost the project, from whic
   .addCommand(set)
   .addCommand(importPrices);
 
-const byWhom = (what: string): string => `tokenbook prices ${what} (${userInfo().username})`.slice(0, 500);
-
 /** All in one transaction, that a dry run takes back. */
 async function setAll(
   client: pg.Client,
@@ -104,16 +97,11 @@ async function setAll(
   reason: string,
   book: boolean,
 ): Promise<Set[]> {
-  await client.query("begin");
-  try {
+  return await (book ? inTransaction : takenBack)(client, async () => {
     const all: Set[] = [];
     for (const one of wanted) all.push(await setPrice(client, one, reason));
-    await client.query(book ? "commit" : "rollback");
     return all;
-  } catch (error) {
-    await client.query("rollback");
-    throw error;
-  }
+  });
 }
 
 function asLine({ model, isNew, changed, price }: Set): string {

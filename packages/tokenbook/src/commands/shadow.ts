@@ -4,8 +4,9 @@ import type pg from "pg";
 import { Failure } from "local-platform/terminal/failure";
 import { databaseCommand, exit, onDatabase, Refusal, wholeNumber } from "../command.ts";
 import { select } from "../data/client.ts";
-import { readBehind, readShadow, retryFailed, type Shadow } from "../data/shadow.ts";
-import { readDecimal } from "../import/amounts.ts";
+import { grantTypesWith } from "../data/grant-types.ts";
+import { areBooksRight, readBehind, readShadow, retryFailed, type Shadow } from "../data/shadow.ts";
+import { readDecimal, readRate } from "../import/amounts.ts";
 import { shadowText, type ShadowReport } from "../reports/shadow.ts";
 import { bookChanges, type Booked } from "../shadow/book.ts";
 import { findCounter, findPlace, type Counter, type Place } from "../shadow/counter.ts";
@@ -69,7 +70,8 @@ Ends with 0 when nothing differs, 1 when something does or was refused.`,
       if (running === undefined && !options.start) {
         const { place, counter } = await lookAt(client, options);
         const times = options.times ?? (await importedTimes(client, place.source)) ?? "1";
-        say(await compared(client, counter, place.source, rate(times), "none"), voice);
+        readRate(times);
+        say(await compared(client, counter, place.source, times, "none"), voice);
         return;
       }
       if (running !== undefined && options.from !== undefined) {
@@ -78,7 +80,10 @@ Ends with 0 when nothing differs, 1 when something does or was refused.`,
           throw new Refusal(`${running.source} is followed already, and one counter at a time can be.`);
         }
       }
-      if (options.start) await start(client, running, options, voice);
+      if (options.start) {
+        const words = await start(client, running, options);
+        if (!options.json) voice.say(words); // the report that follows has it for machines
+      }
       await goOn(client, {
         watches: options.watch === true,
         books: options.compare !== true,
@@ -101,18 +106,8 @@ async function lookAt(
   return { place, counter: (await findCounter(client, place))! };
 }
 
-function rate(times: string): string {
-  const decimal = readDecimal(times);
-  if (decimal === undefined || decimal.value <= 0n) throw new Failure("--times is a number above 0.");
-  return times;
-}
-
-async function start(
-  client: pg.Client,
-  running: Shadow | undefined,
-  options: From & Terms,
-  voice: Voice,
-): Promise<void> {
+/** @returns what there is to say of it. */
+async function start(client: pg.Client, running: Shadow | undefined, options: From & Terms): Promise<string> {
   if (running !== undefined && running.mode !== "shadow") {
     throw new Refusal(
       `The books are right, and ${running.source} follows them: npx tokenbook switch --undo.`,
@@ -122,15 +117,7 @@ async function start(
     running === undefined ? (await lookAt(client, options)).place : { ...running, source: running.source };
   const counter =
     running === undefined ? (await findCounter(client, place))! : await counterOf(client, running);
-  const [types] = await select<{ types: Record<string, unknown> }>(
-    client,
-    "select tokenbook.grant_types() as types",
-  );
-  if (!(options.grantType in types!.types)) {
-    throw new Failure(
-      `There is no type of grants ${options.grantType}: ${Object.keys(types!.types).join(", ")}.`,
-    );
-  }
+  await grantTypesWith(client, options.grantType);
   const imported = await importedTimes(client, place.source);
   if (running === undefined && imported === undefined) {
     throw new Refusal(
@@ -141,11 +128,11 @@ async function start(
     throw new Refusal(`${place.source} was imported --times ${imported}. Nothing was changed.`);
   }
   if (place.source === "user_profiles") await refuseSeveral(client, counter);
-  await startShadow(client, place, counter, running?.times ?? rate(imported!), options);
+  const times = running?.times ?? imported!;
+  readRate(times);
+  await startShadow(client, place, counter, times, options);
   await note(client, "shadow", { source: place.source });
-  voice.say(
-    `${place.source} is followed: triggers on ${counter.table} note what is written there. Nothing that the app's users see has\nchanged. To book it as it comes: npx tokenbook shadow --watch`,
-  );
+  return `${place.source} is followed: triggers on ${counter.table} note what is written there. Nothing that the app's users see has\nchanged. To book it as it comes: npx tokenbook shadow --watch`;
 }
 
 const equal = (one: string, other: string) => {
@@ -273,8 +260,7 @@ export async function compared(
   times: string,
   mode: Shadow["mode"] | "none",
 ): Promise<ShadowReport> {
-  const isRight = mode === "writable" || mode === "read_only";
-  const found = await findDifferences(client, counter, source, times, isRight);
+  const found = await findDifferences(client, counter, source, times, areBooksRight(mode));
   return {
     source,
     mode,

@@ -12,6 +12,7 @@ import { findProjectRoot } from "../project/folder.ts";
 import { appliedVersions, missingInHistory, repairCommand } from "../project/migrations.ts";
 import { digestOf, readRecord } from "../project/record.ts";
 import { readable } from "../terminal/progress.ts";
+import { createVoice } from "../terminal/voice.ts";
 
 /** `tokenbook status`: what is installed here. */
 export const status = databaseCommand(
@@ -61,7 +62,7 @@ export const status = databaseCommand(
         (record === undefined || record.version === version) &&
         found.migrations.every((one) => one.applied || !one.here) &&
         found.faults.length === 0;
-      console.log(json ? JSON.stringify(found, undefined, 2) : asText(found));
+      createVoice(json).report(found, asText);
       process.exitCode = isRight ? exit.right : exit.wrong;
     });
   });

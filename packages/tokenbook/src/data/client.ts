@@ -20,6 +20,16 @@ export async function inTransaction<T>(client: SqlClient, work: () => Promise<T>
   }
 }
 
+/** Runs `work` and takes all of it back: to see what it would do. */
+export async function takenBack<T>(client: SqlClient, work: () => Promise<T>): Promise<T> {
+  await client.query("begin");
+  try {
+    return await work();
+  } finally {
+    await client.query("rollback");
+  }
+}
+
 /** The rows of a query. `T` is what the query says it selects; nothing checks it at run time. */
 export async function select<T>(client: SqlClient, text: string, values: unknown[] = []): Promise<T[]> {
   return (await client.query(text, values)).rows as T[];

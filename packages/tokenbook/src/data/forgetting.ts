@@ -1,4 +1,4 @@
-import { select } from "./client.ts";
+import { select, takenBack } from "./client.ts";
 import type { SqlClient } from "./client.ts";
 
 /** Rows in which something was erased, by table. */
@@ -23,14 +23,11 @@ export async function* forgetUser(client: SqlClient, userId: string): AsyncGener
 
 /** What that would be, in one transaction that is taken back. */
 export async function whatIsPersonal(client: SqlClient, userId: string): Promise<Erased> {
-  await client.query("begin");
-  try {
+  return await takenBack(client, async () => {
     let sum: Erased = {};
     for await (const erased of forgetUser(client, userId)) sum = added(sum, erased);
     return sum;
-  } finally {
-    await client.query("rollback");
-  }
+  });
 }
 
 export function added(sum: Erased, more: Erased): Erased {

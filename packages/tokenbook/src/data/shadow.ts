@@ -16,6 +16,10 @@ export interface Shadow {
   switchedAt: string | null;
 }
 
+/** Whether the books are right, and the counter follows them. */
+export const areBooksRight = (mode: Shadow["mode"] | "none"): boolean =>
+  mode === "writable" || mode === "read_only";
+
 /** How far the books are behind a counter. */
 export interface Behind {
   /** Changes that wait to be booked; those that could not be are among them. */

@@ -1,4 +1,5 @@
 /** Amounts as other systems keep them, and tokens, which are whole. */
+import { Failure } from "local-platform/terminal/failure";
 
 /** A sum of decimals, exact: `value` units of 10^-`scale`. */
 export interface Decimal {
@@ -16,6 +17,17 @@ export function readDecimal(text: string): Decimal | undefined {
   const value = BigInt(`${whole}${fraction}` || "0") * (sign === "-" ? -1n : 1n);
   const scale = fraction.length - Number(exponent);
   return scale >= 0 ? { value, scale } : { value: value * 10n ** BigInt(-scale), scale: 0 };
+}
+
+/**
+ * How many tokens one of a source's units is.
+ *
+ * @throws Failure for what is no number above 0.
+ */
+export function readRate(text: string): Decimal {
+  const rate = readDecimal(text);
+  if (rate === undefined || rate.value <= 0n) throw new Failure("--times is a number above 0.");
+  return rate;
 }
 
 export function add(a: Decimal, b: Decimal): Decimal {

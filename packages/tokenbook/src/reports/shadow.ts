@@ -1,6 +1,6 @@
 /** What `tokenbook shadow` found, for people. */
 import Table from "cli-table3";
-import type { Behind, Shadow } from "../data/shadow.ts";
+import { areBooksRight, type Behind, type Shadow } from "../data/shadow.ts";
 import type { Booked } from "../shadow/book.ts";
 import type { Comparison } from "../shadow/differences.ts";
 import type { Written } from "../shadow/keep-in-step.ts";
@@ -31,7 +31,6 @@ const modes: Record<ShadowReport["mode"], string> = {
 
 export function shadowText(report: ShadowReport): string {
   const { source, mode, not_booked, differing, differences } = report;
-  const isRight = mode === "writable" || mode === "read_only";
   return [
     `${source} ${modes[mode]}.`,
     ...(mode === "none"
@@ -41,7 +40,7 @@ export function shadowText(report: ShadowReport): string {
           ...(report.unknown > 0
             ? [`  left out    ${count(report.unknown, "change")} of users who are not in auth.users`]
             : []),
-          ...(isRight ? [`  written     the balances of ${count(report.written, "user")}`] : []),
+          ...(areBooksRight(mode) ? [`  written     the balances of ${count(report.written, "user")}`] : []),
           ...report.not_written.map(({ user, why }) => `  not written ${user}: ${why}`),
           `  waiting     ${count(not_booked.changes, "change")}${not_booked.oldest === null ? "" : `, the oldest of ${duration(not_booked.oldest)} ago`}${not_booked.failed > 0 ? `; ${readable(not_booked.failed)} could not be booked` : ""}`,
         ]),
