@@ -237,6 +237,12 @@ export async function takenNames(): Promise<OwnNames> {
   ));
 }
 
+/** A text in which the names of ours are what a project that had them calls its own now. */
+export async function renamed(text: string): Promise<string> {
+  const { relations, functions } = await takenNames();
+  return text.replaceAll(new RegExp(`\\b(${[...relations, ...functions].join("|")})\\b`, "g"), "app_$1");
+}
+
 /** In words, every fact of before that is not so any more, and every new one that is not ours to make. */
 export async function touched(before: Catalog, after: Catalog): Promise<string[]> {
   const { relations, functions } = await takenNames();

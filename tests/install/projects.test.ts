@@ -12,6 +12,7 @@ import {
   type Guest,
   install,
   projects,
+  renamed,
   rowsOfOurs,
   startProject,
   statementsOf,
@@ -141,13 +142,11 @@ describe.each(["b-seed-like", "c-own-payments"])("%s, which has names of ours", 
   });
 
   test("once its statements have run as they stand, it installs, and the app works under the new names", async () => {
-    const { relations, functions } = await takenNames();
-    const renamed = new RegExp(`\\b(${[...relations, ...functions].join("|")})\\b`, "g");
     const statements = statementsOf(refusal);
     for (const statement of statements) await guest.db.admin.query(statement);
     const mended = await factsOf(guest.db);
-    const asked = projects[name]!.map((sql) => sql.replaceAll(renamed, "app_$1"));
-    const answersBefore = JSON.parse(JSON.stringify(before.answers).replaceAll(renamed, "app_$1"));
+    const asked = await Promise.all(projects[name]!.map(renamed));
+    const answersBefore = JSON.parse(await renamed(JSON.stringify(before.answers)));
 
     await install(guest);
 

@@ -4,6 +4,7 @@ import { expectCleanBooks } from "../../support/books.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { applyMutant } from "../../support/mutants.ts";
 import { recordPaymentEvent, refund } from "../../support/provider-events.ts";
+import { ordersOf } from "../../support/orders.ts";
 import { asAdmin, createUser, rpc } from "../../support/roles.ts";
 
 let db: Database;
@@ -225,11 +226,6 @@ const stories: Record<string, { payments: Paid[]; periods: number }> = {
     periods: 5,
   },
 };
-
-function ordersOf<T>(of: readonly T[]): T[][] {
-  if (of.length === 0) return [[]];
-  return of.flatMap((one, i) => ordersOf(of.toSpliced(i, 1)).map((rest) => [one, ...rest]));
-}
 
 /** In how many orders not so many were booked as there are periods. */
 async function playAll(on: Database, { payments, periods }: (typeof stories)[string]) {

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { moment } from "../../support/provider-events.ts";
+import { ordersOf } from "../../support/orders.ts";
 import { createUser } from "../../support/roles.ts";
 import { addPlans, breached, letPeriodEnd, pay, read, recorded, say, server, tell } from "./readings.ts";
 
@@ -190,13 +191,6 @@ test("a subscription that names its customer alone finds its user, whichever is 
   expect(states[1]).toEqual(states[0]);
 });
 
-/** Every order of a list. */
-function* orders<T>(items: readonly T[]): Generator<T[]> {
-  if (items.length === 0) return yield [];
-  for (const [n, item] of items.entries())
-    for (const rest of orders(items.filter((_, other) => other !== n))) yield [item, ...rest];
-}
-
 test(
   "events of a subscription and its payment, in every order and told twice, end in one state",
   { timeout: 240_000 },
@@ -235,7 +229,7 @@ test(
     let tried = 0;
     for (const [story, { events, ends }] of Object.entries(stories)) {
       const ended = new Map<string, number>();
-      for (const order of orders([...events.keys(), -1])) {
+      for (const order of ordersOf([...events.keys(), -1])) {
         const user = await createUser(db);
         const [id, payment] = [`sub_order_${++nth}`, `pi_order_${nth}`];
         const step = (n: number) =>

@@ -1,6 +1,7 @@
 /** Whose state counts for a period: that of the subscription that paid for it; nobody's, where it was paid once. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createDatabase, type Database } from "../../support/database.ts";
+import { ordersOf } from "../../support/orders.ts";
 import { createUser } from "../../support/roles.ts";
 import { addPlans, breached, pay, say, server, tell } from "./readings.ts";
 
@@ -14,13 +15,6 @@ afterAll(async () => {
   expect(await breached(db)).toEqual([]);
   await db.drop();
 }, 240_000);
-
-/** Every order of a list. */
-function* orders<T>(items: readonly T[]): Generator<T[]> {
-  if (items.length === 0) return yield [];
-  for (const [n, item] of items.entries())
-    for (const rest of orders(items.filter((_, other) => other !== n))) yield [item, ...rest];
-}
 
 const now = Date.now();
 /** A moment so many minutes ago. */
@@ -134,7 +128,7 @@ describe.each(Object.entries(ends))("a subscription that is %s", (_how, { provid
         () => says(30, { status: "active", ...is }),
         () => says(5, { ...is, ...facts }),
       ];
-      return { user, steps: [...orders(steps)] };
+      return { user, steps: ordersOf(steps) };
     });
 
     expect(states).toEqual([right]);
@@ -154,7 +148,7 @@ describe.each(Object.entries(ends))("a subscription that is %s", (_how, { provid
         () => says(5, { price_id: "price_x", ...facts }),
         assigned,
       ];
-      const possible = [...orders(steps)].filter((order) => order.indexOf(pays) < order.indexOf(assigned));
+      const possible = ordersOf(steps).filter((order) => order.indexOf(pays) < order.indexOf(assigned));
       return { user, steps: possible };
     });
 
@@ -172,7 +166,7 @@ describe.each(Object.entries(ends))("a subscription that is %s", (_how, { provid
           () => says(5, { plan_type: "gold", ...facts }),
           ...(paysItself ? [() => paid({ plan_type: "gold" })] : []),
         ];
-        return { user, steps: [...orders(steps)] };
+        return { user, steps: ordersOf(steps) };
       });
 
       expect(states, `it has paid itself: ${paysItself}`).toEqual([
@@ -195,7 +189,7 @@ describe.each(Object.entries(ends))("a subscription that is %s", (_how, { provid
             { provider },
           ),
       ];
-      return { user, steps: [...orders(steps)] };
+      return { user, steps: ordersOf(steps) };
     });
 
     expect(states).toEqual([right]);
@@ -209,7 +203,7 @@ describe.each(Object.entries(ends))("a subscription that is %s", (_how, { provid
         () => says(60, { status: "active", plan_type: "gold" }),
         () => says(5, { plan_type: "gold", ...facts }),
       ];
-      return { user, steps: [...orders(steps)] };
+      return { user, steps: ordersOf(steps) };
     });
 
     expect(states).toEqual([right]);

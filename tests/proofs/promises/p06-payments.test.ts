@@ -1,6 +1,7 @@
 // @module-tag proof
 import { breaches } from "../../support/books.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
+import { ordersOf } from "../../support/orders.ts";
 import { diceFor } from "../../support/dice.ts";
 import { applyMutant } from "../../support/mutants.ts";
 import { giveFreePlanAtRegistration } from "../../support/plans.ts";
@@ -60,7 +61,7 @@ async function tryIt(mutant: string | null, mostOrders: number, deliveries: numb
     await addEvents(db);
     if (mutant !== null) await applyMutant(db, mutant);
     for (const { events: told, ends } of series) {
-      const orders = some(permutations(told), mostOrders);
+      const orders = some(ordersOf(told), mostOrders);
       times += orders.length;
       mix[`orders of ${told.length} events`] = orders.length;
       for (const [state, so] of await playOrders(db, orders)) {
@@ -156,13 +157,6 @@ async function playOrders(db: Database, orders: number[][]): Promise<Map<string,
     }),
   );
   return states;
-}
-
-function permutations<T>(items: T[]): T[][] {
-  if (items.length < 2) return [items];
-  return items.flatMap((item, i) =>
-    permutations([...items.slice(0, i), ...items.slice(i + 1)]).map((rest) => [item, ...rest]),
-  );
 }
 
 /** That many of them by chance; all where there are no more. */
