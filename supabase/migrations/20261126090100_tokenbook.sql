@@ -3178,7 +3178,7 @@ comment on function tokenbook.is_user is 'Whether auth.users has that user now.'
 /*
  * Whether a text is a user's id, as auth.users has them: a uuid in its usual form.
  * A pattern for all of it would cost ten microseconds more, in every call of whoever is signed in.
- * Caller: internal, and whoever is signed in, by tokenbook.caller_id.
+ * Caller: internal (tokenbook.caller_id as whoever is signed in).
  */
 create function tokenbook.is_user_id(p_text text)
 returns boolean
@@ -5105,8 +5105,9 @@ comment on function tokenbook.describe_item_error is
 -- from supabase/schemas/20_ledger/due_work.sql
 
 /*
- * How much there is to book on an account now, counted in grants (a hold or a slot of a plan is as much as five, a plan's end as ten); more than any call
- * books where it is behind. For who goes through many accounts in one call, and has a bound for all of them.
+ * How much there is to book on an account now, counted in grants (a hold or a slot of a plan is as much as five, to look
+ * at a plan that is due as ten); more than any call books where it is behind. For who goes through many accounts in one
+ * call, and has a bound for all of them.
  * Caller: internal.   Keeps: I11.
  */
 create function tokenbook.due_work(p_user_id uuid)
@@ -6246,17 +6247,18 @@ comment on function tokenbook.read_balance is
 -- from supabase/schemas/20_ledger/record_expiries.sql
 
 /*
- * Books what time has changed: what the schedules of plans give is given, and a plan that is over is recorded; then due holds are released; then due grants
- * are closed, with one `expiry` transaction each; the account's totals and next_due_at follow; what is owed is repaid
- * from what came in; and after a slot the plan limit is the balance, as after a renewal. For one user or a thousand:
- * the same code serves whoever touches an account and the sweeper, so the two cannot disagree. Alerts that fall due by
- * time alone are raised here too.
+ * Books what time has changed: what the schedules of plans give is given, and a plan that is over is recorded; then due
+ * holds are released; then due grants are closed, with one `expiry` transaction each; the account's totals and
+ * next_due_at follow; what is owed is repaid from what came in; and after a slot the plan limit is the balance, as after
+ * a renewal. For one user or a thousand: the same code serves whoever touches an account and the sweeper, so the two
+ * cannot disagree. Alerts that fall due by time alone are raised here too.
  *
  * Bounded (I11): of one account it books at most due_holds and due_grants of tokenbook.limits() (and no more holds
  * than give back to as many grants), and what its plan's schedule gives, which is bounded by itself; of several together
  * at most ten times that, and no more slots and plans' ends than cost as much as due_grants, and what one account is due
- * beyond: an account that has to wait for these waits with all of it. A hold is by far the dearer. What is left stays due. With p_in_portions that is the caller's to go on with; otherwise it is busy, because the caller goes on as
- * if nothing were due: tokenbook.settle_backlog has looked before that it does not come to this.
+ * beyond: an account that has to wait for these waits with all of it. A hold is by far the dearer. What is left stays
+ * due. With p_in_portions that is the caller's to go on with; otherwise it is busy, because the caller goes on as if
+ * nothing were due: tokenbook.settle_backlog has looked before that it does not come to this.
  * The caller has locked these accounts. Nothing depends on it being run: what is due is neither
  * spent nor counted before it is booked either.
  * Caller: internal.   Returns how many holds, grants and slots were booked.   Errors: busy.
@@ -6309,7 +6311,7 @@ begin
     end if;
     v_slots := tokenbook.issue_slots(v_user_id, p_now);
     v_issued := v_issued + greatest(v_slots, 1); -- a slot that gave nothing is work done too: a sweep goes on
-    v_work := v_work + 5 * greatest(v_slots, 2); -- as tokenbook.due_work counts it
+    v_work := v_work + 5 * v_slots + 10; -- as tokenbook.due_work counts it
     if v_slots > 0 then
       v_scheduled := v_scheduled || v_user_id;
     end if;
@@ -18062,7 +18064,6 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '5s'
 as $$
 declare
-  c_uuid constant text := '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$';
   v_shadow tokenbook.shadow;
   v_change record;
   v_kept tokenbook.shadow_balances;
@@ -18091,11 +18092,11 @@ begin
   end if;
   -- all at once and before anything else, as whoever needs several does
   perform tokenbook.lock_accounts(array( -- @shadow-locks-in-order begin
-    select case when c.whose ~ c_uuid then c.whose::uuid end
+    select case when tokenbook.is_user_id(c.whose) then c.whose::uuid end
       from (select o.whose from tokenbook.shadow_changes o where o.error is null order by o.id limit p_most) c)); -- @shadow-locks-in-order end
 
   for v_change in
-    select c.*, case when c.whose ~ c_uuid then c.whose::uuid end as user_id
+    select c.*, case when tokenbook.is_user_id(c.whose) then c.whose::uuid end as user_id
       from tokenbook.shadow_changes c
      where c.error is null
      order by c.id

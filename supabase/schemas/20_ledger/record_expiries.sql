@@ -1,15 +1,16 @@
 /*
- * Books what time has changed: what the schedules of plans give is given, and a plan that is over is recorded; then due holds are released; then due grants
- * are closed, with one `expiry` transaction each; the account's totals and next_due_at follow; what is owed is repaid
- * from what came in; and after a slot the plan limit is the balance, as after a renewal. For one user or a thousand:
- * the same code serves whoever touches an account and the sweeper, so the two cannot disagree. Alerts that fall due by
- * time alone are raised here too.
+ * Books what time has changed: what the schedules of plans give is given, and a plan that is over is recorded; then due
+ * holds are released; then due grants are closed, with one `expiry` transaction each; the account's totals and
+ * next_due_at follow; what is owed is repaid from what came in; and after a slot the plan limit is the balance, as after
+ * a renewal. For one user or a thousand: the same code serves whoever touches an account and the sweeper, so the two
+ * cannot disagree. Alerts that fall due by time alone are raised here too.
  *
  * Bounded (I11): of one account it books at most due_holds and due_grants of tokenbook.limits() (and no more holds
  * than give back to as many grants), and what its plan's schedule gives, which is bounded by itself; of several together
  * at most ten times that, and no more slots and plans' ends than cost as much as due_grants, and what one account is due
- * beyond: an account that has to wait for these waits with all of it. A hold is by far the dearer. What is left stays due. With p_in_portions that is the caller's to go on with; otherwise it is busy, because the caller goes on as
- * if nothing were due: tokenbook.settle_backlog has looked before that it does not come to this.
+ * beyond: an account that has to wait for these waits with all of it. A hold is by far the dearer. What is left stays
+ * due. With p_in_portions that is the caller's to go on with; otherwise it is busy, because the caller goes on as if
+ * nothing were due: tokenbook.settle_backlog has looked before that it does not come to this.
  * The caller has locked these accounts. Nothing depends on it being run: what is due is neither
  * spent nor counted before it is booked either.
  * Caller: internal.   Returns how many holds, grants and slots were booked.   Errors: busy.
@@ -62,7 +63,7 @@ begin
     end if;
     v_slots := tokenbook.issue_slots(v_user_id, p_now);
     v_issued := v_issued + greatest(v_slots, 1); -- a slot that gave nothing is work done too: a sweep goes on
-    v_work := v_work + 5 * greatest(v_slots, 2); -- as tokenbook.due_work counts it
+    v_work := v_work + 5 * v_slots + 10; -- as tokenbook.due_work counts it
     if v_slots > 0 then
       v_scheduled := v_scheduled || v_user_id;
     end if;

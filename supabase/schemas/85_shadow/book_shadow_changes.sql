@@ -23,7 +23,6 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '5s'
 as $$
 declare
-  c_uuid constant text := '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$';
   v_shadow tokenbook.shadow;
   v_change record;
   v_kept tokenbook.shadow_balances;
@@ -52,11 +51,11 @@ begin
   end if;
   -- all at once and before anything else, as whoever needs several does
   perform tokenbook.lock_accounts(array( -- @shadow-locks-in-order begin
-    select case when c.whose ~ c_uuid then c.whose::uuid end
+    select case when tokenbook.is_user_id(c.whose) then c.whose::uuid end
       from (select o.whose from tokenbook.shadow_changes o where o.error is null order by o.id limit p_most) c)); -- @shadow-locks-in-order end
 
   for v_change in
-    select c.*, case when c.whose ~ c_uuid then c.whose::uuid end as user_id
+    select c.*, case when tokenbook.is_user_id(c.whose) then c.whose::uuid end as user_id
       from tokenbook.shadow_changes c
      where c.error is null
      order by c.id
