@@ -14286,10 +14286,10 @@ begin
       v_grant.metadata := p_entry.metadata;
       p_entry.action_type := tokenbook.grant_types() -> v_grant.grant_type ->> 'action_type';
       v_given := tokenbook.issue_grant( -- @packs-leave-the-plan begin
-        v_grant, p_entry, (p_payment.terms ->> 'lifetime_days')::integer * interval '24 hours'); -- @packs-leave-the-plan end
+        v_grant, p_entry, (p_payment.terms ->> 'lifetime_days')::integer * interval '24 hours');
       if v_given.is_behind then
         perform tokenbook.refuse('busy', '{}');
-      end if;
+      end if; -- @packs-leave-the-plan end
       transaction := v_given.transaction;
     end if;
   end if;

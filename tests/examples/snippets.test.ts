@@ -123,6 +123,7 @@ describe("SQL", () => {
     [/refund_tokens\('<user id>'/, "PT409"],
     [/verify_token_checkpoint/, "PT400"],
     [/reverse_token_restatement/, "PT404"],
+    [/there are books here/, "P0001"],
   ];
   const statements = every.filter(({ language }) => language === "sql");
 

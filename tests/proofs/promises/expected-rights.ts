@@ -91,7 +91,6 @@ export const reading: Readable[] = [
       "tokenbook.failed_registrations_id_seq",
       "tokenbook.ledger_checkpoints",
       "tokenbook.migration_reports",
-      "tokenbook.migration_reports_id_seq",
       "tokenbook.provider_customers",
       "tokenbook.provider_events",
       "tokenbook.project_alert_numbers",

@@ -47,6 +47,8 @@ async function tryIt(mutant: string | null, users: number): Promise<Tried> {
     const gone: { life: PopulatedUser; rows: Map<string, string[]>; how: string }[] = [];
     for (let nth = 0; nth < users; nth++) {
       const life = await populateUser(db, `gone-${nth}`);
+      await signsInElsewhere(db, life);
+      await hasACounter(db, life);
       const rows = await rowsOf(db, tables, life.id);
       for (const [table, found] of rows)
         if (found.length === 0) wrong.push(`proves nothing of ${table}: it has no row`);
@@ -103,6 +105,20 @@ async function tryIt(mutant: string | null, users: number): Promise<Tried> {
     await db.drop();
   }
 }
+
+/** Another auth server knows them: forgotten on request alone. */
+const signsInElsewhere = (db: Database, { id, mark }: PopulatedUser) =>
+  asService(db, (client) =>
+    rpc(client, "set_token_subject", {
+      p_user_id: id,
+      p_issuer: "https://auth.example",
+      p_subject: mark,
+    }),
+  );
+
+/** A shadow of the project's own counter runs. */
+const hasACounter = (db: Database, { id }: PopulatedUser) =>
+  db.admin.query("insert into tokenbook.shadow_balances (user_id, amount, tokens) values ($1, 7, 7)", [id]);
 
 /** The tables that hold rows of users; the app's own is not the books'. */
 async function tablesOf(db: Database): Promise<string[]> {
