@@ -427,6 +427,7 @@ comment on column tokenbook.changes.reason is 'Why, in the words of whoever did 
 comment on column tokenbook.changes.details is 'What was set, by name.';
 comment on column tokenbook.changes.created_at is 'When it was done.';
 create index changes_user_idx on tokenbook.changes (user_id, id);
+create index changes_plan_idx on tokenbook.changes ((details ->> 'plan_type'), id) where change = 'set_token_plan';
 alter table tokenbook.changes enable row level security;
 
 -- from supabase/schemas/10_access/tables/chosen_limits.sql
@@ -11082,6 +11083,67 @@ $$;
 comment on function tokenbook.period_end is
   'End of a period of that plan that begins then: of a trial, when its tokens end; NULL when the cycle has no end.';
 
+-- from supabase/schemas/50_plans/plan_after.sql
+
+/*
+ * The plan that follows a subscription's when its period ends, if it begins by itself: the one that was asked for, as the
+ * catalogue has it then. Null: none. What is paused, cancelled or taken back before that is not followed.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.plan_after(p_subscription tokenbook.subscriptions)
+returns public.token_plans
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_plan public.token_plans;
+begin
+  if p_subscription.next_plan_type is null
+    or least(p_subscription.taken_back_at, p_subscription.paused_at, tokenbook.plan_ends_at(p_subscription))
+       < p_subscription.expires_at -- @stopped-is-not-followed
+  then
+    return null;
+  end if;
+  v_plan := tokenbook.plan_at(p_subscription.next_plan_type, p_subscription.expires_at);
+  return case when tokenbook.begins_by_itself(v_plan) then v_plan end;
+end
+$$;
+comment on function tokenbook.plan_after is
+  'The plan that begins by itself when the period of a subscription ends; null: none.';
+
+-- from supabase/schemas/50_plans/plan_at.sql
+
+/*
+ * A plan as the catalogue had it at a moment: as it is now, but for what set_token_plan has changed since. So what a
+ * plan was when something began does not depend on when somebody looks. What the owner of the database wrote with SQL
+ * of their own is in no change: it counts as if it had always been so.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+-- Security definer: whoever reads their subscription may not read the changes; of those, this says the price list's.
+create function tokenbook.plan_at(p_plan_type text, p_at timestamptz)
+returns public.token_plans
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_plan public.token_plans;
+begin
+  select p.* into v_plan from public.token_plans p where p.plan_type = p_plan_type;
+  return jsonb_populate_record(v_plan, coalesce((
+    select jsonb_object_agg(changed.name, c.details -> 'before' -> changed.name order by c.id desc) -- the first change counts
+      from tokenbook.changes c
+     cross join lateral jsonb_array_elements_text(c.details -> 'changed') as changed (name)
+     where c.change = 'set_token_plan' and c.details ->> 'plan_type' = p_plan_type
+       and c.details -> 'is_new' = 'false' and c.created_at > p_at), '{}')); -- @as-the-catalogue-was
+end
+$$;
+comment on function tokenbook.plan_at is
+  'A plan as the catalogue had it at a moment: as it is now, but for what set_token_plan has changed since.';
+
 -- from supabase/schemas/50_plans/plan_beside.sql
 
 /*
@@ -11128,11 +11190,9 @@ begin
   select least(
            tokenbook.slots_begin_at(s),
            case when s.ended_at is null then tokenbook.plan_ends_at(s) end, -- @ends-are-due
-           case when s.ended_at is null
-             and (least(s.taken_back_at, s.paused_at, tokenbook.plan_ends_at(s)) < s.expires_at) is not true -- @stopped-is-not-followed
-             and (s.expires_at > clock_timestamp() and s.next_plan_type is not null -- the catalogue is asked when it comes to it
-               or exists (
-                 select from public.token_plans p where p.plan_type = s.next_plan_type and tokenbook.begins_by_itself(p)))
+           case when s.ended_at is null and s.next_plan_type is not null
+             and (s.expires_at > clock_timestamp() -- the catalogue is asked when it comes to it
+               or (tokenbook.plan_after(s)).plan_type is not null)
              then s.expires_at end)
     into v_at
     from tokenbook.subscriptions s
@@ -11358,6 +11418,8 @@ comment on function tokenbook.record_subscription is
  * bounded, and a wait that was in vain is a fault like any other.
  * What cannot be caught (the server going down, a cancelled statement) fails the sign-up as a
  * whole, as it would without us. See docs/decisions/0015-registration.md.
+ * Somebody who was deleted and is back under the same id goes on where their books are: what they missed meanwhile is not
+ * made up, as after a freeze.
  * A default plan that is a trial waits for that first touch: the auth server writes the user first, and then their
  * identity at a provider, which says too whether they had one before.
  */
@@ -11375,6 +11437,10 @@ begin
   loop
     begin
       if v_error is null then
+        if exists (select from public.token_accounts a where a.user_id = new.id) then -- @restored-users-go-on begin
+          perform tokenbook.lock_account(new.id);
+          perform tokenbook.skip_missed_slots(new.id, clock_timestamp());
+        end if; -- @restored-users-go-on end
         perform tokenbook.grant_initial_plan(new.id, p_is_new => true);
       else
         insert into tokenbook.failed_registrations (user_id, error) values (new.id, v_error);
@@ -12559,10 +12625,8 @@ declare
 begin
   loop
     v_stopped_at := least(v_is.taken_back_at, v_is.paused_at, tokenbook.plan_ends_at(v_is));
-    if v_is.next_plan_type is not null and v_is.expires_at <= p_at and (v_stopped_at < v_is.expires_at) is not true then
-      select p.* into v_next
-        from public.token_plans p
-       where p.plan_type = v_is.next_plan_type and tokenbook.begins_by_itself(p);
+    if v_is.next_plan_type is not null and v_is.expires_at <= p_at then
+      v_next := tokenbook.plan_after(v_is);
       if v_next.plan_type is not null then
         if v_is.payment_id is not null and v_is.next_slot_at is not null then
           v_is.beside := v_is.beside || tokenbook.plan_beside(v_is, v_is.expires_at); -- it owes slots
@@ -12809,9 +12873,7 @@ select s.user_id,
        (shown.kept).expires_at,
        least(
          tokenbook.plan_ends_at(shown.kept),
-         case when exists (
-           select from public.token_plans p
-            where p.plan_type = (shown.kept).next_plan_type and tokenbook.begins_by_itself(p))
+         case when (shown.kept).next_plan_type is not null and (tokenbook.plan_after(shown.kept)).plan_type is not null
            then (shown.kept).expires_at end) as in_force_until, -- no grace where another plan begins
        case when shown.is_active then (shown.kept).next_plan_type end as next_plan_type,
        case when shown.is_active then (shown.kept).schedule end as schedule,
@@ -12827,7 +12889,8 @@ select s.user_id,
   from tokenbook.subscriptions s
  -- of a row of which nothing is due, nothing is asked
  cross join lateral tokenbook.subscription_at(
-   case when s.expires_at <= now() or s.cancel_at <= now() or s.paused_at is not null or s.taken_back_at is not null then s end,
+   case when s.expires_at <= now() or s.cancel_at <= now() or s.paused_at is not null or s.taken_back_at is not null
+     or s.beside <> '[]' then s end, -- whose ranks may have been changed
    now()) due
  cross join lateral (select case when due.user_id is null then s else due end as kept) latest
  cross join lateral (
@@ -13109,7 +13172,9 @@ as $$
 declare
   v_was_paused constant boolean := p_subscription.paused_at is not null;
 begin
-  if not exists ( -- as a rule
+  if p_subscription.cancel_at is null and p_subscription.paused_at is null
+    and not jsonb_path_exists(p_subscription.beside, '$[*] ? (@.cancel_at != null || @.paused_at != null)')
+    and not exists ( -- as a rule
     select from tokenbook.provider_subscriptions f where f.user_id = p_subscription.user_id
     union all
     select from tokenbook.provider_customers c
@@ -14497,7 +14562,7 @@ comment on function tokenbook.list_parked_token_payments is
  * may be heard of later. What our own server or an admin has said of the customer (no event's id) stays, whatever events
  * say; an admin's assignment of a payment counts while no event names a user. Taken before any payment's lock: so a
  * payment that names its customer alone, and the event that names the customer's user, never miss each other.
- * Returns whose the customer is, NULL where nothing says it, and whether that is another than before.
+ * Returns whose the customer is, NULL where nothing says it, whether that is another than before, and whose it was then.
  * Caller: internal.   Errors: busy.
  */
 create function tokenbook.lock_customer(
@@ -14507,7 +14572,8 @@ create function tokenbook.lock_customer(
   p_told_at timestamptz,
   p_event_id text,
   out user_id uuid,
-  out is_new boolean
+  out is_new boolean,
+  out was_user_id uuid
 )
 returns record
 language plpgsql
@@ -14538,13 +14604,14 @@ begin
    where c.provider = p_provider and c.customer_id = p_customer_id;
   user_id := p_user_id;
   is_new := p_user_id is distinct from v_customer.user_id;
+  was_user_id := case when is_new then v_customer.user_id end;
 exception
   when lock_not_available then
     perform tokenbook.refuse('busy', '{}');
 end
 $$;
 comment on function tokenbook.lock_customer is
-  'Locks a provider''s customer and learns whose they are; says who that is, and whether it is new.';
+  'Locks a provider''s customer and learns whose they are; says who that is, whether it is new, and who it was.';
 
 -- from supabase/schemas/60_payments/lock_provider_payment.sql
 
@@ -14947,6 +15014,7 @@ declare
   v_ids text[];
   v_customer_user_id uuid;
   v_is_new boolean := false;
+  v_customer_was uuid;
   v_waiting text[] := '{}';
   v_still_waiting integer := 0;
   v_replayed boolean;
@@ -14974,7 +15042,7 @@ begin
 
   -- lock
   if p_facts ? 'customer_id' then
-    select c.user_id, c.is_new into v_customer_user_id, v_is_new
+    select c.user_id, c.is_new, c.was_user_id into v_customer_user_id, v_is_new, v_customer_was
       from tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_user_id, v_occurred_at, p_event_id) c;
     if v_customer_user_id is not null then -- @rest-of-a-customer
       v_waiting := array_remove(tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id'), p_provider_payment_id);
@@ -14999,7 +15067,7 @@ begin
   if v_is_new or cardinality(v_waiting) > 0 then
     v_still_waiting := tokenbook.release_waiting(
       p_provider, p_facts ->> 'customer_id', v_customer_user_id,
-      array(select unnest(v_waiting) except select unnest(v_ids)), 'service', null);
+      array(select unnest(v_waiting) except select unnest(v_ids)), 'service', null, v_customer_was);
   end if;
   return v_answer || jsonb_build_object('payments_waiting', v_still_waiting, 'replayed', v_replayed);
 end
@@ -15043,9 +15111,11 @@ declare
   v_occurred_at timestamptz;
   v_named uuid;
   v_user_id uuid;
+  v_was_user_id uuid;
   v_facts tokenbook.provider_subscriptions;
   v_customer_user_id uuid;
   v_is_new boolean := false;
+  v_customer_was uuid;
   v_waiting text[] := '{}';
   v_still_waiting integer := 0;
   v_replayed boolean;
@@ -15072,7 +15142,7 @@ begin
 
   -- lock
   if p_facts ? 'customer_id' then
-    select c.user_id, c.is_new into v_customer_user_id, v_is_new
+    select c.user_id, c.is_new, c.was_user_id into v_customer_user_id, v_is_new, v_customer_was
       from tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id) c;
     if v_customer_user_id is not null then
       v_waiting := tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id');
@@ -15088,6 +15158,7 @@ begin
     from tokenbook.provider_subscriptions f
    where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id
      for no key update;
+  v_was_user_id := tokenbook.user_of_provider_subscription(p_provider, p_provider_subscription_id);
 
   -- record
   insert into tokenbook.provider_subscription_events
@@ -15114,15 +15185,12 @@ begin
   -- act
   if v_is_new or cardinality(v_waiting) > 0 then
     v_still_waiting := tokenbook.release_waiting(
-      p_provider, p_facts ->> 'customer_id', v_customer_user_id, v_waiting, 'service', null);
+      p_provider, p_facts ->> 'customer_id', v_customer_user_id, v_waiting, 'service', null, v_customer_was);
   end if;
-  v_user_id := coalesce(v_facts.user_id, (
-    select c.user_id from tokenbook.provider_customers c
-     where c.provider = p_provider and c.customer_id = v_facts.customer_id), (
-    select f.user_id from tokenbook.provider_payments f
-     where f.provider = p_provider and f.subscription_id = p_provider_subscription_id and f.user_id is not null
-     order by f.period_start desc nulls last
-     limit 1));
+  v_user_id := tokenbook.user_of_provider_subscription(p_provider, p_provider_subscription_id);
+  if v_was_user_id <> v_user_id then
+    perform tokenbook.settle_subscription(v_was_user_id); -- @former-users-are-settled
+  end if;
   if v_user_id is not null then
     perform tokenbook.settle_subscription(v_user_id);
     if v_facts.status = 'past_due' and not v_replayed then
@@ -15134,7 +15202,9 @@ begin
     from public.token_subscriptions s where s.user_id = v_user_id;
   return jsonb_build_object(
     'success', true,
-    'status', case when v_user_id is null or v_facts.plan_type is null then 'waiting' else 'recorded' end,
+    'status', case when v_user_id is null or v_facts.plan_type is null and not exists (
+      select from tokenbook.provider_payments f
+       where f.provider = p_provider and f.subscription_id = p_provider_subscription_id and f.user_id is not null) then 'waiting' else 'recorded' end,
     'user_id', v_user_id,
     'provider_status', v_facts.status,
     'provider_plan_type', v_facts.plan_type,
@@ -15149,7 +15219,7 @@ exception
 end
 $$;
 comment on function tokenbook.record_token_subscription_event is
-  'Takes one fact of a verified event of a payment provider (stripe or paypal) about a subscription, and brings the user''s plan to all that was told of it: paused, or ending. The same again changes nothing, and any order ends in the same state. Gives no plan: payments do. For the server only. p_facts, with occurred_at: {kind: subscription, status: active, past_due, paused or cancelled, user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}. Returns {success, status (recorded; waiting: its user or plan is not known yet), user_id, provider_status, provider_plan_type, plan_type, subscription_status, in_force_until, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, busy.';
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) about a subscription, and brings the user''s plan to all that was told of it: paused, or ending. The same again changes nothing, and any order ends in the same state. Gives no plan: payments do. For the server only. p_facts, with occurred_at: {kind: subscription, status: active, past_due, paused or cancelled, user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}. Returns {success, status (recorded; waiting: its user is not known yet, or neither its plan nor a payment of it), user_id, provider_status, provider_plan_type, plan_type, subscription_status, in_force_until, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, busy.';
 
 -- from supabase/schemas/60_payments/refund_token_payment.sql
 
@@ -15211,7 +15281,7 @@ begin
 
   v_replayed := v_refunded = v_payment.refunded_cents;
   v_payment := tokenbook.settle_refunds(
-    v_payment, v_refunded, 0, p_reason, v_actor.actor_role, v_actor.actor_id);
+    v_payment, v_refunded, 0, p_reason, v_actor.actor_role, v_actor.actor_id); -- @less-gives-back
   if not v_replayed then
     perform tokenbook.record_change(
       'refund_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
@@ -15290,7 +15360,8 @@ comment on function tokenbook.reject_token_payment is
 /*
  * Gives what waited for a customer's user to that user: their payments (p_ids), and what the provider has said of
  * subscriptions of theirs that name no user, one that is past due with its alert.
- * p_actor_role and p_actor_id: who said whose the customer is.
+ * p_actor_role and p_actor_id: who said whose the customer is. p_was_user_id: whose it was until now; what is said of its
+ * subscriptions is not said of theirs any more.
  * Caller: internal, holding the locks of the customer and of these payments, when a customer's user became known or
  * payments were left waiting.   Locks: the account.   Keeps: I9 to I12.
  * Returns how many payments wait still, at most 1,000: whoever calls again with the same gives the next ones.
@@ -15301,7 +15372,8 @@ create function tokenbook.release_waiting(
   p_user_id uuid,
   p_ids text[],
   p_actor_role text,
-  p_actor_id uuid
+  p_actor_id uuid,
+  p_was_user_id uuid default null
 )
 returns integer
 language plpgsql
@@ -15314,6 +15386,9 @@ declare
   v_is_subscribed boolean := false;
 begin
   perform tokenbook.settle_payments(p_provider, p_ids, p_actor_role, p_actor_id); -- @waiting-payments-are-settled
+  if p_was_user_id is not null then
+    perform tokenbook.settle_subscription(p_was_user_id); -- @former-customers-are-settled
+  end if;
   for v_late in
     select f.*
       from tokenbook.provider_subscriptions f
@@ -15533,7 +15608,8 @@ begin
   -- act
   if v_is_new or v_is_replaced or cardinality(v_waiting) > 0 then
     v_still_waiting := tokenbook.release_waiting(
-      p_provider, p_customer_id, p_user_id, v_waiting, v_actor.actor_role, v_actor.actor_id);
+      p_provider, p_customer_id, p_user_id, v_waiting, v_actor.actor_role, v_actor.actor_id,
+      case when v_is_replaced then v_customer_user_id end);
   end if;
   return jsonb_build_object(
     'success', v_is_replaced or v_customer_user_id = p_user_id,
@@ -15883,6 +15959,36 @@ as $$
 $$;
 comment on function public.token_offer_now is
   'What the catalogue says now of what a payment is for: select p.token_offer_now from token_payments p. {amount_cents, currency, is_offered, terms, differs: the names of what has changed since it was asked for}.';
+
+-- from supabase/schemas/60_payments/user_of_provider_subscription.sql
+
+/*
+ * Whose a provider's subscription is: whom it names; else whose its customer is; else, of one that names nobody who is
+ * known, whose its newest payment is. NULL: nobody's yet.
+ * Caller: internal.
+ */
+create function tokenbook.user_of_provider_subscription(p_provider text, p_provider_subscription_id text)
+returns uuid
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce((
+    select coalesce(f.user_id, c.user_id)
+      from tokenbook.provider_subscriptions f
+      left join tokenbook.provider_customers c on c.provider = f.provider and c.customer_id = f.customer_id
+     where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id), (
+    select f.user_id
+      from tokenbook.provider_payments f
+     where f.provider = p_provider and f.subscription_id = p_provider_subscription_id and f.user_id is not null
+     order by f.period_start desc nulls last
+     limit 1));
+end
+$$;
+comment on function tokenbook.user_of_provider_subscription is
+  'Whose a provider''s subscription is, by its own word, its customer or its payments; NULL: nobody''s yet.';
 
 -- from supabase/schemas/60_payments/waiting_payments.sql
 
@@ -17099,11 +17205,10 @@ begin
   end if;
   for v_plan in
     select (c.kept).plan_type, least((c.kept).taken_back_at, tokenbook.plan_ends_at(c.kept)) as ended_at,
-           (c.kept).expires_at = lead((c.kept).period_start) over (order by c.since nulls first)
-             and (c.kept).next_plan_type = lead((c.kept).plan_type) over (order by c.since nulls first) as was_followed
+           (tokenbook.plan_after(c.kept)).plan_type is not null as was_followed
       from tokenbook.subscription_course(p_was, p_now) c -- @ends-one-after-another
   loop
-    if v_plan.ended_at <= p_now and v_plan.was_followed is not true then -- @followed-has-not-ended
+    if v_plan.ended_at <= p_now and not v_plan.was_followed then -- @followed-has-not-ended
       perform tokenbook.tell_of_subscription(
         p_was.user_id, 'subscription_ended', v_plan.ended_at, jsonb_build_object('ended_plan_type', v_plan.plan_type));
     end if;
@@ -22851,6 +22956,7 @@ grant execute on function
     tokenbook.kept_beside(tokenbook.subscriptions, timestamptz),
     tokenbook.grace_of(public.token_plans), tokenbook.period_end(public.token_plans, timestamptz),
     tokenbook.plan_precedence(tokenbook.subscriptions), tokenbook.payment_id_in(text), tokenbook.begins_by_itself(public.token_plans),
+    tokenbook.plan_at(text, timestamptz), tokenbook.plan_after(tokenbook.subscriptions),
     tokenbook.plan_schedule(public.token_plans), tokenbook.next_slot_at(tokenbook.subscriptions, timestamptz),
     tokenbook.newest_slot_at(tokenbook.subscriptions, timestamptz),
     tokenbook.slot_start(jsonb, timestamptz, integer), tokenbook.slot_number(jsonb, timestamptz, timestamptz),

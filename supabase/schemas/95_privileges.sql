@@ -47,6 +47,7 @@ grant execute on function
     tokenbook.kept_beside(tokenbook.subscriptions, timestamptz),
     tokenbook.grace_of(public.token_plans), tokenbook.period_end(public.token_plans, timestamptz),
     tokenbook.plan_precedence(tokenbook.subscriptions), tokenbook.payment_id_in(text), tokenbook.begins_by_itself(public.token_plans),
+    tokenbook.plan_at(text, timestamptz), tokenbook.plan_after(tokenbook.subscriptions),
     tokenbook.plan_schedule(public.token_plans), tokenbook.next_slot_at(tokenbook.subscriptions, timestamptz),
     tokenbook.newest_slot_at(tokenbook.subscriptions, timestamptz),
     tokenbook.slot_start(jsonb, timestamptz, integer), tokenbook.slot_number(jsonb, timestamptz, timestamptz),

@@ -1,7 +1,8 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createDatabase, type Database } from "../support/database.ts";
-import { asAdmin, asUser, createUser, rpc } from "../support/roles.ts";
+import { asAdmin, asService, asUser, createUser, rpc } from "../support/roles.ts";
 import { expectCleanBooks } from "../support/books.ts";
+import { applyMutant } from "../support/mutants.ts";
 import { giveFreePlanAtRegistration, show, standing } from "../support/plans.ts";
 import { storm } from "../support/storm.ts";
 
@@ -14,8 +15,8 @@ beforeAll(async () => {
 });
 afterAll(() => db.drop());
 
-const asksFor = (user: string, plan: string, key?: string) =>
-  asUser(db, user, (client) =>
+const asksFor = (user: string, plan: string, key?: string, on = db) =>
+  asUser(on, user, (client) =>
     rpc(client, "create_token_payment", {
       p_user_id: user,
       p_to_plan: plan,
@@ -171,31 +172,55 @@ test("a refund of a manual payment takes its share back, in full the plan too, a
   await expectCleanBooks(db);
 });
 
-test("a refund of a manual payment that bounced is undone, in part or to 0, and the plan is in force again", async () => {
-  const user = await createUser(db);
-  const { payment_id } = await asksFor(user, "professional");
-  await decide("approve_token_payment", user, payment_id);
-  const before = await standing(db, user);
-  const refund = (cents: number) =>
-    asAdmin(db, admin, (client) =>
-      rpc(client, "refund_token_payment", {
-        p_user_id: user,
-        p_payment_id: payment_id,
+describe("a refund of a manual payment that bounced", () => {
+  /** All of it is refunded by hand, half of that bounces, and then the rest: what the user has at each step. */
+  async function bounced(on: Database) {
+    const user = await createUser(on);
+    const { payment_id } = await asksFor(user, "professional", undefined, on);
+    const call = (name: string, more: object = {}) =>
+      asService(on, (client) => rpc(client, name, { p_user_id: user, p_payment_id: payment_id, ...more }));
+    await call("approve_token_payment");
+    const steps = [{ receipt: {}, ...(await standing(on, user)) }];
+    for (const cents of [0, 3_900, 1_950, 0]) {
+      const { status, refunded_cents, replayed } = await call("refund_token_payment", {
         p_reason: "by transfer",
         p_refunded_cents: cents,
-      }),
-    );
-  expect(await refund(0)).toMatchObject({ status: "approved", tokens_clawed_back: 0, replayed: true });
-  await refund(3_900);
-  expect(await standing(db, user)).toMatchObject({ plan: "free", balance: 10_000 });
+      });
+      steps.push({ receipt: { status, refunded_cents, replayed }, ...(await standing(on, user)) });
+    }
+    const { rows } = await on.admin.query("select * from public.verify_token_ledger($1)", [user]);
+    return { steps, rows };
+  }
+  const paid = { plan: "professional", limit: 2_010_000, balance: 2_010_000, owed: 0 };
+  const half = { plan: "professional", limit: 1_010_000, balance: 1_010_000, owed: 0 };
+  const none = { plan: "free", limit: 10_000, balance: 10_000, owed: 0 };
+  const right = {
+    steps: [
+      { receipt: {}, ...paid },
+      { receipt: { status: "approved", refunded_cents: 0, replayed: true }, ...paid },
+      { receipt: { status: "refunded", refunded_cents: 3_900, replayed: false }, ...none },
+      { receipt: { status: "approved", refunded_cents: 1_950, replayed: false }, ...half },
+      { receipt: { status: "approved", refunded_cents: 0, replayed: false }, ...paid },
+    ],
+    rows: [],
+  };
 
-  expect(await refund(1_950)).toMatchObject({ status: "approved", refunded_cents: 1_950, replayed: false });
-  expect(await standing(db, user)).toMatchObject({ plan: "professional", balance: 1_010_000 });
-  await refund(0);
+  test("is undone, in part or to 0, and the plan is in force again", async () => {
+    expect(await bounced(db)).toEqual(right);
+  });
 
-  expect(await standing(db, user)).toEqual(before);
-  const { rows } = await db.admin.query("select * from public.verify_token_ledger($1)", [user]);
-  expect(rows).toEqual([]);
+  test("the test sees it: refunds-by-hand-only-grow", { tags: ["proof"] }, async () => {
+    const bad = await createDatabase();
+    try {
+      await giveFreePlanAtRegistration(bad);
+      await applyMutant(bad, "refunds-by-hand-only-grow");
+      const { steps } = await bounced(bad);
+      expect(steps.slice(0, 3)).toEqual(right.steps.slice(0, 3));
+      expect(steps.slice(3)).not.toEqual(right.steps.slice(3));
+    } finally {
+      await bad.drop();
+    }
+  });
 });
 
 test("40 connections approving the same payment have one effect", async () => {

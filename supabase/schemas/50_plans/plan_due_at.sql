@@ -18,11 +18,9 @@ begin
   select least(
            tokenbook.slots_begin_at(s),
            case when s.ended_at is null then tokenbook.plan_ends_at(s) end, -- @ends-are-due
-           case when s.ended_at is null
-             and (least(s.taken_back_at, s.paused_at, tokenbook.plan_ends_at(s)) < s.expires_at) is not true -- @stopped-is-not-followed
-             and (s.expires_at > clock_timestamp() and s.next_plan_type is not null -- the catalogue is asked when it comes to it
-               or exists (
-                 select from public.token_plans p where p.plan_type = s.next_plan_type and tokenbook.begins_by_itself(p)))
+           case when s.ended_at is null and s.next_plan_type is not null
+             and (s.expires_at > clock_timestamp() -- the catalogue is asked when it comes to it
+               or (tokenbook.plan_after(s)).plan_type is not null)
              then s.expires_at end)
     into v_at
     from tokenbook.subscriptions s

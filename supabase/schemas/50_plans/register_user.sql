@@ -6,6 +6,8 @@
  * bounded, and a wait that was in vain is a fault like any other.
  * What cannot be caught (the server going down, a cancelled statement) fails the sign-up as a
  * whole, as it would without us. See docs/decisions/0015-registration.md.
+ * Somebody who was deleted and is back under the same id goes on where their books are: what they missed meanwhile is not
+ * made up, as after a freeze.
  * A default plan that is a trial waits for that first touch: the auth server writes the user first, and then their
  * identity at a provider, which says too whether they had one before.
  */
@@ -23,6 +25,10 @@ begin
   loop
     begin
       if v_error is null then
+        if exists (select from public.token_accounts a where a.user_id = new.id) then -- @restored-users-go-on begin
+          perform tokenbook.lock_account(new.id);
+          perform tokenbook.skip_missed_slots(new.id, clock_timestamp());
+        end if; -- @restored-users-go-on end
         perform tokenbook.grant_initial_plan(new.id, p_is_new => true);
       else
         insert into tokenbook.failed_registrations (user_id, error) values (new.id, v_error);

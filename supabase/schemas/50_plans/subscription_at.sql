@@ -32,10 +32,8 @@ declare
 begin
   loop
     v_stopped_at := least(v_is.taken_back_at, v_is.paused_at, tokenbook.plan_ends_at(v_is));
-    if v_is.next_plan_type is not null and v_is.expires_at <= p_at and (v_stopped_at < v_is.expires_at) is not true then
-      select p.* into v_next
-        from public.token_plans p
-       where p.plan_type = v_is.next_plan_type and tokenbook.begins_by_itself(p);
+    if v_is.next_plan_type is not null and v_is.expires_at <= p_at then
+      v_next := tokenbook.plan_after(v_is);
       if v_next.plan_type is not null then
         if v_is.payment_id is not null and v_is.next_slot_at is not null then
           v_is.beside := v_is.beside || tokenbook.plan_beside(v_is, v_is.expires_at); -- it owes slots

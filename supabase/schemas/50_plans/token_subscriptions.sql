@@ -25,9 +25,7 @@ select s.user_id,
        (shown.kept).expires_at,
        least(
          tokenbook.plan_ends_at(shown.kept),
-         case when exists (
-           select from public.token_plans p
-            where p.plan_type = (shown.kept).next_plan_type and tokenbook.begins_by_itself(p))
+         case when (shown.kept).next_plan_type is not null and (tokenbook.plan_after(shown.kept)).plan_type is not null
            then (shown.kept).expires_at end) as in_force_until, -- no grace where another plan begins
        case when shown.is_active then (shown.kept).next_plan_type end as next_plan_type,
        case when shown.is_active then (shown.kept).schedule end as schedule,
@@ -43,7 +41,8 @@ select s.user_id,
   from tokenbook.subscriptions s
  -- of a row of which nothing is due, nothing is asked
  cross join lateral tokenbook.subscription_at(
-   case when s.expires_at <= now() or s.cancel_at <= now() or s.paused_at is not null or s.taken_back_at is not null then s end,
+   case when s.expires_at <= now() or s.cancel_at <= now() or s.paused_at is not null or s.taken_back_at is not null
+     or s.beside <> '[]' then s end, -- whose ranks may have been changed
    now()) due
  cross join lateral (select case when due.user_id is null then s else due end as kept) latest
  cross join lateral (

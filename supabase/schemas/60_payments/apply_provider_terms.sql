@@ -15,7 +15,9 @@ as $$
 declare
   v_was_paused constant boolean := p_subscription.paused_at is not null;
 begin
-  if not exists ( -- as a rule
+  if p_subscription.cancel_at is null and p_subscription.paused_at is null
+    and not jsonb_path_exists(p_subscription.beside, '$[*] ? (@.cancel_at != null || @.paused_at != null)')
+    and not exists ( -- as a rule
     select from tokenbook.provider_subscriptions f where f.user_id = p_subscription.user_id
     union all
     select from tokenbook.provider_customers c

@@ -4,7 +4,7 @@
  * may be heard of later. What our own server or an admin has said of the customer (no event's id) stays, whatever events
  * say; an admin's assignment of a payment counts while no event names a user. Taken before any payment's lock: so a
  * payment that names its customer alone, and the event that names the customer's user, never miss each other.
- * Returns whose the customer is, NULL where nothing says it, and whether that is another than before.
+ * Returns whose the customer is, NULL where nothing says it, whether that is another than before, and whose it was then.
  * Caller: internal.   Errors: busy.
  */
 create function tokenbook.lock_customer(
@@ -14,7 +14,8 @@ create function tokenbook.lock_customer(
   p_told_at timestamptz,
   p_event_id text,
   out user_id uuid,
-  out is_new boolean
+  out is_new boolean,
+  out was_user_id uuid
 )
 returns record
 language plpgsql
@@ -45,10 +46,11 @@ begin
    where c.provider = p_provider and c.customer_id = p_customer_id;
   user_id := p_user_id;
   is_new := p_user_id is distinct from v_customer.user_id;
+  was_user_id := case when is_new then v_customer.user_id end;
 exception
   when lock_not_available then
     perform tokenbook.refuse('busy', '{}');
 end
 $$;
 comment on function tokenbook.lock_customer is
-  'Locks a provider''s customer and learns whose they are; says who that is, and whether it is new.';
+  'Locks a provider''s customer and learns whose they are; says who that is, whether it is new, and who it was.';

@@ -44,6 +44,7 @@ declare
   v_ids text[];
   v_customer_user_id uuid;
   v_is_new boolean := false;
+  v_customer_was uuid;
   v_waiting text[] := '{}';
   v_still_waiting integer := 0;
   v_replayed boolean;
@@ -71,7 +72,7 @@ begin
 
   -- lock
   if p_facts ? 'customer_id' then
-    select c.user_id, c.is_new into v_customer_user_id, v_is_new
+    select c.user_id, c.is_new, c.was_user_id into v_customer_user_id, v_is_new, v_customer_was
       from tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_user_id, v_occurred_at, p_event_id) c;
     if v_customer_user_id is not null then -- @rest-of-a-customer
       v_waiting := array_remove(tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id'), p_provider_payment_id);
@@ -96,7 +97,7 @@ begin
   if v_is_new or cardinality(v_waiting) > 0 then
     v_still_waiting := tokenbook.release_waiting(
       p_provider, p_facts ->> 'customer_id', v_customer_user_id,
-      array(select unnest(v_waiting) except select unnest(v_ids)), 'service', null);
+      array(select unnest(v_waiting) except select unnest(v_ids)), 'service', null, v_customer_was);
   end if;
   return v_answer || jsonb_build_object('payments_waiting', v_still_waiting, 'replayed', v_replayed);
 end

@@ -32,9 +32,11 @@ declare
   v_occurred_at timestamptz;
   v_named uuid;
   v_user_id uuid;
+  v_was_user_id uuid;
   v_facts tokenbook.provider_subscriptions;
   v_customer_user_id uuid;
   v_is_new boolean := false;
+  v_customer_was uuid;
   v_waiting text[] := '{}';
   v_still_waiting integer := 0;
   v_replayed boolean;
@@ -61,7 +63,7 @@ begin
 
   -- lock
   if p_facts ? 'customer_id' then
-    select c.user_id, c.is_new into v_customer_user_id, v_is_new
+    select c.user_id, c.is_new, c.was_user_id into v_customer_user_id, v_is_new, v_customer_was
       from tokenbook.lock_customer(p_provider, p_facts ->> 'customer_id', v_named, v_occurred_at, p_event_id) c;
     if v_customer_user_id is not null then
       v_waiting := tokenbook.waiting_payments(p_provider, p_facts ->> 'customer_id');
@@ -77,6 +79,7 @@ begin
     from tokenbook.provider_subscriptions f
    where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id
      for no key update;
+  v_was_user_id := tokenbook.user_of_provider_subscription(p_provider, p_provider_subscription_id);
 
   -- record
   insert into tokenbook.provider_subscription_events
@@ -103,15 +106,12 @@ begin
   -- act
   if v_is_new or cardinality(v_waiting) > 0 then
     v_still_waiting := tokenbook.release_waiting(
-      p_provider, p_facts ->> 'customer_id', v_customer_user_id, v_waiting, 'service', null);
+      p_provider, p_facts ->> 'customer_id', v_customer_user_id, v_waiting, 'service', null, v_customer_was);
   end if;
-  v_user_id := coalesce(v_facts.user_id, (
-    select c.user_id from tokenbook.provider_customers c
-     where c.provider = p_provider and c.customer_id = v_facts.customer_id), (
-    select f.user_id from tokenbook.provider_payments f
-     where f.provider = p_provider and f.subscription_id = p_provider_subscription_id and f.user_id is not null
-     order by f.period_start desc nulls last
-     limit 1));
+  v_user_id := tokenbook.user_of_provider_subscription(p_provider, p_provider_subscription_id);
+  if v_was_user_id <> v_user_id then
+    perform tokenbook.settle_subscription(v_was_user_id); -- @former-users-are-settled
+  end if;
   if v_user_id is not null then
     perform tokenbook.settle_subscription(v_user_id);
     if v_facts.status = 'past_due' and not v_replayed then
@@ -123,7 +123,9 @@ begin
     from public.token_subscriptions s where s.user_id = v_user_id;
   return jsonb_build_object(
     'success', true,
-    'status', case when v_user_id is null or v_facts.plan_type is null then 'waiting' else 'recorded' end,
+    'status', case when v_user_id is null or v_facts.plan_type is null and not exists (
+      select from tokenbook.provider_payments f
+       where f.provider = p_provider and f.subscription_id = p_provider_subscription_id and f.user_id is not null) then 'waiting' else 'recorded' end,
     'user_id', v_user_id,
     'provider_status', v_facts.status,
     'provider_plan_type', v_facts.plan_type,
@@ -138,4 +140,4 @@ exception
 end
 $$;
 comment on function tokenbook.record_token_subscription_event is
-  'Takes one fact of a verified event of a payment provider (stripe or paypal) about a subscription, and brings the user''s plan to all that was told of it: paused, or ending. The same again changes nothing, and any order ends in the same state. Gives no plan: payments do. For the server only. p_facts, with occurred_at: {kind: subscription, status: active, past_due, paused or cancelled, user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}. Returns {success, status (recorded; waiting: its user or plan is not known yet), user_id, provider_status, provider_plan_type, plan_type, subscription_status, in_force_until, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, busy.';
+  'Takes one fact of a verified event of a payment provider (stripe or paypal) about a subscription, and brings the user''s plan to all that was told of it: paused, or ending. The same again changes nothing, and any order ends in the same state. Gives no plan: payments do. For the server only. p_facts, with occurred_at: {kind: subscription, status: active, past_due, paused or cancelled, user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}. Returns {success, status (recorded; waiting: its user is not known yet, or neither its plan nor a payment of it), user_id, provider_status, provider_plan_type, plan_type, subscription_status, in_force_until, payments_waiting (of the customer''s, that wait still to be given to their user: the same event again gives the next 20), replayed}. Errors: invalid_provider_event, busy.';

@@ -56,7 +56,7 @@ begin
 
   v_replayed := v_refunded = v_payment.refunded_cents;
   v_payment := tokenbook.settle_refunds(
-    v_payment, v_refunded, 0, p_reason, v_actor.actor_role, v_actor.actor_id);
+    v_payment, v_refunded, 0, p_reason, v_actor.actor_role, v_actor.actor_id); -- @less-gives-back
   if not v_replayed then
     perform tokenbook.record_change(
       'refund_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,

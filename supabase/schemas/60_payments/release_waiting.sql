@@ -1,7 +1,8 @@
 /*
  * Gives what waited for a customer's user to that user: their payments (p_ids), and what the provider has said of
  * subscriptions of theirs that name no user, one that is past due with its alert.
- * p_actor_role and p_actor_id: who said whose the customer is.
+ * p_actor_role and p_actor_id: who said whose the customer is. p_was_user_id: whose it was until now; what is said of its
+ * subscriptions is not said of theirs any more.
  * Caller: internal, holding the locks of the customer and of these payments, when a customer's user became known or
  * payments were left waiting.   Locks: the account.   Keeps: I9 to I12.
  * Returns how many payments wait still, at most 1,000: whoever calls again with the same gives the next ones.
@@ -12,7 +13,8 @@ create function tokenbook.release_waiting(
   p_user_id uuid,
   p_ids text[],
   p_actor_role text,
-  p_actor_id uuid
+  p_actor_id uuid,
+  p_was_user_id uuid default null
 )
 returns integer
 language plpgsql
@@ -25,6 +27,9 @@ declare
   v_is_subscribed boolean := false;
 begin
   perform tokenbook.settle_payments(p_provider, p_ids, p_actor_role, p_actor_id); -- @waiting-payments-are-settled
+  if p_was_user_id is not null then
+    perform tokenbook.settle_subscription(p_was_user_id); -- @former-customers-are-settled
+  end if;
   for v_late in
     select f.*
       from tokenbook.provider_subscriptions f

@@ -79,7 +79,8 @@ begin
   -- act
   if v_is_new or v_is_replaced or cardinality(v_waiting) > 0 then
     v_still_waiting := tokenbook.release_waiting(
-      p_provider, p_customer_id, p_user_id, v_waiting, v_actor.actor_role, v_actor.actor_id);
+      p_provider, p_customer_id, p_user_id, v_waiting, v_actor.actor_role, v_actor.actor_id,
+      case when v_is_replaced then v_customer_user_id end);
   end if;
   return jsonb_build_object(
     'success', v_is_replaced or v_customer_user_id = p_user_id,

@@ -21,11 +21,10 @@ begin
   end if;
   for v_plan in
     select (c.kept).plan_type, least((c.kept).taken_back_at, tokenbook.plan_ends_at(c.kept)) as ended_at,
-           (c.kept).expires_at = lead((c.kept).period_start) over (order by c.since nulls first)
-             and (c.kept).next_plan_type = lead((c.kept).plan_type) over (order by c.since nulls first) as was_followed
+           (tokenbook.plan_after(c.kept)).plan_type is not null as was_followed
       from tokenbook.subscription_course(p_was, p_now) c -- @ends-one-after-another
   loop
-    if v_plan.ended_at <= p_now and v_plan.was_followed is not true then -- @followed-has-not-ended
+    if v_plan.ended_at <= p_now and not v_plan.was_followed then -- @followed-has-not-ended
       perform tokenbook.tell_of_subscription(
         p_was.user_id, 'subscription_ended', v_plan.ended_at, jsonb_build_object('ended_plan_type', v_plan.plan_type));
     end if;

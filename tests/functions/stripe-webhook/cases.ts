@@ -1045,7 +1045,7 @@ const subscriptions: StripeCase[] = [
     october2026,
     completed,
     "a subscription was begun by a user whom its first invoice did not name, and who has waited since",
-    { outcomes: ["waiting"], subscription: "active", tokens: 400_000 },
+    { outcomes: ["recorded"], subscription: "active", tokens: 400_000 },
     ({ billed, event, session, id }) => [
       billed([planLine], { customer: id("cus") }, { userId: null }),
       event(

@@ -152,6 +152,7 @@ test.each([
     "user_id: session.metadata.user,",
     "user_id: session.metadata.user ?? (event.data.object as { client_reference_id?: string }).client_reference_id,",
   ],
+  ["takes a thin event for a broken one", "index.ts", "if (isThin(value))", "if (isThin(value) && !value)"],
   ["believes connected accounts", "index.ts", "if (event.account != null)", "if (event.account === null)"],
   [
     "takes events of test mode",

@@ -313,8 +313,8 @@ const rules: [
     1,
   ],
   [
-    "whose plan was paused before its end goes on spending",
-    "stopped-plans-stay-due",
+    "what was paused before its end is not followed",
+    "stopped-plans-are-followed",
     async (db, user) => {
       await pay(db, user, "gold", { subscription_id: `sub_${user}` });
       await change(db, user, "lower");
@@ -326,9 +326,82 @@ const rules: [
           ({ success }) => success,
           ({ message }) => message,
         );
-      return [await deduct(), await deduct()];
+      return [await deduct(), await deduct(), await shown(db, user)];
     },
-    [true, true],
+    [true, true, "none inactive paused"],
+  ],
+  [
+    "what follows a plan is what the catalogue said when it ended",
+    "plans-follow-as-they-are-now",
+    async (db, user) => {
+      await subscribe(db, user);
+      await change(db, user, "free");
+      await letPeriodEnd(db, user, 60);
+      const priced = (cents: number) =>
+        server(db, "set_token_plan", {
+          p_plan_type: "free",
+          p_plan: { price_cents: cents },
+          p_reason: "a test",
+        });
+      await priced(100);
+      const after = await shown(db, user);
+      await priced(0);
+      return [after, await shown(db, user)];
+    },
+    ["free active active", "free active active"],
+  ],
+  [
+    "whoever is not a provider's customer any more is not cancelled there",
+    "former-customers-stay-cancelled",
+    async (db, user) => {
+      const customer_id = `cus_${user}`;
+      await pay(db, user, "gold", { customer_id, period_start: moment() });
+      await say(db, `sub_${user}`, {
+        customer_id,
+        plan_type: "gold",
+        status: "cancelled",
+        cancel_at: moment(),
+      });
+      const before = await shown(db, user);
+      await server(db, "set_token_customer", {
+        p_user_id: await createUser(db),
+        p_provider: "stripe",
+        p_customer_id: customer_id,
+        p_replace: true,
+        p_reason: "it was a mistake",
+      });
+      return [before, await shown(db, user)];
+    },
+    ["none inactive ended", "gold active active"],
+  ],
+  [
+    "whom a subscription was never of is not cancelled by it",
+    "former-users-stay-cancelled",
+    async (db, user) => {
+      await pay(db, user, "gold", { period_start: moment() });
+      await cancelled(db, user, { status: "cancelled", cancel_at: moment() });
+      const before = await shown(db, user);
+      const earlier = new Date(Date.now() - 3_600_000).toISOString();
+      await cancelled(db, user, { user_id: await createUser(db), status: "active", occurred_at: earlier });
+      return [before, await shown(db, user)];
+    },
+    ["none inactive ended", "gold active active"],
+  ],
+  [
+    "who was deleted and is back goes on, and is told when their plan ends",
+    "restored-users-are-never-due",
+    async (db, user) => {
+      await subscribe(db, user);
+      const { rows } = await db.admin.query("select email from auth.users where id = $1", [user]);
+      await db.admin.query("delete from auth.users where id = $1", [user]);
+      await server(db, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 1 }); // nothing is due of somebody who is gone
+      await letPeriodEnd(db, user, GRACE + 60);
+      await touch(db);
+      await db.admin.query("insert into auth.users (id, email) values ($1, $2)", [user, rows[0].email]);
+      await touch(db);
+      return alerts(db, "subscription_ended");
+    },
+    1,
   ],
   [
     "attempts to charge for one period are one failure",

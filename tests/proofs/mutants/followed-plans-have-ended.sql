@@ -1,2 +1,2 @@
 -- Who asked for a lower plan at the end of the period is told that the higher one has ended.
-select pg_temp.mutate('followed-has-not-ended', 'and v_plan.was_followed is not true', '');
+select pg_temp.mutate('followed-has-not-ended', 'and not v_plan.was_followed', '');

@@ -208,6 +208,8 @@ export const calling: Callable[] = [
     reach: reach("ungranted", "may", "may", "may", "may", "may", "may", "ungranted"),
     functions: [
       "tokenbook.begins_by_itself",
+      "tokenbook.plan_after",
+      "tokenbook.plan_at",
       "tokenbook.caller_id",
       "tokenbook.is_user_id",
       "tokenbook.user_of_subject",
@@ -463,6 +465,7 @@ export const calling: Callable[] = [
       "tokenbook.provider_terms",
       "tokenbook.settle_plan_of_payment",
       "tokenbook.settle_subscription",
+      "tokenbook.user_of_provider_subscription",
       "tokenbook.record_subscription",
       "tokenbook.subscription_course",
       "tokenbook.due_slots",

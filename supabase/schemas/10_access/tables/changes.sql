@@ -24,4 +24,5 @@ comment on column tokenbook.changes.reason is 'Why, in the words of whoever did 
 comment on column tokenbook.changes.details is 'What was set, by name.';
 comment on column tokenbook.changes.created_at is 'When it was done.';
 create index changes_user_idx on tokenbook.changes (user_id, id);
+create index changes_plan_idx on tokenbook.changes ((details ->> 'plan_type'), id) where change = 'set_token_plan';
 alter table tokenbook.changes enable row level security;
