@@ -1807,7 +1807,7 @@ create index provider_payments_parts_idx on tokenbook.provider_payments (provide
 create index provider_payments_waiting_customer_idx
   on tokenbook.provider_payments (provider, customer_id, created_at) where user_id is null and customer_id is not null;
 create index provider_payments_subscription_idx
-  on tokenbook.provider_payments (provider, subscription_id, period_start) where subscription_id is not null;
+  on tokenbook.provider_payments (provider, subscription_id, period_start desc nulls last) where subscription_id is not null;
 create index provider_payments_credited_idx
   on tokenbook.provider_payments (provider, customer_id) where parked_reason = 'credited' and dismissed_at is null;
 create index provider_payments_from_balance_idx
@@ -14796,7 +14796,7 @@ begin
     from tokenbook.provider_payments f
    where f.provider = p_facts.provider and f.subscription_id = p_facts.subscription_id and f.period_start < v_first
      and f.is_paid and f.provider_payment_id <> all (p_ids)
-   order by f.period_start desc
+   order by f.period_start desc nulls last
    limit 1;
   if v_booked < v_cycles - (case when found then v_cycles_before else 0 end) then -- @counted-cycles-are-paid
     return null;

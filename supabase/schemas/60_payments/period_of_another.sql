@@ -75,7 +75,7 @@ begin
     from tokenbook.provider_payments f
    where f.provider = p_facts.provider and f.subscription_id = p_facts.subscription_id and f.period_start < v_first
      and f.is_paid and f.provider_payment_id <> all (p_ids)
-   order by f.period_start desc
+   order by f.period_start desc nulls last
    limit 1;
   if v_booked < v_cycles - (case when found then v_cycles_before else 0 end) then -- @counted-cycles-are-paid
     return null;

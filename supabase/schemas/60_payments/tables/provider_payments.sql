@@ -67,7 +67,7 @@ create index provider_payments_parts_idx on tokenbook.provider_payments (provide
 create index provider_payments_waiting_customer_idx
   on tokenbook.provider_payments (provider, customer_id, created_at) where user_id is null and customer_id is not null;
 create index provider_payments_subscription_idx
-  on tokenbook.provider_payments (provider, subscription_id, period_start) where subscription_id is not null;
+  on tokenbook.provider_payments (provider, subscription_id, period_start desc nulls last) where subscription_id is not null;
 create index provider_payments_credited_idx
   on tokenbook.provider_payments (provider, customer_id) where parked_reason = 'credited' and dismissed_at is null;
 create index provider_payments_from_balance_idx
