@@ -4134,7 +4134,7 @@ begin
     v_grant.metadata := v_entry.metadata;
     v_done := tokenbook.issue_grant(v_grant, v_entry);
     v_transaction := v_done.transaction;
-    v_remaining := v_transaction.balance_after;
+    v_remaining := v_done.tokens_remaining;
   else
     v_done := tokenbook.spend_tokens(
       p_user_id, -p_delta, v_entry.action_type, v_entry.reason, v_entry.actor_role, v_entry.actor_id,
@@ -5630,7 +5630,7 @@ begin
     'granted_at', v_grant.granted_at,
     'expires_at', v_grant.expires_at,
     'transaction_id', v_transaction.id,
-    'tokens_remaining', v_transaction.balance_after,
+    'tokens_remaining', v_issued.tokens_remaining, -- @debt-is-repaid-first
     'replayed', v_issued.replayed);
 end
 $$;
@@ -5832,6 +5832,35 @@ $$;
 comment on function tokenbook.is_frozen is
   'Whether nothing is spent from this account now, by its user or by that member of its team.';
 
+-- from supabase/schemas/20_ledger/is_known_key.sql
+
+/*
+ * Whether a key of a user's has been used; a user's own keys and the server's are apart. What was done with it stays done and is answered again
+ * (tokenbook.find_replay), whatever the catalogue and the settings say by now. To be asked before a call is refused for
+ * what these say.
+ * Caller: internal.
+ */
+create function tokenbook.is_known_key(p_user_id uuid, p_actor_role text, p_idempotency_key text)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (
+    select from public.token_transactions t
+     where t.user_id = p_user_id and t.member_id is null and t.idempotency_key = p_idempotency_key
+       and (t.actor_role = 'user') = (p_actor_role = 'user')
+    union all
+    select from public.token_transactions t
+     where t.member_id = p_user_id and t.idempotency_key = p_idempotency_key
+       and (t.actor_role = 'user') = (p_actor_role = 'user'));
+end
+$$;
+comment on function tokenbook.is_known_key is
+  'Whether a key of a user''s has been used: a user''s own keys and the server''s are apart.';
+
 -- from supabase/schemas/20_ledger/is_set_aside.sql
 
 /*
@@ -5878,7 +5907,8 @@ create function tokenbook.issue_grant(
   out transaction public.token_transactions,
   out granted public.token_balances,
   out replayed boolean,
-  out is_behind boolean
+  out is_behind boolean,
+  out tokens_remaining bigint
 )
 returns record
 language plpgsql
@@ -5916,6 +5946,7 @@ begin
     select b.* into granted
       from public.token_balances b
      where b.user_id = transaction.user_id and b.id = transaction.grant_ids[1];
+    tokens_remaining := tokenbook.remaining_after(transaction);
     replayed := true;
     return;
   end if;
@@ -5974,11 +6005,11 @@ begin
   p_entry.created_at := v_now;
   transaction := tokenbook.record_transaction(p_entry, p_due_at => granted.expires_at);
 
-  perform tokenbook.settle_incoming(p_entry.user_id, v_now);
+  tokens_remaining := tokenbook.settle_incoming(p_entry.user_id, v_now);
 end
 $$;
 comment on function tokenbook.issue_grant is
-  'Gives tokens as one new grant under the account''s lock: that grant and its transaction, new or replayed; is_behind where more was due than one call books.';
+  'Gives tokens as one new grant under the account''s lock: that grant and its transaction, new or replayed, and what the account has then; is_behind where more was due than one call books.';
 
 -- from supabase/schemas/20_ledger/keep_ledger_append_only.sql
 
@@ -6341,7 +6372,7 @@ begin
      order by (due.hold).user_id, (due.hold).expires_at, (due.hold).id
      limit 10 * v_holds
   loop
-    perform tokenbook.settle_hold(v_hold.user_id, v_hold.id, 'expired', 'system', null, p_now => p_now);
+    continue when tokenbook.settle_hold(v_hold.user_id, v_hold.id, 'expired', 'system', null, p_now => p_now) is null;
     v_released := v_released || v_hold.user_id;
   end loop;
 
@@ -6524,6 +6555,30 @@ end
 $$;
 comment on function tokenbook.record_transaction is
   'Writes one transaction: account totals and ledger row. Takes the row to be, without id and balance_after, and what the operation cost in cents; the account is locked and the grants are changed by the caller.';
+
+-- from supabase/schemas/20_ledger/remaining_after.sql
+
+/*
+ * What an account had when tokens had come in by that entry: after what they repaid at once (tokenbook.settle_incoming).
+ * Caller: internal.
+ */
+create function tokenbook.remaining_after(p_transaction public.token_transactions)
+returns bigint
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce((
+    select t.balance_after from public.token_transactions t
+     where t.user_id = p_transaction.user_id and t.id = p_transaction.id + 1
+       and t.entry_type = 'debt_repayment' and t.created_at = p_transaction.created_at), -- @repaid-at-once
+    p_transaction.balance_after);
+end
+$$;
+comment on function tokenbook.remaining_after is
+  'What an account had after an entry by which tokens came in, and what these repaid at once.';
 
 -- from supabase/schemas/20_ledger/repay_debt.sql
 
@@ -7042,6 +7097,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_place tid; -- where the account is, as long as it is locked
+  v_due_at timestamptz;
   v_is_fifo boolean := true;
   v_has_passed boolean; -- a threshold of which somebody wants to be told
   v_has_new_rules boolean := false;
@@ -7065,8 +7121,8 @@ begin
   then
     perform tokenbook.queue_for_account(p_user_id);
   end if;
-  select a.ctid, clock_timestamp() -- @clock-after-lock
-    into v_place, created_at
+  select a.ctid, a.next_due_at, clock_timestamp() -- @clock-after-lock
+    into v_place, v_due_at, created_at
     from public.token_accounts a
    where a.user_id = p_user_id
      and a.payer_id is null -- @usual-own-account
@@ -7079,6 +7135,9 @@ begin
         where not r.is_expiring_first
           and not r.has_common_caps) -- @usual-no-common-caps
      for no key update skip locked;
+  if v_due_at <= created_at then -- @one-clock-decides: it has run out while the statement ran
+    v_place := null;
+  end if;
 
   -- replay
   if v_place is not null and p_idempotency_key is not null then
@@ -7107,6 +7166,8 @@ begin
       shortfall := v_decided.shortfall;
       capped_by := v_decided.capped_by;
       if v_was.id is not null then
+        user_id := v_was.user_id; -- @replayed-where-it-was
+        member_id := v_was.member_id;
         id := v_was.id;
         tokens := v_was.reserved_change - v_was.tokens;
         grant_ids := v_was.grant_ids;
@@ -8401,7 +8462,7 @@ begin
       clock_timestamp());
     v_tokens_used := v_measured.tokens_used;
     v_cost := v_measured.cost_estimate;
-    if v_success and v_tokens_used is null then
+    if v_success and v_tokens_used is null and not tokenbook.is_known_key(p_user_id, v_actor_role, p_idempotency_key) then -- @known-keys-of-uses
       perform tokenbook.refuse('invalid_usage',
         '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
     end if;
@@ -9022,7 +9083,9 @@ begin
 
   -- record
   if v_spent.replayed then
-    select h.status, h.expires_at into v_status, v_expires_at from public.token_holds h
+    select case when h.status = 'open' and h.expires_at <= clock_timestamp() then 'expired' else h.status end, h.expires_at
+      into v_status, v_expires_at
+      from public.token_holds h
      where h.user_id = v_spent.user_id and h.id = v_spent.hold_id;
   elsif v_spent.shortfall = 0 then
     v_status := 'open';
@@ -9071,7 +9134,7 @@ comment on function tokenbook.reserve_tokens is
  * the row of token_usage to be, or nothing; p_over_capture as tokenbook.capture_tokens says it.
  * Expired is for who books what has run out: they have locked the account, at p_now, and go on with it.
  * Caller: internal.   Locks: the account.
- * Returns what tokenbook.hold_receipt says.
+ * Returns what tokenbook.hold_receipt says; of a hold that has run out, NULL where somebody else has locked it.
  * Errors: busy, user_not_found, hold_not_found, forbidden, account_frozen, capture_exceeds_hold.
  * Keeps: I1 to I4, I7, I8, I10, I11.
  */
@@ -9158,7 +9221,12 @@ begin
             and (a.next_due_at <= clock_timestamp()) is not true
             and (p_actor_role <> 'user' or h.actor_role = 'user')) -- @usual-own-holds
        for no key update of a, h skip locked; -- @hold-read-with-lock
-    exit when found or v_is_looked_at;
+    if v_is_looked_at then
+      exit when found;
+      -- somebody has locked the hold by itself, in the SQL editor: it stays as it is
+      return case when p_now is null then tokenbook.answer_busy() end; -- @locked-holds-stay
+    end if;
+    exit when found and (v_due_at <= v_now) is not true; -- @one-clock-settles: something has run out while the statement ran
     declare
       v_locked constant record := tokenbook.lock_hold(p_user_id, p_hold_id, p_actor_role);
       v_hold constant public.token_holds := v_locked.hold;
@@ -9784,7 +9852,7 @@ begin
         where r.user_id = p_user_id and r.id = v_transaction.id + 1
           and r.entry_type = 'debt_repayment' and r.created_at = v_transaction.created_at),
       v_transaction.balance_after),
-    'tokens_remaining', v_transaction.balance_after,
+    'tokens_remaining', tokenbook.remaining_after(v_transaction),
     'transaction_id', v_transaction.id,
     'replayed', v_replayed);
 end
@@ -11587,7 +11655,7 @@ begin
     'expires_at', tokenbook.period_end(v_plan, v_start),
     'tokens_granted', coalesce(v_transaction.tokens, 0),
     'tokens_limit', v_subscription.tokens_limit,
-    'tokens_remaining', coalesce(v_transaction.balance_after, v_account.tokens_remaining),
+    'tokens_remaining', coalesce(tokenbook.remaining_after(v_transaction), v_account.tokens_remaining),
     'transaction_id', v_transaction.id,
     'replayed', v_started.replayed);
 end
@@ -13287,7 +13355,7 @@ begin
          where t.user_id = p_user_id and t.id = v_transaction.id + 1 and t.entry_type = 'debt_repayment'), 0)
       else v_shown.tokens_limit
     end,
-    'tokens_remaining', v_transaction.balance_after,
+    'tokens_remaining', tokenbook.remaining_after(v_transaction),
     'transaction_id', v_transaction.id,
     'replayed', v_given.replayed);
 end

@@ -60,7 +60,7 @@ begin
     v_grant.metadata := v_entry.metadata;
     v_done := tokenbook.issue_grant(v_grant, v_entry);
     v_transaction := v_done.transaction;
-    v_remaining := v_transaction.balance_after;
+    v_remaining := v_done.tokens_remaining;
   else
     v_done := tokenbook.spend_tokens(
       p_user_id, -p_delta, v_entry.action_type, v_entry.reason, v_entry.actor_role, v_entry.actor_id,

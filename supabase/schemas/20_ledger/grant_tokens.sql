@@ -113,7 +113,7 @@ begin
     'granted_at', v_grant.granted_at,
     'expires_at', v_grant.expires_at,
     'transaction_id', v_transaction.id,
-    'tokens_remaining', v_transaction.balance_after,
+    'tokens_remaining', v_issued.tokens_remaining, -- @debt-is-repaid-first
     'replayed', v_issued.replayed);
 end
 $$;

@@ -19,7 +19,8 @@ create function tokenbook.issue_grant(
   out transaction public.token_transactions,
   out granted public.token_balances,
   out replayed boolean,
-  out is_behind boolean
+  out is_behind boolean,
+  out tokens_remaining bigint
 )
 returns record
 language plpgsql
@@ -57,6 +58,7 @@ begin
     select b.* into granted
       from public.token_balances b
      where b.user_id = transaction.user_id and b.id = transaction.grant_ids[1];
+    tokens_remaining := tokenbook.remaining_after(transaction);
     replayed := true;
     return;
   end if;
@@ -115,8 +117,8 @@ begin
   p_entry.created_at := v_now;
   transaction := tokenbook.record_transaction(p_entry, p_due_at => granted.expires_at);
 
-  perform tokenbook.settle_incoming(p_entry.user_id, v_now);
+  tokens_remaining := tokenbook.settle_incoming(p_entry.user_id, v_now);
 end
 $$;
 comment on function tokenbook.issue_grant is
-  'Gives tokens as one new grant under the account''s lock: that grant and its transaction, new or replayed; is_behind where more was due than one call books.';
+  'Gives tokens as one new grant under the account''s lock: that grant and its transaction, new or replayed, and what the account has then; is_behind where more was due than one call books.';

@@ -92,7 +92,7 @@ begin
      order by (due.hold).user_id, (due.hold).expires_at, (due.hold).id
      limit 10 * v_holds
   loop
-    perform tokenbook.settle_hold(v_hold.user_id, v_hold.id, 'expired', 'system', null, p_now => p_now);
+    continue when tokenbook.settle_hold(v_hold.user_id, v_hold.id, 'expired', 'system', null, p_now => p_now) is null;
     v_released := v_released || v_hold.user_id;
   end loop;
 

@@ -62,6 +62,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_place tid; -- where the account is, as long as it is locked
+  v_due_at timestamptz;
   v_is_fifo boolean := true;
   v_has_passed boolean; -- a threshold of which somebody wants to be told
   v_has_new_rules boolean := false;
@@ -85,8 +86,8 @@ begin
   then
     perform tokenbook.queue_for_account(p_user_id);
   end if;
-  select a.ctid, clock_timestamp() -- @clock-after-lock
-    into v_place, created_at
+  select a.ctid, a.next_due_at, clock_timestamp() -- @clock-after-lock
+    into v_place, v_due_at, created_at
     from public.token_accounts a
    where a.user_id = p_user_id
      and a.payer_id is null -- @usual-own-account
@@ -99,6 +100,9 @@ begin
         where not r.is_expiring_first
           and not r.has_common_caps) -- @usual-no-common-caps
      for no key update skip locked;
+  if v_due_at <= created_at then -- @one-clock-decides: it has run out while the statement ran
+    v_place := null;
+  end if;
 
   -- replay
   if v_place is not null and p_idempotency_key is not null then
@@ -127,6 +131,8 @@ begin
       shortfall := v_decided.shortfall;
       capped_by := v_decided.capped_by;
       if v_was.id is not null then
+        user_id := v_was.user_id; -- @replayed-where-it-was
+        member_id := v_was.member_id;
         id := v_was.id;
         tokens := v_was.reserved_change - v_was.tokens;
         grant_ids := v_was.grant_ids;

@@ -104,7 +104,7 @@ begin
       clock_timestamp());
     v_tokens_used := v_measured.tokens_used;
     v_cost := v_measured.cost_estimate;
-    if v_success and v_tokens_used is null then
+    if v_success and v_tokens_used is null and not tokenbook.is_known_key(p_user_id, v_actor_role, p_idempotency_key) then -- @known-keys-of-uses
       perform tokenbook.refuse('invalid_usage',
         '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
     end if;

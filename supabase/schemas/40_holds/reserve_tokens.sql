@@ -69,7 +69,9 @@ begin
 
   -- record
   if v_spent.replayed then
-    select h.status, h.expires_at into v_status, v_expires_at from public.token_holds h
+    select case when h.status = 'open' and h.expires_at <= clock_timestamp() then 'expired' else h.status end, h.expires_at
+      into v_status, v_expires_at
+      from public.token_holds h
      where h.user_id = v_spent.user_id and h.id = v_spent.hold_id;
   elsif v_spent.shortfall = 0 then
     v_status := 'open';

@@ -12,7 +12,7 @@
  * the row of token_usage to be, or nothing; p_over_capture as tokenbook.capture_tokens says it.
  * Expired is for who books what has run out: they have locked the account, at p_now, and go on with it.
  * Caller: internal.   Locks: the account.
- * Returns what tokenbook.hold_receipt says.
+ * Returns what tokenbook.hold_receipt says; of a hold that has run out, NULL where somebody else has locked it.
  * Errors: busy, user_not_found, hold_not_found, forbidden, account_frozen, capture_exceeds_hold.
  * Keeps: I1 to I4, I7, I8, I10, I11.
  */
@@ -99,7 +99,12 @@ begin
             and (a.next_due_at <= clock_timestamp()) is not true
             and (p_actor_role <> 'user' or h.actor_role = 'user')) -- @usual-own-holds
        for no key update of a, h skip locked; -- @hold-read-with-lock
-    exit when found or v_is_looked_at;
+    if v_is_looked_at then
+      exit when found;
+      -- somebody has locked the hold by itself, in the SQL editor: it stays as it is
+      return case when p_now is null then tokenbook.answer_busy() end; -- @locked-holds-stay
+    end if;
+    exit when found and (v_due_at <= v_now) is not true; -- @one-clock-settles: something has run out while the statement ran
     declare
       v_locked constant record := tokenbook.lock_hold(p_user_id, p_hold_id, p_actor_role);
       v_hold constant public.token_holds := v_locked.hold;

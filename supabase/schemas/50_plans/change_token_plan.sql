@@ -126,7 +126,7 @@ begin
         where r.user_id = p_user_id and r.id = v_transaction.id + 1
           and r.entry_type = 'debt_repayment' and r.created_at = v_transaction.created_at),
       v_transaction.balance_after),
-    'tokens_remaining', v_transaction.balance_after,
+    'tokens_remaining', tokenbook.remaining_after(v_transaction),
     'transaction_id', v_transaction.id,
     'replayed', v_replayed);
 end

@@ -67,7 +67,7 @@ begin
     'expires_at', tokenbook.period_end(v_plan, v_start),
     'tokens_granted', coalesce(v_transaction.tokens, 0),
     'tokens_limit', v_subscription.tokens_limit,
-    'tokens_remaining', coalesce(v_transaction.balance_after, v_account.tokens_remaining),
+    'tokens_remaining', coalesce(tokenbook.remaining_after(v_transaction), v_account.tokens_remaining),
     'transaction_id', v_transaction.id,
     'replayed', v_started.replayed);
 end

@@ -67,7 +67,7 @@ begin
          where t.user_id = p_user_id and t.id = v_transaction.id + 1 and t.entry_type = 'debt_repayment'), 0)
       else v_shown.tokens_limit
     end,
-    'tokens_remaining', v_transaction.balance_after,
+    'tokens_remaining', tokenbook.remaining_after(v_transaction),
     'transaction_id', v_transaction.id,
     'replayed', v_given.replayed);
 end
