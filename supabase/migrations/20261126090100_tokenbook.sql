@@ -22855,8 +22855,8 @@ comment on function tokenbook.was_customer is
 /*
  * An entry of the ledger without what callers wrote about a person: their metadata, the reason that somebody gave, and
  * both of them in the request. What the books wrote themselves stays, for they read it; a word stays of a reason that
- * says what a correction was (goodwill, reconciliation). What was mirrored from a counter nobody wrote but the books, so all
- * of it stays. The key stays: one key, one effect, for ever.
+ * says what a correction was (goodwill, reconciliation). Of what was mirrored from a counter the books wrote the reason
+ * themselves. The key stays: one key, one effect, for ever.
  * All of it is in the chain of the words (tokenbook.chain_ledger), and nothing of it in that of the numbers.
  * Caller: internal.
  */
@@ -22869,6 +22869,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_entry.actor_role = 'system' and p_entry.metadata ? 'mirrored_from' then
+    p_entry.metadata := tokenbook.words_of_ours(p_entry.metadata);
     return p_entry;
   end if;
   if p_entry.entry_type in ('deduction', 'hold')

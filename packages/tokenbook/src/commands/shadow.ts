@@ -8,7 +8,7 @@ import { grantTypesWith } from "../data/grant-types.ts";
 import { areBooksRight, readBehind, readShadow, retryFailed, type Shadow } from "../data/shadow.ts";
 import { readDecimal, readRate } from "../import/amounts.ts";
 import { shadowText, type ShadowReport } from "../reports/shadow.ts";
-import { bookChanges, type Booked } from "../shadow/book.ts";
+import { bookChanges, nothingBooked, type Booked } from "../shadow/book.ts";
 import { findCounter, findPlace, type Counter, type Place } from "../shadow/counter.ts";
 import { findDifferences } from "../shadow/differences.ts";
 import {
@@ -92,11 +92,13 @@ Ends with 0 when nothing differs, 1 when something does or was refused.`,
         say({ ...report, imported: imported !== undefined }, voice);
         return;
       }
+      let done = nothingBooked;
       if (options.start) {
-        const words = await start(client, running, options);
-        if (!options.json) voice.say(words); // the report that follows has it for machines
+        const began = await start(client, running, options);
+        if (!options.json) voice.say(began.words); // the report that follows has it for machines
+        done = began.done;
       }
-      await goOn(client, {
+      await goOn(client, done, {
         watches: options.watch === true,
         books: options.compare !== true,
         voice,
@@ -156,12 +158,12 @@ async function refuseOthers(
   }
 }
 
-/** @returns what is said of it. */
+/** @returns what is said of it, and what was booked for it. */
 async function start(
   client: pg.Client,
   running: Shadow | undefined,
   options: From & Partial<Terms> & { force?: boolean | undefined },
-): Promise<string> {
+): Promise<{ words: string; done: Booked }> {
   if (running !== undefined && running.mode !== "shadow") {
     throw new Refusal(
       `The books are right, and ${running.source} follows them: npx tokenbook switch --undo.`,
@@ -170,10 +172,10 @@ async function start(
   if (running !== undefined) {
     const counter = await counterOf(client, running);
     // whom the books do not know of yet has a note, and it is booked as what it is
-    await bookChanges(client, stopsOnSignal(), () => {});
+    const done = await bookChanges(client, stopsOnSignal(), () => {});
     await catchUp(client, running, counter);
     await note(client, "shadow", { source: running.source });
-    return started(running.source, counter);
+    return { words: started(running.source, counter), done };
   }
   const { place, counter } = await lookAt(client, options);
   const terms = { grantType: options.grantType ?? "purchase", lifetimeDays: options.lifetimeDays };
@@ -184,7 +186,7 @@ async function start(
   if (!options.force) await refuseMirrored(client, counter, place.source, times, options.from!);
   await startShadow(client, place, counter, times, terms);
   await note(client, "shadow", { source: place.source });
-  return started(place.source, counter);
+  return { words: started(place.source, counter), done: nothingBooked };
 }
 
 const started = (source: string, { table }: Counter) =>
@@ -356,9 +358,10 @@ async function refuseFailed(client: pg.Client): Promise<void> {
 /** Books, keeps in step and compares: once, or until it is stopped. */
 async function goOn(
   client: pg.Client,
+  before: Booked,
   { watches, books, voice }: { watches: boolean; books: boolean; voice: Voice },
 ): Promise<void> {
-  const done = books ? await follow(client, watches).catch(nothingIsLost) : {};
+  const done = books ? await follow(client, before, watches).catch(nothingIsLost) : {};
   const running = await readShadow(client);
   if (running === undefined) throw new Refusal("The shadow was ended.");
   const counter = await counterOf(client, running);
@@ -379,11 +382,12 @@ const retryEveryMs = 60_000;
 
 async function follow(
   client: pg.Client,
+  before: Booked,
   watches: boolean,
 ): Promise<Booked & Pick<ShadowReport, "written" | "not_written">> {
   const signal = stopsOnSignal();
   const progress = createProgress(process.stderr, { inLogs: true });
-  const all = { booked: 0, granted: 0, spent: 0, owed: 0, unknown: 0, written: 0 };
+  const all = { ...before, written: 0 };
   let failed: Written["failed"] = [];
   let triedAt = -Infinity;
   while (!signal.aborted) {
@@ -429,11 +433,7 @@ export async function compared(
     source,
     mode,
     times,
-    booked: 0,
-    granted: 0,
-    spent: 0,
-    owed: 0,
-    unknown: 0,
+    ...nothingBooked,
     written: 0,
     not_written: [],
     not_booked: await readBehind(client),

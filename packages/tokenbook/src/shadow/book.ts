@@ -13,6 +13,8 @@ export interface Booked {
   unknown: number;
 }
 
+export const nothingBooked: Booked = { booked: 0, granted: 0, spent: 0, owed: 0, unknown: 0 };
+
 /** How many changes a call books: accounts are locked that long, a tenth of a second. */
 const mostAtOnce = 100;
 
@@ -30,7 +32,7 @@ export async function bookChanges(
   stop: AbortSignal,
   onPortion: (booked: number) => void,
 ): Promise<Booked> {
-  const all: Booked = { booked: 0, granted: 0, spent: 0, owed: 0, unknown: 0 };
+  const all = { ...nothingBooked };
   let most = mostAtOnce;
   let refused = 0;
   const [newest] = await select<{ id: string }>(
