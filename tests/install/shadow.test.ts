@@ -523,6 +523,33 @@ async function truncatedTwice({ db, users, json, net }: CountedProject): Promise
   return Promise.all([ann, ben, fay].map((user) => net(user).catch(() => 0)));
 }
 
+test("whose row was gone at the start, and comes back, has what was imported once", () =>
+  withCounter(2, async ({ db, users, json, tokenbook, net }) => {
+    const ann = users[0]!;
+    expect(await tokenbook("import", ...from, "--times", "10", "--book")).toMatchObject({ status: 0 });
+    await db.admin.query("delete from public.profiles where id = $1", [ann]);
+    const started = await json("shadow", ...from, "--start");
+    expect(started).toMatchObject({ differing: 1, differences: [{ reasons: ["has no row there"] }] });
+    await db.admin.query("insert into public.profiles (id, credits) values ($1, 90)", [ann]);
+    expect(await json("shadow")).toMatchObject({ status: 0, spent: 100, differing: 0 });
+    expect(await net(ann)).toBe(900);
+  }));
+
+test("a connection that is lost ends a run that watches, and says that nothing else is", () =>
+  withCounter(1, async ({ db, follow, start, json }) => {
+    await follow();
+    const watching = start("shadow", "--watch");
+    await watching.says("On ");
+    await sleep(3_000);
+    await db.admin.query(
+      "select pg_terminate_backend(a.pid) from pg_stat_activity a where a.application_name = 'tokenbook' and a.datname = current_database()",
+    );
+    const { status, stderr } = await watching.finished;
+    expect([status, stderr]).toEqual([2, expect.stringContaining("Nothing else is")]);
+    await db.admin.query("update public.profiles set credits = 1");
+    expect(await json("shadow")).toMatchObject({ booked: 1, differing: 0 });
+  }));
+
 test("two truncations before a run are booked as they were; a variant counts what went twice", async () => {
   await withCounter(2, async (project) => {
     await project.follow();

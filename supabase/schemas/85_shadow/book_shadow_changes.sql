@@ -94,6 +94,13 @@ begin
       v_kept.user_id := v_change.user_id;
       v_kept.amount := v_change.amount_before;
       v_kept.tokens := case when v_has_books then trunc(v_kept.amount * v_shadow.times) else 0 end;
+      -- whose row comes back, having been imported: what they opened with is from it
+      v_kept.tokens := coalesce(
+        (select t.tokens - t.debt_change
+           from public.token_transactions t
+          where t.user_id = v_change.user_id and t.id = 1 and t.entry_type = 'opening_balance'
+            and t.metadata ->> 'imported_from' = v_shadow.source),
+        v_kept.tokens);
       v_change.kind := 'catch_up';
       insert into tokenbook.shadow_balances (user_id, source, amount, tokens)
       values (v_kept.user_id, v_shadow.source, v_kept.amount, v_kept.tokens);

@@ -13,6 +13,7 @@ import { findCounter, findPlace, type Counter, type Place } from "../shadow/coun
 import { findDifferences } from "../shadow/differences.ts";
 import {
   catchUp,
+  counterIfThere,
   counterOf,
   countMirrored,
   endShadow,
@@ -225,7 +226,7 @@ async function refuseMirrored(
     [
       `Of ${count(users, "user")} (${first}${users > 1 ? ", …" : ""}) the balance has changed since the import, and the counter by as much: the app seems to`,
       "call Tokenbook for what it writes there. A shadow would book all of that a second time. Nothing was changed.",
-      `Such an app needs none: npx tokenbook shadow --from ${from} compares, and docs/guides/moving-in.md has its way to the switch.`,
+      `Such an app needs none: npx tokenbook shadow --from ${from} compares, and once its code\ncalls Tokenbook alone, npx tokenbook switch --from ${from} closes the column.`,
       "Where it does not call Tokenbook: --start --force, which books nothing of theirs.",
     ].join("\n"),
   );
@@ -305,8 +306,8 @@ async function stop(
     await stopFollowing(client, running);
     await bookChanges(client, signal, () => {});
     await refuseFailed(client);
-    if (signal.aborted) throw new Failure("Stopped. The same again goes on.");
   }
+  if (signal.aborted) throw new Failure("Stopped. The same again goes on.");
   const { changes } = await readBehind(client);
   await endShadow(client, running);
   await note(client, "shadow_stopped", { source: running.source, given_up: changes });
@@ -321,16 +322,6 @@ async function stop(
     ].join("\n"),
   );
   voice.answer({ source: running.source, stopped: true, given_up: changes });
-}
-
-/** The counter; undefined, where it is gone or is something else by now: it is left all the same. */
-async function counterIfThere(client: pg.Client, running: Shadow): Promise<Counter | undefined> {
-  try {
-    return await findCounter(client, running);
-  } catch (error) {
-    if (error instanceof Failure) return undefined;
-    throw error;
-  }
 }
 
 /** How many of those that could not be booked are named. */

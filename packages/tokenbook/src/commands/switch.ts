@@ -1,4 +1,5 @@
 import type pg from "pg";
+import { Failure } from "local-platform/terminal/failure";
 import { databaseCommand, onDatabase, Refusal } from "../command.ts";
 import { readShadow, retryFailed, type Shadow } from "../data/shadow.ts";
 import { shadowText } from "../reports/shadow.ts";
@@ -40,6 +41,11 @@ and drop the column.`,
   .option("--yes", "does not ask")
   .option("--json", "for machines")
   .action(async ({ from, userColumn, writable, undo, acceptDifferences, yes, json, ...where }) => {
+    if (undo && (writable || acceptDifferences)) {
+      throw new Failure(
+        "--undo goes back whatever differs: neither with --writable nor with --accept-differences.",
+      );
+    }
     const voice = createVoice(json);
     await onDatabase(where, async (client, target) => {
       const found = await readShadow(client);

@@ -211,8 +211,9 @@ export async function catchUp(client: SqlClient, shadow: Shadow, counter: Counte
 const addNewcomers = (counter: Counter): string => `
   insert into tokenbook.shadow_balances (user_id, source, amount, tokens)
   select o.user_id, s.source, o.amount,
-         case when t.entry_type = 'opening_balance' and t.metadata ->> 'imported_from' = s.source
-                and a.tokens_remaining - a.tokens_owed <> trunc(o.amount * s.times) then t.tokens - t.debt_change
+         case when t.entry_type = 'opening_balance' and t.metadata ->> 'imported_from' = s.source then
+                case when a.tokens_remaining - a.tokens_owed = trunc(o.amount * s.times) then trunc(o.amount * s.times)
+                     else t.tokens - t.debt_change end
               when a.user_id is not null then trunc(coalesce(w.amount, o.amount) * s.times)
               else 0 end
     from tokenbook.shadow s
@@ -351,6 +352,17 @@ export async function countMirrored(
 
 /** Of how many users the counter does not say yet what the books say, where it is to: nothing where it is not, or is gone. */
 export async function readUnwritten(client: SqlClient, shadow: Shadow): Promise<{ not_written?: number }> {
-  if (!areBooksRight(shadow.mode) || !shadow.isThere) return {};
-  return { not_written: await countUnwritten(client, await counterOf(client, shadow)) };
+  if (!areBooksRight(shadow.mode)) return {};
+  const counter = await counterIfThere(client, shadow);
+  return counter === undefined ? {} : { not_written: await countUnwritten(client, counter) };
+}
+
+/** The counter of a shadow; undefined, where it is gone or is something else by now. */
+export async function counterIfThere(client: SqlClient, shadow: Shadow): Promise<Counter | undefined> {
+  try {
+    return await findCounter(client, shadow);
+  } catch (error) {
+    if (error instanceof Failure) return undefined;
+    throw error;
+  }
 }
