@@ -382,10 +382,9 @@ async function follow(
   let failed: Written["failed"] = [];
   let triedAt = -Infinity;
   while (!signal.aborted) {
-    const begin = performance.now();
-    if (begin - triedAt > retryEveryMs) {
+    if (performance.now() - triedAt > retryEveryMs) {
       await retryFailed(client);
-      triedAt = begin;
+      triedAt = performance.now();
     }
     const running = await readShadow(client);
     if (running === undefined) break;
@@ -393,18 +392,19 @@ async function follow(
       progress.show(`${readable(all.booked + booked)} changes booked`),
     );
     for (const key of ["booked", "granted", "spent", "owed", "unknown"] as const) all[key] += done[key];
+    const begin = performance.now();
     if (running.mode !== "shadow" && !signal.aborted) {
       const written = await keepInStep(client, await counterOf(client, running), signal);
       all.written += written.users;
       failed = written.failed;
     }
+    // keeping in step reads every account: a tenth of the time at most; what waits to be booked is not kept waiting for it
+    const pause = Math.max(1_000, (performance.now() - begin) * 10);
     if (!watches) break;
     const behind = await readBehind(client);
     progress.show(
       `${readable(all.booked)} changes booked${all.written > 0 ? `, ${readable(all.written)} balances written` : ""}${behind.failed > 0 ? `, ${readable(behind.failed)} could not be: npx tokenbook shadow lists them` : ""}`,
     );
-    // where the counter is kept in step a pass reads every account: a tenth of the time at most
-    const pause = Math.max(1_000, (performance.now() - begin) * 10);
     await wait(pause, undefined, { signal }).catch(() => {});
   }
   progress.clear();
