@@ -2397,6 +2397,7 @@ create table tokenbook.shadow (
   started_at timestamptz not null default clock_timestamp(),
   switched_at timestamptz,
   written_by xid8,
+  kept_at timestamptz,
   constraint shadow_has_one_row check (is_only),
   constraint shadow_times_is_positive check (times > 0),
   constraint shadow_lives_a_day check (lifetime_days > 0),
@@ -2417,20 +2418,25 @@ comment on column tokenbook.shadow.mode is 'shadow: the counter is right, and th
 comment on column tokenbook.shadow.started_at is 'Since when it is followed.';
 comment on column tokenbook.shadow.switched_at is 'Since when the books are right; NULL = they follow.';
 comment on column tokenbook.shadow.written_by is 'The transaction that wrote the counter last, to keep it in step: what it writes is nothing new to the books.';
+comment on column tokenbook.shadow.kept_at is 'When a run last went through all balances to write them to the counter; NULL = none has.';
 alter table tokenbook.shadow enable row level security;
 
 -- from supabase/schemas/85_shadow/tables/shadow_balances.sql
 
 -- What the books have of the counter so far, user by user: so that a change is booked as what it changes, whatever else
--- has happened in the books, and so that a difference can be told apart into its causes.
+-- has happened in the books, and so that a difference can be told apart into its causes. It stays when the shadow ends:
+-- whoever follows that counter again goes on from there, and books nothing a second time.
 create table tokenbook.shadow_balances (
-  user_id uuid primary key,
+  user_id uuid not null,
+  source text not null,
   amount numeric not null,
-  tokens bigint not null
+  tokens bigint not null,
+  primary key (user_id, source)
 );
 comment on table tokenbook.shadow_balances is
-  'What the books have of the project''s counter so far. Empty while no shadow runs.';
+  'What the books have of the project''s counter so far. It stays when the shadow ends, for the next one of the same counter.';
 comment on column tokenbook.shadow_balances.user_id is 'The user.';
+comment on column tokenbook.shadow_balances.source is 'Of which counter, as tokenbook.shadow calls it.';
 comment on column tokenbook.shadow_balances.amount is 'The counter, in its own unit and exact, after the changes that are booked.';
 comment on column tokenbook.shadow_balances.tokens is 'What of their tokens is from it: the opening balance and what was booked since; a debt is negative. Once the books are right: their balance less their debt, when it was last written to the counter.';
 alter table tokenbook.shadow_balances enable row level security;
@@ -2453,7 +2459,7 @@ create table tokenbook.shadow_changes (
 comment on table tokenbook.shadow_changes is
   'Changes of the project''s counter that are not booked yet. Empty while no shadow runs.';
 comment on column tokenbook.shadow_changes.id is 'The change; of what happened to one row, later changes have higher numbers.';
-comment on column tokenbook.shadow_changes.kind is 'change; truncate: all rows went at once; catch_up: bring the books of this user to what the counter has.';
+comment on column tokenbook.shadow_changes.kind is 'change; truncate: all rows went at once; truncated: what of this user went with them; catch_up: bring the books of this user to what the counter has.';
 comment on column tokenbook.shadow_changes.whose is 'The user, as the project''s row says it; NULL of truncate.';
 comment on column tokenbook.shadow_changes.amount_before is 'What the rows of this user that the statement touched had together, in the counter''s unit.';
 comment on column tokenbook.shadow_changes.amount_after is 'What they have since.';
@@ -3679,7 +3685,7 @@ begin
       ('too_many_holds', 'PT429', 'Capture or release a hold first, or wait until one runs out.'),
       ('too_many_payments', 'PT429', 'Wait until a payment has been decided.'),
       ('too_many_grants', 'PT409', 'Spend at most as many tokens at once as the fact says.'),
-      ('old_counter_is_read_only', 'PT409', 'The books keep the balance now: spend and grant with Tokenbook''s functions. Nothing was changed.'),
+      ('old_counter_is_read_only', 'PT409', 'The books keep the balance now: spend with deduct_tokens_with_fifo, add with grant_tokens. Nothing was changed.'),
       ('invalid_limit', 'PT400', 'Use open_holds or pending_payments, and 1 to 10000.'),
       ('invalid_trial_policy', 'PT400', 'Use allow, refuse, or reduced with either a percentage or a number of tokens.'),
       ('busy', 'PT503', 'The account is locked by other work. Try again with the same key.')
@@ -18278,19 +18284,25 @@ begin
     if v_change.kind = 'truncate' then
       exit when v_booked + v_unknown > 0; -- by itself
       insert into tokenbook.shadow_changes (kind, whose, amount_before, amount_after, changed_at, transaction_id)
-      select 'change', b.user_id::text, b.amount + coalesce(w.change, 0), 0, v_change.changed_at, v_change.transaction_id
-        from tokenbook.shadow_balances b
-        left join ( -- what of before could not be booked
-          select c.whose, sum(c.amount_after - c.amount_before) as change
-            from tokenbook.shadow_changes c where c.id < v_change.id and c.kind = 'change' group by c.whose) w
-          on w.whose = b.user_id::text
-       where b.amount + coalesce(w.change, 0) <> 0;
+      select 'truncated', r.whose, r.amount, 0, v_change.changed_at, v_change.transaction_id
+        from (
+          select coalesce(b.user_id::text, w.whose) as whose, coalesce(b.amount, w.first_amount) + coalesce(w.change, 0) as amount
+            from (select k.* from tokenbook.shadow_balances k where k.source = v_shadow.source) b
+            full join ( -- what of before is not booked, and what went with the truncation before this one
+              select lower(c.whose) as whose, sum(c.amount_after - c.amount_before) as change,
+                     (array_agg(c.amount_before order by c.id))[1] as first_amount
+                from tokenbook.shadow_changes c
+               where c.kind = 'change' and c.id < v_change.id
+                  or c.kind = 'truncated' -- @truncations-add-up
+               group by lower(c.whose)) w on w.whose = b.user_id::text) r
+       where r.amount <> 0;
       delete from tokenbook.shadow_changes c where c.id = v_change.id;
       v_booked := 1;
       exit;
     end if;
 
-    select b.* into v_kept from tokenbook.shadow_balances b where b.user_id = v_change.user_id;
+    select b.* into v_kept
+      from tokenbook.shadow_balances b where b.user_id = v_change.user_id and b.source = v_shadow.source;
     if not found then
       v_has_books := exists (select from public.token_accounts a where a.user_id = v_change.user_id);
       if not v_has_books and not exists (select from auth.users u where u.id = v_change.user_id) then
@@ -18302,8 +18314,16 @@ begin
       v_kept.user_id := v_change.user_id;
       v_kept.amount := v_change.amount_before;
       v_kept.tokens := case when v_has_books then trunc(v_kept.amount * v_shadow.times) else 0 end;
+      -- whose row comes back, having been imported: what they opened with is from it
+      v_kept.tokens := coalesce(
+        (select t.tokens - t.debt_change
+           from public.token_transactions t
+          where t.user_id = v_change.user_id and t.id = 1 and t.entry_type = 'opening_balance'
+            and t.metadata ->> 'imported_from' = v_shadow.source),
+        v_kept.tokens);
       v_change.kind := 'catch_up';
-      insert into tokenbook.shadow_balances (user_id, amount, tokens) values (v_kept.user_id, v_kept.amount, v_kept.tokens);
+      insert into tokenbook.shadow_balances (user_id, source, amount, tokens)
+      values (v_kept.user_id, v_shadow.source, v_kept.amount, v_kept.tokens);
     end if;
 
     v_amount := v_kept.amount + coalesce(v_change.amount_after - v_change.amount_before, 0);
@@ -18354,7 +18374,7 @@ begin
        set amount = v_amount,
            tokens = case when v_change.kind = 'catch_up' then trunc(v_amount * v_shadow.times)
                          else b.tokens + trunc(v_amount * v_shadow.times) - trunc(b.amount * v_shadow.times) end
-     where b.user_id = v_change.user_id;
+     where b.user_id = v_change.user_id and b.source = v_shadow.source;
     delete from tokenbook.shadow_changes c where c.id = v_change.id;
     v_booked := v_booked + 1;
   end loop;
@@ -18399,7 +18419,8 @@ comment on function tokenbook.shadow_triggers is
  * by name. What could not be kept is a warning in the log, and a difference that `tokenbook shadow` lists.
  * By statement and not by row, so that a statement of half a million rows is one query and one subtransaction.
  * Its text names the columns and nothing depends on them: the project may drop and alter them. Without them it does nothing.
- * What the books themselves write to the counter is nothing new to them (tokenbook.shadow.written_by).
+ * What the books themselves write to the counter is nothing new to them (tokenbook.shadow.written_by); what a trigger of the
+ * project's writes to another row because of it is.
  * It is executable by nobody: triggers need no right to it. `tokenbook shadow --stop` drops it.
  * Caller: whoever owns the database (`tokenbook shadow`).   Locks: nothing.
  */
@@ -18411,29 +18432,25 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  -- through text: a cast of real to numeric keeps six digits, and the column's type may change
   c_row constant text := format(
-    '%I::text as whose, coalesce(nullif(nullif(nullif(%I::numeric, ''NaN''), ''Infinity''), ''-Infinity''), 0)',
+    '%I::text as whose, coalesce(nullif(nullif(nullif(%I::text::numeric, ''NaN''), ''Infinity''), ''-Infinity''), 0)', -- @reals-keep-their-digits
     p_user_column, p_amount_column);
-  c_changes constant text := format($changes$
+  c_changes constant text := $changes$
         select c.whose, sum(c.before) as before, sum(c.after) as after
           from (select o.whose, o.amount as before, 0 as after from (select %1$s as amount from tokenbook_before) o
                 union all
                 select n.whose, 0, n.amount from (select %1$s as amount from tokenbook_after) n) c
          where c.whose is not null
-           and not exists (select from tokenbook.shadow s where s.written_by = pg_current_xact_id_if_assigned()) -- @own-writes-are-known
+           and not (%2$s exists (select from tokenbook.shadow s where s.written_by = pg_current_xact_id_if_assigned())) -- @own-writes-are-known
          group by c.whose
         having sum(c.before) <> sum(c.after)
-  $changes$, c_row);
-begin
-  execute format($write$
-create or replace function tokenbook.note_shadow_change()
-returns trigger
-language plpgsql
-volatile
-security definer -- @noted-with-our-rights: whoever writes the project's table may not write ours
-set search_path = pg_catalog, pg_temp
-set lock_timeout = '100ms'
-as $body$
+  $changes$;
+  -- of what our write sets off, another statement by a trigger of the project's is the app's, as ever; that it is refused
+  -- where the counter is closed would keep us from writing it at all
+  c_noted constant text := format(c_changes, c_row, 'pg_trigger_depth() = 1 and'); -- @triggers-of-theirs-are-theirs
+  c_refused constant text := format(c_changes, c_row, '');
+  c_body constant text := format($write$
 declare
   v_is_refused boolean := false;
 begin
@@ -18455,7 +18472,7 @@ begin
        group by o.whose
       having sum(o.amount) <> 0;
     elsif tg_argv[0] = 'refuse' then -- @read-only-is-refused
-      select exists (%2$s) into v_is_refused;
+      select exists (%3$s) into v_is_refused;
     else
       insert into tokenbook.shadow_changes (kind, whose, amount_before, amount_after)
       select 'change', k.* from (%2$s) k;
@@ -18472,12 +18489,23 @@ begin
   end;
   if v_is_refused then
     perform tokenbook.refuse('old_counter_is_read_only',
-      jsonb_build_object('table', format('%%I.%%I', tg_table_schema, tg_table_name), 'column', %3$L));
+      jsonb_build_object('table', format('%%I.%%I', tg_table_schema, tg_table_name), 'column', %4$L));
   end if;
   return null;
 end
-$body$
-  $write$, c_row, c_changes, p_amount_column);
+  $write$, c_row, c_noted, c_refused, p_amount_column);
+begin
+  execute format($write$
+create or replace function tokenbook.note_shadow_change()
+returns trigger
+language plpgsql
+volatile
+security definer -- @noted-with-our-rights: whoever writes the project's table may not write ours
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '100ms'
+set extra_float_digits = 1
+as %L
+  $write$, c_body);
   comment on function tokenbook.note_shadow_change() is
     'Trigger on the project''s counter, while tokenbook shadow or switch runs: keeps what changes, for book_shadow_changes, or refuses it. Its own faults never block the project''s write.';
   perform tokenbook.withdraw_rights('function', 'tokenbook.note_shadow_change()'::regprocedure);
@@ -18946,6 +18974,11 @@ begin
       from counter c
      cross join lateral (select h.changed_at from tokenbook.shadow_changes h order by h.id limit 1) o
      where o.changed_at < now() - interval '15 minutes'
+    union all
+    select 8, 'the shadow', 'warning', format('%s is written by runs alone, and there was none since %s: keep npx tokenbook shadow --watch running until the column is dropped',
+             c.name, date_trunc('second', coalesce(c.kept_at, c.switched_at))), null
+      from counter c
+     where c.mode <> 'shadow' and c.is_there and coalesce(c.kept_at, c.switched_at) < now() - interval '15 minutes'
   )
   select all_of.subject, all_of.status, all_of.finding, all_of.remedy
     from (
@@ -22897,7 +22930,8 @@ comment on function tokenbook.was_customer is
 /*
  * An entry of the ledger without what callers wrote about a person: their metadata, the reason that somebody gave, and
  * both of them in the request. What the books wrote themselves stays, for they read it; a word stays of a reason that
- * says what a correction was (goodwill, reconciliation). The key stays: one key, one effect, for ever.
+ * says what a correction was (goodwill, reconciliation). Of what was mirrored from a counter the books wrote the reason
+ * themselves. The key stays: one key, one effect, for ever.
  * All of it is in the chain of the words (tokenbook.chain_ledger), and nothing of it in that of the numbers.
  * Caller: internal.
  */
@@ -22909,6 +22943,10 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if p_entry.actor_role = 'system' and p_entry.metadata ? 'mirrored_from' then
+    p_entry.metadata := tokenbook.words_of_ours(p_entry.metadata);
+    return p_entry;
+  end if;
   if p_entry.entry_type in ('deduction', 'hold')
     or p_entry.entry_type = 'usage' and (p_entry.usage_id is not null or p_entry.action_type not in ('plan_change', 'restating'))
     or p_entry.entry_type = 'grant' and (p_entry.terms -> 'grants' -> 0 ? 'subscription_id') is not true
@@ -22948,7 +22986,7 @@ begin
     (select jsonb_object_agg(m.key, m.value)
        from jsonb_each(p_metadata) m
       where m.key in ('source', 'imported_from', 'tokens_remaining', 'tokens_used', 'total_cost', 'given_back_for', 'period_start',
-                      'expires_at', 'plan', 'plan_type')),
+                      'expires_at', 'plan', 'plan_type', 'times', 'mirrored_from')),
     '{}');
 end
 $$;

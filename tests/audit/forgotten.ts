@@ -130,6 +130,7 @@ export const forgotten: Record<string, Record<string, Fate>> = {
   "tokenbook.shadow": {
     ...each("amount_column grant_type mode schema_name source table_name user_column", kept(whole)),
   },
+  "tokenbook.shadow_balances": { source: kept("which counter it is of") },
   "tokenbook.shadow_changes": {
     ...each(
       "error kind whose",

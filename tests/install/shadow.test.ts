@@ -409,3 +409,315 @@ test("a change that cannot be booked is said, keeps nobody waiting, and is tried
     expect(await tokenbook("shadow", "--stop")).toMatchObject({ status: 0 });
     expect(await tokenbook("shadow")).toMatchObject({ status: 1 });
   }));
+
+test("followed again, nothing that was booked is booked a second time; what changed meanwhile is", () =>
+  withCounter(4, async ({ db, users, json, tokenbook, follow, net }) => {
+    const [ann, ben, cid, dan] = users as [string, string, string, string];
+    const set = (user: string, credits: number) =>
+      db.admin.query("update public.profiles set credits = $2 where id = $1", [user, credits]);
+    await follow();
+    const fay = await createUser(db);
+    await db.admin.query("insert into public.profiles (id, credits) values ($1, 7)", [fay]);
+    await set(ann, 90.25);
+    await set(ben, 130);
+    const nets = () => Promise.all([ann, ben, cid, dan, fay].map(net));
+    for (let round = 0; round < 3; round++) {
+      await json("shadow");
+      expect(await tokenbook("shadow", "--stop")).toMatchObject({ status: 0 });
+      expect(await json("shadow", ...from)).toMatchObject({ status: 0, differing: 0 });
+      expect(await json("shadow", ...from, "--start")).toMatchObject({ status: 0, booked: 0, differing: 0 });
+      expect(await nets()).toEqual([902, 1300, 1000, 1000, 70]);
+    }
+    // while nobody follows: the counter changes, and the books by themselves
+    expect(await tokenbook("shadow", "--stop")).toMatchObject({ status: 0 });
+    await set(ann, 80.25);
+    await asService(db, (client) =>
+      rpc(client, "deduct_tokens_with_fifo", { p_user_id: cid, p_tokens_to_deduct: 30 }),
+    );
+    await db.admin.query("delete from public.profiles where id = $1", [dan]);
+    expect(await json("shadow", ...from)).toMatchObject({ status: 1, differing: 3 });
+    expect(await json("shadow", ...from, "--start")).toMatchObject({ booked: 2, spent: 1100, differing: 1 });
+    expect(await nets()).toEqual([802, 1300, 970, 0, 70]);
+
+    // and after the books were right, whole numbers included, which cut what they have
+    await set(cid, 97);
+    expect(await json("shadow", "--start")).toMatchObject({ booked: 1, spent: 30 });
+    await asService(db, (client) =>
+      rpc(client, "grant_tokens", { p_user_id: cid, p_tokens: 30, p_grant_type: "purchase" }),
+    );
+    await db.admin.query("alter table public.profiles alter column credits type integer");
+    expect(await json("switch", "--yes", "--accept-differences")).toMatchObject({ mode: "read_only" });
+    await asService(db, (client) =>
+      rpc(client, "deduct_tokens_with_fifo", { p_user_id: ben, p_tokens_to_deduct: 104 }),
+    );
+    const before = [802, 1196, 970, 0, 70];
+    expect(await nets()).toEqual(before);
+    const stopped = await tokenbook("shadow", "--stop");
+    expect(stopped.stdout).toContain("It can be written again");
+    expect(await json("shadow", ...from, "--start")).toMatchObject({ booked: 0, spent: 0, granted: 0 });
+    expect(await nets()).toEqual(before);
+    await db.admin.query("update public.profiles set credits = credits - 1 where id = $1", [ben]);
+    expect(await json("shadow")).toMatchObject({ booked: 1, spent: 10 });
+    expect(await net(ben)).toBe(1186);
+  }));
+
+test("an app that calls Tokenbook for what it writes is charged once: no shadow, and a way to the switch", () =>
+  withCounter(3, async ({ db, users, json, tokenbook, net, credits }) => {
+    const [ann, ben, cid] = users as [string, string, string];
+    expect(await tokenbook("import", ...from, "--times", "10", "--book")).toMatchObject({ status: 0 });
+    const spend = async (user: string, tokens: number, isWritten: boolean) => {
+      await asService(db, (client) =>
+        rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: tokens }),
+      );
+      if (isWritten) {
+        await db.admin.query("update public.profiles set credits = credits - $2 where id = $1", [
+          user,
+          tokens / 10,
+        ]);
+      }
+    };
+    await spend(ann, 100, true);
+    expect(await json("shadow", ...from)).toMatchObject({ status: 0, differing: 0 });
+    const refused = await tokenbook("shadow", ...from, "--start");
+    expect(refused).toMatchObject({ status: 1, stderr: expect.stringContaining("a second time") });
+    const noShadow = await tokenbook("switch", "--yes");
+    expect(noShadow.stderr).toContain("npx tokenbook switch --from");
+    expect(await tokenbook("switch", ...from, "--yes", "--writable")).toMatchObject({ status: 1 });
+    // whoever knows better loses nothing by it
+    expect(await json("shadow", ...from, "--start", "--force")).toMatchObject({ booked: 0, differing: 0 });
+    expect(await tokenbook("shadow", "--stop")).toMatchObject({ status: 0 });
+    expect(await net(ann)).toBe(900);
+
+    await spend(ben, 50, false); // the code that spends with the books alone
+    const differs = await tokenbook("switch", ...from, "--yes");
+    expect(differs).toMatchObject({ status: 1, stderr: expect.stringContaining("Nothing was switched") });
+    expect(await json("switch", ...from, "--yes", "--accept-differences")).toMatchObject({
+      status: 0,
+      mode: "read_only",
+      booked: 0,
+      written: 1,
+      differing: 0,
+    });
+    expect(await Promise.all([ann, ben, cid].map(net))).toEqual([900, 950, 1000]);
+    expect(await Promise.all([ann, ben, cid].map(credits))).toEqual([90, 95, 100]);
+    const written = db.admin.query("update public.profiles set credits = 1");
+    await expect(written).rejects.toThrow("old_counter_is_read_only");
+    expect(await tokenbook("switch", ...from, "--yes")).toMatchObject({ status: 1 });
+  }));
+
+/** Rows that go twice before a run, and come again in between; what of it all the books have. */
+async function truncatedTwice({ db, users, json, net }: CountedProject): Promise<number[]> {
+  const [ann, ben] = users as [string, string];
+  await db.admin.query("update public.profiles set credits = 70 where id = $1", [ann]);
+  // one that cannot be booked, of somebody whom the shadow does not know
+  const fay = await createUser(db);
+  await db.admin.query("insert into public.profiles (id, credits) values ($1, 3)", [fay]);
+  await db.admin.query("update tokenbook.shadow_changes set error = 'trial' where whose = $1", [fay]);
+  for (const credits of [10, 5]) {
+    await db.admin.query("truncate public.profiles");
+    await db.admin.query("insert into public.profiles (id, credits) values ($1, $2)", [ann, credits]);
+    await db.admin.query("insert into public.profiles (id, credits) values ($1, $2)", [ben, credits * 2]);
+  }
+  await json("shadow");
+  await json("shadow");
+  return Promise.all([ann, ben, fay].map((user) => net(user).catch(() => 0)));
+}
+
+test("whose row was gone at the start, and comes back, has what was imported once", () =>
+  withCounter(2, async ({ db, users, json, tokenbook, net }) => {
+    const ann = users[0]!;
+    expect(await tokenbook("import", ...from, "--times", "10", "--book")).toMatchObject({ status: 0 });
+    await db.admin.query("delete from public.profiles where id = $1", [ann]);
+    const started = await json("shadow", ...from, "--start");
+    expect(started).toMatchObject({ differing: 1, differences: [{ reasons: ["has no row there"] }] });
+    await db.admin.query("insert into public.profiles (id, credits) values ($1, 90)", [ann]);
+    expect(await json("shadow")).toMatchObject({ status: 0, spent: 100, differing: 0 });
+    expect(await net(ann)).toBe(900);
+  }));
+
+test("a connection that is lost ends a run that watches, and says that nothing else is", () =>
+  withCounter(1, async ({ db, follow, start, json }) => {
+    await follow();
+    const watching = start("shadow", "--watch");
+    await watching.says("On ");
+    await sleep(3_000);
+    await db.admin.query(
+      "select pg_terminate_backend(a.pid) from pg_stat_activity a where a.application_name = 'tokenbook' and a.datname = current_database()",
+    );
+    const { status, stderr } = await watching.finished;
+    expect([status, stderr]).toEqual([2, expect.stringContaining("Nothing else is")]);
+    await db.admin.query("update public.profiles set credits = 1");
+    expect(await json("shadow")).toMatchObject({ booked: 1, differing: 0 });
+  }));
+
+test("two truncations before a run are booked as they were; a variant counts what went twice", async () => {
+  await withCounter(2, async (project) => {
+    await project.follow();
+    expect(await truncatedTwice(project)).toEqual([50, 100, 0]);
+    expect(await project.json("shadow")).toMatchObject({ status: 0, differing: 0 });
+  });
+  const known = await startCounting(2, "truncations-count-twice");
+  await known.follow();
+  expect(await truncatedTwice(known)).not.toEqual([50, 100, 0]);
+  await known.end();
+});
+
+/** A counter of a type that is not exact: what the books have after an import, a change unseen and changes seen. */
+async function ofFloats(project: CountedProject, type: string, amount: number): Promise<number[]> {
+  const { db, users, json, net } = project;
+  const ann = users[0]!;
+  await db.admin.query(`alter table public.profiles alter column credits type ${type}`);
+  await db.admin.query("update public.profiles set credits = $1", [amount]);
+  await project.follow();
+  const found: number[] = [await net(ann)];
+  for (let nth = 0; nth < 3; nth++) {
+    await db.admin.query("update public.profiles set credits = credits - 3 where id = $1", [ann]);
+    await json("shadow");
+    found.push(await net(ann));
+  }
+  return found;
+}
+
+test("a counter of type real is followed with all of its digits; a variant keeps six", async () => {
+  await withCounter(1, async (project) => {
+    const { db, users, json, net, credits } = project;
+    expect(await ofFloats(project, "real", 1234567)).toEqual([12345670, 12345640, 12345610, 12345580]);
+    expect(await json("switch", "--yes", "--writable")).toMatchObject({
+      status: 0,
+      written: 0,
+      differing: 0,
+    });
+    await asService(db, (client) =>
+      rpc(client, "deduct_tokens_with_fifo", { p_user_id: users[0]!, p_tokens_to_deduct: 7 }),
+    );
+    // what it cannot hold is written as near as it can, once
+    expect(await json("shadow")).toMatchObject({ status: 0, written: 1, differing: 0 });
+    expect(await json("shadow")).toMatchObject({ status: 0, written: 0, booked: 0, differing: 0 });
+    expect(await net(users[0]!)).toBe(12345573);
+    expect(Math.abs((await credits(users[0]!)) - 1234557.3)).toBeLessThan(0.13);
+  });
+  await withCounter(1, async (project) => {
+    const found = await ofFloats(project, "double precision", 12345678901.123);
+    expect(found).toEqual([123456789011, 123456788981, 123456788951, 123456788921]);
+  });
+  const known = await startCounting(1, "long-reals-are-cut");
+  expect(await ofFloats(known, "real", 1234567)).not.toEqual([12345670, 12345640, 12345610, 12345580]);
+  await known.end();
+});
+
+test("what cannot be followed is refused in words, and what the command was told is not passed over", () =>
+  withCounter(2, async ({ db, users, json, tokenbook, follow, net }) => {
+    const ann = users[0]!;
+    await db.admin.query(
+      "create table public.wallets (owner text, credits integer); insert into public.wallets values ('ann@example.com', 5)",
+    );
+    const ofWallets = ["--from", "wallets.credits", "--user-column", "owner"];
+    expect(await tokenbook("shadow", ...ofWallets, "--start")).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining("No row of public.wallets is of a user"),
+    });
+    await follow();
+    const said: Record<string, string> = {};
+    for (const args of [
+      ["--grant-type", "bonus"],
+      ["--start", "--grant-type", "bonus"],
+      ["--start", "--lifetime-days", "3"],
+      ["--times", "7"],
+      ["--user-column", "full_name"],
+      ["--force"],
+      ["--stop", "--from", "wallets.credits", "--user-column", "owner"],
+    ]) {
+      const { status, stderr } = await tokenbook("shadow", ...args);
+      said[args.join(" ")] = `${status} ${stderr.trim().split("\n")[0]}`;
+    }
+    expect(said).toEqual({
+      "--grant-type bonus": "2 --grant-type and --lifetime-days are of the start: --start.",
+      "--start --grant-type bonus": expect.stringMatching(/^1 .*--grant-type purchase/),
+      "--start --lifetime-days 3": expect.stringMatching(/^1 .*as long as their type/),
+      "--times 7": expect.stringMatching(/^1 .*--times 10/),
+      "--user-column full_name": expect.stringMatching(/^1 .*--user-column id/),
+      "--force": "2 --force goes with --stop or --start.",
+      "--stop --from wallets.credits --user-column owner": expect.stringMatching(/^1 .*followed already/),
+    });
+
+    // a change that fails, whatever becomes of the column, is named, and given up only when that is asked for
+    await db.admin.query("update public.profiles set credits = 999999999 where id = $1", [ann]);
+    await db.admin.query("update tokenbook.shadow_changes set amount_after = 1e12");
+    await json("shadow");
+    await db.admin.query("update public.profiles set credits = 50 where id = $1", [ann]);
+    expect(await json("shadow")).toMatchObject({ status: 1, not_booked: { failed: 1 } });
+    expect((await tokenbook("shadow")).stdout).toContain(
+      "npx tokenbook shadow --start takes what it has now",
+    );
+    expect(await json("shadow", "--start")).toMatchObject({ status: 0, differing: 0 });
+    expect(await net(ann)).toBe(500);
+    await db.admin.query("update public.profiles set credits = 60 where id = $1", [ann]);
+    await db.admin.query("update tokenbook.shadow_changes set amount_after = 1e12");
+    await json("shadow");
+    await db.admin.query("alter table public.profiles rename to people");
+    expect((await json("status")).shadow).toMatchObject({ isThere: false, failed: 1 });
+    expect((await tokenbook("status")).stdout).toContain("is gone");
+    const stop = await tokenbook("shadow", "--stop");
+    expect(stop).toMatchObject({ status: 1, stderr: expect.stringContaining(`${ann}: 50 to 1000000000000`) });
+    expect(await tokenbook("shadow", "--stop", "--force")).toMatchObject({ status: 0 });
+    const { rows } = await db.admin.query("select from pg_trigger where tgname like 'tokenbook_shadow%'");
+    expect(rows).toEqual([]);
+    expect(await tokenbook("shadow", "--from", "people.credits", "--watch")).toMatchObject({ status: 1 });
+  }));
+
+test("columns may be called anything; and whoever was forgotten is still followed", () =>
+  withCounter(2, async ({ db, users, json, tokenbook, net }) => {
+    const ann = users[0]!;
+    const column = "a $body$ of 100% %I 'credits'";
+    await db.admin.query(`alter table public.profiles rename column credits to "${column}"`);
+    const named = ["--from", `profiles.${column}`];
+    expect(await tokenbook("import", ...named, "--times", "1e1", "--book")).toMatchObject({ status: 0 });
+    const fay = await createUser(db);
+    await db.admin.query("insert into public.profiles values ($1, null, 4)", [fay]);
+    expect(await tokenbook("import", ...named, "--times", "10.0", "--book")).toMatchObject({ status: 0 });
+    expect(await json("shadow", ...named, "--start")).toMatchObject({ status: 0, differing: 0 });
+    await db.admin.query(`update public.profiles set "${column}" = "${column}" + 5 where id = $1`, [ann]);
+    expect(await json("shadow")).toMatchObject({ status: 0, booked: 1, granted: 50 });
+    expect(await tokenbook("forget", ann, "--yes")).toMatchObject({ status: 0 });
+    const { rows } = await db.admin.query(
+      "select t.metadata, t.reason from public.token_transactions t where t.user_id = $1 order by t.id",
+      [ann],
+    );
+    expect(rows).toEqual([
+      expect.objectContaining({ metadata: expect.objectContaining({ times: "1e1" }) }),
+      expect.objectContaining({
+        metadata: { mirrored_from: `public.profiles.${column}` },
+        reason: `mirrored from public.profiles.${column}`,
+      }),
+    ]);
+    expect(await json("shadow")).toMatchObject({ status: 0, differing: 0 });
+    expect(await tokenbook("shadow", "--stop")).toMatchObject({ status: 0 });
+    expect(await json("shadow", ...named, "--start")).toMatchObject({ status: 0, booked: 0, differing: 0 });
+    expect(await net(ann)).toBe(1050);
+  }));
+
+test("writers that are faster than a run end none", () =>
+  withCounter(2, async ({ db, users, json, follow }) => {
+    await follow();
+    const end = new AbortController();
+    let writes = 0;
+    const writers = users.map(async (user) => {
+      const server = await connectAsServer(db);
+      while (!end.signal.aborted) {
+        await server.query("update public.profiles set credits = credits + (random() - 0.5) where id = $1", [
+          user,
+        ]);
+        writes++;
+      }
+      await server.end();
+    });
+    await sleep(300);
+    const begin = performance.now();
+    for (const args of [[], ["--start"]]) await json("shadow", ...args);
+    const seconds = (performance.now() - begin) / 1000;
+    end.abort();
+    await Promise.all(writers);
+    console.log(`shadow and writers: writes=${writes} seconds=${seconds.toFixed(1)}`);
+    expect(seconds).toBeLessThan(60);
+    expect(await json("shadow")).toMatchObject({ status: 0, differing: 0 });
+  }));

@@ -242,3 +242,74 @@ test("back again, and over again: whole numbers cut what the books have, and tha
       "switch",
     ]);
   }));
+
+/** A trigger of the app's gives another user something where one's counter is written: what both say after runs. */
+async function withBonus({ db, users, json, net, credits }: CountedProject): Promise<number[]> {
+  const [ann, ben] = users as [string, string];
+  await db.admin.query(`
+    create function public.give_bonus() returns trigger language plpgsql as
+      $$ begin update public.profiles set credits = credits + 5 where id = '${ben}'; return null; end $$;
+    create trigger give_bonus after update on public.profiles for each row
+      when (new.id = '${ann}' and new.credits is distinct from old.credits) execute function public.give_bonus();`);
+  expect(await json("switch", "--yes", "--writable")).toMatchObject({ status: 0 });
+  await deduct(db, ann, 10);
+  for (let run = 0; run < 3; run++) await json("shadow");
+  return [await credits(ann), await net(ann), await credits(ben), await net(ben)];
+}
+
+test("what a trigger of the app's writes to another row because of ours is the app's; a variant undoes it", async () => {
+  const right = [99, 990, 105, 1050];
+  await withShadow(2, async (project) => expect(await withBonus(project)).toEqual(right));
+  await withShadow(
+    2,
+    async (project) => expect(await withBonus(project)).not.toEqual(right),
+    "triggers-of-theirs-are-ours",
+  );
+});
+
+test("the column is written by runs: that is said, until they are late and when it is over", () =>
+  withShadow(2, async ({ db, users, tokenbook, json, net, credits }) => {
+    const keep = "keep npx tokenbook shadow --watch running until the column is dropped";
+    const switched = await tokenbook("switch", "--yes", "--writable");
+    expect(switched).toMatchObject({ status: 0, stdout: expect.stringContaining(keep) });
+    await deduct(db, users[0]!, 10);
+    expect((await json("status")).shadow).toMatchObject({ mode: "writable", not_written: 1 });
+    const status = await tokenbook("status");
+    expect(status.stdout).toContain("1 balance not written yet");
+    expect(status.stdout).toContain(keep);
+    await db.admin.query("update tokenbook.shadow set kept_at = now() - interval '20 minutes'");
+    const { findings } = await json("doctor");
+    expect(findings).toContainEqual(
+      expect.objectContaining({
+        subject: "the shadow",
+        status: "warning",
+        finding: expect.stringContaining("written by runs alone"),
+      }),
+    );
+    expect(await json("shadow")).toMatchObject({ written: 1 });
+    // all rows twice gone and there again, in one transaction: what the app wrote last is right
+    const refill = (ann: number, ben: number) =>
+      `truncate public.profiles; insert into public.profiles (id, credits) values ('${users[0]}', ${ann}), ('${users[1]}', ${ben})`;
+    await db.admin.query(`begin; ${refill(100, 50)}; ${refill(7, 9)}; commit`);
+    expect(await json("shadow")).toMatchObject({ status: 0, written: 0, differing: 0 });
+    expect(await Promise.all([...users.map(credits), ...users.map(net)])).toEqual([7, 9, 70, 90]);
+    // a truncation that waits is no reason to write what went with it
+    await db.admin.query("truncate public.profiles");
+    await db.admin.query("insert into public.profiles (id, credits) values ($1, 5)", [users[1]]);
+    expect(await json("switch", "--yes", "--undo")).toMatchObject({ mode: "shadow", differing: 0 });
+    expect(await credits(users[1]!)).toBe(5);
+    expect(await Promise.all(users.map(net))).toEqual([0, 50]);
+  }));
+
+test("a column of tens or of parts alone gets what it can hold", () =>
+  withShadow(1, async ({ db, users, json, credits }) => {
+    await db.admin.query("alter table public.profiles alter column credits type numeric(5, -1)");
+    expect(await json("switch", "--yes")).toMatchObject({ status: 0, written: 0 });
+    await deduct(db, users[0]!, 95);
+    expect(await json("shadow")).toMatchObject({ status: 0, written: 1, differing: 0 });
+    expect(await credits(users[0]!)).toBe(90);
+    await json("switch", "--yes", "--undo");
+    await db.admin.query("alter table public.profiles alter column credits type numeric(2, 4) using 0.0001");
+    expect(await json("switch", "--yes", "--accept-differences")).toMatchObject({ status: 0, differing: 0 });
+    expect(await credits(users[0]!)).toBe(0.0099);
+  }));

@@ -659,7 +659,7 @@ export const errors = {
     title: "Old counter is read only",
     sqlstate: "PT409",
     retryable: false,
-    hint: "The books keep the balance now: spend and grant with Tokenbook's functions. Nothing was changed.",
+    hint: "The books keep the balance now: spend with deduct_tokens_with_fifo, add with grant_tokens. Nothing was changed.",
   },
   invalid_limit: {
     status: 400,

@@ -96,7 +96,7 @@ begin
       ('too_many_holds', 'PT429', 'Capture or release a hold first, or wait until one runs out.'),
       ('too_many_payments', 'PT429', 'Wait until a payment has been decided.'),
       ('too_many_grants', 'PT409', 'Spend at most as many tokens at once as the fact says.'),
-      ('old_counter_is_read_only', 'PT409', 'The books keep the balance now: spend and grant with Tokenbook''s functions. Nothing was changed.'),
+      ('old_counter_is_read_only', 'PT409', 'The books keep the balance now: spend with deduct_tokens_with_fifo, add with grant_tokens. Nothing was changed.'),
       ('invalid_limit', 'PT400', 'Use open_holds or pending_payments, and 1 to 10000.'),
       ('invalid_trial_policy', 'PT400', 'Use allow, refuse, or reduced with either a percentage or a number of tokens.'),
       ('busy', 'PT503', 'The account is locked by other work. Try again with the same key.')

@@ -64,19 +64,25 @@ begin
     if v_change.kind = 'truncate' then
       exit when v_booked + v_unknown > 0; -- by itself
       insert into tokenbook.shadow_changes (kind, whose, amount_before, amount_after, changed_at, transaction_id)
-      select 'change', b.user_id::text, b.amount + coalesce(w.change, 0), 0, v_change.changed_at, v_change.transaction_id
-        from tokenbook.shadow_balances b
-        left join ( -- what of before could not be booked
-          select c.whose, sum(c.amount_after - c.amount_before) as change
-            from tokenbook.shadow_changes c where c.id < v_change.id and c.kind = 'change' group by c.whose) w
-          on w.whose = b.user_id::text
-       where b.amount + coalesce(w.change, 0) <> 0;
+      select 'truncated', r.whose, r.amount, 0, v_change.changed_at, v_change.transaction_id
+        from (
+          select coalesce(b.user_id::text, w.whose) as whose, coalesce(b.amount, w.first_amount) + coalesce(w.change, 0) as amount
+            from (select k.* from tokenbook.shadow_balances k where k.source = v_shadow.source) b
+            full join ( -- what of before is not booked, and what went with the truncation before this one
+              select lower(c.whose) as whose, sum(c.amount_after - c.amount_before) as change,
+                     (array_agg(c.amount_before order by c.id))[1] as first_amount
+                from tokenbook.shadow_changes c
+               where c.kind = 'change' and c.id < v_change.id
+                  or c.kind = 'truncated' -- @truncations-add-up
+               group by lower(c.whose)) w on w.whose = b.user_id::text) r
+       where r.amount <> 0;
       delete from tokenbook.shadow_changes c where c.id = v_change.id;
       v_booked := 1;
       exit;
     end if;
 
-    select b.* into v_kept from tokenbook.shadow_balances b where b.user_id = v_change.user_id;
+    select b.* into v_kept
+      from tokenbook.shadow_balances b where b.user_id = v_change.user_id and b.source = v_shadow.source;
     if not found then
       v_has_books := exists (select from public.token_accounts a where a.user_id = v_change.user_id);
       if not v_has_books and not exists (select from auth.users u where u.id = v_change.user_id) then
@@ -88,8 +94,16 @@ begin
       v_kept.user_id := v_change.user_id;
       v_kept.amount := v_change.amount_before;
       v_kept.tokens := case when v_has_books then trunc(v_kept.amount * v_shadow.times) else 0 end;
+      -- whose row comes back, having been imported: what they opened with is from it
+      v_kept.tokens := coalesce(
+        (select t.tokens - t.debt_change
+           from public.token_transactions t
+          where t.user_id = v_change.user_id and t.id = 1 and t.entry_type = 'opening_balance'
+            and t.metadata ->> 'imported_from' = v_shadow.source),
+        v_kept.tokens);
       v_change.kind := 'catch_up';
-      insert into tokenbook.shadow_balances (user_id, amount, tokens) values (v_kept.user_id, v_kept.amount, v_kept.tokens);
+      insert into tokenbook.shadow_balances (user_id, source, amount, tokens)
+      values (v_kept.user_id, v_shadow.source, v_kept.amount, v_kept.tokens);
     end if;
 
     v_amount := v_kept.amount + coalesce(v_change.amount_after - v_change.amount_before, 0);
@@ -140,7 +154,7 @@ begin
        set amount = v_amount,
            tokens = case when v_change.kind = 'catch_up' then trunc(v_amount * v_shadow.times)
                          else b.tokens + trunc(v_amount * v_shadow.times) - trunc(b.amount * v_shadow.times) end
-     where b.user_id = v_change.user_id;
+     where b.user_id = v_change.user_id and b.source = v_shadow.source;
     delete from tokenbook.shadow_changes c where c.id = v_change.id;
     v_booked := v_booked + 1;
   end loop;

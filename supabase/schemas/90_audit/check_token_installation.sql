@@ -220,6 +220,11 @@ begin
       from counter c
      cross join lateral (select h.changed_at from tokenbook.shadow_changes h order by h.id limit 1) o
      where o.changed_at < now() - interval '15 minutes'
+    union all
+    select 8, 'the shadow', 'warning', format('%s is written by runs alone, and there was none since %s: keep npx tokenbook shadow --watch running until the column is dropped',
+             c.name, date_trunc('second', coalesce(c.kept_at, c.switched_at))), null
+      from counter c
+     where c.mode <> 'shadow' and c.is_there and coalesce(c.kept_at, c.switched_at) < now() - interval '15 minutes'
   )
   select all_of.subject, all_of.status, all_of.finding, all_of.remedy
     from (

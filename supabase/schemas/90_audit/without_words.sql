@@ -1,7 +1,8 @@
 /*
  * An entry of the ledger without what callers wrote about a person: their metadata, the reason that somebody gave, and
  * both of them in the request. What the books wrote themselves stays, for they read it; a word stays of a reason that
- * says what a correction was (goodwill, reconciliation). The key stays: one key, one effect, for ever.
+ * says what a correction was (goodwill, reconciliation). Of what was mirrored from a counter the books wrote the reason
+ * themselves. The key stays: one key, one effect, for ever.
  * All of it is in the chain of the words (tokenbook.chain_ledger), and nothing of it in that of the numbers.
  * Caller: internal.
  */
@@ -13,6 +14,10 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if p_entry.actor_role = 'system' and p_entry.metadata ? 'mirrored_from' then
+    p_entry.metadata := tokenbook.words_of_ours(p_entry.metadata);
+    return p_entry;
+  end if;
   if p_entry.entry_type in ('deduction', 'hold')
     or p_entry.entry_type = 'usage' and (p_entry.usage_id is not null or p_entry.action_type not in ('plan_change', 'restating'))
     or p_entry.entry_type = 'grant' and (p_entry.terms -> 'grants' -> 0 ? 'subscription_id') is not true
@@ -52,7 +57,7 @@ begin
     (select jsonb_object_agg(m.key, m.value)
        from jsonb_each(p_metadata) m
       where m.key in ('source', 'imported_from', 'tokens_remaining', 'tokens_used', 'total_cost', 'given_back_for', 'period_start',
-                      'expires_at', 'plan', 'plan_type')),
+                      'expires_at', 'plan', 'plan_type', 'times', 'mirrored_from')),
     '{}');
 end
 $$;

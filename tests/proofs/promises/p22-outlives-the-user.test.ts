@@ -118,7 +118,10 @@ const signsInElsewhere = (db: Database, { id, mark }: PopulatedUser) =>
 
 /** A shadow of the project's own counter runs. */
 const hasACounter = (db: Database, { id }: PopulatedUser) =>
-  db.admin.query("insert into tokenbook.shadow_balances (user_id, amount, tokens) values ($1, 7, 7)", [id]);
+  db.admin.query(
+    "insert into tokenbook.shadow_balances (user_id, source, amount, tokens) values ($1, 'a.counter', 7, 7)",
+    [id],
+  );
 
 /** The tables that hold rows of users; the app's own is not the books'. */
 async function tablesOf(db: Database): Promise<string[]> {

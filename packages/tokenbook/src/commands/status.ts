@@ -8,6 +8,7 @@ import { checkInstallation } from "../data/installation.ts";
 import { installedVersion } from "../install/obstacles.ts";
 import { releases } from "../install/release.ts";
 import { shadowLine } from "../reports/shadow.ts";
+import { readUnwritten } from "../shadow/follow.ts";
 import { findProjectRoot } from "../project/folder.ts";
 import { appliedVersions, missingInHistory, repairCommand } from "../project/migrations.ts";
 import { digestOf, readRecord } from "../project/record.ts";
@@ -53,7 +54,10 @@ export const status = databaseCommand(
         changed_files: changed,
         admins: version === null ? 0 : (await listAdmins(client)).length,
         ...books,
-        shadow: counter === undefined ? null : { ...counter, ...(await readBehind(client)) },
+        shadow:
+          counter === undefined
+            ? null
+            : { ...counter, ...(await readBehind(client)), ...(await readUnwritten(client, counter)) },
         faults: findings.filter(({ status: one }) => one === "fault").map(({ finding }) => finding),
         warnings: findings.filter(({ status: one }) => one === "warning").length,
       };
@@ -103,7 +107,7 @@ interface Found {
   admins: number;
   accounts?: number;
   jobs?: string | null;
-  shadow: (Shadow & Behind) | null;
+  shadow: (Shadow & Behind & { not_written?: number }) | null;
   faults: string[];
   warnings: number;
 }

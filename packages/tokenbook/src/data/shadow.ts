@@ -12,8 +12,15 @@ export interface Shadow {
   times: string;
   /** `shadow`: the books follow it. Else the books are right, and it is kept in step with them. */
   mode: "shadow" | "writable" | "read_only";
+  /** Of the grants that increases become, and how long these last; null: as long as their type. */
+  grantType: string;
+  lifetimeDays: number | null;
   startedAt: string;
   switchedAt: string | null;
+  /** When a run last wrote the balances there. */
+  keptAt: string | null;
+  /** Whether the column is. */
+  isThere: boolean;
 }
 
 /** Whether the books are right, and the counter follows them. */
@@ -36,6 +43,12 @@ export async function readShadow(client: SqlClient): Promise<Shadow | undefined>
     client,
     `select s.source, s.schema_name as schema, s.table_name as table, s.user_column as "userColumn",
             s.amount_column as "amountColumn", s.times::text as times, s.mode,
+            s.grant_type as "grantType", s.lifetime_days as "lifetimeDays",
+            to_jsonb(s.kept_at) #>> '{}' as "keptAt",
+            exists (
+              select from pg_attribute a
+               where a.attrelid = to_regclass(format('%I.%I', s.schema_name, s.table_name))
+                 and a.attname = s.amount_column and not a.attisdropped) as "isThere",
             to_jsonb(s.started_at) #>> '{}' as "startedAt", to_jsonb(s.switched_at) #>> '{}' as "switchedAt"
        from tokenbook.shadow s`,
   );

@@ -13,6 +13,8 @@ export interface Booked {
   unknown: number;
 }
 
+export const nothingBooked: Booked = { booked: 0, granted: 0, spent: 0, owed: 0, unknown: 0 };
+
 /** How many changes a call books: accounts are locked that long, a tenth of a second. */
 const mostAtOnce = 100;
 
@@ -20,8 +22,8 @@ const mostAtOnce = 100;
 const busy = ["PT503", "55P03", "40001", "40P01"];
 
 /**
- * Books what waits, until nothing does. A change that cannot be booked is set aside with what the database said, and keeps
- * nobody else waiting. What is booked stays booked, whatever stops it.
+ * Books what waits when it begins: writers may be faster than this. A change that cannot be booked is set aside with what the
+ * database said, and keeps nobody else waiting. What is booked stays booked, whatever stops it.
  *
  * @param stop ends it after a portion.
  */
@@ -30,9 +32,13 @@ export async function bookChanges(
   stop: AbortSignal,
   onPortion: (booked: number) => void,
 ): Promise<Booked> {
-  const all: Booked = { booked: 0, granted: 0, spent: 0, owed: 0, unknown: 0 };
+  const all = { ...nothingBooked };
   let most = mostAtOnce;
   let refused = 0;
+  const [newest] = await select<{ id: string }>(
+    client,
+    "select coalesce(max(c.id), 0)::text as id from tokenbook.shadow_changes c",
+  );
   while (!stop.aborted) {
     try {
       const [row] = await select<{ done: (Booked & { waiting: number }) | null }>(
@@ -46,17 +52,28 @@ export async function bookChanges(
         all[key] += Number(row!.done[key]);
       }
       onPortion(all.booked);
-      if (row!.done.booked + row!.done.unknown + row!.done.waiting === 0) break;
+      if (!(await waits(client, newest!.id))) break;
       most = Math.min(most * 2, mostAtOnce);
     } catch (error) {
-      const { code, message } = error as { code?: string; message: string };
+      const { code, message, detail } = error as { code?: string; message: string; detail?: string };
       if (!/^[0-9A-Z]{5}$/.test(code ?? "") || /^(08|57)/.test(code!)) throw error;
       if (busy.includes(code!) && ++refused < 5) await wait(1000);
       else if (most > 1) most = 1;
-      else await setAside(client, `${code} ${message}`);
+      else await setAside(client, [code, message, detail].filter((one) => one !== undefined).join(" "));
     }
   }
   return all;
+}
+
+/** Whether something of that time does; what went with a truncation has numbers of later, and is of then. */
+async function waits(client: SqlClient, newest: string): Promise<boolean> {
+  const rows = await select(
+    client,
+    `select from tokenbook.shadow_changes c
+      where c.error is null and (c.id <= $1 or c.kind = 'truncated') limit 1`,
+    [newest],
+  );
+  return rows.length > 0;
 }
 
 /** The one that comes next. */

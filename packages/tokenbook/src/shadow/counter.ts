@@ -31,8 +31,10 @@ export interface Counter {
   userType: string;
   /** The amount's type. */
   type: string;
-  /** How many digits a value of it has behind the point. */
+  /** How many digits a value of it has behind the point; below zero: how many before it are noughts. */
   scale: number;
+  /** Whether it has a number only as near as it can. */
+  isFloat: boolean;
   /** The most that can stand in it; null: anything. */
   most: string | null;
   isWritable: boolean;
@@ -115,22 +117,26 @@ export async function findCounter(client: SqlClient, place: Place): Promise<Coun
     );
   }
   const precision = found.modifier < 0 ? undefined : ((found.modifier - 4) >> 16) & 0xffff;
-  const digits = found.modifier < 0 ? undefined : (found.modifier - 4) & 0x7ff;
+  // eleven bits with a sign
+  const digits = found.modifier < 0 ? undefined : (((found.modifier - 4) & 0x7ff) ^ 0x400) - 0x400;
   const isWhole = ["smallint", "integer", "bigint"].includes(found.type);
+  const isFloat = ["real", "double precision"].includes(found.type);
   const [user, amount] = [`t.${quoted(place.userColumn)}`, `t.${quoted(place.amountColumn)}`];
   return {
     table: found.table,
     user,
     amount,
     column: quoted(place.amountColumn),
-    value: `coalesce(nullif(nullif(nullif(${amount}::numeric, 'NaN'), 'Infinity'), '-Infinity'), 0)`,
+    // through text: a cast of real to numeric keeps six digits
+    value: `coalesce(nullif(nullif(nullif(${amount}::text::numeric, 'NaN'), 'Infinity'), '-Infinity'), 0)`,
     whose: `lower(${user}::text)`,
     isUser: found.user_type === "uuid" ? `u.id = ${user}` : `u.id::text = lower(${user})`,
     userType: found.user_type,
     type: found.written,
     // without a scale of its own: finer than a token is anywhere
-    scale: isWhole ? 0 : found.type === "numeric" ? (digits ?? 10) : 6,
-    most: precision === undefined ? numbers[found.type]! : `1e${precision - digits!} - 1`,
+    scale: isWhole ? 0 : isFloat ? 6 : (digits ?? 10),
+    isFloat,
+    most: precision === undefined ? numbers[found.type]! : `1e${precision - digits!} - 1e${-digits!}`,
     isWritable: found.generated === "",
   };
 }

@@ -12,7 +12,9 @@ export interface Difference {
   /** In tokens. */
   counter_tokens: number;
   books: number;
-  /** What the books have more. */
+  /** What of the counter waits to be booked, in tokens. */
+  to_book: number;
+  /** What the books have more, once that is booked. */
   difference: number;
   reasons: string[];
 }
@@ -36,6 +38,7 @@ interface Row {
   counter: string;
   counter_tokens: string;
   books: string;
+  to_book: string;
   /** What the books did by themselves, in all and by the kind of entry. */
   own: string;
   entries: Record<string, number> | null;
@@ -79,7 +82,7 @@ export async function findDifferences(
               sum(c.amount_after - c.amount_before) filter (where c.error is null) as waiting
          from tokenbook.shadow_changes c where c.whose is not null group by 1
      ), kept as (
-       select b.user_id::text as whose, b.amount, b.tokens from tokenbook.shadow_balances b
+       select b.user_id::text as whose, b.amount, b.tokens from tokenbook.shadow_balances b where b.source = $2
      ), books as (
        select a.user_id::text as whose, a.tokens_remaining - a.tokens_owed as tokens from public.token_accounts a
      ), everyone as (
@@ -107,7 +110,7 @@ export async function findDifferences(
         limit ${mostListed}
      )
      select (select count(*) from everyone)::text as users, coalesce(l.differing, 0)::text as differing, l.whose,
-            trim_scale(l.amount)::text as counter, l.counter_tokens::text, l.books::text,
+            trim_scale(l.amount)::text as counter, l.counter_tokens::text, l.books::text, l.to_book::text,
             (l.books - l.kept_tokens)::text as own, trim_scale(l.amount - l.kept - l.change)::text as missed,
             case when l.catches_up then '0' else (l.kept_tokens - trunc(l.kept * $1))::text end as rounded,
             l.error, l.has_row, l.rows::text, l.is_kept as is_followed,
@@ -128,7 +131,7 @@ export async function findDifferences(
                 and (t.id = 1 and t.metadata ->> 'imported_from' = $2) is not true
               group by t.entry_type
              having sum(t.tokens - t.reserved_change - t.debt_change) <> 0) e) o on true
-      order by abs(l.books - l.counter_tokens) desc nulls last, l.whose`,
+      order by abs(l.books + l.to_book - l.counter_tokens) desc nulls last, l.whose`,
     [times, source],
   );
   const found = rows.filter(({ whose }) => whose !== null);
@@ -140,7 +143,8 @@ export async function findDifferences(
       counter: row.counter,
       counter_tokens: Number(row.counter_tokens),
       books: Number(row.books),
-      difference: Number(row.books) - Number(row.counter_tokens),
+      to_book: Number(row.to_book),
+      difference: Number(row.books) + Number(row.to_book) - Number(row.counter_tokens),
       reasons: reasonsOf(row, isRight),
     })),
   };

@@ -20,15 +20,44 @@ const portion = 500;
  * @param books in tokens.
  * @param waiting in the counter's unit.
  */
-export function desired({ scale, most }: Counter, books: string, waiting: string, times: string): string {
+export function desired(
+  { scale, most, isFloat, type }: Counter,
+  books: string,
+  waiting: string,
+  times: string,
+): string {
   const amount = `trunc(${books} / ${times}, ${scale})`;
-  return `(${most === null ? amount : `greatest(least(${amount}, ${most}), -(${most}))`} + ${waiting})`;
+  const cut = `(${most === null ? amount : `greatest(least(${amount}, ${most}), -(${most}))`} + ${waiting})`;
+  return isFloat ? `(${cut}::${type}::text::numeric)` : cut;
 }
 
 /** Of a user `u` of auth.users and a shadow `s`. */
 const books =
   "coalesce((select a.tokens_remaining - a.tokens_owed from public.token_accounts a where a.user_id = u.id), 0)";
-const waiting = `coalesce((select sum(c.amount_after - c.amount_before) from tokenbook.shadow_changes c where lower(c.whose) = u.id::text and c.kind = 'change'), 0)`;
+const waiting = `coalesce((select sum(c.amount_after - c.amount_before) from tokenbook.shadow_changes c where lower(c.whose) = u.id::text), 0)`;
+
+/** All rows went at once, and what the books have of them is not taken back yet. */
+const isTruncated = "exists (select from tokenbook.shadow_changes c where c.kind = 'truncate')";
+
+/** Who has another balance than their counter says, as a statement goes on. */
+const behindIn = (counter: Counter): string =>
+  `from ${counter.table} t
+         join auth.users u on ${counter.isUser}
+        cross join tokenbook.shadow s
+         left join public.token_accounts a on a.user_id = u.id
+         left join (
+           select lower(c.whose) as whose, sum(c.amount_after - c.amount_before) as change
+             from tokenbook.shadow_changes c where c.whose is not null group by 1) w on w.whose = u.id::text
+        where ${counter.value} <> ${desired(counter, "coalesce(a.tokens_remaining - a.tokens_owed, 0)", "coalesce(w.change, 0)", "s.times")}`;
+
+/** Of how many users the counter does not say yet what the books say. */
+export async function countUnwritten(client: SqlClient, counter: Counter): Promise<number> {
+  const [row] = await select<{ count: string }>(
+    client,
+    `select count(*)::text as count ${behindIn(counter)}`,
+  );
+  return Number(row!.count);
+}
 
 /**
  * Writes the balance of everybody whose counter says something else. Rows that somebody has locked are left for the next
@@ -43,21 +72,16 @@ export async function keepInStep(client: SqlClient, counter: Counter, stop: Abor
   while (!stop.aborted) {
     const behind: { user: string }[] = await select<{ user: string }>(
       client,
-      `select ${counter.user}::text as user
-         from ${counter.table} t
-         join auth.users u on ${counter.isUser}
-        cross join tokenbook.shadow s
-         left join public.token_accounts a on a.user_id = u.id
-         left join (
-           select lower(c.whose) as whose, sum(c.amount_after - c.amount_before) as change
-             from tokenbook.shadow_changes c where c.kind = 'change' group by 1) w on w.whose = u.id::text
-        where ${counter.value} <> ${desired(counter, "coalesce(a.tokens_remaining - a.tokens_owed, 0)", "coalesce(w.change, 0)", "s.times")}
+      `select ${counter.user}::text as user ${behindIn(counter)}
           and ($1::text is null or ${counter.user} > $1::${counter.userType})
         order by ${counter.user}
         limit ${portion}`,
       [after],
     );
-    if (behind.length === 0) break;
+    if (behind.length === 0) {
+      await client.query("update tokenbook.shadow set kept_at = clock_timestamp() where is_only");
+      break;
+    }
     after = behind.at(-1)!.user;
     await write(
       client,
@@ -106,7 +130,7 @@ async function writeAtOnce(client: SqlClient, counter: Counter, users: string[])
          from auth.users u
          join ${counter.table} t on ${counter.isUser}
         cross join tokenbook.shadow s
-        where ${counter.user} = any ($1::${counter.userType}[])
+        where ${counter.user} = any ($1::${counter.userType}[]) and not ${isTruncated}
      ), changed as (
        update ${counter.table} t
           set ${counter.column} = r.amount::${counter.type}
@@ -115,9 +139,9 @@ async function writeAtOnce(client: SqlClient, counter: Counter, users: string[])
         where ${counter.isUser} and ${counter.value} <> r.amount
        returning r.id, r.amount, r.tokens, r.waiting
      )
-     insert into tokenbook.shadow_balances (user_id, amount, tokens)
-     select c.id, c.amount - c.waiting, c.tokens from changed c
-     on conflict (user_id) do update set amount = excluded.amount, tokens = excluded.tokens
+     insert into tokenbook.shadow_balances (user_id, source, amount, tokens)
+     select c.id, s.source, c.amount - c.waiting, c.tokens from changed c cross join tokenbook.shadow s
+     on conflict (user_id, source) do update set amount = excluded.amount, tokens = excluded.tokens
      returning user_id as id`,
     [locked.map(({ user }) => user)],
   );

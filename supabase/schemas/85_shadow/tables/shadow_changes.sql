@@ -14,7 +14,7 @@ create table tokenbook.shadow_changes (
 comment on table tokenbook.shadow_changes is
   'Changes of the project''s counter that are not booked yet. Empty while no shadow runs.';
 comment on column tokenbook.shadow_changes.id is 'The change; of what happened to one row, later changes have higher numbers.';
-comment on column tokenbook.shadow_changes.kind is 'change; truncate: all rows went at once; catch_up: bring the books of this user to what the counter has.';
+comment on column tokenbook.shadow_changes.kind is 'change; truncate: all rows went at once; truncated: what of this user went with them; catch_up: bring the books of this user to what the counter has.';
 comment on column tokenbook.shadow_changes.whose is 'The user, as the project''s row says it; NULL of truncate.';
 comment on column tokenbook.shadow_changes.amount_before is 'What the rows of this user that the statement touched had together, in the counter''s unit.';
 comment on column tokenbook.shadow_changes.amount_after is 'What they have since.';
