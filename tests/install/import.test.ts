@@ -537,10 +537,10 @@ test("whose a row is, and how many tokens a unit is, is not guessed", { timeout:
     ["wallets.credits", ""],
     ["token_balances=public.token_balances", ""],
     ["csv", ""],
-    ["user_profiles", "There is no column public.user_profiles.vibe_assistant_tokens_remaining.\n"],
+    ["user_profiles", "There is no column public.user_profiles.vibe_assistant_tokens_remaining."],
   ] as const) {
     const check = await runHere("check", ["--import", source, "--db-url", db.url()]);
-    expect([source, check.stderr]).toEqual([source, words]);
+    expect([source, check.stderr.trim()]).toEqual([source, words]);
   }
 });
 
