@@ -529,6 +529,9 @@ test("whose a row is, and how many tokens a unit is, is not guessed", { timeout:
     done_before: 2,
   });
   expect((await says(...from)).stdout).toContain("there is nothing to book");
+  expect((await says(...from, "--book")).stdout).toContain(
+    "npx tokenbook shadow --from wallets.credits --user-column user_id --start\n",
+  );
 
   expect(await runHere("shadow", [...from, "--start", "--db-url", db.url()])).toMatchObject({ status: 0 });
   const followed = await says(...from);

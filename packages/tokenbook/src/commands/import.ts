@@ -7,6 +7,7 @@ import { readShadow, type Shadow } from "../data/shadow.ts";
 import { asPlain, readRate } from "../import/amounts.ts";
 import { collect, type LeftOut, type Opening } from "../import/collect.ts";
 import {
+  columnOfSource,
   fromColumn,
   fromCsv,
   fromMysqlDump,
@@ -113,7 +114,9 @@ Ends with 0 when somebody was taken or done before, 1 when nobody could be or it
           ...found.notes,
         ],
       };
-      createVoice(options.json).report(report, () => asText(report, shadow));
+      createVoice(options.json).report(report, () =>
+        asText(report, ending(report, shadow, followedBy(options))),
+      );
       process.exitCode = report.taken + report.done_before > 0 ? exit.right : exit.wrong;
     });
   });
@@ -270,7 +273,7 @@ type Report = Done & {
   notes: string[];
 };
 
-function asText(report: Report, shadow: Shadow | undefined): string {
+function asText(report: Report, last: string): string {
   const reasons = new Map<string, LeftOut[]>();
   for (const one of report.left_out) reasons.set(one.why, [...(reasons.get(one.why) ?? []), one]);
   const verb = report.booked ? "booked" : "to be booked";
@@ -293,14 +296,28 @@ function asText(report: Report, shadow: Shadow | undefined): string {
     ),
     `  in the books from it: ${readable(report.tokens_from_it_before)} before, ${readable(report.tokens_from_it_after)} now`,
     `  checksum ${report.checksum}, ${report.seconds} s`,
-    ending(report, shadow),
+    last,
   ].join("\n");
 }
 
+/** The command by which the books follow a source that goes on changing; undefined, where none can. */
+function followedBy({ from, userColumn }: Options): string | undefined {
+  if (columnOfSource(from) === undefined || readGrantsTable(from) !== undefined) return undefined;
+  return `npx tokenbook shadow --from ${from}${userColumn === undefined ? "" : ` --user-column ${userColumn}`} --start`;
+}
+
 /** What there is to do next. */
-function ending({ booked, taken, done_before, checksum }: Report, shadow: Shadow | undefined): string {
+function ending(
+  { booked, taken, done_before, checksum }: Report,
+  shadow: Shadow | undefined,
+  follow: string | undefined,
+): string {
   if (taken + done_before === 0) return "Nobody could be taken. Nothing was changed.";
-  if (booked) return "Compare at any time: the same without --book says who was done before.";
+  if (booked) {
+    return `Compare at any time: the same without --book says who was done before.${
+      follow === undefined ? "" : `\nWhile your app still writes it, the books can follow it: ${follow}`
+    }`;
+  }
   if (taken === 0)
     return "Nothing was changed, and there is nothing to book: everyone who can be was done before.";
   return shadow === undefined
