@@ -32,6 +32,7 @@ export function readRate(text: string): Decimal {
 }
 
 export function add(a: Decimal, b: Decimal): Decimal {
+  if (a.scale === b.scale) return { value: a.value + b.value, scale: a.scale };
   const scale = Math.max(a.scale, b.scale);
   const at = (one: Decimal) => one.value * 10n ** BigInt(scale - one.scale);
   return { value: at(a) + at(b), scale };

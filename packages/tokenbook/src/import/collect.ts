@@ -130,8 +130,8 @@ export async function collect(
       one.wrong ??= `${expires === "unreadable" ? row.expiresAt : row.grantedAt} is no moment that can be kept`;
       continue;
     }
-    one.used = add(one.used, readDecimal(row.used ?? "0") ?? zero);
-    one.cost = add(one.cost, readDecimal(row.cost ?? "0") ?? zero);
+    if (row.used) one.used = add(one.used, readDecimal(row.used) ?? zero);
+    if (row.cost) one.cost = add(one.cost, readDecimal(row.cost) ?? zero);
     const said_type = row.grantType ?? undefined;
     const isKnown = said_type !== undefined && rules.knownTypes.has(said_type);
     if (said_type !== undefined && !isKnown)

@@ -48,9 +48,12 @@ type Named = Record<string, string | null | undefined>;
 /** A query of the same database, as rows of texts. */
 async function* query(client: pg.Client, sql: string): AsyncGenerator<Named> {
   const copy = client.query(copyTo(`copy (${sql}) to stdout with (format csv, header, null '\\N')`));
-  const parser = copy.pipe(parse({ columns: true, cast: (text) => (text === "\\N" ? null : text) }));
+  const parser = copy.pipe(parse({ columns: true }));
   copy.on("error", (error) => parser.destroy(error));
-  for await (const row of parser) yield row as Named;
+  for await (const row of parser as AsyncIterable<Named>) {
+    for (const name in row) if (row[name] === "\\N") row[name] = null;
+    yield row;
+  }
 }
 
 async function* mapped<T>(rows: AsyncIterable<T>, of: (row: T) => SourceRow): AsyncGenerator<SourceRow> {
