@@ -1,15 +1,21 @@
 /*
- * npm run bench:import [-- <users>]: how long `tokenbook import` takes for that many users (500,000) with a balance each
- * in a column of another table, dry and booked, and again when everyone is done. On a throwaway database.
+ * npm run bench:import [-- <users> [csv]]: how long `tokenbook import` takes for that many users (500,000) with a balance
+ * each in a column of another table, or in a CSV file, dry and booked, and again when everyone is done. On a throwaway
+ * database.
  */
 import { spawn } from "node:child_process";
-import { cpus } from "node:os";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpus, tmpdir } from "node:os";
+import { join } from "node:path";
 import pg from "pg";
 import { reportFailure } from "local-platform/terminal/failure";
 import { withInstalledDatabase } from "../schema/scratch-database.ts";
 
 try {
   const users = Number(process.argv[2] ?? 500_000);
+  const isCsv = process.argv[3] === "csv";
+  const folder = mkdtempSync(join(tmpdir(), "tokenbook-bench-"));
+  process.once("exit", () => rmSync(folder, { recursive: true }));
   await withInstalledDatabase(async (url) => {
     const client = new pg.Client({ connectionString: url });
     await client.connect();
@@ -25,9 +31,17 @@ try {
         "insert into public.profiles select id, (random() * 1000)::numeric(10, 2) from auth.users",
       );
       await client.query("analyze");
+      const file = join(folder, "balances.csv");
+      if (isCsv) {
+        const { rows: balances } = await client.query<{ line: string }>(
+          "select id || ',' || credits as line from public.profiles",
+        );
+        writeFileSync(file, `user_id,tokens\n${balances.map(({ line }) => line).join("\n")}\n`);
+      }
+      const from = isCsv ? ["csv", "--file", file] : ["profiles.credits"];
       const { rows } = await client.query("show server_version");
       console.log(
-        `${new Date().toISOString().slice(0, 10)}, PostgreSQL ${rows[0].server_version}, ${cpus().length} cores (${cpus()[0]?.model.trim() ?? "unknown"}), ${users} users`,
+        `${new Date().toISOString().slice(0, 10)}, PostgreSQL ${rows[0].server_version}, ${cpus().length} cores (${cpus()[0]?.model.trim() ?? "unknown"}), ${users} users of ${from[0]}`,
       );
       for (const [what, args] of [
         ["dry run", []],
@@ -35,15 +49,7 @@ try {
         ["again", ["--book"]],
       ] as const) {
         const begin = performance.now();
-        const said = await tokenbook(
-          "import",
-          "--from",
-          "profiles.credits",
-          "--json",
-          ...args,
-          "--db-url",
-          url,
-        );
+        const said = await tokenbook("import", "--from", ...from, "--json", ...args, "--db-url", url);
         const report = JSON.parse(said) as { taken: number; done_before: number; tokens: number };
         const seconds = (performance.now() - begin) / 1000;
         console.log(

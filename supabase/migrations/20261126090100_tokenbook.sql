@@ -5692,7 +5692,7 @@ comment on function tokenbook.has_backlog is
  * p_rows: [{user: uuid, grants: [{tokens, grant_type, granted_at, expires_at, metadata}], owed,
  * tokens_used, total_cost, metadata}]. What has run out is not brought in. p_source is kept with each entry.
  * Caller: whoever owns the database (`tokenbook import`).   Locks: nothing that is there.
- * Returns {taken, grants, tokens, owed, done_before, left_out: [{user, why}]}; with p_dry_run what it would do.
+ * Returns {taken, without_balance (of them), grants, tokens, owed, done_before, left_out: [{user, why}]}; with p_dry_run what it would do.
  * Keeps: I1 to I4, I10.
  */
 create function tokenbook.import_opening_balances(p_source text, p_rows jsonb, p_dry_run boolean default false)
@@ -5800,6 +5800,7 @@ begin
 
   select jsonb_build_object(
            'taken', count(*) filter (where u.why is null),
+           'without_balance', count(*) filter (where u.why is null and u.owed = 0 and has.user_id is null),
            'grants', (select count(*) from pg_temp.tokenbook_import_grants),
            'tokens', (select coalesce(sum(g.tokens), 0) from pg_temp.tokenbook_import_grants g),
            'owed', coalesce(sum(u.owed) filter (where u.why is null), 0),
@@ -5807,7 +5808,8 @@ begin
            'left_out', coalesce(jsonb_agg(jsonb_build_object('user', u.said, 'why', u.why) order by u.nth)
                                 filter (where u.why is not null and u.why <> 'done before'), '[]'))
     into v_answer
-    from pg_temp.tokenbook_import_users u;
+    from pg_temp.tokenbook_import_users u
+    left join (select distinct g.user_id from pg_temp.tokenbook_import_grants g) has on has.user_id = u.user_id;
   return v_answer;
 end
 $$;

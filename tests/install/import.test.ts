@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { expectCleanBooks } from "../support/books.ts";
 import { createDatabase, type Database } from "../support/database.ts";
-import { run } from "../support/command.ts";
+import { run, runHere } from "../support/command.ts";
 import { startStripeApi } from "../functions/stripe-api.ts";
 import { asService, asUser, createUser, rpc } from "../support/roles.ts";
 
@@ -28,9 +28,29 @@ beforeEach(async () => {
 });
 
 const imports = async (...args: string[]) => {
-  const said = await run("import", [...args, "--json", "--db-url", db.url()]);
-  expect(said).toMatchObject({ status: 0, stderr: "" });
-  return JSON.parse(said.stdout);
+  const said = await runHere("import", [...args, "--json", "--db-url", db.url()]);
+  const report = JSON.parse(said.stdout);
+  expect(said).toMatchObject({ status: report.taken + report.done_before > 0 ? 0 : 1, stderr: "" });
+  return report;
+};
+/** The same in this process, in words. */
+const says = (...args: string[]) => runHere("import", [...args, "--db-url", db.url()]);
+/** Who is not taken, and why. */
+const whys = ({ left_out }: { left_out: { user: string; why: string }[] }) =>
+  left_out.map(({ user, why }) => `${user}: ${why}`);
+/** What is in the grants: tokens, type, and when it begins and ends. */
+const grantsOf = async (user: string) => {
+  const { rows } = await db.admin.query(
+    `select tokens_granted::integer as tokens, grant_type as type, to_char(expires_at at time zone 'utc', 'YYYY-MM-DD HH24:MI') as ends
+       from public.token_balances where user_id = $1 order by tokens_granted desc`,
+    [user],
+  );
+  return rows.map(({ tokens, type, ends }) => [tokens, type, ends]);
+};
+const file = async (name: string, text: string) => {
+  const path = join(folder, name);
+  await writeFile(path, text);
+  return path;
 };
 /** Users who were there before: they have no books, for there was no default plan. */
 const people = (count: number) =>
@@ -148,7 +168,7 @@ test("the counters of user_profiles: the highest of several profiles, and what w
 });
 
 test("a dump of the MySQL database of 2025: users by address, NULL is the plan's limit", async () => {
-  const [first, second] = await people(2);
+  const [first, second, , third, fourth] = await people(5);
   const dump = join(folder, "dump.sql");
   await writeFile(
     dump,
@@ -163,30 +183,38 @@ test("a dump of the MySQL database of 2025: users by address, NULL is the plan's
       "  PRIMARY KEY (`id`),",
       "  UNIQUE KEY `email` (`email`)",
       ") ENGINE=InnoDB AUTO_INCREMENT=4 DEFAULT CHARSET=utf8mb4;",
-      "INSERT INTO `users` VALUES (1,'User0@Example.com','o\\'neil','a (b), \\\"c\\\"\\n漢字;',9910),(2,'user1@example.com','x''y',NULL,NULL),(3,'gone@example.com','z','',5);",
+      "INSERT INTO `users` VALUES (1,'User0@Example.com','o\\'neil','a (b), \\\"c\\\"\\n漢字;',9910),(2,'user1@example.com','x''y',NULL,NULL),(3,'gone@example.com','z','',5)",
+      ",(4,'moved@example.com','v','',NULL),(5,'old@Example.com','w','',8);",
       "CREATE TABLE `user_subscriptions` (",
       "  `id` int NOT NULL,",
       "  `user_id` int NOT NULL,",
-      "  `tokens_limit` int DEFAULT '10000'",
+      "  `tokens_limit` int DEFAULT '10000',",
+      "  `is_active` tinyint(1) DEFAULT '1'",
       ") ENGINE=InnoDB;",
-      "INSERT INTO `user_subscriptions` VALUES (1,1,10000),(2,2,2010000);",
+      "INSERT INTO `user_subscriptions` VALUES (1,1,10000,1),(2,2,7,0),(3,2,2010000,1),(4,4,2000000,0);",
       "INSERT INTO `token_usage_history` (`id`, `user_id`, `tokens_used`, `action`) VALUES (1,1,60,'chat'),(2,1,30,NULL);",
+      "-- Dump completed on 2025-11-20 10:00:00",
       "",
     ].join("\n"),
   );
+  const mapping = await file(
+    "mapping.csv",
+    "4,user3@example.com\nOLD@example.com,user4@example.com\n77,user0@example.com\n",
+  );
 
-  const booked = await imports("--from", "mysql-dump", "--file", dump, "--book");
-  expect(booked).toMatchObject({ rows: 3, sum_in_source: "2,019,915", taken: 2, tokens: 2_019_910 });
+  const from = ["--from", "mysql-dump", "--file", dump, "--mapping", mapping];
+  const booked = await imports(...from, "--book");
+  expect(booked).toMatchObject({ rows: 5, sum_in_source: "2,019,923", taken: 4, tokens: 2_019_918 });
   expect(booked.left_out).toEqual([{ user: "gone@example.com", why: "no such user" }]);
-  expect([await balance(first!), await balance(second!)]).toMatchObject([
-    { total_active: 9_910 },
-    { total_active: 2_010_000 },
-  ]);
+  expect(booked.notes).toContainEqual(expect.stringContaining("2 of 3 lines of"));
+  const balances = await Promise.all([first, second, third, fourth].map((user) => balance(user!)));
+  // the plan of the third is not in force
+  expect(balances.map(({ total_active }) => total_active)).toEqual([9_910, 2_010_000, 0, 8]);
 });
 
 test("Stripe's credit grants by a mapping of customers; a CSV by address", async () => {
   const [first, second] = await people(2);
-  const [grants, mapping, csv] = ["grants.json", "map.csv", "some.csv"].map((file) => join(folder, file)) as [
+  const [grants, mapping, csv] = ["grants.json", "map.csv", "some.csv"].map((name) => join(folder, name)) as [
     string,
     string,
     string,
@@ -267,6 +295,13 @@ test("credit grants as they stand at Stripe: all pages, what is left of each, an
         left: nth === 2 ? 0 : 10,
       });
     }
+    // of neither can be said how many tokens it is
+    const other = { ...api.credits[0]!, created: 1_759_000_000 };
+    const unit = { type: "custom_pricing_unit", custom_pricing_unit: { value: "9" } };
+    api.credits.push(
+      { ...other, id: "credgr_unit", amount: unit },
+      { ...other, id: "credgr_silent", left: null as unknown as number },
+    );
     const mapping = join(folder, "customers.csv");
     await writeFile(mapping, `cus_a,${ann}\ncus_b,${ben}\n`);
     const from = ["--from", "stripe-credits", "--mapping", mapping, "--book", "--json", "--db-url", db.url()];
@@ -283,10 +318,14 @@ test("credit grants as they stand at Stripe: all pages, what is left of each, an
     expect(said).toMatchObject({ status: 0, stderr: "" });
     // 73 of cus_a with 10 left each, one by its metadata; 74 of cus_b
     expect(JSON.parse(said.stdout)).toMatchObject({
-      rows: 149,
+      rows: 151,
       sum_in_source: "1,480",
       taken: 2,
       tokens: 1_480,
+      left_out: [
+        { user: "cus_a", why: expect.stringContaining("custom_pricing_unit") },
+        { user: "cus_a", why: expect.stringContaining("does not say what is left") },
+      ],
     });
     expect((await balance(ann!)).total_active).toBe(740);
     expect((await balance(ben!)).total_active).toBe(740);
@@ -297,12 +336,224 @@ test("credit grants as they stand at Stripe: all pages, what is left of each, an
   }
 });
 
+test(
+  "a CSV: a user's rows are rounded once, lifetimes are the import's, and moments mean one thing",
+  { timeout: 90_000 },
+  async () => {
+    const users = await people(9);
+    await db.admin.query(
+      "update auth.users set email = 'user7@example.com', is_sso_user = true where id = $1",
+      [users[8]],
+    );
+    const csv = await file(
+      "some.csv",
+      [
+        "User_ID,Email,Credits,Grant_Type,Granted_At,Expires_At",
+        `${users[0]},,0.5,,,`,
+        ",USER0@example.com,0.5,,,",
+        "",
+        `${users[1]},,10,Annual,2026-01-01,2990-02-01`,
+        `${users[1]},,0.5,annual,2026-01-01,2990-02-01T00:00Z`,
+        `${users[1]},,0.5,annual,2026-01-01,2990-02-01T00:00Z`,
+        `${users[1]},,20,purchase,2026-01-01 05:30:00.123456+05:30,2990-02-01 02:00:00+02`,
+        `${users[2]},,5,purchase,2990-01-01,`,
+        `${users[3]},,1e13,,,`,
+        `${users[4]},,1e300,,,`,
+        `${users[5]},,7,gold,,`,
+        ",user7@example.com,9,,,",
+        `${users[6]},,3,trial,,`,
+        `${users[6]},,seven,,,`,
+      ].join("\n"),
+    );
+    const from = ["--from", "csv", "--file", csv];
+    const { checksum } = await imports(...from, "--lifetime-days", "30");
+    const later = await file("later.csv", (await readFile(csv, "utf8")).replaceAll("2990-02", "2991-02"));
+    expect((await imports("--from", "csv", "--file", later, "--lifetime-days", "30")).checksum).not.toBe(
+      checksum,
+    );
+
+    const booked = await imports(...from, "--lifetime-days", "30", "--checksum", checksum, "--book");
+    expect(booked).toMatchObject({ rows: 13, taken: 3, tokens: 39, without_balance: 0 });
+    expect(whys(booked).toSorted()).toEqual(
+      [
+        `${users[2]}: a grant that begins later: grant it then`,
+        `${users[3]}: more than there can be (1,000,000,000,000 tokens): is --times right?`,
+        `${users[4]}: 1e300 is no amount`,
+        `${users[6]}: seven is no amount`,
+        "user7@example.com: an address that several users have",
+      ].toSorted(),
+    );
+    expect(booked.notes).toContainEqual("there is no type of grants gold: 1 of it become purchase");
+    const soon = new Date(Date.now() + 30 * 86_400_000).toISOString().slice(0, 10);
+    expect(await grantsOf(users[0]!)).toEqual([[1, "purchase", expect.stringContaining(soon)]]);
+    expect(await grantsOf(users[1]!)).toEqual([
+      [20, "purchase", "2990-02-01 00:00"],
+      [11, "annual", "2990-02-01 00:00"],
+    ]);
+    expect(await grantsOf(users[5]!)).toEqual([[7, "purchase", expect.stringContaining(soon)]]);
+
+    for (const [text, words] of [
+      [`user,tokens,expires_at\n${users[6]},1,01/02/2027`, "line 2: 01/02/2027 is no moment"],
+      [`user,tokens,expires_at\n\n${users[6]},1,5`, "line 3: 5 is no moment"],
+      [`user,tokens,expires_at\n${users[6]},1,2027-02-30`, "2027-02-30 is no moment"],
+      [`user,tokens,credits\n${users[6]},,1`, "tokens and credits: which is the balance"],
+      [`user,tokens,tokens\n${users[6]},1,2`, "two columns tokens"],
+      [`user,price\n${users[6]},1`, "one of tokens, amount, credits or balance"],
+    ] as const) {
+      const said = await says("--from", "csv", "--file", await file("w.csv", text), "--book");
+      expect([said.status, said.stderr]).toEqual([2, expect.stringContaining(words)]);
+    }
+    const none = await says("--from", "csv", "--file", await file("n.csv", "user,tokens\n"));
+    expect([none.status, none.stdout]).toEqual([1, expect.stringContaining("Nobody could be taken.")]);
+    expect(
+      (
+        await imports(
+          "--from",
+          "csv",
+          "--file",
+          await file("t.csv", `user,tokens,grant_type\n${users[6]},3,trial`),
+        )
+      ).left_out,
+    ).toEqual([{ user: users[6], why: expect.stringContaining("--lifetime-days") }]);
+  },
+);
+
+test("Stripe's credit grants: one currency, what is money, and what has begun", async () => {
+  const [ann, ben, cia, dan] = await people(4);
+  const soon = Math.round(Date.now() / 1_000) + 86_400;
+  const credit = (user: string | undefined, amount: object, more = {}) => ({
+    id: "credgr_1",
+    amount,
+    category: "promotional",
+    effective_at: 1_760_000_000,
+    expires_at: null,
+    metadata: { user_id: user },
+    ...more,
+  });
+  const money = (value: number, currency = "usd") => ({ type: "monetary", monetary: { currency, value } });
+  const grants = await file(
+    "several.json",
+    JSON.stringify([
+      credit(ann, money(1_000)),
+      credit(ann, money(500), { category: "paid" }),
+      credit(ann, money(50), { effective_at: soon }),
+      credit(ben, money(70, "jpy")),
+      credit(cia, { type: "custom_pricing_unit", custom_pricing_unit: { value: "12" } }),
+      credit(dan, money(9), { effective_at: soon }),
+    ]),
+  );
+  const from = ["--from", "stripe-credits", "--file", grants, "--lifetime-days", "365", "--book"];
+  const refused = await says(...from);
+  expect([refused.status, refused.stderr]).toEqual([2, expect.stringContaining("in usd and in jpy")]);
+
+  const booked = await imports(...from, "--currency", "USD");
+  expect(booked).toMatchObject({ rows: 6, taken: 1, tokens: 1_500 });
+  expect(whys(booked)).toEqual([
+    `${ann}: a grant that begins later: grant it then`,
+    `${ben}: a grant in jpy`,
+    `${cia}: a grant of custom_pricing_unit, and of no money: how many tokens it is nobody says`,
+    `${dan}: a grant that begins later: grant it then`,
+  ]);
+  const end = new Date(Date.now() + 365 * 86_400_000).toISOString().slice(0, 10);
+  expect(await grantsOf(ann!)).toEqual([[1_500, "purchase", expect.stringContaining(end)]]);
+  // whoever was not taken has no books, and can be imported once it is mended
+  const { rows } = await db.admin.query("select user_id from public.token_accounts");
+  expect(rows).toEqual([{ user_id: ann }]);
+});
+
+test("moments of a database mean the same whatever its DateStyle and TimeZone are, and the machine's", async () => {
+  const users = await people(4);
+  await db.admin.query(
+    "create table public.old (user_id uuid, grant_type text, tokens_remaining bigint, granted_at timestamp, expires_at timestamp, since timestamptz)",
+  );
+  await db.admin.query(
+    `insert into public.old values ($1, 'annual', 5, '2026-01-01', '2990-02-01 00:00'), ($2, 'purchase', 6, '-infinity', null),
+       ($3, 'purchase', 7, '2026-01-01', '10000-01-01'), ($4, 'purchase', 8, '2026-01-01', '-infinity')`,
+    users,
+  );
+  const { rows } = await db.admin.query("select current_database() as name");
+  await db.admin.query(`alter database "${rows[0].name}" set datestyle = 'SQL, DMY'`);
+  await db.admin.query(`alter database "${rows[0].name}" set timezone = 'Asia/Kolkata'`);
+  const said = await run(
+    "import",
+    ["--from", "token_balances=old", "--book", "--json", "--db-url", db.url()],
+    { TZ: "America/New_York" },
+  );
+  const report = JSON.parse(said.stdout);
+  expect(report).toMatchObject({ taken: 2, without_balance: 1, tokens: 5 });
+  expect(whys(report).toSorted()).toEqual(
+    [
+      `${users[1]}: -infinity is no moment that can be kept`,
+      `${users[2]}: 10000-01-01 00:00:00 is no moment that can be kept`,
+      `${users[3]}: a grant that has run out`,
+    ].toSorted(),
+  );
+  expect(await grantsOf(users[0]!)).toEqual([[5, "annual", "2990-02-01 00:00"]]);
+});
+
+test("whose a row is, and how many tokens a unit is, is not guessed", { timeout: 90_000 }, async () => {
+  const [ann, ben, cia] = await people(3);
+  await db.admin.query(
+    "create table public.wallets (created_by uuid references auth.users, user_id uuid, credits bigint)",
+  );
+  await db.admin.query("insert into public.wallets values ($1, $1, 100), ($1, $2, 50)", [ann, ben]);
+  const from = ["--from", "wallets.credits"];
+  const several = await says(...from, "--book");
+  expect([several.status, several.stderr]).toEqual([
+    2,
+    expect.stringContaining("created_by, user_id. Name it"),
+  ]);
+  const shadowed = await runHere("shadow", [...from, "--start", "--db-url", db.url()]);
+  expect([shadowed.status, shadowed.stderr]).toEqual([
+    2,
+    expect.stringContaining("created_by, user_id. Name it"),
+  ]);
+  const trial = await says(...from, "--user-column", "user_id", "--grant-type", "trial");
+  expect([trial.status, trial.stderr]).toEqual([2, expect.stringContaining("--lifetime-days")]);
+
+  from.push("--user-column", "user_id");
+  expect(await imports(...from, "--times", "1e3", "--book")).toMatchObject({
+    taken: 2,
+    tokens: 150_000,
+    times: "1000",
+  });
+  await db.admin.query("insert into public.wallets values ($1, $2, 7)", [ann, cia]);
+  const other = await says(...from, "--times", "1", "--book");
+  expect([other.status, other.stderr]).toEqual([1, expect.stringContaining("was imported --times 1000")]);
+  const again = await says(...from);
+  expect(again.stdout).toContain("1 user, 7,000 tokens in 1 grant\n");
+  expect(again.stdout).toContain("--times 1000, as it was imported before");
+  expect(await imports(...from, "--times", "1000.0", "--book")).toMatchObject({
+    taken: 1,
+    tokens: 7_000,
+    done_before: 2,
+  });
+  expect((await says(...from)).stdout).toContain("there is nothing to book");
+  expect((await says(...from, "--book")).stdout).toContain(
+    "npx tokenbook shadow --from wallets.credits --user-column user_id --start\n",
+  );
+
+  expect(await runHere("shadow", [...from, "--start", "--db-url", db.url()])).toMatchObject({ status: 0 });
+  const followed = await says(...from);
+  expect(followed.stdout).not.toContain("To book exactly this");
+  for (const [source, words] of [
+    ["wallets.credits", ""],
+    ["token_balances=public.token_balances", ""],
+    ["csv", ""],
+    ["user_profiles", "There is no column public.user_profiles.vibe_assistant_tokens_remaining."],
+  ] as const) {
+    const check = await runHere("check", ["--import", source, "--db-url", db.url()]);
+    expect([source, check.stderr.trim()]).toEqual([source, words]);
+  }
+});
+
 test.for([
   [["--from", "nowhere"], "is no column"],
   [["--from", "nowhere.credits"], "There is no column public.nowhere.credits"],
   [["--from", "csv"], "--file"],
   [["--from", "csv", "--file", "/nowhere.csv"], "cannot be read"],
   [["--from", "auth.users.id", "--times", "0"], "above 0"],
+  [["--from", "auth.users.id", "--lifetime-days", "4000000"], "1 to 36500"],
   [["--from", "auth.users.id", "--grant-type", "gold"], "no type of grants"],
 ] as const)("%s: it says what is wrong, and ends with 2", async ([args, words]) => {
   const said = await run("import", [...args, "--db-url", db.url()]);

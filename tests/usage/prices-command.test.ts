@@ -116,7 +116,9 @@ test("JSON is read too, and a former price that is there is the one that is mean
   const [{ row }] = (await rows()) as [
     { row: { model: string; valid_from: string; input_cents_per_million: number } },
   ];
-  const json = await file("prices.json", JSON.stringify([{ ...pick(row), valid_from: row.valid_from }]));
+  // as Windows saves it, and with blanks
+  const entry = { ...pick(row), model: ` ${row.model} `, valid_from: row.valid_from };
+  const json = await file("prices.json", `\uFEFF${JSON.stringify([entry])}`);
   expect((await prices("import", json, "--book")).stdout).toContain(
     "0 prices of 1 model set, 1 as they are.",
   );
@@ -144,6 +146,10 @@ test("what is wrong is named, and nothing of the file is set", async () => {
       "valid_from must be a moment to come",
     ],
     ["g.csv", "model\n", "has no prices"],
+    ["f.csv", "model,input_cents_per_million,valid_from\nfine,1,01/02/2990\n", '01/02/2990" is no moment'],
+    ["j.csv", "model,input_cents_per_million,input_cents_per_million\nx,1,2\n", "two columns input_cents"],
+    ["k.json", '[{"model": "x", "input_cents_per_million": 1, "valid_from": 32188406400000}]', "no moment"],
+    ["l.json", '[{"model": " ", "input_cents_per_million": 1}]', "names no model"],
     ["h.json", "{}", "no array"],
     ["i.json", "[", "no JSON"],
   ] as const) {
@@ -155,5 +161,6 @@ test("what is wrong is named, and nothing of the file is set", async () => {
     stderr: expect.stringContaining("Say a price"),
   });
   expect(await prices("set", "x", "--input", "cheap")).toMatchObject({ status: 2 });
+  expect(await prices("set", "x", "--input", "1", "--valid-from", "01/02/2990")).toMatchObject({ status: 2 });
   expect(await rows()).toEqual(before);
 });

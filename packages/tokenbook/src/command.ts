@@ -61,13 +61,18 @@ export async function onDatabase(
 /** Who runs this command, for the books: at most as long as a reason may be. */
 export const byWhom = (what: string): string => `tokenbook ${what} (${userInfo().username})`.slice(0, 500);
 
-/** A whole number of an option, from `least` on; for commander. */
+/** A whole number of an option, from `least` to `most`; for commander. */
 export const wholeNumber =
-  (least: number, unit: string) =>
+  (least: number, unit: string, most = 999_999_999_999_999) =>
   (text: string): number => {
     const number = Number(text);
-    if (!/^\d{1,15}$/.test(text) || number < least) {
-      throw new InvalidArgumentError(`It is a whole number of ${unit}, ${least} or more.`);
+    if (!/^\d{1,15}$/.test(text) || number < least || number > most) {
+      throw new InvalidArgumentError(
+        `It is a whole number of ${unit}, ${most < 999_999_999_999_999 ? `${least} to ${most}` : `${least} or more`}.`,
+      );
     }
     return number;
   };
+
+/** A lifetime of an option, for commander: as long as a plan's can be. */
+export const lifetimeDays = wholeNumber(1, "days", 36_500);

@@ -1,7 +1,7 @@
 import { databaseCommand, exit, onDatabase } from "../command.ts";
+import { columnOfSource } from "../import/sources.ts";
 import { lookAround } from "../install/look.ts";
 import { checkJson, checkText } from "../install/report.ts";
-import { readSource } from "../install/uses.ts";
 import { findProjectRoot } from "../project/folder.ts";
 import { readChoice, usualFunctions } from "../project/functions.ts";
 
@@ -17,11 +17,11 @@ it. Ends with 0 only if an install would succeed.`,
     "edge functions to install: all, none, or names; <name>:<other name> calls one otherwise",
     usualFunctions.join(","),
   )
-  .option("--import <table.column>", "also: what uses the column that an import would read")
+  .option("--import <source>", "also: what uses the column that import --from <source> would read")
   .option("--json", "for machines")
   .action(async ({ functions, import: source, json, ...where }) => {
     const chosen = readChoice(functions);
-    const column = source === undefined ? undefined : readSource(source);
+    const column = source === undefined ? undefined : columnOfSource(source);
     const root = findProjectRoot(where.workdir);
     await onDatabase(where, async (client, target) => {
       const report = await lookAround(client, target, root, chosen, column);

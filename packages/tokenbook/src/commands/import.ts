@@ -1,12 +1,13 @@
 import type pg from "pg";
 import { Failure } from "local-platform/terminal/failure";
-import { databaseCommand, exit, onDatabase, Refusal, wholeNumber } from "../command.ts";
+import { databaseCommand, exit, lifetimeDays, onDatabase, Refusal } from "../command.ts";
 import { select } from "../data/client.ts";
 import { grantTypesWith } from "../data/grant-types.ts";
-import { readShadow } from "../data/shadow.ts";
-import { readRate } from "../import/amounts.ts";
+import { readShadow, type Shadow } from "../data/shadow.ts";
+import { asPlain, readRate } from "../import/amounts.ts";
 import { collect, type LeftOut, type Opening } from "../import/collect.ts";
 import {
+  columnOfSource,
   fromColumn,
   fromCsv,
   fromMysqlDump,
@@ -14,11 +15,12 @@ import {
   fromStripeFile,
   fromTokenBalances,
   fromUserProfiles,
+  readGrantsTable,
   type OpenSource,
 } from "../import/sources.ts";
 import { readUsers } from "../import/users.ts";
 import { readSource } from "../install/uses.ts";
-import { createProgress, duration, readable } from "../terminal/progress.ts";
+import { count, createProgress, duration, readable } from "../terminal/progress.ts";
 import { stopsOnSignal } from "../terminal/stop.ts";
 import { createVoice } from "../terminal/voice.ts";
 
@@ -33,7 +35,9 @@ export const importCommand = databaseCommand(
 is simply given again, and the same again changes nothing.
 
 Amounts become tokens by --times, rounded down to whole ones. NULL is nothing. Below zero is a debt, which the next tokens
-repay first. Several rows of one user are added up. What is not taken is listed, with the reason.`,
+repay first. Several rows of one user are added up. What is not taken is listed, with the reason.
+
+Ends with 0 when somebody was taken or done before, 1 when nobody could be or it was refused.`,
 )
   .requiredOption(
     "--from <source>",
@@ -43,34 +47,42 @@ repay first. Several rows of one user are added up. What is not taken is listed,
   .option("--user-column <column>", "of <table>.<column>: whose a row is")
   .option("--mapping <file>", "a CSV of two columns: the other system's user, and the id or address here")
   .option("--metadata-key <key>", "of stripe-credits: the metadata that names the user", "user_id")
-  .option("--times <number>", "how many tokens one of the source's units is", "1")
+  .option("--currency <currency>", "of stripe-credits: of which grants are taken, where there are several")
+  .option("--times <number>", "how many tokens one of the source's units is; left out, as before, else 1")
   .option("--grant-type <type>", "of grants of which the source does not say it", "purchase")
-  .option("--lifetime-days <days>", "of these; left out, they never run out", wholeNumber(1, "days"))
+  .option(
+    "--lifetime-days <days>",
+    "of grants of which the source says no end; left out, they never run out",
+    lifetimeDays,
+  )
   .option("--book", "books it")
   .option("--checksum <checksum>", "with --book: only if it is what the run without it said")
   .option("--json", "for machines")
   .action(async (options) => {
-    const rate = readRate(options.times);
+    if (options.times !== undefined) readRate(options.times);
     await onDatabase(options, async (client) => {
       const started = performance.now();
+      // what a column has is read as texts, and has to look the same whatever this database was told
+      await client.query("set datestyle = 'ISO, YMD'; set timezone = 'UTC'; set extra_float_digits = 1");
       const knownTypes = await grantTypesWith(client, options.grantType);
+      refuseWithoutEnd(options, knownTypes);
       const shadow = await readShadow(client);
       if (shadow !== undefined && options.book) {
-        throw new Refusal(
-          `${shadow.source} is followed (npx tokenbook shadow): that opens the books of new users by itself. Nothing was changed.`,
-        );
+        throw new Refusal(`${isFollowed(shadow)} Nothing was changed.`);
       }
-      const progress = createProgress(process.stderr, { inLogs: true });
-      const resolve = await readUsers(client, options.mapping);
       const source = await openSource(client, options);
+      const before = await importedFrom(client, source.name);
+      const times = timesOf(source.name, options.times, before.times);
+      const progress = createProgress(process.stderr, { inLogs: true });
+      const users = await readUsers(client, options.mapping);
       const rules = {
-        times: rate,
+        times: readRate(times),
         grantType: options.grantType,
         lifetimeDays: options.lifetimeDays,
         knownTypes,
-        now: new Date(),
+        now: await clockOf(client),
       };
-      const found = await collect(source.rows, rules, resolve, (rows) =>
+      const found = await collect(source.rows, rules, users.resolve, (rows) =>
         progress.show(`${readable(rows)} rows read`),
       );
       progress.clear();
@@ -79,38 +91,85 @@ repay first. Several rows of one user are added up. What is not taken is listed,
           `The source is another than it was: its checksum is ${found.checksum}. Nothing was changed.`,
         );
       }
-      const before = await sumOfOpenings(client, source.name);
-      const done = await open(client, source.name, options.times, found.openings, options.book !== true);
-      const report = {
+      const done = await open(client, source.name, times, found.openings, options.book !== true);
+      const report: Report = {
         source: source.name,
         booked: options.book === true,
+        times,
         rows: found.rows,
         sum_in_source: found.sum,
         checksum: found.checksum,
         users: found.openings.length,
-        without_balance: found.empty,
         ...done,
         left_out: [...found.leftOut, ...done.left_out],
-        tokens_from_it_before: before,
-        tokens_from_it_after: await sumOfOpenings(client, source.name),
+        tokens_from_it_before: before.tokens,
+        tokens_from_it_after: (await importedFrom(client, source.name)).tokens,
         seconds: Math.round((performance.now() - started) / 100) / 10,
-        notes: source.notes,
+        notes: [
+          ...source.notes,
+          ...(options.times === undefined && before.times.length > 0
+            ? [`--times ${times}, as it was imported before`]
+            : []),
+          ...users.notes(),
+          ...found.notes,
+        ],
       };
-      createVoice(options.json).report(report, asText);
-      process.exitCode = exit.right;
+      createVoice(options.json).report(report, () =>
+        asText(report, ending(report, shadow, followedBy(options))),
+      );
+      process.exitCode = report.taken + report.done_before > 0 ? exit.right : exit.wrong;
     });
   });
+
+const isFollowed = (shadow: Shadow) =>
+  `${shadow.source} is followed (npx tokenbook shadow): that opens the books of new users by itself, and an import is refused while it is.`;
+
+/** @throws Failure where no grant of the import could be, because its type has to end and nothing says when. */
+function refuseWithoutEnd(
+  {
+    from,
+    grantType,
+    lifetimeDays: lifetime,
+  }: { from: string; grantType: string; lifetimeDays?: number | undefined },
+  knownTypes: ReadonlyMap<string, boolean>,
+): void {
+  const saysEnds = ["csv", "stripe-credits"].includes(from) || readGrantsTable(from) !== undefined;
+  if (knownTypes.get(grantType) && lifetime === undefined && !saysEnds) {
+    throw new Failure(
+      `A grant of the type ${grantType} has an end, and ${from} says none: --lifetime-days <days>.`,
+    );
+  }
+}
+
+/**
+ * How many tokens one unit is: one source has one rate, for new users as for those before.
+ *
+ * @throws Refusal when it was another before.
+ */
+function timesOf(source: string, wanted: string | undefined, before: readonly string[]): string {
+  const times = wanted === undefined ? undefined : asPlain(readRate(wanted));
+  if (before.length === 0) return times ?? "1";
+  const known = before.map((one) => asPlain(readRate(one)));
+  if (times === undefined ? new Set(known).size === 1 : known.includes(times)) return times ?? known[0]!;
+  throw new Refusal(`${source} was imported --times ${known.join(", and ")}. Nothing was changed.`);
+}
+
+async function clockOf(client: pg.Client): Promise<Date> {
+  const [row] = await select<{ now: Date }>(client, "select clock_timestamp() as now");
+  return row!.now;
+}
 
 type Options = {
   from: string;
   file?: string | undefined;
   userColumn?: string | undefined;
   metadataKey: string;
+  currency?: string | undefined;
 };
 
 async function openSource(
   client: pg.Client,
-  { from, file, userColumn, metadataKey }: Options,
+  { from, file, userColumn, ...stripe }: Options,
 ): Promise<OpenSource> {
   const path = () => {
     if (file === undefined) throw new Failure(`--from ${from} is a file: --file <path>.`);
@@ -118,22 +177,26 @@ async function openSource(
   };
   if (from === "csv") return fromCsv(path());
   if (from === "stripe-credits")
-    return file === undefined ? fromStripe(metadataKey) : fromStripeFile(file, metadataKey);
+    return file === undefined ? fromStripe(stripe) : fromStripeFile(file, stripe);
   if (from === "mysql-dump") return fromMysqlDump(path());
   if (from === "user_profiles") return await fromUserProfiles(client);
-  const balances = /^token_balances(?:=(.+))?$/.exec(from);
-  if (balances) return await fromTokenBalances(client, balances[1] ?? "token_balances");
+  const balances = readGrantsTable(from);
+  if (balances) return await fromTokenBalances(client, balances);
   return await fromColumn(client, readSource(from), userColumn);
 }
 
 interface Done {
   taken: number;
+  /** Of them. */
+  without_balance: number;
   grants: number;
   tokens: number;
   owed: number;
   done_before: number;
   left_out: LeftOut[];
 }
+
+const counts = ["taken", "without_balance", "grants", "tokens", "owed", "done_before"] as const;
 
 /** Portion by portion, each in a transaction of its own: what is booked stays booked. */
 async function open(
@@ -145,7 +208,15 @@ async function open(
 ): Promise<Done> {
   const progress = createProgress(process.stderr, { inLogs: true });
   const stop = stopsOnSignal();
-  const all: Done = { taken: 0, grants: 0, tokens: 0, owed: 0, done_before: 0, left_out: [] };
+  const all: Done = {
+    taken: 0,
+    without_balance: 0,
+    grants: 0,
+    tokens: 0,
+    owed: 0,
+    done_before: 0,
+    left_out: [],
+  };
   const begin = performance.now();
   for (let from = 0; from < openings.length; from += portion) {
     if (stop.aborted) {
@@ -160,15 +231,12 @@ async function open(
       [
         source,
         // whoever follows the source from here on has to know the rate
-        JSON.stringify(
-          openings.slice(from, from + portion).map((one) => ({ ...one, metadata: { times: times.trim() } })),
-        ),
+        JSON.stringify(openings.slice(from, from + portion).map((one) => ({ ...one, metadata: { times } }))),
         isDry,
       ],
     );
     const { done } = row!;
-    for (const key of ["taken", "grants", "tokens", "owed", "done_before"] as const)
-      all[key] += Number(done[key]);
+    for (const key of counts) all[key] += Number(done[key]);
     all.left_out.push(...done.left_out);
     const users = Math.min(from + portion, openings.length);
     const left = ((performance.now() - begin) / users) * (openings.length - users);
@@ -178,39 +246,42 @@ async function open(
   return all;
 }
 
-async function sumOfOpenings(client: pg.Client, source: string): Promise<number> {
-  const [row] = await select<{ sum: string }>(
+/** What is in the books from a source, and by how much it was multiplied: once one number, unless older versions were told several. */
+async function importedFrom(client: pg.Client, source: string): Promise<{ tokens: number; times: string[] }> {
+  const [row] = await select<{ tokens: string; times: string[] }>(
     client,
-    `select coalesce(sum(t.tokens - t.debt_change), 0)::text as sum from public.token_transactions t
+    `select coalesce(sum(t.tokens - t.debt_change), 0)::text as tokens,
+            coalesce(array_agg(distinct t.metadata ->> 'times') filter (where t.metadata ->> 'times' is not null), '{}') as times
+       from public.token_transactions t
       where t.id = 1 and t.entry_type = 'opening_balance' and t.metadata ->> 'imported_from' = $1`,
     [source],
   );
-  return Number(row!.sum);
+  return { tokens: Number(row!.tokens), times: row!.times };
 }
 
 type Report = Done & {
   source: string;
   booked: boolean;
+  times: string;
   rows: number;
   sum_in_source: string;
   checksum: string;
   users: number;
-  without_balance: number;
   tokens_from_it_before: number;
   tokens_from_it_after: number;
   seconds: number;
   notes: string[];
 };
 
-function asText(report: Report): string {
+function asText(report: Report, last: string): string {
   const reasons = new Map<string, LeftOut[]>();
   for (const one of report.left_out) reasons.set(one.why, [...(reasons.get(one.why) ?? []), one]);
   const verb = report.booked ? "booked" : "to be booked";
   return [
-    `From ${report.source}: ${readable(report.rows)} rows, ${report.sum_in_source} in all.`,
+    `From ${report.source}: ${count(report.rows, "row")}, ${report.sum_in_source} in all.`,
     ...report.notes.map((note) => `  ${note}`),
-    `  ${verb.padEnd(14)} ${readable(report.taken)} users, ${readable(report.tokens)} tokens in ${readable(report.grants)} grants${report.owed > 0 ? `, ${readable(report.owed)} owed` : ""}; ${readable(report.without_balance)} of the users have nothing`,
-    `  done before    ${readable(report.done_before)} users`,
+    `  ${verb.padEnd(14)} ${count(report.taken, "user")}, ${count(report.tokens, "token")} in ${count(report.grants, "grant")}${report.owed > 0 ? `, ${readable(report.owed)} owed` : ""}${report.without_balance > 0 ? `; ${readable(report.without_balance)} of the users with nothing` : ""}`,
+    `  done before    ${count(report.done_before, "user")}`,
     `  not taken      ${readable(report.left_out.length)}`,
     ...[...reasons].map(
       ([why, some]) =>
@@ -225,8 +296,31 @@ function asText(report: Report): string {
     ),
     `  in the books from it: ${readable(report.tokens_from_it_before)} before, ${readable(report.tokens_from_it_after)} now`,
     `  checksum ${report.checksum}, ${report.seconds} s`,
-    report.booked
-      ? "Compare at any time: the same without --book says that everyone was done before."
-      : `Nothing was changed. To book exactly this: the same with --book --checksum ${report.checksum}`,
+    last,
   ].join("\n");
+}
+
+/** The command by which the books follow a source that goes on changing; undefined, where none can. */
+function followedBy({ from, userColumn }: Options): string | undefined {
+  if (columnOfSource(from) === undefined || readGrantsTable(from) !== undefined) return undefined;
+  return `npx tokenbook shadow --from ${from}${userColumn === undefined ? "" : ` --user-column ${userColumn}`} --start`;
+}
+
+/** What there is to do next. */
+function ending(
+  { booked, taken, done_before, checksum }: Report,
+  shadow: Shadow | undefined,
+  follow: string | undefined,
+): string {
+  if (taken + done_before === 0) return "Nobody could be taken. Nothing was changed.";
+  if (booked) {
+    return `Compare at any time: the same without --book says who was done before.${
+      follow === undefined ? "" : `\nWhile your app still writes it, the books can follow it: ${follow}`
+    }`;
+  }
+  if (taken === 0)
+    return "Nothing was changed, and there is nothing to book: everyone who can be was done before.";
+  return shadow === undefined
+    ? `Nothing was changed. To book exactly this: the same with --book --checksum ${checksum}`
+    : `Nothing was changed. ${isFollowed(shadow)}`;
 }

@@ -1,6 +1,7 @@
 import { Failure } from "local-platform/terminal/failure";
 import { select } from "./client.ts";
 import type { SqlClient } from "./client.ts";
+import { readMoment } from "./moment.ts";
 
 /** What a model can cost, in cents; the columns of `token_model_prices`. */
 export const priceFields = [
@@ -61,8 +62,9 @@ export async function setPrice(client: SqlClient, wanted: Wanted, reason: string
     ([field, text]) => `${JSON.stringify(field)}:${text ?? "null"}`,
   );
   const price = `{${fields.join(",")}}`;
+  const validFrom = wanted.validFrom === undefined ? undefined : readMoment(wanted.validFrom)?.text;
   if (wanted.validFrom !== undefined) {
-    if (Number.isNaN(Date.parse(wanted.validFrom))) {
+    if (validFrom === undefined) {
       throw new Failure(
         `${wanted.model}: ${wanted.validFrom} is no moment. It looks like 2027-01-01T00:00Z.`,
       );
@@ -73,10 +75,9 @@ export async function setPrice(client: SqlClient, wanted: Wanted, reason: string
       `select exists (
          select from public.token_model_prices p
           where p.model = $1 and p.valid_from = $2::timestamptz and to_jsonb(p) @> $3::jsonb) as is`,
-      [wanted.model, wanted.validFrom, price],
+      [wanted.model, validFrom, price],
     );
-    if (there!.is)
-      return { model: wanted.model, isNew: false, changed: [], validFrom: wanted.validFrom, price: null };
+    if (there!.is) return { model: wanted.model, isNew: false, changed: [], validFrom, price: null };
   }
   try {
     const [row] = await select<{
@@ -89,7 +90,7 @@ export async function setPrice(client: SqlClient, wanted: Wanted, reason: string
       wanted.model,
       price,
       reason,
-      wanted.validFrom ?? null,
+      validFrom ?? null,
     ]);
     const { is_new, changed, price: set } = row!.answer;
     return { model: wanted.model, isNew: is_new, changed, validFrom: set?.valid_from ?? null, price: set };

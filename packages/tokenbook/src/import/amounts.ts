@@ -9,11 +9,12 @@ export interface Decimal {
 
 export const zero: Decimal = { value: 0n, scale: 0 };
 
-/** Reads `12`, `-3.5`, `1e3`; undefined, when it is no number. */
+/** Reads `12`, `-3.5`, `1e3`; undefined, when it is no number, or has more digits than anybody's tokens have (10^40). */
 export function readDecimal(text: string): Decimal | undefined {
   const match = /^\s*([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,3}))?\s*$/.exec(text);
   if (!match || (!match[2] && !match[3])) return undefined;
   const [, sign, whole = "", fraction = "", exponent = "0"] = match;
+  if (whole.replace(/^0+/, "").length + Number(exponent) > 40 || Number(exponent) < -400) return undefined;
   const value = BigInt(`${whole}${fraction}` || "0") * (sign === "-" ? -1n : 1n);
   const scale = fraction.length - Number(exponent);
   return scale >= 0 ? { value, scale } : { value: value * 10n ** BigInt(-scale), scale: 0 };
@@ -31,6 +32,7 @@ export function readRate(text: string): Decimal {
 }
 
 export function add(a: Decimal, b: Decimal): Decimal {
+  if (a.scale === b.scale) return { value: a.value + b.value, scale: a.scale };
   const scale = Math.max(a.scale, b.scale);
   const at = (one: Decimal) => one.value * 10n ** BigInt(scale - one.scale);
   return { value: at(a) + at(b), scale };
@@ -44,10 +46,16 @@ export const times = (a: Decimal, b: Decimal): Decimal => ({
 /** Whole tokens: what is less than one is left away, of a debt too. */
 export const whole = ({ value, scale }: Decimal): bigint => value / 10n ** BigInt(scale);
 
-/** For people: `12.5`. */
-export function asText({ value, scale }: Decimal): string {
+/** For people: `1,234.5`. */
+export function asText(decimal: Decimal): string {
+  const [units, fraction] = asPlain(decimal).split(".");
+  const text = units!.replaceAll(/\B(?=(\d{3})+$)/g, ",");
+  return fraction === undefined ? text : `${text}.${fraction}`;
+}
+
+/** For machines, and each number in one way: `1234.5`. */
+export function asPlain({ value, scale }: Decimal): string {
   const digits = (value < 0n ? -value : value).toString().padStart(scale + 1, "0");
   const fraction = digits.slice(digits.length - scale).replace(/0+$/, "");
-  const text = digits.slice(0, digits.length - scale).replaceAll(/\B(?=(\d{3})+$)/g, ",");
-  return `${value < 0n ? "-" : ""}${text}${scale > 0 && fraction !== "" ? `.${fraction}` : ""}`;
+  return `${value < 0n ? "-" : ""}${digits.slice(0, digits.length - scale)}${scale > 0 && fraction !== "" ? `.${fraction}` : ""}`;
 }

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { parse } from "csv-parse/sync";
 import { Failure } from "local-platform/terminal/failure";
+import { readMoment } from "../data/moment.ts";
 import { priceFields, type PriceField, type Wanted } from "../data/model-prices.ts";
 
 /**
@@ -10,7 +11,7 @@ import { priceFields, type PriceField, type Wanted } from "../data/model-prices.
 export function readPriceFile(path: string): Wanted[] {
   let text: string;
   try {
-    text = readFileSync(path, "utf8");
+    text = readFileSync(path, "utf8").replace(/^\uFEFF/, "");
   } catch (error) {
     throw new Failure(`${path} cannot be read: ${(error as NodeJS.ErrnoException).code}`);
   }
@@ -27,10 +28,16 @@ type Row = Record<string, unknown>;
 
 function csvRows(text: string, path: string): Row[] {
   try {
-    return parse(text, { columns: true, skip_empty_lines: true, trim: true, bom: true }) as Row[];
+    return parse(text, { columns: namedOnce, skip_empty_lines: true, trim: true }) as Row[];
   } catch (error) {
     throw new Failure(`${path} is no CSV: ${(error as Error).message}`);
   }
+}
+
+function namedOnce(names: string[]): string[] {
+  const twice = names.find((name, nth) => names.indexOf(name) !== nth);
+  if (twice !== undefined) throw new Error(`it has two columns ${twice}`);
+  return names;
 }
 
 function jsonRows(text: string, path: string): Row[] {
@@ -48,14 +55,15 @@ function jsonRows(text: string, path: string): Row[] {
 
 /** An empty cell leaves a price as it is; `null`, or the word unknown, takes it away. */
 function asWanted(row: Row, where: string): Wanted {
-  const { model, valid_from, ...rest } = row;
+  const { model: said, valid_from, ...rest } = row;
   const unknown = Object.keys(rest).find((name) => !(priceFields as readonly string[]).includes(name));
   if (unknown !== undefined) {
     throw new Failure(
       `There is no price ${unknown} (${where}). There are: model, valid_from, ${priceFields.join(", ")}.`,
     );
   }
-  if (typeof model !== "string" || model === "") throw new Failure(`${where} names no model.`);
+  const model = typeof said === "string" ? said.trim() : "";
+  if (model === "") throw new Failure(`${where} names no model.`);
   const prices: Wanted["prices"] = {};
   for (const [field, value] of Object.entries(rest) as [PriceField, unknown][]) {
     if (value === "" || value === undefined) continue;
@@ -64,8 +72,20 @@ function asWanted(row: Row, where: string): Wanted {
   return {
     model,
     prices,
-    validFrom: typeof valid_from === "string" && valid_from !== "" ? valid_from : undefined,
+    validFrom:
+      valid_from === "" || valid_from === undefined || valid_from === null
+        ? undefined
+        : readFrom(valid_from, `${model} (${where})`),
   };
+}
+
+/** @throws Failure when it is no moment: a price that begins later would begin now. */
+function readFrom(value: unknown, what: string): string {
+  const moment = typeof value === "string" ? readMoment(value) : undefined;
+  if (moment === undefined) {
+    throw new Failure(`${what}: ${JSON.stringify(value)} is no moment. It looks like 2027-01-01T00:00Z.`);
+  }
+  return moment.text;
 }
 
 /** @throws Failure when it is no price. */

@@ -1,6 +1,5 @@
 /** Where balances come from: each source is a stream of rows of one form. */
 import { createReadStream } from "node:fs";
-import { createInterface } from "node:readline";
 import { parse } from "csv-parse";
 import pg from "pg";
 import { to as copyTo } from "pg-copy-streams";
@@ -8,18 +7,21 @@ import { Stripe } from "stripe";
 import { Failure } from "local-platform/terminal/failure";
 import { select } from "../data/client.ts";
 import type { SqlClient } from "../data/client.ts";
-import type { Source } from "../install/uses.ts";
+import { readSource, type Source } from "../install/uses.ts";
 import { dumpRows } from "./mysql-dump.ts";
 
 /** A row of a source. */
 export interface SourceRow {
   /** Whose: an id of auth.users, an address, or an id of the other system's. */
   user: string | null;
+  /** The other system's id, where `user` is an address: a mapping may know either. */
+  otherId?: string | null;
   /** As it is written there; null: none. */
   amount: string | null;
   /** Of a grant; left out, the import's own. */
   grantType?: string | null;
   grantedAt?: string | null;
+  /** `infinity`: never. */
   expiresAt?: string | null;
   /** Over a lifetime, where the source knows. */
   used?: string | null;
@@ -27,6 +29,8 @@ export interface SourceRow {
   cost?: string | null;
   /** Why it is not taken, where the source is known to be wrong there. */
   fault?: string | undefined;
+  /** Where in a file it is, for people. */
+  where?: string | undefined;
 }
 
 /** Rows, and what the source is called in the ledger. */
@@ -44,9 +48,12 @@ type Named = Record<string, string | null | undefined>;
 /** A query of the same database, as rows of texts. */
 async function* query(client: pg.Client, sql: string): AsyncGenerator<Named> {
   const copy = client.query(copyTo(`copy (${sql}) to stdout with (format csv, header, null '\\N')`));
-  const parser = copy.pipe(parse({ columns: true, cast: (text) => (text === "\\N" ? null : text) }));
+  const parser = copy.pipe(parse({ columns: true }));
   copy.on("error", (error) => parser.destroy(error));
-  for await (const row of parser) yield row as Named;
+  for await (const row of parser as AsyncIterable<Named>) {
+    for (const name in row) if (row[name] === "\\N") row[name] = null;
+    yield row;
+  }
 }
 
 async function* mapped<T>(rows: AsyncIterable<T>, of: (row: T) => SourceRow): AsyncGenerator<SourceRow> {
@@ -66,7 +73,7 @@ const columnsOf = async (client: SqlClient, schema: string, table: string): Prom
 /**
  * The column that says whose a row is: `userColumn`; left out, the one that refers to auth.users, or `user_id`, or `id`.
  *
- * @throws Failure when there is no such column, or nothing says it.
+ * @throws Failure when there is no such column, nothing says it, or several columns may be meant.
  */
 export async function userColumnOf(
   client: SqlClient,
@@ -77,15 +84,24 @@ export async function userColumnOf(
   if (!columns.includes(column)) throw new Failure(`There is no column ${schema}.${table}.${column}.`);
   const referring = await select<{ name: string }>(
     client,
-    `select a.attname::text as name
+    `select distinct a.attname::text as name
        from pg_constraint k
        join pg_attribute a on a.attrelid = k.conrelid and a.attnum = k.conkey[1]
       where k.conrelid = to_regclass(format('%I.%I', $1::text, $2::text)) and k.contype = 'f' and cardinality(k.conkey) = 1
         and k.confrelid = 'auth.users'::regclass
-      order by a.attnum`,
+      order by 1`,
     [schema, table],
   );
-  const user = userColumn ?? referring[0]?.name ?? ["user_id", "id"].find((name) => columns.includes(name));
+  // who made or invited may refer to auth.users too
+  const candidates = new Set(referring.map(({ name }) => name));
+  if (columns.includes("user_id")) candidates.add("user_id");
+  else if (candidates.size === 0 && columns.includes("id")) candidates.add("id");
+  if (userColumn === undefined && candidates.size > 1) {
+    throw new Failure(
+      `Whose a row of ${schema}.${table} is, several columns may say: ${[...candidates].join(", ")}. Name it: --user-column <column>.`,
+    );
+  }
+  const user = userColumn ?? [...candidates][0];
   if (user === undefined || !columns.includes(user)) {
     throw new Failure(
       `Nothing says whose a row of ${schema}.${table} is: name the column, --user-column <column>.`,
@@ -126,6 +142,23 @@ export const userProfiles: Source = {
   column: "vibe_assistant_tokens_remaining",
 };
 
+/** Where `--from token_balances` or `token_balances=<table>` reads; undefined, when it is another source. */
+export function readGrantsTable(from: string): Source | undefined {
+  const match = /^token_balances(?:=(.+))?$/.exec(from);
+  return match ? readSource(`${match[1] ?? "token_balances"}.tokens_remaining`) : undefined;
+}
+
+/**
+ * The column of this database that a source reads; undefined, when it is a file, or Stripe.
+ *
+ * @throws Failure when it is no source.
+ */
+export function columnOfSource(from: string): Source | undefined {
+  if (["csv", "stripe-credits", "mysql-dump"].includes(from)) return undefined;
+  if (from === "user_profiles") return userProfiles;
+  return readGrantsTable(from) ?? readSource(from);
+}
+
 /** The counters of November 2025's `user_profiles`: what is left, what was used, and its cost in dollars. */
 export async function fromUserProfiles(client: pg.Client): Promise<OpenSource> {
   const columns = await columnsOf(client, "public", "user_profiles");
@@ -159,14 +192,16 @@ export async function fromUserProfiles(client: pg.Client): Promise<OpenSource> {
 }
 
 /** The grants of November 2025's `token_balances`, under that name or the one that it was moved to. */
-export async function fromTokenBalances(client: pg.Client, table: string): Promise<OpenSource> {
-  const [schema, name] = table.includes(".") ? table.split(".") : ["public", table];
-  const columns = await columnsOf(client, schema!, name!);
+export async function fromTokenBalances(
+  client: pg.Client,
+  { schema, table: name }: Source,
+): Promise<OpenSource> {
+  const columns = await columnsOf(client, schema, name);
   for (const needed of ["user_id", "grant_type", "tokens_remaining"]) {
     if (!columns.includes(needed)) throw new Failure(`${schema}.${name} has no column ${needed}.`);
   }
   const or = (column: string) => (columns.includes(column) ? `${column}::text` : "null");
-  const relation = `${escapeIdentifier(schema!)}.${escapeIdentifier(name!)}`;
+  const relation = `${escapeIdentifier(schema)}.${escapeIdentifier(name)}`;
   const [found] = await select<{ is_empty: boolean }>(
     client,
     `select not exists (select from ${relation}) as is_empty`,
@@ -193,7 +228,7 @@ export async function fromTokenBalances(client: pg.Client, table: string): Promi
         amount: row["amount"] ?? null,
         grantType: row["grant_type"] ?? null,
         grantedAt: row["granted_at"] ?? null,
-        expiresAt: row["expires_at"] ?? null,
+        expiresAt: row["expires_at"] ?? "infinity",
         fault: row["amount"]?.startsWith("-")
           ? "a grant below zero, which no grant can be: the hotfix of November 2025 has not run"
           : undefined,
@@ -202,32 +237,62 @@ export async function fromTokenBalances(client: pg.Client, table: string): Promi
   };
 }
 
+const userColumns = ["user", "user_id", "email"];
+const amountColumns = ["tokens", "amount", "credits", "balance"];
+
 /** A CSV file with the columns user (or user_id, email), tokens (or amount, credits, balance), and grant_type, granted_at, expires_at. */
 export function fromCsv(path: string): OpenSource {
-  const parser = parse({ columns: (names: string[]) => names.map(plain), bom: true });
-  const file = createReadStream(path).on("error", (error) => parser.destroy(error));
-  file.pipe(parser);
-  return { name: "csv", notes: [], rows: fileRows(path, mapped(parser as AsyncIterable<Named>, ofCsv)) };
+  return { name: "csv", notes: [], rows: fileRows(path, csvRows(path)) };
 }
 
-const plain = (name: string) => name.trim().toLowerCase();
-const first = (row: Named, names: string[]) =>
-  names.map((name) => row[name]).find((one) => one !== undefined);
+async function* csvRows(path: string): AsyncGenerator<SourceRow> {
+  const parser = parse({
+    columns: (names: string[]) =>
+      csvColumns(
+        names.map((name) => name.trim().toLowerCase()),
+        path,
+      ),
+    bom: true,
+    trim: true,
+    skip_empty_lines: true,
+    info: true,
+  });
+  const file = createReadStream(path).on("error", (error) => parser.destroy(error));
+  file.pipe(parser);
+  for await (const { record, info } of parser as AsyncIterable<CsvLine>) {
+    yield ofCsv(record, `${path}, line ${info.lines}`);
+  }
+}
 
-function ofCsv(row: Named): SourceRow {
-  const user = first(row, ["user", "user_id", "email"]);
-  const amount = first(row, ["tokens", "amount", "credits", "balance"]);
-  if (user === undefined || amount === undefined) {
+interface CsvLine {
+  record: Named;
+  info: { lines: number };
+}
+
+function csvColumns(names: string[], path: string): string[] {
+  const twice = names.find((name, nth) => names.indexOf(name) !== nth);
+  if (twice !== undefined) throw new Failure(`${path} has two columns ${twice}.`);
+  const amounts = names.filter((name) => amountColumns.includes(name));
+  if (amounts.length > 1) {
+    throw new Failure(`${path} has ${amounts.join(" and ")}: which is the balance? Leave one of them.`);
+  }
+  if (amounts.length === 0 || !names.some((name) => userColumns.includes(name))) {
     throw new Failure(
       "The file needs a column user, user_id or email, and one of tokens, amount, credits or balance.",
     );
   }
+  return names;
+}
+
+function ofCsv(row: Named, where: string): SourceRow {
+  const filled = (names: string[]) => names.map((name) => row[name]).find((one) => one) ?? null;
   return {
-    user: user || null,
-    amount: amount || null,
-    grantType: row["grant_type"] || null,
+    user: filled(userColumns),
+    amount: filled(amountColumns),
+    grantType: row["grant_type"]?.toLowerCase() || null,
     grantedAt: row["granted_at"] || null,
     expiresAt: row["expires_at"] || null,
+    where,
   };
 }
 
@@ -235,17 +300,14 @@ function ofCsv(row: Named): SourceRow {
  * Stripe's billing credit grants in a file: what its API lists (`GET /v1/billing/credit_grants`, one page or several, one
  * JSON document a line or all in one), with what is left of each where the file says it.
  */
-export function fromStripeFile(path: string, metadataKey: string): OpenSource {
+export function fromStripeFile(path: string, options: StripeOptions): OpenSource {
   return {
     name: "stripe-credits",
     notes: [
       inSmallestUnits,
       "what is left of a grant is `remaining`, where a document has it, else what was granted",
     ],
-    rows: fileRows(
-      path,
-      mapped(grantsInFile(path), (grant) => ofStripe(grant, metadataKey)),
-    ),
+    rows: fileRows(path, mapped(grantsInFile(path), stripeRows(options))),
   };
 }
 
@@ -255,7 +317,7 @@ export function fromStripeFile(path: string, metadataKey: string): OpenSource {
  *
  * @throws Failure when there is no key, or Stripe does not answer.
  */
-export function fromStripe(metadataKey: string): OpenSource {
+export function fromStripe(options: StripeOptions): OpenSource {
   const { STRIPE_SECRET_KEY: key, STRIPE_API_BASE: base } = process.env;
   if (!key) {
     throw new Failure(
@@ -273,20 +335,26 @@ export function fromStripe(metadataKey: string): OpenSource {
   return {
     name: "stripe-credits",
     notes: [inSmallestUnits, "what is left of each grant is what Stripe says now"],
-    rows: mapped(grantsAtStripe(api), (grant) => ofStripe(grant, metadataKey)),
+    rows: mapped(grantsAtStripe(api), stripeRows(options)),
   };
 }
 
 const inSmallestUnits =
   "amounts are Stripe's, in the smallest unit of the currency: --times says how many tokens one is";
 
+export interface StripeOptions {
+  metadataKey: string;
+  /** Of which grants are taken; left out, of the one that there is. */
+  currency?: string | undefined;
+}
+
 /** A grant as Stripe lists it. */
 interface StripeGrant {
   id: string;
   customer?: string | { id: string };
-  amount?: { monetary?: { value?: number } | null };
-  /** What is left, where an export adds it. */
-  remaining?: number;
+  amount?: { type?: string; monetary?: { value?: number; currency?: string } | null };
+  /** What is left, where an export adds it; null: Stripe does not say it. */
+  remaining?: number | null;
   category?: string;
   effective_at?: number | null;
   expires_at?: number | null;
@@ -294,17 +362,37 @@ interface StripeGrant {
   metadata?: Record<string, string>;
 }
 
-function ofStripe(grant: StripeGrant, metadataKey: string): SourceRow {
+/** @throws Failure of what it returns, where there are grants in several currencies, and nobody said of which. */
+function stripeRows({ metadataKey, currency: wanted }: StripeOptions): (grant: StripeGrant) => SourceRow {
   const moment = (seconds: number | null | undefined) =>
     seconds ? new Date(seconds * 1000).toISOString() : null;
-  const customer = typeof grant.customer === "string" ? grant.customer : grant.customer?.id;
-  const left = grant.remaining ?? grant.amount?.monetary?.value;
-  return {
-    user: grant.metadata?.[metadataKey] ?? customer ?? null,
-    amount: left === undefined ? null : String(left),
-    grantType: grant.category === "paid" ? "purchase" : null,
-    grantedAt: moment(grant.effective_at),
-    expiresAt: moment(grant.expires_at),
+  const only = wanted?.toLowerCase();
+  let seen: string | undefined;
+  return (grant) => {
+    const customer = typeof grant.customer === "string" ? grant.customer : grant.customer?.id;
+    const { monetary, type = "nothing" } = grant.amount ?? {};
+    const left = grant.remaining === undefined ? monetary?.value : grant.remaining;
+    const currency = monetary?.currency?.toLowerCase();
+    if (only === undefined && currency !== undefined && currency !== (seen ??= currency)) {
+      throw new Failure(
+        `The grants are in ${seen} and in ${currency}, and one --times cannot be right for both: --currency <currency>. Nothing was changed.`,
+      );
+    }
+    const fault = () => {
+      if (!monetary && (grant.amount !== undefined || left === undefined))
+        return `a grant of ${type}, and of no money: how many tokens it is nobody says`;
+      if (only !== undefined && currency !== only) return `a grant in ${currency ?? "no currency"}`;
+      if (left === undefined || left === null) return "a grant of which Stripe does not say what is left";
+      return undefined;
+    };
+    return {
+      user: grant.metadata?.[metadataKey] ?? customer ?? null,
+      amount: left === undefined || left === null ? null : String(left),
+      grantType: grant.category === "paid" ? "purchase" : null,
+      grantedAt: moment(grant.effective_at),
+      expiresAt: moment(grant.expires_at),
+      fault: fault(),
+    };
   };
 }
 
@@ -332,12 +420,16 @@ async function* grantsAtStripe(api: Stripe): AsyncGenerator<StripeGrant> {
   try {
     for await (const grant of api.billing.creditGrants.list({ limit: 100 })) {
       if (grant.voided_at) continue;
+      if (!grant.amount.monetary) {
+        yield grant as StripeGrant;
+        continue;
+      }
       const customer = typeof grant.customer === "string" ? grant.customer : grant.customer.id;
       const { balances } = await api.billing.creditBalanceSummaries.retrieve({
         customer,
         filter: { type: "credit_grant", credit_grant: grant.id },
       });
-      yield { ...grant, customer, remaining: balances[0]?.available_balance.monetary?.value ?? 0 };
+      yield { ...grant, customer, remaining: balances[0]?.available_balance.monetary?.value ?? null };
     }
   } catch (error) {
     if (error instanceof Stripe.errors.StripeError) throw new Failure(`Stripe says: ${error.message}`);
@@ -350,33 +442,39 @@ async function* grantsAtStripe(api: Stripe): AsyncGenerator<StripeGrant> {
  * `user_subscriptions.tokens_limit`, as its app read it; use is the sum of `token_usage_history`. Users by address.
  */
 export function fromMysqlDump(path: string): OpenSource {
-  return {
-    name: "mysql-dump",
-    notes: ["where users.tokens_remaining is NULL the plan limit counts, as the app read it"],
-    rows: fileRows(path, mysqlRows(path)),
-  };
+  const notes = [
+    "where users.tokens_remaining is NULL the limit of the plan in force counts, as the app read it",
+  ];
+  return { name: "mysql-dump", notes, rows: fileRows(path, mysqlRows(path, notes)) };
 }
 
-async function* mysqlRows(path: string): AsyncGenerator<SourceRow> {
+async function* mysqlRows(path: string, notes: string[]): AsyncGenerator<SourceRow> {
   const users = new Map<string, { email: string | null; tokens: string | null }>();
   const limits = new Map<string, string | null>();
   const used = new Map<string, bigint>();
-  const lines = createInterface({ input: createReadStream(path, "utf8"), crlfDelay: Infinity });
-  for await (const { table, row } of dumpRows(lines, [
-    "users",
-    "user_subscriptions",
-    "token_usage_history",
-  ])) {
+  const tables = {
+    users: ["id", "email", "tokens_remaining"],
+    user_subscriptions: ["user_id", "tokens_limit"],
+    token_usage_history: ["user_id", "tokens_used"],
+  };
+  for await (const { table, row } of dumpRows(createReadStream(path, "utf8"), tables, path, notes)) {
     if (table === "users") {
-      users.set(row["id"]!, { email: row["email"] ?? null, tokens: row["tokens_remaining"] ?? null });
-    } else if (table === "user_subscriptions") limits.set(row["user_id"]!, row["tokens_limit"] ?? null);
-    else used.set(row["user_id"]!, (used.get(row["user_id"]!) ?? 0n) + BigInt(row["tokens_used"] ?? 0));
+      users.set(row["id"]!, { email: row["email"]!, tokens: row["tokens_remaining"]! });
+    } else if (table === "user_subscriptions") {
+      const isInForce = row["is_active"] === undefined || row["is_active"] === "1";
+      if (isInForce && !limits.has(row["user_id"]!)) limits.set(row["user_id"]!, row["tokens_limit"]!);
+    } else {
+      const tokens = row["tokens_used"] ?? "0";
+      if (!/^-?\d+$/.test(tokens)) throw new Failure(`${path}, table ${table}: ${tokens} is no tokens_used.`);
+      used.set(row["user_id"]!, (used.get(row["user_id"]!) ?? 0n) + BigInt(tokens));
+    }
   }
   if (users.size === 0)
     throw new Failure(`${path} has no rows of a table users: is it what mysqldump wrote?`);
   for (const [id, { email, tokens }] of users) {
     yield {
-      user: email ?? id,
+      user: email || id,
+      otherId: id,
       amount: tokens ?? limits.get(id) ?? null,
       used: used.get(id)?.toString() ?? null,
     };

@@ -6,15 +6,21 @@ import { to as copyTo } from "pg-copy-streams";
 import { Failure } from "local-platform/terminal/failure";
 import { isUserId } from "../data/users.ts";
 
+/** The user's id in auth.users, or why there is none. `otherId` is the other system's id, where a row has an address too. */
+export type Resolve = (user: string, otherId?: string) => { id: string } | { why: string };
+
+export interface Users {
+  resolve: Resolve;
+  /** What is to be said of the mapping, once all is resolved. */
+  notes(): string[];
+}
+
 /**
  * Reads everyone once: a look-up a row would be half a million questions.
  *
  * @param mapping a CSV file of two columns, the other system's id and ours (an id or an address).
  */
-export async function readUsers(
-  client: pg.Client,
-  mapping: string | undefined,
-): Promise<(user: string) => string | undefined> {
+export async function readUsers(client: pg.Client, mapping: string | undefined): Promise<Users> {
   const ids = new Set<string>();
   const byAddress = new Map<string, string | null>();
   const copy = client.query(
@@ -24,21 +30,46 @@ export async function readUsers(
     ids.add(id);
     if (address !== "") byAddress.set(address, byAddress.has(address) ? null : id); // null: several have it
   }
-  const known = (user: string): string | undefined => {
+  const known: Resolve = (user) => {
     const text = user.toLowerCase();
-    if (isUserId(text)) return ids.has(text) ? text : undefined;
-    return byAddress.get(text) ?? undefined;
+    const id = isUserId(text) ? (ids.has(text) ? text : undefined) : byAddress.get(text);
+    if (id === null) return { why: "an address that several users have" };
+    return id === undefined ? { why: "no such user" } : { id };
   };
-  if (mapping === undefined) return known;
+  if (mapping === undefined) return { resolve: known, notes: () => [] };
+  const mapped = await readMapping(mapping);
+  const used = new Set<string>();
+  return {
+    resolve: (user, otherId) => {
+      for (const key of [otherId, user]) {
+        const ours = key === undefined ? undefined : mapped.get(keyOf(key));
+        if (ours === undefined) continue;
+        used.add(keyOf(key!));
+        return known(ours);
+      }
+      return known(user);
+    },
+    notes: () => [`${used.size} of ${mapped.size} lines of ${mapping} are of users in the source`],
+  };
+}
+
+/** Addresses are the same in upper and lower case; other systems' ids are not. */
+const keyOf = (user: string) => (user.includes("@") ? user.toLowerCase() : user);
+
+async function readMapping(path: string): Promise<Map<string, string>> {
   const mapped = new Map<string, string>();
-  const parser = parse({ bom: true, trim: true });
-  const file = createReadStream(mapping).on("error", (error) => parser.destroy(error));
+  const parser = parse({ bom: true, trim: true, skip_empty_lines: true });
+  const file = createReadStream(path).on("error", (error) => parser.destroy(error));
   try {
-    for await (const [theirs, ours] of file.pipe(parser) as AsyncIterable<[string, string?]>) {
-      if (ours !== undefined) mapped.set(theirs, ours);
+    for await (const columns of file.pipe(parser) as AsyncIterable<string[]>) {
+      const [theirs = "", ours = ""] = columns;
+      if (columns.length !== 2) throw new Failure("a line has two columns: their id, and ours");
+      const key = keyOf(theirs);
+      if ((mapped.get(key) ?? ours) !== ours) throw new Failure(`${theirs} is in it twice`);
+      if (key !== "" && ours !== "") mapped.set(key, ours);
     }
   } catch (error) {
-    throw new Failure(`${mapping} cannot be read as a mapping: ${(error as Error).message}`);
+    throw new Failure(`${path} cannot be read as a mapping: ${(error as Error).message}`);
   }
-  return (user) => known(mapped.get(user) ?? user);
+  return mapped;
 }
