@@ -59,9 +59,31 @@ test("tokenbook admin adds, lists and removes an administrator", async () => {
   const { rows } = await db.admin.query("select raw_app_meta_data from auth.users where id = $1", [id]);
   expect(rows[0].raw_app_meta_data).toEqual({ provider: "email", providers: ["email"], role: "admin" });
   expect((await command("admin", ["remove", "carol@example.com"], env)).output).toContain(
-    "no administrator any more",
+    "no administrator of Tokenbook's any more",
   );
   expect((await db.admin.query("select * from tokenbook.admins where user_id = $1", [id])).rows).toEqual([]);
+});
+
+test("tokenbook admin does not replace a role of the app's unasked", async () => {
+  const id = await createUser(db, { email: "erin@example.com" });
+  await db.admin.query("update auth.users set raw_app_meta_data = $2 where id = $1", [
+    id,
+    { role: "editor" },
+  ]);
+  const env = { SUPABASE_DB_URL: db.url() };
+  const role = async () =>
+    (await db.admin.query("select raw_app_meta_data ->> 'role' as role from auth.users where id = $1", [id]))
+      .rows[0].role;
+
+  const refused = await command("admin", ["add", "erin@example.com"], env);
+  expect(refused).toMatchObject({ status: 1, output: expect.stringContaining("--replace-role") });
+  expect(await role()).toBe("editor");
+  const added = await command("admin", ["add", "erin@example.com", "--replace-role"], env);
+  expect(added).toMatchObject({ status: 0, output: expect.stringContaining("policies and code of your own") });
+  expect(await role()).toBe("admin");
+  const removed = await command("admin", ["remove", id], env);
+  expect(removed).toMatchObject({ status: 0, output: expect.stringContaining('app_metadata.role is "editor"') });
+  expect(await role()).toBe("editor");
 });
 
 test("tokenbook admin says what it can't do, and fails", async () => {

@@ -125,6 +125,45 @@ const refusing = (tag: string) => `
 const obliging = "drop event trigger refuse_it; drop function public.refuse_it()";
 
 test(
+  "the role that made an administrator goes with Tokenbook, as it was before; the app's own stays",
+  { timeout: 120_000 },
+  async () => {
+    expect(await tokenbook("install", "--yes", "--functions", "none")).toMatchObject({ status: 0 });
+    const users = await Promise.all(
+      ["a", "b", "c", "d"].map((name) => createUser(guest.db, { email: `${name}-of-roles@example.com` })),
+    );
+    const [plain, editor, admin, other] = users as [string, string, string, string];
+    const give = (user: string, role: string) =>
+      guest.db.admin.query(
+        "update auth.users set raw_app_meta_data = jsonb_build_object('role', $2::text) where id = $1",
+        [user, role],
+      );
+    await give(editor, "editor");
+    await give(admin, "admin");
+    await give(other, "admin");
+    for (const who of ["a", "b", "c"]) {
+      const added = await run("admin", ["add", `${who}-of-roles@example.com`, "--replace-role", "--db-url", guest.db.url()]);
+      expect(added.status, added.stderr).toBe(0);
+    }
+    expect(JSON.parse((await tokenbook("status", "--json")).stdout)).toMatchObject({ admins: 3 });
+
+    expect(await tokenbook("uninstall", "--yes", "--no-export")).toMatchObject({ status: 0 });
+    const { rows } = await guest.db.admin.query(
+      "select id, raw_app_meta_data ->> 'role' as role from auth.users where id = any ($1)",
+      [users],
+    );
+    expect(new Map(rows.map(({ id, role }) => [id, role]))).toEqual(
+      new Map([
+        [plain, null],
+        [editor, "editor"],
+        [admin, "admin"],
+        [other, "admin"],
+      ]),
+    );
+  },
+);
+
+test(
   "where the database refuses in the middle, nothing of it stays, in the folder neither",
   { timeout: 120_000 },
   async () => {

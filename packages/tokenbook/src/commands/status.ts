@@ -51,7 +51,7 @@ export const status = databaseCommand(
         repair: missing.length === 0 ? null : repairCommand(missing, where),
         functions: record?.functions.map(({ as }) => as) ?? [],
         changed_files: changed,
-        admins: version === null ? 0 : (await listAdmins(client)).length,
+        admins: version === null ? 0 : (await listAdmins(client)).filter(({ hasRole }) => hasRole).length,
         ...books,
         shadow: counter === undefined ? null : { ...counter, ...(await readBehind(client)) },
         faults: findings.filter(({ status: one }) => one === "fault").map(({ finding }) => finding),

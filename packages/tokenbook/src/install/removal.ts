@@ -93,6 +93,7 @@ export function removalMigration(version: string, { objects, statements }: Remov
     " * of the project depends on one of them it refuses, and nothing is changed.",
     " */",
     unschedule,
+    putRolesBack,
     ...statements.map((statement) => `${statement};`),
     "",
   ].join("\n");
@@ -104,6 +105,20 @@ do $$
 begin
   if to_regclass('cron.job') is not null then
     execute $jobs$select cron.unschedule(jobname) from cron.job where jobname in ('tokenbook-expire-grants', 'tokenbook-arm-alerts')$jobs$;
+  end if;
+end
+$$;
+`;
+
+/** Of administrators whose app_metadata.role was set with the right: what it was. Elsewhere there is nobody. */
+const putRolesBack = `
+do $$
+begin
+  if exists (select from tokenbook.admins a where a.replaced_role is not null) then
+    update auth.users u
+       set raw_app_meta_data = (u.raw_app_meta_data - 'role') || a.replaced_role, updated_at = now()
+      from tokenbook.admins a
+     where a.user_id = u.id and a.replaced_role is not null and u.raw_app_meta_data ->> 'role' = 'admin';
   end if;
 end
 $$;
@@ -125,8 +140,12 @@ const removalQuery = `
     select distinct f.oid, f.name
       from pg_trigger g join all_functions f on f.oid = g.tgfoid
      where not exists (select from own o where o.class = 'pg_class'::regclass and o.object = g.tgrelid)
+    union
+    -- the same text is run where a shadow runs, where none does, in a restored database and in one that begins
+    select to_regprocedure(name), name
+      from unnest(array['tokenbook.note_shadow_change()', 'tokenbook.register_user()']) as name
   ), functions as (
-    select f.* from all_functions f where f.oid not in (select a.oid from abroad a)
+    select f.* from all_functions f where f.oid not in (select a.oid from abroad a where a.oid is not null)
   ), relations as (
     select c.oid, c.relkind, format('%I.%I', n.nspname, c.relname) as name
       from own o join pg_class c on o.class = 'pg_class'::regclass and c.oid = o.object
@@ -136,7 +155,7 @@ const removalQuery = `
   ), needs as (
     select d.classid, d.objid from pg_depend d join functions f on d.refclassid = 'pg_proc'::regclass and d.refobjid = f.oid
   ), steps (place, statement) as (
-    select 0, format('drop function %s cascade', a.name) from abroad a
+    select 0, format('drop function if exists %s cascade', a.name) from abroad a
     union all
     select 1, format('drop trigger %I on %s', g.tgname, r.name)
       from pg_trigger g
