@@ -79,10 +79,16 @@ test("tokenbook admin does not replace a role of the app's unasked", async () =>
   expect(refused).toMatchObject({ status: 1, output: expect.stringContaining("--replace-role") });
   expect(await role()).toBe("editor");
   const added = await command("admin", ["add", "erin@example.com", "--replace-role"], env);
-  expect(added).toMatchObject({ status: 0, output: expect.stringContaining("policies and code of your own") });
+  expect(added).toMatchObject({
+    status: 0,
+    output: expect.stringContaining("policies and code of your own"),
+  });
   expect(await role()).toBe("admin");
   const removed = await command("admin", ["remove", id], env);
-  expect(removed).toMatchObject({ status: 0, output: expect.stringContaining('app_metadata.role is "editor"') });
+  expect(removed).toMatchObject({
+    status: 0,
+    output: expect.stringContaining('app_metadata.role is "editor"'),
+  });
   expect(await role()).toBe("editor");
 });
 

@@ -44,7 +44,10 @@ const remove = databaseCommand(
     await onDatabase(where, async (client) => {
       const { userId, changed, role } = await removeAdmin(client, user);
       const whose = user === userId ? userId : `${user} (${userId})`;
-      const is = role === undefined ? "they have no app_metadata.role" : `app_metadata.role is ${JSON.stringify(role)}`;
+      const is =
+        role === undefined
+          ? "they have no app_metadata.role"
+          : `app_metadata.role is ${JSON.stringify(role)}`;
       say(
         changed
           ? `${whose} is no administrator of Tokenbook's any more; ${is}.`

@@ -58,6 +58,39 @@ export async function dependents(client: SqlClient): Promise<Obstacle[]> {
   }));
 }
 
+/** What of the project calls or stands on Tokenbook's, and no dependency says so: in words. Nothing refuses because of it. */
+export async function mentions(client: SqlClient): Promise<string[]> {
+  const rows = await select<{ what: string }>(
+    client,
+    `with own as (
+       select c.relname::text as name from tokenbook.own_objects() o
+         join pg_class c on o.class = 'pg_class'::regclass and c.oid = o.object where c.relnamespace = 'public'::regnamespace
+       union
+       select p.proname::text from tokenbook.own_objects() o
+         join pg_proc p on o.class = 'pg_proc'::regclass and p.oid = o.object where p.pronamespace = 'public'::regnamespace
+     )
+     select format('function %s names %s, and fails afterwards', p.oid::regprocedure, string_agg(m.name, ', ' order by m.name)) as what
+       from pg_proc p
+      cross join lateral (
+        select distinct coalesce(r[1], r[2]) as name
+          from regexp_matches(p.prosrc, '\\m(tokenbook\\.\\w+)|\\m(\\w*token\\w*|get_user_storage_quota)\\M', 'g') as r
+         where r[1] is not null or r[2] in (select own.name from own)) m
+      where not exists (select from tokenbook.own_objects() o where o.class = 'pg_proc'::regclass and o.object = p.oid)
+        and p.pronamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+        and p.pronamespace::regnamespace::text !~ '^pg_(temp|toast)'
+        and not exists (select from pg_depend e where e.classid = 'pg_proc'::regclass and e.objid = p.oid and e.deptype = 'e')
+      group by p.oid
+     union all
+     select s.kind || ' ' || split_part(s.finding, s.kind || ' ', 2) from (
+       select kind, replace(finding, ' is there, and nobody declared it', ' is yours, and goes with it') as finding
+         from tokenbook.compare_shape()
+        where finding like '%is there, and nobody declared it%'
+          and kind in ('index', 'trigger', 'policy', 'constraint', 'column', 'rule')) s
+      order by 1`,
+  );
+  return rows.map(({ what }) => what);
+}
+
 /** What is there of ours now, and how it goes. */
 export async function planRemoval(client: SqlClient): Promise<Removal> {
   const objects = await select<{ what: string }>(
@@ -84,6 +117,9 @@ export async function planRemoval(client: SqlClient): Promise<Removal> {
     statements: statements.map(({ statement }) => statement),
   };
 }
+
+/** What the file is called behind its version. */
+export const removalName = "remove_tokenbook";
 
 /** The text of the migration. */
 export function removalMigration(version: string, { objects, statements }: Removal): string {

@@ -1,6 +1,7 @@
 /** The migrations of a project: the files, and what its database has of them. */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { Failure } from "local-platform/terminal/failure";
 import { Refusal } from "../command.ts";
 import { select } from "../data/client.ts";
 import type { SqlClient } from "../data/client.ts";
@@ -9,14 +10,43 @@ import type { Where } from "../database/target.ts";
 /** A file as the Supabase CLI takes it: 14 digits or fewer, and a name. */
 const migrationName = /^(\d+)_(.*)\.sql$/;
 
-/** The versions of the files, oldest first. */
-export function fileVersions(root: string): string[] {
+/** A migration of a folder. */
+export interface MigrationFile {
+  file: string;
+  version: string;
+  /** What its file is called behind the version. */
+  name: string;
+}
+
+/** The files, oldest first. */
+export function migrationFiles(root: string): MigrationFile[] {
   const folder = join(root, "supabase/migrations");
   if (!existsSync(folder)) return [];
   return readdirSync(folder)
-    .map((file) => migrationName.exec(file)?.[1])
-    .filter((version) => version !== undefined)
-    .toSorted();
+    .flatMap((file) => {
+      const [, version, name] = migrationName.exec(file) ?? [];
+      return version === undefined ? [] : [{ file, version, name: name! }];
+    })
+    .toSorted((a, b) => (a.version < b.version ? -1 : 1));
+}
+
+/** The versions of the files, oldest first. */
+export const fileVersions = (root: string): string[] => migrationFiles(root).map(({ version }) => version);
+
+/**
+ * What a migration makes in `public`, by name, and the schemas that it makes, as far as its text says so: not what is put
+ * together at run time.
+ */
+export function madeIn(text: string): string[] {
+  const made =
+    /^\s*create\s+(?:or\s+replace\s+)?(?:(?:unlogged|materialized|recursive)\s+)?(table|view|function|procedure|aggregate|type|domain|sequence|schema)\s+(?:if\s+not\s+exists\s+)?(?:"?public"?\s*\.\s*)?"?(\w+)"?(?!\s*\.|\w)/gim;
+  return [
+    ...new Set(
+      [...text.matchAll(made)].map(([, kind, name]) =>
+        kind!.toLowerCase() === "schema" ? `schema ${name!.toLowerCase()}` : name!.toLowerCase(),
+      ),
+    ),
+  ];
 }
 
 /** The versions that a database has, oldest first. */
@@ -73,6 +103,7 @@ export function requireHistory(missing: readonly string[], where: Where): void {
  * newer again.
  *
  * @param taken of files and of the database.
+ * @throws Failure where none could be newer.
  */
 export function freshVersions(taken: readonly string[], wanted: number, now = new Date()): string[] {
   const newest = taken
@@ -81,6 +112,11 @@ export function freshVersions(taken: readonly string[], wanted: number, now = ne
     .at(-1);
   const free =
     newest === undefined ? now : new Date(Math.max(now.getTime(), dateOf(newest).getTime() + 1000));
+  if (free.getTime() + wanted * 1000 > Date.UTC(9999, 11, 31)) {
+    throw new Failure(
+      `The migration ${newest} is no moment that another could be newer than: give it a date.`,
+    );
+  }
   return Array.from({ length: wanted }, (_, nth) => versionOf(new Date(free.getTime() + nth * 1000)));
 }
 
