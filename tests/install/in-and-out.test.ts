@@ -375,7 +375,7 @@ test("blocks of config.toml are found by what they say, however they are formatt
   const ours = [{ name: "balance", as: "balance" }];
   const theirs = "[functions.hello]\nverify_jwt = true\n";
   const after = "\n[db.seed]\nenabled = true\n";
-  const without = (config: string) => withoutBlocks(config, ours);
+  const without = (text: string) => withoutBlocks(text, ours);
   const whole = withBlocks(theirs, ours);
   expect(without(whole)).toEqual({ text: theirs, stay: [] });
   expect(without(whole + after)).toEqual({ text: theirs + after, stay: [] });

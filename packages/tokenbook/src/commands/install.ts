@@ -13,7 +13,7 @@ import { checkJson, checkText } from "../install/report.ts";
 import { applyWritten } from "../project/apply.ts";
 import { findProjectRoot } from "../project/folder.ts";
 import { readChoice, usualFunctions } from "../project/functions.ts";
-import { fileVersions } from "../project/migrations.ts";
+import { fileVersions } from "../project/migration-files.ts";
 import { findSupabaseCli } from "../project/supabase-cli.ts";
 import { agrees } from "../terminal/ask.ts";
 import { createVoice, type Voice } from "../terminal/voice.ts";

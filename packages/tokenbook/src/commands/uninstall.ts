@@ -18,14 +18,8 @@ import { exportTables } from "../install/table-files.ts";
 import { applyWritten } from "../project/apply.ts";
 import { findProjectRoot } from "../project/folder.ts";
 import { functionFiles, withoutBlocks, type ChosenFunction } from "../project/functions.ts";
-import {
-  appliedVersions,
-  fileVersions,
-  freshVersions,
-  migrationFiles,
-  missingInHistory,
-  requireHistory,
-} from "../project/migrations.ts";
+import { fileVersions, migrationFiles } from "../project/migration-files.ts";
+import { appliedVersions, freshVersions, missingInHistory, requireHistory } from "../project/migrations.ts";
 import { digestOf, readRecord, type InstallRecord } from "../project/record.ts";
 import { findSupabaseCli } from "../project/supabase-cli.ts";
 import { agrees } from "../terminal/ask.ts";

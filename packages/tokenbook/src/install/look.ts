@@ -3,7 +3,8 @@ import { select } from "../data/client.ts";
 import { readBehind, readShadow } from "../data/shadow.ts";
 import type { Target } from "../database/target.ts";
 import type { ChosenFunction } from "../project/functions.ts";
-import { appliedVersions, migrationFiles } from "../project/migrations.ts";
+import { migrationFiles } from "../project/migration-files.ts";
+import { appliedVersions } from "../project/migrations.ts";
 import { readRecord } from "../project/record.ts";
 import { shadowLine } from "../reports/shadow.ts";
 import {

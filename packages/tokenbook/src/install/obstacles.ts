@@ -5,7 +5,8 @@ import { Failure } from "local-platform/terminal/failure";
 import { select } from "../data/client.ts";
 import type { SqlClient } from "../data/client.ts";
 import { configuredFunctions, whyNotWithBlocks, type ChosenFunction } from "../project/functions.ts";
-import { appliedVersions, fileVersions, madeIn, type MigrationFile } from "../project/migrations.ts";
+import { fileVersions, madeIn, type MigrationFile } from "../project/migration-files.ts";
+import { appliedVersions } from "../project/migrations.ts";
 import { findSupabaseCli } from "../project/supabase-cli.ts";
 import { installCheckSql, namesInPublic } from "./release.ts";
 

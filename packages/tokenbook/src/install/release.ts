@@ -1,7 +1,7 @@
 /** What a version of Tokenbook brings: the migrations of each release, and the check at the head of the first. */
 import { readFile } from "node:fs/promises";
 import { assetPath } from "../assets.ts";
-import { madeIn } from "../project/migrations.ts";
+import { madeIn } from "../project/migration-files.ts";
 
 /** A migration as the package has it. */
 export interface PackedMigration {
