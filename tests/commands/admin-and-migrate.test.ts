@@ -4,6 +4,7 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { withTarget } from "../../packages/tokenbook/src/database/target.ts";
 import { freePort } from "local-platform/postgres/ports";
 import { migrationUp, supabase } from "local-platform/project/supabase-cli";
 import { createDatabase, type Database } from "../support/database.ts";
@@ -114,6 +115,26 @@ test("tokenbook admin says what it can't do, and fails", async () => {
   for (const { output } of said) {
     expect(output).not.toMatch(/postgres:postgres|^ +at /m);
   }
+});
+
+test("a local default is refused where it is no Supabase, or another project's by its history", async () => {
+  const theirs = await createDatabase({ template: "platform" });
+  const look = (url: string) =>
+    withTarget({ url, name: "here", isOwn: () => true, root: workdir }, async () => "connected").catch(
+      (error: Error) => error.message,
+    );
+  const plain = new URL(theirs.url());
+  plain.pathname = "/template1";
+  expect(await look(plain.href)).toMatch(/here runs a Postgres \d.* that is no Supabase/);
+  expect(await look(theirs.url())).toBe("connected"); // it says nothing of whose it is
+  await theirs.admin.query(
+    "create schema supabase_migrations; create table supabase_migrations.schema_migrations (version text); insert into supabase_migrations.schema_migrations values ('20200101000000')",
+  );
+  expect(await look(theirs.url())).toContain("the database of another project: of the 1 migrations");
+  writeMigration("20200101000000_ours.sql", "select 1;");
+  expect(await look(theirs.url())).toBe("connected");
+  rmSync(join(workdir, "supabase/migrations/20200101000000_ours.sql"));
+  await theirs.drop();
 });
 
 test("tokenbook migrate names each file, its reports and their number; again, there is nothing to do", async () => {
