@@ -74,7 +74,7 @@ file that was changed since it was installed stays as it is, and the new one is 
       const kept = updateFiles(root, record, newer, migrations, say);
       say(
         cli === undefined
-          ? "Nothing was applied."
+          ? "Nothing was applied. supabase migration up (hosted: supabase db push) does, as your CI will."
           : `${target.name} has Tokenbook ${await installedVersion(client)} now.`,
       );
       answer({
