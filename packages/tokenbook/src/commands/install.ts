@@ -1,6 +1,6 @@
 import { accessSync, constants, existsSync, statSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { supabase } from "local-platform/project/supabase-cli";
+import { supabase, withoutPassword } from "local-platform/project/supabase-cli";
 import { Failure } from "local-platform/terminal/failure";
 import { byWhom, databaseCommand, onDatabase, Refusal } from "../command.ts";
 import { addAdmin, lookAtFutureAdmin } from "../data/admins.ts";
@@ -125,10 +125,11 @@ async function writeTypes(
   file: string,
   say: Voice["say"],
 ): Promise<void> {
+  const { bare, env } = withoutPassword(target.url);
   const args = cli.takesRemote
-    ? ["gen", "types", `--remote=${target.url}`, "--schema", "public"]
-    : ["gen", "types", "typescript", `--db-url=${target.url}`, "--schema", "public"];
-  const { status, stdout, stderr } = await supabase(args, { workdir: root, cli });
+    ? ["gen", "types", `--remote=${bare}`, "--schema", "public"]
+    : ["gen", "types", "typescript", `--db-url=${bare}`, "--schema", "public"];
+  const { status, stdout, stderr } = await supabase(args, { workdir: root, cli, env });
   if (status !== 0) throw new Failure(`supabase gen types failed, ${file} is not written: ${stderr.trim()}`);
   writeFileSync(resolve(file), stdout);
   say(`The database's types are in ${file}.`);
