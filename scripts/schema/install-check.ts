@@ -228,7 +228,7 @@ begin
      where n.oid = v_tokenbook and (not v_says_ours or v_not_ours <> '{}')
     union all
     -- before the tables: a table's name can be the type of an argument
-    select 5, format('function %s, which returns %s, is there already', p.oid::regprocedure, pg_get_function_result(p.oid)),
+    select 5, format('%s is there already', concat_ws(', ', case p.prokind when 'p' then 'procedure' when 'a' then 'aggregate' else 'function' end || ' ' || p.oid::regprocedure, 'which returns ' || pg_get_function_result(p.oid) || ',')),
            'pg_proc'::regclass, p.oid, p.proowner,
            format('alter routine public.%I(%s) rename to %I', p.proname, pg_get_function_identity_arguments(p.oid),
                   left(v_prefix || p.proname, 63))

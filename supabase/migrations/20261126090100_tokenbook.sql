@@ -235,7 +235,7 @@ begin
      where n.oid = v_tokenbook and (not v_says_ours or v_not_ours <> '{}')
     union all
     -- before the tables: a table's name can be the type of an argument
-    select 5, format('function %s, which returns %s, is there already', p.oid::regprocedure, pg_get_function_result(p.oid)),
+    select 5, format('%s is there already', concat_ws(', ', case p.prokind when 'p' then 'procedure' when 'a' then 'aggregate' else 'function' end || ' ' || p.oid::regprocedure, 'which returns ' || pg_get_function_result(p.oid) || ',')),
            'pg_proc'::regclass, p.oid, p.proowner,
            format('alter routine public.%I(%s) rename to %I', p.proname, pg_get_function_identity_arguments(p.oid),
                   left(v_prefix || p.proname, 63))
@@ -358,13 +358,17 @@ comment on schema tokenbook is
 create table tokenbook.admins (
   user_id uuid primary key,
   added_at timestamptz not null default now(),
-  added_by text not null default current_user
+  added_by text not null default current_user,
+  replaced_role jsonb
+    constraint replaced_role_is_of_app_metadata check (jsonb_typeof(replaced_role) = 'object')
 );
 comment on table tokenbook.admins is
-  'Users who may grant and correct tokens, together with app_metadata.role = ''admin'' in their token. Kept by `npm run admin`.';
+  'Users who may grant and correct tokens, together with app_metadata.role = ''admin'' in their token. Kept by `tokenbook admin`.';
 comment on column tokenbook.admins.user_id is 'The administrator, a user of auth.users.';
 comment on column tokenbook.admins.added_at is 'Since when.';
-comment on column tokenbook.admins.added_by is 'The database role, or a name, that made him one.';
+comment on column tokenbook.admins.added_by is 'The database role, or a name, that made them one.';
+comment on column tokenbook.admins.replaced_role is
+  'What app_metadata said of role before it was set to admin here, to be put back when the right goes: {} (nothing) or {role: …}. NULL: it was not set here, and stays.';
 alter table tokenbook.admins enable row level security;
 
 -- from supabase/schemas/10_access/tables/caller_id.sql

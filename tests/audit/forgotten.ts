@@ -86,6 +86,7 @@ export const forgotten: Record<string, Record<string, Fate>> = {
   "tokenbook.acknowledged_findings": { ...each("actor_role", kept(slug)), reason },
   "tokenbook.admins": {
     added_by: kept("who made an administrator; `tokenbook admin remove` takes the row away"),
+    replaced_role: kept("a role of the app's; `tokenbook admin remove` puts it back"),
   },
   "tokenbook.archived_profile_counters": {},
   "tokenbook.burn_orders": { ...each("burn_order", kept(whole)) },

@@ -4,6 +4,7 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { withTarget } from "../../packages/tokenbook/src/database/target.ts";
 import { freePort } from "local-platform/postgres/ports";
 import { migrationUp, supabase } from "local-platform/project/supabase-cli";
 import { createDatabase, type Database } from "../support/database.ts";
@@ -59,9 +60,37 @@ test("tokenbook admin adds, lists and removes an administrator", async () => {
   const { rows } = await db.admin.query("select raw_app_meta_data from auth.users where id = $1", [id]);
   expect(rows[0].raw_app_meta_data).toEqual({ provider: "email", providers: ["email"], role: "admin" });
   expect((await command("admin", ["remove", "carol@example.com"], env)).output).toContain(
-    "no administrator any more",
+    "no administrator of Tokenbook's any more",
   );
   expect((await db.admin.query("select * from tokenbook.admins where user_id = $1", [id])).rows).toEqual([]);
+});
+
+test("tokenbook admin does not replace a role of the app's unasked", async () => {
+  const id = await createUser(db, { email: "erin@example.com" });
+  await db.admin.query("update auth.users set raw_app_meta_data = $2 where id = $1", [
+    id,
+    { role: "editor" },
+  ]);
+  const env = { SUPABASE_DB_URL: db.url() };
+  const role = async () =>
+    (await db.admin.query("select raw_app_meta_data ->> 'role' as role from auth.users where id = $1", [id]))
+      .rows[0].role;
+
+  const refused = await command("admin", ["add", "erin@example.com"], env);
+  expect(refused).toMatchObject({ status: 1, output: expect.stringContaining("--replace-role") });
+  expect(await role()).toBe("editor");
+  const added = await command("admin", ["add", "erin@example.com", "--replace-role"], env);
+  expect(added).toMatchObject({
+    status: 0,
+    output: expect.stringContaining("policies and code of your own"),
+  });
+  expect(await role()).toBe("admin");
+  const removed = await command("admin", ["remove", id], env);
+  expect(removed).toMatchObject({
+    status: 0,
+    output: expect.stringContaining('app_metadata.role is "editor"'),
+  });
+  expect(await role()).toBe("editor");
 });
 
 test("tokenbook admin says what it can't do, and fails", async () => {
@@ -86,6 +115,26 @@ test("tokenbook admin says what it can't do, and fails", async () => {
   for (const { output } of said) {
     expect(output).not.toMatch(/postgres:postgres|^ +at /m);
   }
+});
+
+test("a local default is refused where it is no Supabase, or another project's by its history", async () => {
+  const theirs = await createDatabase({ template: "platform" });
+  const look = (url: string) =>
+    withTarget({ url, name: "here", isOwn: () => true, root: workdir }, async () => "connected").catch(
+      (error: Error) => error.message,
+    );
+  const plain = new URL(theirs.url());
+  plain.pathname = "/template1";
+  expect(await look(plain.href)).toMatch(/here runs a Postgres \d.* that is no Supabase/);
+  expect(await look(theirs.url())).toBe("connected"); // it says nothing of whose it is
+  await theirs.admin.query(
+    "create schema supabase_migrations; create table supabase_migrations.schema_migrations (version text); insert into supabase_migrations.schema_migrations values ('20200101000000')",
+  );
+  expect(await look(theirs.url())).toContain("the database of another project: of the 1 migrations");
+  writeMigration("20200101000000_ours.sql", "select 1;");
+  expect(await look(theirs.url())).toBe("connected");
+  rmSync(join(workdir, "supabase/migrations/20200101000000_ours.sql"));
+  await theirs.drop();
 });
 
 test("tokenbook migrate names each file, its reports and their number; again, there is nothing to do", async () => {

@@ -1,13 +1,22 @@
 // @module-tag proof
 /** `tokenbook check`, `install` and `uninstall` as a team types them, with the real CLI and database. */
-import { appendFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import pg from "pg";
+import { migrationUp } from "local-platform/project/supabase-cli";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Refusal } from "../../packages/tokenbook/src/command.ts";
 import { applyWritten } from "../../packages/tokenbook/src/project/apply.ts";
-import { functionFiles, importsOf, allFunctions } from "../../packages/tokenbook/src/project/functions.ts";
+import {
+  allFunctions,
+  functionFiles,
+  importsOf,
+  withBlocks,
+  withoutBlocks,
+} from "../../packages/tokenbook/src/project/functions.ts";
+import { freshVersions } from "../../packages/tokenbook/src/project/migrations.ts";
 import { run } from "../support/command.ts";
+import { createDatabase } from "../support/database.ts";
 import { asService, createUser, rpc } from "../support/roles.ts";
 import { answersOf, factsOf, type Guest, projects, startProject, statementsOf, touched } from "./guest.ts";
 
@@ -125,6 +134,51 @@ const refusing = (tag: string) => `
 const obliging = "drop event trigger refuse_it; drop function public.refuse_it()";
 
 test(
+  "the role that made an administrator goes with Tokenbook, as it was before; the app's own stays",
+  { timeout: 120_000 },
+  async () => {
+    expect(await tokenbook("install", "--yes", "--functions", "none")).toMatchObject({ status: 0 });
+    const users = await Promise.all(
+      ["a", "b", "c", "d"].map((name) => createUser(guest.db, { email: `${name}-of-roles@example.com` })),
+    );
+    const [plain, editor, admin, other] = users as [string, string, string, string];
+    const give = (user: string, role: string) =>
+      guest.db.admin.query(
+        "update auth.users set raw_app_meta_data = jsonb_build_object('role', $2::text) where id = $1",
+        [user, role],
+      );
+    await give(editor, "editor");
+    await give(admin, "admin");
+    await give(other, "admin");
+    for (const who of ["a", "b", "c"]) {
+      const added = await run("admin", [
+        "add",
+        `${who}-of-roles@example.com`,
+        "--replace-role",
+        "--db-url",
+        guest.db.url(),
+      ]);
+      expect(added.status, added.stderr).toBe(0);
+    }
+    expect(JSON.parse((await tokenbook("status", "--json")).stdout)).toMatchObject({ admins: 3 });
+
+    expect(await tokenbook("uninstall", "--yes", "--no-export")).toMatchObject({ status: 0 });
+    const { rows } = await guest.db.admin.query(
+      "select id, raw_app_meta_data ->> 'role' as role from auth.users where id = any ($1)",
+      [users],
+    );
+    expect(new Map(rows.map(({ id, role }) => [id, role]))).toEqual(
+      new Map([
+        [plain, null],
+        [editor, "editor"],
+        [admin, "admin"],
+        [other, "admin"],
+      ]),
+    );
+  },
+);
+
+test(
   "where the database refuses in the middle, nothing of it stays, in the folder neither",
   { timeout: 120_000 },
   async () => {
@@ -207,4 +261,211 @@ test("an edge function is copied with all that it imports, and lists the package
       }
     }
   }
+});
+
+const removals = async () =>
+  (await filesOf("supabase/migrations")).filter((file) => file.endsWith("_remove_tokenbook.sql"));
+
+test(
+  "a removal that was only written: written once, applied by the next uninstall, or by anybody, and the folder is cleared then",
+  { timeout: 180_000 },
+  async () => {
+    const files = await filesOf("supabase");
+    const install = () => tokenbook("install", "--yes", "--functions", "balance");
+    expect(await install()).toMatchObject({ status: 0 });
+    for (let times = 0; times < 2; times++) {
+      expect(await tokenbook("uninstall", "--write-only", "--yes", "--no-export")).toMatchObject({
+        status: 0,
+        stdout: expect.stringContaining("npx tokenbook uninstall, removes"),
+      });
+    }
+    expect(await removals()).toHaveLength(1);
+    const removed = await tokenbook("uninstall", "--yes", "--no-export");
+    expect(removed).toMatchObject({ status: 0, stdout: expect.stringContaining("nothing else has changed") });
+    expect(removed.stdout).toContain("supabase functions delete balance");
+    expect(await removals()).toHaveLength(1);
+
+    expect(await install()).toMatchObject({ status: 0 });
+    expect(await tokenbook("uninstall", "--write-only", "--yes", "--no-export")).toMatchObject({ status: 0 });
+    await migrationUp({ url: guest.db.url(), workdir: guest.root });
+    expect(await tokenbook("status")).toMatchObject({
+      status: 1,
+      stdout: expect.stringContaining("not in this database any more"),
+    });
+    const cleared = await tokenbook("uninstall", "--yes", "--json");
+    expect([cleared.status, JSON.parse(cleared.stdout).kept], cleared.stderr).toEqual([0, []]);
+    expect((await filesOf("supabase")).filter((file) => !file.includes("/migrations/"))).toEqual(
+      files.filter((file) => !file.includes("/migrations/")),
+    );
+    expect(await readFile(join(guest.root, "supabase/config.toml"), "utf8")).toBe(`${config}\n`);
+    expect(await tokenbook("uninstall", "--yes", "--no-export")).toMatchObject({ status: 1 });
+    expect(await install()).toMatchObject({ status: 0 });
+  },
+);
+
+test(
+  "the history with a removal in it runs again from the beginning, whether a shadow ran when it was written or when it is applied",
+  { timeout: 180_000 },
+  async () => {
+    await guest.remove();
+    guest = await startProject("a-credits");
+    const shadow = async () => {
+      expect(await tokenbook("import", "--from", "profiles.credits", "--book")).toMatchObject({ status: 0 });
+      expect(await tokenbook("shadow", "--from", "profiles.credits", "--start")).toMatchObject({ status: 0 });
+    };
+    expect(await tokenbook("install", "--yes", "--functions", "none")).toMatchObject({ status: 0 });
+    // written without one, applied beside one
+    expect(await tokenbook("uninstall", "--write-only", "--yes", "--no-export")).toMatchObject({ status: 0 });
+    await shadow();
+    await migrationUp({ url: guest.db.url(), workdir: guest.root });
+    expect(await tokenbook("uninstall", "--yes")).toMatchObject({ status: 0 });
+    // written beside one
+    expect(await tokenbook("install", "--yes", "--functions", "none")).toMatchObject({ status: 0 });
+    await shadow();
+    expect(await tokenbook("uninstall", "--yes", "--no-export")).toMatchObject({ status: 0 });
+
+    const fresh = await createDatabase({ template: "platform" });
+    const { applied } = await migrationUp({ url: fresh.url(), workdir: guest.root });
+    expect(applied).toHaveLength(7);
+    await fresh.drop();
+  },
+);
+
+test(
+  "what the team changed of ours stays whole and is named; so is what of the project would miss it",
+  { timeout: 120_000 },
+  async () => {
+    expect(await tokenbook("install", "--yes", "--functions", "balance,grant,plans")).toMatchObject({
+      status: 0,
+    });
+    const path = join(guest.root, "supabase/config.toml");
+    await appendFile(join(guest.root, "supabase/functions/balance/index.ts"), "// theirs\n");
+    const before = await readFile(path, "utf8");
+    await writeFile(
+      path,
+      `${before.replace("false # it looks", "false  # it looks")}import_map = "./plans.json"\n`,
+    );
+    await guest.db.admin.query(`
+      create function public.spend_some() returns jsonb language plpgsql as $$ begin return public.deduct_tokens_with_fifo(auth.uid(), 5); end $$;
+      create index by_plan on public.token_accounts (updated_at);
+      create policy theirs on public.token_plans for select using (true)`);
+
+    const books = join(guest.root, "kept/books");
+    const removed = await tokenbook("uninstall", "--yes", "--export", books);
+    expect(removed.status, removed.stderr).toBe(0);
+    expect(removed.stdout).toContain("function spend_some() names deduct_tokens_with_fifo");
+    expect(removed.stdout).toMatch(/index \S*by_plan/);
+    expect(removed.stdout).toMatch(/policy theirs/);
+    expect(removed.stdout).toContain("the blocks of plans are not as they were written");
+    expect(await readFile(path, "utf8")).toBe(
+      `${config}\n\n[functions.balance]\nverify_jwt = false  # it looks itself who is calling\n\n[functions.plans]\nverify_jwt = false # it looks itself who is calling\nimport_map = "./plans.json"\n`,
+    );
+    const left = new Set(await filesOf("supabase/functions"));
+    const needed = [...functionFiles([{ name: "balance", as: "balance" }]).keys()];
+    expect(left).toEqual(new Set(needed.map((file) => `supabase/functions/${file}`)));
+    expect([
+      (await stat(books)).mode & 0o777,
+      (await stat(join(books, "tokenbook.trial_keys.csv"))).mode & 0o777,
+    ]).toEqual([0o700, 0o600]);
+    await rm(books, { recursive: true });
+  },
+);
+
+test("blocks of config.toml are found by what they say, however they are formatted", () => {
+  const ours = [{ name: "balance", as: "balance" }];
+  const theirs = "[functions.hello]\nverify_jwt = true\n";
+  const after = "\n[db.seed]\nenabled = true\n";
+  const without = (text: string) => withoutBlocks(text, ours);
+  const whole = withBlocks(theirs, ours);
+  expect(without(whole)).toEqual({ text: theirs, stay: [] });
+  expect(without(whole + after)).toEqual({ text: theirs + after, stay: [] });
+  const windows = (text: string) => text.replaceAll("\n", "\r\n");
+  expect(without(windows(whole + after))).toEqual({ text: windows(theirs + after), stay: [] });
+  for (const changed of [
+    whole.replace("= false # it", "=false  # it"),
+    whole.replace("[functions.balance]", '[ functions . "balance" ]'),
+    whole.replace(" # it looks itself who is calling", ""),
+  ]) {
+    expect(without(changed + after)).toEqual({ text: theirs + after, stay: [] });
+  }
+  for (const changed of [
+    `${whole}import_map = "./x.json"\n`,
+    whole.replace("verify_jwt = false", "verify_jwt = true"),
+    `functions.balance.verify_jwt = false\n[db]\nport = 1\n`,
+  ]) {
+    expect(without(changed + after)).toEqual({ text: changed + after, stay: ours });
+  }
+  const inText = `[a]\nb = """\n[functions.balance]\nverify_jwt = false\n"""\n`;
+  expect(without(withBlocks(inText, ours))).toEqual({ text: inText, stay: [] });
+});
+
+test(
+  "a config.toml that takes no blocks is in the way, and nothing is written",
+  { timeout: 120_000 },
+  async () => {
+    const path = join(guest.root, "supabase/config.toml");
+    await writeFile(path, 'project_id = "app"\nfunctions = { hello = { verify_jwt = true } }\n');
+    const files = await filesOf("supabase");
+    const text = await readFile(path, "utf8");
+    for (const [name, ...args] of [["check"], ["install", "--yes"], ["install", "--write-only"]] as const) {
+      const said = await tokenbook(name, ...args);
+      expect([name, said.status, /does not take blocks/.test(said.stdout + said.stderr)]).toEqual([
+        name,
+        1,
+        true,
+      ]);
+    }
+    expect([await filesOf("supabase"), await readFile(path, "utf8")]).toEqual([files, text]);
+    await writeFile(path, "project_id = \n");
+    expect(await tokenbook("check")).toMatchObject({
+      status: 1,
+      stdout: expect.stringContaining("is no TOML"),
+    });
+  },
+);
+
+test(
+  "what the Supabase CLI would refuse, and what waits and makes our names, is in the way before anything is applied",
+  { timeout: 120_000 },
+  async () => {
+    const add = (file: string, sql: string) => writeFile(join(guest.root, "supabase/migrations", file), sql);
+    await add("20260801000000_late.sql", "select 1;");
+    await add(
+      "20260902000000_theirs.sql",
+      "-- theirs\nCREATE TABLE IF NOT EXISTS public.token_usage (id int);\ncreate table app.token_holds (id int);",
+    );
+    const facts = await factsOf(guest.db);
+    const check = await tokenbook("check", "--functions", "none");
+    expect(check.status).toBe(1);
+    expect(check.stdout).toContain("20260801000000_late.sql waits, and is older than 20260901000000");
+    expect(check.stdout).toMatch(/20260902000000_theirs\.sql waits, and would make first .*: token_usage\n/);
+    expect(check.stdout).not.toContain("end in a semicolon");
+    expect(check.stdout).toContain("2 of your own migrations are not applied yet");
+
+    await rm(join(guest.root, "supabase/migrations/20260801000000_late.sql"));
+    await rm(join(guest.root, "supabase/migrations/20260902000000_theirs.sql"));
+    const types = await tokenbook("install", "--yes", "--functions", "none", "--types", "no/such/types.ts");
+    expect(types).toMatchObject({ status: 2, stderr: expect.stringContaining("Nothing was changed") });
+    const admin = await tokenbook("install", "--yes", "--functions", "none", "--admin", "nobody@example.com");
+    expect(admin).toMatchObject({ status: 2, stderr: expect.stringContaining("Nobody has signed up") });
+
+    const well = await tokenbook("check", "--functions", "grant");
+    expect(well.stdout).toContain(
+      `would succeed: npx tokenbook install --functions grant --db-url <connection string> --workdir ${guest.root}`,
+    );
+    await rm(join(guest.root, "node_modules"));
+    const place = ["--db-url", guest.db.url(), "--workdir", guest.root];
+    const without = await run("check", place, { PATH: "/nowhere" });
+    expect(without).toMatchObject({
+      status: 1,
+      stdout: expect.stringContaining("there is no Supabase CLI here"),
+    });
+    expect(await factsOf(guest.db)).toEqual(facts);
+  },
+);
+
+test("no version is newer than the last moment", () => {
+  expect(() => freshVersions(["99991231235959"], 2)).toThrow("give it a date");
+  expect(() => freshVersions(["99999999999999"], 1)).toThrow("give it a date");
+  expect(freshVersions(["20261301000000"], 2)).toEqual(["20270101000001", "20270101000002"]);
 });

@@ -1,6 +1,7 @@
 import { beforeEach, expect, test } from "vitest";
-import { addAdmin, listAdmins, removeAdmin, UserNotFound } from "../../packages/tokenbook/src/data/admins.ts";
+import { addAdmin, HasOtherRole, listAdmins, removeAdmin } from "../../packages/tokenbook/src/data/admins.ts";
 import type { SqlClient } from "../../packages/tokenbook/src/data/client.ts";
+import { UserNotFound } from "../../packages/tokenbook/src/data/users.ts";
 import { createMemoryDatabase } from "../support/memory-database.ts";
 import type { MemoryDatabase } from "../support/memory-database.ts";
 
@@ -20,7 +21,11 @@ const metadataOf = (id: string) =>
   db.memory.public.one(`select raw_app_meta_data from auth.users where id = '${id}'`).raw_app_meta_data;
 
 test("a user becomes an administrator in both places, whatever the case of the address", async () => {
-  expect(await addAdmin(db.client, "alice@example.COM", "test")).toEqual({ userId: alice, changed: true });
+  expect(await addAdmin(db.client, "alice@example.COM", "test")).toEqual({
+    userId: alice,
+    changed: true,
+    roleSet: true,
+  });
 
   expect(metadataOf(alice)).toEqual({ provider: "email", team: "red", role: "admin" });
   expect(await listAdmins(db.client)).toEqual([
@@ -31,7 +36,11 @@ test("a user becomes an administrator in both places, whatever the case of the a
 test("adding an administrator again changes nothing", async () => {
   await addAdmin(db.client, "bob@example.com", "first");
 
-  expect(await addAdmin(db.client, "bob@example.com", "second")).toEqual({ userId: bob, changed: false });
+  expect(await addAdmin(db.client, "bob@example.com", "second")).toEqual({
+    userId: bob,
+    changed: false,
+    roleSet: false,
+  });
   expect((await listAdmins(db.client))[0]?.addedBy).toBe("first");
 });
 
@@ -44,24 +53,63 @@ test("removing takes both halves away and leaves the rest of the metadata", asyn
   expect(await removeAdmin(db.client, "alice@example.com")).toEqual({ userId: alice, changed: false });
 });
 
-test("removing leaves a role that is not admin alone", async () => {
-  db.memory.public.none(`update auth.users set raw_app_meta_data = '{"role": "editor"}' where id = '${bob}'`);
+const giveRole = (role: unknown) =>
+  db.memory.public.none(
+    `update auth.users set raw_app_meta_data = '${JSON.stringify({ team: "red", role })}' where id = '${bob}'`,
+  );
 
-  expect(await removeAdmin(db.client, "bob@example.com")).toEqual({ userId: bob, changed: false });
-  expect(metadataOf(bob)).toEqual({ role: "editor" });
+test.each(["editor", ["editor", "author"]])(
+  "a role of the app's is replaced only when that is asked for, and is put back: %s",
+  async (role) => {
+    giveRole(role);
+
+    await expect(addAdmin(db.client, "bob@example.com", "test")).rejects.toThrow(HasOtherRole);
+    expect([metadataOf(bob), await listAdmins(db.client)]).toEqual([{ team: "red", role }, []]);
+    expect(await removeAdmin(db.client, "bob@example.com")).toEqual({ userId: bob, changed: false, role });
+    await addAdmin(db.client, "bob@example.com", "test", { mayReplace: true });
+    expect(metadataOf(bob)).toEqual({ team: "red", role: "admin" });
+    await addAdmin(db.client, "bob@example.com", "test");
+    expect(await removeAdmin(db.client, "bob@example.com")).toEqual({ userId: bob, changed: true, role });
+    expect(metadataOf(bob)).toEqual({ team: "red", role });
+  },
+);
+
+test("an admin of the app's own is none of ours until made one, and stays the app's afterwards", async () => {
+  giveRole("admin");
+  expect(await listAdmins(db.client)).toEqual([]);
+  expect(await removeAdmin(db.client, "bob@example.com")).toMatchObject({ changed: false, role: "admin" });
+
+  expect(await addAdmin(db.client, "bob@example.com", "test")).toMatchObject({
+    changed: true,
+    roleSet: false,
+  });
+  expect(await removeAdmin(db.client, "bob@example.com")).toMatchObject({ changed: true, role: "admin" });
+  expect(metadataOf(bob)).toEqual({ team: "red", role: "admin" });
 });
 
-test("a half-made administrator is listed as one, and made whole by adding him again", async () => {
-  db.memory.public.none(`
-    update auth.users set raw_app_meta_data = '{"role": "admin"}' where id = '${bob}';
-    insert into tokenbook.admins (user_id, added_by) values ('00000000-0000-4000-8000-00000000dead', 'long ago')`);
+test("a role that the app gave since is not taken by removing, and is what is put back after adding again", async () => {
+  await addAdmin(db.client, "bob@example.com", "test");
+  giveRole("editor");
+
+  expect(await listAdmins(db.client)).toMatchObject([{ hasRole: false, addedBy: "test" }]);
+  await expect(addAdmin(db.client, "bob@example.com", "test")).rejects.toThrow("editor");
+  await addAdmin(db.client, "bob@example.com", "test", { mayReplace: true });
+  expect(await removeAdmin(db.client, "bob@example.com")).toMatchObject({ changed: true, role: "editor" });
+  await addAdmin(db.client, "bob@example.com", "test", { mayReplace: true });
+  giveRole("author");
+  expect(await removeAdmin(db.client, "bob@example.com")).toMatchObject({ changed: true, role: "author" });
+  expect(metadataOf(bob)).toEqual({ team: "red", role: "author" });
+});
+
+test("whoever is gone from auth.users is listed so, and removed by their id", async () => {
+  const gone = "00000000-0000-4000-8000-00000000dead";
+  db.memory.public.none(`insert into tokenbook.admins (user_id, added_by) values ('${gone}', 'long ago')`);
 
   expect(await listAdmins(db.client)).toEqual([
     expect.objectContaining({ email: null, hasRole: false, addedBy: "long ago" }),
-    expect.objectContaining({ email: "bob@example.com", hasRole: true, addedAt: null }),
   ]);
-  expect((await addAdmin(db.client, "bob@example.com", "test")).changed).toBe(true);
-  expect((await listAdmins(db.client))[1]).toMatchObject({ hasRole: true, addedBy: "test" });
+  expect(await removeAdmin(db.client, gone)).toMatchObject({ userId: gone, changed: true });
+  expect(await listAdmins(db.client)).toEqual([]);
 });
 
 test("an address that nobody or more than one user has is refused, and nothing is written", async () => {

@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { clusterOf, recordRunning } from "local-platform/project/running";
 import { asLibpqMeansIt, chooseTarget } from "../../packages/tokenbook/src/database/target.ts";
@@ -29,7 +30,7 @@ test.for([
   expect(() => chooseTarget({ dbUrl }, {})).toThrow("no connection string");
 });
 
-test.for(["#", "?", "/", "@", " "])(
+test.for(["#", "?", "/", "@", " ", "%c"])(
   "a password with an unescaped %s gets a hint, and is not shown",
   (sign) => {
     const dbUrl = `postgresql://postgres:se${sign}cret@db.example.com:5432/postgres`;
@@ -37,6 +38,44 @@ test.for(["#", "?", "/", "@", " "])(
 
     expect(hint).toThrow("write % as %25");
     expect(hint).not.toThrow("cret");
+  },
+);
+
+test.for([
+  ["postgresql://u:p@127.0.0.1:1/other?port=7&host=H", "h:7/other", "postgresql://u:p@H:7/other"],
+  [
+    "postgresql://u:p@127.0.0.1:1/other?dbname=third&sslmode=disable",
+    "127.0.0.1:1/third",
+    "postgresql://u:p@127.0.0.1:1/third?sslmode=disable",
+  ],
+  [
+    "postgresql:///postgres?host=db.example.com&user=u&password=p%40s",
+    "db.example.com:5432/postgres",
+    "postgresql://u:p%40s@db.example.com/postgres",
+  ],
+  [
+    "postgresql://u:p@db.example.com/other?host=",
+    "db.example.com:5432/other",
+    "postgresql://u:p@db.example.com/other",
+  ],
+])("what stands behind the ? is what is connected to and what is printed: %s", ([dbUrl, name, url]) => {
+  const target = chooseTarget({ dbUrl: dbUrl! }, {});
+  expect([target.name.toLowerCase(), target.url]).toEqual([name, url]);
+  const { host, port, database } = new pg.Client({ connectionString: target.url });
+  expect(`${host}:${port}/${database}`.toLowerCase()).toBe(name);
+});
+
+test("a local address behind the ? does not hide that the password goes elsewhere", () => {
+  const { url } = chooseTarget({ dbUrl: "postgresql://u:p@127.0.0.1/x?host=db.example.com" }, {});
+  expect(new URL(asLibpqMeansIt(url)).searchParams.get("sslmode")).toBe("require");
+});
+
+test.for(["hostaddr=10.0.0.1", "host=/var/run/postgresql", "host=a,b", "port=1,2"])(
+  "%s, which not everything here takes in the same way, is refused",
+  (parameter) => {
+    expect(() => chooseTarget({ dbUrl: `postgresql://u:p@one.example.com/x?${parameter}` }, {})).toThrow(
+      "not understood here",
+    );
   },
 );
 

@@ -15,7 +15,7 @@ export async function createMemoryDatabase(): Promise<MemoryDatabase> {
   memory.createSchema("tokenbook");
   memory.public.none(`
     create table auth.users (id uuid primary key, email text, raw_app_meta_data jsonb, updated_at timestamptz);
-    create table tokenbook.admins (user_id uuid primary key, added_at timestamptz not null default now(), added_by text not null);
+    create table tokenbook.admins (user_id uuid primary key, added_at timestamptz not null default now(), added_by text not null, replaced_role jsonb);
     create table tokenbook.migration_reports (id integer primary key, migration text not null, report text not null);
   `);
   const { Client } = memory.adapters.createPg();

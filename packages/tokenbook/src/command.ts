@@ -3,7 +3,8 @@ import { userInfo } from "node:os";
 import { Command, InvalidArgumentError } from "@commander-js/extra-typings";
 import type pg from "pg";
 import { Failure } from "local-platform/terminal/failure";
-import { UserNotFound } from "./data/admins.ts";
+import { HasOtherRole } from "./data/admins.ts";
+import { UserNotFound } from "./data/users.ts";
 import { asDatabaseFailure } from "./database/failure.ts";
 import { chooseTarget, withTarget, type Target, type Where } from "./database/target.ts";
 
@@ -53,10 +54,14 @@ export async function onDatabase(
       await work(client, target);
     } catch (error) {
       if (error instanceof UserNotFound) throw new Failure(`${error.message} (${target.name})`);
+      if (error instanceof HasOtherRole) throw new Refusal(`${error.message} ${howToReplace}`);
       throw asDatabaseFailure(error, target.name);
     }
   });
 }
+
+const howToReplace =
+  "An administrator's is admin. To replace it, and have it\nput back when the right goes: npx tokenbook admin add <email> --replace-role. Nothing was changed.";
 
 /** Who runs this command, for the books: at most as long as a reason may be. */
 export const byWhom = (what: string): string => `tokenbook ${what} (${userInfo().username})`.slice(0, 500);

@@ -543,6 +543,30 @@ test("a fault comes with its statement, for people and for machines, and ends wi
   });
 });
 
+test("books that are wrong are a fault, with what is wrong; the version is said to machines", async () => {
+  const user = await createUser(db);
+  await asService(db, (client) =>
+    rpc(client, "grant_tokens", { p_user_id: user, p_tokens: 50, p_grant_type: "purchase" }),
+  );
+  const remaining = "select tokens_remaining from public.token_accounts where user_id = $1";
+  const was = (await db.admin.query(remaining, [user])).rows[0].tokens_remaining;
+  const set = (tokens: string) =>
+    db.admin.query("update public.token_accounts set tokens_remaining = $2 where user_id = $1", [
+      user,
+      tokens,
+    ]);
+  await set("99999");
+  const words = await runHere("doctor", [], { SUPABASE_DB_URL: db.url() });
+  await set(was);
+  const json = await runHere("doctor", ["--json"], { SUPABASE_DB_URL: db.url() });
+
+  expect([words.status, json.status]).toEqual([1, 0]);
+  expect(words.stdout).toMatch(new RegExp(`FAULT    the books: I\\d.*${user}, expected .*found`));
+  const { version, findings } = JSON.parse(json.stdout);
+  expect(version).toMatch(/^\d+\.\d+\.\d+$/);
+  expect(findings.at(-1)).toMatchObject({ subject: "the books", status: "ok" });
+});
+
 test("it says what it can't do, and ends with 2", async () => {
   const bare = await createDatabase({ template: "platform" });
   const unknown = await runHere("doctor", ["--all"]);

@@ -91,12 +91,14 @@ export interface MigrationOptions {
  */
 export async function migrationUp(options: MigrationOptions): Promise<{ applied: string[] }> {
   const { url, workdir = process.cwd(), cli = cliOfNodeModules(), includeAll = false, onFile } = options;
-  const target = `--${cli.takesRemote ? "remote" : "db-url"}=${withoutTlsOnLoopback(url)}`;
+  const { bare, env } = withoutPassword(withoutTlsOnLoopback(url));
+  const target = `--${cli.takesRemote ? "remote" : "db-url"}=${bare}`;
   const args = ["migration", "up", target, "--yes", "--output-format=json"];
   if (includeAll) args.push("--include-all");
   const result = await supabase(args, {
     workdir,
     cli,
+    env,
     onProgress: (line) => {
       const file = /^Applying migration (\S+\.sql)/.exec(line)?.[1];
       if (file !== undefined) onFile?.(file);
@@ -108,6 +110,14 @@ export async function migrationUp(options: MigrationOptions): Promise<{ applied:
     throw new Failure(`supabase migration up failed: ${reason}`);
   }
   return { applied: answer.applied.map((path) => path.slice(path.lastIndexOf("/") + 1)) };
+}
+
+/** A program's arguments are seen by everybody on the machine, its environment is not. */
+export function withoutPassword(url: string): { bare: string; env: NodeJS.ProcessEnv } {
+  const bare = new URL(url);
+  const password = decodeURIComponent(bare.password);
+  bare.password = "";
+  return { bare: bare.href, env: password === "" ? {} : { PGPASSWORD: password } };
 }
 
 /** The CLI tries TLS first and warns when there is none; on this machine there is none. */

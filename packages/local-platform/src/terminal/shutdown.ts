@@ -21,8 +21,8 @@ export interface Shutdown {
  * terminal, by an error nobody caught, and when the process that started it is gone (npm puts a
  * shell between itself and us, and a signal to npm ends that shell only).
  *
- * @param onBegin called once when it begins.
- * @param onEnd called once when everything has ended.
+ * @param onBegin called once when it begins to end what was started.
+ * @param onEnd called once when all of that has ended.
  */
 export function createShutdown(onBegin: () => void, onEnd: () => void): Shutdown {
   const registered: { name: string; starting: Promise<Ending | undefined> }[] = [];
@@ -38,7 +38,8 @@ export function createShutdown(onBegin: () => void, onEnd: () => void): Shutdown
     now: async (exitCode) => {
       if (hasBegun) return;
       hasBegun = true;
-      onBegin();
+      const isAnythingUp = registered.length > 0;
+      if (isAnythingUp) onBegin();
       // Read anew each time: a step that is under way may still register something.
       for (let next = registered.shift(); next !== undefined; next = registered.shift()) {
         try {
@@ -48,7 +49,7 @@ export function createShutdown(onBegin: () => void, onEnd: () => void): Shutdown
           console.error(`${next.name} did not stop as it should:`, error);
         }
       }
-      onEnd();
+      if (isAnythingUp) onEnd();
       process.exit(exitCode);
     },
   };

@@ -1,4 +1,5 @@
 import { databaseCommand, exit, onDatabase } from "../command.ts";
+import type { Where } from "../database/target.ts";
 import { columnOfSource } from "../import/sources.ts";
 import { lookAround } from "../install/look.ts";
 import { checkJson, checkText } from "../install/report.ts";
@@ -25,7 +26,19 @@ it. Ends with 0 only if an install would succeed.`,
     const root = findProjectRoot(where.workdir);
     await onDatabase(where, async (client, target) => {
       const report = await lookAround(client, target, root, chosen, column);
-      console.log(json ? checkJson(report) : checkText(report));
+      console.log(json ? checkJson(report) : checkText(report, installOf(functions, where)));
       process.exitCode = report.obstacles.length === 0 ? exit.right : exit.wrong;
     });
   });
+
+/** What is to be typed to install what was looked at. */
+function installOf(functions: string, { dbUrl, linked, workdir }: Where): string {
+  return [
+    "npx tokenbook install",
+    ...(functions === usualFunctions.join(",") ? [] : [`--functions ${functions}`]),
+    // never the password: whoever reads the screen has the connection string at hand
+    ...(dbUrl === undefined ? [] : ["--db-url <connection string>"]),
+    ...(linked ? ["--linked"] : []),
+    ...(workdir === undefined ? [] : [`--workdir ${workdir}`]),
+  ].join(" ");
+}

@@ -21,7 +21,7 @@ export const checkpoint = databaseCommand(
   "Writes down what the ledger is now, to be proved later.",
   `It reads what is new since the last checkpoint, a piece at a time, while the system is being used. Keep the file, and
 apart from it the digest that is printed. To compare the ledger with it: tokenbook verify --checkpoint <file>
---digest <digest>. The guide: docs/guides/tamper-evidence.md.`,
+--digest <digest>.`,
 )
   .requiredOption("--output <file>", "the checkpoint; never one that is there")
   .option("--user <id or email>", "of one user")

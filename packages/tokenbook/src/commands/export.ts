@@ -18,7 +18,7 @@ const progress = createProgress();
 export const exportCommand = databaseCommand(
   "export",
   "A user's ledger as CSV, newest first.",
-  "Into a file, whole or not at all; or to standard output. docs/guides/export.md says what is in it.",
+  "Into a file, whole or not at all; or to standard output. Each line is an entry of the ledger: when, what, how many tokens, the balance after it, who and why.",
 )
   .requiredOption("--user <id or email>", "whose")
   .option("--output <file>", "the file; without it, standard output")

@@ -11,7 +11,7 @@ export const forget = databaseCommand(
   "Erases what is personal of a user; every number stays.",
   `Metadata, reasons and messages of errors go, in the ledger and beside it; tokens, money, ids and keys stay, and the
 books are right before and after. It says first what it would erase, and asks. Who asked and when is kept. A checkpoint
-from before says afterwards that this user's words are gone: make a new one.`,
+from before says afterwards that this user's words are gone, as a breach (I6) of this user's: make a new one.`,
 )
   .argument("<user id or email>")
   .option("--yes", "does not ask")
@@ -44,11 +44,15 @@ from before says afterwards that this user's words are gone: make a new one.`,
       voice.report(
         { user_id: userId, is_signed_up: isThere, erased },
         () =>
-          (rowsOf(erased) === 0 ? nothingOf(userId) : `Erased of ${userId}:\n${asLines(erased)}`) +
-          stillThere(isThere),
+          (rowsOf(erased) === 0
+            ? nothingOf(userId)
+            : `Erased of ${userId}:\n${asLines(erased)}\n${newCheckpoint}`) + stillThere(isThere),
       );
     });
   });
+
+const newCheckpoint =
+  "A checkpoint from before says from now on that this user's words are gone (I6): make a new one, npx tokenbook checkpoint,\nand keep beside the old one who was erased and when.";
 
 const nothingOf = (userId: string): string => `There is nothing personal of ${userId} in the books.`;
 

@@ -1,9 +1,9 @@
-import { writeFileSync } from "node:fs";
-import { resolve } from "node:path";
-import { supabase } from "local-platform/project/supabase-cli";
+import { accessSync, constants, existsSync, statSync, writeFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { supabase, withoutPassword } from "local-platform/project/supabase-cli";
 import { Failure } from "local-platform/terminal/failure";
 import { byWhom, databaseCommand, onDatabase, Refusal } from "../command.ts";
-import { addAdmin } from "../data/admins.ts";
+import { addAdmin, lookAtFutureAdmin } from "../data/admins.ts";
 import { lastReport, reportsSince } from "../data/migration-reports.ts";
 import type { Target } from "../database/target.ts";
 import { lookAround } from "../install/look.ts";
@@ -13,10 +13,11 @@ import { checkJson, checkText } from "../install/report.ts";
 import { applyWritten } from "../project/apply.ts";
 import { findProjectRoot } from "../project/folder.ts";
 import { readChoice, usualFunctions } from "../project/functions.ts";
-import { fileVersions } from "../project/migrations.ts";
+import { fileVersions } from "../project/migration-files.ts";
 import { findSupabaseCli } from "../project/supabase-cli.ts";
 import { agrees } from "../terminal/ask.ts";
 import { createVoice, type Voice } from "../terminal/voice.ts";
+import { whatTheRoleMeans } from "./admin.ts";
 
 /** `tokenbook install`: into the project of this folder. */
 export const install = databaseCommand(
@@ -62,12 +63,15 @@ is applied, and refuses with the same list.`,
     await onDatabase(where, async (client, target) => {
       const report = await lookAround(client, target, root, chosen);
       if (report.obstacles.length > 0) {
-        console.log(json ? checkJson(report) : checkText(report));
+        console.log(json ? checkJson(report) : checkText(report, null));
         throw new Refusal("Nothing was changed.");
       }
       const cli = findSupabaseCli(root);
+      // what would fail afterwards is found out before
+      if (admin !== undefined) await lookAtFutureAdmin(client, admin);
+      if (types !== undefined) requireWritable(types);
       if (!yes) {
-        say(checkText(report));
+        say(checkText(report, null));
         await agrees(`Install Tokenbook ${report.plan.version} into ${target.name}?`);
       }
       const { plan } = report;
@@ -86,14 +90,31 @@ is applied, and refuses with the same list.`,
       say(`${applied.length} migrations applied in ${seconds} s.`);
       for (const one of await reportsSince(client, before)) say(one.report.replace(/^/gm, "  "));
       if (admin !== undefined) {
-        const { userId } = await addAdmin(client, admin, byWhom("install"));
-        say(`${admin} (${userId}) is an administrator, from the next sign-in or token refresh on.`);
+        const { userId, roleSet } = await addAdmin(client, admin, byWhom("install"));
+        say(
+          `${admin} (${userId}) is an administrator${roleSet ? `, from the next sign-in or token refresh on.\n${whatTheRoleMeans}` : "."}`,
+        );
       }
+      say(next(admin === undefined, chosen.length > 0));
       if (types !== undefined) await writeTypes(target, root, cli, types, say);
-      say(next(admin === undefined));
       answer(documentOf(plan, applied));
     });
   });
+
+/** @throws Failure when no file can be written there. */
+function requireWritable(file: string): void {
+  const path = resolve(file);
+  try {
+    accessSync(existsSync(path) ? path : dirname(path), constants.W_OK);
+  } catch (error) {
+    throw new Failure(
+      `${file} cannot be written: ${(error as NodeJS.ErrnoException).code}. Nothing was changed.`,
+    );
+  }
+  if (existsSync(path) && !statSync(path).isFile()) {
+    throw new Failure(`${file} is there, and is no file. Nothing was changed.`);
+  }
+}
 
 type Cli = ReturnType<typeof findSupabaseCli>;
 
@@ -104,11 +125,12 @@ async function writeTypes(
   file: string,
   say: Voice["say"],
 ): Promise<void> {
+  const { bare, env } = withoutPassword(target.url);
   const args = cli.takesRemote
-    ? ["gen", "types", `--remote=${target.url}`, "--schema", "public"]
-    : ["gen", "types", "typescript", `--db-url=${target.url}`, "--schema", "public"];
-  const { status, stdout, stderr } = await supabase(args, { workdir: root, cli });
-  if (status !== 0) throw new Failure(`supabase gen types failed: ${stderr.trim()}`);
+    ? ["gen", "types", `--remote=${bare}`, "--schema", "public"]
+    : ["gen", "types", "typescript", `--db-url=${bare}`, "--schema", "public"];
+  const { status, stdout, stderr } = await supabase(args, { workdir: root, cli, env });
+  if (status !== 0) throw new Failure(`supabase gen types failed, ${file} is not written: ${stderr.trim()}`);
   writeFileSync(resolve(file), stdout);
   say(`The database's types are in ${file}.`);
 }
@@ -136,9 +158,8 @@ function written({ migrations, files, functions }: Plan): string {
   ].join("\n");
 }
 
-const next = (needsAdmin: boolean) =>
+const next = (needsAdmin: boolean, hasFunctions: boolean) =>
   `
 Installed. None of your users has got anything. From here:
 ${needsAdmin ? "  npx tokenbook admin add <email>        who may grant and correct\n" : ""}  npx tokenbook import --help            the balances that your users have
-  supabase functions deploy              the edge functions; settings of webhooks: .env.example of the repository
-  npx tokenbook doctor                   whether all is as it should be, for your CI`;
+${hasFunctions ? "  supabase functions deploy              the edge functions; their settings: supabase/functions/_tokenbook/env.example\n" : ""}  npx tokenbook doctor                   whether all is as it should be, for your CI`;

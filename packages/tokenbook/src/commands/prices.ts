@@ -22,7 +22,9 @@ const list = databaseCommand("list", "What each model costs now, and what is pla
     await onDatabase(where, async (client) => {
       const prices = (await listPrices(client)).filter(({ state }) => history || state !== "past");
       createVoice(json).report({ prices }, () =>
-        prices.length === 0 ? "No model has a price: every cost is unknown." : asTable(prices),
+        prices.length === 0
+          ? "No model has a price: every cost is unknown. npx tokenbook prices import <file>"
+          : asTable(prices),
       );
     });
   });

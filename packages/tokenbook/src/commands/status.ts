@@ -52,7 +52,7 @@ export const status = databaseCommand(
         repair: missing.length === 0 ? null : repairCommand(missing, where),
         functions: record?.functions.map(({ as }) => as) ?? [],
         changed_files: changed,
-        admins: version === null ? 0 : (await listAdmins(client)).length,
+        admins: version === null ? 0 : (await listAdmins(client)).filter(({ hasRole }) => hasRole).length,
         ...books,
         shadow:
           counter === undefined
@@ -114,7 +114,12 @@ interface Found {
 
 function asText(found: Found): string {
   if (found.installed === null) {
-    return `Tokenbook is not installed in this database${found.folder === null ? "" : `; the files of ${found.folder} are here, and their migrations wait`}.`;
+    if (found.folder === null) {
+      return "Tokenbook is not installed in this database, nor in this folder: npx tokenbook check says whether it can be.";
+    }
+    return found.migrations.some(({ here, applied }) => here && !applied)
+      ? `Tokenbook is not installed in this database. The files of ${found.folder} are here, and their migrations wait: supabase migration up (hosted: supabase db push).`
+      : `Tokenbook is not in this database any more. The files of ${found.folder} are still here: npx tokenbook uninstall removes them.`;
   }
   return [
     `Tokenbook ${found.installed} is installed${found.installed === found.this_version ? "" : `; this program is ${found.this_version}: npx tokenbook upgrade`}.`,

@@ -1,23 +1,25 @@
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import type pg from "pg";
 import { Failure } from "local-platform/terminal/failure";
 import { allFacts, compareCatalogs, type Catalog } from "../catalog/catalog.ts";
 import { databaseCommand, exit, onDatabase, Refusal } from "../command.ts";
 import { installedVersion, obstacleLines } from "../install/obstacles.ts";
 import { removeEmptyFolders } from "../install/plan.ts";
-import { dependents, planRemoval, removalMigration, type Removal } from "../install/removal.ts";
+import {
+  dependents,
+  mentions,
+  planRemoval,
+  removalMigration,
+  removalName,
+  type Removal,
+} from "../install/removal.ts";
 import { exportTables } from "../install/table-files.ts";
 import { applyWritten } from "../project/apply.ts";
 import { findProjectRoot } from "../project/folder.ts";
-import { withoutBlocks } from "../project/functions.ts";
-import {
-  appliedVersions,
-  fileVersions,
-  freshVersions,
-  missingInHistory,
-  requireHistory,
-} from "../project/migrations.ts";
+import { functionFiles, withoutBlocks, type ChosenFunction } from "../project/functions.ts";
+import { fileVersions, migrationFiles } from "../project/migration-files.ts";
+import { appliedVersions, freshVersions, missingInHistory, requireHistory } from "../project/migrations.ts";
 import { digestOf, readRecord, type InstallRecord } from "../project/record.ts";
 import { findSupabaseCli } from "../project/supabase-cli.ts";
 import { agrees } from "../terminal/ask.ts";
@@ -31,7 +33,9 @@ export const uninstall = databaseCommand(
   `Writes every table of Tokenbook's into a folder as CSV, then a migration that drops by name what was made and nothing
 else, applies it, compares the database's catalogue before and after, and removes the edge functions, their blocks of
 config.toml and supabase/tokenbook.json. The migrations stay: they are the project's history. Files that were changed
-since the install stay, and are named. Ends with 1 where anything else of the database changed.`,
+since the install stay with what they need, and are named. Where the database has no Tokenbook any more, because the
+migration was applied otherwise, it removes what is left in the folder. Ends with 1 where anything else of the database
+changed.`,
 )
   .option("--export <folder>", "where the tables go; made, and never one that is there")
   .option("--no-export", "the books are not kept")
@@ -42,13 +46,24 @@ since the install stay, and are named. Ends with 1 where anything else of the da
     const { say, answer } = createVoice(json);
     const root = findProjectRoot(where.workdir);
     const record = readRecord(root);
-    if (folder === undefined) {
-      throw new Failure("Say where the books go: --export <folder>; or that nobody wants them: --no-export.");
-    }
     if (typeof folder === "string" && existsSync(folder)) throw new Failure(`${folder} is there already.`);
     await onDatabase(where, async (client, target) => {
       const version = await installedVersion(client);
-      if (version === null) throw new Refusal(`Tokenbook is not installed in ${target.name}.`);
+      const applied = await appliedVersions(client);
+      if (version === null) {
+        if (record === undefined) {
+          throw new Refusal(
+            `Tokenbook is not installed in ${target.name}, and nothing of it is in this folder.`,
+          );
+        }
+        await finish(root, record, applied, target.name, { yes, writeOnly }, { say, answer });
+        return;
+      }
+      if (folder === undefined) {
+        throw new Failure(
+          "Say where the books go: --export <folder>; or that nobody wants them: --no-export.",
+        );
+      }
       const obstacles = await dependents(client);
       if (obstacles.length > 0) {
         throw new Refusal(
@@ -59,29 +74,43 @@ since the install stay, and are named. Ends with 1 where anything else of the da
           ].join("\n"),
         );
       }
-      const applied = await appliedVersions(client);
       if (!writeOnly) requireHistory(missingInHistory(root, record?.migrations ?? [], applied), where);
+      const file = removalFile(root, applied);
       const removal = await planRemoval(client);
-      const cli = findSupabaseCli(root);
+      const mentioned = await mentions(client);
+      const cli = writeOnly ? undefined : findSupabaseCli(root);
       say(
         `Tokenbook ${version} in ${target.name}: ${removal.objects.length} relations and functions. ` +
           (folder ? `Its tables go to ${folder}.` : "Its books are not kept."),
       );
+      if (mentioned.length > 0) {
+        say(`Of the project's own:\n${mentioned.map((one) => `  - ${one}`).join("\n")}`);
+      }
       if (!yes) await agrees(`Take it out of ${target.name}?`);
       const rows = folder ? await keepBooks(client, folder, say) : 0;
 
-      const taken = [...applied, ...fileVersions(root)];
-      const file = `${freshVersions(taken, 1)[0]}_remove_tokenbook.sql`;
       const path = join(root, "supabase/migrations", file);
-      writeFileSync(path, removalMigration(version, removal), { flag: "wx" });
+      const former = existsSync(path) ? readFileSync(path, "utf8") : undefined;
+      mkdirSync(dirname(path), { recursive: true });
+      writeFileSync(path, removalMigration(version, removal));
       say(`Written: supabase/migrations/${file}`);
-      if (writeOnly) {
-        say("Nothing was applied or removed.");
-        answer({ version, migration: `supabase/migrations/${file}`, exported_rows: rows, applied: false });
+      const document = {
+        version,
+        migration: `supabase/migrations/${file}`,
+        exported_rows: rows,
+        mentioned_by: mentioned,
+      };
+      if (cli === undefined) {
+        say(
+          "Nothing was applied or removed. supabase migration up (hosted: supabase db push) applies it, as your CI will. Then the\nsame command again, npx tokenbook uninstall, removes the edge functions, their blocks of config.toml and supabase/tokenbook.json.",
+        );
+        answer({ ...document, applied: false });
         return;
       }
       const before = await allFacts(client);
-      await applyWritten(client, { url: target.url, workdir: root, cli }, [file], () => rmSync(path));
+      await applyWritten(client, { url: target.url, workdir: root, cli }, [file], () =>
+        former === undefined ? rmSync(path) : writeFileSync(path, former),
+      );
       const touched = touchedBy(removal, before, await allFacts(client));
       say(
         touched.length === 0
@@ -89,17 +118,58 @@ since the install stay, and are named. Ends with 1 where anything else of the da
           : `Compared with the catalogue of before, this has changed too:\n${touched.map((fact) => `  ${fact}`).join("\n")}`,
       );
       const kept = record === undefined ? [] : removeFiles(root, record, say);
-      answer({
-        version,
-        migration: `supabase/migrations/${file}`,
-        exported_rows: rows,
-        applied: true,
-        also_changed: touched,
-        kept,
-      });
+      answer({ ...document, applied: true, also_changed: touched, kept });
       process.exitCode = touched.length === 0 ? exit.right : exit.wrong;
     });
   });
+
+/**
+ * The migration's file: one of an earlier --write-only that still waits is written anew.
+ *
+ * @throws Refusal where the Supabase CLI would not take that any more.
+ */
+function removalFile(root: string, applied: readonly string[]): string {
+  const waiting = migrationFiles(root).find(
+    ({ name, version }) => name === removalName && !applied.includes(version),
+  );
+  if (waiting === undefined) {
+    return `${freshVersions([...applied, ...fileVersions(root)], 1)[0]}_${removalName}.sql`;
+  }
+  const newest = applied.at(-1) ?? "";
+  if (waiting.version < newest) {
+    throw new Refusal(
+      `supabase/migrations/${waiting.file} waits, and is older than ${newest}, which is applied: delete it, and another is written.`,
+    );
+  }
+  return waiting.file;
+}
+
+/** Where the database has no Tokenbook, and the folder has: what is left there goes too. */
+async function finish(
+  root: string,
+  record: InstallRecord,
+  applied: readonly string[],
+  where: string,
+  { yes, writeOnly }: { yes?: true | undefined; writeOnly?: true | undefined },
+  { say, answer }: Pick<Voice, "say" | "answer">,
+): Promise<void> {
+  const waiting = record.migrations.filter(
+    (file) => existsSync(join(root, "supabase/migrations", file)) && !applied.includes(file.split("_")[0]!),
+  );
+  say(
+    `${where} has no Tokenbook${waiting.length === 0 ? " any more" : ""}; this folder has the files of ${record.version}.`,
+  );
+  if (waiting.length > 0) {
+    say(
+      `Their migrations are not applied there, and would install it:\n${waiting.map((file) => `  supabase/migrations/${file}`).join("\n")}\nWhere no database has them, delete them too.`,
+    );
+  }
+  if (writeOnly) throw new Refusal("There is nothing to write. Without --write-only the files are removed.");
+  if (!yes)
+    await agrees("Remove the edge functions, their blocks of config.toml and supabase/tokenbook.json?");
+  const kept = removeFiles(root, record, say);
+  answer({ version: null, migration: null, exported_rows: 0, applied: false, also_changed: [], kept });
+}
 
 async function keepBooks(client: pg.Client, folder: string, say: Voice["say"]): Promise<number> {
   const progress = createProgress(process.stderr, { inLogs: true });
@@ -108,7 +178,9 @@ async function keepBooks(client: pg.Client, folder: string, say: Voice["say"]): 
   );
   progress.clear();
   const rows = tables.reduce((sum, table) => sum + table.rows, 0);
-  say(`${readable(rows)} rows of ${tables.length} tables are in ${folder}.`);
+  say(
+    `${readable(rows)} rows of ${tables.length} tables are in ${folder}. They hold your users' data, and tokenbook.trial_keys a secret: only\nyou can read them; keep them out of the repository.`,
+  );
   return rows;
 }
 
@@ -123,25 +195,63 @@ function touchedBy({ names }: Removal, before: Catalog, after: Catalog): string[
     .map(({ fact, first, second }) => `${fact}: ${first ?? "(none)"} → ${second ?? "(none)"}`);
 }
 
-/** @returns the files that were changed since, and stay. */
+/**
+ * Removes what was installed and nobody has changed. A function of which a file was changed stays whole, with what it
+ * imports and its block.
+ *
+ * @returns what stays, by its path.
+ */
 function removeFiles(root: string, record: InstallRecord, say: Voice["say"]): string[] {
-  const changed: string[] = [];
-  const gone: string[] = [];
-  for (const [path, digest] of Object.entries(record.files)) {
+  const isChanged = (path: string): boolean => {
     const file = join(root, "supabase", path);
-    if (!existsSync(file)) continue;
-    if (digestOf(readFileSync(file, "utf8")) === digest) {
-      rmSync(file);
-      gone.push(path);
-    } else changed.push(path);
-  }
-  removeEmptyFolders(root, gone);
+    return existsSync(file) && digestOf(readFileSync(file, "utf8")) !== record.files[path];
+  };
+  const all = Object.keys(record.files);
+  const changed = all.filter(isChanged);
+  const theirs = record.functions.filter(({ as }) =>
+    changed.some((path) => path.startsWith(`functions/${as}/`)),
+  );
+  const needed = new Set([
+    ...changed,
+    ...all.filter((path) => theirs.some(({ as }) => path.startsWith(`functions/${as}/`))),
+    ...[...functionFiles(theirs).keys()].map((path) => `functions/${path}`),
+  ]);
+  const gone = all.filter((path) => !needed.has(path) && existsSync(join(root, "supabase", path)));
+  const kept = all.filter((path) => needed.has(path) && existsSync(join(root, "supabase", path)));
+  const others = record.functions.filter((one) => !theirs.includes(one));
   const config = join(root, "supabase/config.toml");
-  writeFileSync(config, withoutBlocks(readFileSync(config, "utf8"), record.functions));
+  const { text, stay } = withoutBlocks(readFileSync(config, "utf8"), others);
+
+  for (const path of gone) rmSync(join(root, "supabase", path));
+  removeEmptyFolders(root, gone);
+  writeFileSync(config, text);
   rmSync(join(root, "supabase/tokenbook.json"));
-  say(`${gone.length} files of edge functions are removed, and their blocks of config.toml.`);
+  say(
+    `${gone.length} files of edge functions are removed${stay.length === 0 ? ", and their blocks of config.toml" : ""}.`,
+  );
   if (changed.length > 0) {
     say(`These were changed since, and stay:\n${changed.map((path) => `  supabase/${path}`).join("\n")}`);
   }
-  return changed.map((path) => `supabase/${path}`);
+  if (theirs.length > 0) {
+    say(
+      `So do the other files of ${namesOf(theirs)}, what they import of supabase/functions/_tokenbook, and their blocks of config.toml.\nWhat they ask of Tokenbook in the database is not there any more.`,
+    );
+  }
+  if (stay.length > 0) {
+    say(
+      `In supabase/config.toml the blocks of ${namesOf(stay)} are not as they were written, and stay: look at them, and remove them.`,
+    );
+  }
+  if (others.length > 0) {
+    say(
+      `What is deployed stays until it is deleted: ${others.map(({ as }) => `supabase functions delete ${as}`).join("; ")}`,
+    );
+  }
+  say("Commit that, with the migration.");
+  return [
+    ...kept.map((path) => `supabase/${path}`),
+    ...stay.map(({ as }) => `supabase/config.toml [functions.${as}]`),
+  ];
 }
+
+const namesOf = (functions: readonly ChosenFunction[]): string => functions.map(({ as }) => as).join(", ");

@@ -7,7 +7,8 @@ import { releases, type Release } from "../install/release.ts";
 import { applyWritten } from "../project/apply.ts";
 import { findProjectRoot } from "../project/folder.ts";
 import { functionFiles } from "../project/functions.ts";
-import { appliedVersions, fileVersions, missingInHistory, requireHistory } from "../project/migrations.ts";
+import { fileVersions } from "../project/migration-files.ts";
+import { appliedVersions, missingInHistory, requireHistory } from "../project/migrations.ts";
 import { digestOf, readRecord, writeRecord, type InstallRecord } from "../project/record.ts";
 import { findSupabaseCli } from "../project/supabase-cli.ts";
 import { agrees } from "../terminal/ask.ts";
@@ -73,7 +74,7 @@ file that was changed since it was installed stays as it is, and the new one is 
       const kept = updateFiles(root, record, newer, migrations, say);
       say(
         cli === undefined
-          ? "Nothing was applied."
+          ? "Nothing was applied. supabase migration up (hosted: supabase db push) does, as your CI will."
           : `${target.name} has Tokenbook ${await installedVersion(client)} now.`,
       );
       answer({

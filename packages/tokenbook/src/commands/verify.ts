@@ -55,6 +55,11 @@ that could not be found out.`,
       }
       if (user !== undefined) report.end({ users: 1, finished: true, after: null });
     });
+    if (file !== undefined && report.breaches > 0) {
+      console.error(
+        "Of whoever was forgotten since that checkpoint, words are gone, which is said too (I6): list_token_changes says who and when.",
+      );
+    }
     if (file !== undefined && digest === undefined) {
       console.error(`The digest of that checkpoint is ${file.digest}: is it the one that you kept?`);
     }

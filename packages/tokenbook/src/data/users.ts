@@ -1,6 +1,10 @@
 import { select } from "./client.ts";
 import type { SqlClient } from "./client.ts";
-import { UserNotFound } from "./admins.ts";
+
+/** The user who is meant can't be told: nobody has the address, or several have. */
+export class UserNotFound extends Error {
+  override name = "UserNotFound";
+}
 
 /** Whether that text is a user's id, as Postgres writes it. */
 export function isUserId(text: string): boolean {

@@ -3,13 +3,17 @@ import { select } from "../data/client.ts";
 import { readBehind, readShadow } from "../data/shadow.ts";
 import type { Target } from "../database/target.ts";
 import type { ChosenFunction } from "../project/functions.ts";
-import { appliedVersions, fileVersions } from "../project/migrations.ts";
+import { migrationFiles } from "../project/migration-files.ts";
+import { appliedVersions } from "../project/migrations.ts";
+import { readRecord } from "../project/record.ts";
 import { shadowLine } from "../reports/shadow.ts";
 import {
+  cliObstacles,
   databaseObstacles,
   folderObstacles,
   historyObstacles,
   isInstalled,
+  pendingObstacles,
   type Obstacle,
 } from "./obstacles.ts";
 import { planInstall } from "./plan.ts";
@@ -25,25 +29,26 @@ export async function lookAround(
   source?: Source,
 ): Promise<CheckReport> {
   const applied = await appliedVersions(client);
-  const files = fileVersions(root);
+  const own = readRecord(root)?.migrations ?? [];
+  const files = migrationFiles(root);
+  const pending = files.filter(({ file, version }) => !applied.includes(version) && !own.includes(file));
   const installed = await isInstalled(client);
   const obstacles = installed
     ? [alreadyThere]
     : [
         ...(await databaseObstacles(client)),
         ...(await historyObstacles(client, root)),
+        ...(await pendingObstacles(root, pending, applied)),
         ...folderObstacles(root, chosen),
+        ...cliObstacles(root),
       ];
   return {
     target,
     root,
     isInstalled: installed,
     obstacles,
-    notes: [
-      ...(installed ? await shadowNotes(client) : []),
-      ...(await notesOf(client, files.filter((version) => !applied.includes(version)).length)),
-    ],
-    plan: await planInstall(chosen, [...applied, ...files]),
+    notes: [...(installed ? await shadowNotes(client) : []), ...(await notesOf(client, pending.length))],
+    plan: await planInstall(chosen, [...applied, ...files.map(({ version }) => version)]),
     uses: source && (await usesOf(client, source)),
   };
 }
@@ -67,7 +72,9 @@ async function notesOf(client: SqlClient, pending: number): Promise<string[]> {
   );
   return [
     ...(pending > 0
-      ? [`${pending} of your own migrations are not applied yet, and would be applied first, with ours`]
+      ? [
+          `${pending === 1 ? "1 of your own migrations is" : `${pending} of your own migrations are`} not applied yet, and would be applied first, with ours: what they do is not known here, but for the names that they make`,
+        ]
       : []),
     ...(has!.cron
       ? []

@@ -1,11 +1,14 @@
 /** What stands in the way of an install, in a database and in a project's folder. Looks only. */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { Failure } from "local-platform/terminal/failure";
 import { select } from "../data/client.ts";
 import type { SqlClient } from "../data/client.ts";
-import { configuredFunctions, type ChosenFunction } from "../project/functions.ts";
-import { appliedVersions, fileVersions } from "../project/migrations.ts";
-import { installCheckSql } from "./release.ts";
+import { configuredFunctions, whyNotWithBlocks, type ChosenFunction } from "../project/functions.ts";
+import { fileVersions, madeIn, type MigrationFile } from "../project/migration-files.ts";
+import { appliedVersions } from "../project/migrations.ts";
+import { findSupabaseCli } from "../project/supabase-cli.ts";
+import { installCheckSql, namesInPublic } from "./release.ts";
 
 /** One thing that has to be out of the way first. */
 export interface Obstacle {
@@ -67,12 +70,80 @@ export async function historyObstacles(client: SqlClient, root: string): Promise
   ];
 }
 
+/** What the Supabase CLI would refuse, and what stands in the way once it has applied what waits: of that the names only. */
+export async function pendingObstacles(
+  root: string,
+  pending: readonly MigrationFile[],
+  applied: readonly string[],
+): Promise<Obstacle[]> {
+  const newest = applied.at(-1) ?? "";
+  const late = pending.filter(({ version }) => version < newest);
+  const names = await namesInPublic();
+  return [
+    ...late.map(({ file }) => ({
+      what: `migration ${file} waits, and is older than ${newest}, which is applied: the Supabase CLI refuses to go on`,
+      usedBy: null,
+      runAs: null,
+      mending:
+        "-- supabase migration up --include-all (hosted: supabase db push --include-all), or a newer version",
+    })),
+    ...pending.flatMap(({ file }) => {
+      const text = readFileSync(join(root, "supabase/migrations", file), "utf8");
+      const taken = madeIn(text).filter((name) => names.has(name) || name === "schema tokenbook");
+      if (taken.length === 0) return [];
+      return [
+        {
+          what: `migration ${file} waits, and would make first what Tokenbook makes: ${taken.join(", ")}`,
+          usedBy: null,
+          runAs: null,
+          mending: "-- another name, in that file and in what uses it",
+        },
+      ];
+    }),
+  ];
+}
+
+/** Where nothing of the project's could apply what is written. */
+export function cliObstacles(root: string): Obstacle[] {
+  try {
+    findSupabaseCli(root);
+    return [];
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    return [
+      {
+        what: "there is no Supabase CLI here, neither in node_modules nor installed",
+        usedBy: null,
+        runAs: null,
+        mending:
+          "-- npm install --save-dev supabase; or install --write-only, and apply the migrations as you apply yours",
+      },
+    ];
+  }
+}
+
 /** Files of the project's own that an install would have to replace. */
 export function folderObstacles(root: string, chosen: readonly ChosenFunction[]): Obstacle[] {
   const taken = (what: string, mending: string): Obstacle => ({ what, usedBy: null, runAs: null, mending });
   const config = readFileSync(join(root, "supabase/config.toml"), "utf8");
+  const noToml = whyNotWithBlocks(config, []);
+  if (noToml !== undefined) {
+    return [
+      taken(`supabase/config.toml is no TOML: ${noToml}`, "-- mend it; the Supabase CLI refuses it too"),
+    ];
+  }
   const configured = configuredFunctions(config);
+  const free = chosen.filter(({ as }) => !configured.includes(as));
+  const noBlocks = whyNotWithBlocks(config, free);
   return [
+    ...(noBlocks === undefined
+      ? []
+      : [
+          taken(
+            `supabase/config.toml does not take blocks [functions.<name>] at its end: ${noBlocks}`,
+            "-- write `functions = { <name> = { … } }` as blocks [functions.<name>]; or --functions none",
+          ),
+        ]),
     ...(existsSync(join(root, "supabase/tokenbook.json"))
       ? [taken("supabase/tokenbook.json says that it is installed here", "-- npx tokenbook status")]
       : []),

@@ -1,7 +1,7 @@
 /** What an install writes into a project's folder, and writing it: all of it, or nothing. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { functionBlocks, functionFiles, withoutBlocks, type ChosenFunction } from "../project/functions.ts";
+import { functionFiles, withBlocks, withoutBlocks, type ChosenFunction } from "../project/functions.ts";
 import { freshVersions } from "../project/migrations.ts";
 import { digestOf, writeRecord } from "../project/record.ts";
 import { migrationText, releases, type PackedMigration } from "./release.ts";
@@ -11,9 +11,8 @@ export interface Plan {
   version: string;
   migrations: Map<string, string>;
   files: Map<string, string>;
+  /** Whose blocks are added at the end of config.toml, too. */
   functions: ChosenFunction[];
-  /** What is added at the end of config.toml. */
-  configBlocks: string;
 }
 
 /** @param taken versions of migrations that there are, in the folder or in the database. */
@@ -31,7 +30,6 @@ export async function planInstall(
     ),
     files: new Map([...files].map(([path, text]) => [`functions/${path}`, text])),
     functions: [...chosen],
-    configBlocks: functionBlocks(chosen),
   };
 }
 
@@ -59,8 +57,8 @@ export function writePlan(root: string, plan: Plan): void {
       writeFileSync(file, text, { flag: "wx" }); // nothing that is there is replaced
       written.push(file);
     }
-    // as it is, formatting and comments and all, with ours behind it
-    if (plan.configBlocks !== "") writeFileSync(config, withNewline(before) + plan.configBlocks);
+    const after = withBlocks(before, plan.functions);
+    if (after !== before) writeFileSync(config, after);
     writeRecord(root, {
       version: plan.version,
       migrations: [...plan.migrations.keys()].map((path) => path.slice("migrations/".length)),
@@ -69,12 +67,11 @@ export function writePlan(root: string, plan: Plan): void {
     });
   } catch (error) {
     for (const file of written) rmSync(file, { force: true });
+    removeEmptyFolders(root, [...plan.migrations.keys(), ...plan.files.keys()]);
     writeFileSync(config, before);
     throw error;
   }
 }
-
-const withNewline = (text: string) => (text === "" || text.endsWith("\n") ? text : `${text}\n`);
 
 /** Takes away what {@link writePlan} has just written. */
 export function unwritePlan(root: string, plan: Plan): void {
@@ -82,13 +79,16 @@ export function unwritePlan(root: string, plan: Plan): void {
   for (const path of [...plan.migrations.keys(), ...plan.files.keys(), "tokenbook.json"]) {
     rmSync(join(root, "supabase", path), { force: true });
   }
-  removeEmptyFolders(root, plan.files.keys());
-  writeFileSync(config, withoutBlocks(readFileSync(config, "utf8"), plan.functions));
+  removeEmptyFolders(root, [...plan.migrations.keys(), ...plan.files.keys()]);
+  writeFileSync(config, withoutBlocks(readFileSync(config, "utf8"), plan.functions).text);
 }
 
-/** The folders of edge functions in which nothing is left. */
+/** The folders of these files in which nothing is left, up to supabase/. */
 export function removeEmptyFolders(root: string, paths: Iterable<string>): void {
-  for (const folder of new Set([...paths].map((path) => join(root, "supabase", dirname(path))))) {
-    if (existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder);
+  for (const path of paths) {
+    for (let folder = dirname(path); folder !== "."; folder = dirname(folder)) {
+      const whole = join(root, "supabase", folder);
+      if (existsSync(whole) && readdirSync(whole).length === 0) rmdirSync(whole);
+    }
   }
 }

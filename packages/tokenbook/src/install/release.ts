@@ -1,6 +1,7 @@
 /** What a version of Tokenbook brings: the migrations of each release, and the check at the head of the first. */
 import { readFile } from "node:fs/promises";
 import { assetPath } from "../assets.ts";
+import { madeIn } from "../project/migration-files.ts";
 
 /** A migration as the package has it. */
 export interface PackedMigration {
@@ -32,4 +33,12 @@ export async function installCheckSql(): Promise<string> {
   const [first] = await releases();
   const text = await migrationText(first!.migrations[0]!);
   return text.slice(0, text.indexOf("select pg_temp.refuse_if_in_the_way();"));
+}
+
+/** The names that the migrations make in `public`. */
+export async function namesInPublic(): Promise<Set<string>> {
+  const texts = await Promise.all(
+    (await releases()).flatMap(({ migrations }) => migrations).map(migrationText),
+  );
+  return new Set(texts.flatMap(madeIn).filter((name) => !name.startsWith("schema ")));
 }

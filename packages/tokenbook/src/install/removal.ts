@@ -58,6 +58,39 @@ export async function dependents(client: SqlClient): Promise<Obstacle[]> {
   }));
 }
 
+/** What of the project calls or stands on Tokenbook's, and no dependency says so: in words. Nothing refuses because of it. */
+export async function mentions(client: SqlClient): Promise<string[]> {
+  const rows = await select<{ what: string }>(
+    client,
+    `with own as (
+       select c.relname::text as name from tokenbook.own_objects() o
+         join pg_class c on o.class = 'pg_class'::regclass and c.oid = o.object where c.relnamespace = 'public'::regnamespace
+       union
+       select p.proname::text from tokenbook.own_objects() o
+         join pg_proc p on o.class = 'pg_proc'::regclass and p.oid = o.object where p.pronamespace = 'public'::regnamespace
+     )
+     select format('function %s names %s, and fails afterwards', p.oid::regprocedure, string_agg(m.name, ', ' order by m.name)) as what
+       from pg_proc p
+      cross join lateral (
+        select distinct coalesce(r[1], r[2]) as name
+          from regexp_matches(p.prosrc, '\\m(tokenbook\\.\\w+)|\\m(\\w*token\\w*|get_user_storage_quota)\\M', 'g') as r
+         where r[1] is not null or r[2] in (select own.name from own)) m
+      where not exists (select from tokenbook.own_objects() o where o.class = 'pg_proc'::regclass and o.object = p.oid)
+        and p.pronamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+        and p.pronamespace::regnamespace::text !~ '^pg_(temp|toast)'
+        and not exists (select from pg_depend e where e.classid = 'pg_proc'::regclass and e.objid = p.oid and e.deptype = 'e')
+      group by p.oid
+     union all
+     select s.kind || ' ' || split_part(s.finding, s.kind || ' ', 2) from (
+       select kind, replace(finding, ' is there, and nobody declared it', ' is yours, and goes with it') as finding
+         from tokenbook.compare_shape()
+        where finding like '%is there, and nobody declared it%'
+          and kind in ('index', 'trigger', 'policy', 'constraint', 'column', 'rule')) s
+      order by 1`,
+  );
+  return rows.map(({ what }) => what);
+}
+
 /** What is there of ours now, and how it goes. */
 export async function planRemoval(client: SqlClient): Promise<Removal> {
   const objects = await select<{ what: string }>(
@@ -85,6 +118,9 @@ export async function planRemoval(client: SqlClient): Promise<Removal> {
   };
 }
 
+/** What the file is called behind its version. */
+export const removalName = "remove_tokenbook";
+
 /** The text of the migration. */
 export function removalMigration(version: string, { objects, statements }: Removal): string {
   return [
@@ -93,6 +129,7 @@ export function removalMigration(version: string, { objects, statements }: Remov
     " * of the project depends on one of them it refuses, and nothing is changed.",
     " */",
     unschedule,
+    putRolesBack,
     ...statements.map((statement) => `${statement};`),
     "",
   ].join("\n");
@@ -104,6 +141,20 @@ do $$
 begin
   if to_regclass('cron.job') is not null then
     execute $jobs$select cron.unschedule(jobname) from cron.job where jobname in ('tokenbook-expire-grants', 'tokenbook-arm-alerts')$jobs$;
+  end if;
+end
+$$;
+`;
+
+/** Of administrators whose app_metadata.role was set with the right: what it was. Elsewhere there is nobody. */
+const putRolesBack = `
+do $$
+begin
+  if exists (select from tokenbook.admins a where a.replaced_role is not null) then
+    update auth.users u
+       set raw_app_meta_data = (u.raw_app_meta_data - 'role') || a.replaced_role, updated_at = now()
+      from tokenbook.admins a
+     where a.user_id = u.id and a.replaced_role is not null and u.raw_app_meta_data ->> 'role' = 'admin';
   end if;
 end
 $$;
@@ -125,8 +176,12 @@ const removalQuery = `
     select distinct f.oid, f.name
       from pg_trigger g join all_functions f on f.oid = g.tgfoid
      where not exists (select from own o where o.class = 'pg_class'::regclass and o.object = g.tgrelid)
+    union
+    -- the same text is run where a shadow runs, where none does, in a restored database and in one that begins
+    select to_regprocedure(name), name
+      from unnest(array['tokenbook.note_shadow_change()', 'tokenbook.register_user()']) as name
   ), functions as (
-    select f.* from all_functions f where f.oid not in (select a.oid from abroad a)
+    select f.* from all_functions f where f.oid not in (select a.oid from abroad a where a.oid is not null)
   ), relations as (
     select c.oid, c.relkind, format('%I.%I', n.nspname, c.relname) as name
       from own o join pg_class c on o.class = 'pg_class'::regclass and c.oid = o.object
@@ -136,7 +191,7 @@ const removalQuery = `
   ), needs as (
     select d.classid, d.objid from pg_depend d join functions f on d.refclassid = 'pg_proc'::regclass and d.refobjid = f.oid
   ), steps (place, statement) as (
-    select 0, format('drop function %s cascade', a.name) from abroad a
+    select 0, format('drop function if exists %s cascade', a.name) from abroad a
     union all
     select 1, format('drop trigger %I on %s', g.tgname, r.name)
       from pg_trigger g

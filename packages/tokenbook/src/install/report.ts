@@ -18,8 +18,8 @@ export interface CheckReport {
 }
 
 /**
- * How long the migration takes, in seconds, during which sign-ups wait: it makes its own tables, empty, and reads none
- * of the project's, so its size does not matter. As measured on two cores, doubled.
+ * How long the migrations take, in seconds, during which sign-ups wait: they make their own tables, empty, and read none
+ * of the project's, so its size does not matter. As measured on two cores with nothing else to do, doubled.
  */
 const seconds = 5;
 
@@ -47,7 +47,11 @@ export function checkJson({ target, root, obstacles, notes, plan, uses }: CheckR
   );
 }
 
-export function checkText({ isInstalled, obstacles, notes, plan, uses }: CheckReport): string {
+/** @param typed what would install exactly that; null: it is being installed. */
+export function checkText(
+  { isInstalled, obstacles, notes, plan, uses }: CheckReport,
+  typed: string | null,
+): string {
   if (isInstalled)
     return [
       "Tokenbook is installed here.",
@@ -61,18 +65,24 @@ export function checkText({ isInstalled, obstacles, notes, plan, uses }: CheckRe
       : [
           `In the way of Tokenbook ${plan.version}:`,
           ...obstacles.map(obstacleLines),
-          "",
-          "Put the lines that end in a semicolon, in this order, into a migration of your own; where `-- as` and a role stand above\na line, that role must run it. What begins with -- is for you. What cannot be seen from here has to be changed by hand as\nwell: names in SQL that is put together at run time or scheduled, and in what the app sends itself.",
+          ...(obstacles.some(({ mending }) => mending !== null && !mending.startsWith("--"))
+            ? ["", howToMend]
+            : []),
         ]),
     ...notes.map((note) => `  note: ${note}`),
     ...(uses ? ["", usesText(uses)] : []),
     "",
-    `An install writes ${plan.migrations.size} migrations and ${plan.files.size} files of edge functions (${functions}), and applies the migrations in\nabout ${seconds} seconds, in one transaction each. It gives none of your users anything.`,
-    obstacles.length === 0
-      ? "It would succeed: npx tokenbook install"
-      : "It would be refused, and nothing was changed.",
+    `An install writes ${plan.migrations.size} migrations and ${plan.files.size} files of edge functions (${functions}), and applies the migrations, in\none transaction each. Sign-ups wait meanwhile: ${seconds} seconds on a server with two free cores, longer on one that is busy or far\naway. It gives none of your users anything.`,
+    ...(obstacles.length > 0
+      ? ["It would be refused, and nothing was changed."]
+      : typed === null
+        ? []
+        : [`It would succeed: ${typed}`]),
   ].join("\n");
 }
+
+const howToMend =
+  "Put the lines that end in a semicolon, in this order, into a migration of your own; where `-- as` and a role stand above\na line, that role must run it. What begins with -- is for you. What cannot be seen from here has to be changed by hand as\nwell: names in SQL that is put together at run time or scheduled, and in what the app sends itself.";
 
 function usesText({ source, table, by }: Uses): string {
   return [

@@ -1,9 +1,10 @@
 import { createWriteStream } from "node:fs";
 import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type pg from "pg";
 import { to as copyTo } from "pg-copy-streams";
+import { Failure } from "local-platform/terminal/failure";
 import { select } from "../data/client.ts";
 
 /** A table's file, and how many rows it has. */
@@ -13,16 +14,22 @@ export interface TableFile {
 }
 
 /**
- * Writes every table of Tokenbook's that has rows as CSV, with a line of names first, all in one snapshot.
+ * Writes every table of Tokenbook's as CSV, with a line of names first, all in one snapshot, for the owner's eyes only:
+ * they hold users' data, and one a secret.
  *
- * @throws when the folder is there, or a file cannot be written.
+ * @throws Failure when the folder is there, or cannot be made.
  */
 export async function exportTables(
   client: pg.Client,
   folder: string,
   onTable: (table: string, rows: number) => void,
 ): Promise<TableFile[]> {
-  await mkdir(folder, { recursive: false });
+  try {
+    await mkdir(dirname(folder), { recursive: true });
+    await mkdir(folder, { mode: 0o700 });
+  } catch (error) {
+    throw new Failure(`${folder} cannot be made: ${(error as NodeJS.ErrnoException).code}.`);
+  }
   await client.query("begin isolation level repeatable read read only");
   try {
     const tables = await select<{ name: string }>(
@@ -36,7 +43,10 @@ export async function exportTables(
     const files: TableFile[] = [];
     for (const { name } of tables) {
       const copy = client.query(copyTo(`copy ${name} to stdout with (format csv, header)`));
-      await pipeline(copy, createWriteStream(join(folder, `${name}.csv`), { flags: "wx", flush: true }));
+      await pipeline(
+        copy,
+        createWriteStream(join(folder, `${name}.csv`), { flags: "wx", flush: true, mode: 0o600 }),
+      );
       files.push({ table: name, rows: copy.rowCount ?? 0 });
       onTable(name, copy.rowCount ?? 0);
     }

@@ -22,6 +22,7 @@ export async function applyWritten(
   files: Iterable<string>,
   takeAway: () => void,
 ): Promise<string[]> {
+  const before = await appliedVersions(client);
   try {
     return (await migrationUp(applying)).applied;
   } catch (error) {
@@ -30,6 +31,13 @@ export async function applyWritten(
     if ([...files].some(isApplied)) throw error;
     takeAway();
     const why = error instanceof Error ? error.message : String(error);
-    throw new Refusal(`${why}\n\nNothing was applied, and what was written for it is gone again.`);
+    const others = versions.filter((version) => !before.includes(version));
+    throw new Refusal(
+      `${why}\n\n${
+        others.length === 0
+          ? "Nothing was applied"
+          : `Of your own migrations ${others.join(", ")} ${others.length === 1 ? "was applied, and stays" : "were applied, and stay"}. Of Tokenbook's nothing was`
+      }, and what was written for it is gone again.`,
+    );
   }
 }

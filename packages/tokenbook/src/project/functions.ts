@@ -1,12 +1,16 @@
 /** Tokenbook's edge functions, as they go into a project: with what they import, and under its own folder. */
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { parse } from "smol-toml";
 import { assetPath } from "../assets.ts";
 import { Failure } from "local-platform/terminal/failure";
 
 /** Where the code goes that several functions share: a project has a `_shared` of its own. */
 const sharedFolder = "_tokenbook";
+
+/** Which settings they take, for a person to read; `.env…` a project's .gitignore may name. */
+const settingsFile = `${sharedFolder}/env.example`;
 
 /** What is installed where nothing else is said: what a frontend and an admin need. Webhooks want settings first. */
 export const usualFunctions = ["balance", "grant", "admin-adjust", "plans"];
@@ -60,6 +64,7 @@ export function functionFiles(chosen: readonly ChosenFunction[]): Map<string, st
       if (first === "_shared") queue.push({ from, to: from.replace("_shared", sharedFolder) });
     }
   }
+  if (chosen.length > 0) files.set(settingsFile, readFileSync(join(folder, ".env.example"), "utf8"));
   return files;
 }
 
@@ -77,17 +82,85 @@ export function functionBlocks(chosen: readonly ChosenFunction[]): string {
     .join("");
 }
 
-/** The functions that a config.toml says something of. */
-export function configuredFunctions(config: string): string[] {
-  const { functions } = parse(config) as { functions?: Record<string, unknown> };
-  return Object.keys(functions ?? {});
+/**
+ * The functions that a config.toml says something of.
+ *
+ * @throws Failure when it is no TOML.
+ */
+export const configuredFunctions = (config: string): string[] => Object.keys(read(config).functions);
+
+/** Why our blocks cannot be added at the end of a config.toml; undefined when they can. */
+export function whyNotWithBlocks(config: string, chosen: readonly ChosenFunction[]): string | undefined {
+  try {
+    parse(withBlocks(config, chosen));
+    return undefined;
+  } catch (error) {
+    return (error as Error).message.split("\n")[0];
+  }
 }
 
-/** A config.toml without the blocks that {@link functionBlocks} made, as it was before them. */
-export function withoutBlocks(config: string, chosen: readonly ChosenFunction[]): string {
+/** As it is, formatting and comments and all, with ours behind it. */
+export function withBlocks(config: string, chosen: readonly ChosenFunction[]): string {
+  const blocks = functionBlocks(chosen);
+  return blocks === "" ? config : (/(^|\n)$/.test(config) ? config : `${config}\n`) + blocks;
+}
+
+/**
+ * A config.toml without the blocks that {@link functionBlocks} made, as it was before them, whoever formatted it since.
+ * A block in which there is more now than was written stays, and so does one whose lines cannot be told from others.
+ *
+ * @returns the text, and whose blocks stay.
+ */
+export function withoutBlocks(
+  config: string,
+  chosen: readonly ChosenFunction[],
+): { text: string; stay: ChosenFunction[] } {
   let text = config;
-  for (const one of chosen) text = text.replace(functionBlocks([one]), "");
-  return text;
+  const stay: ChosenFunction[] = [];
+  for (const one of chosen) {
+    if (!configuredFunctions(text).includes(one.as)) continue;
+    const without = withoutBlock(text, one.as);
+    if (without === undefined) stay.push(one);
+    else text = without;
+  }
+  return { text, stay };
+}
+
+/** Takes the lines of a block away; undefined where that would not be all of it, and nothing else. */
+function withoutBlock(config: string, name: string): string | undefined {
+  const { [name]: block, ...others } = read(config).functions;
+  if (!isDeepStrictEqual(block, { verify_jwt: false })) return undefined;
+  const lines = config.match(/[^\n]*\n|[^\n]+$/g) ?? [];
+  for (const [at, line] of lines.entries()) {
+    if (!isHeaderOf(line, name)) continue;
+    const key = lines.findIndex((other, nth) => nth > at && other.trim() !== "");
+    if (key < 0) continue;
+    const isBlankBefore = at > 0 && lines[at - 1]!.trim() === "";
+    const left = [...lines.slice(0, isBlankBefore ? at - 1 : at), ...lines.slice(key + 1)].join("");
+    // what a parser reads of it decides, and not how it looks: a header can stand in a text
+    if (isDeepStrictEqual(read(left), { ...read(config), functions: others })) return left;
+  }
+  return undefined;
+}
+
+function isHeaderOf(line: string, name: string): boolean {
+  if (!line.trimStart().startsWith("[")) return false;
+  try {
+    return isDeepStrictEqual(plain(line), { functions: { [name]: {} } });
+  } catch {
+    return false;
+  }
+}
+
+/** As objects like those that are written here: the parser's have no prototype. */
+const plain = (toml: string) => structuredClone<Record<string, unknown>>(parse(toml));
+
+function read(config: string): Record<string, unknown> & { functions: Record<string, unknown> } {
+  try {
+    return { functions: {}, ...plain(config) };
+  } catch (error) {
+    throw new Failure(`supabase/config.toml is no TOML: ${(error as Error).message}`);
+  }
 }
 
 const tomlKey = (name: string) => (/^[\w-]+$/.test(name) ? name : JSON.stringify(name));

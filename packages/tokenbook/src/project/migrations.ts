@@ -1,23 +1,10 @@
-/** The migrations of a project: the files, and what its database has of them. */
-import { existsSync, readdirSync } from "node:fs";
-import { join } from "node:path";
+/** The migrations of a project: what its database has of the files. */
+import { Failure } from "local-platform/terminal/failure";
 import { Refusal } from "../command.ts";
 import { select } from "../data/client.ts";
 import type { SqlClient } from "../data/client.ts";
 import type { Where } from "../database/target.ts";
-
-/** A file as the Supabase CLI takes it: 14 digits or fewer, and a name. */
-const migrationName = /^(\d+)_(.*)\.sql$/;
-
-/** The versions of the files, oldest first. */
-export function fileVersions(root: string): string[] {
-  const folder = join(root, "supabase/migrations");
-  if (!existsSync(folder)) return [];
-  return readdirSync(folder)
-    .map((file) => migrationName.exec(file)?.[1])
-    .filter((version) => version !== undefined)
-    .toSorted();
-}
+import { fileVersions } from "./migration-files.ts";
 
 /** The versions that a database has, oldest first. */
 export async function appliedVersions(client: SqlClient): Promise<string[]> {
@@ -73,6 +60,7 @@ export function requireHistory(missing: readonly string[], where: Where): void {
  * newer again.
  *
  * @param taken of files and of the database.
+ * @throws Failure where none could be newer.
  */
 export function freshVersions(taken: readonly string[], wanted: number, now = new Date()): string[] {
   const newest = taken
@@ -81,6 +69,11 @@ export function freshVersions(taken: readonly string[], wanted: number, now = ne
     .at(-1);
   const free =
     newest === undefined ? now : new Date(Math.max(now.getTime(), dateOf(newest).getTime() + 1000));
+  if (free.getTime() + wanted * 1000 > Date.UTC(9999, 11, 31)) {
+    throw new Failure(
+      `The migration ${newest} is no moment that another could be newer than: give it a date.`,
+    );
+  }
   return Array.from({ length: wanted }, (_, nth) => versionOf(new Date(free.getTime() + nth * 1000)));
 }
 

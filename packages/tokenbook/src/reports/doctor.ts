@@ -5,11 +5,22 @@ const signs = { ok: "ok     ", warning: "warning", fault: "FAULT  " };
 /** For the text of a function, a column and the like, of which only the migration has the whole statement. */
 const inMigrations = "-- no statement that could be said here: run again what the migrations say of it";
 
+/** Subjects whose findings say themselves what is to be done. */
+const saysItself = (subject: string): boolean => ["the books", "the shadow"].includes(subject);
+
 /** The findings for people: a line a subject that is sound; of the others what is wrong, and the statement that mends it. */
 export function doctorReport(findings: readonly Finding[], where: string): string {
   const lines = findings.flatMap(({ subject, status, finding, remedy }) => [
     `${signs[status]}  ${subject}: ${finding}`,
-    ...(status === "ok" ? [] : [`           ${remedy === null ? inMigrations : `${remedy};`}`]),
+    ...(status === "ok" || (remedy === null && saysItself(subject))
+      ? []
+      : [
+          // what it closes may be what the app's own users call
+          ...(subject === "the project" && remedy?.startsWith("revoke execute")
+            ? ["           -- only if no user of the app calls it, but your server:"]
+            : []),
+          `           ${remedy === null ? inMigrations : `${remedy};`}`,
+        ]),
   ]);
   return [...lines, "", `${verdict(findings)} (${where})`].join("\n");
 }
