@@ -1,3 +1,4 @@
+// @module-tag proof
 /** What mysqldump and mariadb-dump write, in the forms that they write it in, read in pieces of any length. */
 import { expect, test } from "vitest";
 import { dumpRows, type DumpRow } from "../../packages/tokenbook/src/import/mysql-dump.ts";

@@ -80,4 +80,4 @@ export const wholeNumber =
   };
 
 /** A lifetime of an option, for commander: as long as a plan's can be. */
-export const lifetimeDays = wholeNumber(1, "days", 36_500);
+export const daysOfLife = wholeNumber(1, "days", 36_500);

@@ -1,6 +1,6 @@
 import type pg from "pg";
 import { Failure } from "local-platform/terminal/failure";
-import { databaseCommand, exit, lifetimeDays, onDatabase, Refusal } from "../command.ts";
+import { databaseCommand, exit, daysOfLife, onDatabase, Refusal } from "../command.ts";
 import { select } from "../data/client.ts";
 import { grantTypesWith } from "../data/grant-types.ts";
 import { readShadow, type Shadow } from "../data/shadow.ts";
@@ -53,7 +53,7 @@ Ends with 0 when somebody was taken or done before, 1 when nobody could be or it
   .option(
     "--lifetime-days <days>",
     "of grants of which the source says no end; left out, they never run out",
-    lifetimeDays,
+    daysOfLife,
   )
   .option("--book", "books it")
   .option("--checksum <checksum>", "with --book: only if it is what the run without it said")

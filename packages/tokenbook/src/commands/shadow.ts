@@ -1,7 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type pg from "pg";
 import { Failure } from "local-platform/terminal/failure";
-import { byWhom, databaseCommand, exit, lifetimeDays, onDatabase, Refusal } from "../command.ts";
+import { byWhom, databaseCommand, exit, daysOfLife, onDatabase, Refusal } from "../command.ts";
 import { isConnectionLost } from "../database/failure.ts";
 import { select } from "../data/client.ts";
 import { grantTypesWith } from "../data/grant-types.ts";
@@ -46,7 +46,7 @@ Ends with 0 when nothing differs, 1 when something does or was refused.`,
   .option("--times <number>", "how many tokens one of the counter's units is; left out, as it was imported")
   .option("--start", "begins to follow it; where that has begun, catches up on what was not seen")
   .option("--grant-type <type>", "with --start: of the grants that increases become (purchase)")
-  .option("--lifetime-days <days>", "with --start: of these; left out, as long as their type", lifetimeDays)
+  .option("--lifetime-days <days>", "with --start: of these; left out, as long as their type", daysOfLife)
   .option("--compare", "books and writes nothing")
   .option("--watch", "goes on until it is stopped")
   .option("--stop", "books what waits, and takes triggers and notes away again")
