@@ -183,6 +183,12 @@ export const lints = {
                 when 'tokenbook.append_transactions' then 1 when 'tokenbook.spend_tokens' then 1
                 when 'tokenbook.settle_hold' then 2 else 0 end`,
   },
+  unasked_backlog: {
+    why: "tokenbook.issue_grant and spend_tokens do nothing where more is due than one call books, and say so: whoever does not ask is_behind takes nothing for done.",
+    query: `
+      select f.name from (${ownFunctions}) f
+       where f.prosrc ~ '\\mtokenbook\\.(issue_grant|spend_tokens)\\(' and f.prosrc !~ '\\mis_behind\\M'`,
+  },
   second_copy_of_a_list: {
     why: "Whoever adds an item adds it to one of the two: ask the function that is the list.",
     query: `

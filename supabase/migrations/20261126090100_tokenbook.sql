@@ -4854,6 +4854,10 @@ begin
           v_spent := tokenbook.spend_tokens(
             v_entry.user_id, -v_entry.tokens, v_entry.action_type, v_entry.reason, v_entry.actor_role, v_entry.actor_id,
             v_entry.idempotency_key, v_entry.request, v_entry.metadata);
+          if v_spent.is_behind then
+            v_behind := array_remove(v_behind, v_account_ids[i]) || v_account_ids[i];
+            perform tokenbook.refuse('busy', '{}');
+          end if;
           v_results[i] := tokenbook.deduction_receipt(
             -v_entry.tokens, v_spent.id, v_spent.deducted_from,
             v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed)
@@ -9857,13 +9861,7 @@ begin
     'effective', case when v_transaction.metadata ? 'effective_at' then 'period_end' else 'now' end,
     'effective_at', coalesce((v_transaction.metadata ->> 'effective_at')::timestamptz, v_transaction.created_at),
     'tokens_granted', v_transaction.tokens,
-    'tokens_limit', coalesce(
-      (v_transaction.metadata ->> 'tokens_limit')::bigint,
-      -- a debt is repaid from what came in before the plan limit is set
-      (select r.balance_after from public.token_transactions r
-        where r.user_id = p_user_id and r.id = v_transaction.id + 1
-          and r.entry_type = 'debt_repayment' and r.created_at = v_transaction.created_at),
-      v_transaction.balance_after),
+    'tokens_limit', coalesce((v_transaction.metadata ->> 'tokens_limit')::bigint, tokenbook.remaining_after(v_transaction)),
     'tokens_remaining', tokenbook.remaining_after(v_transaction),
     'transaction_id', v_transaction.id,
     'replayed', v_replayed);
@@ -12643,6 +12641,9 @@ begin
       else coalesce(p_entry.action_type, 'subscription_grant')
     end;
     v_issued := tokenbook.issue_grant(v_grant, p_entry, p_plan.grant_lifetime_days * interval '24 hours');
+    if v_issued.is_behind then
+      perform tokenbook.refuse('busy', '{}');
+    end if;
     transaction := v_issued.transaction;
   else
     -- the period begins without tokens: the ledger says who began it
@@ -13361,10 +13362,7 @@ begin
     'quantity', v_payment.quantity,
     'tokens_granted', v_transaction.tokens,
     'tokens_limit', case when v_given.replayed and v_payment.to_plan is not null
-      -- the plan limit as it was then: what came in, less what it repaid at once
-      then v_transaction.balance_after + coalesce((
-        select t.tokens from public.token_transactions t
-         where t.user_id = p_user_id and t.id = v_transaction.id + 1 and t.entry_type = 'debt_repayment'), 0)
+      then tokenbook.remaining_after(v_transaction) -- as it was then
       else v_shown.tokens_limit
     end,
     'tokens_remaining', tokenbook.remaining_after(v_transaction),
@@ -18259,6 +18257,7 @@ declare
   v_grant public.token_balances;
   v_account public.token_accounts;
   v_spent record;
+  v_given record;
   v_booked bigint := 0;
   v_granted numeric := 0;
   v_taken numeric := 0;
@@ -18357,7 +18356,11 @@ begin
       v_grant.priority := 50;
       v_grant.metadata := v_entry.metadata;
       v_entry.action_type := tokenbook.grant_types() -> v_shadow.grant_type ->> 'action_type';
-      perform tokenbook.issue_grant(v_grant, v_entry, v_shadow.lifetime_days * interval '24 hours');
+      v_given := tokenbook.issue_grant(v_grant, v_entry, v_shadow.lifetime_days * interval '24 hours');
+      if v_given.is_behind then
+        v_waiting := v_waiting + 1;
+        continue;
+      end if;
       v_granted := v_granted + v_tokens;
     elsif v_tokens < 0 then
       v_tokens := -v_tokens;

@@ -124,6 +124,11 @@ export const defects: Record<LintName, { sql: string; found: string[] }> = {
       "public.token_written: service_role",
     ],
   },
+  unasked_backlog: {
+    sql: `${plantedFunction("tokenbook.gives_unasked", "perform tokenbook.issue_grant(null, null)")}
+      ${plantedFunction("tokenbook.asks", "if (tokenbook.issue_grant(null, null)).is_behind then null; end if")}`,
+    found: ["tokenbook.gives_unasked()"],
+  },
   second_writer_of_the_ledger: {
     sql: `${plantedFunction("tokenbook.writes", "insert into public.token_transactions select * from public.token_transactions")}
       ${plantedFunction("tokenbook.merges", "MERGE INTO\n token_transactions t using (select) s on false when not matched then do nothing")}

@@ -140,6 +140,10 @@ begin
           v_spent := tokenbook.spend_tokens(
             v_entry.user_id, -v_entry.tokens, v_entry.action_type, v_entry.reason, v_entry.actor_role, v_entry.actor_id,
             v_entry.idempotency_key, v_entry.request, v_entry.metadata);
+          if v_spent.is_behind then
+            v_behind := array_remove(v_behind, v_account_ids[i]) || v_account_ids[i];
+            perform tokenbook.refuse('busy', '{}');
+          end if;
           v_results[i] := tokenbook.deduction_receipt(
             -v_entry.tokens, v_spent.id, v_spent.deducted_from,
             v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed)

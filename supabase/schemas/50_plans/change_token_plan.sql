@@ -119,13 +119,7 @@ begin
     'effective', case when v_transaction.metadata ? 'effective_at' then 'period_end' else 'now' end,
     'effective_at', coalesce((v_transaction.metadata ->> 'effective_at')::timestamptz, v_transaction.created_at),
     'tokens_granted', v_transaction.tokens,
-    'tokens_limit', coalesce(
-      (v_transaction.metadata ->> 'tokens_limit')::bigint,
-      -- a debt is repaid from what came in before the plan limit is set
-      (select r.balance_after from public.token_transactions r
-        where r.user_id = p_user_id and r.id = v_transaction.id + 1
-          and r.entry_type = 'debt_repayment' and r.created_at = v_transaction.created_at),
-      v_transaction.balance_after),
+    'tokens_limit', coalesce((v_transaction.metadata ->> 'tokens_limit')::bigint, tokenbook.remaining_after(v_transaction)),
     'tokens_remaining', tokenbook.remaining_after(v_transaction),
     'transaction_id', v_transaction.id,
     'replayed', v_replayed);

@@ -199,6 +199,9 @@ begin
       else coalesce(p_entry.action_type, 'subscription_grant')
     end;
     v_issued := tokenbook.issue_grant(v_grant, p_entry, p_plan.grant_lifetime_days * interval '24 hours');
+    if v_issued.is_behind then
+      perform tokenbook.refuse('busy', '{}');
+    end if;
     transaction := v_issued.transaction;
   else
     -- the period begins without tokens: the ledger says who began it

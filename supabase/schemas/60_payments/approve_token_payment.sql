@@ -61,10 +61,7 @@ begin
     'quantity', v_payment.quantity,
     'tokens_granted', v_transaction.tokens,
     'tokens_limit', case when v_given.replayed and v_payment.to_plan is not null
-      -- the plan limit as it was then: what came in, less what it repaid at once
-      then v_transaction.balance_after + coalesce((
-        select t.tokens from public.token_transactions t
-         where t.user_id = p_user_id and t.id = v_transaction.id + 1 and t.entry_type = 'debt_repayment'), 0)
+      then tokenbook.remaining_after(v_transaction) -- as it was then
       else v_shown.tokens_limit
     end,
     'tokens_remaining', tokenbook.remaining_after(v_transaction),

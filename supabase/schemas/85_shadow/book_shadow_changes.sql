@@ -33,6 +33,7 @@ declare
   v_grant public.token_balances;
   v_account public.token_accounts;
   v_spent record;
+  v_given record;
   v_booked bigint := 0;
   v_granted numeric := 0;
   v_taken numeric := 0;
@@ -131,7 +132,11 @@ begin
       v_grant.priority := 50;
       v_grant.metadata := v_entry.metadata;
       v_entry.action_type := tokenbook.grant_types() -> v_shadow.grant_type ->> 'action_type';
-      perform tokenbook.issue_grant(v_grant, v_entry, v_shadow.lifetime_days * interval '24 hours');
+      v_given := tokenbook.issue_grant(v_grant, v_entry, v_shadow.lifetime_days * interval '24 hours');
+      if v_given.is_behind then
+        v_waiting := v_waiting + 1;
+        continue;
+      end if;
       v_granted := v_granted + v_tokens;
     elsif v_tokens < 0 then
       v_tokens := -v_tokens;
