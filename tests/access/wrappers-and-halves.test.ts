@@ -43,6 +43,8 @@ const computedFields = ["tokens_used", "token_offer_now", "token_payment_disagre
 /** What token_subscriptions, token_counters and the policy of token_storage_quotas ask as their caller, of rows that the caller has. */
 const askedByViews = [
   "begins_by_itself",
+  "plan_after",
+  "plan_at",
   "grace_of",
   "kept_beside",
   "is_storage_in_force",
