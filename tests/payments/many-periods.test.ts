@@ -63,19 +63,23 @@ async function rowsWith(count: number, mutant?: string): Promise<Record<string, 
   return rowsOf;
 }
 
-/** Calls that read more than half as many rows again. */
-async function grown(mutant?: string): Promise<string[]> {
-  const [few, many] = [await rowsWith(30, mutant), await rowsWith(150, mutant)];
-  const figures = Object.keys(few).map((call) => `${call}: ${few[call]} and ${many[call]}`);
-  console.log(`${mutant ?? "rows read with 30 and with 150 paid periods"}: ${figures.join(", ")}`);
-  return Object.keys(few).filter((call) => many[call]! > 1.5 * few[call]!);
+/** Calls that read more than half as many rows again, in the second of two. */
+function grown(what: string, [before, after]: [Record<string, number>, Record<string, number>]): string[] {
+  const figures = Object.keys(before).map((call) => `${call}: ${before[call]} and ${after[call]}`);
+  console.log(`${what}: ${figures.join(", ")}`);
+  return Object.keys(before).filter((call) => after[call]! > 1.5 * before[call]!);
 }
+
+/** As it is, with many; asked for once. */
+let many: Promise<Record<string, number>> | undefined;
+const withMany = () => (many ??= rowsWith(150));
 
 test(
   "no call reads more rows for five times as many that are over",
   { tags: ["proof"], timeout: 300_000 },
   async () => {
-    expect(await grown()).toEqual([]);
+    const rows: Parameters<typeof grown>[1] = [await rowsWith(30), await withMany()];
+    expect(grown("rows read with 30 and with 150 paid periods", rows)).toEqual([]);
   },
 );
 
@@ -83,7 +87,7 @@ test.each([
   ["payments-looked-up-as-text", "the subscription is cancelled"],
   ["slots-looked-up-in-the-ledger", "a renewal"],
 ])("the test sees it: %s", { tags: ["proof"], timeout: 300_000 }, async (mutant, call) => {
-  expect(await grown(mutant)).toContain(call);
+  expect(grown(`as it is, and ${mutant}`, [await withMany(), await rowsWith(150, mutant)])).toContain(call);
 });
 
 /** One payment more than may run at once. */
