@@ -684,7 +684,7 @@ test("columns may be called anything; and whoever was forgotten is still followe
       [ann],
     );
     expect(rows).toEqual([
-      expect.objectContaining({ metadata: expect.objectContaining({ times: "1e1" }) }),
+      expect.objectContaining({ metadata: expect.objectContaining({ times: "10" }) }),
       expect.objectContaining({
         metadata: { mirrored_from: `public.profiles.${column}` },
         reason: `mirrored from public.profiles.${column}`,
