@@ -18457,7 +18457,7 @@ declare
   $changes$;
   -- of what our write sets off, another statement by a trigger of the project's is the app's, as ever; that it is refused
   -- where the counter is closed would keep us from writing it at all
-  c_noted constant text := format(c_changes, c_row, 'pg_trigger_depth() = 1 and'); -- @triggers-of-theirs-are-theirs
+  c_noted constant text := format(c_changes, c_row, 'pg_trigger_depth() = 1 and'); -- @writes-of-their-triggers
   c_refused constant text := format(c_changes, c_row, '');
   c_body constant text := format($write$
 declare
