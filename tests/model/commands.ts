@@ -389,7 +389,9 @@ export class Run {
     switch (command.do) {
       case "grant": {
         books.grant(command.tokens, command.priority, command.lifetime, command.backdated);
+        const left = books.active;
         return (receipt) => {
+          same(command, receipt["tokens_remaining"], left);
           this.grantIds.push(receipt["grant_id"] as string);
           return "granted";
         };
@@ -399,7 +401,9 @@ export class Run {
       case "adjust": {
         if (command.delta < 0) return this.spend(command, -command.delta, false);
         books.grant(command.delta, 50, 365 * 86_400);
+        const left = books.active;
         return (receipt) => {
+          same(command, receipt["tokens_remaining"], left);
           this.grantIds.push(receipt["grant_id"] as string);
           same(command, receipt["success"], true);
           return "granted";

@@ -74,7 +74,7 @@ export type Told = Extract<Command, { do: "event" }>;
 export interface Started {
   grant: Grant | null;
   replayed: boolean;
-  /** The balance when the tokens had come, and before they repaid what was owed. */
+  /** The balance when the tokens had come, and had repaid what was owed. */
   balance: number;
 }
 
@@ -274,7 +274,6 @@ export class Plans {
     this.putOn(aTerm(to, start, payment));
     const tokens =
       plan.cap !== null && isRenewal ? Math.min(plan.tokens, plan.cap - books.active) : plan.tokens;
-    const balance = books.active + Math.max(tokens, 0);
     const grant =
       tokens > 0 ? books.grant(tokens, 50, plan.lifetime === null ? null : plan.lifetime * DAY) : null;
     if (grant !== null) {
@@ -282,7 +281,7 @@ export class Plans {
       if (payment !== null) this.pay(payment, grant);
     }
     books.planLimit = books.active;
-    return { grant, replayed: false, balance };
+    return { grant, replayed: false, balance: books.active };
   }
 
   /** A plan's new period: in the place of what is in force, or beside it when that is higher. Each payment keeps its own. */
