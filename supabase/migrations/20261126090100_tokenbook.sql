@@ -5848,35 +5848,6 @@ $$;
 comment on function tokenbook.is_frozen is
   'Whether nothing is spent from this account now, by its user or by that member of its team.';
 
--- from supabase/schemas/20_ledger/is_known_key.sql
-
-/*
- * Whether a key of a user's has been used; a user's own keys and the server's are apart. What was done with it stays done and is answered again
- * (tokenbook.find_replay), whatever the catalogue and the settings say by now. To be asked before a call is refused for
- * what these say.
- * Caller: internal.
- */
-create function tokenbook.is_known_key(p_user_id uuid, p_actor_role text, p_idempotency_key text)
-returns boolean
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return exists (
-    select from public.token_transactions t
-     where t.user_id = p_user_id and t.member_id is null and t.idempotency_key = p_idempotency_key
-       and (t.actor_role = 'user') = (p_actor_role = 'user')
-    union all
-    select from public.token_transactions t
-     where t.member_id = p_user_id and t.idempotency_key = p_idempotency_key
-       and (t.actor_role = 'user') = (p_actor_role = 'user'));
-end
-$$;
-comment on function tokenbook.is_known_key is
-  'Whether a key of a user''s has been used: a user''s own keys and the server''s are apart.';
-
 -- from supabase/schemas/20_ledger/is_set_aside.sql
 
 /*
@@ -8427,6 +8398,7 @@ declare
   v_measured record;
   v_tokens_used bigint;
   v_cost numeric;
+  v_known public.token_transactions;
   v_spent record;
   v_receipt jsonb;
 begin
@@ -8478,7 +8450,16 @@ begin
       clock_timestamp());
     v_tokens_used := v_measured.tokens_used;
     v_cost := v_measured.cost_estimate;
-    if v_success and v_tokens_used is null and not tokenbook.is_known_key(p_user_id, v_actor_role, p_idempotency_key) then -- @known-keys-of-uses
+    if v_success and v_tokens_used is null then
+      -- what a key has done is answered again, whatever the price list says by now
+      v_known.user_id := p_user_id;
+      v_known.actor_role := v_actor_role;
+      v_known.idempotency_key := p_idempotency_key;
+      v_known.request := v_request;
+      v_known.metadata := coalesce(p_metadata, '{}');
+      v_known := tokenbook.find_replay(v_known); -- @known-keys-of-uses
+    end if;
+    if v_success and v_tokens_used is null and v_known.id is null then
       perform tokenbook.refuse('invalid_usage',
         '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
     end if;

@@ -53,6 +53,7 @@ declare
   v_measured record;
   v_tokens_used bigint;
   v_cost numeric;
+  v_known public.token_transactions;
   v_spent record;
   v_receipt jsonb;
 begin
@@ -104,7 +105,16 @@ begin
       clock_timestamp());
     v_tokens_used := v_measured.tokens_used;
     v_cost := v_measured.cost_estimate;
-    if v_success and v_tokens_used is null and not tokenbook.is_known_key(p_user_id, v_actor_role, p_idempotency_key) then -- @known-keys-of-uses
+    if v_success and v_tokens_used is null then
+      -- what a key has done is answered again, whatever the price list says by now
+      v_known.user_id := p_user_id;
+      v_known.actor_role := v_actor_role;
+      v_known.idempotency_key := p_idempotency_key;
+      v_known.request := v_request;
+      v_known.metadata := coalesce(p_metadata, '{}');
+      v_known := tokenbook.find_replay(v_known); -- @known-keys-of-uses
+    end if;
+    if v_success and v_tokens_used is null and v_known.id is null then
       perform tokenbook.refuse('invalid_usage',
         '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
     end if;

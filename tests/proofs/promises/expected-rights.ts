@@ -452,7 +452,6 @@ export const calling: Callable[] = [
       "tokenbook.spend_headroom",
       "tokenbook.spend_tokens_batch",
       "tokenbook.start_period",
-      "tokenbook.is_known_key",
       "tokenbook.remaining_after",
       "tokenbook.take_from_grants",
       "tokenbook.withdraw_rights",
