@@ -22,7 +22,7 @@ export interface VitestReport {
 export interface Results {
   passed: number;
   failed: number;
-  /** What is counted as failed although no test says so. */
+  /** One line for each: the checks and tests that failed, and what counts as failed although no test says so. */
   complaints: string[];
 }
 
@@ -39,15 +39,16 @@ export interface Results {
  * @param openedByProofs the files that the run of proofs opens: what `npm test` leaves out must be among them.
  */
 export function countResults(
-  checks: { passed: boolean }[],
+  checks: { name: string; passed: boolean }[],
   report: VitestReport | undefined,
   vitestSucceeded: boolean,
   run: "tests" | "proofs" = "tests",
   openedByProofs: readonly string[] = [],
 ): Results {
-  const passed = checks.filter((check) => check.passed).length + (report?.numPassedTests ?? 0);
-  const failed =
-    checks.length - checks.filter((check) => check.passed).length + (report?.numFailedTests ?? 0);
+  const failedChecks = checks.filter((check) => !check.passed);
+  const passed = checks.length - failedChecks.length + (report?.numPassedTests ?? 0);
+  const failed = failedChecks.length + (report?.numFailedTests ?? 0);
+  const failures = failedChecks.map(({ name }) => name);
   const complaints: string[] = [];
   if (report === undefined) complaints.push("The tests did not run to their end.");
   for (const { name, status, assertionResults } of report?.testResults ?? []) {
@@ -58,6 +59,7 @@ export function countResults(
       complaints.push(`Has a proof that npm run test:proofs does not find: ${name}`);
     }
     for (const test of assertionResults) {
+      if (test.status === "failed") failures.push(`${relative(projectRoot, name)} > ${test.fullName}`);
       const isOthers = run === "tests" ? isProof(test) : isMixed && !isProof(test);
       if (!isOthers && !["passed", "failed"].includes(test.status)) {
         complaints.push(`Not run (${test.status}): ${test.fullName}`);
@@ -73,7 +75,7 @@ export function countResults(
   if (!vitestSucceeded && complaints.length === 0 && !report?.numFailedTests) {
     complaints.push("An error happened outside of every test; see above.");
   }
-  return { passed, failed: failed + complaints.length, complaints };
+  return { passed, failed: failed + complaints.length, complaints: [...failures, ...complaints] };
 }
 
 /**

@@ -2,8 +2,8 @@
  * npm test [-- <file or name of vitest …>]: the checks, then what the product does.
  * npm run test:proofs [-- <file …>]: known-bad variants, long trials, faults and the local platform.
  *
- * Says at the end what each part took. The last line is `N passed, N failed`, for programs that count;
- * the checks are counted with the tests.
+ * Says at the end what each part took and, a line each, what failed. The last line is `N passed, N failed`,
+ * for programs that count; the checks are counted with the tests.
  */
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -55,7 +55,7 @@ rmSync(directory, { recursive: true });
 
 console.log(timesOfParts(report, projectRoot));
 const results = countResults(checks, report, status === 0, isProofs ? "proofs" : "tests", withProofs);
-for (const complaint of results.complaints) console.log(complaint);
+for (const complaint of results.complaints) console.log(`Failed: ${complaint}`);
 process.exitCode = results.failed === 0 ? 0 : 1;
 const seconds = (from: number, to: number) => `${((to - from) / 1000).toFixed(0)} s`;
 const now = performance.now();

@@ -18743,7 +18743,7 @@ comment on function tokenbook.chain_ledger is
 -- from supabase/schemas/90_audit/check_token_installation.sql
 
 /*
- * What threatens the books from outside of them: settings that lose commits or switch triggers off, rights that were
+ * Which version is installed, and what threatens the books from outside of them: settings that lose commits or switch triggers off, rights that were
  * not declared, row level security switched off, and anything of ours that is not as it was made (compare_shape); and
  * what stands open beside them in the project, which is not Tokenbook's to close: that it names, with the statement
  * that closes it. A row for each finding; and a row for each subject of which there is none, with the status ok.
@@ -18763,8 +18763,16 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_jobs text;
+  v_are_scheduled boolean := false;
 begin
   perform tokenbook.check_body(); -- @server-sends-one-object
+  select r.report into v_jobs from tokenbook.migration_reports r where r.migration = 'jobs' order by r.id desc limit 1;
+  if to_regclass('cron.job') is not null and has_table_privilege('cron.job', 'select') then
+    execute 'select count(*) = 2 from cron.job where jobname in (''tokenbook-expire-grants'', ''tokenbook-arm-alerts'')'
+      into v_are_scheduled;
+  end if;
   return query
   with own as (
     select * from tokenbook.own_objects()
@@ -18805,6 +18813,7 @@ begin
   ), kinds (type, name) as (values
     ('r', 'tables'), ('f', 'functions'), ('S', 'sequences'), ('T', 'types')
   ), subjects (place, subject, sound) as (values
+    (0, 'version', format('Tokenbook %s', tokenbook.version())),
     (1, 'durability', 'what was answered outlives a crash, as far as settings say'),
     (2, 'rights', 'nobody has a right on anything of Tokenbook''s that was not declared, and none is missing'),
     (3, 'row level security', 'it is on for every table of Tokenbook''s, with the policies that were made and no other'),
@@ -18812,7 +18821,8 @@ begin
     (5, 'functions', 'each has the text, the rights and the settings that it was made with'),
     (6, 'tables', 'columns, constraints, indexes and views are as they were made'),
     (7, 'the project', 'nothing beside Tokenbook in public stands open'),
-    (8, 'the shadow', 'no counter of the project''s runs beside the books, or it is followed')
+    (8, 'the shadow', 'no counter of the project''s runs beside the books, or it is followed'),
+    (9, 'jobs', coalesce(v_jobs, 'Not scheduled: nothing depends on it'))
   ), counter as (
     select s.*, t.oid as relation, format('%I.%I.%I', s.schema_name, s.table_name, s.amount_column) as name,
            exists (select from pg_attribute a where a.attrelid = t.oid and a.attname = s.amount_column and not a.attisdropped) as is_there
@@ -18969,6 +18979,10 @@ begin
              c.name, date_trunc('second', coalesce(c.kept_at, c.switched_at))), null
       from counter c
      where c.mode <> 'shadow' and c.is_there and coalesce(c.kept_at, c.switched_at) < now() - interval '15 minutes'
+    union all
+    -- what the install said comes along with a dump, the schedule does not
+    select 9, 'jobs', 'warning', 'not scheduled in this database, or not both: run the migration tokenbook_jobs again', null
+     where v_jobs like 'Scheduled%' and not v_are_scheduled
   )
   select all_of.subject, all_of.status, all_of.finding, all_of.remedy
     from (
@@ -18980,7 +18994,7 @@ begin
 end
 $$;
 comment on function tokenbook.check_token_installation is
-  'What threatens the books from outside of them: settings that lose commits or switch triggers off, rights that nobody declared, row level security that is off, and whatever of Tokenbook''s is not as it was made; and, as warnings, what stands open beside them in the project, which is not Tokenbook''s to close. For the server. Returns subject, status (ok, warning, fault), finding, remedy (statements that mend it; NULL where none does without a loss, and the migrations say how it was made); a row with ok for a subject of which there is no finding.';
+  'Which version is installed, and what threatens the books from outside of them: settings that lose commits or switch triggers off, rights that nobody declared, row level security that is off, and whatever of Tokenbook''s is not as it was made; and, as warnings, jobs that were scheduled and are not, and what stands open beside the books in the project, which is not Tokenbook''s to close. For the server. Returns subject, status (ok, warning, fault), finding, remedy (statements that mend it; NULL where none does without a loss, and the migrations say how it was made); a row with ok for a subject of which there is no finding.';
 
 -- from supabase/schemas/90_audit/checkpoint_line.sql
 

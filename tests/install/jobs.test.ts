@@ -7,6 +7,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import pg from "pg";
+import { checkInstallation } from "../../packages/tokenbook/src/data/installation.ts";
 import { jobsMigration } from "../../scripts/schema/generated-migrations.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 import { projectRoot } from "../../scripts/project.ts";
@@ -88,6 +89,23 @@ test("where it is to be had, both jobs are scheduled, and again: the same two", 
     },
   ]);
   for (const { command } of rows) await db.admin.query(command);
+});
+
+test("a job that was scheduled and is gone, as in a dump that is restored, is a warning of the doctor's", async () => {
+  const jobs = async () =>
+    (await checkInstallation(db.admin))
+      .filter(({ subject }) => subject === "jobs")
+      .map(({ status, finding }) => `${status}: ${finding}`);
+  await db.admin.query(cron(keeps));
+  await apply(trusted);
+  const scheduled = await jobs();
+  await db.admin.query("delete from cron.job where jobname = 'tokenbook-arm-alerts'");
+  const halved = await jobs();
+  await db.admin.query("drop schema cron cascade");
+
+  expect(scheduled).toEqual([expect.stringMatching(/^ok: Scheduled: the sweep/)]);
+  expect(halved).toEqual([expect.stringMatching(/^warning: not scheduled in this database, or not both/)]);
+  expect(await jobs()).toEqual(halved);
 });
 
 test.each([

@@ -6,7 +6,10 @@ import { isAllProofs, testFiles } from "../../scripts/test-files.ts";
 import { countResults, timesOfParts } from "../../scripts/test-results.ts";
 import type { VitestReport } from "../../scripts/test-results.ts";
 
-const checks = [{ passed: true }, { passed: true }];
+const checks = [
+  { name: "formatted", passed: true },
+  { name: "typed", passed: true },
+];
 type File = VitestReport["testResults"][number];
 const file = (
   name: string,
@@ -28,9 +31,23 @@ const report = (over: Partial<VitestReport> = {}): VitestReport => ({
 
 test("checks and tests are counted together", () => {
   expect(countResults(checks, report(), true)).toEqual({ passed: 5, failed: 0, complaints: [] });
-  expect(countResults([{ passed: false }], report({ numFailedTests: 2 }), false)).toMatchObject({
+  expect(
+    countResults([{ name: "formatted", passed: false }], report({ numFailedTests: 2 }), false),
+  ).toMatchObject({ passed: 3, failed: 3 });
+});
+
+test("what failed is named at the end, where a long log is still read", () => {
+  const failing = report({
+    numFailedTests: 1,
+    testResults: [
+      file(join(projectRoot, "a.test.ts"), [{ status: "failed", fullName: "a", tags: [] }], "failed"),
+    ],
+  });
+
+  expect(countResults([{ name: "formatted", passed: false }], failing, false)).toEqual({
     passed: 3,
-    failed: 3,
+    failed: 2,
+    complaints: ["formatted", "a.test.ts > a"],
   });
 });
 

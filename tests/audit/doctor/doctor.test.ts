@@ -41,7 +41,12 @@ test("a healthy installation has no fault, and says of each subject that it is s
   const found = await check();
 
   expect(found.filter(({ status }) => status === "fault")).toEqual([]);
+  expect(found[0]).toMatchObject({
+    subject: "version",
+    finding: expect.stringMatching(/^Tokenbook \d+\.\d+\.\d+$/),
+  });
   expect(found.filter(({ status }) => status === "ok").map(({ subject }) => subject)).toEqual([
+    "version",
     "durability",
     "rights",
     "row level security",
@@ -49,6 +54,7 @@ test("a healthy installation has no fault, and says of each subject that it is s
     "functions",
     "tables",
     "the shadow",
+    "jobs",
   ]);
 });
 

@@ -37,7 +37,7 @@ export const status = databaseCommand(
         })
         .map(([path]) => `supabase/${path}`);
       const missing = version === null ? [] : missingInHistory(root, record?.migrations ?? [], applied);
-      const books = version === null ? null : await countBooks(client);
+      const accounts = version === null ? undefined : await countAccounts(client);
       const counter = version === null ? undefined : await readShadow(client);
       const findings = version === null ? [] : await checkInstallation(client);
       const found = {
@@ -53,7 +53,8 @@ export const status = databaseCommand(
         functions: record?.functions.map(({ as }) => as) ?? [],
         changed_files: changed,
         admins: version === null ? 0 : (await listAdmins(client)).filter(({ hasRole }) => hasRole).length,
-        ...books,
+        ...(accounts !== undefined && { accounts }),
+        jobs: findings.find(({ subject }) => subject === "jobs")?.finding,
         shadow:
           counter === undefined
             ? null
@@ -71,27 +72,12 @@ export const status = databaseCommand(
     });
   });
 
-async function countBooks(
-  client: Parameters<typeof select>[0],
-): Promise<{ accounts: number; jobs: string | null }> {
-  const [row] = await select<{ accounts: string; jobs: string | null }>(
+async function countAccounts(client: Parameters<typeof select>[0]): Promise<number> {
+  const [row] = await select<{ accounts: string }>(
     client,
-    `select (select count(*) from public.token_accounts)::text as accounts,
-            (select r.report from tokenbook.migration_reports r where r.migration = 'jobs' order by r.id desc limit 1) as jobs`,
+    "select count(*)::text as accounts from public.token_accounts",
   );
-  const isElsewhere = row!.jobs?.startsWith("Scheduled") && !(await areScheduled(client));
-  return {
-    accounts: Number(row!.accounts),
-    // what the install said comes along with a dump, the schedule does not
-    jobs: isElsewhere ? "not scheduled in this database: run the migration tokenbook_jobs again" : row!.jobs,
-  };
-}
-
-async function areScheduled(client: Parameters<typeof select>[0]): Promise<boolean> {
-  const [cron] = await select<{ is: boolean }>(client, "select to_regclass('cron.job') is not null as is");
-  if (!cron!.is) return false;
-  const jobs = await select(client, "select from cron.job where jobname = 'tokenbook-expire-grants'");
-  return jobs.length > 0;
+  return Number(row!.accounts);
 }
 
 interface Found {
@@ -106,7 +92,7 @@ interface Found {
   changed_files: string[];
   admins: number;
   accounts?: number;
-  jobs?: string | null;
+  jobs: string | undefined;
   shadow: (Shadow & Behind & { not_written?: number }) | null;
   faults: string[];
   warnings: number;
