@@ -17,7 +17,8 @@ export interface Storm {
 }
 
 /**
- * Runs a storm to its end.
+ * Runs a storm to its end. A call that is answered `busy`, which on a slow machine is any of many at one account, is
+ * made again, as its caller would: it has changed nothing.
  *
  * @returns how often each outcome came; an attempt that failed counts under `error <SQLSTATE> <message>`,
  *   so that a refusal nobody expected is seen and not lost.
@@ -30,6 +31,7 @@ export async function storm(
   let next = 0;
   // all connected before the first attempt, or the early ones would have the field to themselves
   const clients = await Promise.all(Array.from({ length: connections }, () => connectAsServer(db)));
+  clients.forEach(askAgainWhenBusy);
   let hasCome = false;
   const isOver = () => hasCome || (until?.aborted ?? false);
   const work = async (client: pg.Client) => {
@@ -48,6 +50,29 @@ export async function storm(
     await Promise.all(clients.map((client) => client.end()));
   }
   return { mix };
+}
+
+/** How often a call is made again that is answered `busy`: then it counts as an error after all. */
+const patience = 30;
+
+/** In a transaction, which the refusal has ended, there is nothing to be made again. */
+function askAgainWhenBusy(client: pg.Client): void {
+  const ask = client.query.bind(client) as (...question: unknown[]) => Promise<unknown>;
+  const askPatiently = async (...question: unknown[]): Promise<unknown> => {
+    let busy: unknown;
+    for (let nth = 0; nth <= patience; nth++) {
+      try {
+        return await ask(...question);
+      } catch (error) {
+        const { code } = error as { code?: string };
+        if (code === "25P02" && busy !== undefined) throw busy;
+        if (code !== "PT503") throw error;
+        busy = error;
+      }
+    }
+    throw busy;
+  };
+  client.query = askPatiently as typeof client.query;
 }
 
 /**
