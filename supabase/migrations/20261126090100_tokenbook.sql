@@ -48,26 +48,28 @@ declare
     'token_usage_history', 'token_usage_member_idx', 'token_usage_pkey', 'token_usage_user_idx'];
   c_functions constant text[] := array[
     'acknowledge_token_finding', 'add_token_team_member', 'adjust_tokens', 'approve_token_payment',
-    'arm_token_alerts', 'assign_parked_token_payment', 'capture_tokens', 'change_token_plan',
-    'check_token_installation', 'check_token_synchronization', 'check_token_trial',
-    'checkpoint_token_ledger', 'claim_token_alerts', 'claim_token_top_ups', 'create_token_payment',
-    'deduct_tokens_batch', 'deduct_tokens_with_fifo', 'dismiss_parked_token_payment',
-    'estimate_tokens', 'expire_old_token_grants', 'explain_token_charge', 'find_token_discrepancies',
-    'forget_token_user', 'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_customer',
-    'get_token_history', 'get_token_spend_caps', 'get_user_storage_quota', 'get_user_token_balance',
+    'arm_token_alerts', 'assign_parked_token_payment', 'can_spend_tokens', 'capture_tokens',
+    'change_token_plan', 'check_token_installation', 'check_token_synchronization',
+    'check_token_trial', 'checkpoint_token_ledger', 'claim_token_alerts', 'claim_token_top_ups',
+    'create_token_payment', 'deduct_tokens_batch', 'deduct_tokens_with_fifo',
+    'dismiss_parked_token_payment', 'estimate_tokens', 'expire_old_token_grants',
+    'explain_token_charge', 'find_token_discrepancies', 'forget_token_user',
+    'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_customer', 'get_token_history',
+    'get_token_spend_caps', 'get_user_storage_quota', 'get_user_token_balance',
     'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
-    'get_users_without_token_balance', 'grant_tokens', 'list_parked_token_payments',
-    'list_token_changes', 'list_token_team_members', 'prepare_token_checkout',
-    'reconcile_user_token_balance', 'record_token_payment_event', 'record_token_subscription_event',
-    'refund_token_payment', 'refund_tokens', 'reject_token_payment', 'release_tokens',
-    'remove_token_alert_rule', 'remove_token_team_member', 'renew_token_subscription',
-    'replay_token_balances', 'reserve_tokens', 'restate_token_balances', 'retry_token_alerts',
-    'reverse_token_restatement', 'set_token_account_state', 'set_token_action_cost',
-    'set_token_alert_rule', 'set_token_burn_order', 'set_token_customer', 'set_token_limit',
-    'set_token_model_price', 'set_token_pack', 'set_token_plan', 'set_token_spend_cap',
-    'set_token_subject', 'set_token_top_up', 'set_token_trial_policy', 'settle_token_alert',
-    'settle_token_top_up', 'token_offer_now', 'token_payment_disagrees', 'tokens_used',
-    'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
+    'get_users_without_token_balance', 'grant_tokens', 'has_token_plan',
+    'list_parked_token_payments', 'list_token_changes', 'list_token_team_members',
+    'prepare_token_checkout', 'reconcile_user_token_balance', 'record_token_payment_event',
+    'record_token_subscription_event', 'refund_token_payment', 'refund_tokens',
+    'reject_token_payment', 'release_tokens', 'remove_token_alert_rule', 'remove_token_team_member',
+    'renew_token_subscription', 'replay_token_balances', 'reserve_tokens', 'restate_token_balances',
+    'retry_token_alerts', 'reverse_token_restatement', 'set_token_account_state',
+    'set_token_action_cost', 'set_token_alert_rule', 'set_token_burn_order', 'set_token_customer',
+    'set_token_limit', 'set_token_model_price', 'set_token_pack', 'set_token_plan',
+    'set_token_spend_cap', 'set_token_subject', 'set_token_top_up', 'set_token_trial_policy',
+    'settle_token_alert', 'settle_token_top_up', 'token_offer_now', 'token_payment_disagrees',
+    'tokens_used', 'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger',
+    'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
@@ -3093,6 +3095,33 @@ $$;
 comment on function tokenbook.is_admin is
   'True when the caller''s token has app_metadata.role = ''admin'' and tokenbook.admins still lists him.';
 
+-- from supabase/schemas/10_access/is_asked_of_own.sql
+
+/*
+ * Whether the caller may be told of that user's books: the user themself while there is one, an admin, the server. For
+ * what policies and views ask of each row, which is to answer and not to refuse; everything else asks
+ * tokenbook.authorize.
+ * Caller: internal.
+ */
+create function tokenbook.is_asked_of_own(p_user_id uuid)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_role constant text := tokenbook.caller_role();
+begin
+  return coalesce(
+    v_role = 'service'
+    or v_role = 'user' and tokenbook.is_user(tokenbook.caller_id())
+      and (tokenbook.caller_id() is not distinct from p_user_id or tokenbook.is_admin()), false);
+end
+$$;
+comment on function tokenbook.is_asked_of_own is
+  'Whether the caller may be told of that user''s books: the user themself, an admin, the server. Answers, where authorize refuses.';
+
 -- from supabase/schemas/10_access/is_ledger_lost.sql
 
 /*
@@ -4380,6 +4409,97 @@ as $$
 $$;
 comment on function tokenbook.is_expiring_first_at is
   'Whether grants were spent by expiring_first, not fifo, at that moment.';
+
+-- from supabase/schemas/20_ledger/can_spend_tokens.sql
+
+/*
+ * Whether a user could spend so many tokens now: what tokenbook.deduct_tokens_with_fifo would answer in `success`,
+ * without doing it. For policies of the project's own tables, and for whatever else only asks: it writes nothing, locks
+ * nothing, and sees what the statement sees that asks. What is due counts as if it were booked, and so does the
+ * plan that a first touch would give; a spend cap counts, a member of a team is told of their payer's account.
+ * It promises nothing: whoever spends first has the tokens. What costs tokens is paid by spending them.
+ * Caller: the user for themself (p_user_id left out), an admin, service_role. A policy is to be answered: to whoever may
+ * not ask, or is nobody, it says false. Written as (select public.can_spend_tokens(10)) it is asked once a statement.
+ * Locks: nothing.   Errors: invalid_amount, invalid_user_id, subject_not_registered, busy.   Keeps: I7, I11.
+ */
+-- Security definer: a policy runs as whoever is signed in, who may not read what is looked at here.
+create function tokenbook.can_spend_tokens(
+  p_tokens bigint default 1,
+  p_user_id uuid default tokenbook.caller_id()
+)
+returns boolean
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now constant timestamptz := clock_timestamp();
+  v_account public.token_accounts;
+  v_account_id uuid := p_user_id;
+  v_member_id uuid;
+  v_remaining bigint;
+  v_plan public.token_plans;
+begin
+  if not tokenbook.is_plain_server_call(p_user_id) then
+    if not tokenbook.is_plain_body() then
+      perform tokenbook.check_body();
+    end if;
+    if tokenbook.caller_role() = 'service' and p_user_id is null then
+      perform tokenbook.refuse('invalid_user_id', '{"field": "p_user_id", "rule": "not null"}');
+    elsif p_user_id is null or not tokenbook.is_asked_of_own(p_user_id) then
+      return false; -- @spending-of-ones-own
+    end if;
+  end if;
+  perform tokenbook.check_tokens('p_tokens', p_tokens);
+
+  -- as a rule nothing about it is unusual: the account that tokenbook.spend_tokens takes at once
+  perform from public.token_accounts a
+    where a.user_id = p_user_id
+      and a.payer_id is null
+      and not a.has_caps
+      and a.tokens_remaining >= p_tokens
+      and a.state = 'active' -- @asked-not-frozen
+      and (a.next_due_at <= v_now) is not true -- @asked-nothing-due
+      and exists (select from tokenbook.project_settings r where not r.has_common_caps);
+  if found then
+    return true;
+  end if;
+
+  -- what is unusual, as tokenbook.decide_spending has it
+  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
+  if v_account.payer_id is not null then
+    v_member_id := p_user_id;
+    v_account_id := v_account.payer_id;
+    select a.* into v_account from public.token_accounts a where a.user_id = v_account_id;
+  end if;
+  if tokenbook.is_frozen(v_account, v_member_id) then
+    return false; -- @frozen-cannot-spend
+  end if;
+  v_account.user_id := v_account_id; -- of whom there is no account yet, caps may be known
+  v_remaining := coalesce(v_account.tokens_remaining, 0);
+  if v_account.next_due_at <= v_now then
+    if tokenbook.has_backlog(v_account_id, p_portions => 10) then
+      perform tokenbook.refuse('busy', '{}');
+    end if;
+    select v_remaining - due.lost + due.returned + due.given - due.repaid into v_remaining -- @asked-with-dues
+      from tokenbook.tokens_due(v_account_id, v_now) as due;
+  end if;
+  if v_remaining < p_tokens then
+    v_plan := tokenbook.plan_to_begin(v_account_id);
+    if v_plan.plan_type is null then
+      return false;
+    end if;
+    v_remaining := v_plan.tokens - coalesce(v_account.tokens_owed, 0);
+  end if;
+  return v_remaining >= p_tokens
+    and ((tokenbook.spend_headroom(v_account, v_member_id, v_now)).headroom < p_tokens) is not true -- @asked-with-caps
+    and not exists ( -- caps of a plan that begins with it
+      select from public.token_default_spend_caps d where d.plan_type = v_plan.plan_type and d.tokens < p_tokens);
+end
+$$;
+comment on function tokenbook.can_spend_tokens is
+  'Whether the user could spend so many tokens now (1 to 10^12; default 1): true exactly where deduct_tokens_with_fifo would succeed; nothing is changed, and nothing is promised. Stable, for row level security: write (select can_spend_tokens(10)), and it is asked once a statement. For the user themself (leave p_user_id out), an admin, or the server; to anybody else, and without a user, it says false. What is due is counted as if it were booked, spend caps count, a frozen account cannot; a member of a team is told of their payer''s account. Errors: invalid_amount, invalid_user_id (the server, without a user), subject_not_registered, busy (more is due than ten calls book).';
 
 -- from supabase/schemas/20_ledger/choose_grants.sql
 
@@ -8279,13 +8399,8 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_role constant text := tokenbook.caller_role();
 begin
-  if (v_role = 'service'
-    or v_role = 'user' and tokenbook.is_user(tokenbook.caller_id())
-      and (tokenbook.caller_id() is not distinct from p_user_id or tokenbook.is_admin())) is not true
-  then
+  if not tokenbook.is_asked_of_own(p_user_id) then
     return 0; -- @dues-of-ones-own
   end if;
   return coalesce((
@@ -10032,6 +10147,55 @@ $$;
 comment on function tokenbook.check_token_trial is
   'Whether a user may have a trial. For the user themself, an admin, or the server. Returns {user_id, trial (full, reduced or none), reason (of none: trial_already_taken, or trial_needs_identity: they have neither an address nor a phone number nor an identity at a provider), reduced_percent, reduced_tokens (of reduced, one of the two)}. Errors: user_not_found, forbidden.';
 
+-- from supabase/schemas/50_plans/choose_initial_plan.sql
+
+/*
+ * The plan that is given to a user who never had a grant, and since when it counts: the one that they are on, else the
+ * default plan, if they signed up since it is given (given_to_users_since). None: plan_type is NULL.
+ * What it asks is asked again under the account's lock by whoever gives it (tokenbook.grant_initial_plan).
+ * Caller: internal.
+ */
+create function tokenbook.choose_initial_plan(
+  p_user_id uuid,
+  p_is_new boolean,
+  out plan public.token_plans,
+  out period_start timestamptz
+)
+returns record
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_subscription tokenbook.subscriptions;
+  v_user record;
+begin
+  if exists (select from public.token_balances b where b.user_id = p_user_id)
+    -- a counter from before the books that says 0: a fact, as a grant with 0 left is
+    or exists (select from tokenbook.archived_profile_counters c where c.user_id = p_user_id and c.vibe_assistant_tokens_remaining < 1)
+  then
+    return;
+  end if;
+  select u.id, coalesce(u.created_at, case when p_is_new then now() else '-infinity' end) as signed_up_at into v_user
+    from auth.users u where u.id = p_user_id and tokenbook.is_user(u.id);
+  if v_user.id is null then
+    return;
+  end if;
+  select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
+  if v_subscription.user_id is not null then
+    v_subscription := tokenbook.subscription_at(v_subscription, clock_timestamp());
+  end if;
+  select p.* into plan
+    from public.token_plans p
+   where case when v_subscription.user_id is null then p.is_default and v_user.signed_up_at >= p.given_to_users_since
+              else p.plan_type = v_subscription.plan_type and v_subscription.ended_at is null and v_subscription.paused_at is null end;
+  period_start := v_subscription.period_start;
+end
+$$;
+comment on function tokenbook.choose_initial_plan is
+  'The plan that is given to a user who never had a grant, and the start of its period where they are on it; plan_type NULL = none.';
+
 -- from supabase/schemas/50_plans/date_default_plan.sql
 
 /*
@@ -10427,35 +10591,25 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_chosen record;
   v_plan public.token_plans;
-  v_subscription tokenbook.subscriptions;
-  v_user record;
   v_entry public.token_transactions;
 begin
-  if exists (select from public.token_balances b where b.user_id = p_user_id)
-    -- a counter from before the books that says 0: a fact, as a grant with 0 left is
-    or exists (select from tokenbook.archived_profile_counters c where c.user_id = p_user_id and c.vibe_assistant_tokens_remaining < 1)
-  then
-    return;
-  end if;
-  if exists (
+  if exists (select from public.token_balances b where b.user_id = p_user_id) then
+    return; -- as a rule
+  elsif exists (
     select from public.token_accounts a
      where a.user_id = p_user_id and a.tokens_remaining + a.tokens_reserved > 0
-       and not exists (select from public.token_balances b where b.user_id = a.user_id))
+       and not exists (select from public.token_balances b where b.user_id = a.user_id)
+       and not exists (
+         select from tokenbook.archived_profile_counters c
+          where c.user_id = a.user_id and c.vibe_assistant_tokens_remaining < 1))
   then
     perform tokenbook.refuse('account_lost', '{}');
   end if;
-  select u.id, coalesce(u.created_at, case when p_is_new then now() else '-infinity' end) as signed_up_at into v_user
-    from auth.users u where u.id = p_user_id and tokenbook.is_user(u.id);
-  select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
-  if v_subscription.user_id is not null then
-    v_subscription := tokenbook.subscription_at(v_subscription, clock_timestamp());
-  end if;
-  select p.* into v_plan
-    from public.token_plans p
-   where case when v_subscription.user_id is null then p.is_default and v_user.signed_up_at >= p.given_to_users_since
-              else p.plan_type = v_subscription.plan_type and v_subscription.ended_at is null and v_subscription.paused_at is null end;
-  if v_plan.plan_type is null or v_user.id is null or (p_is_new and v_plan.grant_type = 'trial') then -- @trials-know-identities
+  v_chosen := tokenbook.choose_initial_plan(p_user_id, p_is_new);
+  v_plan := v_chosen.plan;
+  if v_plan.plan_type is null or (p_is_new and v_plan.grant_type = 'trial') then -- @trials-know-identities
     return;
   end if;
 
@@ -10474,7 +10628,7 @@ begin
   v_entry.reason := v_plan.plan_type || ' plan';
   v_entry.actor_role := 'system';
   v_entry.metadata := '{}';
-  perform tokenbook.start_period(v_plan, v_subscription.period_start, null, null, v_entry);
+  perform tokenbook.start_period(v_plan, v_chosen.period_start, null, null, v_entry);
 end
 $$;
 comment on function tokenbook.grant_initial_plan is
@@ -10551,6 +10705,55 @@ begin
 end
 $$;
 comment on function tokenbook.had_trial is 'Whether somebody who is known by one of these digests has had a trial.';
+
+-- from supabase/schemas/50_plans/has_token_plan.sql
+
+/*
+ * Whether that plan is in force for a user now, by time and by what their provider has said, recorded or not; a member
+ * of a team has their payer's. The plan that a first touch would give counts. A frozen account keeps its plan.
+ * For policies, as tokenbook.can_spend_tokens is: writes nothing, locks nothing.
+ * Caller: the user for themself (p_user_id left out), an admin, service_role. To whoever may not ask, or is nobody, it
+ * says false; of a plan that the catalogue does not have it says so, or a misspelled policy would let nobody in, silently.
+ * Locks: nothing.   Errors: invalid_user_id, plan_not_found, subject_not_registered.   Keeps: I9.
+ */
+-- Security definer: a policy runs as whoever is signed in, who may not read what is looked at here.
+create function tokenbook.has_token_plan(
+  p_plan_type text,
+  p_user_id uuid default tokenbook.caller_id()
+)
+returns boolean
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account_id uuid;
+begin
+  if not tokenbook.is_plain_server_call(p_user_id) then
+    if not tokenbook.is_plain_body() then
+      perform tokenbook.check_body();
+    end if;
+    if tokenbook.caller_role() = 'service' and p_user_id is null then
+      perform tokenbook.refuse('invalid_user_id', '{"field": "p_user_id", "rule": "not null"}');
+    elsif p_user_id is null or not tokenbook.is_asked_of_own(p_user_id) then
+      return false; -- @plans-of-ones-own
+    end if;
+  end if;
+
+  v_account_id := tokenbook.paying_account(p_user_id); -- @plan-of-the-payer
+  if exists (select from public.token_subscriptions s where s.user_id = v_account_id and s.plan_type = p_plan_type)
+    or (tokenbook.plan_to_begin(v_account_id)).plan_type = p_plan_type
+  then
+    return true;
+  elsif not exists (select from public.token_plans p where p.plan_type = p_plan_type) then
+    perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
+  end if;
+  return false;
+end
+$$;
+comment on function tokenbook.has_token_plan is
+  'Whether that plan is in force for the user now; a member of a team has their payer''s. Stable, for row level security: write (select has_token_plan(''pro'')), and it is asked once a statement. For the user themself (leave p_user_id out), an admin, or the server; to anybody else, and without a user, it says false. Errors: plan_not_found (the catalogue has no such plan), invalid_user_id (the server, without a user), subject_not_registered.';
 
 -- from supabase/schemas/50_plans/hmac_sha256.sql
 
@@ -11339,6 +11542,47 @@ $$;
 comment on function tokenbook.plan_schedule is
   'The schedule on which a plan gives its tokens, as a subscription keeps it; NULL: all of a period at once.';
 
+-- from supabase/schemas/50_plans/plan_to_begin.sql
+
+/*
+ * What a first touch would give a user who never had a grant (tokenbook.grant_initial_plan), for who may not write: the
+ * plan, and as its tokens what they would have of it. plan_type NULL: nothing would begin.
+ * Caller: internal.
+ */
+create function tokenbook.plan_to_begin(p_user_id uuid)
+returns public.token_plans
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_plan public.token_plans := (tokenbook.choose_initial_plan(p_user_id, p_is_new => false)).plan;
+  v_asked record;
+begin
+  if v_plan.plan_type is null
+    or exists (
+      select from public.token_accounts a
+       where a.user_id = p_user_id and (a.state = 'frozen' or a.tokens_remaining + a.tokens_reserved > 0))
+    or exists (select from public.token_transactions t where t.user_id = p_user_id and t.grant_ids <> '{}')
+    or tokenbook.is_ledger_lost(p_user_id)
+  then
+    return null;
+  end if;
+  if v_plan.grant_type = 'trial' then
+    v_asked := tokenbook.ask_trial(p_user_id);
+    if v_asked.share = 'none' then -- @trials-asked-first
+      return null;
+    elsif v_asked.share = 'reduced' then
+      v_plan.tokens := tokenbook.reduced_trial(v_plan, v_asked.reduced_percent, v_asked.reduced_tokens);
+    end if;
+  end if;
+  return v_plan;
+end
+$$;
+comment on function tokenbook.plan_to_begin is
+  'The plan that a first touch would give a user who never had a grant, with the tokens that they would have of it; plan_type NULL = none.';
+
 -- from supabase/schemas/50_plans/plan_tokens_at.sql
 
 /*
@@ -11466,6 +11710,25 @@ end
 $$;
 comment on function tokenbook.record_subscription is
   'Records what is due of a user''s subscription: which plan is in force now; changes no tokens.';
+
+-- from supabase/schemas/50_plans/reduced_trial.sql
+
+/*
+ * How many tokens of a trial are left of it where the policy reduces it: so many, or so many percent, at least one.
+ * Caller: internal.
+ */
+create function tokenbook.reduced_trial(p_plan public.token_plans, p_percent integer, p_tokens bigint)
+returns bigint
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return least(p_plan.tokens, coalesce(p_tokens, greatest(p_plan.tokens * p_percent / 100, 1)));
+end
+$$;
+comment on function tokenbook.reduced_trial is 'How many tokens a trial has where the policy reduces it.';
 
 -- from supabase/schemas/50_plans/register_user.sql
 
@@ -12854,8 +13117,7 @@ begin
   if v_is_paid or v_judged.share = 'full' then -- @paid-trials-are-given
     return p_plan.tokens;
   elsif v_judged.share = 'reduced' then
-    return least(p_plan.tokens,
-      coalesce(v_judged.reduced_tokens, greatest(p_plan.tokens * v_judged.reduced_percent / 100, 1)));
+    return tokenbook.reduced_trial(p_plan, v_judged.reduced_percent, v_judged.reduced_tokens);
   elsif p_entry.actor_role <> 'system' then
     perform tokenbook.refuse(v_judged.refusal, '{}');
   end if;
@@ -23092,7 +23354,7 @@ do $$
 declare
   -- a user for themselves, an admin for anyone, the server
   c_for_self constant text[] := array[
-    'get_user_token_balance', 'get_token_history', 'get_token_balance_as_of',
+    'get_user_token_balance', 'can_spend_tokens', 'has_token_plan', 'get_token_history', 'get_token_balance_as_of',
     'deduct_tokens_with_fifo',
     'track_token_usage', 'estimate_tokens', 'explain_token_charge',
     'reserve_tokens', 'capture_tokens', 'release_tokens',

@@ -73,7 +73,7 @@ do $$
 declare
   -- a user for themselves, an admin for anyone, the server
   c_for_self constant text[] := array[
-    'get_user_token_balance', 'get_token_history', 'get_token_balance_as_of',
+    'get_user_token_balance', 'can_spend_tokens', 'has_token_plan', 'get_token_history', 'get_token_balance_as_of',
     'deduct_tokens_with_fifo',
     'track_token_usage', 'estimate_tokens', 'explain_token_charge',
     'reserve_tokens', 'capture_tokens', 'release_tokens',

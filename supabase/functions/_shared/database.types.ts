@@ -1268,6 +1268,7 @@ export type Database = {
         };
         Returns: Json;
       };
+      can_spend_tokens: { Args: { p_tokens?: number; p_user_id?: string }; Returns: boolean };
       capture_tokens: {
         Args: {
           p_cached_tokens?: number;
@@ -1476,6 +1477,7 @@ export type Database = {
         };
         Returns: Json;
       };
+      has_token_plan: { Args: { p_plan_type: string; p_user_id?: string }; Returns: boolean };
       list_parked_token_payments: {
         Args: {
           p_after_created_at?: string;

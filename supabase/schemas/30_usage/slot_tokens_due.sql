@@ -11,13 +11,8 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_role constant text := tokenbook.caller_role();
 begin
-  if (v_role = 'service'
-    or v_role = 'user' and tokenbook.is_user(tokenbook.caller_id())
-      and (tokenbook.caller_id() is not distinct from p_user_id or tokenbook.is_admin())) is not true
-  then
+  if not tokenbook.is_asked_of_own(p_user_id) then
     return 0; -- @dues-of-ones-own
   end if;
   return coalesce((

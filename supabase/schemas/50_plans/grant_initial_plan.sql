@@ -20,35 +20,25 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_chosen record;
   v_plan public.token_plans;
-  v_subscription tokenbook.subscriptions;
-  v_user record;
   v_entry public.token_transactions;
 begin
-  if exists (select from public.token_balances b where b.user_id = p_user_id)
-    -- a counter from before the books that says 0: a fact, as a grant with 0 left is
-    or exists (select from tokenbook.archived_profile_counters c where c.user_id = p_user_id and c.vibe_assistant_tokens_remaining < 1)
-  then
-    return;
-  end if;
-  if exists (
+  if exists (select from public.token_balances b where b.user_id = p_user_id) then
+    return; -- as a rule
+  elsif exists (
     select from public.token_accounts a
      where a.user_id = p_user_id and a.tokens_remaining + a.tokens_reserved > 0
-       and not exists (select from public.token_balances b where b.user_id = a.user_id))
+       and not exists (select from public.token_balances b where b.user_id = a.user_id)
+       and not exists (
+         select from tokenbook.archived_profile_counters c
+          where c.user_id = a.user_id and c.vibe_assistant_tokens_remaining < 1))
   then
     perform tokenbook.refuse('account_lost', '{}');
   end if;
-  select u.id, coalesce(u.created_at, case when p_is_new then now() else '-infinity' end) as signed_up_at into v_user
-    from auth.users u where u.id = p_user_id and tokenbook.is_user(u.id);
-  select s.* into v_subscription from tokenbook.subscriptions s where s.user_id = p_user_id;
-  if v_subscription.user_id is not null then
-    v_subscription := tokenbook.subscription_at(v_subscription, clock_timestamp());
-  end if;
-  select p.* into v_plan
-    from public.token_plans p
-   where case when v_subscription.user_id is null then p.is_default and v_user.signed_up_at >= p.given_to_users_since
-              else p.plan_type = v_subscription.plan_type and v_subscription.ended_at is null and v_subscription.paused_at is null end;
-  if v_plan.plan_type is null or v_user.id is null or (p_is_new and v_plan.grant_type = 'trial') then -- @trials-know-identities
+  v_chosen := tokenbook.choose_initial_plan(p_user_id, p_is_new);
+  v_plan := v_chosen.plan;
+  if v_plan.plan_type is null or (p_is_new and v_plan.grant_type = 'trial') then -- @trials-know-identities
     return;
   end if;
 
@@ -67,7 +57,7 @@ begin
   v_entry.reason := v_plan.plan_type || ' plan';
   v_entry.actor_role := 'system';
   v_entry.metadata := '{}';
-  perform tokenbook.start_period(v_plan, v_subscription.period_start, null, null, v_entry);
+  perform tokenbook.start_period(v_plan, v_chosen.period_start, null, null, v_entry);
 end
 $$;
 comment on function tokenbook.grant_initial_plan is

@@ -41,8 +41,7 @@ begin
   if v_is_paid or v_judged.share = 'full' then -- @paid-trials-are-given
     return p_plan.tokens;
   elsif v_judged.share = 'reduced' then
-    return least(p_plan.tokens,
-      coalesce(v_judged.reduced_tokens, greatest(p_plan.tokens * v_judged.reduced_percent / 100, 1)));
+    return tokenbook.reduced_trial(p_plan, v_judged.reduced_percent, v_judged.reduced_tokens);
   elsif p_entry.actor_role <> 'system' then
     perform tokenbook.refuse(v_judged.refusal, '{}');
   end if;

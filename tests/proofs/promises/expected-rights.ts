@@ -158,6 +158,11 @@ export const calling: Callable[] = [
     ),
   },
   {
+    // a policy asks them: whoever may not be told is told false
+    reach: reach("ungranted", "may", "may", "may", "may", "may", "may", "ungranted"),
+    functions: both("can_spend_tokens", "has_token_plan"),
+  },
+  {
     reach: reach("ungranted", "refused", "refused", "refused", "may", "refused", "may", "ungranted"),
     functions: both(
       "acknowledge_token_finding",
@@ -294,6 +299,10 @@ export const calling: Callable[] = [
       "tokenbook.is_plain_body",
       "tokenbook.is_plain_server_call",
       "tokenbook.read_balance",
+      "tokenbook.is_asked_of_own",
+      "tokenbook.choose_initial_plan",
+      "tokenbook.plan_to_begin",
+      "tokenbook.reduced_trial",
       "tokenbook.check_request",
       "tokenbook.check_offer",
       "tokenbook.check_price_ids",
