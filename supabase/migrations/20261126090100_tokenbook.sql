@@ -3530,8 +3530,9 @@ begin
            pg_get_triggerdef(g.oid), case g.tgenabled when 'D' then 'disabled' when 'R' then 'for replicas only' end)
     from pg_trigger g
    where not g.tgisinternal
-     -- on auth.users too
-     and (g.tgrelid in (select r.oid from relations r) or g.tgfoid in (select f.oid from functions f))
+     -- on auth.users too; those of the project's tables that are charged for come and go at its owner's word
+     and (g.tgrelid in (select r.oid from relations r)
+       or g.tgfoid in (select f.oid from functions f where f.name <> 'tokenbook.charge_for_row()'))
   union all
   select 'rule', r.name, quote_ident(w.rulename), pg_get_ruledef(w.oid)
     from relations r
@@ -3676,6 +3677,7 @@ begin
       ('invalid_model_price', 'PT400', 'Send the prices of a model in cents, from a moment to come on or from now.'),
       ('invalid_action_cost', 'PT400', 'Send the fewest and the most tokens that the action costs.'),
       ('invalid_pack', 'PT400', 'Send the fields of a pack, each with a value that it can have.'),
+      ('invalid_charged_table', 'PT400', 'Name a table of your own, the column of its user, and how many tokens a row costs.'),
       ('invalid_checkpoint', 'PT400', 'Give the lines and next of a checkpoint as they were given.'),
       ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
       ('user_not_found', 'PT404', 'There is no such user.'),
@@ -3713,6 +3715,8 @@ begin
       ('balance_limit_exceeded', 'PT409', 'The account cannot hold that many tokens.'),
       ('too_many_plans', 'PT409', 'They have as many paid periods that run at once as anybody may.'),
       ('ledger_is_append_only', '42501', 'Book a correction instead.'),
+      ('insufficient_balance', 'PT402', 'Nothing was changed. Add tokens, or ask for fewer.'),
+      ('spend_cap_reached', 'PT429', 'Nothing was changed. More tokens do not help: wait until the cap resets, ask for fewer, or have it raised.'),
       ('account_lost', 'PT500', 'Restore the user''s rows of the books from the backup that the rest came from.'),
       ('account_damaged', 'PT500', 'Ask verify_token_ledger what is wrong with this user''s books, and mend it.'),
       ('too_many_holds', 'PT429', 'Capture or release a hold first, or wait until one runs out.'),
@@ -18463,6 +18467,197 @@ $$;
 comment on function tokenbook.spending_time is
   'When the tokens were taken that an entry spends or gives back.';
 
+-- from supabase/schemas/83_own_tables/charge_for_row.sql
+
+/*
+ * What the trigger tokenbook_charge does, which tokenbook.charge_tokens_on_insert puts on a table of the project's: the row
+ * that was inserted is paid for by its user, or refused, and the statement with it. Everything of it is one commit.
+ * Its arguments: the action, the tokens, the column that says how many (of both one or none: what the action costs), the
+ * column that says who, and those of the primary key, each one an argument.
+ *
+ * It has no key: the row is one. Whatever undoes the row undoes its entry; of a row that is there a second INSERT fails, or
+ * does nothing where it says so (on conflict), and fires no trigger. A key of table and primary key would make
+ * whoever deletes a row and inserts it again pay once for ever.
+ * Who pays is who may be asked to: whoever is signed in pays for rows of their own, an admin and the server make rows of
+ * anybody's. A row of the server's without a user is nobody's to pay.
+ * Caller: the trigger.   Locks: the account, until the commit.
+ * Errors: insufficient_balance, spend_cap_reached, and those of authorize and spend_tokens; invalid_amount, invalid_usage,
+ * invalid_charged_table (the column of its user is gone).
+ */
+-- Security definer: whoever inserts may not write the books.
+create function tokenbook.charge_for_row()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  c_action_type constant text := tg_argv[0];
+  v_row constant jsonb := to_jsonb(new);
+  v_user_id constant uuid := v_row ->> tg_argv[3];
+  v_tokens bigint;
+  v_actor record;
+  v_spent record;
+  v_available bigint;
+  v_cap jsonb;
+begin
+  -- validate
+  if not v_row ? tg_argv[3] then
+    perform tokenbook.refuse('invalid_charged_table', jsonb_build_object('field', tg_argv[3], 'rule', 'a column of the table'));
+  elsif v_user_id is null and tokenbook.caller_role() = 'service' then
+    return null; -- @rows-of-nobody
+  end if;
+  v_actor := tokenbook.authorize(v_user_id, p_self_may => true); -- @rows-of-ones-own
+  if tg_argv[2] <> '' then
+    v_tokens := v_row ->> tg_argv[2];
+    if (v_tokens between 0 and 1000000000000) is not true then -- @rows-never-give
+      perform tokenbook.refuse('invalid_amount',
+        jsonb_build_object('field', tg_argv[2], 'rule', 'a whole number from 0 to 1000000000000'));
+    end if;
+  else
+    v_tokens := (tokenbook.measure_usage(
+      c_action_type, null, null, null, nullif(tg_argv[1], '')::bigint, null, null, null, clock_timestamp())).tokens_used;
+    if v_tokens is null then
+      perform tokenbook.refuse('invalid_usage', jsonb_build_object(
+        'field', 'p_action_type', 'rule', 'an action that has a cost, where neither tokens nor a column say how many'));
+    end if;
+  end if;
+  if v_tokens = 0 then
+    return null;
+  end if;
+
+  -- act, record
+  v_spent := tokenbook.spend_tokens(
+    v_user_id, v_tokens, c_action_type, c_action_type, v_actor.actor_role, v_actor.actor_id, null, null,
+    jsonb_build_object(
+      'table', format('%I.%I', tg_table_schema, tg_table_name),
+      'row', (select jsonb_object_agg(k.name, v_row -> k.name) from unnest(tg_argv[4:]) as k (name))));
+  if v_spent.is_behind then
+    perform tokenbook.refuse('busy', '{}');
+  elsif v_spent.shortfall > 0 then -- @rows-are-paid-for
+    v_available := v_tokens - v_spent.shortfall;
+    v_cap := v_spent.capped_by;
+    perform tokenbook.refuse(
+      case when v_cap is null then 'insufficient_balance' else 'spend_cap_reached' end,
+      jsonb_build_object('required', v_tokens, 'available', v_available)
+        || case when v_cap is null then '{}' else (v_cap - 'resets_at') || jsonb_build_object('resetsAt', v_cap -> 'resets_at') end);
+  end if;
+  return null;
+end
+$$;
+comment on function tokenbook.charge_for_row is
+  'What the trigger tokenbook_charge does on a table of the project''s: the row that was inserted is paid for by its user, or the statement fails.';
+
+-- from supabase/schemas/83_own_tables/charge_tokens_on_insert.sql
+
+/*
+ * Makes each row that is inserted into a table of the project's cost tokens, from now on: the INSERT pays or fails, in one
+ * commit (tokenbook.charge_for_row). How many: p_tokens, or what the column p_tokens_column of the row says, or, without
+ * either, what the action costs (token_action_costs). Who: the user in the column p_user_column.
+ * It puts one trigger on the table, tokenbook_charge, and is the only thing of Tokenbook's that does so by itself: nothing
+ * of the project is touched but at its owner's word. The same again changes what a row costs.
+ * Not for a view, a foreign table, or a partition and what it is of: an UPDATE that moves a row to another partition fires
+ * the triggers of an INSERT, and would pay again.
+ * Caller: whoever owns the database and the table.   Locks: the table, until the commit: no row is half-way.
+ * Errors: invalid_charged_table, invalid_action_type, invalid_amount.
+ */
+create function tokenbook.charge_tokens_on_insert(
+  p_table regclass,
+  p_action_type text,
+  p_tokens bigint default null,
+  p_user_column name default 'user_id',
+  p_tokens_column name default null
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_field text;
+  v_rule text;
+  v_key name[];
+begin
+  perform tokenbook.check_action_type(p_action_type);
+  if p_tokens is not null then
+    perform tokenbook.check_tokens('p_tokens', p_tokens);
+  end if;
+  v_key := array(
+    select a.attname
+      from pg_index i
+     cross join lateral unnest(i.indkey) with ordinality as k (attnum, nth)
+      join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+     where i.indrelid = p_table and i.indisprimary
+     order by k.nth);
+  select w.field, w.rule into v_field, v_rule
+    from (values
+      (1, 'p_table', 'a table that is there, neither a view nor partitioned nor a partition', not exists (
+        select from pg_class c where c.oid = p_table and c.relkind = 'r' and not c.relispartition)),
+      (2, 'p_table', 'a table of the project''s own', exists (
+        select from tokenbook.own_objects() o where o.class = 'pg_class'::regclass and o.object = p_table)),
+      (3, 'p_table', 'a table with a primary key', v_key = '{}'),
+      (4, 'p_user_column', 'a column of the table, of type uuid', not exists (
+        select from pg_attribute a
+         where a.attrelid = p_table and a.attname = p_user_column and a.atttypid = 'uuid'::regtype and a.attnum > 0)),
+      (5, 'p_tokens_column', 'a column of the table, of type smallint, integer or bigint', p_tokens_column is not null and not exists (
+        select from pg_attribute a
+         where a.attrelid = p_table and a.attname = p_tokens_column and a.attnum > 0
+           and a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype))),
+      (6, 'p_tokens_column', 'left out where p_tokens says how many', p_tokens_column is not null and p_tokens is not null)
+    ) as w (place, field, rule, is_broken)
+   where w.is_broken
+   order by w.place
+   limit 1;
+  if v_rule is not null then
+    perform tokenbook.refuse('invalid_charged_table', jsonb_build_object('field', v_field, 'rule', v_rule));
+  end if;
+  if num_nonnulls(p_tokens, p_tokens_column) = 0
+    and not exists (select from public.token_action_costs c where c.action_type = p_action_type)
+  then
+    perform tokenbook.refuse('invalid_charged_table', jsonb_build_object(
+      'field', 'p_tokens', 'rule', 'given, or p_tokens_column, for an action that has no cost'));
+  end if;
+
+  execute format('create or replace trigger tokenbook_charge after insert on %s for each row execute function tokenbook.charge_for_row(%s)',
+    p_table, (
+      select string_agg(quote_literal(a.argument), ', ' order by a.nth)
+        from unnest(array[p_action_type, coalesce(p_tokens::text, ''), coalesce(p_tokens_column::text, ''), p_user_column::text]
+                    || v_key::text[]) with ordinality as a (argument, nth)));
+end
+$$;
+comment on function tokenbook.charge_tokens_on_insert is
+  'Makes each row that is inserted into a table of the project''s cost tokens: the INSERT pays or fails, in one commit. For whoever owns the database: puts the trigger tokenbook_charge on the table. p_tokens a row, or what its column p_tokens_column says (0: nothing), or what the action costs; p_user_column says who pays. The same again changes it. Errors: invalid_charged_table, invalid_action_type, invalid_amount.';
+
+-- from supabase/schemas/83_own_tables/stop_charging_tokens_on_insert.sql
+
+/*
+ * Takes the trigger of tokenbook.charge_tokens_on_insert off a table again; what was paid stays paid. Without one it
+ * does nothing.
+ * Caller: whoever owns the database and the table.   Locks: the table.   Returns whether there was one.
+ */
+create function tokenbook.stop_charging_tokens_on_insert(p_table regclass)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not exists (
+    select from pg_trigger g
+     where g.tgrelid = p_table and g.tgname = 'tokenbook_charge' and g.tgfoid = 'tokenbook.charge_for_row()'::regprocedure)
+  then
+    return false;
+  end if;
+  execute format('drop trigger tokenbook_charge on %s', p_table);
+  return true;
+end
+$$;
+comment on function tokenbook.stop_charging_tokens_on_insert is
+  'Takes the trigger tokenbook_charge off a table of the project''s again; what was paid stays paid. For whoever owns the database. Returns whether there was one.';
+
 -- from supabase/schemas/85_shadow/book_shadow_changes.sql
 
 /*
@@ -19214,6 +19409,12 @@ begin
        select from pg_default_acl d
         where d.defaclrole = current_user::regrole and d.defaclobjtype = 'f' and d.defaclnamespace = 0
           and not exists (select from aclexplode(d.defaclacl) a where a.grantee = 0))
+    union all
+    -- tables of the project's on which rows are paid for
+    select 4, 'triggers', 'fault', format('trigger %I on %s is disabled: what is inserted there is not paid for', g.tgname, g.tgrelid::regclass),
+           format('alter table %s enable trigger %I', g.tgrelid::regclass, g.tgname)
+      from pg_trigger g
+     where g.tgfoid = to_regprocedure('tokenbook.charge_for_row()') and g.tgenabled in ('D', 'R')
     union all
     -- a counter beside the books
     select 8, 'the shadow', 'warning', format('%s is gone, and its shadow is not ended: npx tokenbook shadow --stop', c.name), null

@@ -245,6 +245,35 @@ test("what of the project depends on Tokenbook is named before anything is remov
   expect(await factsOf(guest.db)).toEqual(facts);
 });
 
+test(
+  "a table of the project's on which rows are paid for: check and uninstall name it, and it is as it was",
+  { timeout: 120_000 },
+  async () => {
+    await guest.db.admin.query("create table public.articles (id serial primary key, user_id uuid)");
+    const facts = await factsOf(guest.db);
+    expect(await tokenbook("install", "--yes", "--functions", "none")).toMatchObject({ status: 0 });
+    await guest.db.admin.query(
+      `select tokenbook.charge_tokens_on_insert('public.articles', 'article_generation', 10);
+       create policy "Whoever can pay" on public.articles for select using ((select public.can_spend_tokens(10)))`,
+    );
+    const check = JSON.parse((await tokenbook("check", "--json")).stdout);
+    expect(check.notes).toContain("What is inserted into articles is paid for: trigger tokenbook_charge.");
+
+    const refused = await tokenbook("uninstall", "--yes", "--no-export");
+    expect(refused).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining("policy Whoever can pay on table articles uses"),
+    });
+    await guest.db.admin.query('drop policy "Whoever can pay" on public.articles');
+    const removed = JSON.parse((await tokenbook("uninstall", "--yes", "--no-export", "--json")).stdout);
+    expect(removed).toMatchObject({ applied: true, also_changed: [] });
+    expect(removed.mentioned_by).toContain(
+      "trigger tokenbook_charge on articles goes, and what is inserted there is not paid for afterwards",
+    );
+    expect(await factsOf(guest.db)).toEqual(facts);
+  },
+);
+
 test("an edge function is copied with all that it imports, and lists the packages that these need", () => {
   for (const name of allFunctions()) {
     const files = functionFiles([{ name, as: name }]);

@@ -297,6 +297,13 @@ export const errors = {
     retryable: false,
     hint: "Send the fields of a pack, each with a value that it can have.",
   },
+  invalid_charged_table: {
+    status: 400,
+    title: "Invalid charged table",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Name a table of your own, the column of its user, and how many tokens a row costs.",
+  },
   invalid_checkpoint: {
     status: 400,
     title: "Invalid checkpoint",
@@ -573,14 +580,14 @@ export const errors = {
   insufficient_balance: {
     status: 402,
     title: "Insufficient balance",
-    sqlstate: null,
+    sqlstate: "PT402",
     retryable: false,
     hint: "Nothing was changed. Add tokens, or ask for fewer.",
   },
   spend_cap_reached: {
     status: 429,
     title: "Spend cap reached",
-    sqlstate: null,
+    sqlstate: "PT429",
     retryable: false,
     hint: "Nothing was changed. More tokens do not help: wait until the cap resets, ask for fewer, or have it raised.",
   },

@@ -209,6 +209,12 @@ begin
         where d.defaclrole = current_user::regrole and d.defaclobjtype = 'f' and d.defaclnamespace = 0
           and not exists (select from aclexplode(d.defaclacl) a where a.grantee = 0))
     union all
+    -- tables of the project's on which rows are paid for
+    select 4, 'triggers', 'fault', format('trigger %I on %s is disabled: what is inserted there is not paid for', g.tgname, g.tgrelid::regclass),
+           format('alter table %s enable trigger %I', g.tgrelid::regclass, g.tgname)
+      from pg_trigger g
+     where g.tgfoid = to_regprocedure('tokenbook.charge_for_row()') and g.tgenabled in ('D', 'R')
+    union all
     -- a counter beside the books
     select 8, 'the shadow', 'warning', format('%s is gone, and its shadow is not ended: npx tokenbook shadow --stop', c.name), null
       from counter c where not c.is_there

@@ -188,7 +188,7 @@ async function keepBooks(client: pg.Client, folder: string, say: Voice["say"]): 
 function touchedBy({ names }: Removal, before: Catalog, after: Catalog): string[] {
   const own = new Set(names);
   const isOwn = (object: string) =>
-    /\btokenbook(?:_register_user|_shadow_\w+)?\b/.test(object) ||
+    /\btokenbook(?:_register_user|_charge|_shadow_\w+)?\b/.test(object) ||
     [...object.matchAll(/\bpublic\.(\w+)/g)].some(([, name]) => own.has(name!));
   return compareCatalogs(before, after)
     .filter(({ fact, second }) => second !== undefined || !isOwn(fact.slice(0, fact.indexOf(" · "))))

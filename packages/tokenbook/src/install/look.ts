@@ -47,7 +47,10 @@ export async function lookAround(
     root,
     isInstalled: installed,
     obstacles,
-    notes: [...(installed ? await shadowNotes(client) : []), ...(await notesOf(client, pending.length))],
+    notes: [
+      ...(installed ? [...(await shadowNotes(client)), ...(await chargeNotes(client))] : []),
+      ...(await notesOf(client, pending.length)),
+    ],
     plan: await planInstall(chosen, [...applied, ...files.map(({ version }) => version)]),
     uses: source && (await usesOf(client, source)),
   };
@@ -63,6 +66,15 @@ const alreadyThere: Obstacle = {
 async function shadowNotes(client: SqlClient): Promise<string[]> {
   const shadow = await readShadow(client);
   return shadow === undefined ? [] : [shadowLine({ ...shadow, ...(await readBehind(client)) })];
+}
+
+async function chargeNotes(client: SqlClient): Promise<string[]> {
+  const tables = await select<{ name: string }>(
+    client,
+    `select g.tgrelid::regclass::text as name from pg_trigger g
+      where g.tgfoid = to_regprocedure('tokenbook.charge_for_row()') order by 1`,
+  );
+  return tables.map(({ name }) => `What is inserted into ${name} is paid for: trigger tokenbook_charge.`);
 }
 
 async function notesOf(client: SqlClient, pending: number): Promise<string[]> {

@@ -46,6 +46,7 @@ export async function dependents(client: SqlClient): Promise<Obstacle[]> {
              and w.object in (v.oid, k.conrelid, g.tgrelid, p.polrelid, f.adrelid, i.indrelid))
         -- those that are ours on tables that are not
         and g.tgname is distinct from 'tokenbook_register_user'
+        and (g.tgname = 'tokenbook_charge' and d.refobjid = to_regprocedure('tokenbook.charge_for_row()')) is not true
         and (starts_with(g.tgname, 'tokenbook_shadow') and d.refobjid = to_regprocedure('tokenbook.note_shadow_change()')) is not true
       group by 1
       order by 1`,
@@ -80,6 +81,10 @@ export async function mentions(client: SqlClient): Promise<string[]> {
         and p.pronamespace::regnamespace::text !~ '^pg_(temp|toast)'
         and not exists (select from pg_depend e where e.classid = 'pg_proc'::regclass and e.objid = p.oid and e.deptype = 'e')
       group by p.oid
+     union all
+     select format('trigger %I on %s goes, and what is inserted there is not paid for afterwards', g.tgname, g.tgrelid::regclass)
+       from pg_trigger g
+      where g.tgfoid = to_regprocedure('tokenbook.charge_for_row()')
      union all
      select s.kind || ' ' || split_part(s.finding, s.kind || ' ', 2) from (
        select kind, replace(finding, ' is there, and nobody declared it', ' is yours, and goes with it') as finding
@@ -179,7 +184,7 @@ const removalQuery = `
     union
     -- the same text is run where a shadow runs, where none does, in a restored database and in one that begins
     select to_regprocedure(name), name
-      from unnest(array['tokenbook.note_shadow_change()', 'tokenbook.register_user()']) as name
+      from unnest(array['tokenbook.charge_for_row()', 'tokenbook.note_shadow_change()', 'tokenbook.register_user()']) as name
   ), functions as (
     select f.* from all_functions f where f.oid not in (select a.oid from abroad a where a.oid is not null)
   ), relations as (
