@@ -132,14 +132,19 @@ const rules: Rule[] = [
     ),
     names: ({ name: one }) => [one!],
   },
-  // the one trigger that is not on a table of ours: who signs up is registered
+  // the triggers that are not on a table of ours: who signs up is registered; and, where the project's owner asks for it
+  // by name, which nothing of ours does, rows of a table of theirs are paid for
+  { pattern: /\b(?:select|perform) tokenbook\.charge_tokens_on_insert\(/gi, names: (): "never" => "never" },
   {
     pattern: new RegExp(
       String.raw`\bcreate (?:constraint )?trigger\b[^;]*?\bon (?<name>${name})(?<rest>[^;]*)`,
       "gi",
     ),
     names: ({ name: one, rest }) =>
-      one === "auth.users" && /execute function tokenbook\./i.test(rest!) ? [] : [one!],
+      (one === "auth.users" && /execute function tokenbook\./i.test(rest!)) ||
+      (one === "%s" && /execute function tokenbook\.charge_for_row\(/i.test(rest!))
+        ? []
+        : [one!],
   },
   {
     pattern: new RegExp(String.raw`\bcomment on (?:${kinds}|column) (?<name>(?:[%\w"]+\.)*[%\w"]+)`, "gi"),

@@ -18620,7 +18620,8 @@ begin
       'field', 'p_tokens', 'rule', 'given, or p_tokens_column, for an action that has no cost'));
   end if;
 
-  execute format('create or replace trigger tokenbook_charge after insert on %s for each row execute function tokenbook.charge_for_row(%s)',
+  perform tokenbook.stop_charging_tokens_on_insert(p_table);
+  execute format('create trigger tokenbook_charge after insert on %s for each row execute function tokenbook.charge_for_row(%s)',
     p_table, (
       select string_agg(quote_literal(a.argument), ', ' order by a.nth)
         from unnest(array[p_action_type, coalesce(p_tokens::text, ''), coalesce(p_tokens_column::text, ''), p_user_column::text]

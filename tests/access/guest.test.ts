@@ -47,6 +47,8 @@ test.for([
   'create policy "own rows" on storage.objects for select using (true)',
   "create trigger token_watch after update on public.profiles for each row execute function tokenbook.register_user()",
   "create trigger token_watch after insert on auth.users for each row execute function public.handle_new_user()",
+  "create trigger tokenbook_charge after insert on public.articles for each row execute function tokenbook.charge_for_row('a')",
+  "select tokenbook.charge_tokens_on_insert('public.articles', 'article_generation', 10)",
   "alter table public.profiles drop column credits",
   "alter default privileges in schema public revoke all on tables from anon",
   "alter role authenticator set statement_timeout = '8s'",
