@@ -60,6 +60,7 @@ export const inlinedFunctions = [
   "tokenbook.caller_role",
   "tokenbook.is_plain_body",
   "tokenbook.is_plain_server_call",
+  "tokenbook.usage_between",
 ] as const;
 
 /** Everything with logic in it, as text: function definitions and the expressions of policies. */

@@ -45,7 +45,8 @@ declare
     'token_transactions_grants_idx', 'token_transactions_idempotency_key',
     'token_transactions_member_idx', 'token_transactions_member_key',
     'token_transactions_original_idx', 'token_transactions_pkey', 'token_usage',
-    'token_usage_history', 'token_usage_member_idx', 'token_usage_pkey', 'token_usage_user_idx'];
+    'token_usage_history', 'token_usage_member_idx', 'token_usage_pkey', 'token_usage_time_idx',
+    'token_usage_user_idx'];
   c_functions constant text[] := array[
     'acknowledge_token_finding', 'add_token_team_member', 'adjust_tokens', 'approve_token_payment',
     'arm_token_alerts', 'assign_parked_token_payment', 'capture_tokens', 'change_token_plan',
@@ -54,8 +55,8 @@ declare
     'deduct_tokens_batch', 'deduct_tokens_with_fifo', 'dismiss_parked_token_payment',
     'estimate_tokens', 'expire_old_token_grants', 'explain_token_charge', 'find_token_discrepancies',
     'forget_token_user', 'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_customer',
-    'get_token_history', 'get_token_spend_caps', 'get_user_storage_quota', 'get_user_token_balance',
-    'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
+    'get_token_history', 'get_token_spend_caps', 'get_token_usage_by', 'get_user_storage_quota',
+    'get_user_token_balance', 'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
     'get_users_without_token_balance', 'grant_tokens', 'list_parked_token_payments',
     'list_token_changes', 'list_token_team_members', 'prepare_token_checkout',
     'reconcile_user_token_balance', 'record_token_payment_event', 'record_token_subscription_event',
@@ -459,7 +460,8 @@ alter table tokenbook.chosen_limits enable row level security;
  * time has changed one call books (due_grants, due_holds), and how many grants may pay for one entry. pack_tokens
  * times pack_quantity, what one may buy at once, is no more than a movement may have; nor is slot_tokens, what one
  * slot of a schedule may give, times slots_in_one_grant. payment_disputes is how many of one payment are weighed, plans_beside how many
- * paid periods a user may have beside the one in force. open_holds and
+ * paid periods a user may have beside the one in force. usage_rows is how many uses a report adds up, report_totals how
+ * many totals of uses it reads, report_rows how long it is. open_holds and
  * pending_payments are what a user may have at a time unless the project has chosen otherwise
  * (set_token_limit, tokenbook.limit_of).
  * The edge functions have them from here too (_shared/lists.ts), and the reference. Immutable, so that
@@ -480,6 +482,7 @@ begin
            "due_grants": 1000, "due_holds": 200, "grants_in_one_entry": 10000,
            "pack_tokens": 1000000000, "pack_quantity": 1000,
            "slot_tokens": 100000000, "slots_in_one_grant": 10000,
+           "usage_rows": 25000, "report_totals": 100000, "report_rows": 5000,
            "open_holds": 200, "pending_payments": 20, "payment_disputes": 200, "plans_beside": 100}';
 end
 $$;
@@ -1129,6 +1132,7 @@ comment on column public.token_usage.tokens_uncovered is 'Of the tokens used, th
 comment on column public.token_usage.transaction_id is 'Its transaction in the ledger; NULL for what happened before the books opened.';
 comment on column public.token_usage.member_id is 'The member of the user''s team whose operation it was; NULL: the user himself.';
 
+create index token_usage_time_idx on public.token_usage (created_at);
 create index token_usage_member_idx on public.token_usage (member_id, created_at) where member_id is not null;
 create index token_usage_user_idx on public.token_usage (user_id, created_at);
 
@@ -1136,6 +1140,81 @@ alter table public.token_usage enable row level security;
 create policy "Users read their own usage" on public.token_usage
   for select to authenticated
   using ((select tokenbook.caller_id()) in (user_id, member_id));
+
+-- from supabase/schemas/30_usage/tables/usage_marks.sql
+
+/*
+ * How far the uses are added up in tokenbook.usage_totals. What is younger than counted_until is added up by who asks.
+ * A use is written some time after its created_at, and a transaction can stay open for as long as it likes: uses may
+ * be added up only where no open transaction can bring another that is as old. So a moment is closed in two steps:
+ * closing_until is chosen with the number that the next transaction will have, and is closed as soon as every
+ * transaction with a lower number has ended.
+ */
+create table tokenbook.usage_marks (
+  user_id uuid primary key,
+  counted_until timestamptz not null default '-infinity',
+  closed_until timestamptz not null default '-infinity',
+  closing_until timestamptz,
+  closing_xid xid8,
+  constraint usage_marks_count_what_is_closed check (counted_until <= closed_until),
+  constraint usage_marks_close_one_moment check ((closing_until is null) = (closing_xid is null))
+);
+comment on table tokenbook.usage_marks is
+  'How far the uses are added up in tokenbook.usage_totals: for everyone, and for each user who has totals of their own. Written by tokenbook.count_usage.';
+comment on column tokenbook.usage_marks.user_id is 'Whose; all zeros: everyone''s together.';
+comment on column tokenbook.usage_marks.counted_until is 'Uses before this are in the totals.';
+comment on column tokenbook.usage_marks.closed_until is 'No use will be written any more that is older than this.';
+comment on column tokenbook.usage_marks.closing_until is 'What is closed next.';
+comment on column tokenbook.usage_marks.closing_xid is 'When all transactions with a lower number have ended.';
+alter table tokenbook.usage_marks enable row level security;
+
+-- from supabase/schemas/30_usage/tables/usage_totals.sql
+
+-- What was used, added up by hour and by day, for the reports: of everyone together, and of each user of whom a report
+-- had more to add up than one call does. Made of token_usage, and made again from it where it is lost.
+create table tokenbook.usage_totals (
+  user_id uuid not null,
+  span text not null,
+  starts_at timestamptz not null,
+  action_type text not null,
+  model_used text not null,
+  member_id uuid not null,
+  uses bigint not null,
+  failed_uses bigint not null,
+  tokens bigint not null,
+  tokens_uncovered bigint not null,
+  input_tokens bigint not null,
+  output_tokens bigint not null,
+  cached_tokens bigint not null,
+  reasoning_tokens bigint not null,
+  images bigint not null,
+  seconds numeric not null,
+  cost_cents numeric not null,
+  uses_without_cost bigint not null,
+  constraint usage_totals_pkey primary key (user_id, span, starts_at, action_type, model_used, member_id),
+  constraint usage_totals_span_is_known check (span in ('hour', 'day'))
+);
+comment on table tokenbook.usage_totals is
+  'What was used, by hour and by day (UTC), of the uses that tokenbook.usage_marks counts as added up. Derived from token_usage; written by tokenbook.count_usage, read by get_token_usage_by.';
+comment on column tokenbook.usage_totals.user_id is 'Whose; all zeros: everyone''s together, without the members.';
+comment on column tokenbook.usage_totals.span is 'hour or day.';
+comment on column tokenbook.usage_totals.starts_at is 'When that hour or day (UTC) begins.';
+comment on column tokenbook.usage_totals.action_type is 'The action.';
+comment on column tokenbook.usage_totals.model_used is 'The model; empty where the use named none.';
+comment on column tokenbook.usage_totals.member_id is 'The member whose uses they are; all zeros: the user themself.';
+comment on column tokenbook.usage_totals.uses is 'How many uses, failed ones among them.';
+comment on column tokenbook.usage_totals.failed_uses is 'Of these, those that failed.';
+comment on column tokenbook.usage_totals.tokens is 'Tokens that the uses deducted.';
+comment on column tokenbook.usage_totals.tokens_uncovered is 'Tokens of them that no grant paid for.';
+comment on column tokenbook.usage_totals.input_tokens is 'The prompts'' tokens.';
+comment on column tokenbook.usage_totals.output_tokens is 'The answers'' tokens.';
+comment on column tokenbook.usage_totals.cached_tokens is 'Of the prompts'' tokens, those that the provider had cached.';
+comment on column tokenbook.usage_totals.reasoning_tokens is 'Of the answers'' tokens, those that the model thought with.';
+comment on column tokenbook.usage_totals.images is 'Images made.';
+comment on column tokenbook.usage_totals.seconds is 'Seconds of audio.';
+comment on column tokenbook.usage_totals.cost_cents is 'What the uses cost the project, in cents, failed ones too, as far as it is known.';
+comment on column tokenbook.usage_totals.uses_without_cost is 'Uses of which the cost is not known.';
+alter table tokenbook.usage_totals enable row level security;
 
 -- from supabase/schemas/40_holds/tables/token_holds.sql
 
@@ -3646,6 +3725,7 @@ begin
       ('invalid_plan', 'PT400', 'Send the fields of a plan, each with a value that it can have.'),
       ('invalid_model_price', 'PT400', 'Send the prices of a model in cents, from a moment to come on or from now.'),
       ('invalid_action_cost', 'PT400', 'Send the fewest and the most tokens that the action costs.'),
+      ('invalid_report', 'PT400', 'Say hour, day, week, month or all, by what, and a time that is not too long.'),
       ('invalid_pack', 'PT400', 'Send the fields of a pack, each with a value that it can have.'),
       ('invalid_checkpoint', 'PT400', 'Give the lines and next of a checkpoint as they were given.'),
       ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
@@ -7686,6 +7766,121 @@ $$;
 comment on function tokenbook.check_usage is
   'Refuses amounts of use that cannot be, with invalid_usage, naming the field.';
 
+-- from supabase/schemas/30_usage/count_usage.sql
+
+/*
+ * Adds the next uses to the totals that reports read: at most a portion (usage_rows of tokenbook.limits) of those that no
+ * open transaction can add to any more. Whoever finds that somebody else is at it does nothing.
+ * p_user_id: of whom; all zeros: of everyone.
+ * Caller: internal.   Locks: the mark, for who counts too.   Keeps: I11.
+ */
+create function tokenbook.count_usage(p_user_id uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- where hours and days begin
+set plan_cache_mode = force_generic_plan -- or a user's uses are looked for among everyone's of that time (decision 27)
+as $$
+declare
+  c_portion constant integer := tokenbook.limits() -> 'usage_rows';
+  v_is_everyone constant boolean := p_user_id = '00000000-0000-0000-0000-000000000000';
+  v_mark tokenbook.usage_marks;
+  v_snapshot pg_snapshot;
+  v_until timestamptz;
+begin
+  insert into tokenbook.usage_marks (user_id) values (p_user_id) on conflict do nothing;
+  select m.* into v_mark from tokenbook.usage_marks m where m.user_id = p_user_id for update skip locked;
+  if not found then
+    return;
+  end if;
+
+  -- close
+  v_snapshot := pg_current_snapshot();
+  if v_mark.closing_xid <= pg_snapshot_xmin(v_snapshot) then -- @open-transactions-are-awaited
+    v_mark.closed_until := greatest(v_mark.closed_until, v_mark.closing_until);
+    v_mark.closing_xid := null;
+  elsif v_mark.closing_xid > pg_snapshot_xmax(v_snapshot) then -- restored on a server that counts otherwise
+    v_mark.closing_xid := null;
+  end if;
+  if v_mark.closing_xid is null then
+    -- a minute: between reading the clock and having a number a transaction waits for nothing
+    v_mark.closing_until := transaction_timestamp() - interval '1 minute';
+    v_mark.closing_xid := pg_snapshot_xmax(v_snapshot);
+  end if;
+
+  -- count
+  if v_mark.counted_until < v_mark.closed_until then
+    -- up to which use that is a portion: by each index of its own, that it is not sorted
+    select coalesce(min(portion.ends_at) + interval '1 microsecond', v_mark.closed_until)
+      into v_until
+      from (
+        (select u.created_at as ends_at from public.token_usage u
+          where v_is_everyone
+            and u.created_at >= v_mark.counted_until and u.created_at < v_mark.closed_until
+          order by u.created_at offset c_portion - 1 limit 1)
+        union all
+        (select u.created_at from public.token_usage u
+          where not v_is_everyone
+            and u.user_id = p_user_id and u.created_at >= v_mark.counted_until and u.created_at < v_mark.closed_until
+          order by u.created_at offset c_portion - 1 limit 1)
+        union all
+        (select u.created_at from public.token_usage u
+          where not v_is_everyone
+            and u.member_id = p_user_id and u.created_at >= v_mark.counted_until and u.created_at < v_mark.closed_until
+          order by u.created_at offset c_portion - 1 limit 1)) portion;
+    with hours as (
+      select date_trunc('hour', u.created_at) as starts_at, u.action_type, coalesce(u.model_used, '') as model_used,
+             case when v_is_everyone or u.member_id is null then '00000000-0000-0000-0000-000000000000' else u.member_id end as member_id,
+             count(*) as uses,
+             count(*) filter (where not u.success) as failed_uses,
+             coalesce(sum(u.tokens_used - u.tokens_uncovered) filter (where u.success), 0) as tokens,
+             coalesce(sum(u.tokens_uncovered) filter (where u.success), 0) as tokens_uncovered,
+             coalesce(sum(u.input_tokens), 0) as input_tokens,
+             coalesce(sum(u.output_tokens), 0) as output_tokens,
+             coalesce(sum(u.cached_tokens), 0) as cached_tokens,
+             coalesce(sum(u.reasoning_tokens), 0) as reasoning_tokens,
+             coalesce(sum(u.images), 0) as images,
+             coalesce(sum(u.seconds), 0) as seconds,
+             coalesce(sum(u.cost_estimate), 0) as cost_cents,
+             count(*) filter (where u.cost_estimate is null) as uses_without_cost
+        from tokenbook.usage_between(p_user_id, v_mark.counted_until, v_until) u
+       group by 1, 2, 3, 4)
+    insert into tokenbook.usage_totals as t
+    select p_user_id, s.span, date_trunc(s.span, h.starts_at), h.action_type, h.model_used, h.member_id,
+           sum(h.uses), sum(h.failed_uses), sum(h.tokens), sum(h.tokens_uncovered), sum(h.input_tokens),
+           sum(h.output_tokens), sum(h.cached_tokens), sum(h.reasoning_tokens), sum(h.images), sum(h.seconds),
+           sum(h.cost_cents), sum(h.uses_without_cost)
+      from hours h
+     cross join (values ('hour'), ('day')) as s (span)
+     group by 1, 2, 3, 4, 5, 6
+        on conflict on constraint usage_totals_pkey do update
+       set uses = t.uses + excluded.uses,
+           failed_uses = t.failed_uses + excluded.failed_uses,
+           tokens = t.tokens + excluded.tokens,
+           tokens_uncovered = t.tokens_uncovered + excluded.tokens_uncovered,
+           input_tokens = t.input_tokens + excluded.input_tokens,
+           output_tokens = t.output_tokens + excluded.output_tokens,
+           cached_tokens = t.cached_tokens + excluded.cached_tokens,
+           reasoning_tokens = t.reasoning_tokens + excluded.reasoning_tokens,
+           images = t.images + excluded.images,
+           seconds = t.seconds + excluded.seconds,
+           cost_cents = t.cost_cents + excluded.cost_cents,
+           uses_without_cost = t.uses_without_cost + excluded.uses_without_cost;
+    v_mark.counted_until := v_until;
+  end if;
+  update tokenbook.usage_marks m
+     set counted_until = v_mark.counted_until,
+         closed_until = v_mark.closed_until,
+         closing_until = v_mark.closing_until,
+         closing_xid = v_mark.closing_xid
+   where m.user_id = p_user_id;
+end
+$$;
+comment on function tokenbook.count_usage is
+  'Adds the next portion of a user''s uses, or of everyone''s (all zeros), to the totals that get_token_usage_by reads, as far as no open transaction can bring an older one.';
+
 -- from supabase/schemas/30_usage/estimate_tokens.sql
 
 /*
@@ -7911,6 +8106,174 @@ end
 $$;
 comment on function tokenbook.get_recent_token_usage is
   'What was spent in the last p_hours (1 to 8760), newest first, at most p_limit (1 to 10000) rows, with the balance of now. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
+
+-- from supabase/schemas/30_usage/get_token_usage_by.sql
+
+/*
+ * What was used, by hour, day, week, month or all together (UTC, whole ones), and within that by model, action or member:
+ * of a user, what they did as a member of a team among it; or of everyone.
+ * A report adds up at most a portion of uses itself (usage_rows of tokenbook.limits). Where there are more, they are
+ * added up in tokenbook.usage_totals, a portion by each report; until that has come far enough the answer is busy.
+ * Users are not told what it cost.
+ * Caller: the user for themself (p_user_id left out), an admin, service_role; everyone's: an admin, service_role.
+ * Locks: nothing that a use needs.   Errors: not_authenticated, forbidden, invalid_user_id, invalid_report, user_not_found, busy.
+ * Keeps: I11.
+ */
+-- Security definer: an admin reads other users' rows, and nobody may write the totals themselves.
+create function tokenbook.get_token_usage_by(
+  p_bucket text default 'day',
+  p_by text default 'none',
+  p_from timestamptz default null,
+  p_to timestamptz default null,
+  p_user_id uuid default tokenbook.caller_id(),
+  p_for_everyone boolean default false,
+  p_cents_per_million_tokens numeric default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- where hours and days begin
+set plan_cache_mode = force_generic_plan -- or a user's uses are looked for among everyone's of that time (decision 27)
+as $$
+declare
+  c_uses constant integer := tokenbook.limits() -> 'usage_rows';
+  c_totals constant integer := tokenbook.limits() -> 'report_totals';
+  c_rows constant integer := tokenbook.limits() -> 'report_rows';
+  c_days constant integer := case p_bucket when 'hour' then 31 else 400 end;
+  v_actor_role text;
+  v_user_id uuid := p_user_id;
+  v_span constant text := case p_bucket when 'hour' then 'hour' else 'day' end;
+  v_unit constant text := case p_bucket when 'all' then 'day' else p_bucket end;
+  v_from timestamptz;
+  v_to timestamptz;
+  v_fault jsonb;
+  v_counted_until timestamptz;
+  v_many bigint;
+  v_rows jsonb;
+begin
+  -- validate
+  if p_for_everyone then
+    v_actor_role := (tokenbook.authorize_operator()).actor_role;
+    v_user_id := '00000000-0000-0000-0000-000000000000';
+  else
+    v_actor_role := (tokenbook.authorize(p_user_id, p_self_may => true)).actor_role;
+  end if;
+  v_to := coalesce(p_to, clock_timestamp());
+  v_from := coalesce(p_from, v_to - case p_bucket when 'hour' then interval '1 day' else interval '30 days' end);
+  v_fault := case
+    when p_bucket is null or p_bucket not in ('hour', 'day', 'week', 'month', 'all')
+      then '{"field": "p_bucket", "rule": "hour, day, week, month or all"}'
+    when p_by is null or p_by not in ('none', 'model', 'action', 'member')
+      then '{"field": "p_by", "rule": "none, model, action or member"}'
+    when p_for_everyone is null
+      then '{"field": "p_for_everyone", "rule": "true or false"}'
+    when p_for_everyone and p_by = 'member'
+      then '{"field": "p_by", "rule": "none, model or action for everyone: members are of one user''s team"}'
+    when not (v_from >= '1900-01-01' and v_from < v_to and v_to < '2200-01-01')
+      then '{"field": "p_from", "rule": "before p_to, both of 1900 to 2199"}'
+    when v_to - v_from > make_interval(days => c_days) -- @reports-have-an-end
+      then jsonb_build_object('field', 'p_from', 'rule', format('at most %s days before p_to', c_days))
+    when p_cents_per_million_tokens is not null and v_actor_role = 'user'
+      then '{"field": "p_cents_per_million_tokens", "rule": "left out by users: costs and margins are the project''s"}'
+    when p_cents_per_million_tokens not between 0 and 1000000000000 or scale(p_cents_per_million_tokens) > 30 -- NaN is greater than any number
+      then '{"field": "p_cents_per_million_tokens", "rule": "0 to 1000000000000 cents of at most 30 decimals"}'
+  end;
+  if v_fault is not null then
+    perform tokenbook.refuse('invalid_report', v_fault);
+  end if;
+  if not p_for_everyone then
+    perform tokenbook.require_user(p_user_id, v_actor_role);
+  end if;
+  v_from := date_trunc(v_unit, v_from);
+  if date_trunc(v_unit, v_to) < v_to then
+    v_to := date_trunc(v_unit, v_to) + ('1 ' || v_unit)::interval;
+  end if;
+
+  -- what is not added up yet
+  for nth in 1 .. 2 loop
+    select greatest(v_from, m.counted_until) into v_counted_until from tokenbook.usage_marks m where m.user_id = v_user_id;
+    select count(*) into v_many
+      from (
+        select from tokenbook.usage_between(v_user_id, coalesce(v_counted_until, v_from), v_to) u
+         limit c_uses + 1) uses;
+    exit when v_many <= c_uses / 2 and nth = 1 or current_setting('transaction_read_only')::boolean;
+    if nth = 1 then
+      perform tokenbook.count_usage(v_user_id);
+    end if;
+  end loop;
+  if v_many > c_uses then
+    return tokenbook.answer_busy();
+  end if;
+  select count(*) into v_many
+    from (
+      select from tokenbook.usage_totals t
+       where t.user_id = v_user_id and t.span = v_span and t.starts_at >= v_from and t.starts_at < v_to
+       limit c_totals + 1) totals;
+  if v_many > c_totals then
+    perform tokenbook.refuse('invalid_report', jsonb_build_object(
+      'field', 'p_from', 'rule', 'closer to p_to: there is more in that time than one report adds up'));
+  end if;
+
+  -- answer: how far the totals go, the totals and the rest, all of one moment
+  with mark as (
+    select coalesce((select m.counted_until from tokenbook.usage_marks m where m.user_id = v_user_id), '-infinity') as counted_until
+  ), parts as (
+    select t.starts_at, t.action_type, nullif(t.model_used, '') as model_used,
+           nullif(t.member_id, '00000000-0000-0000-0000-000000000000') as member_id, t.uses, t.failed_uses, t.tokens, t.tokens_uncovered,
+           t.input_tokens, t.output_tokens, t.cached_tokens, t.reasoning_tokens, t.images, t.seconds, t.cost_cents,
+           t.uses_without_cost
+      from tokenbook.usage_totals t
+     where t.user_id = v_user_id and t.span = v_span and t.starts_at >= v_from and t.starts_at < v_to
+    union all
+    select u.created_at, u.action_type, u.model_used, u.member_id, 1, (not u.success)::integer,
+           case when u.success then u.tokens_used - u.tokens_uncovered else 0 end,
+           case when u.success then u.tokens_uncovered else 0 end,
+           u.input_tokens, u.output_tokens, u.cached_tokens, u.reasoning_tokens, u.images, u.seconds, u.cost_estimate,
+           (u.cost_estimate is null)::integer
+      from mark m
+     cross join lateral tokenbook.usage_between(v_user_id, greatest(v_from, m.counted_until), v_to) u -- @each-use-once
+  ), sums as (
+    select case p_bucket when 'all' then v_from else date_trunc(v_unit, p.starts_at) end as starts_at,
+           case p_by when 'model' then p.model_used when 'member' then p.member_id::text when 'action' then p.action_type end as name,
+           sum(p.uses) as uses, sum(p.failed_uses) as failed_uses, sum(p.tokens) as tokens,
+           sum(p.tokens_uncovered) as tokens_uncovered, coalesce(sum(p.input_tokens), 0) as input_tokens,
+           coalesce(sum(p.output_tokens), 0) as output_tokens, coalesce(sum(p.cached_tokens), 0) as cached_tokens,
+           coalesce(sum(p.reasoning_tokens), 0) as reasoning_tokens, coalesce(sum(p.images), 0) as images,
+           coalesce(sum(p.seconds), 0) as seconds, coalesce(sum(p.cost_cents), 0) as cost_cents,
+           sum(p.uses_without_cost) as uses_without_cost
+      from parts p
+     group by 1, 2
+     order by 1, tokens desc, 2
+     limit c_rows + 1
+  )
+  select count(*),
+         coalesce(jsonb_agg(
+           jsonb_build_object(
+             'starts_at', s.starts_at, 'uses', s.uses, 'failed_uses', s.failed_uses, 'tokens', s.tokens,
+             'tokens_uncovered', s.tokens_uncovered, 'input_tokens', s.input_tokens, 'output_tokens', s.output_tokens,
+             'cached_tokens', s.cached_tokens, 'reasoning_tokens', s.reasoning_tokens, 'images', s.images, 'seconds', s.seconds)
+           || case p_by when 'none' then '{}'
+                        else jsonb_build_object(case p_by when 'model' then 'model' when 'action' then 'action_type' else 'member_id' end, s.name) end
+           || case v_actor_role when 'user' then '{}' -- @costs-are-the-projects
+                else jsonb_build_object('cost_cents', s.cost_cents, 'uses_without_cost', s.uses_without_cost) end
+           || case when p_cents_per_million_tokens is null then '{}'
+                else jsonb_build_object(
+                  'worth_cents', trim_scale(s.tokens * p_cents_per_million_tokens / 1000000),
+                  'margin_cents', trim_scale(s.tokens * p_cents_per_million_tokens / 1000000 - s.cost_cents)) end
+           order by s.starts_at, s.tokens desc, s.name), '[]')
+    into v_many, v_rows
+    from sums s;
+  if v_many > c_rows then
+    perform tokenbook.refuse('invalid_report', jsonb_build_object(
+      'field', 'p_from', 'rule', format('closer to p_to, or p_bucket wider: a report has at most %s rows', c_rows)));
+  end if;
+  return jsonb_build_object('bucket', p_bucket, 'by', p_by, 'from', v_from, 'to', v_to, 'rows', v_rows);
+end
+$$;
+comment on function tokenbook.get_token_usage_by is
+  'What was used from p_from to p_to, in whole buckets (p_bucket hour, day, week, month, all; UTC), and in each by model, action or member (p_by; none: together). For the user themself (leave p_user_id out), an admin, or the server; of everyone (p_for_everyone true) an admin or the server. Left out: the last day by hour, else the last 30 days; at most 31 days by hour, 400 days else, and 5000 rows. Corrections by an admin are no use, and refunds take nothing back from it. Returns {bucket, by, from, to, rows: [{starts_at, model | action_type | member_id, uses, failed_uses, tokens (deducted), tokens_uncovered, input_tokens, output_tokens, cached_tokens, reasoning_tokens, images, seconds}]}, and for an admin or the server cost_cents (failed uses too, as far as known), uses_without_cost, and with p_cents_per_million_tokens worth_cents (tokens at that price) and margin_cents (less the known cost). busy: more is to be added up than one call does; ask again. Errors: invalid_report, invalid_user_id, user_not_found, forbidden, busy.';
 
 -- from supabase/schemas/30_usage/get_users_with_high_token_usage.sql
 
@@ -8510,6 +8873,39 @@ end
 $$;
 comment on function tokenbook.track_token_usage is
   'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false) or partial (takes what is there, of a frozen account nothing, and records the rest as uncovered); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and, the first time, capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted. Errors: invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen (with reject), too_many_grants, forbidden, busy.';
+
+-- from supabase/schemas/30_usage/usage_between.sql
+
+/*
+ * The uses of a user within a time, for the reports: on their account, and as a member of somebody's team on that of who
+ * pays; or everyone's (all zeros). What an admin corrected is no use.
+ * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * Caller: internal.
+ */
+create function tokenbook.usage_between(p_user_id uuid, p_from timestamptz, p_to timestamptz)
+returns setof public.token_usage
+language sql
+stable
+security invoker
+as $$
+  select u.* from public.token_usage u
+   where p_user_id = '00000000-0000-0000-0000-000000000000'
+     and u.created_at >= p_from and u.created_at < p_to
+     and u.action_type <> all (tokenbook.reserved_action_types())
+  union all
+  (select u.* from public.token_usage u
+    where p_user_id <> '00000000-0000-0000-0000-000000000000'
+      and u.user_id = p_user_id and u.created_at >= p_from and u.created_at < p_to
+      and u.action_type <> all (tokenbook.reserved_action_types())
+    order by u.created_at) -- or all of the user's may be read, by another index, to find those of that time
+  union all
+  select u.* from public.token_usage u
+   where p_user_id <> '00000000-0000-0000-0000-000000000000'
+     and u.member_id = p_user_id and u.created_at >= p_from and u.created_at < p_to
+     and u.action_type <> all (tokenbook.reserved_action_types())
+$$;
+comment on function tokenbook.usage_between is
+  'The uses of a user within a time, those as a member of a team among them; of everyone for all zeros. Without an admin''s corrections.';
 
 -- from supabase/schemas/40_holds/capture_tokens.sql
 
@@ -23094,7 +23490,7 @@ declare
   c_for_self constant text[] := array[
     'get_user_token_balance', 'get_token_history', 'get_token_balance_as_of',
     'deduct_tokens_with_fifo',
-    'track_token_usage', 'estimate_tokens', 'explain_token_charge',
+    'track_token_usage', 'estimate_tokens', 'explain_token_charge', 'get_token_usage_by',
     'reserve_tokens', 'capture_tokens', 'release_tokens',
     'get_user_storage_quota', 'check_token_trial', 'create_token_payment',
     'set_token_top_up', 'prepare_token_checkout', 'get_token_customer',

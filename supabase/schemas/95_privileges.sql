@@ -75,7 +75,7 @@ declare
   c_for_self constant text[] := array[
     'get_user_token_balance', 'get_token_history', 'get_token_balance_as_of',
     'deduct_tokens_with_fifo',
-    'track_token_usage', 'estimate_tokens', 'explain_token_charge',
+    'track_token_usage', 'estimate_tokens', 'explain_token_charge', 'get_token_usage_by',
     'reserve_tokens', 'capture_tokens', 'release_tokens',
     'get_user_storage_quota', 'check_token_trial', 'create_token_payment',
     'set_token_top_up', 'prepare_token_checkout', 'get_token_customer',

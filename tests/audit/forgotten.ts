@@ -161,6 +161,11 @@ export const forgotten: Record<string, Record<string, Fate>> = {
       ),
     ),
   },
+  "tokenbook.usage_marks": {},
+  "tokenbook.usage_totals": {
+    ...each("action_type span", kept(slug)),
+    model_used: kept("the name of a model"),
+  },
 };
 
 /** What becomes of a column; undefined: nobody has decided. */

@@ -1433,6 +1433,18 @@ export type Database = {
       get_token_customer: { Args: { p_provider?: string; p_user_id: string }; Returns: Json };
       get_token_history: { Args: { p_before?: number; p_limit?: number; p_user_id?: string }; Returns: Json };
       get_token_spend_caps: { Args: { p_user_id?: string }; Returns: Json };
+      get_token_usage_by: {
+        Args: {
+          p_bucket?: string;
+          p_by?: string;
+          p_cents_per_million_tokens?: number;
+          p_for_everyone?: boolean;
+          p_from?: string;
+          p_to?: string;
+          p_user_id?: string;
+        };
+        Returns: Json;
+      };
       get_user_storage_quota: { Args: { p_user_id?: string }; Returns: Json };
       get_user_token_balance: { Args: { p_user_id?: string }; Returns: Json };
       get_users_with_high_token_usage: {

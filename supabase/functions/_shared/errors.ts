@@ -290,6 +290,13 @@ export const errors = {
     retryable: false,
     hint: "Send the fewest and the most tokens that the action costs.",
   },
+  invalid_report: {
+    status: 400,
+    title: "Invalid report",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Say hour, day, week, month or all, by what, and a time that is not too long.",
+  },
   invalid_pack: {
     status: 400,
     title: "Invalid pack",

@@ -53,6 +53,7 @@ begin
       ('invalid_plan', 'PT400', 'Send the fields of a plan, each with a value that it can have.'),
       ('invalid_model_price', 'PT400', 'Send the prices of a model in cents, from a moment to come on or from now.'),
       ('invalid_action_cost', 'PT400', 'Send the fewest and the most tokens that the action costs.'),
+      ('invalid_report', 'PT400', 'Say hour, day, week, month or all, by what, and a time that is not too long.'),
       ('invalid_pack', 'PT400', 'Send the fields of a pack, each with a value that it can have.'),
       ('invalid_checkpoint', 'PT400', 'Give the lines and next of a checkpoint as they were given.'),
       ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),

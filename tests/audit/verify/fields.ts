@@ -1177,6 +1177,8 @@ export const notTheBooks: Record<string, string> = {
   "tokenbook.changes": "who changed a setting and why: an append-only log, of which no token is made",
   "tokenbook.chosen_limits": "the project's own choice",
   "tokenbook.chosen_trial_policy": "the project's own choice",
+  "tokenbook.usage_totals": "made of token_usage, and made again from it where it is emptied with its marks",
+  "tokenbook.usage_marks": "how far usage_totals has been made",
   "tokenbook.trial_keys": "a random key: nothing else says what it is",
   "tokenbook.trials_taken":
     "digests without a user, so that they outlive them: who had a trial, on which no token that was given depends",
