@@ -28,21 +28,21 @@ declare
     'token_counters', 'token_default_spend_caps', 'token_default_spend_caps_key',
     'token_default_spend_caps_pkey', 'token_holds', 'token_holds_due_idx', 'token_holds_member_idx',
     'token_holds_pkey', 'token_holds_spender_idx', 'token_legacy_transactions',
-    'token_legacy_transactions_pkey', 'token_model_prices', 'token_model_prices_pkey', 'token_packs',
-    'token_packs_pkey', 'token_packs_stripe_price_id_key', 'token_payments',
-    'token_payments_from_plan_idx', 'token_payments_idempotency_key', 'token_payments_pack_idx',
-    'token_payments_pending_idx', 'token_payments_pkey', 'token_payments_provider_key',
-    'token_payments_to_plan_idx', 'token_payments_user_pending_idx', 'token_plans',
-    'token_plans_one_default_idx', 'token_plans_paypal_plan_id_key', 'token_plans_pkey',
-    'token_plans_stripe_price_id_key', 'token_price_ids', 'token_spend_caps',
-    'token_spend_caps_pkey', 'token_storage_quotas', 'token_storage_quotas_pkey',
-    'token_subscriptions', 'token_team_members', 'token_team_members_member_idx',
-    'token_team_members_page_idx', 'token_team_members_pkey', 'token_top_up_requests',
-    'token_top_up_requests_due_idx', 'token_top_up_requests_one_pending_key',
-    'token_top_up_requests_pack_idx', 'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx',
-    'token_top_up_requests_time_idx', 'token_top_ups', 'token_top_ups_pack_idx',
-    'token_top_ups_pkey', 'token_top_ups_plan_idx', 'token_transactions',
-    'token_transactions_grants_idx', 'token_transactions_idempotency_key',
+    'token_legacy_transactions_pkey', 'token_model_prices', 'token_model_prices_pkey',
+    'token_model_rates', 'token_model_rates_pkey', 'token_packs', 'token_packs_pkey',
+    'token_packs_stripe_price_id_key', 'token_payments', 'token_payments_from_plan_idx',
+    'token_payments_idempotency_key', 'token_payments_pack_idx', 'token_payments_pending_idx',
+    'token_payments_pkey', 'token_payments_provider_key', 'token_payments_to_plan_idx',
+    'token_payments_user_pending_idx', 'token_plans', 'token_plans_one_default_idx',
+    'token_plans_paypal_plan_id_key', 'token_plans_pkey', 'token_plans_stripe_price_id_key',
+    'token_price_ids', 'token_spend_caps', 'token_spend_caps_pkey', 'token_storage_quotas',
+    'token_storage_quotas_pkey', 'token_subscriptions', 'token_team_members',
+    'token_team_members_member_idx', 'token_team_members_page_idx', 'token_team_members_pkey',
+    'token_top_up_requests', 'token_top_up_requests_due_idx',
+    'token_top_up_requests_one_pending_key', 'token_top_up_requests_pack_idx',
+    'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx', 'token_top_up_requests_time_idx',
+    'token_top_ups', 'token_top_ups_pack_idx', 'token_top_ups_pkey', 'token_top_ups_plan_idx',
+    'token_transactions', 'token_transactions_grants_idx', 'token_transactions_idempotency_key',
     'token_transactions_member_idx', 'token_transactions_member_key',
     'token_transactions_original_idx', 'token_transactions_pkey', 'token_usage',
     'token_usage_history', 'token_usage_member_idx', 'token_usage_pkey', 'token_usage_time_idx',
@@ -65,10 +65,11 @@ declare
     'replay_token_balances', 'reserve_tokens', 'restate_token_balances', 'retry_token_alerts',
     'reverse_token_restatement', 'set_token_account_state', 'set_token_action_cost',
     'set_token_alert_rule', 'set_token_burn_order', 'set_token_customer', 'set_token_limit',
-    'set_token_model_price', 'set_token_pack', 'set_token_plan', 'set_token_spend_cap',
-    'set_token_subject', 'set_token_top_up', 'set_token_trial_policy', 'settle_token_alert',
-    'settle_token_top_up', 'token_offer_now', 'token_payment_disagrees', 'tokens_used',
-    'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
+    'set_token_model_price', 'set_token_model_rate', 'set_token_pack', 'set_token_plan',
+    'set_token_spend_cap', 'set_token_subject', 'set_token_top_up', 'set_token_trial_policy',
+    'set_token_unknown_model_policy', 'settle_token_alert', 'settle_token_top_up', 'token_offer_now',
+    'token_payment_disagrees', 'tokens_used', 'track_token_usage', 'verify_token_checkpoint',
+    'verify_token_ledger', 'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
@@ -1027,6 +1028,24 @@ $$;
 comment on function tokenbook.broken_transaction_rule is
   'The rule that an entry of the ledger breaks, NULL when none: the sign, the debt and the reserve follow the kind of entry; numbered from one; never below zero; each grant with its tokens; a known actor; a key with its request.';
 
+-- from supabase/schemas/30_usage/tables/chosen_model_policy.sql
+
+-- What a project has chosen for models that have no price; without a row their use is recorded, with a cost that is not
+-- known.
+create table tokenbook.chosen_model_policy (
+  is_current boolean primary key default true,
+  policy text not null,
+  chosen_at timestamptz not null default clock_timestamp(),
+  constraint chosen_model_policy_has_one_row check (is_current),
+  constraint chosen_model_policy_is_known check (policy in ('record', 'refuse'))
+);
+comment on table tokenbook.chosen_model_policy is
+  'What becomes of the use of a model that has no price, where the project has chosen: without a row it is recorded. Written by set_token_unknown_model_policy.';
+comment on column tokenbook.chosen_model_policy.is_current is 'Always true: there is one row.';
+comment on column tokenbook.chosen_model_policy.policy is 'record or refuse.';
+comment on column tokenbook.chosen_model_policy.chosen_at is 'Since when.';
+alter table tokenbook.chosen_model_policy enable row level security;
+
 -- from supabase/schemas/30_usage/tables/token_action_costs.sql
 
 -- What actions cost users, in tokens. Data of the project; no migration overwrites a row.
@@ -1081,6 +1100,47 @@ comment on column public.token_model_prices.cents_per_minute is 'Cents per minut
 
 alter table public.token_model_prices enable row level security;
 create policy "Everyone who is signed in reads the prices" on public.token_model_prices
+  for select to authenticated
+  using (true);
+
+-- from supabase/schemas/30_usage/tables/token_model_rates.sql
+
+-- What using models costs users, in tokens, by date. Data of the project; no migration overwrites a row.
+create table public.token_model_rates (
+  model_pattern text not null,
+  valid_from timestamptz not null default '-infinity',
+  tokens_per_input numeric,
+  tokens_per_cached numeric,
+  tokens_per_output numeric,
+  tokens_per_reasoning numeric,
+  tokens_per_image numeric,
+  tokens_per_second numeric,
+  markup_percent numeric,
+  constraint token_model_rates_pkey primary key (model_pattern, valid_from),
+  constraint token_model_rates_are_whole_or_none check (
+    num_nonnulls(tokens_per_input, tokens_per_output, tokens_per_image, tokens_per_second, markup_percent) = 5
+    or num_nonnulls(tokens_per_input, tokens_per_cached, tokens_per_output, tokens_per_reasoning, tokens_per_image,
+                    tokens_per_second, markup_percent) = 0),
+  constraint token_model_rates_are_within_limits check (
+    tokens_per_input between 0 and 1000000 and tokens_per_cached between 0 and 1000000
+    and tokens_per_output between 0 and 1000000 and tokens_per_reasoning between 0 and 1000000
+    and tokens_per_image between 0 and 1000000000 and tokens_per_second between 0 and 1000000000
+    and markup_percent between 0 and 1000000)
+);
+comment on table public.token_model_rates is
+  'What using a model costs a user, in tokens, from a date on. The project''s own data, changed by set_token_model_rate; whoever is signed in may read it. Of the rates whose pattern fits a model, that of its own name counts, else the longest; a row that is NULL throughout ends the rate before it. A model that none fits costs its input and output tokens.';
+comment on column public.token_model_rates.model_pattern is 'The model, as token_usage.model_used names it; or how its name begins, with * after that (gpt-5*); * alone: every model.';
+comment on column public.token_model_rates.valid_from is 'From when the rate holds, until a later row''s moment.';
+comment on column public.token_model_rates.tokens_per_input is 'Tokens that an input token costs.';
+comment on column public.token_model_rates.tokens_per_cached is 'Tokens that an input token costs which the provider had cached; NULL = as other input.';
+comment on column public.token_model_rates.tokens_per_output is 'Tokens that an output token costs.';
+comment on column public.token_model_rates.tokens_per_reasoning is 'Tokens that an output token costs which the model thought with; NULL = as other output.';
+comment on column public.token_model_rates.tokens_per_image is 'Tokens that an image costs.';
+comment on column public.token_model_rates.tokens_per_second is 'Tokens that a second of audio costs.';
+comment on column public.token_model_rates.markup_percent is 'What is added to the sum of these, in percent.';
+
+alter table public.token_model_rates enable row level security;
+create policy "Everyone who is signed in reads what models cost" on public.token_model_rates
   for select to authenticated
   using (true);
 
@@ -2070,7 +2130,8 @@ begin
            "subscription_past_due": {"asks": null,     "about": "moment",   "ends": false},
            "subscription_ended":  {"asks": null,       "about": "moment",   "ends": false},
            "payment_parked":      {"asks": null,       "about": "moment",   "ends": true},
-           "payment_contradicted": {"asks": null,      "about": "moment",   "ends": false}}';
+           "payment_contradicted": {"asks": null,      "about": "moment",   "ends": false},
+           "model_unknown":       {"asks": null,       "about": "moment",   "ends": false}}';
 end
 $$;
 comment on function tokenbook.alert_kinds is
@@ -2206,10 +2267,10 @@ comment on column public.token_alerts.user_id is 'The user; all zeros: the proje
 comment on column public.token_alerts.id is 'The alert''s number among the user''s: 1, 2, 3, … token_accounts.last_alert_id names the newest.';
 comment on column public.token_alerts.kind is 'What happened: dropped, depleted, recovered, … (all of them: Lists, in the reference).';
 comment on column public.token_alerts.rule is 'The name of the rule; auto_top_up for a top-up; the kind for what no rule is of.';
-comment on column public.token_alerts.epoch is 'Which time this rule was raised for them; a recovered has the number of what it ends. Of a subscription: the moment, in microseconds since 1970.';
+comment on column public.token_alerts.epoch is 'Which time this rule was raised for them; a recovered has the number of what it ends. Of a subscription: the moment, in microseconds since 1970. Of a model: a digest of its name.';
 comment on column public.token_alerts.grant_id is 'expiring_soon: the grant.';
 comment on column public.token_alerts.request_id is 'top_up_…: the request.';
-comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, parked_details, price_id, customer_id, paid_by, amount_cents, currency; of its end: provider, provider_payment_id, part_of, paid_by, ended_alert_id. Of payment_contradicted: provider, provider_payment_id, payment_id, paid_by, plan_type, pack_type, quantity (as booked), disagrees (what else was named, by field), amount_cents, currency.';
+comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, parked_details, price_id, customer_id, paid_by, amount_cents, currency; of its end: provider, provider_payment_id, part_of, paid_by, ended_alert_id. Of payment_contradicted: provider, provider_payment_id, payment_id, paid_by, plan_type, pack_type, quantity (as booked), disagrees (what else was named, by field), amount_cents, currency. Of model_unknown: model.';
 comment on column public.token_alerts.created_at is 'When it was raised.';
 comment on column public.token_alerts.delivery is 'pending; delivered (the receiver has said so); given_up (too many attempts, or too old).';
 comment on column public.token_alerts.attempts is 'How often its delivery was begun.';
@@ -3724,6 +3785,9 @@ begin
       ('invalid_purchase', 'PT400', 'Name one plan, or one pack and how many of it.'),
       ('invalid_plan', 'PT400', 'Send the fields of a plan, each with a value that it can have.'),
       ('invalid_model_price', 'PT400', 'Send the prices of a model in cents, from a moment to come on or from now.'),
+      ('invalid_model_rate', 'PT400', 'Send the tokens that a model costs, from a moment to come on or from now.'),
+      ('invalid_model_policy', 'PT400', 'Use record or refuse.'),
+      ('unknown_model', 'PT409', 'Give the model a price, or have its use recorded all the same. Nothing was changed.'),
       ('invalid_action_cost', 'PT400', 'Send the fewest and the most tokens that the action costs.'),
       ('invalid_report', 'PT400', 'Say hour, day, week, month or all, by what, and a time that is not too long.'),
       ('invalid_pack', 'PT400', 'Send the fields of a pack, each with a value that it can have.'),
@@ -7890,7 +7954,7 @@ comment on function tokenbook.count_usage is
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Returns {tokens, cost_estimate, sufficient, tokens_short, tokens_remaining, would_be_deducted_from:
  * [{grant_id, grant_type, granted_at, deducted}]}.
- * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage, user_not_found.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage, unknown_model, user_not_found.
  */
 -- Security definer: an admin reads other users' rows.
 create function tokenbook.estimate_tokens(
@@ -7920,6 +7984,7 @@ declare
   v_account public.token_accounts;
   v_cap record;
   v_is_frozen boolean;
+  v_is_unknown boolean;
   v_now timestamptz;
 begin
   v_asked.user_id := p_user_id;
@@ -7937,13 +8002,16 @@ begin
   perform tokenbook.check_usage(v_asked);
   perform tokenbook.require_user(v_asked.user_id, v_actor.actor_role);
   v_usage := v_asked;
-  select m.tokens_used, m.cost_estimate into v_usage.tokens_used, v_usage.cost_estimate
+  select m.tokens_used, m.cost_estimate, m.is_unknown into v_usage.tokens_used, v_usage.cost_estimate, v_is_unknown
     from tokenbook.measure_usage(
-      p_action_type, p_model_used, p_input_tokens, p_output_tokens, p_tokens_used, p_cached_tokens, p_images, p_seconds,
-      clock_timestamp()) as m;
+      p_action_type, p_model_used, p_input_tokens, p_output_tokens, p_tokens_used, p_cached_tokens,
+      p_reasoning_tokens, p_images, p_seconds, clock_timestamp()) as m;
   if v_usage.tokens_used is null then
     perform tokenbook.refuse('invalid_usage',
       '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
+  end if;
+  if v_is_unknown then
+    perform tokenbook.meet_unknown_model(p_model_used, 'user', p_may_refuse => true); -- a quote tells nobody
   end if;
   v_usage.user_id := tokenbook.paying_account(v_asked.user_id);
   perform tokenbook.require_user(v_usage.user_id, 'user'); -- the payer's account may be lost
@@ -7984,7 +8052,7 @@ begin
 end
 $$;
 comment on function tokenbook.estimate_tokens is
-  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {state (active, or frozen: not sufficient, however many there are), tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less. Errors: invalid_action_type, invalid_usage, user_not_found, forbidden.';
+  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {state (active, or frozen: not sufficient, however many there are), tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less. Errors: invalid_action_type, invalid_usage, unknown_model, user_not_found, forbidden.';
 
 -- from supabase/schemas/30_usage/explain_token_charge.sql
 
@@ -8347,11 +8415,13 @@ comment on function tokenbook.get_users_with_low_token_balance is
  * What an operation counts for: tokens_used and cost_estimate of the usage row to be. p_tokens_used is the number that
  * was given, if any.
  *
- * Tokens: that number; else input + output, brought within what token_action_costs asks
- * for that action at least and at most; NULL when neither says anything. Cached tokens are part of
- * the input, reasoning tokens part of the output: neither counts twice.
+ * Tokens: that number; else what the model's rate at p_at makes of what was used, rounded up once, or, where it has
+ * none, input + output; brought within what token_action_costs asks for that action at least and at most; NULL when
+ * none of these says anything. Cached tokens are part of the input, reasoning tokens part of the output: neither
+ * counts twice.
  * Cost: cents by the model's prices at p_at, rounded up to 0.0001 once. NULL, never 0, when
- * the model, a price that is needed, or what was used is not known.
+ * the model, a price that is needed, or what was used is not known. is_unknown: the model has no price, and others have
+ * or had one.
  * Caller: internal: tracking, quotes and captures alike.
  */
 create function tokenbook.measure_usage(
@@ -8361,11 +8431,13 @@ create function tokenbook.measure_usage(
   p_output_tokens bigint,
   p_tokens_used bigint,
   p_cached_tokens bigint,
+  p_reasoning_tokens bigint,
   p_images integer,
   p_seconds numeric,
   p_at timestamptz,
   out tokens_used bigint,
-  out cost_estimate numeric
+  out cost_estimate numeric,
+  out is_unknown boolean
 )
 returns record
 language plpgsql
@@ -8383,12 +8455,24 @@ declare
 begin
   tokens_used := p_tokens_used;
   if tokens_used is null then
-    select least(greatest(coalesce(p_input_tokens, 0) + coalesce(p_output_tokens, 0), c.min_tokens), c.max_tokens)
-      into tokens_used
-      from public.token_action_costs c where c.action_type = p_action_type;
-    if tokens_used is null and (p_input_tokens is not null or p_output_tokens is not null) then
-      tokens_used := coalesce(p_input_tokens, 0) + coalesce(p_output_tokens, 0);
-    end if;
+    declare
+      v_has_rates boolean;
+      v_min_tokens bigint;
+      v_max_tokens bigint;
+    begin
+      select c.min_tokens, c.max_tokens, exists (select from public.token_model_rates)
+        into v_min_tokens, v_max_tokens, v_has_rates
+        from (select) as one
+        left join public.token_action_costs c on c.action_type = p_action_type;
+      if v_has_rates and p_model_used is not null then
+        tokens_used := tokenbook.tokens_at_rate(
+          p_model_used, p_at, p_input_tokens, p_output_tokens, p_cached_tokens, p_reasoning_tokens, p_images, p_seconds);
+      end if;
+      if tokens_used is null and coalesce(p_input_tokens, p_output_tokens, v_min_tokens) is not null then
+        tokens_used := coalesce(p_input_tokens, 0) + coalesce(p_output_tokens, 0);
+      end if;
+      tokens_used := least(greatest(tokens_used, v_min_tokens), v_max_tokens); -- @actions-bound-rates
+    end;
   end if;
 
   if coalesce(p_input_tokens, p_output_tokens, p_images, p_seconds) is null then
@@ -8402,6 +8486,8 @@ begin
    order by p.valid_from desc
    limit 1;
   if not found then
+    -- an empty file: no model has a price. To ask for a row takes twice as many instructions; who acts on it does
+    is_unknown := p_model_used is not null and pg_relation_size('public.token_model_prices') > 0;
     return;
   end if;
   -- what was not used costs nothing even where its price is not known; each of these only where it is needed
@@ -8426,7 +8512,46 @@ begin
 end
 $$;
 comment on function tokenbook.measure_usage is
-  'What an operation counts for, tokens_used and cost_estimate (cents, rounded up to 0.0001, NULL = unknown), from what was used and the two price lists.';
+  'What an operation counts for, tokens_used and cost_estimate (cents, rounded up to 0.0001, NULL = unknown), from what was used, the rates of models, the costs of actions and the prices of models; is_unknown where the model has no price and others do.';
+
+-- from supabase/schemas/30_usage/meet_unknown_model.sql
+
+/*
+ * What becomes of a use whose model has no price: refused, where the project has chosen that and p_may_refuse; else the
+ * project is told, once for each model, by an alert model_unknown of nobody's (user_id is all zeros). What a user's own
+ * call names tells nobody: they could name any number.
+ * Caller: internal, in the transaction of the use.   Errors: unknown_model.
+ */
+create function tokenbook.meet_unknown_model(p_model text, p_actor_role text, p_may_refuse boolean)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not exists (select from public.token_model_prices) then
+    return; -- a project that keeps no prices
+  end if;
+  if p_may_refuse and exists (select from tokenbook.chosen_model_policy c where c.policy = 'refuse') then -- @unknown-models-are-refused
+    perform tokenbook.refuse('unknown_model', jsonb_build_object('model', p_model));
+  end if;
+  if p_actor_role <> 'user'
+    and not exists (
+      select from public.token_alerts t
+       where t.user_id = '00000000-0000-0000-0000-000000000000' and t.rule = 'model_unknown'
+         and t.epoch = hashtextextended(p_model, 0) and (t.kind = 'recovered') = false)
+  then
+    insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
+    values
+      ('00000000-0000-0000-0000-000000000000', nextval('tokenbook.project_alert_numbers'), 'model_unknown', 'model_unknown',
+       hashtextextended(p_model, 0), jsonb_build_object('model', p_model), clock_timestamp(), clock_timestamp())
+    on conflict do nothing; -- an alert keeps nobody from spending
+  end if;
+end
+$$;
+comment on function tokenbook.meet_unknown_model is
+  'Refuses the use of a model that has no price, where the project has chosen that; else writes an alert of the project''s, once for each model.';
 
 -- from supabase/schemas/30_usage/set_token_action_cost.sql
 
@@ -8627,6 +8752,155 @@ $$;
 comment on function tokenbook.set_token_model_price is
   'Gives a model a price that holds from p_valid_from on (left out: now; a moment to come: planned); former prices stay, and so does what was booked. For an admin or the server. p_price {input_cents_per_million, cached_input_cents_per_million, output_cents_per_million, cents_per_image, cents_per_minute}: what is left out stays as it is, null is not known; a model without a price needs one. p_reason 1 to 500 characters. The same again changes nothing. list_token_changes has the history. Returns {success, model, is_new, changed: [field, …], price (the row that holds from then on)}. Errors: invalid_model_price, invalid_reason, forbidden.';
 
+-- from supabase/schemas/30_usage/set_token_model_rate.sql
+
+/*
+ * Says what using a model costs users, in tokens, from a moment on: now, where none is said. What it cost before stays as
+ * it is, and so does what was booked at that. Fields that are left out stay as they are at that moment. p_rate NULL:
+ * the pattern has no rate from then on. One that is still to come is replaced by one for the same moment. The same again
+ * changes nothing.
+ * Caller: an admin, service_role.   Locks: the settings.
+ * Errors: not_authenticated, forbidden, invalid_model_rate, invalid_reason.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_model_rate(
+  p_model_pattern text,
+  p_rate jsonb,
+  p_reason text,
+  p_valid_from timestamptz default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  c_most constant jsonb := '{
+    "tokens_per_input": 1000000, "tokens_per_cached": 1000000, "tokens_per_output": 1000000, "tokens_per_reasoning": 1000000,
+    "tokens_per_image": 1000000000, "tokens_per_second": 1000000000, "markup_percent": 1000000}';
+  c_as_the_whole constant text[] := array['tokens_per_cached', 'tokens_per_reasoning'];
+  v_actor record;
+  v_now timestamptz;
+  v_at timestamptz;
+  v_field text;
+  v_rule text;
+  v_before public.token_model_rates;
+  v_rate public.token_model_rates;
+  v_changed text[];
+begin
+  -- validate
+  v_actor := tokenbook.check_offer('invalid_model_rate', 'p_rate', coalesce(p_rate, '{}'), p_reason);
+  v_now := clock_timestamp();
+  v_at := coalesce(p_valid_from, v_now);
+  if coalesce(octet_length(p_model_pattern), 0) not between 1 and 200 or p_model_pattern !~ '[^[:space:]]'
+    or strpos(rtrim(p_model_pattern, '*'), '*') > 0 or p_model_pattern like '%**'
+  then
+    v_field := 'p_model_pattern';
+    v_rule := '1 to 200 bytes, not all blank, with * at its end only';
+  elsif v_at < v_now or not isfinite(v_at) then -- @former-rates-stay
+    v_field := 'p_valid_from';
+    v_rule := 'a moment to come, or left out for now: former rates stay';
+  else
+    select f.key,
+           case when not c_most ? f.key then 'a field that can be set'
+                else format('0 to %s, of at most 30 decimals%s', c_most ->> f.key,
+                       case when f.key = any (c_as_the_whole) then ', or null for as the rest' else '' end) end
+      into v_field, v_rule
+      from jsonb_each(p_rate) f
+     where not c_most ? f.key
+        or case jsonb_typeof(f.value) when 'null' then f.key <> all (c_as_the_whole)
+                                      when 'number' then f.value::numeric not between 0 and (c_most -> f.key)::numeric or scale(f.value::numeric) > 30
+                                      else true end
+     order by f.key
+     limit 1;
+  end if;
+  if v_field is not null then
+    perform tokenbook.refuse('invalid_model_rate', jsonb_build_object('field', left(v_field, 64), 'rule', v_rule));
+  end if;
+
+  -- act
+  select r.* into v_before
+    from public.token_model_rates r
+   where r.model_pattern = p_model_pattern and r.valid_from <= v_at
+   order by r.valid_from desc
+   limit 1;
+  if p_rate is not null then
+    v_rate := jsonb_populate_record(v_before, p_rate);
+    v_rate.tokens_per_input := coalesce(v_rate.tokens_per_input, 1);
+    v_rate.tokens_per_output := coalesce(v_rate.tokens_per_output, 1);
+    v_rate.tokens_per_image := coalesce(v_rate.tokens_per_image, 0);
+    v_rate.tokens_per_second := coalesce(v_rate.tokens_per_second, 0);
+    v_rate.markup_percent := coalesce(v_rate.markup_percent, 0);
+  end if;
+  v_changed := array(
+    select f.name from jsonb_object_keys(c_most) as f (name)
+     where coalesce(to_jsonb(v_rate) -> f.name, 'null') is distinct from coalesce(to_jsonb(v_before) -> f.name, 'null')
+     order by f.name);
+  if v_changed <> '{}' then
+    v_rate.model_pattern := p_model_pattern;
+    v_rate.valid_from := v_at;
+    insert into public.token_model_rates as r
+    select v_rate.*
+    on conflict (model_pattern, valid_from) do update
+       set tokens_per_input = excluded.tokens_per_input,
+           tokens_per_cached = excluded.tokens_per_cached,
+           tokens_per_output = excluded.tokens_per_output,
+           tokens_per_reasoning = excluded.tokens_per_reasoning,
+           tokens_per_image = excluded.tokens_per_image,
+           tokens_per_second = excluded.tokens_per_second,
+           markup_percent = excluded.markup_percent;
+    perform tokenbook.record_change(
+      'set_token_model_rate', null, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object(
+        'model_pattern', p_model_pattern, 'valid_from', v_at, 'is_new', v_before.tokens_per_input is null, 'changed', v_changed,
+        'before', (select jsonb_object_agg(c, to_jsonb(v_before) -> c) from unnest(v_changed) c where v_before.tokens_per_input is not null),
+        'after', (select jsonb_object_agg(c, to_jsonb(v_rate) -> c) from unnest(v_changed) c where v_rate.tokens_per_input is not null)));
+  end if;
+  return jsonb_build_object(
+    'success', true,
+    'model_pattern', p_model_pattern,
+    'is_new', v_before.tokens_per_input is null and v_rate.tokens_per_input is not null,
+    'changed', v_changed,
+    'rate', case when v_rate.tokens_per_input is not null then to_jsonb(v_rate) end);
+end
+$$;
+comment on function tokenbook.set_token_model_rate is
+  'Says what using a model costs users in tokens, from p_valid_from on (left out: now; a moment to come: planned); former rates stay, and so does what was booked. For an admin or the server. p_model_pattern a model, or the beginning of its name and *; p_rate {tokens_per_input, tokens_per_cached, tokens_per_output, tokens_per_reasoning, tokens_per_image, tokens_per_second, markup_percent}: what is left out stays as it is, and in a new rate is 1 for input and output, as the rest for cached and reasoning, and 0 else; NULL: no rate any more. p_reason 1 to 500 characters. The same again changes nothing. list_token_changes has the history. Returns {success, model_pattern, is_new, changed: [field, …], rate (the row that holds from then on; NULL = none)}. Errors: invalid_model_rate, invalid_reason, forbidden.';
+
+-- from supabase/schemas/30_usage/set_token_unknown_model_policy.sql
+
+/*
+ * Chooses what becomes of the use of a model that has no price, from now on: it is recorded with a cost that is not known
+ * (record, the default), or track_token_usage and estimate_tokens refuse it (refuse). A capture is recorded in any case:
+ * the call has been made. While no model has a price, none is unknown.
+ * Caller: service_role.   Locks: nothing.   Errors: invalid_model_policy, unsupported_media_type, invalid_request.
+ * Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_unknown_model_policy(p_policy text)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
+  if p_policy is null or p_policy not in ('record', 'refuse') then
+    perform tokenbook.refuse('invalid_model_policy', '{"field": "p_policy", "rule": "record or refuse"}');
+  end if;
+  insert into tokenbook.chosen_model_policy as c (policy)
+  values (p_policy)
+  on conflict (is_current) do update set policy = excluded.policy, chosen_at = clock_timestamp();
+  perform tokenbook.record_change(
+    'set_token_unknown_model_policy', null, 'service', null, null, jsonb_build_object('policy', p_policy));
+  return jsonb_build_object('success', true, 'policy', p_policy);
+end
+$$;
+comment on function tokenbook.set_token_unknown_model_policy is
+  'Chooses what becomes of the use of a model that has no price, from now on: p_policy record (with an unknown cost; the default) or refuse (unknown_model; not of captures). For the server. Returns {success, policy}. Errors: invalid_model_policy.';
+
 -- from supabase/schemas/30_usage/slot_tokens_due.sql
 
 /*
@@ -8704,14 +8978,73 @@ comment on column public.token_usage_history.tokens_used is 'Tokens, positive.';
 comment on column public.token_usage_history.action is 'What they were spent on.';
 comment on column public.token_usage_history.created_at is 'When.';
 
+-- from supabase/schemas/30_usage/tokens_at_rate.sql
+
+/*
+ * What the rate of a model makes of a use, rounded up once: of the patterns that fit the model and have a rate at that
+ * moment, its own name, else the longest. NULL where none does, or nothing says what was used.
+ * Caller: internal.
+ */
+create function tokenbook.tokens_at_rate(
+  p_model text,
+  p_at timestamptz,
+  p_input_tokens bigint,
+  p_output_tokens bigint,
+  p_cached_tokens bigint,
+  p_reasoning_tokens bigint,
+  p_images integer,
+  p_seconds numeric
+)
+returns bigint
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_limit constant numeric := tokenbook.limits() -> 'tokens';
+  v_cached constant bigint := coalesce(p_cached_tokens, 0);
+  v_reasoning constant bigint := coalesce(p_reasoning_tokens, 0);
+  v_rate public.token_model_rates;
+begin
+  if coalesce(p_input_tokens, p_output_tokens, p_images, p_seconds) is null then
+    return null;
+  end if;
+  select r.* into v_rate
+    from public.token_model_rates r
+   where r.model_pattern = any (
+           array(select left(p_model, n) || '*' from generate_series(0, length(p_model)) n) || p_model)
+     and r.valid_from = (
+       select max(l.valid_from) from public.token_model_rates l
+        where l.model_pattern = r.model_pattern and l.valid_from <= p_at) -- @rates-of-their-moment
+     and r.tokens_per_input is not null
+   order by r.model_pattern = p_model desc, length(r.model_pattern) desc
+   limit 1;
+  if not found then
+    return null;
+  end if;
+  return least(
+    v_limit,
+    ceil((
+      (coalesce(p_input_tokens, 0) - v_cached) * v_rate.tokens_per_input
+      + v_cached * coalesce(v_rate.tokens_per_cached, v_rate.tokens_per_input)
+      + (coalesce(p_output_tokens, 0) - v_reasoning) * v_rate.tokens_per_output
+      + v_reasoning * coalesce(v_rate.tokens_per_reasoning, v_rate.tokens_per_output)
+      + coalesce(p_images, 0) * v_rate.tokens_per_image
+      + coalesce(p_seconds, 0) * v_rate.tokens_per_second) * (100 + v_rate.markup_percent) / 100)); -- @rates-round-up-once
+end
+$$;
+comment on function tokenbook.tokens_at_rate is
+  'What the rate of a model at a moment makes of a use, rounded up once; NULL where it has none.';
+
 -- from supabase/schemas/30_usage/track_token_usage.sql
 
 /*
  * Records one AI operation and deducts for it, in one transaction: the token_usage row, the ledger
  * entry and the account's tokens and cost, or nothing.
  *
- * What it counts for: p_tokens_used when given; else input + output within what token_action_costs
- * asks for the action. Cached tokens are part of the input and reasoning tokens part of the output.
+ * What it counts for: p_tokens_used when given; else what the model's rate makes of what was used, or input + output,
+ * within what token_action_costs asks for the action. Cached tokens are part of the input and reasoning tokens part of the output.
  * A failed operation (p_success false) is recorded and deducts nothing.
  * Short of tokens: with p_on_shortage 'reject' success is false and nothing is recorded; with
  * 'partial' what is there is taken and the rest is recorded as uncovered. Under a spend cap it is the
@@ -8722,7 +9055,7 @@ comment on column public.token_usage_history.created_at is 'When.';
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: the account.
  * Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted,
  * tokens_remaining_to_deduct, cost_estimate, deducted_from, tokens_remaining, replayed}.
- * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage,
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage, unknown_model,
  * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, too_many_grants, busy.
  * Keeps: I1 to I5, I7, I8, I10.
  */
@@ -8809,11 +9142,11 @@ begin
   v_tokens_used := p_tokens_used;
   if p_tokens_used is null or num_nonnulls(p_input_tokens, p_output_tokens, p_images, p_seconds) > 0 then
     v_measured := tokenbook.measure_usage(
-      p_action_type, p_model_used, p_input_tokens, p_output_tokens, p_tokens_used, p_cached_tokens, p_images, p_seconds,
-      clock_timestamp());
+      p_action_type, p_model_used, p_input_tokens, p_output_tokens, p_tokens_used, p_cached_tokens,
+      p_reasoning_tokens, p_images, p_seconds, clock_timestamp());
     v_tokens_used := v_measured.tokens_used;
     v_cost := v_measured.cost_estimate;
-    if v_success and v_tokens_used is null then
+    if v_success and v_tokens_used is null or v_measured.is_unknown then
       -- what a key has done is answered again, whatever the price list says by now
       v_known.user_id := p_user_id;
       v_known.actor_role := v_actor_role;
@@ -8821,10 +9154,12 @@ begin
       v_known.request := v_request;
       v_known.metadata := coalesce(p_metadata, '{}');
       v_known := tokenbook.find_replay(v_known); -- @known-keys-of-uses
-    end if;
-    if v_success and v_tokens_used is null and v_known.id is null then
-      perform tokenbook.refuse('invalid_usage',
-        '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
+      if v_known.id is null and v_success and v_tokens_used is null then
+        perform tokenbook.refuse('invalid_usage',
+          '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
+      elsif v_known.id is null and v_measured.is_unknown then
+        perform tokenbook.meet_unknown_model(p_model_used, v_actor_role, p_may_refuse => v_success);
+      end if;
     end if;
     v_tokens_used := coalesce(v_tokens_used, 0);
   end if;
@@ -8872,7 +9207,7 @@ begin
 end
 $$;
 comment on function tokenbook.track_token_usage is
-  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false) or partial (takes what is there, of a frozen account nothing, and records the rest as uncovered); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and, the first time, capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted. Errors: invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen (with reject), too_many_grants, forbidden, busy.';
+  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false) or partial (takes what is there, of a frozen account nothing, and records the rest as uncovered); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and, the first time, capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted. Errors: invalid_action_type, invalid_usage, unknown_model, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen (with reject), too_many_grants, forbidden, busy.';
 
 -- from supabase/schemas/30_usage/usage_between.sql
 
@@ -9586,6 +9921,7 @@ declare
   v_back_tokens bigint[];
   v_back_due_at timestamptz;
   v_cost numeric;
+  v_is_unknown boolean;
   v_usage_id uuid;
   v_capture_id bigint;
   v_overage_id bigint;
@@ -9640,10 +9976,13 @@ begin
   if v_has_usage then
     p_usage.action_type := v_action_type;
     p_usage.created_at := v_now;
-    select m.tokens_used, m.cost_estimate into p_usage.tokens_used, p_usage.cost_estimate
+    select m.tokens_used, m.cost_estimate, m.is_unknown into p_usage.tokens_used, p_usage.cost_estimate, v_is_unknown
       from tokenbook.measure_usage(
         v_action_type, p_usage.model_used, p_usage.input_tokens, p_usage.output_tokens, p_tokens, p_usage.cached_tokens,
-        p_usage.images, p_usage.seconds, v_now) as m;
+        p_usage.reasoning_tokens, p_usage.images, p_usage.seconds, v_now) as m;
+    if v_is_unknown then
+      perform tokenbook.meet_unknown_model(p_usage.model_used, p_actor_role, p_may_refuse => false); -- the call has been made
+    end if;
     p_usage.tokens_used := coalesce(p_usage.tokens_used, case when p_usage.success then v_held else 0 end);
     v_paid := case when p_usage.success then p_usage.tokens_used else 0 end;
     v_cost := case when p_usage.success then p_usage.cost_estimate end;
@@ -10250,7 +10589,7 @@ comment on function tokenbook.change_token_plan is
 -- from supabase/schemas/50_plans/check_offer.sql
 
 /*
- * What set_token_plan, set_token_pack, set_token_model_price and set_token_action_cost have in common before they
+ * What set_token_plan, set_token_pack, set_token_model_price, set_token_model_rate and set_token_action_cost have in common before they
  * write: who asks, why, and that the fields are one object. Locks the settings: changes of the catalogue and of prices
  * are one after the other.
  * Caller: internal.   Returns the actor.
@@ -23434,7 +23773,7 @@ do $$
 declare
   c_relations constant text[] := array[
     'token_accounts', 'token_balances', 'token_transactions', 'token_legacy_transactions',
-    'token_usage', 'token_usage_history', 'token_counters', 'token_model_prices', 'token_action_costs',
+    'token_usage', 'token_usage_history', 'token_counters', 'token_model_prices', 'token_model_rates', 'token_action_costs',
     'token_holds',
     'token_plans', 'token_packs', 'token_price_ids', 'token_subscriptions', 'token_storage_quotas',
     'token_payments',
@@ -23498,7 +23837,7 @@ declare
   c_for_admins constant text[] := array[
     'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
     'set_token_account_state', 'list_token_changes', 'forget_token_user',
-    'set_token_plan', 'set_token_pack', 'set_token_model_price', 'set_token_action_cost',
+    'set_token_plan', 'set_token_pack', 'set_token_model_price', 'set_token_model_rate', 'set_token_action_cost',
     'change_token_plan', 'renew_token_subscription',
     'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
     'list_parked_token_payments', 'assign_parked_token_payment', 'dismiss_parked_token_payment',
@@ -23512,7 +23851,7 @@ declare
     'get_users_with_low_token_balance', 'get_users_without_token_balance'];
   c_for_server constant text[] := array[
     'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
-    'set_token_trial_policy', 'set_token_subject',
+    'set_token_trial_policy', 'set_token_unknown_model_policy', 'set_token_subject',
     'record_token_payment_event', 'record_token_subscription_event',
     'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert', 'claim_token_top_ups',
     'check_token_installation'];

@@ -441,6 +441,43 @@ export type Database = {
         };
         Relationships: [];
       };
+      token_model_rates: {
+        Row: {
+          markup_percent: number | null;
+          model_pattern: string;
+          tokens_per_cached: number | null;
+          tokens_per_image: number | null;
+          tokens_per_input: number | null;
+          tokens_per_output: number | null;
+          tokens_per_reasoning: number | null;
+          tokens_per_second: number | null;
+          valid_from: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          markup_percent?: number | null;
+          model_pattern: string;
+          tokens_per_cached?: number | null;
+          tokens_per_image?: number | null;
+          tokens_per_input?: number | null;
+          tokens_per_output?: number | null;
+          tokens_per_reasoning?: number | null;
+          tokens_per_second?: number | null;
+          valid_from?: string;
+        };
+        Update: {
+          markup_percent?: number | null;
+          model_pattern?: string;
+          tokens_per_cached?: number | null;
+          tokens_per_image?: number | null;
+          tokens_per_input?: number | null;
+          tokens_per_output?: number | null;
+          tokens_per_reasoning?: number | null;
+          tokens_per_second?: number | null;
+          valid_from?: string;
+        };
+        Relationships: [];
+      };
       token_packs: {
         Row: {
           created_at: string;
@@ -1657,6 +1694,10 @@ export type Database = {
         Args: { p_model: string; p_price: Json; p_reason: string; p_valid_from?: string };
         Returns: Json;
       };
+      set_token_model_rate: {
+        Args: { p_model_pattern: string; p_rate: Json; p_reason: string; p_valid_from?: string };
+        Returns: Json;
+      };
       set_token_pack: { Args: { p_pack: Json; p_pack_type: string; p_reason: string }; Returns: Json };
       set_token_plan: { Args: { p_plan: Json; p_plan_type: string; p_reason: string }; Returns: Json };
       set_token_spend_cap: {
@@ -1699,6 +1740,7 @@ export type Database = {
         Args: { p_policy: string; p_reduced_percent?: number; p_reduced_tokens?: number };
         Returns: Json;
       };
+      set_token_unknown_model_policy: { Args: { p_policy: string }; Returns: Json };
       settle_token_alert: {
         Args: { p_alert_id: number; p_claim_id: string; p_error?: string; p_user_id: string };
         Returns: Json;

@@ -283,6 +283,27 @@ export const errors = {
     retryable: false,
     hint: "Send the prices of a model in cents, from a moment to come on or from now.",
   },
+  invalid_model_rate: {
+    status: 400,
+    title: "Invalid rate of a model",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Send the tokens that a model costs, from a moment to come on or from now.",
+  },
+  invalid_model_policy: {
+    status: 400,
+    title: "Invalid policy",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Use record or refuse.",
+  },
+  unknown_model: {
+    status: 409,
+    title: "Unknown model",
+    sqlstate: "PT409",
+    retryable: false,
+    hint: "Give the model a price, or have its use recorded all the same. Nothing was changed.",
+  },
   invalid_action_cost: {
     status: 400,
     title: "Invalid cost of an action",

@@ -36,6 +36,7 @@ export const alertKinds = {
   depleted: { asks: "nothing", ends: true, about: "crossing" },
   recovered: { asks: null, ends: false, about: "crossing" },
   expiring_soon: { asks: "hours", ends: false, about: "grant" },
+  model_unknown: { asks: null, ends: false, about: "moment" },
   top_up_failed: { asks: null, ends: false, about: "request" },
   payment_parked: { asks: null, ends: true, about: "moment" },
   top_up_requested: { asks: null, ends: false, about: "request" },
