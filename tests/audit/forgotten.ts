@@ -44,7 +44,7 @@ export const forgotten: Record<string, Record<string, Fate>> = {
     action_type: kept(slug),
     metadata: ownOnly,
   },
-  token_model_prices: { ...each("model", kept(whole)) },
+  token_model_prices: { ...each("model source", kept(whole)) },
   token_model_rates: { ...each("model_pattern", kept(whole)) },
   token_packs: { ...each("currency former_stripe_price_ids name pack_type stripe_price_id", kept(whole)) },
   token_payments: {

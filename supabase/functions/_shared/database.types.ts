@@ -418,6 +418,7 @@ export type Database = {
           input_cents_per_million: number | null;
           model: string;
           output_cents_per_million: number | null;
+          source: string;
           valid_from: string;
         };
         ComputedFields: never;
@@ -428,6 +429,7 @@ export type Database = {
           input_cents_per_million?: number | null;
           model: string;
           output_cents_per_million?: number | null;
+          source?: string;
           valid_from?: string;
         };
         Update: {
@@ -437,6 +439,7 @@ export type Database = {
           input_cents_per_million?: number | null;
           model?: string;
           output_cents_per_million?: number | null;
+          source?: string;
           valid_from?: string;
         };
         Relationships: [];
@@ -1691,7 +1694,7 @@ export type Database = {
       };
       set_token_limit: { Args: { p_name: string; p_value: number }; Returns: Json };
       set_token_model_price: {
-        Args: { p_model: string; p_price: Json; p_reason: string; p_valid_from?: string };
+        Args: { p_model: string; p_price: Json; p_reason: string; p_source?: string; p_valid_from?: string };
         Returns: Json;
       };
       set_token_model_rate: {
