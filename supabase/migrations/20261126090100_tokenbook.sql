@@ -8244,7 +8244,7 @@ begin
       then '{"field": "p_by", "rule": "none, model or action for everyone: members are of one user''s team"}'
     when not (v_from >= '1900-01-01' and v_from < v_to and v_to < '2200-01-01')
       then '{"field": "p_from", "rule": "before p_to, both of 1900 to 2199"}'
-    when v_to - v_from > make_interval(days => c_days) -- @reports-have-an-end
+    when v_to - v_from > make_interval(days => c_days)
       then jsonb_build_object('field', 'p_from', 'rule', format('at most %s days before p_to', c_days))
     when p_cents_per_million_tokens is not null and v_actor_role = 'user'
       then '{"field": "p_cents_per_million_tokens", "rule": "left out by users: costs and margins are the project''s"}'
@@ -8327,7 +8327,7 @@ begin
              'cached_tokens', s.cached_tokens, 'reasoning_tokens', s.reasoning_tokens, 'images', s.images, 'seconds', s.seconds)
            || case p_by when 'none' then '{}'
                         else jsonb_build_object(case p_by when 'model' then 'model' when 'action' then 'action_type' else 'member_id' end, s.name) end
-           || case v_actor_role when 'user' then '{}' -- @costs-are-the-projects
+           || case v_actor_role when 'user' then '{}'
                 else jsonb_build_object('cost_cents', s.cost_cents, 'uses_without_cost', s.uses_without_cost) end
            || case when p_cents_per_million_tokens is null then '{}'
                 else jsonb_build_object(
@@ -8536,7 +8536,7 @@ begin
   if not exists (select from public.token_model_prices) then
     return; -- a project that keeps no prices
   end if;
-  if p_may_refuse and exists (select from tokenbook.chosen_model_policy c where c.policy = 'refuse') then -- @unknown-models-are-refused
+  if p_may_refuse and exists (select from tokenbook.chosen_model_policy c where c.policy = 'refuse') then
     perform tokenbook.refuse('unknown_model', jsonb_build_object('model', p_model));
   end if;
   if p_actor_role <> 'user'
@@ -8816,7 +8816,7 @@ begin
   then
     v_field := 'p_model_pattern';
     v_rule := '1 to 200 bytes, not all blank, with * at its end only';
-  elsif v_at < v_now or not isfinite(v_at) then -- @former-rates-stay
+  elsif v_at < v_now or not isfinite(v_at) then
     v_field := 'p_valid_from';
     v_rule := 'a moment to come, or left out for now: former rates stay';
   else

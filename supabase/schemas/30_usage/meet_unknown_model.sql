@@ -15,7 +15,7 @@ begin
   if not exists (select from public.token_model_prices) then
     return; -- a project that keeps no prices
   end if;
-  if p_may_refuse and exists (select from tokenbook.chosen_model_policy c where c.policy = 'refuse') then -- @unknown-models-are-refused
+  if p_may_refuse and exists (select from tokenbook.chosen_model_policy c where c.policy = 'refuse') then
     perform tokenbook.refuse('unknown_model', jsonb_build_object('model', p_model));
   end if;
   if p_actor_role <> 'user'

@@ -42,7 +42,7 @@ begin
   then
     v_field := 'p_model_pattern';
     v_rule := '1 to 200 bytes, not all blank, with * at its end only';
-  elsif v_at < v_now or not isfinite(v_at) then -- @former-rates-stay
+  elsif v_at < v_now or not isfinite(v_at) then
     v_field := 'p_valid_from';
     v_rule := 'a moment to come, or left out for now: former rates stay';
   else
