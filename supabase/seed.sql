@@ -1,6 +1,6 @@
 /*
  * Demo data: two packs beside the plans, a user on each plan, one with a payment that waits for approval, one who
- * spent everything, and an administrator; password `tokenbook-demo` for each. Written through the same
+ * spent everything, and an administrator; prices of three models; password `tokenbook-demo` for each. Written through the same
  * functions as everything else; run again, it changes nothing. For local use only.
  */
 insert into auth.users
@@ -37,6 +37,14 @@ select public.set_token_pack('pack_500k', '{"name": "500,000 tokens", "tokens": 
        public.set_token_pack('pack_2m',
          '{"name": "2 million tokens, for a year", "tokens": 2000000, "lifetime_days": 365, "price_cents": 2900}', 'demo data');
 
+-- What three models cost, of the snapshot that `npx tokenbook prices sync` brings whole
+select public.set_token_model_price('gpt-5-mini',
+         '{"input_cents_per_million": 25, "cached_input_cents_per_million": 2.5, "output_cents_per_million": 200}', 'demo data', p_source => 'synced'),
+       public.set_token_model_price('claude-sonnet-4-5',
+         '{"input_cents_per_million": 300, "cached_input_cents_per_million": 30, "output_cents_per_million": 1500}', 'demo data', p_source => 'synced'),
+       public.set_token_model_price('gemini-2.5-flash',
+         '{"input_cents_per_million": 30, "cached_input_cents_per_million": 3, "output_cents_per_million": 250}', 'demo data', p_source => 'synced');
+
 do $$
 begin
   if exists (select from public.token_transactions t where t.idempotency_key = 'demo-alice-trial') then
@@ -58,6 +66,10 @@ begin
   perform public.change_token_plan('e4100000-0000-4000-8000-000000000006', 'professional', 'card', 'demo', 'demo-erin-plan');
   perform public.deduct_tokens_with_fifo('e4100000-0000-4000-8000-000000000006', 300, 'seo_title', 'demo-erin-title');
   perform public.change_token_plan('f4a00000-0000-4000-8000-000000000007', 'grow', 'card', 'demo', 'demo-frank-plan');
+  perform public.track_token_usage('f4a00000-0000-4000-8000-000000000007', 'chat_conversation', 'gpt-5-mini',
+    p_input_tokens => 52000, p_output_tokens => 8000, p_cached_tokens => 30000, p_idempotency_key => 'demo-frank-chat');
+  perform public.track_token_usage('f4a00000-0000-4000-8000-000000000007', 'chat_conversation', 'claude-sonnet-4-5',
+    p_input_tokens => 9000, p_output_tokens => 3000, p_idempotency_key => 'demo-frank-draft');
   perform public.change_token_plan('94ace000-0000-4000-8000-000000000008', 'trial', null, null, 'demo-grace-plan');
 
   -- Dave, starter: his payment for the professional plan waits for an administrator

@@ -60,6 +60,7 @@ export const inlinedFunctions = [
   "tokenbook.caller_role",
   "tokenbook.is_plain_body",
   "tokenbook.is_plain_server_call",
+  "tokenbook.usage_between",
 ] as const;
 
 /** Everything with logic in it, as text: function definitions and the expressions of policies. */
@@ -280,7 +281,7 @@ export const lints = {
         join (${ownRelations}) r on r.oid = p.polrelid
        where ${readByClients}
          and r.oid not in (
-           select to_regclass(price)::oid from unnest(array['public.token_plans', 'public.token_packs', 'public.token_model_prices',
+           select to_regclass(price)::oid from unnest(array['public.token_plans', 'public.token_packs', 'public.token_model_prices', 'public.token_model_rates',
              'public.token_action_costs', 'public.token_default_spend_caps']) price)`,
   },
   internal_relation_readable: {

@@ -28,24 +28,25 @@ declare
     'token_counters', 'token_default_spend_caps', 'token_default_spend_caps_key',
     'token_default_spend_caps_pkey', 'token_holds', 'token_holds_due_idx', 'token_holds_member_idx',
     'token_holds_pkey', 'token_holds_spender_idx', 'token_legacy_transactions',
-    'token_legacy_transactions_pkey', 'token_model_prices', 'token_model_prices_pkey', 'token_packs',
-    'token_packs_pkey', 'token_packs_stripe_price_id_key', 'token_payments',
-    'token_payments_from_plan_idx', 'token_payments_idempotency_key', 'token_payments_pack_idx',
-    'token_payments_pending_idx', 'token_payments_pkey', 'token_payments_provider_key',
-    'token_payments_to_plan_idx', 'token_payments_user_pending_idx', 'token_plans',
-    'token_plans_one_default_idx', 'token_plans_paypal_plan_id_key', 'token_plans_pkey',
-    'token_plans_stripe_price_id_key', 'token_price_ids', 'token_spend_caps',
-    'token_spend_caps_pkey', 'token_storage_quotas', 'token_storage_quotas_pkey',
-    'token_subscriptions', 'token_team_members', 'token_team_members_member_idx',
-    'token_team_members_page_idx', 'token_team_members_pkey', 'token_top_up_requests',
-    'token_top_up_requests_due_idx', 'token_top_up_requests_one_pending_key',
-    'token_top_up_requests_pack_idx', 'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx',
-    'token_top_up_requests_time_idx', 'token_top_ups', 'token_top_ups_pack_idx',
-    'token_top_ups_pkey', 'token_top_ups_plan_idx', 'token_transactions',
-    'token_transactions_grants_idx', 'token_transactions_idempotency_key',
+    'token_legacy_transactions_pkey', 'token_model_prices', 'token_model_prices_pkey',
+    'token_model_rates', 'token_model_rates_pkey', 'token_packs', 'token_packs_pkey',
+    'token_packs_stripe_price_id_key', 'token_payments', 'token_payments_from_plan_idx',
+    'token_payments_idempotency_key', 'token_payments_pack_idx', 'token_payments_pending_idx',
+    'token_payments_pkey', 'token_payments_provider_key', 'token_payments_to_plan_idx',
+    'token_payments_user_pending_idx', 'token_plans', 'token_plans_one_default_idx',
+    'token_plans_paypal_plan_id_key', 'token_plans_pkey', 'token_plans_stripe_price_id_key',
+    'token_price_ids', 'token_spend_caps', 'token_spend_caps_pkey', 'token_storage_quotas',
+    'token_storage_quotas_pkey', 'token_subscriptions', 'token_team_members',
+    'token_team_members_member_idx', 'token_team_members_page_idx', 'token_team_members_pkey',
+    'token_top_up_requests', 'token_top_up_requests_due_idx',
+    'token_top_up_requests_one_pending_key', 'token_top_up_requests_pack_idx',
+    'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx', 'token_top_up_requests_time_idx',
+    'token_top_ups', 'token_top_ups_pack_idx', 'token_top_ups_pkey', 'token_top_ups_plan_idx',
+    'token_transactions', 'token_transactions_grants_idx', 'token_transactions_idempotency_key',
     'token_transactions_member_idx', 'token_transactions_member_key',
     'token_transactions_original_idx', 'token_transactions_pkey', 'token_usage',
-    'token_usage_history', 'token_usage_member_idx', 'token_usage_pkey', 'token_usage_user_idx'];
+    'token_usage_history', 'token_usage_member_idx', 'token_usage_pkey', 'token_usage_time_idx',
+    'token_usage_user_idx'];
   c_functions constant text[] := array[
     'acknowledge_token_finding', 'add_token_team_member', 'adjust_tokens', 'approve_token_payment',
     'arm_token_alerts', 'assign_parked_token_payment', 'can_spend_tokens', 'capture_tokens',
@@ -55,7 +56,7 @@ declare
     'dismiss_parked_token_payment', 'estimate_tokens', 'expire_old_token_grants',
     'explain_token_charge', 'find_token_discrepancies', 'forget_token_user',
     'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_customer', 'get_token_history',
-    'get_token_spend_caps', 'get_user_storage_quota', 'get_user_token_balance',
+    'get_token_spend_caps', 'get_token_usage_by', 'get_user_storage_quota', 'get_user_token_balance',
     'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
     'get_users_without_token_balance', 'grant_tokens', 'has_token_plan',
     'list_parked_token_payments', 'list_token_changes', 'list_token_team_members',
@@ -65,11 +66,11 @@ declare
     'renew_token_subscription', 'replay_token_balances', 'reserve_tokens', 'restate_token_balances',
     'retry_token_alerts', 'reverse_token_restatement', 'set_token_account_state',
     'set_token_action_cost', 'set_token_alert_rule', 'set_token_burn_order', 'set_token_customer',
-    'set_token_limit', 'set_token_model_price', 'set_token_pack', 'set_token_plan',
-    'set_token_spend_cap', 'set_token_subject', 'set_token_top_up', 'set_token_trial_policy',
-    'settle_token_alert', 'settle_token_top_up', 'token_offer_now', 'token_payment_disagrees',
-    'tokens_used', 'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger',
-    'void_token_grant'];
+    'set_token_limit', 'set_token_model_price', 'set_token_model_rate', 'set_token_pack',
+    'set_token_plan', 'set_token_spend_cap', 'set_token_subject', 'set_token_top_up',
+    'set_token_trial_policy', 'set_token_unknown_model_policy', 'settle_token_alert',
+    'settle_token_top_up', 'token_offer_now', 'token_payment_disagrees', 'tokens_used',
+    'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
@@ -461,7 +462,8 @@ alter table tokenbook.chosen_limits enable row level security;
  * time has changed one call books (due_grants, due_holds), and how many grants may pay for one entry. pack_tokens
  * times pack_quantity, what one may buy at once, is no more than a movement may have; nor is slot_tokens, what one
  * slot of a schedule may give, times slots_in_one_grant. payment_disputes is how many of one payment are weighed, plans_beside how many
- * paid periods a user may have beside the one in force. open_holds and
+ * paid periods a user may have beside the one in force. usage_rows is how many uses a report adds up, report_totals how
+ * many totals of uses it reads, report_rows how long it is. open_holds and
  * pending_payments are what a user may have at a time unless the project has chosen otherwise
  * (set_token_limit, tokenbook.limit_of).
  * The edge functions have them from here too (_shared/lists.ts), and the reference. Immutable, so that
@@ -482,6 +484,7 @@ begin
            "due_grants": 1000, "due_holds": 200, "grants_in_one_entry": 10000,
            "pack_tokens": 1000000000, "pack_quantity": 1000,
            "slot_tokens": 100000000, "slots_in_one_grant": 10000,
+           "usage_rows": 25000, "report_totals": 100000, "report_rows": 5000,
            "open_holds": 200, "pending_payments": 20, "payment_disputes": 200, "plans_beside": 100}';
 end
 $$;
@@ -1026,6 +1029,24 @@ $$;
 comment on function tokenbook.broken_transaction_rule is
   'The rule that an entry of the ledger breaks, NULL when none: the sign, the debt and the reserve follow the kind of entry; numbered from one; never below zero; each grant with its tokens; a known actor; a key with its request.';
 
+-- from supabase/schemas/30_usage/tables/chosen_model_policy.sql
+
+-- What a project has chosen for models that have no price; without a row their use is recorded, with a cost that is not
+-- known.
+create table tokenbook.chosen_model_policy (
+  is_current boolean primary key default true,
+  policy text not null,
+  chosen_at timestamptz not null default clock_timestamp(),
+  constraint chosen_model_policy_has_one_row check (is_current),
+  constraint chosen_model_policy_is_known check (policy in ('record', 'refuse'))
+);
+comment on table tokenbook.chosen_model_policy is
+  'What becomes of the use of a model that has no price, where the project has chosen: without a row it is recorded. Written by set_token_unknown_model_policy.';
+comment on column tokenbook.chosen_model_policy.is_current is 'Always true: there is one row.';
+comment on column tokenbook.chosen_model_policy.policy is 'record or refuse.';
+comment on column tokenbook.chosen_model_policy.chosen_at is 'Since when.';
+alter table tokenbook.chosen_model_policy enable row level security;
+
 -- from supabase/schemas/30_usage/tables/token_action_costs.sql
 
 -- What actions cost users, in tokens. Data of the project; no migration overwrites a row.
@@ -1059,6 +1080,7 @@ create table public.token_model_prices (
   output_cents_per_million numeric,
   cents_per_image numeric,
   cents_per_minute numeric,
+  source text not null default 'manual',
   constraint token_model_prices_pkey primary key (model, valid_from),
   constraint token_model_prices_are_never_negative check (
     input_cents_per_million >= 0 and cached_input_cents_per_million >= 0 and output_cents_per_million >= 0
@@ -1066,7 +1088,8 @@ create table public.token_model_prices (
   constraint token_model_prices_are_numbers check (
     coalesce(input_cents_per_million, 0) + coalesce(cached_input_cents_per_million, 0)
     + coalesce(output_cents_per_million, 0) + coalesce(cents_per_image, 0) + coalesce(cents_per_minute, 0)
-    < 'infinity')
+    < 'infinity'),
+  constraint token_model_prices_source_is_known check (source in ('manual', 'synced'))
 );
 comment on table public.token_model_prices is
   'What each model costs the project, in cents, from a date on. The project''s own data, changed by set_token_model_price. A price that is NULL is not known, and neither is then the cost of what uses it.';
@@ -1077,9 +1100,51 @@ comment on column public.token_model_prices.cached_input_cents_per_million is 'C
 comment on column public.token_model_prices.output_cents_per_million is 'Cents per million output tokens, reasoning included.';
 comment on column public.token_model_prices.cents_per_image is 'Cents per image made.';
 comment on column public.token_model_prices.cents_per_minute is 'Cents per minute of audio.';
+comment on column public.token_model_prices.source is 'Who said so: manual (a person, who is not overruled) or synced (a catalogue, by tokenbook prices sync).';
 
 alter table public.token_model_prices enable row level security;
 create policy "Everyone who is signed in reads the prices" on public.token_model_prices
+  for select to authenticated
+  using (true);
+
+-- from supabase/schemas/30_usage/tables/token_model_rates.sql
+
+-- What using models costs users, in tokens, by date. Data of the project; no migration overwrites a row.
+create table public.token_model_rates (
+  model_pattern text not null,
+  valid_from timestamptz not null default '-infinity',
+  tokens_per_input numeric,
+  tokens_per_cached numeric,
+  tokens_per_output numeric,
+  tokens_per_reasoning numeric,
+  tokens_per_image numeric,
+  tokens_per_second numeric,
+  markup_percent numeric,
+  constraint token_model_rates_pkey primary key (model_pattern, valid_from),
+  constraint token_model_rates_are_whole_or_none check (
+    num_nonnulls(tokens_per_input, tokens_per_output, tokens_per_image, tokens_per_second, markup_percent) = 5
+    or num_nonnulls(tokens_per_input, tokens_per_cached, tokens_per_output, tokens_per_reasoning, tokens_per_image,
+                    tokens_per_second, markup_percent) = 0),
+  constraint token_model_rates_are_within_limits check (
+    tokens_per_input between 0 and 1000000 and tokens_per_cached between 0 and 1000000
+    and tokens_per_output between 0 and 1000000 and tokens_per_reasoning between 0 and 1000000
+    and tokens_per_image between 0 and 1000000000 and tokens_per_second between 0 and 1000000000
+    and markup_percent between 0 and 1000000)
+);
+comment on table public.token_model_rates is
+  'What using a model costs a user, in tokens, from a date on. The project''s own data, changed by set_token_model_rate; whoever is signed in may read it. Of the rates whose pattern fits a model, that of its own name counts, else the longest; a row that is NULL throughout ends the rate before it. A model that none fits costs its input and output tokens.';
+comment on column public.token_model_rates.model_pattern is 'The model, as token_usage.model_used names it; or how its name begins, with * after that (gpt-5*); * alone: every model.';
+comment on column public.token_model_rates.valid_from is 'From when the rate holds, until a later row''s moment.';
+comment on column public.token_model_rates.tokens_per_input is 'Tokens that an input token costs.';
+comment on column public.token_model_rates.tokens_per_cached is 'Tokens that an input token costs which the provider had cached; NULL = as other input.';
+comment on column public.token_model_rates.tokens_per_output is 'Tokens that an output token costs.';
+comment on column public.token_model_rates.tokens_per_reasoning is 'Tokens that an output token costs which the model thought with; NULL = as other output.';
+comment on column public.token_model_rates.tokens_per_image is 'Tokens that an image costs.';
+comment on column public.token_model_rates.tokens_per_second is 'Tokens that a second of audio costs.';
+comment on column public.token_model_rates.markup_percent is 'What is added to the sum of these, in percent.';
+
+alter table public.token_model_rates enable row level security;
+create policy "Everyone who is signed in reads what models cost" on public.token_model_rates
   for select to authenticated
   using (true);
 
@@ -1131,6 +1196,7 @@ comment on column public.token_usage.tokens_uncovered is 'Of the tokens used, th
 comment on column public.token_usage.transaction_id is 'Its transaction in the ledger; NULL for what happened before the books opened.';
 comment on column public.token_usage.member_id is 'The member of the user''s team whose operation it was; NULL: the user himself.';
 
+create index token_usage_time_idx on public.token_usage (created_at);
 create index token_usage_member_idx on public.token_usage (member_id, created_at) where member_id is not null;
 create index token_usage_user_idx on public.token_usage (user_id, created_at);
 
@@ -1138,6 +1204,81 @@ alter table public.token_usage enable row level security;
 create policy "Users read their own usage" on public.token_usage
   for select to authenticated
   using ((select tokenbook.caller_id()) in (user_id, member_id));
+
+-- from supabase/schemas/30_usage/tables/usage_marks.sql
+
+/*
+ * How far the uses are added up in tokenbook.usage_totals. What is younger than counted_until is added up by who asks.
+ * A use is written some time after its created_at, and a transaction can stay open for as long as it likes: uses may
+ * be added up only where no open transaction can bring another that is as old. So a moment is closed in two steps:
+ * closing_until is chosen with the number that the next transaction will have, and is closed as soon as every
+ * transaction with a lower number has ended.
+ */
+create table tokenbook.usage_marks (
+  user_id uuid primary key,
+  counted_until timestamptz not null default '-infinity',
+  closed_until timestamptz not null default '-infinity',
+  closing_until timestamptz,
+  closing_xid xid8,
+  constraint usage_marks_count_what_is_closed check (counted_until <= closed_until),
+  constraint usage_marks_close_one_moment check ((closing_until is null) = (closing_xid is null))
+);
+comment on table tokenbook.usage_marks is
+  'How far the uses are added up in tokenbook.usage_totals: for everyone, and for each user who has totals of their own. Written by tokenbook.count_usage.';
+comment on column tokenbook.usage_marks.user_id is 'Whose; all zeros: everyone''s together.';
+comment on column tokenbook.usage_marks.counted_until is 'Uses before this are in the totals.';
+comment on column tokenbook.usage_marks.closed_until is 'No use will be written any more that is older than this.';
+comment on column tokenbook.usage_marks.closing_until is 'What is closed next.';
+comment on column tokenbook.usage_marks.closing_xid is 'When all transactions with a lower number have ended.';
+alter table tokenbook.usage_marks enable row level security;
+
+-- from supabase/schemas/30_usage/tables/usage_totals.sql
+
+-- What was used, added up by hour and by day, for the reports: of everyone together, and of each user of whom a report
+-- had more to add up than one call does. Made of token_usage, and made again from it where it is lost.
+create table tokenbook.usage_totals (
+  user_id uuid not null,
+  span text not null,
+  starts_at timestamptz not null,
+  action_type text not null,
+  model_used text not null,
+  member_id uuid not null,
+  uses bigint not null,
+  failed_uses bigint not null,
+  tokens bigint not null,
+  tokens_uncovered bigint not null,
+  input_tokens bigint not null,
+  output_tokens bigint not null,
+  cached_tokens bigint not null,
+  reasoning_tokens bigint not null,
+  images bigint not null,
+  seconds numeric not null,
+  cost_cents numeric not null,
+  uses_without_cost bigint not null,
+  constraint usage_totals_pkey primary key (user_id, span, starts_at, action_type, model_used, member_id),
+  constraint usage_totals_span_is_known check (span in ('hour', 'day'))
+);
+comment on table tokenbook.usage_totals is
+  'What was used, by hour and by day (UTC), of the uses that tokenbook.usage_marks counts as added up. Derived from token_usage; written by tokenbook.count_usage, read by get_token_usage_by.';
+comment on column tokenbook.usage_totals.user_id is 'Whose; all zeros: everyone''s together, without the members.';
+comment on column tokenbook.usage_totals.span is 'hour or day.';
+comment on column tokenbook.usage_totals.starts_at is 'When that hour or day (UTC) begins.';
+comment on column tokenbook.usage_totals.action_type is 'The action.';
+comment on column tokenbook.usage_totals.model_used is 'The model; empty where the use named none.';
+comment on column tokenbook.usage_totals.member_id is 'The member whose uses they are; all zeros: the user themself.';
+comment on column tokenbook.usage_totals.uses is 'How many uses, failed ones among them.';
+comment on column tokenbook.usage_totals.failed_uses is 'Of these, those that failed.';
+comment on column tokenbook.usage_totals.tokens is 'Tokens that the uses deducted.';
+comment on column tokenbook.usage_totals.tokens_uncovered is 'Tokens of them that no grant paid for.';
+comment on column tokenbook.usage_totals.input_tokens is 'The prompts'' tokens.';
+comment on column tokenbook.usage_totals.output_tokens is 'The answers'' tokens.';
+comment on column tokenbook.usage_totals.cached_tokens is 'Of the prompts'' tokens, those that the provider had cached.';
+comment on column tokenbook.usage_totals.reasoning_tokens is 'Of the answers'' tokens, those that the model thought with.';
+comment on column tokenbook.usage_totals.images is 'Images made.';
+comment on column tokenbook.usage_totals.seconds is 'Seconds of audio.';
+comment on column tokenbook.usage_totals.cost_cents is 'What the uses cost the project, in cents, failed ones too, as far as it is known.';
+comment on column tokenbook.usage_totals.uses_without_cost is 'Uses of which the cost is not known.';
+alter table tokenbook.usage_totals enable row level security;
 
 -- from supabase/schemas/40_holds/tables/token_holds.sql
 
@@ -1993,7 +2134,8 @@ begin
            "subscription_past_due": {"asks": null,     "about": "moment",   "ends": false},
            "subscription_ended":  {"asks": null,       "about": "moment",   "ends": false},
            "payment_parked":      {"asks": null,       "about": "moment",   "ends": true},
-           "payment_contradicted": {"asks": null,      "about": "moment",   "ends": false}}';
+           "payment_contradicted": {"asks": null,      "about": "moment",   "ends": false},
+           "model_unknown":       {"asks": null,       "about": "moment",   "ends": false}}';
 end
 $$;
 comment on function tokenbook.alert_kinds is
@@ -2129,10 +2271,10 @@ comment on column public.token_alerts.user_id is 'The user; all zeros: the proje
 comment on column public.token_alerts.id is 'The alert''s number among the user''s: 1, 2, 3, … token_accounts.last_alert_id names the newest.';
 comment on column public.token_alerts.kind is 'What happened: dropped, depleted, recovered, … (all of them: Lists, in the reference).';
 comment on column public.token_alerts.rule is 'The name of the rule; auto_top_up for a top-up; the kind for what no rule is of.';
-comment on column public.token_alerts.epoch is 'Which time this rule was raised for them; a recovered has the number of what it ends. Of a subscription: the moment, in microseconds since 1970.';
+comment on column public.token_alerts.epoch is 'Which time this rule was raised for them; a recovered has the number of what it ends. Of a subscription: the moment, in microseconds since 1970. Of a model: a digest of its name.';
 comment on column public.token_alerts.grant_id is 'expiring_soon: the grant.';
 comment on column public.token_alerts.request_id is 'top_up_…: the request.';
-comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, parked_details, price_id, customer_id, paid_by, amount_cents, currency; of its end: provider, provider_payment_id, part_of, paid_by, ended_alert_id. Of payment_contradicted: provider, provider_payment_id, payment_id, paid_by, plan_type, pack_type, quantity (as booked), disagrees (what else was named, by field), amount_cents, currency.';
+comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, parked_details, price_id, customer_id, paid_by, amount_cents, currency; of its end: provider, provider_payment_id, part_of, paid_by, ended_alert_id. Of payment_contradicted: provider, provider_payment_id, payment_id, paid_by, plan_type, pack_type, quantity (as booked), disagrees (what else was named, by field), amount_cents, currency. Of model_unknown: model.';
 comment on column public.token_alerts.created_at is 'When it was raised.';
 comment on column public.token_alerts.delivery is 'pending; delivered (the receiver has said so); given_up (too many attempts, or too old).';
 comment on column public.token_alerts.attempts is 'How often its delivery was begun.';
@@ -3675,7 +3817,11 @@ begin
       ('invalid_purchase', 'PT400', 'Name one plan, or one pack and how many of it.'),
       ('invalid_plan', 'PT400', 'Send the fields of a plan, each with a value that it can have.'),
       ('invalid_model_price', 'PT400', 'Send the prices of a model in cents, from a moment to come on or from now.'),
+      ('invalid_model_rate', 'PT400', 'Send the tokens that a model costs, from a moment to come on or from now.'),
+      ('invalid_model_policy', 'PT400', 'Use record or refuse.'),
+      ('unknown_model', 'PT409', 'Give the model a price, or have its use recorded all the same. Nothing was changed.'),
       ('invalid_action_cost', 'PT400', 'Send the fewest and the most tokens that the action costs.'),
+      ('invalid_report', 'PT400', 'Say hour, day, week, month or all, by what, and a time that is not too long.'),
       ('invalid_pack', 'PT400', 'Send the fields of a pack, each with a value that it can have.'),
       ('invalid_charged_table', 'PT400', 'Name a table of your own, the column of its user, and how many tokens a row costs.'),
       ('invalid_checkpoint', 'PT400', 'Give the lines and next of a checkpoint as they were given.'),
@@ -7810,6 +7956,121 @@ $$;
 comment on function tokenbook.check_usage is
   'Refuses amounts of use that cannot be, with invalid_usage, naming the field.';
 
+-- from supabase/schemas/30_usage/count_usage.sql
+
+/*
+ * Adds the next uses to the totals that reports read: at most a portion (usage_rows of tokenbook.limits) of those that no
+ * open transaction can add to any more. Whoever finds that somebody else is at it does nothing.
+ * p_user_id: of whom; all zeros: of everyone.
+ * Caller: internal.   Locks: the mark, for who counts too.   Keeps: I11.
+ */
+create function tokenbook.count_usage(p_user_id uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- where hours and days begin
+set plan_cache_mode = force_generic_plan -- or a user's uses are looked for among everyone's of that time (decision 27)
+as $$
+declare
+  c_portion constant integer := tokenbook.limits() -> 'usage_rows';
+  v_is_everyone constant boolean := p_user_id = '00000000-0000-0000-0000-000000000000';
+  v_mark tokenbook.usage_marks;
+  v_snapshot pg_snapshot;
+  v_until timestamptz;
+begin
+  insert into tokenbook.usage_marks (user_id) values (p_user_id) on conflict do nothing;
+  select m.* into v_mark from tokenbook.usage_marks m where m.user_id = p_user_id for update skip locked;
+  if not found then
+    return;
+  end if;
+
+  -- close
+  v_snapshot := pg_current_snapshot();
+  if v_mark.closing_xid <= pg_snapshot_xmin(v_snapshot) then -- @open-transactions-are-awaited
+    v_mark.closed_until := greatest(v_mark.closed_until, v_mark.closing_until);
+    v_mark.closing_xid := null;
+  elsif v_mark.closing_xid > pg_snapshot_xmax(v_snapshot) then -- restored on a server that counts otherwise
+    v_mark.closing_xid := null;
+  end if;
+  if v_mark.closing_xid is null then
+    -- a minute: between reading the clock and having a number a transaction waits for nothing
+    v_mark.closing_until := transaction_timestamp() - interval '1 minute';
+    v_mark.closing_xid := pg_snapshot_xmax(v_snapshot);
+  end if;
+
+  -- count
+  if v_mark.counted_until < v_mark.closed_until then
+    -- up to which use that is a portion: by each index of its own, that it is not sorted
+    select coalesce(min(portion.ends_at) + interval '1 microsecond', v_mark.closed_until)
+      into v_until
+      from (
+        (select u.created_at as ends_at from public.token_usage u
+          where v_is_everyone
+            and u.created_at >= v_mark.counted_until and u.created_at < v_mark.closed_until
+          order by u.created_at offset c_portion - 1 limit 1)
+        union all
+        (select u.created_at from public.token_usage u
+          where not v_is_everyone
+            and u.user_id = p_user_id and u.created_at >= v_mark.counted_until and u.created_at < v_mark.closed_until
+          order by u.created_at offset c_portion - 1 limit 1)
+        union all
+        (select u.created_at from public.token_usage u
+          where not v_is_everyone
+            and u.member_id = p_user_id and u.created_at >= v_mark.counted_until and u.created_at < v_mark.closed_until
+          order by u.created_at offset c_portion - 1 limit 1)) portion;
+    with hours as (
+      select date_trunc('hour', u.created_at) as starts_at, u.action_type, coalesce(u.model_used, '') as model_used,
+             case when v_is_everyone or u.member_id is null then '00000000-0000-0000-0000-000000000000' else u.member_id end as member_id,
+             count(*) as uses,
+             count(*) filter (where not u.success) as failed_uses,
+             coalesce(sum(u.tokens_used - u.tokens_uncovered) filter (where u.success), 0) as tokens,
+             coalesce(sum(u.tokens_uncovered) filter (where u.success), 0) as tokens_uncovered,
+             coalesce(sum(u.input_tokens), 0) as input_tokens,
+             coalesce(sum(u.output_tokens), 0) as output_tokens,
+             coalesce(sum(u.cached_tokens), 0) as cached_tokens,
+             coalesce(sum(u.reasoning_tokens), 0) as reasoning_tokens,
+             coalesce(sum(u.images), 0) as images,
+             coalesce(sum(u.seconds), 0) as seconds,
+             coalesce(sum(u.cost_estimate), 0) as cost_cents,
+             count(*) filter (where u.cost_estimate is null) as uses_without_cost
+        from tokenbook.usage_between(p_user_id, v_mark.counted_until, v_until) u
+       group by 1, 2, 3, 4)
+    insert into tokenbook.usage_totals as t
+    select p_user_id, s.span, date_trunc(s.span, h.starts_at), h.action_type, h.model_used, h.member_id,
+           sum(h.uses), sum(h.failed_uses), sum(h.tokens), sum(h.tokens_uncovered), sum(h.input_tokens),
+           sum(h.output_tokens), sum(h.cached_tokens), sum(h.reasoning_tokens), sum(h.images), sum(h.seconds),
+           sum(h.cost_cents), sum(h.uses_without_cost)
+      from hours h
+     cross join (values ('hour'), ('day')) as s (span)
+     group by 1, 2, 3, 4, 5, 6
+        on conflict on constraint usage_totals_pkey do update
+       set uses = t.uses + excluded.uses,
+           failed_uses = t.failed_uses + excluded.failed_uses,
+           tokens = t.tokens + excluded.tokens,
+           tokens_uncovered = t.tokens_uncovered + excluded.tokens_uncovered,
+           input_tokens = t.input_tokens + excluded.input_tokens,
+           output_tokens = t.output_tokens + excluded.output_tokens,
+           cached_tokens = t.cached_tokens + excluded.cached_tokens,
+           reasoning_tokens = t.reasoning_tokens + excluded.reasoning_tokens,
+           images = t.images + excluded.images,
+           seconds = t.seconds + excluded.seconds,
+           cost_cents = t.cost_cents + excluded.cost_cents,
+           uses_without_cost = t.uses_without_cost + excluded.uses_without_cost;
+    v_mark.counted_until := v_until;
+  end if;
+  update tokenbook.usage_marks m
+     set counted_until = v_mark.counted_until,
+         closed_until = v_mark.closed_until,
+         closing_until = v_mark.closing_until,
+         closing_xid = v_mark.closing_xid
+   where m.user_id = p_user_id;
+end
+$$;
+comment on function tokenbook.count_usage is
+  'Adds the next portion of a user''s uses, or of everyone''s (all zeros), to the totals that get_token_usage_by reads, as far as no open transaction can bring an older one.';
+
 -- from supabase/schemas/30_usage/estimate_tokens.sql
 
 /*
@@ -7819,7 +8080,7 @@ comment on function tokenbook.check_usage is
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Returns {tokens, cost_estimate, sufficient, tokens_short, tokens_remaining, would_be_deducted_from:
  * [{grant_id, grant_type, granted_at, deducted}]}.
- * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage, user_not_found.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage, unknown_model, user_not_found.
  */
 -- Security definer: an admin reads other users' rows.
 create function tokenbook.estimate_tokens(
@@ -7849,6 +8110,7 @@ declare
   v_account public.token_accounts;
   v_cap record;
   v_is_frozen boolean;
+  v_is_unknown boolean;
   v_now timestamptz;
 begin
   v_asked.user_id := p_user_id;
@@ -7866,13 +8128,16 @@ begin
   perform tokenbook.check_usage(v_asked);
   perform tokenbook.require_user(v_asked.user_id, v_actor.actor_role);
   v_usage := v_asked;
-  select m.tokens_used, m.cost_estimate into v_usage.tokens_used, v_usage.cost_estimate
+  select m.tokens_used, m.cost_estimate, m.is_unknown into v_usage.tokens_used, v_usage.cost_estimate, v_is_unknown
     from tokenbook.measure_usage(
-      p_action_type, p_model_used, p_input_tokens, p_output_tokens, p_tokens_used, p_cached_tokens, p_images, p_seconds,
-      clock_timestamp()) as m;
+      p_action_type, p_model_used, p_input_tokens, p_output_tokens, p_tokens_used, p_cached_tokens,
+      p_reasoning_tokens, p_images, p_seconds, clock_timestamp()) as m;
   if v_usage.tokens_used is null then
     perform tokenbook.refuse('invalid_usage',
       '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
+  end if;
+  if v_is_unknown then
+    perform tokenbook.meet_unknown_model(p_model_used, 'user', p_may_refuse => true); -- a quote tells nobody
   end if;
   v_usage.user_id := tokenbook.paying_account(v_asked.user_id);
   perform tokenbook.require_user(v_usage.user_id, 'user'); -- the payer's account may be lost
@@ -7913,7 +8178,7 @@ begin
 end
 $$;
 comment on function tokenbook.estimate_tokens is
-  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {state (active, or frozen: not sufficient, however many there are), tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less. Errors: invalid_action_type, invalid_usage, user_not_found, forbidden.';
+  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {state (active, or frozen: not sufficient, however many there are), tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less. Errors: invalid_action_type, invalid_usage, unknown_model, user_not_found, forbidden.';
 
 -- from supabase/schemas/30_usage/explain_token_charge.sql
 
@@ -8036,6 +8301,174 @@ $$;
 comment on function tokenbook.get_recent_token_usage is
   'What was spent in the last p_hours (1 to 8760), newest first, at most p_limit (1 to 10000) rows, with the balance of now. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
 
+-- from supabase/schemas/30_usage/get_token_usage_by.sql
+
+/*
+ * What was used, by hour, day, week, month or all together (UTC, whole ones), and within that by model, action or member:
+ * of a user, what they did as a member of a team among it; or of everyone.
+ * A report adds up at most a portion of uses itself (usage_rows of tokenbook.limits). Where there are more, they are
+ * added up in tokenbook.usage_totals, a portion by each report; until that has come far enough the answer is busy.
+ * Users are not told what it cost.
+ * Caller: the user for themself (p_user_id left out), an admin, service_role; everyone's: an admin, service_role.
+ * Locks: nothing that a use needs.   Errors: not_authenticated, forbidden, invalid_user_id, invalid_report, user_not_found, busy.
+ * Keeps: I11.
+ */
+-- Security definer: an admin reads other users' rows, and nobody may write the totals themselves.
+create function tokenbook.get_token_usage_by(
+  p_bucket text default 'day',
+  p_by text default 'none',
+  p_from timestamptz default null,
+  p_to timestamptz default null,
+  p_user_id uuid default tokenbook.caller_id(),
+  p_for_everyone boolean default false,
+  p_cents_per_million_tokens numeric default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- where hours and days begin
+set plan_cache_mode = force_generic_plan -- or a user's uses are looked for among everyone's of that time (decision 27)
+as $$
+declare
+  c_uses constant integer := tokenbook.limits() -> 'usage_rows';
+  c_totals constant integer := tokenbook.limits() -> 'report_totals';
+  c_rows constant integer := tokenbook.limits() -> 'report_rows';
+  c_days constant integer := case p_bucket when 'hour' then 31 else 400 end;
+  v_actor_role text;
+  v_user_id uuid := p_user_id;
+  v_span constant text := case p_bucket when 'hour' then 'hour' else 'day' end;
+  v_unit constant text := case p_bucket when 'all' then 'day' else p_bucket end;
+  v_from timestamptz;
+  v_to timestamptz;
+  v_fault jsonb;
+  v_counted_until timestamptz;
+  v_many bigint;
+  v_rows jsonb;
+begin
+  -- validate
+  if p_for_everyone then
+    v_actor_role := (tokenbook.authorize_operator()).actor_role;
+    v_user_id := '00000000-0000-0000-0000-000000000000';
+  else
+    v_actor_role := (tokenbook.authorize(p_user_id, p_self_may => true)).actor_role;
+  end if;
+  v_to := coalesce(p_to, clock_timestamp());
+  v_from := coalesce(p_from, v_to - case p_bucket when 'hour' then interval '1 day' else interval '30 days' end);
+  v_fault := case
+    when p_bucket is null or p_bucket not in ('hour', 'day', 'week', 'month', 'all')
+      then '{"field": "p_bucket", "rule": "hour, day, week, month or all"}'
+    when p_by is null or p_by not in ('none', 'model', 'action', 'member')
+      then '{"field": "p_by", "rule": "none, model, action or member"}'
+    when p_for_everyone is null
+      then '{"field": "p_for_everyone", "rule": "true or false"}'
+    when p_for_everyone and p_by = 'member'
+      then '{"field": "p_by", "rule": "none, model or action for everyone: members are of one user''s team"}'
+    when not (v_from >= '1900-01-01' and v_from < v_to and v_to < '2200-01-01')
+      then '{"field": "p_from", "rule": "before p_to, both of 1900 to 2199"}'
+    when v_to - v_from > make_interval(days => c_days)
+      then jsonb_build_object('field', 'p_from', 'rule', format('at most %s days before p_to', c_days))
+    when p_cents_per_million_tokens is not null and v_actor_role = 'user'
+      then '{"field": "p_cents_per_million_tokens", "rule": "left out by users: costs and margins are the project''s"}'
+    when p_cents_per_million_tokens not between 0 and 1000000000000 or scale(p_cents_per_million_tokens) > 30 -- NaN is greater than any number
+      then '{"field": "p_cents_per_million_tokens", "rule": "0 to 1000000000000 cents of at most 30 decimals"}'
+  end;
+  if v_fault is not null then
+    perform tokenbook.refuse('invalid_report', v_fault);
+  end if;
+  if not p_for_everyone then
+    perform tokenbook.require_user(p_user_id, v_actor_role);
+  end if;
+  v_from := date_trunc(v_unit, v_from);
+  if date_trunc(v_unit, v_to) < v_to then
+    v_to := date_trunc(v_unit, v_to) + ('1 ' || v_unit)::interval;
+  end if;
+
+  -- what is not added up yet
+  for nth in 1 .. 2 loop
+    select greatest(v_from, m.counted_until) into v_counted_until from tokenbook.usage_marks m where m.user_id = v_user_id;
+    select count(*) into v_many
+      from (
+        select from tokenbook.usage_between(v_user_id, coalesce(v_counted_until, v_from), v_to) u
+         limit c_uses + 1) uses;
+    exit when v_many <= c_uses / 2 and nth = 1 or current_setting('transaction_read_only')::boolean;
+    if nth = 1 then
+      perform tokenbook.count_usage(v_user_id);
+    end if;
+  end loop;
+  if v_many > c_uses then
+    return tokenbook.answer_busy();
+  end if;
+  select count(*) into v_many
+    from (
+      select from tokenbook.usage_totals t
+       where t.user_id = v_user_id and t.span = v_span and t.starts_at >= v_from and t.starts_at < v_to
+       limit c_totals + 1) totals;
+  if v_many > c_totals then
+    perform tokenbook.refuse('invalid_report', jsonb_build_object(
+      'field', 'p_from', 'rule', 'closer to p_to: there is more in that time than one report adds up'));
+  end if;
+
+  -- answer: how far the totals go, the totals and the rest, all of one moment
+  with mark as (
+    select coalesce((select m.counted_until from tokenbook.usage_marks m where m.user_id = v_user_id), '-infinity') as counted_until
+  ), parts as (
+    select t.starts_at, t.action_type, nullif(t.model_used, '') as model_used,
+           nullif(t.member_id, '00000000-0000-0000-0000-000000000000') as member_id, t.uses, t.failed_uses, t.tokens, t.tokens_uncovered,
+           t.input_tokens, t.output_tokens, t.cached_tokens, t.reasoning_tokens, t.images, t.seconds, t.cost_cents,
+           t.uses_without_cost
+      from tokenbook.usage_totals t
+     where t.user_id = v_user_id and t.span = v_span and t.starts_at >= v_from and t.starts_at < v_to
+    union all
+    select u.created_at, u.action_type, u.model_used, u.member_id, 1, (not u.success)::integer,
+           case when u.success then u.tokens_used - u.tokens_uncovered else 0 end,
+           case when u.success then u.tokens_uncovered else 0 end,
+           u.input_tokens, u.output_tokens, u.cached_tokens, u.reasoning_tokens, u.images, u.seconds, u.cost_estimate,
+           (u.cost_estimate is null)::integer
+      from mark m
+     cross join lateral tokenbook.usage_between(v_user_id, greatest(v_from, m.counted_until), v_to) u -- @each-use-once
+  ), sums as (
+    select case p_bucket when 'all' then v_from else date_trunc(v_unit, p.starts_at) end as starts_at,
+           case p_by when 'model' then p.model_used when 'member' then p.member_id::text when 'action' then p.action_type end as name,
+           sum(p.uses) as uses, sum(p.failed_uses) as failed_uses, sum(p.tokens) as tokens,
+           sum(p.tokens_uncovered) as tokens_uncovered, coalesce(sum(p.input_tokens), 0) as input_tokens,
+           coalesce(sum(p.output_tokens), 0) as output_tokens, coalesce(sum(p.cached_tokens), 0) as cached_tokens,
+           coalesce(sum(p.reasoning_tokens), 0) as reasoning_tokens, coalesce(sum(p.images), 0) as images,
+           coalesce(sum(p.seconds), 0) as seconds, coalesce(sum(p.cost_cents), 0) as cost_cents,
+           sum(p.uses_without_cost) as uses_without_cost
+      from parts p
+     group by 1, 2
+     order by 1, tokens desc, 2
+     limit c_rows + 1
+  )
+  select count(*),
+         coalesce(jsonb_agg(
+           jsonb_build_object(
+             'starts_at', s.starts_at, 'uses', s.uses, 'failed_uses', s.failed_uses, 'tokens', s.tokens,
+             'tokens_uncovered', s.tokens_uncovered, 'input_tokens', s.input_tokens, 'output_tokens', s.output_tokens,
+             'cached_tokens', s.cached_tokens, 'reasoning_tokens', s.reasoning_tokens, 'images', s.images, 'seconds', s.seconds)
+           || case p_by when 'none' then '{}'
+                        else jsonb_build_object(case p_by when 'model' then 'model' when 'action' then 'action_type' else 'member_id' end, s.name) end
+           || case v_actor_role when 'user' then '{}'
+                else jsonb_build_object('cost_cents', s.cost_cents, 'uses_without_cost', s.uses_without_cost) end
+           || case when p_cents_per_million_tokens is null then '{}'
+                else jsonb_build_object(
+                  'worth_cents', trim_scale(s.tokens * p_cents_per_million_tokens / 1000000),
+                  'margin_cents', trim_scale(s.tokens * p_cents_per_million_tokens / 1000000 - s.cost_cents)) end
+           order by s.starts_at, s.tokens desc, s.name), '[]')
+    into v_many, v_rows
+    from sums s;
+  if v_many > c_rows then
+    perform tokenbook.refuse('invalid_report', jsonb_build_object(
+      'field', 'p_from', 'rule', format('closer to p_to, or p_bucket wider: a report has at most %s rows', c_rows)));
+  end if;
+  return jsonb_build_object('bucket', p_bucket, 'by', p_by, 'from', v_from, 'to', v_to, 'rows', v_rows);
+end
+$$;
+comment on function tokenbook.get_token_usage_by is
+  'What was used from p_from to p_to, in whole buckets (p_bucket hour, day, week, month, all; UTC), and in each by model, action or member (p_by; none: together). For the user themself (leave p_user_id out), an admin, or the server; of everyone (p_for_everyone true) an admin or the server. Left out: the last day by hour, else the last 30 days; at most 31 days by hour, 400 days else, and 5000 rows. Corrections by an admin are no use, and refunds take nothing back from it. Returns {bucket, by, from, to, rows: [{starts_at, model | action_type | member_id, uses, failed_uses, tokens (deducted), tokens_uncovered, input_tokens, output_tokens, cached_tokens, reasoning_tokens, images, seconds}]}, and for an admin or the server cost_cents (failed uses too, as far as known), uses_without_cost, and with p_cents_per_million_tokens worth_cents (tokens at that price) and margin_cents (less the known cost). busy: more is to be added up than one call does; ask again. Errors: invalid_report, invalid_user_id, user_not_found, forbidden, busy.';
+
 -- from supabase/schemas/30_usage/get_users_with_high_token_usage.sql
 
 /*
@@ -8108,11 +8541,13 @@ comment on function tokenbook.get_users_with_low_token_balance is
  * What an operation counts for: tokens_used and cost_estimate of the usage row to be. p_tokens_used is the number that
  * was given, if any.
  *
- * Tokens: that number; else input + output, brought within what token_action_costs asks
- * for that action at least and at most; NULL when neither says anything. Cached tokens are part of
- * the input, reasoning tokens part of the output: neither counts twice.
+ * Tokens: that number; else what the model's rate at p_at makes of what was used, rounded up once, or, where it has
+ * none, input + output; brought within what token_action_costs asks for that action at least and at most; NULL when
+ * none of these says anything. Cached tokens are part of the input, reasoning tokens part of the output: neither
+ * counts twice.
  * Cost: cents by the model's prices at p_at, rounded up to 0.0001 once. NULL, never 0, when
- * the model, a price that is needed, or what was used is not known.
+ * the model, a price that is needed, or what was used is not known. is_unknown: the model has no price, and others have
+ * or had one.
  * Caller: internal: tracking, quotes and captures alike.
  */
 create function tokenbook.measure_usage(
@@ -8122,11 +8557,13 @@ create function tokenbook.measure_usage(
   p_output_tokens bigint,
   p_tokens_used bigint,
   p_cached_tokens bigint,
+  p_reasoning_tokens bigint,
   p_images integer,
   p_seconds numeric,
   p_at timestamptz,
   out tokens_used bigint,
-  out cost_estimate numeric
+  out cost_estimate numeric,
+  out is_unknown boolean
 )
 returns record
 language plpgsql
@@ -8144,12 +8581,24 @@ declare
 begin
   tokens_used := p_tokens_used;
   if tokens_used is null then
-    select least(greatest(coalesce(p_input_tokens, 0) + coalesce(p_output_tokens, 0), c.min_tokens), c.max_tokens)
-      into tokens_used
-      from public.token_action_costs c where c.action_type = p_action_type;
-    if tokens_used is null and (p_input_tokens is not null or p_output_tokens is not null) then
-      tokens_used := coalesce(p_input_tokens, 0) + coalesce(p_output_tokens, 0);
-    end if;
+    declare
+      v_has_rates boolean;
+      v_min_tokens bigint;
+      v_max_tokens bigint;
+    begin
+      select c.min_tokens, c.max_tokens, exists (select from public.token_model_rates)
+        into v_min_tokens, v_max_tokens, v_has_rates
+        from (select) as one
+        left join public.token_action_costs c on c.action_type = p_action_type;
+      if v_has_rates and p_model_used is not null then
+        tokens_used := tokenbook.tokens_at_rate(
+          p_model_used, p_at, p_input_tokens, p_output_tokens, p_cached_tokens, p_reasoning_tokens, p_images, p_seconds);
+      end if;
+      if tokens_used is null and coalesce(p_input_tokens, p_output_tokens, v_min_tokens) is not null then
+        tokens_used := coalesce(p_input_tokens, 0) + coalesce(p_output_tokens, 0);
+      end if;
+      tokens_used := least(greatest(tokens_used, v_min_tokens), v_max_tokens); -- @actions-bound-rates
+    end;
   end if;
 
   if coalesce(p_input_tokens, p_output_tokens, p_images, p_seconds) is null then
@@ -8163,6 +8612,8 @@ begin
    order by p.valid_from desc
    limit 1;
   if not found then
+    -- an empty file: no model has a price. To ask for a row takes twice as many instructions; who acts on it does
+    is_unknown := p_model_used is not null and pg_relation_size('public.token_model_prices') > 0;
     return;
   end if;
   -- what was not used costs nothing even where its price is not known; each of these only where it is needed
@@ -8187,7 +8638,46 @@ begin
 end
 $$;
 comment on function tokenbook.measure_usage is
-  'What an operation counts for, tokens_used and cost_estimate (cents, rounded up to 0.0001, NULL = unknown), from what was used and the two price lists.';
+  'What an operation counts for, tokens_used and cost_estimate (cents, rounded up to 0.0001, NULL = unknown), from what was used, the rates of models, the costs of actions and the prices of models; is_unknown where the model has no price and others do.';
+
+-- from supabase/schemas/30_usage/meet_unknown_model.sql
+
+/*
+ * What becomes of a use whose model has no price: refused, where the project has chosen that and p_may_refuse; else the
+ * project is told, once for each model, by an alert model_unknown of nobody's (user_id is all zeros). What a user's own
+ * call names tells nobody: they could name any number.
+ * Caller: internal, in the transaction of the use.   Errors: unknown_model.
+ */
+create function tokenbook.meet_unknown_model(p_model text, p_actor_role text, p_may_refuse boolean)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not exists (select from public.token_model_prices) then
+    return; -- a project that keeps no prices
+  end if;
+  if p_may_refuse and exists (select from tokenbook.chosen_model_policy c where c.policy = 'refuse') then
+    perform tokenbook.refuse('unknown_model', jsonb_build_object('model', p_model));
+  end if;
+  if p_actor_role <> 'user'
+    and not exists (
+      select from public.token_alerts t
+       where t.user_id = '00000000-0000-0000-0000-000000000000' and t.rule = 'model_unknown'
+         and t.epoch = hashtextextended(p_model, 0) and (t.kind = 'recovered') = false)
+  then
+    insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
+    values
+      ('00000000-0000-0000-0000-000000000000', nextval('tokenbook.project_alert_numbers'), 'model_unknown', 'model_unknown',
+       hashtextextended(p_model, 0), jsonb_build_object('model', p_model), clock_timestamp(), clock_timestamp())
+    on conflict do nothing; -- an alert keeps nobody from spending
+  end if;
+end
+$$;
+comment on function tokenbook.meet_unknown_model is
+  'Refuses the use of a model that has no price, where the project has chosen that; else writes an alert of the project''s, once for each model.';
 
 -- from supabase/schemas/30_usage/set_token_action_cost.sql
 
@@ -8286,6 +8776,7 @@ comment on function tokenbook.set_token_action_cost is
  * Gives a model a price that holds from a moment on: now, where none is said. What it cost before stays as it is, and
  * so does what was booked at that. Fields that are left out stay as they are at that moment; null: not known. A price
  * that is still to come is replaced by one for the same moment. The same again changes nothing.
+ * p_source synced is for a catalogue's prices: where a person has set the price in force, nothing changes.
  * Caller: an admin, service_role.   Locks: the settings.
  * Errors: not_authenticated, forbidden, invalid_model_price, invalid_reason.   Keeps: I10.
  */
@@ -8294,7 +8785,8 @@ create function tokenbook.set_token_model_price(
   p_model text,
   p_price jsonb,
   p_reason text,
-  p_valid_from timestamptz default null
+  p_valid_from timestamptz default null,
+  p_source text default 'manual'
 )
 returns jsonb
 language plpgsql
@@ -8312,6 +8804,7 @@ declare
   v_rule text;
   v_before public.token_model_prices;
   v_price public.token_model_prices;
+  v_is_manual boolean;
   v_changed text[];
 begin
   -- validate
@@ -8321,6 +8814,9 @@ begin
   if coalesce(octet_length(p_model), 0) not between 1 and 200 or p_model !~ '[^[:space:]]' then
     v_field := 'p_model';
     v_rule := '1 to 200 bytes, not all blank';
+  elsif p_source is null or p_source not in ('manual', 'synced') then
+    v_field := 'p_source';
+    v_rule := 'manual or synced';
   elsif v_at < v_now or not isfinite(v_at) then -- @former-prices-stay
     v_field := 'p_valid_from';
     v_rule := 'a moment to come, or left out for now: former prices stay';
@@ -8355,9 +8851,16 @@ begin
   end if;
 
   -- act
+  v_is_manual := v_before.source = 'manual' and p_source = 'synced'; -- @manual-prices-win
+  if v_is_manual then
+    v_price := v_before;
+  else
+    v_price.source := p_source;
+  end if;
   v_changed := array(
-    select f.name from unnest(c_prices) as f (name)
-     where coalesce(to_jsonb(v_price) -> f.name, 'null') is distinct from coalesce(to_jsonb(v_before) -> f.name, 'null')
+    select f.name from unnest(c_prices || array['source']) as f (name)
+     where (f.name <> 'source' or v_before.model is not null) -- of a new price it is no change
+       and coalesce(to_jsonb(v_price) -> f.name, 'null') is distinct from coalesce(to_jsonb(v_before) -> f.name, 'null')
      order by f.name);
   if v_changed <> '{}' then
     v_price.model := p_model;
@@ -8369,7 +8872,8 @@ begin
            cached_input_cents_per_million = excluded.cached_input_cents_per_million,
            output_cents_per_million = excluded.output_cents_per_million,
            cents_per_image = excluded.cents_per_image,
-           cents_per_minute = excluded.cents_per_minute;
+           cents_per_minute = excluded.cents_per_minute,
+           source = excluded.source;
     perform tokenbook.record_change(
       'set_token_model_price', null, v_actor.actor_role, v_actor.actor_id, p_reason,
       jsonb_build_object(
@@ -8382,11 +8886,161 @@ begin
     'model', p_model,
     'is_new', v_before.model is null,
     'changed', v_changed,
+    'is_manual', coalesce(v_is_manual, false),
     'price', v_price);
 end
 $$;
 comment on function tokenbook.set_token_model_price is
-  'Gives a model a price that holds from p_valid_from on (left out: now; a moment to come: planned); former prices stay, and so does what was booked. For an admin or the server. p_price {input_cents_per_million, cached_input_cents_per_million, output_cents_per_million, cents_per_image, cents_per_minute}: what is left out stays as it is, null is not known; a model without a price needs one. p_reason 1 to 500 characters. The same again changes nothing. list_token_changes has the history. Returns {success, model, is_new, changed: [field, …], price (the row that holds from then on)}. Errors: invalid_model_price, invalid_reason, forbidden.';
+  'Gives a model a price that holds from p_valid_from on (left out: now; a moment to come: planned); former prices stay, and so does what was booked. For an admin or the server. p_price {input_cents_per_million, cached_input_cents_per_million, output_cents_per_million, cents_per_image, cents_per_minute}: what is left out stays as it is, null is not known; a model without a price needs one. p_reason 1 to 500 characters. p_source synced is for a catalogue: it leaves a price that was set by hand (manual, the default) as it is. The same again changes nothing. list_token_changes has the history. Returns {success, model, is_new, changed: [field, …], is_manual (a synced price was left out for it), price (the row that holds from then on)}. Errors: invalid_model_price, invalid_reason, forbidden.';
+
+-- from supabase/schemas/30_usage/set_token_model_rate.sql
+
+/*
+ * Says what using a model costs users, in tokens, from a moment on: now, where none is said. What it cost before stays as
+ * it is, and so does what was booked at that. Fields that are left out stay as they are at that moment. p_rate NULL:
+ * the pattern has no rate from then on. One that is still to come is replaced by one for the same moment. The same again
+ * changes nothing.
+ * Caller: an admin, service_role.   Locks: the settings.
+ * Errors: not_authenticated, forbidden, invalid_model_rate, invalid_reason.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_model_rate(
+  p_model_pattern text,
+  p_rate jsonb,
+  p_reason text,
+  p_valid_from timestamptz default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  c_most constant jsonb := '{
+    "tokens_per_input": 1000000, "tokens_per_cached": 1000000, "tokens_per_output": 1000000, "tokens_per_reasoning": 1000000,
+    "tokens_per_image": 1000000000, "tokens_per_second": 1000000000, "markup_percent": 1000000}';
+  c_as_the_whole constant text[] := array['tokens_per_cached', 'tokens_per_reasoning'];
+  v_actor record;
+  v_now timestamptz;
+  v_at timestamptz;
+  v_field text;
+  v_rule text;
+  v_before public.token_model_rates;
+  v_rate public.token_model_rates;
+  v_changed text[];
+begin
+  -- validate
+  v_actor := tokenbook.check_offer('invalid_model_rate', 'p_rate', coalesce(p_rate, '{}'), p_reason);
+  v_now := clock_timestamp();
+  v_at := coalesce(p_valid_from, v_now);
+  if coalesce(octet_length(p_model_pattern), 0) not between 1 and 200 or p_model_pattern !~ '[^[:space:]]'
+    or strpos(rtrim(p_model_pattern, '*'), '*') > 0 or p_model_pattern like '%**'
+  then
+    v_field := 'p_model_pattern';
+    v_rule := '1 to 200 bytes, not all blank, with * at its end only';
+  elsif v_at < v_now or not isfinite(v_at) then
+    v_field := 'p_valid_from';
+    v_rule := 'a moment to come, or left out for now: former rates stay';
+  else
+    select f.key,
+           case when not c_most ? f.key then 'a field that can be set'
+                else format('0 to %s, of at most 30 decimals%s', c_most ->> f.key,
+                       case when f.key = any (c_as_the_whole) then ', or null for as the rest' else '' end) end
+      into v_field, v_rule
+      from jsonb_each(p_rate) f
+     where not c_most ? f.key
+        or case jsonb_typeof(f.value) when 'null' then f.key <> all (c_as_the_whole)
+                                      when 'number' then f.value::numeric not between 0 and (c_most -> f.key)::numeric or scale(f.value::numeric) > 30
+                                      else true end
+     order by f.key
+     limit 1;
+  end if;
+  if v_field is not null then
+    perform tokenbook.refuse('invalid_model_rate', jsonb_build_object('field', left(v_field, 64), 'rule', v_rule));
+  end if;
+
+  -- act
+  select r.* into v_before
+    from public.token_model_rates r
+   where r.model_pattern = p_model_pattern and r.valid_from <= v_at
+   order by r.valid_from desc
+   limit 1;
+  if p_rate is not null then
+    v_rate := jsonb_populate_record(v_before, p_rate);
+    v_rate.tokens_per_input := coalesce(v_rate.tokens_per_input, 1);
+    v_rate.tokens_per_output := coalesce(v_rate.tokens_per_output, 1);
+    v_rate.tokens_per_image := coalesce(v_rate.tokens_per_image, 0);
+    v_rate.tokens_per_second := coalesce(v_rate.tokens_per_second, 0);
+    v_rate.markup_percent := coalesce(v_rate.markup_percent, 0);
+  end if;
+  v_changed := array(
+    select f.name from jsonb_object_keys(c_most) as f (name)
+     where coalesce(to_jsonb(v_rate) -> f.name, 'null') is distinct from coalesce(to_jsonb(v_before) -> f.name, 'null')
+     order by f.name);
+  if v_changed <> '{}' then
+    v_rate.model_pattern := p_model_pattern;
+    v_rate.valid_from := v_at;
+    insert into public.token_model_rates as r
+    select v_rate.*
+    on conflict (model_pattern, valid_from) do update
+       set tokens_per_input = excluded.tokens_per_input,
+           tokens_per_cached = excluded.tokens_per_cached,
+           tokens_per_output = excluded.tokens_per_output,
+           tokens_per_reasoning = excluded.tokens_per_reasoning,
+           tokens_per_image = excluded.tokens_per_image,
+           tokens_per_second = excluded.tokens_per_second,
+           markup_percent = excluded.markup_percent;
+    perform tokenbook.record_change(
+      'set_token_model_rate', null, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object(
+        'model_pattern', p_model_pattern, 'valid_from', v_at, 'is_new', v_before.tokens_per_input is null, 'changed', v_changed,
+        'before', (select jsonb_object_agg(c, to_jsonb(v_before) -> c) from unnest(v_changed) c where v_before.tokens_per_input is not null),
+        'after', (select jsonb_object_agg(c, to_jsonb(v_rate) -> c) from unnest(v_changed) c where v_rate.tokens_per_input is not null)));
+  end if;
+  return jsonb_build_object(
+    'success', true,
+    'model_pattern', p_model_pattern,
+    'is_new', v_before.tokens_per_input is null and v_rate.tokens_per_input is not null,
+    'changed', v_changed,
+    'rate', case when v_rate.tokens_per_input is not null then to_jsonb(v_rate) end);
+end
+$$;
+comment on function tokenbook.set_token_model_rate is
+  'Says what using a model costs users in tokens, from p_valid_from on (left out: now; a moment to come: planned); former rates stay, and so does what was booked. For an admin or the server. p_model_pattern a model, or the beginning of its name and *; p_rate {tokens_per_input, tokens_per_cached, tokens_per_output, tokens_per_reasoning, tokens_per_image, tokens_per_second, markup_percent}: what is left out stays as it is, and in a new rate is 1 for input and output, as the rest for cached and reasoning, and 0 else; NULL: no rate any more. p_reason 1 to 500 characters. The same again changes nothing. list_token_changes has the history. Returns {success, model_pattern, is_new, changed: [field, …], rate (the row that holds from then on; NULL = none)}. Errors: invalid_model_rate, invalid_reason, forbidden.';
+
+-- from supabase/schemas/30_usage/set_token_unknown_model_policy.sql
+
+/*
+ * Chooses what becomes of the use of a model that has no price, from now on: it is recorded with a cost that is not known
+ * (record, the default), or track_token_usage and estimate_tokens refuse it (refuse). A capture is recorded in any case:
+ * the call has been made. While no model has a price, none is unknown.
+ * Caller: service_role.   Locks: nothing.   Errors: invalid_model_policy, unsupported_media_type, invalid_request.
+ * Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_unknown_model_policy(p_policy text)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
+  if p_policy is null or p_policy not in ('record', 'refuse') then
+    perform tokenbook.refuse('invalid_model_policy', '{"field": "p_policy", "rule": "record or refuse"}');
+  end if;
+  insert into tokenbook.chosen_model_policy as c (policy)
+  values (p_policy)
+  on conflict (is_current) do update set policy = excluded.policy, chosen_at = clock_timestamp();
+  perform tokenbook.record_change(
+    'set_token_unknown_model_policy', null, 'service', null, null, jsonb_build_object('policy', p_policy));
+  return jsonb_build_object('success', true, 'policy', p_policy);
+end
+$$;
+comment on function tokenbook.set_token_unknown_model_policy is
+  'Chooses what becomes of the use of a model that has no price, from now on: p_policy record (with an unknown cost; the default) or refuse (unknown_model; not of captures). For the server. Returns {success, policy}. Errors: invalid_model_policy.';
 
 -- from supabase/schemas/30_usage/slot_tokens_due.sql
 
@@ -8460,14 +9114,73 @@ comment on column public.token_usage_history.tokens_used is 'Tokens, positive.';
 comment on column public.token_usage_history.action is 'What they were spent on.';
 comment on column public.token_usage_history.created_at is 'When.';
 
+-- from supabase/schemas/30_usage/tokens_at_rate.sql
+
+/*
+ * What the rate of a model makes of a use, rounded up once: of the patterns that fit the model and have a rate at that
+ * moment, its own name, else the longest. NULL where none does, or nothing says what was used.
+ * Caller: internal.
+ */
+create function tokenbook.tokens_at_rate(
+  p_model text,
+  p_at timestamptz,
+  p_input_tokens bigint,
+  p_output_tokens bigint,
+  p_cached_tokens bigint,
+  p_reasoning_tokens bigint,
+  p_images integer,
+  p_seconds numeric
+)
+returns bigint
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_limit constant numeric := tokenbook.limits() -> 'tokens';
+  v_cached constant bigint := coalesce(p_cached_tokens, 0);
+  v_reasoning constant bigint := coalesce(p_reasoning_tokens, 0);
+  v_rate public.token_model_rates;
+begin
+  if coalesce(p_input_tokens, p_output_tokens, p_images, p_seconds) is null then
+    return null;
+  end if;
+  select r.* into v_rate
+    from public.token_model_rates r
+   where r.model_pattern = any (
+           array(select left(p_model, n) || '*' from generate_series(0, length(p_model)) n) || p_model)
+     and r.valid_from = (
+       select max(l.valid_from) from public.token_model_rates l
+        where l.model_pattern = r.model_pattern and l.valid_from <= p_at) -- @rates-of-their-moment
+     and r.tokens_per_input is not null
+   order by r.model_pattern = p_model desc, length(r.model_pattern) desc
+   limit 1;
+  if not found then
+    return null;
+  end if;
+  return least(
+    v_limit,
+    ceil((
+      (coalesce(p_input_tokens, 0) - v_cached) * v_rate.tokens_per_input
+      + v_cached * coalesce(v_rate.tokens_per_cached, v_rate.tokens_per_input)
+      + (coalesce(p_output_tokens, 0) - v_reasoning) * v_rate.tokens_per_output
+      + v_reasoning * coalesce(v_rate.tokens_per_reasoning, v_rate.tokens_per_output)
+      + coalesce(p_images, 0) * v_rate.tokens_per_image
+      + coalesce(p_seconds, 0) * v_rate.tokens_per_second) * (100 + v_rate.markup_percent) / 100)); -- @rates-round-up-once
+end
+$$;
+comment on function tokenbook.tokens_at_rate is
+  'What the rate of a model at a moment makes of a use, rounded up once; NULL where it has none.';
+
 -- from supabase/schemas/30_usage/track_token_usage.sql
 
 /*
  * Records one AI operation and deducts for it, in one transaction: the token_usage row, the ledger
  * entry and the account's tokens and cost, or nothing.
  *
- * What it counts for: p_tokens_used when given; else input + output within what token_action_costs
- * asks for the action. Cached tokens are part of the input and reasoning tokens part of the output.
+ * What it counts for: p_tokens_used when given; else what the model's rate makes of what was used, or input + output,
+ * within what token_action_costs asks for the action. Cached tokens are part of the input and reasoning tokens part of the output.
  * A failed operation (p_success false) is recorded and deducts nothing.
  * Short of tokens: with p_on_shortage 'reject' success is false and nothing is recorded; with
  * 'partial' what is there is taken and the rest is recorded as uncovered. Under a spend cap it is the
@@ -8478,7 +9191,7 @@ comment on column public.token_usage_history.created_at is 'When.';
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: the account.
  * Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted,
  * tokens_remaining_to_deduct, cost_estimate, deducted_from, tokens_remaining, replayed}.
- * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage,
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage, unknown_model,
  * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, too_many_grants, busy.
  * Keeps: I1 to I5, I7, I8, I10.
  */
@@ -8565,11 +9278,11 @@ begin
   v_tokens_used := p_tokens_used;
   if p_tokens_used is null or num_nonnulls(p_input_tokens, p_output_tokens, p_images, p_seconds) > 0 then
     v_measured := tokenbook.measure_usage(
-      p_action_type, p_model_used, p_input_tokens, p_output_tokens, p_tokens_used, p_cached_tokens, p_images, p_seconds,
-      clock_timestamp());
+      p_action_type, p_model_used, p_input_tokens, p_output_tokens, p_tokens_used, p_cached_tokens,
+      p_reasoning_tokens, p_images, p_seconds, clock_timestamp());
     v_tokens_used := v_measured.tokens_used;
     v_cost := v_measured.cost_estimate;
-    if v_success and v_tokens_used is null then
+    if v_success and v_tokens_used is null or v_measured.is_unknown then
       -- what a key has done is answered again, whatever the price list says by now
       v_known.user_id := p_user_id;
       v_known.actor_role := v_actor_role;
@@ -8577,10 +9290,12 @@ begin
       v_known.request := v_request;
       v_known.metadata := coalesce(p_metadata, '{}');
       v_known := tokenbook.find_replay(v_known); -- @known-keys-of-uses
-    end if;
-    if v_success and v_tokens_used is null and v_known.id is null then
-      perform tokenbook.refuse('invalid_usage',
-        '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
+      if v_known.id is null and v_success and v_tokens_used is null then
+        perform tokenbook.refuse('invalid_usage',
+          '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
+      elsif v_known.id is null and v_measured.is_unknown then
+        perform tokenbook.meet_unknown_model(p_model_used, v_actor_role, p_may_refuse => v_success);
+      end if;
     end if;
     v_tokens_used := coalesce(v_tokens_used, 0);
   end if;
@@ -8628,7 +9343,40 @@ begin
 end
 $$;
 comment on function tokenbook.track_token_usage is
-  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false) or partial (takes what is there, of a frozen account nothing, and records the rest as uncovered); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and, the first time, capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted. Errors: invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen (with reject), too_many_grants, forbidden, busy.';
+  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false) or partial (takes what is there, of a frozen account nothing, and records the rest as uncovered); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and, the first time, capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted. Errors: invalid_action_type, invalid_usage, unknown_model, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen (with reject), too_many_grants, forbidden, busy.';
+
+-- from supabase/schemas/30_usage/usage_between.sql
+
+/*
+ * The uses of a user within a time, for the reports: on their account, and as a member of somebody's team on that of who
+ * pays; or everyone's (all zeros). What an admin corrected is no use.
+ * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * Caller: internal.
+ */
+create function tokenbook.usage_between(p_user_id uuid, p_from timestamptz, p_to timestamptz)
+returns setof public.token_usage
+language sql
+stable
+security invoker
+as $$
+  select u.* from public.token_usage u
+   where p_user_id = '00000000-0000-0000-0000-000000000000'
+     and u.created_at >= p_from and u.created_at < p_to
+     and u.action_type <> all (tokenbook.reserved_action_types())
+  union all
+  (select u.* from public.token_usage u
+    where p_user_id <> '00000000-0000-0000-0000-000000000000'
+      and u.user_id = p_user_id and u.created_at >= p_from and u.created_at < p_to
+      and u.action_type <> all (tokenbook.reserved_action_types())
+    order by u.created_at) -- or all of the user's may be read, by another index, to find those of that time
+  union all
+  select u.* from public.token_usage u
+   where p_user_id <> '00000000-0000-0000-0000-000000000000'
+     and u.member_id = p_user_id and u.created_at >= p_from and u.created_at < p_to
+     and u.action_type <> all (tokenbook.reserved_action_types())
+$$;
+comment on function tokenbook.usage_between is
+  'The uses of a user within a time, those as a member of a team among them; of everyone for all zeros. Without an admin''s corrections.';
 
 -- from supabase/schemas/40_holds/capture_tokens.sql
 
@@ -9309,6 +10057,7 @@ declare
   v_back_tokens bigint[];
   v_back_due_at timestamptz;
   v_cost numeric;
+  v_is_unknown boolean;
   v_usage_id uuid;
   v_capture_id bigint;
   v_overage_id bigint;
@@ -9363,10 +10112,13 @@ begin
   if v_has_usage then
     p_usage.action_type := v_action_type;
     p_usage.created_at := v_now;
-    select m.tokens_used, m.cost_estimate into p_usage.tokens_used, p_usage.cost_estimate
+    select m.tokens_used, m.cost_estimate, m.is_unknown into p_usage.tokens_used, p_usage.cost_estimate, v_is_unknown
       from tokenbook.measure_usage(
         v_action_type, p_usage.model_used, p_usage.input_tokens, p_usage.output_tokens, p_tokens, p_usage.cached_tokens,
-        p_usage.images, p_usage.seconds, v_now) as m;
+        p_usage.reasoning_tokens, p_usage.images, p_usage.seconds, v_now) as m;
+    if v_is_unknown then
+      perform tokenbook.meet_unknown_model(p_usage.model_used, p_actor_role, p_may_refuse => false); -- the call has been made
+    end if;
     p_usage.tokens_used := coalesce(p_usage.tokens_used, case when p_usage.success then v_held else 0 end);
     v_paid := case when p_usage.success then p_usage.tokens_used else 0 end;
     v_cost := case when p_usage.success then p_usage.cost_estimate end;
@@ -9973,7 +10725,7 @@ comment on function tokenbook.change_token_plan is
 -- from supabase/schemas/50_plans/check_offer.sql
 
 /*
- * What set_token_plan, set_token_pack, set_token_model_price and set_token_action_cost have in common before they
+ * What set_token_plan, set_token_pack, set_token_model_price, set_token_model_rate and set_token_action_cost have in common before they
  * write: who asks, why, and that the fields are one object. Locks the settings: changes of the catalogue and of prices
  * are one after the other.
  * Caller: internal.   Returns the actor.
@@ -23502,7 +24254,7 @@ do $$
 declare
   c_relations constant text[] := array[
     'token_accounts', 'token_balances', 'token_transactions', 'token_legacy_transactions',
-    'token_usage', 'token_usage_history', 'token_counters', 'token_model_prices', 'token_action_costs',
+    'token_usage', 'token_usage_history', 'token_counters', 'token_model_prices', 'token_model_rates', 'token_action_costs',
     'token_holds',
     'token_plans', 'token_packs', 'token_price_ids', 'token_subscriptions', 'token_storage_quotas',
     'token_payments',
@@ -23558,7 +24310,7 @@ declare
   c_for_self constant text[] := array[
     'get_user_token_balance', 'can_spend_tokens', 'has_token_plan', 'get_token_history', 'get_token_balance_as_of',
     'deduct_tokens_with_fifo',
-    'track_token_usage', 'estimate_tokens', 'explain_token_charge',
+    'track_token_usage', 'estimate_tokens', 'explain_token_charge', 'get_token_usage_by',
     'reserve_tokens', 'capture_tokens', 'release_tokens',
     'get_user_storage_quota', 'check_token_trial', 'create_token_payment',
     'set_token_top_up', 'prepare_token_checkout', 'get_token_customer',
@@ -23566,7 +24318,7 @@ declare
   c_for_admins constant text[] := array[
     'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
     'set_token_account_state', 'list_token_changes', 'forget_token_user',
-    'set_token_plan', 'set_token_pack', 'set_token_model_price', 'set_token_action_cost',
+    'set_token_plan', 'set_token_pack', 'set_token_model_price', 'set_token_model_rate', 'set_token_action_cost',
     'change_token_plan', 'renew_token_subscription',
     'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
     'list_parked_token_payments', 'assign_parked_token_payment', 'dismiss_parked_token_payment',
@@ -23580,7 +24332,7 @@ declare
     'get_users_with_low_token_balance', 'get_users_without_token_balance'];
   c_for_server constant text[] := array[
     'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
-    'set_token_trial_policy', 'set_token_subject',
+    'set_token_trial_policy', 'set_token_unknown_model_policy', 'set_token_subject',
     'record_token_payment_event', 'record_token_subscription_event',
     'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert', 'claim_token_top_ups',
     'check_token_installation'];

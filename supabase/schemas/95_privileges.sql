@@ -19,7 +19,7 @@ do $$
 declare
   c_relations constant text[] := array[
     'token_accounts', 'token_balances', 'token_transactions', 'token_legacy_transactions',
-    'token_usage', 'token_usage_history', 'token_counters', 'token_model_prices', 'token_action_costs',
+    'token_usage', 'token_usage_history', 'token_counters', 'token_model_prices', 'token_model_rates', 'token_action_costs',
     'token_holds',
     'token_plans', 'token_packs', 'token_price_ids', 'token_subscriptions', 'token_storage_quotas',
     'token_payments',
@@ -75,7 +75,7 @@ declare
   c_for_self constant text[] := array[
     'get_user_token_balance', 'can_spend_tokens', 'has_token_plan', 'get_token_history', 'get_token_balance_as_of',
     'deduct_tokens_with_fifo',
-    'track_token_usage', 'estimate_tokens', 'explain_token_charge',
+    'track_token_usage', 'estimate_tokens', 'explain_token_charge', 'get_token_usage_by',
     'reserve_tokens', 'capture_tokens', 'release_tokens',
     'get_user_storage_quota', 'check_token_trial', 'create_token_payment',
     'set_token_top_up', 'prepare_token_checkout', 'get_token_customer',
@@ -83,7 +83,7 @@ declare
   c_for_admins constant text[] := array[
     'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
     'set_token_account_state', 'list_token_changes', 'forget_token_user',
-    'set_token_plan', 'set_token_pack', 'set_token_model_price', 'set_token_action_cost',
+    'set_token_plan', 'set_token_pack', 'set_token_model_price', 'set_token_model_rate', 'set_token_action_cost',
     'change_token_plan', 'renew_token_subscription',
     'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
     'list_parked_token_payments', 'assign_parked_token_payment', 'dismiss_parked_token_payment',
@@ -97,7 +97,7 @@ declare
     'get_users_with_low_token_balance', 'get_users_without_token_balance'];
   c_for_server constant text[] := array[
     'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
-    'set_token_trial_policy', 'set_token_subject',
+    'set_token_trial_policy', 'set_token_unknown_model_policy', 'set_token_subject',
     'record_token_payment_event', 'record_token_subscription_event',
     'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert', 'claim_token_top_ups',
     'check_token_installation'];

@@ -30,6 +30,7 @@ const ABOUT_BOB: [name: string, args: () => Record<string, unknown>][] = [
   ["deduct_tokens_with_fifo", () => ({ p_user_id: bob, p_tokens_to_deduct: 1 })],
   ["track_token_usage", () => ({ p_user_id: bob, p_action_type: "chat_conversation", p_tokens_used: 1 })],
   ["estimate_tokens", () => ({ p_user_id: bob, p_action_type: "chat_conversation", p_tokens_used: 1 })],
+  ["get_token_usage_by", () => ({ p_user_id: bob })],
   ["explain_token_charge", () => ({ p_user_id: bob, p_transaction_id: 1 })],
   ["get_token_spend_caps", () => ({ p_user_id: bob })],
   ["list_token_team_members", () => ({ p_user_id: bob })],

@@ -44,7 +44,8 @@ export const forgotten: Record<string, Record<string, Fate>> = {
     action_type: kept(slug),
     metadata: ownOnly,
   },
-  token_model_prices: { ...each("model", kept(whole)) },
+  token_model_prices: { ...each("model source", kept(whole)) },
+  token_model_rates: { ...each("model_pattern", kept(whole)) },
   token_packs: { ...each("currency former_stripe_price_ids name pack_type stripe_price_id", kept(whole)) },
   token_payments: {
     ...each("currency from_plan pack_type provider status to_plan", kept(slug)),
@@ -96,6 +97,7 @@ export const forgotten: Record<string, Record<string, Fate>> = {
     details: kept("what was set, by name: numbers, slugs and ids"),
   },
   "tokenbook.chosen_limits": { ...each("name", kept(slug)) },
+  "tokenbook.chosen_model_policy": { ...each("policy", kept(whole)) },
   "tokenbook.chosen_trial_policy": { ...each("policy", kept(whole)) },
   "tokenbook.cleared_token_balances": {
     why: kept("which rule of a migration it was"),
@@ -160,6 +162,11 @@ export const forgotten: Record<string, Record<string, Fate>> = {
         "a keyed digest beside no user id: that somebody had a trial, so that nobody has two; it cannot be read back",
       ),
     ),
+  },
+  "tokenbook.usage_marks": {},
+  "tokenbook.usage_totals": {
+    ...each("action_type span", kept(slug)),
+    model_used: kept("the name of a model"),
   },
 };
 

@@ -2,9 +2,12 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { readCatalogue } from "../../packages/tokenbook/src/prices/catalogue.ts";
+import snapshot from "../../packages/tokenbook/src/prices/snapshot.json" with { type: "json" };
 import { run, runHere } from "../support/command.ts";
 import { createDatabase, type Database } from "../support/database.ts";
+import { applyMutant } from "../support/mutants.ts";
 import { asService, createUser, rpc } from "../support/roles.ts";
 
 let db: Database;
@@ -163,4 +166,156 @@ test("what is wrong is named, and nothing of the file is set", async () => {
   expect(await prices("set", "x", "--input", "cheap")).toMatchObject({ status: 2 });
   expect(await prices("set", "x", "--input", "1", "--valid-from", "01/02/2990")).toMatchObject({ status: 2 });
   expect(await rows()).toEqual(before);
+});
+
+describe("sync", () => {
+  const inForce = async (model: string) =>
+    (
+      await db.admin.query(
+        `select trim_scale(p.input_cents_per_million)::text as input, trim_scale(p.cached_input_cents_per_million)::text as cached,
+                trim_scale(p.output_cents_per_million)::text as output, p.source
+           from public.token_model_prices p where p.model = $1 and p.valid_from <= clock_timestamp() order by p.valid_from desc limit 1`,
+        [model],
+      )
+    ).rows[0];
+
+  test("the snapshot says its source, and has 40 models or more", () => {
+    const { source, providers } = snapshot;
+    expect(source).toMatchObject({
+      version: expect.stringMatching(/^\d+\.\d+\.\d+$/),
+      published: expect.stringMatching(/^20\d\d-\d\d-\d\d$/),
+      license: "MIT",
+    });
+    expect(readCatalogue(undefined, Object.keys(providers)).wanted.length).toBeGreaterThan(40);
+  });
+
+  test("shows the differences and changes nothing; --book sets them; again there are none; what was set by hand stays", async () => {
+    await prices("set", "gpt-4", "--input", "1", "--output", "2");
+    const before = await rows();
+    const dry = await prices("sync");
+    expect(dry.status).toBe(0);
+    expect(dry.stdout).toMatch(/gpt-5-mini \(new\) +│ +25 │ +2\.5 │ +200 │/);
+    expect(dry.stdout).toContain("1 set by hand and left alone.");
+    expect(dry.stdout).toContain("Nothing was changed. To set them: --book");
+    expect(await rows()).toEqual(before);
+
+    const booked = JSON.parse((await prices("sync", "--book", "--json")).stdout);
+    expect(booked).toMatchObject({ booked: true, manual: ["gpt-4"] });
+    expect(booked.changed.length).toBe(booked.models - 1);
+    expect(await inForce("gpt-5-mini")).toEqual({
+      input: "25",
+      cached: "2.5",
+      output: "200",
+      source: "synced",
+    });
+    expect(await inForce("gpt-4")).toEqual({ input: "1", cached: null, output: "2", source: "manual" });
+    expect(await costOf("gpt-5-mini")).toBe(25);
+
+    const after = await rows();
+    expect(JSON.parse((await prices("sync", "--book", "--json")).stdout)).toMatchObject({ changed: [] });
+    expect(await rows()).toEqual(after);
+  });
+
+  test("a price that is set by hand is nobody else's from then on", async () => {
+    expect((await prices("set", "gpt-5-nano", "--input", "5")).stdout).toBe(
+      "gpt-5-nano costs that already, and is set by hand now.\n",
+    );
+    const api = await file(
+      "api.json",
+      JSON.stringify({ openai: { models: { "gpt-5-nano": { cost: { input: 9, output: 9 } } } } }),
+    );
+    expect((await prices("sync", "--file", api, "--provider", "openai", "--book")).stdout).toContain(
+      "0 prices of 1 model set",
+    );
+    expect(await inForce("gpt-5-nano")).toMatchObject({ input: "5", source: "manual" });
+  });
+
+  test("a file as models.dev publishes it: to the last digit, former prices stay, what has none is left out", async () => {
+    const api = await file(
+      "api.json",
+      JSON.stringify({
+        openai: {
+          id: "openai",
+          models: {
+            "gpt-5-mini": { id: "gpt-5-mini", cost: { input: 0.0375, output: 0.29, cache_read: 0.0003 } },
+            "in-a-plan": { cost: { input: 0, output: 0 } },
+            without: {},
+          },
+        },
+      }),
+    );
+    const shown = await prices("sync", "--file", api, "--provider", "openai");
+    expect(shown.stdout).toMatch(/gpt-5-mini +│ +25 → 3\.75 │ +2\.5 → 0\.03 │ +200 → 29 │/);
+    await prices("sync", "--file", api, "--provider", "openai", "--book");
+    expect(await inForce("gpt-5-mini")).toEqual({
+      input: "3.75",
+      cached: "0.03",
+      output: "29",
+      source: "synced",
+    });
+    const { rows: former } = await db.admin.query(
+      "select count(*)::int as prices from public.token_model_prices where model = 'gpt-5-mini'",
+    );
+    expect(former).toEqual([{ prices: 2 }]);
+    expect(await inForce("in-a-plan")).toBeUndefined();
+  });
+
+  test("what is wrong is named, and nothing is set", async () => {
+    const before = await rows();
+    const model = (input: unknown) => ({ models: { same: { cost: { input, output: 1 } } } });
+    for (const [name, text, providers, says] of [
+      ["a.json", "[]", ["openai"], "is no catalogue"],
+      ["b.json", "{", ["openai"], "is no catalogue"],
+      ["c.json", "{}", ["openai"], "no provider openai"],
+      [
+        "d.json",
+        JSON.stringify({ a: model(1), b: model(2) }),
+        ["a", "b"],
+        "same has one price of a and another of b",
+      ],
+      ["e.json", JSON.stringify({ a: model("1") }), ["a"], "is no price"],
+      ["f.json", JSON.stringify({ a: { models: {} } }), ["a"], "has no prices"],
+    ] as const) {
+      const refused = await prices(
+        "sync",
+        "--file",
+        await file(name, text),
+        "--provider",
+        ...providers,
+        "--book",
+      );
+      expect([name, refused.status, refused.stderr]).toEqual([name, 2, expect.stringContaining(says)]);
+    }
+    expect(await rows()).toEqual(before);
+  });
+
+  test("a variant in which a catalogue overrules a person is caught", { tags: ["proof"] }, async () => {
+    const stays: boolean[] = [];
+    for (const mutant of [undefined, "synced-prices-win"]) {
+      const own = await createDatabase();
+      try {
+        if (mutant !== undefined) await applyMutant(own, mutant);
+        for (const [p_source, cents] of [
+          ["manual", 1],
+          ["synced", 2],
+        ] as const) {
+          await asService(own, (client) =>
+            rpc(client, "set_token_model_price", {
+              p_model: "m",
+              p_price: { input_cents_per_million: cents },
+              p_reason: "a price",
+              p_source,
+            }),
+          );
+        }
+        const { rows: kept } = await own.admin.query(
+          "select input_cents_per_million::int as cents from public.token_model_prices order by valid_from desc limit 1",
+        );
+        stays.push(kept[0].cents === 1);
+      } finally {
+        await own.drop();
+      }
+    }
+    expect(stays).toEqual([true, false]);
+  });
 });

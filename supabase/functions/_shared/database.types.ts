@@ -418,6 +418,7 @@ export type Database = {
           input_cents_per_million: number | null;
           model: string;
           output_cents_per_million: number | null;
+          source: string;
           valid_from: string;
         };
         ComputedFields: never;
@@ -428,6 +429,7 @@ export type Database = {
           input_cents_per_million?: number | null;
           model: string;
           output_cents_per_million?: number | null;
+          source?: string;
           valid_from?: string;
         };
         Update: {
@@ -437,6 +439,44 @@ export type Database = {
           input_cents_per_million?: number | null;
           model?: string;
           output_cents_per_million?: number | null;
+          source?: string;
+          valid_from?: string;
+        };
+        Relationships: [];
+      };
+      token_model_rates: {
+        Row: {
+          markup_percent: number | null;
+          model_pattern: string;
+          tokens_per_cached: number | null;
+          tokens_per_image: number | null;
+          tokens_per_input: number | null;
+          tokens_per_output: number | null;
+          tokens_per_reasoning: number | null;
+          tokens_per_second: number | null;
+          valid_from: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          markup_percent?: number | null;
+          model_pattern: string;
+          tokens_per_cached?: number | null;
+          tokens_per_image?: number | null;
+          tokens_per_input?: number | null;
+          tokens_per_output?: number | null;
+          tokens_per_reasoning?: number | null;
+          tokens_per_second?: number | null;
+          valid_from?: string;
+        };
+        Update: {
+          markup_percent?: number | null;
+          model_pattern?: string;
+          tokens_per_cached?: number | null;
+          tokens_per_image?: number | null;
+          tokens_per_input?: number | null;
+          tokens_per_output?: number | null;
+          tokens_per_reasoning?: number | null;
+          tokens_per_second?: number | null;
           valid_from?: string;
         };
         Relationships: [];
@@ -1434,6 +1474,18 @@ export type Database = {
       get_token_customer: { Args: { p_provider?: string; p_user_id: string }; Returns: Json };
       get_token_history: { Args: { p_before?: number; p_limit?: number; p_user_id?: string }; Returns: Json };
       get_token_spend_caps: { Args: { p_user_id?: string }; Returns: Json };
+      get_token_usage_by: {
+        Args: {
+          p_bucket?: string;
+          p_by?: string;
+          p_cents_per_million_tokens?: number;
+          p_for_everyone?: boolean;
+          p_from?: string;
+          p_to?: string;
+          p_user_id?: string;
+        };
+        Returns: Json;
+      };
       get_user_storage_quota: { Args: { p_user_id?: string }; Returns: Json };
       get_user_token_balance: { Args: { p_user_id?: string }; Returns: Json };
       get_users_with_high_token_usage: {
@@ -1644,7 +1696,11 @@ export type Database = {
       };
       set_token_limit: { Args: { p_name: string; p_value: number }; Returns: Json };
       set_token_model_price: {
-        Args: { p_model: string; p_price: Json; p_reason: string; p_valid_from?: string };
+        Args: { p_model: string; p_price: Json; p_reason: string; p_source?: string; p_valid_from?: string };
+        Returns: Json;
+      };
+      set_token_model_rate: {
+        Args: { p_model_pattern: string; p_rate: Json; p_reason: string; p_valid_from?: string };
         Returns: Json;
       };
       set_token_pack: { Args: { p_pack: Json; p_pack_type: string; p_reason: string }; Returns: Json };
@@ -1689,6 +1745,7 @@ export type Database = {
         Args: { p_policy: string; p_reduced_percent?: number; p_reduced_tokens?: number };
         Returns: Json;
       };
+      set_token_unknown_model_policy: { Args: { p_policy: string }; Returns: Json };
       settle_token_alert: {
         Args: { p_alert_id: number; p_claim_id: string; p_error?: string; p_user_id: string };
         Returns: Json;

@@ -5,7 +5,7 @@
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Returns {tokens, cost_estimate, sufficient, tokens_short, tokens_remaining, would_be_deducted_from:
  * [{grant_id, grant_type, granted_at, deducted}]}.
- * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage, user_not_found.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage, unknown_model, user_not_found.
  */
 -- Security definer: an admin reads other users' rows.
 create function tokenbook.estimate_tokens(
@@ -35,6 +35,7 @@ declare
   v_account public.token_accounts;
   v_cap record;
   v_is_frozen boolean;
+  v_is_unknown boolean;
   v_now timestamptz;
 begin
   v_asked.user_id := p_user_id;
@@ -52,13 +53,16 @@ begin
   perform tokenbook.check_usage(v_asked);
   perform tokenbook.require_user(v_asked.user_id, v_actor.actor_role);
   v_usage := v_asked;
-  select m.tokens_used, m.cost_estimate into v_usage.tokens_used, v_usage.cost_estimate
+  select m.tokens_used, m.cost_estimate, m.is_unknown into v_usage.tokens_used, v_usage.cost_estimate, v_is_unknown
     from tokenbook.measure_usage(
-      p_action_type, p_model_used, p_input_tokens, p_output_tokens, p_tokens_used, p_cached_tokens, p_images, p_seconds,
-      clock_timestamp()) as m;
+      p_action_type, p_model_used, p_input_tokens, p_output_tokens, p_tokens_used, p_cached_tokens,
+      p_reasoning_tokens, p_images, p_seconds, clock_timestamp()) as m;
   if v_usage.tokens_used is null then
     perform tokenbook.refuse('invalid_usage',
       '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
+  end if;
+  if v_is_unknown then
+    perform tokenbook.meet_unknown_model(p_model_used, 'user', p_may_refuse => true); -- a quote tells nobody
   end if;
   v_usage.user_id := tokenbook.paying_account(v_asked.user_id);
   perform tokenbook.require_user(v_usage.user_id, 'user'); -- the payer's account may be lost
@@ -99,4 +103,4 @@ begin
 end
 $$;
 comment on function tokenbook.estimate_tokens is
-  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {state (active, or frozen: not sufficient, however many there are), tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less. Errors: invalid_action_type, invalid_usage, user_not_found, forbidden.';
+  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {state (active, or frozen: not sufficient, however many there are), tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less. Errors: invalid_action_type, invalid_usage, unknown_model, user_not_found, forbidden.';

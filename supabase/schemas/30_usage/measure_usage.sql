@@ -2,11 +2,13 @@
  * What an operation counts for: tokens_used and cost_estimate of the usage row to be. p_tokens_used is the number that
  * was given, if any.
  *
- * Tokens: that number; else input + output, brought within what token_action_costs asks
- * for that action at least and at most; NULL when neither says anything. Cached tokens are part of
- * the input, reasoning tokens part of the output: neither counts twice.
+ * Tokens: that number; else what the model's rate at p_at makes of what was used, rounded up once, or, where it has
+ * none, input + output; brought within what token_action_costs asks for that action at least and at most; NULL when
+ * none of these says anything. Cached tokens are part of the input, reasoning tokens part of the output: neither
+ * counts twice.
  * Cost: cents by the model's prices at p_at, rounded up to 0.0001 once. NULL, never 0, when
- * the model, a price that is needed, or what was used is not known.
+ * the model, a price that is needed, or what was used is not known. is_unknown: the model has no price, and others have
+ * or had one.
  * Caller: internal: tracking, quotes and captures alike.
  */
 create function tokenbook.measure_usage(
@@ -16,11 +18,13 @@ create function tokenbook.measure_usage(
   p_output_tokens bigint,
   p_tokens_used bigint,
   p_cached_tokens bigint,
+  p_reasoning_tokens bigint,
   p_images integer,
   p_seconds numeric,
   p_at timestamptz,
   out tokens_used bigint,
-  out cost_estimate numeric
+  out cost_estimate numeric,
+  out is_unknown boolean
 )
 returns record
 language plpgsql
@@ -38,12 +42,24 @@ declare
 begin
   tokens_used := p_tokens_used;
   if tokens_used is null then
-    select least(greatest(coalesce(p_input_tokens, 0) + coalesce(p_output_tokens, 0), c.min_tokens), c.max_tokens)
-      into tokens_used
-      from public.token_action_costs c where c.action_type = p_action_type;
-    if tokens_used is null and (p_input_tokens is not null or p_output_tokens is not null) then
-      tokens_used := coalesce(p_input_tokens, 0) + coalesce(p_output_tokens, 0);
-    end if;
+    declare
+      v_has_rates boolean;
+      v_min_tokens bigint;
+      v_max_tokens bigint;
+    begin
+      select c.min_tokens, c.max_tokens, exists (select from public.token_model_rates)
+        into v_min_tokens, v_max_tokens, v_has_rates
+        from (select) as one
+        left join public.token_action_costs c on c.action_type = p_action_type;
+      if v_has_rates and p_model_used is not null then
+        tokens_used := tokenbook.tokens_at_rate(
+          p_model_used, p_at, p_input_tokens, p_output_tokens, p_cached_tokens, p_reasoning_tokens, p_images, p_seconds);
+      end if;
+      if tokens_used is null and coalesce(p_input_tokens, p_output_tokens, v_min_tokens) is not null then
+        tokens_used := coalesce(p_input_tokens, 0) + coalesce(p_output_tokens, 0);
+      end if;
+      tokens_used := least(greatest(tokens_used, v_min_tokens), v_max_tokens); -- @actions-bound-rates
+    end;
   end if;
 
   if coalesce(p_input_tokens, p_output_tokens, p_images, p_seconds) is null then
@@ -57,6 +73,8 @@ begin
    order by p.valid_from desc
    limit 1;
   if not found then
+    -- an empty file: no model has a price. To ask for a row takes twice as many instructions; who acts on it does
+    is_unknown := p_model_used is not null and pg_relation_size('public.token_model_prices') > 0;
     return;
   end if;
   -- what was not used costs nothing even where its price is not known; each of these only where it is needed
@@ -81,4 +99,4 @@ begin
 end
 $$;
 comment on function tokenbook.measure_usage is
-  'What an operation counts for, tokens_used and cost_estimate (cents, rounded up to 0.0001, NULL = unknown), from what was used and the two price lists.';
+  'What an operation counts for, tokens_used and cost_estimate (cents, rounded up to 0.0001, NULL = unknown), from what was used, the rates of models, the costs of actions and the prices of models; is_unknown where the model has no price and others do.';

@@ -2,6 +2,7 @@
  * Gives a model a price that holds from a moment on: now, where none is said. What it cost before stays as it is, and
  * so does what was booked at that. Fields that are left out stay as they are at that moment; null: not known. A price
  * that is still to come is replaced by one for the same moment. The same again changes nothing.
+ * p_source synced is for a catalogue's prices: where a person has set the price in force, nothing changes.
  * Caller: an admin, service_role.   Locks: the settings.
  * Errors: not_authenticated, forbidden, invalid_model_price, invalid_reason.   Keeps: I10.
  */
@@ -10,7 +11,8 @@ create function tokenbook.set_token_model_price(
   p_model text,
   p_price jsonb,
   p_reason text,
-  p_valid_from timestamptz default null
+  p_valid_from timestamptz default null,
+  p_source text default 'manual'
 )
 returns jsonb
 language plpgsql
@@ -28,6 +30,7 @@ declare
   v_rule text;
   v_before public.token_model_prices;
   v_price public.token_model_prices;
+  v_is_manual boolean;
   v_changed text[];
 begin
   -- validate
@@ -37,6 +40,9 @@ begin
   if coalesce(octet_length(p_model), 0) not between 1 and 200 or p_model !~ '[^[:space:]]' then
     v_field := 'p_model';
     v_rule := '1 to 200 bytes, not all blank';
+  elsif p_source is null or p_source not in ('manual', 'synced') then
+    v_field := 'p_source';
+    v_rule := 'manual or synced';
   elsif v_at < v_now or not isfinite(v_at) then -- @former-prices-stay
     v_field := 'p_valid_from';
     v_rule := 'a moment to come, or left out for now: former prices stay';
@@ -71,9 +77,16 @@ begin
   end if;
 
   -- act
+  v_is_manual := v_before.source = 'manual' and p_source = 'synced'; -- @manual-prices-win
+  if v_is_manual then
+    v_price := v_before;
+  else
+    v_price.source := p_source;
+  end if;
   v_changed := array(
-    select f.name from unnest(c_prices) as f (name)
-     where coalesce(to_jsonb(v_price) -> f.name, 'null') is distinct from coalesce(to_jsonb(v_before) -> f.name, 'null')
+    select f.name from unnest(c_prices || array['source']) as f (name)
+     where (f.name <> 'source' or v_before.model is not null) -- of a new price it is no change
+       and coalesce(to_jsonb(v_price) -> f.name, 'null') is distinct from coalesce(to_jsonb(v_before) -> f.name, 'null')
      order by f.name);
   if v_changed <> '{}' then
     v_price.model := p_model;
@@ -85,7 +98,8 @@ begin
            cached_input_cents_per_million = excluded.cached_input_cents_per_million,
            output_cents_per_million = excluded.output_cents_per_million,
            cents_per_image = excluded.cents_per_image,
-           cents_per_minute = excluded.cents_per_minute;
+           cents_per_minute = excluded.cents_per_minute,
+           source = excluded.source;
     perform tokenbook.record_change(
       'set_token_model_price', null, v_actor.actor_role, v_actor.actor_id, p_reason,
       jsonb_build_object(
@@ -98,8 +112,9 @@ begin
     'model', p_model,
     'is_new', v_before.model is null,
     'changed', v_changed,
+    'is_manual', coalesce(v_is_manual, false),
     'price', v_price);
 end
 $$;
 comment on function tokenbook.set_token_model_price is
-  'Gives a model a price that holds from p_valid_from on (left out: now; a moment to come: planned); former prices stay, and so does what was booked. For an admin or the server. p_price {input_cents_per_million, cached_input_cents_per_million, output_cents_per_million, cents_per_image, cents_per_minute}: what is left out stays as it is, null is not known; a model without a price needs one. p_reason 1 to 500 characters. The same again changes nothing. list_token_changes has the history. Returns {success, model, is_new, changed: [field, …], price (the row that holds from then on)}. Errors: invalid_model_price, invalid_reason, forbidden.';
+  'Gives a model a price that holds from p_valid_from on (left out: now; a moment to come: planned); former prices stay, and so does what was booked. For an admin or the server. p_price {input_cents_per_million, cached_input_cents_per_million, output_cents_per_million, cents_per_image, cents_per_minute}: what is left out stays as it is, null is not known; a model without a price needs one. p_reason 1 to 500 characters. p_source synced is for a catalogue: it leaves a price that was set by hand (manual, the default) as it is. The same again changes nothing. list_token_changes has the history. Returns {success, model, is_new, changed: [field, …], is_manual (a synced price was left out for it), price (the row that holds from then on)}. Errors: invalid_model_price, invalid_reason, forbidden.';

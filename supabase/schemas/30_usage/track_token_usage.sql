@@ -2,8 +2,8 @@
  * Records one AI operation and deducts for it, in one transaction: the token_usage row, the ledger
  * entry and the account's tokens and cost, or nothing.
  *
- * What it counts for: p_tokens_used when given; else input + output within what token_action_costs
- * asks for the action. Cached tokens are part of the input and reasoning tokens part of the output.
+ * What it counts for: p_tokens_used when given; else what the model's rate makes of what was used, or input + output,
+ * within what token_action_costs asks for the action. Cached tokens are part of the input and reasoning tokens part of the output.
  * A failed operation (p_success false) is recorded and deducts nothing.
  * Short of tokens: with p_on_shortage 'reject' success is false and nothing is recorded; with
  * 'partial' what is there is taken and the rest is recorded as uncovered. Under a spend cap it is the
@@ -14,7 +14,7 @@
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: the account.
  * Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted,
  * tokens_remaining_to_deduct, cost_estimate, deducted_from, tokens_remaining, replayed}.
- * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage,
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage, unknown_model,
  * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, too_many_grants, busy.
  * Keeps: I1 to I5, I7, I8, I10.
  */
@@ -101,11 +101,11 @@ begin
   v_tokens_used := p_tokens_used;
   if p_tokens_used is null or num_nonnulls(p_input_tokens, p_output_tokens, p_images, p_seconds) > 0 then
     v_measured := tokenbook.measure_usage(
-      p_action_type, p_model_used, p_input_tokens, p_output_tokens, p_tokens_used, p_cached_tokens, p_images, p_seconds,
-      clock_timestamp());
+      p_action_type, p_model_used, p_input_tokens, p_output_tokens, p_tokens_used, p_cached_tokens,
+      p_reasoning_tokens, p_images, p_seconds, clock_timestamp());
     v_tokens_used := v_measured.tokens_used;
     v_cost := v_measured.cost_estimate;
-    if v_success and v_tokens_used is null then
+    if v_success and v_tokens_used is null or v_measured.is_unknown then
       -- what a key has done is answered again, whatever the price list says by now
       v_known.user_id := p_user_id;
       v_known.actor_role := v_actor_role;
@@ -113,10 +113,12 @@ begin
       v_known.request := v_request;
       v_known.metadata := coalesce(p_metadata, '{}');
       v_known := tokenbook.find_replay(v_known); -- @known-keys-of-uses
-    end if;
-    if v_success and v_tokens_used is null and v_known.id is null then
-      perform tokenbook.refuse('invalid_usage',
-        '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
+      if v_known.id is null and v_success and v_tokens_used is null then
+        perform tokenbook.refuse('invalid_usage',
+          '{"field": "p_tokens_used", "rule": "needed where neither tokens nor a cost of the action say what to deduct"}');
+      elsif v_known.id is null and v_measured.is_unknown then
+        perform tokenbook.meet_unknown_model(p_model_used, v_actor_role, p_may_refuse => v_success);
+      end if;
     end if;
     v_tokens_used := coalesce(v_tokens_used, 0);
   end if;
@@ -164,4 +166,4 @@ begin
 end
 $$;
 comment on function tokenbook.track_token_usage is
-  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false) or partial (takes what is there, of a frozen account nothing, and records the rest as uncovered); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and, the first time, capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted. Errors: invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen (with reject), too_many_grants, forbidden, busy.';
+  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false) or partial (takes what is there, of a frozen account nothing, and records the rest as uncovered); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and, the first time, capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted. Errors: invalid_action_type, invalid_usage, unknown_model, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen (with reject), too_many_grants, forbidden, busy.';

@@ -71,6 +71,7 @@ declare
   v_back_tokens bigint[];
   v_back_due_at timestamptz;
   v_cost numeric;
+  v_is_unknown boolean;
   v_usage_id uuid;
   v_capture_id bigint;
   v_overage_id bigint;
@@ -125,10 +126,13 @@ begin
   if v_has_usage then
     p_usage.action_type := v_action_type;
     p_usage.created_at := v_now;
-    select m.tokens_used, m.cost_estimate into p_usage.tokens_used, p_usage.cost_estimate
+    select m.tokens_used, m.cost_estimate, m.is_unknown into p_usage.tokens_used, p_usage.cost_estimate, v_is_unknown
       from tokenbook.measure_usage(
         v_action_type, p_usage.model_used, p_usage.input_tokens, p_usage.output_tokens, p_tokens, p_usage.cached_tokens,
-        p_usage.images, p_usage.seconds, v_now) as m;
+        p_usage.reasoning_tokens, p_usage.images, p_usage.seconds, v_now) as m;
+    if v_is_unknown then
+      perform tokenbook.meet_unknown_model(p_usage.model_used, p_actor_role, p_may_refuse => false); -- the call has been made
+    end if;
     p_usage.tokens_used := coalesce(p_usage.tokens_used, case when p_usage.success then v_held else 0 end);
     v_paid := case when p_usage.success then p_usage.tokens_used else 0 end;
     v_cost := case when p_usage.success then p_usage.cost_estimate end;

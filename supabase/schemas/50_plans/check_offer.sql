@@ -1,5 +1,5 @@
 /*
- * What set_token_plan, set_token_pack, set_token_model_price and set_token_action_cost have in common before they
+ * What set_token_plan, set_token_pack, set_token_model_price, set_token_model_rate and set_token_action_cost have in common before they
  * write: who asks, why, and that the fields are one object. Locks the settings: changes of the catalogue and of prices
  * are one after the other.
  * Caller: internal.   Returns the actor.

@@ -1162,6 +1162,7 @@ export const notTheBooks: Record<string, string> = {
   "public.token_plans": "the project's own catalogue",
   "public.token_packs": "the project's own catalogue",
   "public.token_model_prices": "the project's own prices",
+  "public.token_model_rates": "the project's own prices",
   "public.token_action_costs": "the project's own prices",
   "public.token_default_spend_caps": "the project's own choice",
   "public.token_alert_rules": "the project's own choice, and its users'",
@@ -1176,7 +1177,10 @@ export const notTheBooks: Record<string, string> = {
     "what an admin has said of a finding: it holds only while the finding is as it was",
   "tokenbook.changes": "who changed a setting and why: an append-only log, of which no token is made",
   "tokenbook.chosen_limits": "the project's own choice",
+  "tokenbook.chosen_model_policy": "the project's own choice",
   "tokenbook.chosen_trial_policy": "the project's own choice",
+  "tokenbook.usage_totals": "made of token_usage, and made again from it where it is emptied with its marks",
+  "tokenbook.usage_marks": "how far usage_totals has been made",
   "tokenbook.trial_keys": "a random key: nothing else says what it is",
   "tokenbook.trials_taken":
     "digests without a user, so that they outlive them: who had a trial, on which no token that was given depends",

@@ -49,6 +49,7 @@ async function tryIt(mutant: string | null, users: number): Promise<Tried> {
       const life = await populateUser(db, `gone-${nth}`);
       await signsInElsewhere(db, life);
       await hasACounter(db, life);
+      await isReportedOn(db, life);
       const rows = await rowsOf(db, tables, life.id);
       for (const [table, found] of rows)
         if (found.length === 0) wrong.push(`proves nothing of ${table}: it has no row`);
@@ -120,6 +121,15 @@ const signsInElsewhere = (db: Database, { id, mark }: PopulatedUser) =>
 const hasACounter = (db: Database, { id }: PopulatedUser) =>
   db.admin.query(
     "insert into tokenbook.shadow_balances (user_id, source, amount, tokens) values ($1, 'a.counter', 7, 7)",
+    [id],
+  );
+
+/** They had more uses than one report adds up. */
+const isReportedOn = (db: Database, { id }: PopulatedUser) =>
+  db.admin.query(
+    `with mark as (insert into tokenbook.usage_marks (user_id) values ($1))
+     insert into tokenbook.usage_totals
+     values ($1, 'day', '2026-01-01', 'chat', '', '00000000-0000-0000-0000-000000000000', 1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0)`,
     [id],
   );
 

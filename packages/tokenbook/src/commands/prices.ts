@@ -9,9 +9,11 @@ import {
   setPrice,
   type Price,
   type Set,
+  type Source,
   type Wanted,
 } from "../data/model-prices.ts";
 import { readPrice, readPriceFile } from "../import/price-file.ts";
+import { makers, readCatalogue } from "../prices/catalogue.ts";
 import { count } from "../terminal/progress.ts";
 import { createVoice } from "../terminal/voice.ts";
 
@@ -86,11 +88,51 @@ former prices, stay. The same file again changes nothing.`,
     });
   });
 
+const sync = databaseCommand(
+  "sync",
+  "Prices as models.dev lists them: a dry run that shows the differences, then --book.",
+  `From the snapshot that ships with this version, or from a file as models.dev publishes it (api.json). A price that was
+set by hand stays, whatever is listed; so do models that are not listed. The same again changes nothing.`,
+)
+  .option("--file <file>", "api.json of models.dev; left out: the snapshot")
+  .option("--provider <names...>", `whose prices; left out: ${makers.join(", ")}`)
+  .option("--book", "sets them; without it nothing is changed")
+  .option("--reason <text>", "why, for the history")
+  .option("--json", "for machines")
+  .action(async ({ file, provider = [...makers], book = false, reason, json, ...where }) => {
+    const { from, wanted } = readCatalogue(file, provider);
+    await onDatabase(where, async (client) => {
+      const before = new Map(
+        (await listPrices(client))
+          .filter(({ state }) => state === "now")
+          .map((price) => [price.model, price]),
+      );
+      const all = await setAll(
+        client,
+        wanted,
+        reason ?? byWhom(`prices sync: ${from}`).slice(0, 500),
+        book,
+        "synced",
+      );
+      const changed = all.filter((one) => one.changed.length > 0);
+      const kept = all.filter((one) => one.isManual).map(({ model }) => model);
+      createVoice(json).report({ from, booked: book, models: all.length, changed, manual: kept }, () =>
+        [
+          `From ${from}.`,
+          ...(changed.length === 0 ? [] : [asDifferences(changed, before)]),
+          `${count(changed.length, "price")} of ${count(all.length, "model")} ${book ? "set" : "would be set"}, ${all.length - changed.length - kept.length} as they are, ${kept.length} set by hand and left alone.`,
+          ...(book || changed.length === 0 ? [] : ["Nothing was changed. To set them: --book"]),
+        ].join("\n"),
+      );
+    });
+  });
+
 /** `tokenbook prices`: what models cost the project. */
 export const prices = command("prices", "What models cost the project, from which moment on.")
   .addCommand(list)
   .addCommand(set)
-  .addCommand(importPrices);
+  .addCommand(importPrices)
+  .addCommand(sync);
 
 /** All in one transaction, that a dry run takes back. */
 async function setAll(
@@ -98,23 +140,26 @@ async function setAll(
   wanted: readonly Wanted[],
   reason: string,
   book: boolean,
+  source: Source = "manual",
 ): Promise<Set[]> {
   return await (book ? inTransaction : takenBack)(client, async () => {
     const all: Set[] = [];
-    for (const one of wanted) all.push(await setPrice(client, one, reason));
+    for (const one of wanted) all.push(await setPrice(client, one, reason, source));
     return all;
   });
 }
 
 function asLine({ model, isNew, changed, price }: Set): string {
   if (changed.length === 0) return `${model} costs that already.`;
-  return `${model}${isNew ? " (new)" : ""}: ${changed.map((field) => `${field} ${price![field] ?? "unknown"}`).join(", ")}`;
+  const fields = changed.filter((field) => field !== "source");
+  if (fields.length === 0) return `${model} costs that already, and is set by hand now.`;
+  return `${model}${isNew ? " (new)" : ""}: ${fields.map((field) => `${field} ${price![field] ?? "unknown"}`).join(", ")}`;
 }
 
 function asTable(rows: readonly Price[]): string {
   const table = new Table({
-    head: ["model", "from", "input", "cached", "output", "image", "minute", ""],
-    colAligns: ["left", "left", "right", "right", "right", "right", "right", "left"],
+    head: ["model", "from", "input", "cached", "output", "image", "minute", "set", ""],
+    colAligns: ["left", "left", "right", "right", "right", "right", "right", "left", "left"],
     style: { head: [], border: [] },
   });
   for (const row of rows) {
@@ -122,8 +167,33 @@ function asTable(rows: readonly Price[]): string {
       row.model,
       row.valid_from === "-infinity" ? "always" : row.valid_from.slice(0, 16),
       ...priceFields.map((field) => row[field] ?? "?"),
+      row.source === "synced" ? "by sync" : "by hand",
       row.state === "now" ? "" : row.state,
     ]);
   }
   return `${table.toString()}\nCents: of a million tokens, of an image, of a minute.`;
+}
+
+/** What a sync changes, a row a model; of the prices that a catalogue has. */
+function asDifferences(changed: readonly Set[], before: ReadonlyMap<string, Price>): string {
+  const fields = [
+    "input_cents_per_million",
+    "cached_input_cents_per_million",
+    "output_cents_per_million",
+  ] as const;
+  const table = new Table({
+    head: ["model", "input", "cached", "output"],
+    colAligns: ["left", "right", "right", "right"],
+    style: { head: [], border: [] },
+  });
+  for (const { model, isNew, changed: differ, price } of changed) {
+    table.push([
+      isNew ? `${model} (new)` : model,
+      ...fields.map((field) => {
+        const now = String(price?.[field] ?? "?");
+        return isNew || !differ.includes(field) ? now : `${before.get(model)?.[field] ?? "?"} → ${now}`;
+      }),
+    ]);
+  }
+  return `${table.toString()}\nCents of a million tokens.`;
 }

@@ -14,6 +14,9 @@ export const priceFields = [
 
 export type PriceField = (typeof priceFields)[number];
 
+/** Who said what a model costs: a person, or a catalogue that was synced. */
+export type Source = "manual" | "synced";
+
 /** A price that somebody wants a model to have. */
 export interface Wanted {
   model: string;
@@ -24,16 +27,18 @@ export interface Wanted {
 }
 
 /** A row of the list: a price as Postgres writes it. */
-export type Price = { model: string; valid_from: string; state: "past" | "now" | "planned" } & Record<
-  PriceField,
-  string | null
->;
+export type Price = {
+  model: string;
+  valid_from: string;
+  state: "past" | "now" | "planned";
+  source: Source;
+} & Record<PriceField, string | null>;
 
 /** The prices, by model and date. */
 export async function listPrices(client: SqlClient): Promise<Price[]> {
   return await select<Price>(
     client,
-    `select p.model, p.valid_from::text, ${priceFields.map((field) => `trim_scale(p.${field})::text as ${field}`).join(", ")},
+    `select p.model, p.valid_from::text, p.source, ${priceFields.map((field) => `trim_scale(p.${field})::text as ${field}`).join(", ")},
             case when p.valid_from > clock_timestamp() then 'planned'
                  when exists (select from public.token_model_prices l
                                where l.model = p.model and l.valid_from > p.valid_from and l.valid_from <= clock_timestamp()) then 'past'
@@ -47,7 +52,10 @@ export async function listPrices(client: SqlClient): Promise<Price[]> {
 export interface Set {
   model: string;
   isNew: boolean;
-  changed: PriceField[];
+  /** `source`: who said so has become another. */
+  changed: (PriceField | "source")[];
+  /** It was set by hand, and a sync has left it as it is. */
+  isManual: boolean;
   validFrom: string | null;
   price: Record<PriceField, number | null> | null;
 }
@@ -57,7 +65,12 @@ export interface Set {
  *
  * @throws Failure for what the database refuses, with the field and its rule.
  */
-export async function setPrice(client: SqlClient, wanted: Wanted, reason: string): Promise<Set> {
+export async function setPrice(
+  client: SqlClient,
+  wanted: Wanted,
+  reason: string,
+  source: Source = "manual",
+): Promise<Set> {
   const fields = Object.entries(wanted.prices).map(
     ([field, text]) => `${JSON.stringify(field)}:${text ?? "null"}`,
   );
@@ -77,23 +90,33 @@ export async function setPrice(client: SqlClient, wanted: Wanted, reason: string
           where p.model = $1 and p.valid_from = $2::timestamptz and to_jsonb(p) @> $3::jsonb) as is`,
       [wanted.model, validFrom, price],
     );
-    if (there!.is) return { model: wanted.model, isNew: false, changed: [], validFrom, price: null };
+    if (there!.is)
+      return { model: wanted.model, isNew: false, changed: [], isManual: false, validFrom, price: null };
   }
   try {
     const [row] = await select<{
       answer: {
         is_new: boolean;
-        changed: PriceField[];
+        changed: Set["changed"];
+        is_manual: boolean;
         price: ({ valid_from: string } & Record<PriceField, number | null>) | null;
       };
-    }>(client, "select public.set_token_model_price($1, $2::jsonb, $3, $4) as answer", [
+    }>(client, "select public.set_token_model_price($1, $2::jsonb, $3, $4, $5) as answer", [
       wanted.model,
       price,
       reason,
       validFrom ?? null,
+      source,
     ]);
-    const { is_new, changed, price: set } = row!.answer;
-    return { model: wanted.model, isNew: is_new, changed, validFrom: set?.valid_from ?? null, price: set };
+    const { is_new, changed, is_manual, price: set } = row!.answer;
+    return {
+      model: wanted.model,
+      isNew: is_new,
+      changed,
+      isManual: is_manual,
+      validFrom: set?.valid_from ?? null,
+      price: set,
+    };
   } catch (error) {
     const { message, detail } = error as { message: string; detail?: string };
     if (!message.startsWith("invalid_") || detail === undefined) throw error;

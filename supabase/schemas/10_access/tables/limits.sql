@@ -4,7 +4,8 @@
  * time has changed one call books (due_grants, due_holds), and how many grants may pay for one entry. pack_tokens
  * times pack_quantity, what one may buy at once, is no more than a movement may have; nor is slot_tokens, what one
  * slot of a schedule may give, times slots_in_one_grant. payment_disputes is how many of one payment are weighed, plans_beside how many
- * paid periods a user may have beside the one in force. open_holds and
+ * paid periods a user may have beside the one in force. usage_rows is how many uses a report adds up, report_totals how
+ * many totals of uses it reads, report_rows how long it is. open_holds and
  * pending_payments are what a user may have at a time unless the project has chosen otherwise
  * (set_token_limit, tokenbook.limit_of).
  * The edge functions have them from here too (_shared/lists.ts), and the reference. Immutable, so that
@@ -25,6 +26,7 @@ begin
            "due_grants": 1000, "due_holds": 200, "grants_in_one_entry": 10000,
            "pack_tokens": 1000000000, "pack_quantity": 1000,
            "slot_tokens": 100000000, "slots_in_one_grant": 10000,
+           "usage_rows": 25000, "report_totals": 100000, "report_rows": 5000,
            "open_holds": 200, "pending_payments": 20, "payment_disputes": 200, "plans_beside": 100}';
 end
 $$;

@@ -7,6 +7,7 @@ create table public.token_model_prices (
   output_cents_per_million numeric,
   cents_per_image numeric,
   cents_per_minute numeric,
+  source text not null default 'manual',
   constraint token_model_prices_pkey primary key (model, valid_from),
   constraint token_model_prices_are_never_negative check (
     input_cents_per_million >= 0 and cached_input_cents_per_million >= 0 and output_cents_per_million >= 0
@@ -14,7 +15,8 @@ create table public.token_model_prices (
   constraint token_model_prices_are_numbers check (
     coalesce(input_cents_per_million, 0) + coalesce(cached_input_cents_per_million, 0)
     + coalesce(output_cents_per_million, 0) + coalesce(cents_per_image, 0) + coalesce(cents_per_minute, 0)
-    < 'infinity')
+    < 'infinity'),
+  constraint token_model_prices_source_is_known check (source in ('manual', 'synced'))
 );
 comment on table public.token_model_prices is
   'What each model costs the project, in cents, from a date on. The project''s own data, changed by set_token_model_price. A price that is NULL is not known, and neither is then the cost of what uses it.';
@@ -25,6 +27,7 @@ comment on column public.token_model_prices.cached_input_cents_per_million is 'C
 comment on column public.token_model_prices.output_cents_per_million is 'Cents per million output tokens, reasoning included.';
 comment on column public.token_model_prices.cents_per_image is 'Cents per image made.';
 comment on column public.token_model_prices.cents_per_minute is 'Cents per minute of audio.';
+comment on column public.token_model_prices.source is 'Who said so: manual (a person, who is not overruled) or synced (a catalogue, by tokenbook prices sync).';
 
 alter table public.token_model_prices enable row level security;
 create policy "Everyone who is signed in reads the prices" on public.token_model_prices

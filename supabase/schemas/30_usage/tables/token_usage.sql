@@ -44,6 +44,7 @@ comment on column public.token_usage.tokens_uncovered is 'Of the tokens used, th
 comment on column public.token_usage.transaction_id is 'Its transaction in the ledger; NULL for what happened before the books opened.';
 comment on column public.token_usage.member_id is 'The member of the user''s team whose operation it was; NULL: the user himself.';
 
+create index token_usage_time_idx on public.token_usage (created_at);
 create index token_usage_member_idx on public.token_usage (member_id, created_at) where member_id is not null;
 create index token_usage_user_idx on public.token_usage (user_id, created_at);
 

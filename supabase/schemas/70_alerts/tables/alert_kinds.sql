@@ -25,7 +25,8 @@ begin
            "subscription_past_due": {"asks": null,     "about": "moment",   "ends": false},
            "subscription_ended":  {"asks": null,       "about": "moment",   "ends": false},
            "payment_parked":      {"asks": null,       "about": "moment",   "ends": true},
-           "payment_contradicted": {"asks": null,      "about": "moment",   "ends": false}}';
+           "payment_contradicted": {"asks": null,      "about": "moment",   "ends": false},
+           "model_unknown":       {"asks": null,       "about": "moment",   "ends": false}}';
 end
 $$;
 comment on function tokenbook.alert_kinds is

@@ -1,0 +1,36 @@
+/*
+ * What becomes of a use whose model has no price: refused, where the project has chosen that and p_may_refuse; else the
+ * project is told, once for each model, by an alert model_unknown of nobody's (user_id is all zeros). What a user's own
+ * call names tells nobody: they could name any number.
+ * Caller: internal, in the transaction of the use.   Errors: unknown_model.
+ */
+create function tokenbook.meet_unknown_model(p_model text, p_actor_role text, p_may_refuse boolean)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not exists (select from public.token_model_prices) then
+    return; -- a project that keeps no prices
+  end if;
+  if p_may_refuse and exists (select from tokenbook.chosen_model_policy c where c.policy = 'refuse') then
+    perform tokenbook.refuse('unknown_model', jsonb_build_object('model', p_model));
+  end if;
+  if p_actor_role <> 'user'
+    and not exists (
+      select from public.token_alerts t
+       where t.user_id = '00000000-0000-0000-0000-000000000000' and t.rule = 'model_unknown'
+         and t.epoch = hashtextextended(p_model, 0) and (t.kind = 'recovered') = false)
+  then
+    insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
+    values
+      ('00000000-0000-0000-0000-000000000000', nextval('tokenbook.project_alert_numbers'), 'model_unknown', 'model_unknown',
+       hashtextextended(p_model, 0), jsonb_build_object('model', p_model), clock_timestamp(), clock_timestamp())
+    on conflict do nothing; -- an alert keeps nobody from spending
+  end if;
+end
+$$;
+comment on function tokenbook.meet_unknown_model is
+  'Refuses the use of a model that has no price, where the project has chosen that; else writes an alert of the project''s, once for each model.';

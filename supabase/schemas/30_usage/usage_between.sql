@@ -1,0 +1,30 @@
+/*
+ * The uses of a user within a time, for the reports: on their account, and as a member of somebody's team on that of who
+ * pays; or everyone's (all zeros). What an admin corrected is no use.
+ * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * Caller: internal.
+ */
+create function tokenbook.usage_between(p_user_id uuid, p_from timestamptz, p_to timestamptz)
+returns setof public.token_usage
+language sql
+stable
+security invoker
+as $$
+  select u.* from public.token_usage u
+   where p_user_id = '00000000-0000-0000-0000-000000000000'
+     and u.created_at >= p_from and u.created_at < p_to
+     and u.action_type <> all (tokenbook.reserved_action_types())
+  union all
+  (select u.* from public.token_usage u
+    where p_user_id <> '00000000-0000-0000-0000-000000000000'
+      and u.user_id = p_user_id and u.created_at >= p_from and u.created_at < p_to
+      and u.action_type <> all (tokenbook.reserved_action_types())
+    order by u.created_at) -- or all of the user's may be read, by another index, to find those of that time
+  union all
+  select u.* from public.token_usage u
+   where p_user_id <> '00000000-0000-0000-0000-000000000000'
+     and u.member_id = p_user_id and u.created_at >= p_from and u.created_at < p_to
+     and u.action_type <> all (tokenbook.reserved_action_types())
+$$;
+comment on function tokenbook.usage_between is
+  'The uses of a user within a time, those as a member of a team among them; of everyone for all zeros. Without an admin''s corrections.';
