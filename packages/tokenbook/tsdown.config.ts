@@ -1,12 +1,22 @@
 import { cp, mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { defineConfig } from "tsdown";
+import { defineConfig, type UserConfig } from "tsdown";
 
 const supabase = fileURLToPath(new URL("../../supabase", import.meta.url));
 const dist = fileURLToPath(new URL("dist", import.meta.url));
 
-export default defineConfig({
+const client = {
+  entry: { index: "src/client/index.ts" },
+  platform: "neutral",
+  target: "es2022",
+  // wherever an app runs, and nothing beside it: what it needs is in the file
+  deps: { onlyBundle: [] },
+  dts: true,
+  clean: false, // the other entry's files are in the same folder
+} satisfies UserConfig;
+
+const cli = {
   entry: "src/cli.ts",
   platform: "node",
   target: "node20.19",
@@ -33,4 +43,6 @@ export default defineConfig({
       await cp(fileURLToPath(new URL("src/catalog/catalog.sql", import.meta.url)), join(dist, "catalog.sql"));
     },
   },
-});
+} satisfies UserConfig;
+
+export default defineConfig([cli, client]);

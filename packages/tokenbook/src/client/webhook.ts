@@ -1,0 +1,83 @@
+/** An alert as deliver-alerts posts it. What else `data` holds depends on its kind: docs/guides/alerts.md. */
+export interface TokenWebhook {
+  /** `token_alert.` and the kind. */
+  type: string;
+  /** When the alert was raised, ISO 8601 in UTC; the same for every attempt. */
+  timestamp: string;
+  data: {
+    /** Null for an alert of the project itself. */
+    user_id: string | null;
+    alert_id: number;
+    kind: string;
+    rule: string;
+    [fact: string]: unknown;
+  };
+}
+
+/** A `Headers`, or Node's `request.headers`. */
+export type TokenWebhookHeaders = Pick<Headers, "get"> | Record<string, string | string[] | undefined>;
+
+/** What came was not signed with the secret, or not lately. Answer 400 and do nothing. */
+export class TokenWebhookError extends Error {
+  override name = "TokenWebhookError";
+}
+
+/** Before or after now, as Standard Webhooks has it. */
+const toleranceSeconds = 300;
+
+/**
+ * Verifies an alert that deliver-alerts sent (Standard Webhooks), with web crypto alone.
+ *
+ * @param body - the body as it came: what was parsed and written again has another signature
+ * @param headers - of the request
+ * @param secret - ALERT_WEBHOOK_SECRET: `whsec_…`, or several with spaces between while it changes
+ * @returns the alert. It may come twice: its `webhook-id` stays the same
+ * @throws {TokenWebhookError} when it was not signed with any of the secrets, or more than 5 minutes from now
+ * @throws {TypeError} when a secret is not one
+ * @example
+ * const alert = await verifyTokenWebhook(await request.text(), request.headers, secret);
+ */
+export async function verifyTokenWebhook(
+  body: string,
+  headers: TokenWebhookHeaders,
+  secret: string,
+): Promise<TokenWebhook> {
+  const keys = await Promise.all(secret.trim().split(/\s+/).map(keyOf));
+  const id = header(headers, "webhook-id");
+  const time = header(headers, "webhook-timestamp");
+  const signatures = header(headers, "webhook-signature").split(" ");
+
+  if (!/^\d{1,12}$/.test(time)) throw new TokenWebhookError("webhook-timestamp is not a time");
+  if (Math.abs(Date.now() / 1000 - Number(time)) > toleranceSeconds) {
+    throw new TokenWebhookError("webhook-timestamp is more than 5 minutes from now");
+  }
+  const signed = new TextEncoder().encode(`${id}.${time}.${body}`);
+  for (const signature of signatures) {
+    const bytes = signature.startsWith("v1,") ? decoded(signature.slice(3)) : undefined;
+    if (!bytes) continue;
+    for (const key of keys) {
+      // compares in constant time
+      if (await crypto.subtle.verify("HMAC", key, bytes, signed)) return JSON.parse(body) as TokenWebhook;
+    }
+  }
+  throw new TokenWebhookError("no signature is of this secret");
+}
+
+async function keyOf(secret: string): Promise<CryptoKey> {
+  const bytes = secret.startsWith("whsec_") ? decoded(secret.slice(6)) : undefined;
+  // an empty key would take what anybody signs
+  if (!bytes || bytes.length < 24) throw new TypeError("a secret is whsec_ and at least 24 bytes in base64");
+  return crypto.subtle.importKey("raw", bytes, { name: "HMAC", hash: "SHA-256" }, false, ["verify"]);
+}
+
+function header(headers: TokenWebhookHeaders, name: string): string {
+  const value =
+    typeof headers.get === "function" ? headers.get(name) : (headers as Record<string, unknown>)[name];
+  if (typeof value !== "string" || !value) throw new TokenWebhookError(`${name} is missing`);
+  return value;
+}
+
+function decoded(base64: string): Uint8Array<ArrayBuffer> | undefined {
+  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(base64) || base64.replace(/=+$/, "").length % 4 === 1) return undefined;
+  return Uint8Array.from(atob(base64), (it) => it.charCodeAt(0));
+}
