@@ -1320,7 +1320,7 @@ comment on column public.token_holds.action_type is 'What they were set aside fo
 comment on column public.token_holds.actor_role is 'Who made it: user, admin or service. A user settles no hold that he did not make.';
 comment on column public.token_holds.transaction_id is 'Its entry in the ledger.';
 comment on column public.token_holds.tokens_captured is 'Of these, paid; the rest went back. NULL while open.';
-comment on column public.token_holds.tokens_uncovered is 'Used beyond the hold and not paid: the capture was capped.';
+comment on column public.token_holds.tokens_uncovered is 'Used beyond the hold and not paid: the capture was capped, or took what there was.';
 comment on column public.token_holds.capture_id is 'The ledger entry of the capture.';
 comment on column public.token_holds.overage_id is 'The deduction of what was captured beyond the hold.';
 comment on column public.token_holds.usage_id is 'The usage that was recorded with the capture.';
@@ -9390,7 +9390,8 @@ comment on function tokenbook.usage_between is
  * With usage fields the token_usage row is written in the same transaction.
  * More than was held: deduct takes the difference as a new deduction, as of now, all or nothing (short
  * of tokens, under a cap that allows less, or where the spender draws from another account now: they left the team,
- * or joined one; success false, the hold stays open); cap takes no more than was held and records the rest as uncovered; reject refuses.
+ * or joined one; success false, the hold stays open); partial takes of the difference what there is to take and records the
+ * rest as uncovered; cap takes no more than was held and records the rest as uncovered; reject refuses.
  * A source grant that ran out meanwhile is honoured; what goes back into it expires at once.
  * Caller: the user for holds he made himself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_usage,
@@ -9434,8 +9435,8 @@ begin
   if p_tokens not between 0 and 1000000000000 then
     perform tokenbook.refuse('invalid_amount', '{"field": "p_tokens", "rule": "a whole number from 0 to 1000000000000"}');
   end if;
-  if p_over_capture is null or p_over_capture not in ('deduct', 'cap', 'reject') then
-    perform tokenbook.refuse('invalid_usage', '{"field": "p_over_capture", "rule": "deduct, cap or reject"}');
+  if p_over_capture is null or p_over_capture not in ('deduct', 'partial', 'cap', 'reject') then
+    perform tokenbook.refuse('invalid_usage', '{"field": "p_over_capture", "rule": "deduct, partial, cap or reject"}');
   end if;
   if not p_success or num_nonnulls(p_model_used, p_input_tokens, p_output_tokens, p_images, p_seconds, p_error_message,
     p_cached_tokens, p_reasoning_tokens) > 0
@@ -9461,7 +9462,7 @@ begin
 end
 $$;
 comment on function tokenbook.capture_tokens is
-  'Pays for what was really used out of a hold and gives the rest back; once, and a second time answers what happened the first time. For the user (holds that he made himself), an admin, or the server. p_tokens what to pay, left out: what the usage fields count for, else all of it; nothing when p_success is false; p_over_capture when that is more than was held: deduct (the difference as an ordinary deduction, all or nothing), cap or reject; the other arguments as of track_token_usage, and with any of them the usage is recorded in the same transaction. Returns {success, hold_id, status (open, captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), deducted_from, transaction_id, overage_transaction_id, usage_id, cost_estimate (cents), settled_at, tokens_remaining, replayed}. Short of tokens: success false, status open, nothing changed. Errors: invalid_amount, invalid_usage, invalid_metadata, hold_not_found, user_not_found, account_frozen (beyond the hold), capture_exceeds_hold, too_many_grants (beyond the hold), forbidden, busy.';
+  'Pays for what was really used out of a hold and gives the rest back; once, and a second time answers what happened the first time. For the user (holds that he made himself), an admin, or the server. p_tokens what to pay, left out: what the usage fields count for, else all of it; nothing when p_success is false; p_over_capture when that is more than was held: deduct (the difference as an ordinary deduction, all or nothing), partial (of the difference what there is, of a frozen account nothing; the rest is recorded as uncovered), cap (none of it) or reject; the other arguments as of track_token_usage, and with any of them the usage is recorded in the same transaction. Returns {success, hold_id, status (open, captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), deducted_from, transaction_id, overage_transaction_id, usage_id, cost_estimate (cents), settled_at, tokens_remaining, replayed}. Short of tokens: success false, status open, nothing changed. Errors: invalid_amount, invalid_usage, invalid_metadata, hold_not_found, user_not_found, account_frozen (beyond the hold, with deduct), capture_exceeds_hold, too_many_grants (beyond the hold, with deduct), forbidden, busy.';
 
 -- from supabase/schemas/40_holds/check_open_holds.sql
 
@@ -10137,17 +10138,22 @@ begin
         v_account public.token_accounts;
         v_hold public.token_holds;
         v_cap record;
+        v_is_frozen boolean;
         v_has_left boolean; -- the member the team; or a user their own account, for a team
         v_allowed bigint;
       begin
         select a.* into v_account from public.token_accounts a where a.user_id = v_user_id;
         v_cap := tokenbook.spend_headroom(v_account, v_member_id, v_now);
-        if tokenbook.is_frozen(v_account, v_member_id) then -- @frozen-beyond-the-hold
+        v_is_frozen := tokenbook.is_frozen(v_account, v_member_id); -- @frozen-beyond-the-hold
+        if v_is_frozen and p_over_capture <> 'partial' then
           perform tokenbook.refuse('account_frozen', '{}');
         end if;
         v_has_left := tokenbook.paying_account(coalesce(v_member_id, v_user_id)) <> v_user_id; -- @beyond-holds-is-new
-        v_allowed := case when v_has_left then 0 else least(v_account.tokens_remaining, v_cap.headroom) end;
-        if v_allowed < v_beyond then
+        v_allowed := case when v_has_left or v_is_frozen then 0 else least(v_account.tokens_remaining, v_cap.headroom) end;
+        if p_over_capture = 'partial' then
+          v_uncovered := greatest(v_beyond - v_allowed, 0);
+          v_beyond := v_beyond - v_uncovered; -- @takes-what-there-is
+        elsif v_allowed < v_beyond then
           select h.* into v_hold from public.token_holds h where h.user_id = v_user_id and h.id = p_hold_id;
           return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => false)
               || jsonb_build_object('tokens_remaining_to_deduct', v_beyond - v_allowed)
@@ -10252,7 +10258,6 @@ begin
       v_entry.member_id := v_member_id;
       v_entry.entry_type := 'deduction';
       v_entry.action_type := v_action_type;
-      v_entry.tokens := -v_beyond;
       v_entry.reason := v_action_type;
       v_entry.actor_role := p_actor_role;
       v_entry.actor_id := p_actor_id;
@@ -10260,8 +10265,10 @@ begin
       v_entry.hold_id := p_hold_id;
       v_entry.metadata := p_metadata;
       v_entry.created_at := v_now;
-      select taken.grant_ids, taken.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
-        from tokenbook.take_from_grants(v_user_id, v_beyond, v_now) as taken;
+      select taken.grant_ids, taken.grant_tokens, v_uncovered + v_beyond - taken.tokens, taken.tokens
+        into v_entry.grant_ids, v_entry.grant_tokens, v_uncovered, v_beyond
+        from tokenbook.take_from_grants(v_user_id, v_beyond, v_now, p_partial => p_over_capture = 'partial') as taken;
+      v_entry.tokens := -v_beyond;
       v_entry := tokenbook.record_transaction(v_entry);
       v_overage_id := v_entry.id;
       v_remaining := v_entry.balance_after;

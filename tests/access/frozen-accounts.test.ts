@@ -255,9 +255,10 @@ describe("what goes on", () => {
     return await server("capture_tokens", args, on);
   }
 
-  test("beyond it only capped: what is not covered is recorded, and nothing new is spent", async () => {
+  test("beyond it nothing: what is not covered is recorded, and nothing new is spent", async () => {
     await expect(captureBeyond("deduct")).rejects.toMatchObject(FROZEN);
-    expect(await captureBeyond("cap")).toMatchObject({ tokens_captured: 30, tokens_remaining_to_deduct: 15 });
+    for (const how of ["partial", "cap"])
+      expect(await captureBeyond(how)).toMatchObject({ tokens_deducted: 30, tokens_remaining_to_deduct: 15 });
   });
 
   test("the test sees it: what goes beyond a hold is spent", async () => {

@@ -64,6 +64,9 @@ const EVENTS: Record<string, (situation: Situation) => Promise<Receipt>> = {
   "capture nothing": (it) => capture(it, { p_tokens: 0 }),
   "capture more (80), deduct": (it) => capture(it, { p_tokens: 80 }),
   "capture more than there is (130), deduct": (it) => capture(it, { p_tokens: 130 }),
+  "capture more (80), partial": (it) => capture(it, { p_tokens: 80, p_over_capture: "partial" }),
+  "capture more than there is (130), partial": (it) =>
+    capture(it, { p_tokens: 130, p_over_capture: "partial" }),
   "capture more (80), cap": (it) => capture(it, { p_tokens: 80, p_over_capture: "cap" }),
   "capture more (80), reject": (it) => capture(it, { p_tokens: 80, p_over_capture: "reject" }),
   "capture with usage (45)": (it) =>

@@ -10,7 +10,7 @@ export type Command =
       do: "capture";
       hold: number;
       tokens: number | null;
-      over: "deduct" | "cap" | "reject";
+      over: "deduct" | "partial" | "cap" | "reject";
       success: boolean;
     }
   | { do: "release"; hold: number }
@@ -99,7 +99,7 @@ export const aboutTokens: fc.Arbitrary<Command> = fc.oneof(
       do: fc.constant("capture" as const),
       hold: fc.nat(20),
       tokens: fc.option(fc.integer({ min: 0, max: 180 })),
-      over: fc.constantFrom("deduct" as const, "deduct" as const, "cap" as const, "reject" as const),
+      over: fc.constantFrom("deduct" as const, "partial" as const, "cap" as const, "reject" as const),
       success: fc.constantFrom(true, true, true, false),
     }),
   },

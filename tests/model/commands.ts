@@ -719,7 +719,8 @@ export class Run {
     }
     const captured = Math.min(tokens, hold.tokens);
     const parts = takeFront(hold.parts, captured);
-    const more = command.over === "deduct" ? books.take(over) : [];
+    const beyond = { deduct: over, partial: Math.min(over, books.active), cap: 0, reject: 0 }[command.over];
+    const more = books.take(beyond);
     books.settle(hold, captured, "captured");
     return (receipt: Record<string, unknown>) => {
       this.compare(command, receipt, {
@@ -728,13 +729,13 @@ export class Run {
         tokens_captured: captured,
         tokens_released: hold.tokens - captured,
         tokens_deducted: captured + sum(more.map(([, part]) => part)),
-        tokens_remaining_to_deduct: command.over === "cap" ? over : 0,
+        tokens_remaining_to_deduct: over - beyond,
         deducted_from: [...parts, ...more],
         tokens_remaining: books.active,
         replayed: false,
       });
       if (captured > 0) books.charge(receipt["transaction_id"] as number, captured, parts, true);
-      if (more.length > 0) books.charge(receipt["overage_transaction_id"] as number, over, more, true);
+      if (more.length > 0) books.charge(receipt["overage_transaction_id"] as number, beyond, more, true);
       return over > 0 ? `more: ${command.over}` : captured < hold.tokens ? "less" : "all";
     };
   }

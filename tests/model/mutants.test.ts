@@ -9,6 +9,7 @@ test.each([
   ["lifo", "the newest grant pays first"],
   ["refunds-give-back-what-was-paid-first", "a refund starts from the wrong end"],
   ["captures-keep-the-rest", "what a capture leaves does not come back"],
+  ["overruns-take-nothing", "what was used beyond a hold is not taken, though it is there"],
   ["holds-never-run-out", "a hold that ran out is not released"],
   ["refunds-forget-each-other", "a charge is refunded twice"],
   ["voids-forget-what-was-spent", "taking back leaves what was spent"],

@@ -211,7 +211,7 @@ const goodWords: Record<string, readonly string[]> = {
   plan_type: ["starter", "free", "professional"],
   to_plan: ["starter", "professional"],
   burn_order: ["fifo", "expiring_first"],
-  over_capture: ["deduct", "cap", "reject"],
+  over_capture: ["deduct", "partial", "cap", "reject"],
   on_shortage: ["reject", "partial"],
   window: ["day", "week", "month"],
   provider: ["stripe", "paypal"],

@@ -219,13 +219,19 @@ export async function settle(
     p_success: pays ? undefined : false,
     p_error_message: pays ? undefined : (noted.error ?? outcome),
   };
-  const captured = await capture(client, terms, {
-    p_user_id: terms.userId,
-    p_hold_id: held.holdId,
-    p_tokens: pays ? usage.tokens : undefined,
-    ...counts,
-    p_metadata: metadata,
-  });
+  const captured = await callOrBare<CaptureReceipt>(
+    client,
+    "capture_tokens",
+    {
+      p_user_id: terms.userId,
+      p_hold_id: held.holdId,
+      p_tokens: pays ? usage.tokens : undefined,
+      p_over_capture: terms.onOverrun === "deduct" ? "partial" : "cap",
+      ...counts,
+      p_metadata: metadata,
+    },
+    terms.patience,
+  );
   if (captured.success) return receiptOf(outcome, held, captured, captured.tokens_remaining_to_deduct);
 
   // Released by somebody, or it ran out. What was used is charged all the same, or part of it: no
@@ -293,18 +299,6 @@ function reserveArgs(terms: Terms, key: string, run: string): Record<string, unk
     p_idempotency_key: key,
     p_metadata: { ...terms.metadata, run },
   };
-}
-
-/** Captures; with a cap when there is not enough for what goes beyond the hold. */
-async function capture(
-  client: HoldClient,
-  terms: Terms,
-  args: Record<string, unknown>,
-): Promise<CaptureReceipt> {
-  const withPolicy = (policy: string) =>
-    callOrBare<CaptureReceipt>(client, "capture_tokens", { ...args, p_over_capture: policy }, terms.patience);
-  const receipt = await withPolicy(terms.onOverrun);
-  return receipt.success || receipt.status !== "open" ? receipt : await withPolicy("cap");
 }
 
 /** Metadata that is too long, or a text that cannot be stored, must not cost the trace of the use. */

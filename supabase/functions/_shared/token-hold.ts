@@ -65,8 +65,8 @@ export interface HoldOptions {
    */
   charge?: Partial<Record<Exclude<Outcome, "completed">, "reported" | "nothing">>;
   /**
-   * When a call used more than was held: `deduct` (default) takes the difference too, and caps it if
-   * there is not enough; `cap` takes no more than was held. What is not paid is recorded as uncovered.
+   * When a call used more than was held: `deduct` (default) takes the difference too, or of it
+   * what there is; `cap` takes no more than was held. What is not paid is recorded as uncovered.
    */
   onOverrun?: "deduct" | "cap";
   /** Milliseconds that stopped work gets to report its last. Default 1000. */

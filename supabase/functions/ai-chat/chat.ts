@@ -8,32 +8,38 @@ import {
   BooksRefusedError,
   CallAlreadyMadeError,
   CallTimedOutError,
+  type HoldOptions,
+  type HoldReceipt,
   NotSettledError,
   type Outcome,
   type StreamEnd,
   streamWithTokenHold,
   TokensShortError,
+  withTokenHold,
 } from "../_shared/token-hold.ts";
-import { openCompletion } from "./completion.ts";
-import { providerSettings } from "./provider.ts";
-import { Body, callOf } from "./request.ts";
-
-const actionType = "chat_conversation";
+import { openCompletion, wholeAnswer } from "./completion.ts";
+import { type Provider, providerSettings } from "./provider.ts";
+import { Body, type Call, callOf, EmbeddingsBody, embeddingsOf } from "./request.ts";
 
 /** How much longer than the call its hold lives: time to settle it. */
 const settlingSeconds = 60;
 
 /**
- * Answers with a stream of server-sent events, or refuses before it begins.
+ * Answers as OpenAI would, or refuses before the model is asked: a chat completion as server-sent events or, with
+ * `stream: false`, as JSON; below `/embeddings` these.
  *
  * A client that goes away cancels the stream. `request.signal` is not asked: Deno aborts it after every
  * answer, other runtimes never.
  */
 export async function chat(request: Request, context: Context): Promise<Response> {
-  const body = check(Body, await readJson(request));
+  const isEmbeddings = new URL(request.url).pathname.endsWith("/embeddings");
+  const asked = await readJson(request);
+  const body = isEmbeddings ? undefined : check(Body, asked);
+  const embeddings = isEmbeddings ? check(EmbeddingsBody, asked) : undefined;
   const key = keyOf(request);
   const provider = providerSettings();
-  const call = callOf(body, provider);
+  const call = embeddings ? embeddingsOf(embeddings, provider) : callOf(body!, provider);
+  const actionType = isEmbeddings ? "embedding" : "chat_conversation";
   const userId = context.userClaims!.id;
   // As the server: a user could give back himself what a running call is about to cost.
   const books = context.supabaseAdmin;
@@ -44,19 +50,21 @@ export async function chat(request: Request, context: Context): Promise<Response
     p_input_tokens: call.inputTokens,
     p_output_tokens: call.maxTokens,
   });
+  const options: HoldOptions = {
+    userId,
+    tokens: Math.max(tokens, 1), // an action that is free is recorded all the same
+    actionType,
+    ttlSeconds: provider.timeoutSeconds + settlingSeconds,
+    timeoutMs: provider.timeoutSeconds * 1_000,
+    idempotencyKey: key,
+    metadata: { model: call.model },
+    describe: reasonOf,
+  };
   try {
+    if (!call.isStream) return await whole(books, options, provider, call);
     const { stream, ended } = await streamWithTokenHold(
       books,
-      {
-        userId,
-        tokens: Math.max(tokens, 1), // an action that is free is recorded all the same
-        actionType,
-        ttlSeconds: provider.timeoutSeconds + settlingSeconds,
-        timeoutMs: provider.timeoutSeconds * 1_000,
-        idempotencyKey: key,
-        metadata: { model: body.model },
-        describe: reasonOf,
-      },
+      options,
       (hold) => openCompletion(provider, call, hold),
       lastEvent,
     );
@@ -64,6 +72,25 @@ export async function chat(request: Request, context: Context): Promise<Response
     return new Response(stream, { headers: { "content-type": "text/event-stream; charset=utf-8" } });
   } catch (error) {
     throw refusalOf(error);
+  }
+}
+
+/** The answer in one piece, with its charge in a member of its own: every client of OpenAI's ignores it. */
+async function whole(
+  books: Context["supabaseAdmin"],
+  options: HoldOptions,
+  provider: Provider,
+  call: Call,
+): Promise<Response> {
+  try {
+    const { value, receipt } = await withTokenHold(books, options, (hold) =>
+      wholeAnswer(provider, call, hold),
+    );
+    return Response.json({ ...value, tokenbook: costOf(receipt) });
+  } catch (error) {
+    if (!(error instanceof NotSettledError) || error.outcome !== "completed") throw error;
+    logUnsettled(error);
+    return Response.json(error.value); // the call was made: whoever asked gets what it said
   }
 }
 
@@ -83,12 +110,7 @@ const encoder = new TextEncoder();
 function lastEvent({ outcome, receipt, error }: StreamEnd): Uint8Array<ArrayBuffer> | undefined {
   if (outcome === "aborted") return undefined;
   if (outcome === "completed") {
-    const cost = receipt && {
-      hold_id: receipt.holdId,
-      usage_id: receipt.usageId,
-      tokens_deducted: receipt.tokensDeducted,
-      tokens_remaining: receipt.tokensRemaining,
-    };
+    const cost = receipt && costOf(receipt);
     // a comment: every client of OpenAI's ignores it
     return encoder.encode(`${cost ? `: tokenbook ${JSON.stringify(cost)}\n\n` : ""}data: [DONE]\n\n`);
   }
@@ -101,6 +123,13 @@ function lastEvent({ outcome, receipt, error }: StreamEnd): Uint8Array<ArrayBuff
     `data: ${JSON.stringify({ error: { ...problemBody(slug, requestId), retryable } })}\n\n`,
   );
 }
+
+const costOf = (receipt: HoldReceipt) => ({
+  hold_id: receipt.holdId,
+  usage_id: receipt.usageId,
+  tokens_deducted: receipt.tokensDeducted,
+  tokens_remaining: receipt.tokensRemaining,
+});
 
 function refusalOf(error: unknown): unknown {
   if (error instanceof TokensShortError) {

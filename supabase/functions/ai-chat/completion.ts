@@ -1,12 +1,15 @@
 import { EventSourceParserStream } from "eventsource-parser/stream";
+import { fields, Meter } from "../_shared/model-usage.ts";
 import { Refusal } from "../_shared/problem.ts";
 import type { Hold } from "../_shared/token-hold.ts";
 import type { Provider } from "./provider.ts";
 import type { Call } from "./request.ts";
-import { bytesOf, type Counts, countsOf, fields, tokensInBytes } from "./usage.ts";
 
 /** The longest event that is taken from a provider, in characters. */
 const longestEvent = 1024 * 1024;
+
+/** The longest whole answer, in bytes: 2,048 embeddings of 3,072 numbers are longer, and are asked for in parts. */
+const longestAnswer = 32 * 1024 * 1024;
 
 /** Answers that say the request is at fault, and not the provider or our key. */
 const faultsOfTheRequest = [400, 404, 413, 415, 422];
@@ -18,34 +21,77 @@ const faultsOfTheRequest = [400, 404, 413, 415, 422];
  * @throws {Refusal} provider_refused or provider_failed, also from the stream
  */
 export async function openCompletion(
-  { baseUrl, apiKey }: Provider,
+  provider: Provider,
   call: Call,
   hold: Hold,
 ): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
-  const response = await fetch(`${baseUrl}/chat/completions`, {
+  const body = await ask(provider, call, hold, "text/event-stream");
+  return body
+    .pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array<ArrayBuffer>>)
+    .pipeThrough(new EventSourceParserStream({ maxBufferSize: longestEvent }))
+    .pipeThrough(counted(call, hold));
+}
+
+/**
+ * Asks the provider for its answer as one piece of JSON.
+ *
+ * @throws {Refusal} provider_refused or provider_failed
+ */
+export async function wholeAnswer(
+  provider: Provider,
+  call: Call,
+  hold: Hold,
+): Promise<Record<string, unknown>> {
+  const body = await ask(provider, call, hold, "application/json");
+  let text = "";
+  let size = 0;
+  const decoder = new TextDecoder();
+  try {
+    for await (const chunk of body) {
+      size += chunk.length;
+      if (size > longestAnswer) throw new Refusal("provider_failed");
+      text += decoder.decode(chunk, { stream: true });
+    }
+  } catch (error) {
+    hold.signal.throwIfAborted();
+    throw error instanceof Refusal ? error : new Refusal("provider_failed", {}, { cause: error });
+  }
+  const answer = parsed(text);
+  const isAnswer = Array.isArray(answer["choices"]) || Array.isArray(answer["data"]);
+  if (answer["error"] != null || !isAnswer) throw new Refusal("provider_failed");
+  const meter = new Meter(call);
+  meter.read(answer);
+  hold.report(meter.usage());
+  return answer;
+}
+
+async function ask(
+  { baseUrl, apiKey }: Provider,
+  { path, body }: Call,
+  { signal }: Hold,
+  mediaType: string,
+): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
+  const response = await fetch(`${baseUrl}/${path}`, {
     method: "POST",
     headers: {
       "content-type": "application/json",
-      accept: "text/event-stream",
+      accept: mediaType,
       ...(apiKey !== undefined && { authorization: `Bearer ${apiKey}` }),
     },
-    body: JSON.stringify(call.body),
+    body: JSON.stringify(body),
     redirect: "error", // the key and the prompt are for this server only
-    signal: hold.signal,
+    signal,
   }).catch((error: unknown) => {
-    hold.signal.throwIfAborted();
+    signal.throwIfAborted();
     throw new Refusal("provider_failed", {}, { cause: error });
   });
-  const isStream = response.headers.get("content-type")?.startsWith("text/event-stream") ?? false;
-  if (!response.ok || !isStream || response.body === null) {
+  const isAsAsked = response.headers.get("content-type")?.startsWith(mediaType) ?? false;
+  if (!response.ok || !isAsAsked || response.body === null) {
     await response.body?.cancel();
     const slug = faultsOfTheRequest.includes(response.status) ? "provider_refused" : "provider_failed";
     throw new Refusal(slug, { providerStatus: response.status });
   }
-  return response.body
-    .pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array<ArrayBuffer>>)
-    .pipeThrough(new EventSourceParserStream({ maxBufferSize: longestEvent }))
-    .pipeThrough(counted(call, hold));
+  return response.body;
 }
 
 /**
@@ -54,8 +100,7 @@ export async function openCompletion(
  */
 function counted(call: Call, hold: Hold): TransformStream<{ data: string }, Uint8Array<ArrayBuffer>> {
   const encoder = new TextEncoder();
-  let reported: Counts | undefined;
-  let textBytes = 0;
+  const meter = new Meter(call);
   let isComplete = false;
 
   return new TransformStream({
@@ -67,16 +112,9 @@ function counted(call: Call, hold: Hold): TransformStream<{ data: string }, Uint
       const chunk = parsed(data);
       if (chunk["error"] != null) throw new Refusal("provider_failed");
       const choices = Array.isArray(chunk["choices"]) ? chunk["choices"].map(fields) : [];
-      for (const choice of choices) {
-        textBytes += bytesIn(fields(choice["delta"]));
-        isComplete ||= choice["finish_reason"] != null;
-      }
-      reported = countsOf(chunk["usage"]) ?? reported;
-      hold.report({
-        model: call.model,
-        ...(reported ?? { inputTokens: call.inputTokens, outputTokens: tokensInBytes(textBytes) }),
-        metadata: { counted_by: reported === undefined ? "estimate" : "provider" },
-      });
+      isComplete ||= choices.some((choice) => choice["finish_reason"] != null);
+      meter.read(chunk);
+      hold.report(meter.usage());
       // A client that has not asked for it does not expect an event without a choice.
       if (choices.length > 0 || call.wantsUsage) controller.enqueue(encoder.encode(`data: ${data}\n\n`));
     },
@@ -92,14 +130,4 @@ function parsed(data: string): Record<string, unknown> {
   } catch {
     throw new Refusal("provider_failed");
   }
-}
-
-/** Bytes of what the model wrote: its answer, its reasoning, the arguments of tools that it calls. */
-function bytesIn(delta: Record<string, unknown>): number {
-  const calls = Array.isArray(delta["tool_calls"]) ? delta["tool_calls"] : [];
-  const texts = [
-    ...["content", "reasoning_content", "reasoning", "refusal"].map((name) => delta[name]),
-    ...calls.map((it) => fields(fields(it)["function"])["arguments"]),
-  ];
-  return texts.reduce<number>((sum, it) => sum + (typeof it === "string" ? bytesOf(it) : 0), 0);
 }

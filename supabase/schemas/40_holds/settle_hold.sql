@@ -151,17 +151,22 @@ begin
         v_account public.token_accounts;
         v_hold public.token_holds;
         v_cap record;
+        v_is_frozen boolean;
         v_has_left boolean; -- the member the team; or a user their own account, for a team
         v_allowed bigint;
       begin
         select a.* into v_account from public.token_accounts a where a.user_id = v_user_id;
         v_cap := tokenbook.spend_headroom(v_account, v_member_id, v_now);
-        if tokenbook.is_frozen(v_account, v_member_id) then -- @frozen-beyond-the-hold
+        v_is_frozen := tokenbook.is_frozen(v_account, v_member_id); -- @frozen-beyond-the-hold
+        if v_is_frozen and p_over_capture <> 'partial' then
           perform tokenbook.refuse('account_frozen', '{}');
         end if;
         v_has_left := tokenbook.paying_account(coalesce(v_member_id, v_user_id)) <> v_user_id; -- @beyond-holds-is-new
-        v_allowed := case when v_has_left then 0 else least(v_account.tokens_remaining, v_cap.headroom) end;
-        if v_allowed < v_beyond then
+        v_allowed := case when v_has_left or v_is_frozen then 0 else least(v_account.tokens_remaining, v_cap.headroom) end;
+        if p_over_capture = 'partial' then
+          v_uncovered := greatest(v_beyond - v_allowed, 0);
+          v_beyond := v_beyond - v_uncovered; -- @takes-what-there-is
+        elsif v_allowed < v_beyond then
           select h.* into v_hold from public.token_holds h where h.user_id = v_user_id and h.id = p_hold_id;
           return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => false)
               || jsonb_build_object('tokens_remaining_to_deduct', v_beyond - v_allowed)
@@ -266,7 +271,6 @@ begin
       v_entry.member_id := v_member_id;
       v_entry.entry_type := 'deduction';
       v_entry.action_type := v_action_type;
-      v_entry.tokens := -v_beyond;
       v_entry.reason := v_action_type;
       v_entry.actor_role := p_actor_role;
       v_entry.actor_id := p_actor_id;
@@ -274,8 +278,10 @@ begin
       v_entry.hold_id := p_hold_id;
       v_entry.metadata := p_metadata;
       v_entry.created_at := v_now;
-      select taken.grant_ids, taken.grant_tokens into v_entry.grant_ids, v_entry.grant_tokens
-        from tokenbook.take_from_grants(v_user_id, v_beyond, v_now) as taken;
+      select taken.grant_ids, taken.grant_tokens, v_uncovered + v_beyond - taken.tokens, taken.tokens
+        into v_entry.grant_ids, v_entry.grant_tokens, v_uncovered, v_beyond
+        from tokenbook.take_from_grants(v_user_id, v_beyond, v_now, p_partial => p_over_capture = 'partial') as taken;
+      v_entry.tokens := -v_beyond;
       v_entry := tokenbook.record_transaction(v_entry);
       v_overage_id := v_entry.id;
       v_remaining := v_entry.balance_after;

@@ -107,7 +107,12 @@ describe("an answer", () => {
     expect(await books()).toMatchObject({ deducted: usage.tokens, usage: [usage] });
   });
 
-  test.each(["counts-nothing", "counts-junk"])(
+  test("whose last frame is of zeros is charged what came before", async () => {
+    const said = await chat(stack, user, bodyFor("ends-with-zeros"));
+    expect(said.cost).toMatchObject({ tokens_deducted: 30 });
+  });
+
+  test.each(["counts-nothing", "counts-zeros", "counts-junk"])(
     "of a server that %s is charged by the estimate, and says so",
     async (model) => {
       const said = await chat(stack, user, bodyFor(model));
@@ -124,16 +129,15 @@ describe("an answer", () => {
     expect(said.cost).toMatchObject({ tokens_deducted: 500, tokens_remaining: 500 });
   });
 
-  test("that used more than there is takes what was held, and records what is not covered", async () => {
+  test("that used more than there is takes what there is, and records what is not covered", async () => {
     await chat(stack, user, bodyFor("is-dear"));
     await chat(stack, user, bodyFor("is-dear", { max_tokens: 400 }));
     await grant(stack.db, user.id, 200);
     const said = await chat(stack, user, bodyFor("is-dear", { max_tokens: 100 }));
-    const { holds, usage, deducted } = await books();
-    const held = holds.at(-1)!.tokens;
-    expect(said).toMatchObject({ isDone: true, cost: { tokens_deducted: held } });
-    expect(usage.at(-1)).toMatchObject({ tokens: 500, uncovered: 500 - held });
-    expect(deducted).toBe(1_000 + held);
+    const { usage, deducted } = await books();
+    expect(said).toMatchObject({ isDone: true, cost: { tokens_deducted: 200, tokens_remaining: 0 } });
+    expect(usage.at(-1)).toMatchObject({ tokens: 500, uncovered: 300 });
+    expect(deducted).toBe(1_200);
   });
 
   test("costs what the project has priced the action at", async () => {
@@ -144,6 +148,112 @@ describe("an answer", () => {
     );
     expect(said.cost).toMatchObject({ tokens_deducted: 7 });
     expect((await books()).holds).toMatchObject([{ tokens: 7, captured: 7 }]);
+  });
+});
+
+describe("an answer in one piece", () => {
+  const whole = (model: string, rest: object = {}) =>
+    stack.ask("ai-chat", { caller: user, body: bodyFor(model, { stream: false, ...rest }) });
+
+  test("is the provider's JSON, with what it cost", async () => {
+    const { status, body } = await whole("streams");
+    expect(status).toBe(200);
+    expect(body).toMatchObject({
+      object: "chat.completion",
+      choices: [{ message: { content: answer } }],
+      usage: { total_tokens: 30 },
+      tokenbook: { tokens_deducted: 30, tokens_remaining: 970 },
+    });
+    expect(provider.asked.at(-1)!.body).toMatchObject({ stream: false, max_tokens: 200 });
+    expect(provider.asked.at(-1)!.body.stream_options).toBeUndefined();
+    expect(await books()).toMatchObject({
+      deducted: 30,
+      holds: [{ status: "captured" }],
+      usage: [{ input: 20, output: 10, metadata: { outcome: "completed", counted_by: "provider" } }],
+    });
+  });
+
+  test.each(["counts-nothing", "counts-zeros"])(
+    "of a server that %s is charged by the estimate",
+    async (model) => {
+      await whole(model);
+      const { usage, deducted } = await books();
+      expect(usage).toMatchObject([
+        { output: Math.ceil(answer.length / 4), metadata: { counted_by: "estimate" } },
+      ]);
+      expect(deducted).toBe(usage[0]!.input! + usage[0]!.output!);
+    },
+  );
+
+  test.each([
+    ["says-400", "provider_refused", 400],
+    ["says-500", "provider_failed", 500],
+    ["says-html", "provider_failed", 200],
+    ["talks-junk", "provider_failed", undefined],
+    ["errs-midway", "provider_failed", undefined],
+  ] as const)(
+    "of a server that %s is a problem (%s), and nothing is charged",
+    async (model, slug, providerStatus) => {
+      expectProblem(await whole(model), slug, providerStatus === undefined ? {} : { providerStatus });
+      expect(await books()).toMatchObject({ deducted: 0, reserved: 0, usage: [{ success: false }] });
+    },
+  );
+
+  test("that used more than was held takes the rest from the balance", async () => {
+    expect((await whole("is-dear", { max_tokens: 100 })).body.tokenbook).toMatchObject({
+      tokens_deducted: 500,
+    });
+  });
+
+  test("is made once for a key", async () => {
+    const headers = { "idempotency-key": randomUUID() };
+    const body = bodyFor("streams", { stream: false });
+    await stack.ask("ai-chat", { caller: user, body, headers });
+    const again = await stack.ask("ai-chat", { caller: user, body, headers });
+    expectProblem(again, "call_already_made", { holdStatus: "settled" });
+  });
+});
+
+describe("embeddings", () => {
+  const embed = (body: object) => stack.ask("ai-chat/embeddings", { caller: user, body });
+
+  test.each([
+    ["embeds", 8, "provider"],
+    ["embeds-uncounted", 5, "estimate"],
+  ])("of a server that %s are OpenAI's answer, and cost their input", async (model, tokens, counted_by) => {
+    const { status, body } = await embed({
+      model,
+      input: ["a first text", "another"],
+      encoding_format: "float",
+    });
+    expect(status).toBe(200);
+    expect(body).toMatchObject({ data: [{ embedding: [0.25, -1] }], tokenbook: { tokens_deducted: tokens } });
+    expect(provider.asked.at(-1)).toMatchObject({
+      path: "/v1/embeddings",
+      body: { model, input: ["a first text", "another"], encoding_format: "float" },
+    });
+    expect(await books()).toMatchObject({
+      deducted: tokens,
+      reserved: 0,
+      usage: [{ model, input: tokens, output: 0, metadata: { counted_by } }],
+    });
+  });
+
+  test.each([
+    [{ model: "embeds" }, "input"],
+    [{ model: "embeds", input: "" }, "input"],
+    [{ model: "embeds", input: [] }, "input"],
+    [{ model: "embeds", input: "a", n: 2 }, "n"],
+    [{ input: "a" }, "model"],
+  ])("%j are refused, naming %s, before anything is held", async (body, field) => {
+    expectProblem(await embed(body), "invalid_request", { field });
+    expect((await books()).holds).toEqual([]);
+  });
+
+  test("beyond the balance are 402, and the model is not asked", async () => {
+    const before = provider.asked.length;
+    expectProblem(await embed({ model: "embeds", input: "x".repeat(8_000) }), "insufficient_balance");
+    expect(provider.asked).toHaveLength(before);
   });
 });
 
@@ -382,7 +492,7 @@ describe("a body", () => {
     [{ model: "streams", messages: [image] }, "messages"],
     [{ model: "streams", messages: [message], max_tokens: 0 }, "max_tokens"],
     [{ model: "streams", messages: [message], max_tokens: 5, max_completion_tokens: 5 }, "max_tokens"],
-    [{ model: "streams", messages: [message], stream: false }, "stream"],
+    [{ model: "streams", messages: [message], stream: "no" }, "stream"],
     [{ model: "streams", messages: [message], n: 5 }, "n"],
     [{ model: "streams", messages: [message], user: "somebody" }, "user"],
   ])("%j is refused, naming %s, before anything is held", async (body, field) => {

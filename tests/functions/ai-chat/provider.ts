@@ -76,6 +76,15 @@ const models: Record<string, Model> = {
     write.words();
     write.ending(null);
   },
+  "counts-zeros"(write) {
+    write.words();
+    write.ending({ prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 });
+  },
+  "ends-with-zeros"(write) {
+    write.words();
+    write.event({ choices: [], usage });
+    write.ending({ prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 });
+  },
   "is-dear"(write) {
     write.words();
     write.ending({ prompt_tokens: 20, completion_tokens: 480, total_tokens: 500 });
@@ -124,6 +133,29 @@ const models: Record<string, Model> = {
   },
 };
 
+const completion = (used: object | undefined) => ({
+  id: "chatcmpl-1",
+  object: "chat.completion",
+  choices: [{ index: 0, message: { role: "assistant", content: answer }, finish_reason: "stop" }],
+  usage: used,
+});
+
+/** What those answer who are asked for one piece of JSON; the others do what they do in a stream. */
+const wholes: Record<string, unknown> = {
+  streams: completion(usage),
+  "counts-nothing": completion(undefined),
+  "counts-zeros": completion({ prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 }),
+  "is-dear": completion({ prompt_tokens: 20, completion_tokens: 480, total_tokens: 500 }),
+  "talks-junk": "{not json",
+  "errs-midway": { error: { message: "key sk-secret-of-the-project is over its limit" } },
+  embeds: {
+    object: "list",
+    data: [{ object: "embedding", index: 0, embedding: [0.25, -1] }],
+    usage: { prompt_tokens: 8, total_tokens: 8 },
+  },
+  "embeds-uncounted": { object: "list", data: [{ object: "embedding", index: 0, embedding: [0.25, -1] }] },
+};
+
 export async function startProvider(): Promise<Provider> {
   const asked: Asked[] = [];
   const server = createServer(async (incoming, outgoing) => {
@@ -138,7 +170,11 @@ export async function startProvider(): Promise<Provider> {
     };
     asked.push(it);
     outgoing.on("close", () => (it.wasLeft = !outgoing.writableFinished));
-    await models[body.model]!(writerOf(outgoing), outgoing);
+    const whole = body.stream === true ? undefined : wholes[body.model];
+    if (whole !== undefined) {
+      outgoing.setHeader("content-type", "application/json");
+      outgoing.write(typeof whole === "string" ? whole : JSON.stringify(whole));
+    } else await models[body.model]!(writerOf(outgoing), outgoing);
     if (!outgoing.destroyed) outgoing.end();
   });
   await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));

@@ -36,7 +36,7 @@ comment on column public.token_holds.action_type is 'What they were set aside fo
 comment on column public.token_holds.actor_role is 'Who made it: user, admin or service. A user settles no hold that he did not make.';
 comment on column public.token_holds.transaction_id is 'Its entry in the ledger.';
 comment on column public.token_holds.tokens_captured is 'Of these, paid; the rest went back. NULL while open.';
-comment on column public.token_holds.tokens_uncovered is 'Used beyond the hold and not paid: the capture was capped.';
+comment on column public.token_holds.tokens_uncovered is 'Used beyond the hold and not paid: the capture was capped, or took what there was.';
 comment on column public.token_holds.capture_id is 'The ledger entry of the capture.';
 comment on column public.token_holds.overage_id is 'The deduction of what was captured beyond the hold.';
 comment on column public.token_holds.usage_id is 'The usage that was recorded with the capture.';
