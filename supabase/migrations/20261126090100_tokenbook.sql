@@ -1125,11 +1125,13 @@ create table public.token_model_rates (
     num_nonnulls(tokens_per_input, tokens_per_output, tokens_per_image, tokens_per_second, markup_percent) = 5
     or num_nonnulls(tokens_per_input, tokens_per_cached, tokens_per_output, tokens_per_reasoning, tokens_per_image,
                     tokens_per_second, markup_percent) = 0),
+  constraint token_model_rates_are_never_negative check (
+    least(tokens_per_input, tokens_per_cached, tokens_per_output, tokens_per_reasoning, tokens_per_image, tokens_per_second,
+          markup_percent) >= 0),
   constraint token_model_rates_are_within_limits check (
-    tokens_per_input between 0 and 1000000 and tokens_per_cached between 0 and 1000000
-    and tokens_per_output between 0 and 1000000 and tokens_per_reasoning between 0 and 1000000
-    and tokens_per_image between 0 and 1000000000 and tokens_per_second between 0 and 1000000000
-    and markup_percent between 0 and 1000000)
+    greatest(tokens_per_input, tokens_per_cached, tokens_per_output, tokens_per_reasoning, markup_percent) <= 1000000),
+  constraint token_model_rates_of_pieces_are_within_limits check (
+    greatest(tokens_per_image, tokens_per_second) <= 1000000000)
 );
 comment on table public.token_model_rates is
   'What using a model costs a user, in tokens, from a date on. The project''s own data, changed by set_token_model_rate; whoever is signed in may read it. Of the rates whose pattern fits a model, that of its own name counts, else the longest; a row that is NULL throughout ends the rate before it. A model that none fits costs its input and output tokens.';
@@ -19276,7 +19278,7 @@ begin
     end if;
   else
     v_tokens := (tokenbook.measure_usage(
-      c_action_type, null, null, null, nullif(tg_argv[1], '')::bigint, null, null, null, clock_timestamp())).tokens_used;
+      c_action_type, null, null, null, nullif(tg_argv[1], '')::bigint, null, null, null, null, clock_timestamp())).tokens_used;
     if v_tokens is null then
       perform tokenbook.refuse('invalid_usage', jsonb_build_object(
         'field', 'p_action_type', 'rule', 'an action that has a cost, where neither tokens nor a column say how many'));
@@ -19297,10 +19299,12 @@ begin
   elsif v_spent.shortfall > 0 then -- @rows-are-paid-for
     v_available := v_tokens - v_spent.shortfall;
     v_cap := v_spent.capped_by;
-    perform tokenbook.refuse(
-      case when v_cap is null then 'insufficient_balance' else 'spend_cap_reached' end,
+    if v_cap is null then
+      perform tokenbook.refuse('insufficient_balance', jsonb_build_object('required', v_tokens, 'available', v_available));
+    end if;
+    perform tokenbook.refuse('spend_cap_reached',
       jsonb_build_object('required', v_tokens, 'available', v_available)
-        || case when v_cap is null then '{}' else (v_cap - 'resets_at') || jsonb_build_object('resetsAt', v_cap -> 'resets_at') end);
+        || (v_cap - 'resets_at') || jsonb_build_object('resetsAt', v_cap -> 'resets_at'));
   end if;
   return null;
 end

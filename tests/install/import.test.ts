@@ -421,8 +421,9 @@ test(
 test("Stripe's credit grants: one currency, what is money, and what has begun", async () => {
   const [ann, ben, cia, dan] = await people(4);
   const soon = Math.round(Date.now() / 1_000) + 86_400;
+  let nth = 0;
   const credit = (user: string | undefined, amount: object, more = {}) => ({
-    id: "credgr_1",
+    id: `credgr_${++nth}`,
     amount,
     category: "promotional",
     effective_at: 1_760_000_000,
@@ -559,4 +560,82 @@ test.for([
   const said = await run("import", [...args, "--db-url", db.url()]);
   expect([said.status, said.stderr]).toEqual([2, expect.stringContaining(words)]);
   expect(said.stderr).not.toMatch(/^ +at /m);
+});
+
+test("a list of credit grants counts each once, and is taken whole or not at all", async () => {
+  const [ann] = await people(1);
+  const credit = (id: string, value: number) => ({
+    id,
+    customer: "cus_a",
+    amount: { type: "monetary", monetary: { currency: "usd", value } },
+    category: "paid",
+    metadata: { user_id: ann },
+  });
+  const page = (grants: object[], has_more: boolean) =>
+    JSON.stringify({ object: "list", data: grants, has_more });
+  const from = ["--from", "stripe-credits", "--lifetime-days", "365"];
+  const refusals = {
+    "is not the whole list": page([credit("credgr_1", 1_000)], true),
+    "the grant credgr_1 twice": JSON.stringify([credit("credgr_1", 1_000), credit("credgr_1", 900)]),
+    "what Stripe said of a fault: Invalid API Key": JSON.stringify({ error: { message: "Invalid API Key" } }),
+    "something else than credit grants": "null",
+  };
+  for (const [words, text] of Object.entries(refusals)) {
+    const refused = await says(...from, "--file", await file("refused.json", text), "--book");
+    expect([refused.status, refused.stderr]).toEqual([2, expect.stringContaining(words)]);
+  }
+
+  const pages = [
+    page([credit("credgr_1", 1_000)], true),
+    page([credit("credgr_1", 1_000), credit("credgr_2", 5)], false),
+  ];
+  expect(
+    await imports(...from, "--file", await file("pages.json", pages.join("\n")), "--book"),
+  ).toMatchObject({
+    rows: 2,
+    tokens: 1_005,
+  });
+  expect((await balance(ann!)).total_active).toBe(1_005);
+});
+
+test("a debt stays one though the row has an end that has passed", async () => {
+  const [ann] = await people(1);
+  const csv = await file("debt.csv", `user,tokens,grant_type,expires_at\n${ann},-500,purchase,2020-01-01\n`);
+
+  expect(await imports("--from", "csv", "--file", csv, "--book")).toMatchObject({ taken: 1, left_out: [] });
+  expect(await balance(ann!)).toMatchObject({ total_active: 0, total_owed: 500 });
+});
+
+test("the checksum is of what would be booked, in whatever order the source gives a user's grants", async () => {
+  const [ann] = await people(1);
+  const rows = [`${ann},5,purchase,2990-01-01`, `${ann},7,annual,2991-01-01`];
+  const sums: string[] = [];
+  for (const lines of [rows, rows.toReversed()]) {
+    const csv = await file("order.csv", `user,tokens,grant_type,expires_at\n${lines.join("\n")}\n`);
+    sums.push((await imports("--from", "csv", "--file", csv)).checksum);
+  }
+
+  expect(sums[0]).toBe(sums[1]);
+});
+
+test("a mysqldump says of whom it has no number, and a subscription in force may be bit(1)", async () => {
+  await people(2);
+  const end = "-- Dump completed on 2025-11-20 10:00:00\n";
+  const users = `CREATE TABLE \`users\` (\`id\` int, \`email\` text, \`tokens_remaining\` int);
+INSERT INTO \`users\` VALUES (1,'user0@example.com',NULL),(2,'user1@example.com',NULL);
+`;
+  const subscriptions = `CREATE TABLE \`user_subscriptions\` (\`user_id\` int, \`tokens_limit\` int, \`is_active\` bit(1));
+INSERT INTO \`user_subscriptions\` VALUES (1,10000,_binary '\u0001'),(2,10000,_binary '\\0');
+`;
+  const both = await imports(
+    "--from",
+    "mysql-dump",
+    "--file",
+    await file("both.sql", users + subscriptions + end),
+  );
+  const alone = await imports("--from", "mysql-dump", "--file", await file("alone.sql", users + end));
+
+  expect([both.tokens, alone.tokens]).toEqual([10_000, 0]);
+  expect(both.notes.join()).toContain("1 of the users have no tokens_remaining");
+  expect(alone.notes.join()).toContain("2 of the users have no tokens_remaining");
 });

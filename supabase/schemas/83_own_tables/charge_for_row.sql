@@ -46,7 +46,7 @@ begin
     end if;
   else
     v_tokens := (tokenbook.measure_usage(
-      c_action_type, null, null, null, nullif(tg_argv[1], '')::bigint, null, null, null, clock_timestamp())).tokens_used;
+      c_action_type, null, null, null, nullif(tg_argv[1], '')::bigint, null, null, null, null, clock_timestamp())).tokens_used;
     if v_tokens is null then
       perform tokenbook.refuse('invalid_usage', jsonb_build_object(
         'field', 'p_action_type', 'rule', 'an action that has a cost, where neither tokens nor a column say how many'));
@@ -67,10 +67,12 @@ begin
   elsif v_spent.shortfall > 0 then -- @rows-are-paid-for
     v_available := v_tokens - v_spent.shortfall;
     v_cap := v_spent.capped_by;
-    perform tokenbook.refuse(
-      case when v_cap is null then 'insufficient_balance' else 'spend_cap_reached' end,
+    if v_cap is null then
+      perform tokenbook.refuse('insufficient_balance', jsonb_build_object('required', v_tokens, 'available', v_available));
+    end if;
+    perform tokenbook.refuse('spend_cap_reached',
       jsonb_build_object('required', v_tokens, 'available', v_available)
-        || case when v_cap is null then '{}' else (v_cap - 'resets_at') || jsonb_build_object('resetsAt', v_cap -> 'resets_at') end);
+        || (v_cap - 'resets_at') || jsonb_build_object('resetsAt', v_cap -> 'resets_at'));
   end if;
   return null;
 end

@@ -112,8 +112,12 @@ describe("a payment", () => {
     }
     user = (await stack.user()).id;
     intent = fresh("pi");
-    const answers = await Promise.all([...three(), ...three()].map((it) => deliver(stack, it)));
-    expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 6 }, () => 200));
+    const events = [...three(), ...three()];
+    const answers = await Promise.all(events.map((it) => deliver(stack, it)));
+    expect(answers.filter(({ status }) => ![200, 503].includes(status))).toEqual([]);
+    // what was busy is sent again, as Stripe does
+    for (const [nth, { status }] of answers.entries())
+      if (status === 503) expect((await deliver(stack, events[nth]!)).status).toBe(200);
     expect([await tokens(), (await booked()).length]).toEqual([before + planTokens, 1]);
   });
 

@@ -136,7 +136,7 @@ export async function collect(
     const isKnown = said_type !== undefined && rules.knownTypes.has(said_type);
     if (said_type !== undefined && !isKnown)
       unknownTypes.set(said_type, (unknownTypes.get(said_type) ?? 0) + 1);
-    if (expires && expires.at <= rules.now) {
+    if (expires && expires.at <= rules.now && amount.value >= 0n) {
       if (amount.value > 0n) leftOut.push({ user: said, why: "a grant that has run out" });
     } else if (amount.value < 0n || (!isKnown && !granted && expires === undefined)) {
       one.plain = add(one.plain, amount);
@@ -190,7 +190,7 @@ function openingOf(
   const all: Part[] = [...parts, { amount: plain, type: grantType, granted: null, expires: undefined }];
   const grants: NewGrant[] = [];
   let total = 0n;
-  let text = user;
+  const texts: string[] = [];
   for (const { amount, type, granted, expires } of all) {
     const tokens = whole(times(amount, rate));
     if (tokens <= 0n) continue;
@@ -205,7 +205,7 @@ function openingOf(
     grants.push({ tokens: Number(tokens), grant_type: type, granted_at: granted?.text ?? null, expires_at });
     // the end of a lifetime is another in each run
     const end = isOurs && later !== null ? `+${lifetimeDays}` : (expires_at ?? "");
-    text += `,${tokens}:${type}:${granted?.text ?? ""}:${end}`;
+    texts.push(`${tokens}:${type}:${granted?.text ?? ""}:${end}`);
   }
   const owed = sum < 0n ? -sum : 0n;
   const tokens_used = whole(used) < 0n ? 0n : whole(used);
@@ -215,7 +215,8 @@ function openingOf(
   const total_cost = Number(cost.value) / 10 ** cost.scale;
   return {
     opening: { user, grants, owed: Number(owed), tokens_used: Number(tokens_used), total_cost },
-    text: `${text},${owed},${tokens_used},${total_cost}`,
+    // in whatever order the source gave them
+    text: [user, ...texts.toSorted(), owed, tokens_used, total_cost].join(","),
   };
 }
 

@@ -350,7 +350,7 @@ export interface StripeOptions {
 
 /** A grant as Stripe lists it. */
 interface StripeGrant {
-  id: string;
+  id?: string;
   customer?: string | { id: string };
   amount?: { type?: string; monetary?: { value?: number; currency?: string } | null };
   /** What is left, where an export adds it; null: Stripe does not say it. */
@@ -409,10 +409,40 @@ async function* grantsInFile(path: string): AsyncGenerator<StripeGrant> {
         .map((line) => JSON.parse(line) as unknown);
     }
   })();
-  const grants = documents.flatMap((one) =>
-    Array.isArray(one) ? one : ((one as { data?: unknown[] }).data ?? [one]),
-  ) as StripeGrant[];
-  yield* grants.filter(({ voided_at }) => !voided_at);
+  const seen = new Map<string, string>();
+  for (const [nth, document] of documents.entries()) {
+    for (const grant of grantsIn(document, nth === documents.length - 1, path)) {
+      const words = JSON.stringify(grant);
+      const before = grant.id === undefined ? undefined : seen.get(grant.id);
+      if (before !== undefined && before !== words) {
+        throw new Failure(
+          `${path} has the grant ${grant.id} twice, and not the same: fetch the list once, whole.`,
+        );
+      }
+      if (grant.id !== undefined) seen.set(grant.id, words);
+      if (before === undefined && !grant.voided_at) yield grant;
+    }
+  }
+}
+
+/** The grants of one document: an array, a page as Stripe answers it, or a grant. @throws Failure for anything else */
+function grantsIn(document: unknown, isLast: boolean, path: string): StripeGrant[] {
+  const { data, has_more, error } = (document ?? {}) as {
+    data?: unknown;
+    has_more?: boolean;
+    error?: { message?: string };
+  };
+  if (error !== undefined) throw new Failure(`${path} is what Stripe said of a fault: ${error.message}`);
+  if (isLast && has_more === true) {
+    throw new Failure(
+      `${path} is not the whole list: its last page says that there is more (has_more). Append the pages after it, a document a line. Nothing was changed.`,
+    );
+  }
+  const grants: unknown[] = Array.isArray(document) ? document : Array.isArray(data) ? data : [document];
+  if (grants.some((grant) => typeof grant !== "object" || grant === null || Array.isArray(grant))) {
+    throw new Failure(`${path} has something else than credit grants in it.`);
+  }
+  return grants as StripeGrant[];
 }
 
 /** One request a hundred grants, and one for each grant that still counts. */
@@ -461,7 +491,8 @@ async function* mysqlRows(path: string, notes: string[]): AsyncGenerator<SourceR
     if (table === "users") {
       users.set(row["id"]!, { email: row["email"]!, tokens: row["tokens_remaining"]! });
     } else if (table === "user_subscriptions") {
-      const isInForce = row["is_active"] === undefined || row["is_active"] === "1";
+      // tinyint, or bit(1)
+      const isInForce = row["is_active"] === undefined || ["1", "\u0001"].includes(row["is_active"]!);
       if (isInForce && !limits.has(row["user_id"]!)) limits.set(row["user_id"]!, row["tokens_limit"]!);
     } else {
       const tokens = row["tokens_used"] ?? "0";
@@ -471,6 +502,12 @@ async function* mysqlRows(path: string, notes: string[]): AsyncGenerator<SourceR
   }
   if (users.size === 0)
     throw new Failure(`${path} has no rows of a table users: is it what mysqldump wrote?`);
+  const withNeither = [...users].filter(([id, { tokens }]) => tokens === null && !limits.has(id)).length;
+  if (withNeither > 0) {
+    notes.push(
+      `${withNeither} of the users have no tokens_remaining and no subscription in force in the dump: nothing, or is user_subscriptions missing from it?`,
+    );
+  }
   for (const [id, { email, tokens }] of users) {
     yield {
       user: email || id,

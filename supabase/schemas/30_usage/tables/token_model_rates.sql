@@ -14,11 +14,13 @@ create table public.token_model_rates (
     num_nonnulls(tokens_per_input, tokens_per_output, tokens_per_image, tokens_per_second, markup_percent) = 5
     or num_nonnulls(tokens_per_input, tokens_per_cached, tokens_per_output, tokens_per_reasoning, tokens_per_image,
                     tokens_per_second, markup_percent) = 0),
+  constraint token_model_rates_are_never_negative check (
+    least(tokens_per_input, tokens_per_cached, tokens_per_output, tokens_per_reasoning, tokens_per_image, tokens_per_second,
+          markup_percent) >= 0),
   constraint token_model_rates_are_within_limits check (
-    tokens_per_input between 0 and 1000000 and tokens_per_cached between 0 and 1000000
-    and tokens_per_output between 0 and 1000000 and tokens_per_reasoning between 0 and 1000000
-    and tokens_per_image between 0 and 1000000000 and tokens_per_second between 0 and 1000000000
-    and markup_percent between 0 and 1000000)
+    greatest(tokens_per_input, tokens_per_cached, tokens_per_output, tokens_per_reasoning, markup_percent) <= 1000000),
+  constraint token_model_rates_of_pieces_are_within_limits check (
+    greatest(tokens_per_image, tokens_per_second) <= 1000000000)
 );
 comment on table public.token_model_rates is
   'What using a model costs a user, in tokens, from a date on. The project''s own data, changed by set_token_model_rate; whoever is signed in may read it. Of the rates whose pattern fits a model, that of its own name counts, else the longest; a row that is NULL throughout ends the rate before it. A model that none fits costs its input and output tokens.';
