@@ -20,8 +20,8 @@ export default defineConfig({
     pool: "forks",
     maxWorkers: availableParallelism(),
     // On a busy machine a real server needs time; a test that hangs still fails.
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     tags: [{ name: "proof", description: "Shows that a test can fail, or takes long: npm run test:proofs." }],
     projects: [
       // Plain SQL and plain code, no server.
