@@ -3,7 +3,7 @@ import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { createClient } from "@supabase/supabase-js";
 import { generateText, streamText, wrapLanguageModel } from "ai";
 import OpenAI, { APIError } from "openai";
-import WebSocket from "ws";
+import ws from "ws";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import {
   BudgetSpentError,
@@ -30,7 +30,7 @@ let ends: StreamEnd[];
 beforeAll(async () => {
   stack = await startStack();
   provider = await startProvider();
-  books = createClient(stack.url, stack.keys.secretKey, { realtime: { transport: WebSocket as never } });
+  books = createClient(stack.url, stack.keys.secretKey, { realtime: { transport: ws as never } });
 });
 afterAll(async () => {
   await expectCleanBooks(stack.db);

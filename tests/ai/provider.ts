@@ -36,8 +36,10 @@ export async function startProvider(pauseMs = 5): Promise<Provider> {
     for await (const chunk of incoming) chunks.push(chunk as Buffer);
     const body = Buffer.concat(chunks).toString("utf8");
     asked.push({ path: incoming.url!, body });
-    if (incoming.method === "GET")
-      return outgoing.setHeader("content-type", "application/json").end('{"data":[]}');
+    if (incoming.method === "GET") {
+      outgoing.setHeader("content-type", "application/json").end('{"data":[]}');
+      return;
+    }
     const isForm = incoming.headers["content-type"]?.startsWith("multipart/") ?? false;
     const request = isForm
       ? { model: /name="model"\s+([^\r]+)/.exec(body)![1]!, stream: false }
