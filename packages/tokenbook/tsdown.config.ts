@@ -7,11 +7,11 @@ const supabase = fileURLToPath(new URL("../../supabase", import.meta.url));
 const dist = fileURLToPath(new URL("dist", import.meta.url));
 
 const client = {
-  entry: { index: "src/client/index.ts" },
+  entry: { index: "src/client/index.ts", ai: "src/ai/index.ts" },
   platform: "neutral",
   target: "es2022",
   // wherever an app runs, and nothing beside it: what it needs is in the file
-  deps: { onlyBundle: [] },
+  deps: { onlyBundle: ["eventsource-parser"] },
   dts: true,
   clean: false, // the other entry's files are in the same folder
 } satisfies UserConfig;

@@ -124,5 +124,6 @@ test("every example is run by a test", () => {
   expect(tests).toMatch(/readdir/); // each .sql of the folder
   const read = (name: string) => readFileSync(join(projectRoot, "tests/examples", name), "utf8");
   expect(read("streaming.test.ts")).toContain("charge-a-stream.ts");
+  expect(read("ai.test.ts")).toContain("charge-calls.ts");
   expect(read("stripe-events.test.ts")).toContain("post-an-invoice.ts");
 });

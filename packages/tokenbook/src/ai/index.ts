@@ -1,0 +1,21 @@
+/**
+ * `tokenbook/ai`: a user pays for calls of a model, made with the SDK that you use already.
+ *
+ * docs/guides/charging-for-model-calls.md tells how.
+ */
+export {
+  BooksRefusedError,
+  CallAlreadyMadeError,
+  CallTimedOutError,
+  type HoldClient,
+  type HoldReceipt,
+  NotSettledError,
+  type StreamEnd,
+  TokensShortError,
+  type Usage,
+} from "../../../../supabase/functions/_shared/token-hold.ts";
+export { BudgetSpentError, tokenBudget, type TokenBudget } from "./budget.ts";
+export { chargeAnthropic, chargeOpenAI } from "./clients.ts";
+export { chargedFetch } from "./fetch.ts";
+export { tokenMiddleware, type TokenMiddleware } from "./middleware.ts";
+export type { ChargeOptions } from "./options.ts";

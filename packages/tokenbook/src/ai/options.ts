@@ -1,0 +1,68 @@
+import type { HoldOptions, StreamEnd } from "../../../../supabase/functions/_shared/token-hold.ts";
+import type { TokenBudget } from "./budget.ts";
+
+/** For whom calls of a model are charged, and how. */
+export interface ChargeOptions extends Pick<
+  HoldOptions,
+  "ttlSeconds" | "timeoutMs" | "graceMs" | "charge" | "onOverrun" | "metadata" | "describe" | "patience"
+> {
+  userId: string;
+  /** What a call is, as in `token_action_costs`. Default: `chat_conversation`, `embedding`, `image_generation` or `audio`. */
+  actionType?: string;
+  /** The most tokens of an answer for which the request says nothing: how much is held for it. Default 4096. */
+  defaultMaxTokens?: number;
+  /**
+   * How many tokens are held for a call, instead of the estimate: a number, or what it is to be for this request.
+   * What a call uses beyond is taken from the balance too.
+   */
+  tokens?: number | ((request: Record<string, unknown>) => number);
+  /** The budget that the calls of one task share; see {@link tokenBudget}. */
+  budget?: TokenBudget;
+  /** Hears how each call that was answered ended, when it is settled. Without it, what could not be settled is logged. */
+  onSettled?: (end: StreamEnd) => void;
+}
+
+/** What is asked of a model. */
+export type Kind = "chat" | "embedding" | "image" | "audio";
+
+const actions: Record<Kind, string> = {
+  chat: "chat_conversation",
+  embedding: "embedding",
+  image: "image_generation",
+  audio: "audio",
+};
+
+/** What is held for a call, and for how long. */
+export function termsOf(
+  options: ChargeOptions,
+  call: {
+    kind: Kind;
+    model: string | undefined;
+    tokens: number;
+    key?: string | undefined;
+    signal?: AbortSignal;
+  },
+): HoldOptions {
+  const { actionType, defaultMaxTokens: _, tokens: __, budget, onSettled: ___, ...rest } = options;
+  return {
+    ...rest,
+    tokens: call.tokens,
+    actionType: actionType ?? actions[call.kind],
+    idempotencyKey: call.key,
+    metadata: { ...(call.model !== undefined && { model: call.model }), ...options.metadata },
+    ...(call.signal !== undefined && { signal: call.signal }),
+    ...(budget !== undefined && { onOverrun: "cap" as const }),
+    describe: options.describe ?? ((_error, outcome) => `the call ${outcome.replace("_", " ")}`),
+  };
+}
+
+/** Tells whoever wants to hear it how a call ended; what the books could not be told must not go without a trace. */
+export function tell({ onSettled }: ChargeOptions, end: StreamEnd): void {
+  if (onSettled !== undefined) onSettled(end);
+  else if (end.notSettled !== undefined) {
+    const { userId, holdId, outcome, usage, cause } = end.notSettled;
+    console.error(
+      `hold ${holdId} of ${userId}: ${outcome}, ${JSON.stringify(usage ?? {})}, ${String(cause)}`,
+    );
+  }
+}
