@@ -2548,6 +2548,7 @@ create table tokenbook.shadow (
   switched_at timestamptz,
   written_by xid8,
   kept_at timestamptz,
+  is_begun boolean not null default false,
   constraint shadow_has_one_row check (is_only),
   constraint shadow_times_is_positive check (times > 0),
   constraint shadow_lives_a_day check (lifetime_days > 0),
@@ -2569,6 +2570,7 @@ comment on column tokenbook.shadow.started_at is 'Since when it is followed.';
 comment on column tokenbook.shadow.switched_at is 'Since when the books are right; NULL = they follow.';
 comment on column tokenbook.shadow.written_by is 'The transaction that wrote the counter last, to keep it in step: what it writes is nothing new to the books.';
 comment on column tokenbook.shadow.kept_at is 'When a run last went through all balances to write them to the counter; NULL = none has.';
+comment on column tokenbook.shadow.is_begun is 'Whether what the books have of it is written down since its triggers were last put on: until then nothing is booked, and the next run ends what another one began.';
 alter table tokenbook.shadow enable row level security;
 
 -- from supabase/schemas/85_shadow/tables/shadow_balances.sql
@@ -2581,6 +2583,7 @@ create table tokenbook.shadow_balances (
   source text not null,
   amount numeric not null,
   tokens bigint not null,
+  is_gone boolean not null default false,
   primary key (user_id, source)
 );
 comment on table tokenbook.shadow_balances is
@@ -2589,6 +2592,7 @@ comment on column tokenbook.shadow_balances.user_id is 'The user.';
 comment on column tokenbook.shadow_balances.source is 'Of which counter, as tokenbook.shadow calls it.';
 comment on column tokenbook.shadow_balances.amount is 'The counter, in its own unit and exact, after the changes that are booked.';
 comment on column tokenbook.shadow_balances.tokens is 'What of their tokens is from it: the opening balance and what was booked since; a debt is negative. Once the books are right: their balance less their debt, when it was last written to the counter.';
+comment on column tokenbook.shadow_balances.is_gone is 'Whether their row went while nothing was noted: where it comes back, what the books have of it is not booked again.';
 alter table tokenbook.shadow_balances enable row level security;
 
 -- from supabase/schemas/85_shadow/tables/shadow_changes.sql
@@ -19434,13 +19438,15 @@ comment on function tokenbook.stop_charging_tokens_on_insert is
  * Amounts are added up exactly and become whole tokens as an import makes them, so parts of a token are not lost.
  * A user who is not in auth.users and has no books is left out, and counted. More due on an account than one call
  * books: a portion of that is booked, and the change waits.
+ * Until it is written down what the books have of the counter (shadow.is_begun) nothing is booked: it would be counted
+ * from another number. p_before_begun: all the same, for who is about to write that down.
  * Caller: whoever owns the database (`tokenbook shadow`), one at a time.
  * Locks: the shadow's row; the accounts of the portion, in the order of their ids.
  * Errors: busy, and what issuing a grant or spending raises: then nothing of the portion is booked.
  * Returns {booked, granted, spent, owed, unknown, waiting}, changes but for the tokens granted, spent and owed; NULL where no
- * shadow runs.   Keeps: I1 to I4, I10, I11.
+ * shadow runs, or it has not begun.   Keeps: I1 to I4, I10, I11.
  */
-create function tokenbook.book_shadow_changes(p_most integer)
+create function tokenbook.book_shadow_changes(p_most integer, p_before_begun boolean default false)
 returns jsonb
 language plpgsql
 volatile
@@ -19473,7 +19479,7 @@ begin
     when lock_not_available then
       perform tokenbook.refuse('busy', '{}');
   end;
-  if v_shadow.source is null then
+  if v_shadow.source is null or not (v_shadow.is_begun or p_before_begun) then -- @shadows-begin-first
     return null;
   end if;
   -- all at once and before anything else, as whoever needs several does
@@ -19531,6 +19537,8 @@ begin
       v_change.kind := 'catch_up';
       insert into tokenbook.shadow_balances (user_id, source, amount, tokens)
       values (v_kept.user_id, v_shadow.source, v_kept.amount, v_kept.tokens);
+    elsif v_kept.is_gone then -- @rows-that-come-back
+      v_change.kind := 'catch_up';
     end if;
 
     v_amount := v_kept.amount + coalesce(v_change.amount_after - v_change.amount_before, 0);
@@ -19583,6 +19591,7 @@ begin
 
     update tokenbook.shadow_balances b
        set amount = v_amount,
+           is_gone = false,
            tokens = case when v_change.kind = 'catch_up' then trunc(v_amount * v_shadow.times)
                          else b.tokens + trunc(v_amount * v_shadow.times) - trunc(b.amount * v_shadow.times) end
      where b.user_id = v_change.user_id and b.source = v_shadow.source;
@@ -19595,7 +19604,7 @@ begin
 end
 $$;
 comment on function tokenbook.book_shadow_changes is
-  'Books at most p_most changes of the project''s counter, each once: an increase is a grant, a decrease a deduction, and what the books do not have a debt. For whoever owns the database. Returns {booked, granted, spent, owed, unknown, waiting}; NULL where no shadow runs.';
+  'Books at most p_most changes of the project''s counter, each once: an increase is a grant, a decrease a deduction, and what the books do not have a debt. For whoever owns the database. Returns {booked, granted, spent, owed, unknown, waiting}; NULL where no shadow runs, or it has not begun (p_before_begun books all the same).';
 
 -- from supabase/schemas/85_shadow/shadow_triggers.sql
 

@@ -8,13 +8,15 @@
  * Amounts are added up exactly and become whole tokens as an import makes them, so parts of a token are not lost.
  * A user who is not in auth.users and has no books is left out, and counted. More due on an account than one call
  * books: a portion of that is booked, and the change waits.
+ * Until it is written down what the books have of the counter (shadow.is_begun) nothing is booked: it would be counted
+ * from another number. p_before_begun: all the same, for who is about to write that down.
  * Caller: whoever owns the database (`tokenbook shadow`), one at a time.
  * Locks: the shadow's row; the accounts of the portion, in the order of their ids.
  * Errors: busy, and what issuing a grant or spending raises: then nothing of the portion is booked.
  * Returns {booked, granted, spent, owed, unknown, waiting}, changes but for the tokens granted, spent and owed; NULL where no
- * shadow runs.   Keeps: I1 to I4, I10, I11.
+ * shadow runs, or it has not begun.   Keeps: I1 to I4, I10, I11.
  */
-create function tokenbook.book_shadow_changes(p_most integer)
+create function tokenbook.book_shadow_changes(p_most integer, p_before_begun boolean default false)
 returns jsonb
 language plpgsql
 volatile
@@ -47,7 +49,7 @@ begin
     when lock_not_available then
       perform tokenbook.refuse('busy', '{}');
   end;
-  if v_shadow.source is null then
+  if v_shadow.source is null or not (v_shadow.is_begun or p_before_begun) then -- @shadows-begin-first
     return null;
   end if;
   -- all at once and before anything else, as whoever needs several does
@@ -105,6 +107,8 @@ begin
       v_change.kind := 'catch_up';
       insert into tokenbook.shadow_balances (user_id, source, amount, tokens)
       values (v_kept.user_id, v_shadow.source, v_kept.amount, v_kept.tokens);
+    elsif v_kept.is_gone then -- @rows-that-come-back
+      v_change.kind := 'catch_up';
     end if;
 
     v_amount := v_kept.amount + coalesce(v_change.amount_after - v_change.amount_before, 0);
@@ -157,6 +161,7 @@ begin
 
     update tokenbook.shadow_balances b
        set amount = v_amount,
+           is_gone = false,
            tokens = case when v_change.kind = 'catch_up' then trunc(v_amount * v_shadow.times)
                          else b.tokens + trunc(v_amount * v_shadow.times) - trunc(b.amount * v_shadow.times) end
      where b.user_id = v_change.user_id and b.source = v_shadow.source;
@@ -169,4 +174,4 @@ begin
 end
 $$;
 comment on function tokenbook.book_shadow_changes is
-  'Books at most p_most changes of the project''s counter, each once: an increase is a grant, a decrease a deduction, and what the books do not have a debt. For whoever owns the database. Returns {booked, granted, spent, owed, unknown, waiting}; NULL where no shadow runs.';
+  'Books at most p_most changes of the project''s counter, each once: an increase is a grant, a decrease a deduction, and what the books do not have a debt. For whoever owns the database. Returns {booked, granted, spent, owed, unknown, waiting}; NULL where no shadow runs, or it has not begun (p_before_begun books all the same).';

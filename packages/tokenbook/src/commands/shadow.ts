@@ -18,6 +18,7 @@ import {
   countMirrored,
   endShadow,
   followFromHere,
+  endBeginning,
   importedTimes,
   startShadow,
   stopFollowing,
@@ -88,6 +89,9 @@ Ends with 0 when nothing differs, 1 when something does or was refused.`,
         const report = await compared(client, counter, place.source, times, "none");
         say({ ...report, imported: imported !== undefined }, voice);
         return;
+      }
+      if (running !== undefined && !running.isBegun) {
+        await endBeginning(client, running, await counterOf(client, running), stopsOnSignal());
       }
       let done = nothingBooked;
       if (options.start) {

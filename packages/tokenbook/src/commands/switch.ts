@@ -11,6 +11,7 @@ import {
   putTriggers,
   withTable,
   type Terms,
+  endBeginning,
 } from "../shadow/follow.ts";
 import { keepInStep } from "../shadow/keep-in-step.ts";
 import type { Counter } from "../shadow/counter.ts";
@@ -68,6 +69,7 @@ and drop the column.`,
         found === undefined
           ? await unfollowed(client, { from, userColumn })
           : { running: found, counter: await counterOf(client, found), terms: undefined };
+      await endBeginning(client, running, counter, stop);
       if (running.mode === "shadow" && !undo) {
         const mode = found === undefined ? "none" : "shadow";
         await refuseUnready(client, running, counter, mode, stop, voice, acceptDifferences === true);
@@ -108,6 +110,7 @@ async function unfollowed(
     switchedAt: null,
     keptAt: null,
     isThere: true,
+    isBegun: true,
   };
   return { running, counter, terms };
 }
@@ -148,10 +151,15 @@ async function change(
   wanted: Shadow["mode"],
   stop: AbortSignal,
 ): Promise<void> {
+  // what the books have of it is written down anew
+  const beginsAnew = wanted === "shadow" || running.mode === "read_only";
   const set = () =>
     client.query(
-      `update tokenbook.shadow set mode = $1, switched_at = case when $1 <> 'shadow' then coalesce(switched_at, clock_timestamp()) end where is_only`,
-      [wanted],
+      `update tokenbook.shadow
+          set mode = $1, is_begun = not $2::boolean,
+              switched_at = case when $1 <> 'shadow' then coalesce(switched_at, clock_timestamp()) end
+        where is_only`,
+      [wanted, beginsAnew],
     );
   if (running.mode !== "shadow") {
     // what is to be right, or to be written from here on, is first what the books say
@@ -165,5 +173,5 @@ async function change(
       await set();
     });
   } else await set();
-  if (wanted === "shadow" || running.mode === "read_only") await followFromHere(client, counter, stop);
+  if (beginsAnew) await followFromHere(client, counter, stop);
 }

@@ -21,6 +21,8 @@ export interface Shadow {
   keptAt: string | null;
   /** Whether the column is. */
   isThere: boolean;
+  /** Whether it is written down what the books have of it; not, where a run was stopped in the middle. */
+  isBegun: boolean;
 }
 
 /** Whether the books are right, and the counter follows them. */
@@ -42,7 +44,7 @@ export async function readShadow(client: SqlClient): Promise<Shadow | undefined>
   const [shadow] = await select<Shadow>(
     client,
     `select s.source, s.schema_name as schema, s.table_name as table, s.user_column as "userColumn",
-            s.amount_column as "amountColumn", s.times::text as times, s.mode,
+            s.amount_column as "amountColumn", s.times::text as times, s.mode, s.is_begun as "isBegun",
             s.grant_type as "grantType", s.lifetime_days as "lifetimeDays",
             to_jsonb(s.kept_at) #>> '{}' as "keptAt",
             exists (

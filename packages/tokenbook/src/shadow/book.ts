@@ -26,11 +26,13 @@ const busy = ["PT503", "55P03", "40001", "40P01"];
  * database said, and keeps nobody else waiting. What is booked stays booked, whatever stops it.
  *
  * @param stop ends it after a portion.
+ * @param beforeBegun also of a shadow that has not begun, for who is about to begin it.
  */
 export async function bookChanges(
   client: SqlClient,
   stop: AbortSignal,
   onPortion: (booked: number) => void,
+  { beforeBegun = false } = {},
 ): Promise<Booked> {
   const all = { ...nothingBooked };
   let most = mostAtOnce;
@@ -43,8 +45,8 @@ export async function bookChanges(
     try {
       const [row] = await select<{ done: (Booked & { waiting: number }) | null }>(
         client,
-        "select tokenbook.book_shadow_changes($1) as done",
-        [most],
+        "select tokenbook.book_shadow_changes($1, $2) as done",
+        [most, beforeBegun],
       );
       refused = 0;
       if (row!.done === null) break;

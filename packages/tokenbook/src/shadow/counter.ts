@@ -91,11 +91,13 @@ export async function findCounter(client: SqlClient, place: Place): Promise<Coun
     written: string;
     user_type: string;
     generated: string;
+    has_parts: boolean;
   }>(
     client,
     `select c.relkind::text as kind, format('%I.%I', n.nspname, c.relname) as table,
             format_type(a.atttypid, null) as type, a.atttypmod as modifier, format_type(a.atttypid, a.atttypmod) as written,
-            format_type(u.atttypid, null) as user_type, case when a.attgenerated <> '' or a.attidentity = 'a' then 'always' else '' end as generated
+            format_type(u.atttypid, null) as user_type, case when a.attgenerated <> '' or a.attidentity = 'a' then 'always' else '' end as generated,
+            c.relkind = 'p' or exists (select from pg_inherits i where c.oid in (i.inhrelid, i.inhparent)) as has_parts
        from pg_class c
        join pg_namespace n on n.oid = c.relnamespace
        join pg_attribute a on a.attrelid = c.oid and a.attname = $3 and a.attnum > 0 and not a.attisdropped
@@ -106,6 +108,11 @@ export async function findCounter(client: SqlClient, place: Place): Promise<Coun
   if (found === undefined) return undefined;
   const name = `${place.schema}.${place.table}`;
   if (!["r", "p"].includes(found.kind)) throw new Failure(`${name} is no table: nothing can be put on it.`);
+  if (found.has_parts) {
+    throw new Failure(
+      `${name} is partitioned, or one of several tables of which each is part: a statement that names a part passes the triggers of the others, so it cannot be followed. Import it, and switch at once.`,
+    );
+  }
   if (!(found.type in numbers)) {
     throw new Failure(
       `${name}.${place.amountColumn} is ${found.type}, and no number: a shadow follows ${Object.keys(numbers).join(", ")}.`,

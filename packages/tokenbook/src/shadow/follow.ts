@@ -163,6 +163,11 @@ export async function startShadow(
   terms: Terms,
 ): Promise<void> {
   await beginWith(client, place, counter, times, terms, "shadow");
+  await begin(client, counter);
+}
+
+/** Writes down what there is; also where a run was stopped that had put the triggers on. */
+async function begin(client: SqlClient, counter: Counter): Promise<void> {
   await inOneSnapshot(client, async () => {
     // all that the triggers have kept and is visible here is in what is read here
     await client.query(
@@ -179,7 +184,23 @@ export async function startShadow(
          left join ${amounts(counter)} o on o.user_id = b.user_id
         where b.amount <> coalesce(o.amount, 0)`,
     );
+    await client.query(hasBegun);
   });
+}
+
+const hasBegun = "update tokenbook.shadow set is_begun = true where is_only";
+
+/** Ends what a run has begun that was stopped in the middle; nothing, where none was. */
+export async function endBeginning(
+  client: SqlClient,
+  shadow: Shadow,
+  counter: Counter,
+  stop: AbortSignal,
+): Promise<void> {
+  if (shadow.isBegun) return;
+  const isNew = shadow.mode === "shadow" && shadow.keptAt === null;
+  if (isNew) await begin(client, counter);
+  else await followFromHere(client, counter, stop);
 }
 
 /** Takes what the counter has now for what it is to have: whatever was not seen, whatever could not be booked. */
@@ -206,13 +227,14 @@ export async function catchUp(client: SqlClient, shadow: Shadow, counter: Counte
 
 /**
  * Who is in the counter and not known yet, as a statement that returns them: the books have of it what was imported, or,
- * where they say what the counter says, that. Of books from elsewhere what there was before the first change is not asked for.
+ * where they say what the counter says, or said before the first change that is noted, that. Of books from elsewhere what there was before the first change is not asked for.
  */
 const addNewcomers = (counter: Counter): string => `
   insert into tokenbook.shadow_balances (user_id, source, amount, tokens)
   select o.user_id, s.source, o.amount,
          case when t.entry_type = 'opening_balance' and t.metadata ->> 'imported_from' = s.source then
-                case when a.tokens_remaining - a.tokens_owed = trunc(o.amount * s.times) then trunc(o.amount * s.times)
+                case when a.tokens_remaining - a.tokens_owed in (trunc(o.amount * s.times), trunc(w.amount * s.times))
+                     then a.tokens_remaining - a.tokens_owed
                      else t.tokens - t.debt_change end
               when a.user_id is not null then trunc(coalesce(w.amount, o.amount) * s.times)
               else 0 end
@@ -264,12 +286,22 @@ export async function followFromHere(client: SqlClient, counter: Counter, stop: 
            left join (
              select lower(c.whose) as whose, sum(c.amount_after - c.amount_before) as change
                from tokenbook.shadow_changes c where c.whose is not null group by 1) w on w.whose = o.user_id::text
-         on conflict (user_id, source) do update set amount = excluded.amount, tokens = excluded.tokens`,
+         on conflict (user_id, source) do update
+           set amount = excluded.amount, tokens = excluded.tokens, is_gone = false`,
       );
+      // whose row went while nothing was noted
+      await client.query(
+        `update tokenbook.shadow_balances b set amount = 0, is_gone = true
+           from tokenbook.shadow s
+          where b.source = s.source
+            and not exists (select from ${amounts(counter)} o where o.user_id = b.user_id)
+            and not exists (select from tokenbook.shadow_changes c where lower(c.whose) = b.user_id::text)`,
+      );
+      await client.query(hasBegun);
       return true;
     });
     if (isDone) return;
-    await bookChanges(client, stop, () => {});
+    await bookChanges(client, stop, () => {}, { beforeBegun: true });
   }
 }
 

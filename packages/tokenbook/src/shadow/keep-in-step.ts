@@ -96,8 +96,9 @@ export async function keepInStep(client: SqlClient, counter: Counter, stop: Abor
 /** All of them, or by halves, where something of the project's refuses one. */
 async function write(client: SqlClient, counter: Counter, users: string[], written: Written): Promise<void> {
   try {
-    const count = await inTransaction(client, () => writeAtOnce(client, counter, users));
-    written.users += count;
+    const now = await inTransaction(client, () => writeAtOnce(client, counter, users));
+    written.users += now.users;
+    written.failed.push(...now.failed.slice(0, 100 - written.failed.length));
   } catch (error) {
     const { code, message } = error as { code?: string; message: string };
     if (!/^[0-9A-Z]{5}$/.test(code ?? "") || /^(08|57)/.test(code!)) throw error;
@@ -111,7 +112,7 @@ async function write(client: SqlClient, counter: Counter, users: string[], writt
   }
 }
 
-async function writeAtOnce(client: SqlClient, counter: Counter, users: string[]): Promise<number> {
+async function writeAtOnce(client: SqlClient, counter: Counter, users: string[]): Promise<Written> {
   // sooner than Postgres looks for a deadlock: where a trigger of the project's waits for the books, this gives way
   await client.query("set local lock_timeout = '500ms'");
   // alone, and known to the triggers as who writes this
@@ -123,7 +124,7 @@ async function writeAtOnce(client: SqlClient, counter: Counter, users: string[])
     [users],
   );
   // what the books say now that nobody else can write these rows
-  const done = await select<{ id: string }>(
+  const done = await select<{ user: string; amount: string; came: string; is_kept: boolean }>(
     client,
     `with now_right as (
        select u.id, ${desired(counter, books, waiting, "s.times")} as amount, ${books} as tokens, ${waiting} as waiting
@@ -137,13 +138,23 @@ async function writeAtOnce(client: SqlClient, counter: Counter, users: string[])
          from now_right r
          join auth.users u on u.id = r.id
         where ${counter.isUser} and ${counter.value} <> r.amount
-       returning r.id, r.amount, r.tokens, r.waiting
+       returning r.id, r.amount, ${counter.value} as came, r.tokens, r.waiting
+     ), noted as (
+       insert into tokenbook.shadow_balances (user_id, source, amount, tokens)
+       select c.id, s.source, c.came - c.waiting, c.tokens from changed c cross join tokenbook.shadow s
+       on conflict (user_id, source) do update set amount = excluded.amount, tokens = excluded.tokens, is_gone = false
      )
-     insert into tokenbook.shadow_balances (user_id, source, amount, tokens)
-     select c.id, s.source, c.amount - c.waiting, c.tokens from changed c cross join tokenbook.shadow s
-     on conflict (user_id, source) do update set amount = excluded.amount, tokens = excluded.tokens
-     returning user_id as id`,
+     select c.id::text as user, c.amount::text, c.came::text, c.came = c.amount as is_kept from changed c`,
     [locked.map(({ user }) => user)],
   );
-  return done.length;
+  const isKept = done.filter(({ is_kept }) => is_kept);
+  return {
+    users: isKept.length,
+    failed: done
+      .filter(({ is_kept }) => !is_kept)
+      .map(({ user, amount, came }) => ({
+        user,
+        why: `a trigger of the project's makes ${came} of ${amount}`,
+      })),
+  };
 }

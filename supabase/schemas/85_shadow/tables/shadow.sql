@@ -18,6 +18,7 @@ create table tokenbook.shadow (
   switched_at timestamptz,
   written_by xid8,
   kept_at timestamptz,
+  is_begun boolean not null default false,
   constraint shadow_has_one_row check (is_only),
   constraint shadow_times_is_positive check (times > 0),
   constraint shadow_lives_a_day check (lifetime_days > 0),
@@ -39,4 +40,5 @@ comment on column tokenbook.shadow.started_at is 'Since when it is followed.';
 comment on column tokenbook.shadow.switched_at is 'Since when the books are right; NULL = they follow.';
 comment on column tokenbook.shadow.written_by is 'The transaction that wrote the counter last, to keep it in step: what it writes is nothing new to the books.';
 comment on column tokenbook.shadow.kept_at is 'When a run last went through all balances to write them to the counter; NULL = none has.';
+comment on column tokenbook.shadow.is_begun is 'Whether what the books have of it is written down since its triggers were last put on: until then nothing is booked, and the next run ends what another one began.';
 alter table tokenbook.shadow enable row level security;

@@ -6,6 +6,7 @@ create table tokenbook.shadow_balances (
   source text not null,
   amount numeric not null,
   tokens bigint not null,
+  is_gone boolean not null default false,
   primary key (user_id, source)
 );
 comment on table tokenbook.shadow_balances is
@@ -14,4 +15,5 @@ comment on column tokenbook.shadow_balances.user_id is 'The user.';
 comment on column tokenbook.shadow_balances.source is 'Of which counter, as tokenbook.shadow calls it.';
 comment on column tokenbook.shadow_balances.amount is 'The counter, in its own unit and exact, after the changes that are booked.';
 comment on column tokenbook.shadow_balances.tokens is 'What of their tokens is from it: the opening balance and what was booked since; a debt is negative. Once the books are right: their balance less their debt, when it was last written to the counter.';
+comment on column tokenbook.shadow_balances.is_gone is 'Whether their row went while nothing was noted: where it comes back, what the books have of it is not booked again.';
 alter table tokenbook.shadow_balances enable row level security;
