@@ -2874,6 +2874,28 @@ $$;
 comment on function tokenbook.caller_role is
   'What the session''s role is to the books: user or service; NULL for one that is not known.';
 
+-- from supabase/schemas/10_access/changed_fields.sql
+
+/*
+ * Which of these fields differ between a row and what it was, in alphabetical order; one that is missing is as null.
+ * Caller: internal, whoever keeps what was changed (tokenbook.record_change).
+ */
+create function tokenbook.changed_fields(p_before jsonb, p_after jsonb, p_fields text[])
+returns text[]
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array(
+    select f.name from unnest(p_fields) as f (name)
+     where coalesce(p_after -> f.name, 'null') is distinct from coalesce(p_before -> f.name, 'null')
+     order by f.name);
+end
+$$;
+comment on function tokenbook.changed_fields is 'Which of these fields differ between a row and what it was.';
+
 -- from supabase/schemas/10_access/check_action_type.sql
 
 /*
@@ -3269,6 +3291,34 @@ end
 $$;
 comment on function tokenbook.is_asked_of_own is
   'Whether the caller may be told of that user''s books: the user themself, an admin, the server. Answers, where authorize refuses.';
+
+-- from supabase/schemas/10_access/is_call_answered.sql
+
+/*
+ * Whether a call that a policy may have made is answered: what the functions for row level security ask first, where
+ * everything else asks authorize. To whoever may not ask, or is nobody, they say false; only a call that is wrong in
+ * itself is refused.
+ * Caller: internal.   Errors: unsupported_media_type, invalid_request, invalid_user_id (the server, without a user).
+ */
+create function tokenbook.is_call_answered(p_user_id uuid)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not tokenbook.is_plain_body() then
+    perform tokenbook.check_body();
+  end if;
+  if tokenbook.caller_role() = 'service' and p_user_id is null then
+    perform tokenbook.refuse('invalid_user_id', '{"field": "p_user_id", "rule": "not null"}');
+  end if;
+  return p_user_id is not null and tokenbook.is_asked_of_own(p_user_id);
+end
+$$;
+comment on function tokenbook.is_call_answered is
+  'Whether the functions for row level security answer a call about that user; to whoever may not ask they say false.';
 
 -- from supabase/schemas/10_access/is_ledger_lost.sql
 
@@ -4597,15 +4647,8 @@ declare
   v_remaining bigint;
   v_plan public.token_plans;
 begin
-  if not tokenbook.is_plain_server_call(p_user_id) then
-    if not tokenbook.is_plain_body() then
-      perform tokenbook.check_body();
-    end if;
-    if tokenbook.caller_role() = 'service' and p_user_id is null then
-      perform tokenbook.refuse('invalid_user_id', '{"field": "p_user_id", "rule": "not null"}');
-    elsif p_user_id is null or not tokenbook.is_asked_of_own(p_user_id) then
-      return false; -- @spending-of-ones-own
-    end if;
+  if not tokenbook.is_plain_server_call(p_user_id) and not tokenbook.is_call_answered(p_user_id) then
+    return false; -- @spending-of-ones-own
   end if;
   perform tokenbook.check_tokens('p_tokens', p_tokens);
 
@@ -8674,11 +8717,13 @@ begin
        where t.user_id = '00000000-0000-0000-0000-000000000000' and t.rule = 'model_unknown'
          and t.epoch = hashtextextended(p_model, 0) and (t.kind = 'recovered') = false)
   then
-    insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
-    values
-      ('00000000-0000-0000-0000-000000000000', nextval('tokenbook.project_alert_numbers'), 'model_unknown', 'model_unknown',
-       hashtextextended(p_model, 0), jsonb_build_object('model', p_model), clock_timestamp(), clock_timestamp())
-    on conflict do nothing; -- an alert keeps nobody from spending
+    begin
+      perform tokenbook.tell_project(
+        'model_unknown', 'model_unknown', jsonb_build_object('model', p_model), hashtextextended(p_model, 0));
+    exception
+      when unique_violation then
+        null; -- somebody else has told it just now
+    end;
   end if;
 end
 $$;
@@ -8754,9 +8799,7 @@ begin
     select v_cost.*
     on conflict (action_type) do update set min_tokens = excluded.min_tokens, max_tokens = excluded.max_tokens;
   end if;
-  v_changed := array(
-    select f.name from unnest(array['max_tokens', 'min_tokens']) as f (name)
-     where coalesce(to_jsonb(v_cost) -> f.name, 'null') is distinct from coalesce(to_jsonb(v_before) -> f.name, 'null'));
+  v_changed := tokenbook.changed_fields(to_jsonb(v_before), to_jsonb(v_cost), array['max_tokens', 'min_tokens']);
   if v_changed <> '{}' then
     perform tokenbook.record_change(
       'set_token_action_cost', null, v_actor.actor_role, v_actor.actor_id, p_reason,
@@ -8863,11 +8906,9 @@ begin
   else
     v_price.source := p_source;
   end if;
-  v_changed := array(
-    select f.name from unnest(c_prices || array['source']) as f (name)
-     where (f.name <> 'source' or v_before.model is not null) -- of a new price it is no change
-       and coalesce(to_jsonb(v_price) -> f.name, 'null') is distinct from coalesce(to_jsonb(v_before) -> f.name, 'null')
-     order by f.name);
+  v_changed := tokenbook.changed_fields(
+    to_jsonb(v_before), to_jsonb(v_price),
+    c_prices || case when v_before.model is not null then array['source'] end); -- of a new price it is no change
   if v_changed <> '{}' then
     v_price.model := p_model;
     v_price.valid_from := v_at;
@@ -8980,10 +9021,7 @@ begin
     v_rate.tokens_per_second := coalesce(v_rate.tokens_per_second, 0);
     v_rate.markup_percent := coalesce(v_rate.markup_percent, 0);
   end if;
-  v_changed := array(
-    select f.name from jsonb_object_keys(c_most) as f (name)
-     where coalesce(to_jsonb(v_rate) -> f.name, 'null') is distinct from coalesce(to_jsonb(v_before) -> f.name, 'null')
-     order by f.name);
+  v_changed := tokenbook.changed_fields(to_jsonb(v_before), to_jsonb(v_rate), array(select jsonb_object_keys(c_most)));
   if v_changed <> '{}' then
     v_rate.model_pattern := p_model_pattern;
     v_rate.valid_from := v_at;
@@ -11499,15 +11537,8 @@ as $$
 declare
   v_account_id uuid;
 begin
-  if not tokenbook.is_plain_server_call(p_user_id) then
-    if not tokenbook.is_plain_body() then
-      perform tokenbook.check_body();
-    end if;
-    if tokenbook.caller_role() = 'service' and p_user_id is null then
-      perform tokenbook.refuse('invalid_user_id', '{"field": "p_user_id", "rule": "not null"}');
-    elsif p_user_id is null or not tokenbook.is_asked_of_own(p_user_id) then
-      return false; -- @plans-of-ones-own
-    end if;
+  if not tokenbook.is_plain_server_call(p_user_id) and not tokenbook.is_call_answered(p_user_id) then
+    return false; -- @plans-of-ones-own
   end if;
 
   v_account_id := tokenbook.paying_account(p_user_id); -- @plan-of-the-payer
@@ -14237,10 +14268,7 @@ begin
         'field', regexp_replace(v_constraint, format('^%s_|_key$', p_table), '', 'g'), 'rule', 'not another''s'));
   end;
   after := coalesce(after, before);
-  changed := array(
-    select a.name from jsonb_each(after) as a (name, value)
-     where a.name = any (v_settable) and a.value is distinct from coalesce(before -> a.name, 'null')
-     order by 1);
+  changed := tokenbook.changed_fields(before, after, v_settable);
 end
 $$;
 comment on function tokenbook.write_offer is
@@ -18458,7 +18486,8 @@ comment on function tokenbook.tell_of_subscription is
 
 /*
  * Writes an alert of the project's own, about no user (user_id is all zeros). p_epoch is the number of the alert that it
- * ends; left out: it begins one, and its own number is the epoch. What the payload does not know is left out of it.
+ * ends, or what it is told once for; left out: it begins one, and its own number is the epoch. What the payload does not know
+ * is left out of it.
  * Caller: internal.   Returns the alert's number.
  */
 create function tokenbook.tell_project(p_kind text, p_rule text, p_payload jsonb, p_epoch bigint default null)

@@ -27,15 +27,8 @@ declare
   v_remaining bigint;
   v_plan public.token_plans;
 begin
-  if not tokenbook.is_plain_server_call(p_user_id) then
-    if not tokenbook.is_plain_body() then
-      perform tokenbook.check_body();
-    end if;
-    if tokenbook.caller_role() = 'service' and p_user_id is null then
-      perform tokenbook.refuse('invalid_user_id', '{"field": "p_user_id", "rule": "not null"}');
-    elsif p_user_id is null or not tokenbook.is_asked_of_own(p_user_id) then
-      return false; -- @spending-of-ones-own
-    end if;
+  if not tokenbook.is_plain_server_call(p_user_id) and not tokenbook.is_call_answered(p_user_id) then
+    return false; -- @spending-of-ones-own
   end if;
   perform tokenbook.check_tokens('p_tokens', p_tokens);
 

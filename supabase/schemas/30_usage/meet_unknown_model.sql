@@ -24,11 +24,13 @@ begin
        where t.user_id = '00000000-0000-0000-0000-000000000000' and t.rule = 'model_unknown'
          and t.epoch = hashtextextended(p_model, 0) and (t.kind = 'recovered') = false)
   then
-    insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
-    values
-      ('00000000-0000-0000-0000-000000000000', nextval('tokenbook.project_alert_numbers'), 'model_unknown', 'model_unknown',
-       hashtextextended(p_model, 0), jsonb_build_object('model', p_model), clock_timestamp(), clock_timestamp())
-    on conflict do nothing; -- an alert keeps nobody from spending
+    begin
+      perform tokenbook.tell_project(
+        'model_unknown', 'model_unknown', jsonb_build_object('model', p_model), hashtextextended(p_model, 0));
+    exception
+      when unique_violation then
+        null; -- somebody else has told it just now
+    end;
   end if;
 end
 $$;

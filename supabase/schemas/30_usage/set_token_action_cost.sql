@@ -65,9 +65,7 @@ begin
     select v_cost.*
     on conflict (action_type) do update set min_tokens = excluded.min_tokens, max_tokens = excluded.max_tokens;
   end if;
-  v_changed := array(
-    select f.name from unnest(array['max_tokens', 'min_tokens']) as f (name)
-     where coalesce(to_jsonb(v_cost) -> f.name, 'null') is distinct from coalesce(to_jsonb(v_before) -> f.name, 'null'));
+  v_changed := tokenbook.changed_fields(to_jsonb(v_before), to_jsonb(v_cost), array['max_tokens', 'min_tokens']);
   if v_changed <> '{}' then
     perform tokenbook.record_change(
       'set_token_action_cost', null, v_actor.actor_role, v_actor.actor_id, p_reason,

@@ -83,11 +83,9 @@ begin
   else
     v_price.source := p_source;
   end if;
-  v_changed := array(
-    select f.name from unnest(c_prices || array['source']) as f (name)
-     where (f.name <> 'source' or v_before.model is not null) -- of a new price it is no change
-       and coalesce(to_jsonb(v_price) -> f.name, 'null') is distinct from coalesce(to_jsonb(v_before) -> f.name, 'null')
-     order by f.name);
+  v_changed := tokenbook.changed_fields(
+    to_jsonb(v_before), to_jsonb(v_price),
+    c_prices || case when v_before.model is not null then array['source'] end); -- of a new price it is no change
   if v_changed <> '{}' then
     v_price.model := p_model;
     v_price.valid_from := v_at;

@@ -77,10 +77,7 @@ begin
     v_rate.tokens_per_second := coalesce(v_rate.tokens_per_second, 0);
     v_rate.markup_percent := coalesce(v_rate.markup_percent, 0);
   end if;
-  v_changed := array(
-    select f.name from jsonb_object_keys(c_most) as f (name)
-     where coalesce(to_jsonb(v_rate) -> f.name, 'null') is distinct from coalesce(to_jsonb(v_before) -> f.name, 'null')
-     order by f.name);
+  v_changed := tokenbook.changed_fields(to_jsonb(v_before), to_jsonb(v_rate), array(select jsonb_object_keys(c_most)));
   if v_changed <> '{}' then
     v_rate.model_pattern := p_model_pattern;
     v_rate.valid_from := v_at;

@@ -20,15 +20,8 @@ as $$
 declare
   v_account_id uuid;
 begin
-  if not tokenbook.is_plain_server_call(p_user_id) then
-    if not tokenbook.is_plain_body() then
-      perform tokenbook.check_body();
-    end if;
-    if tokenbook.caller_role() = 'service' and p_user_id is null then
-      perform tokenbook.refuse('invalid_user_id', '{"field": "p_user_id", "rule": "not null"}');
-    elsif p_user_id is null or not tokenbook.is_asked_of_own(p_user_id) then
-      return false; -- @plans-of-ones-own
-    end if;
+  if not tokenbook.is_plain_server_call(p_user_id) and not tokenbook.is_call_answered(p_user_id) then
+    return false; -- @plans-of-ones-own
   end if;
 
   v_account_id := tokenbook.paying_account(p_user_id); -- @plan-of-the-payer

@@ -123,10 +123,7 @@ begin
         'field', regexp_replace(v_constraint, format('^%s_|_key$', p_table), '', 'g'), 'rule', 'not another''s'));
   end;
   after := coalesce(after, before);
-  changed := array(
-    select a.name from jsonb_each(after) as a (name, value)
-     where a.name = any (v_settable) and a.value is distinct from coalesce(before -> a.name, 'null')
-     order by 1);
+  changed := tokenbook.changed_fields(before, after, v_settable);
 end
 $$;
 comment on function tokenbook.write_offer is

@@ -1,6 +1,7 @@
 /*
  * Writes an alert of the project's own, about no user (user_id is all zeros). p_epoch is the number of the alert that it
- * ends; left out: it begins one, and its own number is the epoch. What the payload does not know is left out of it.
+ * ends, or what it is told once for; left out: it begins one, and its own number is the epoch. What the payload does not know
+ * is left out of it.
  * Caller: internal.   Returns the alert's number.
  */
 create function tokenbook.tell_project(p_kind text, p_rule text, p_payload jsonb, p_epoch bigint default null)
