@@ -125,6 +125,18 @@ describe("SQL", () => {
     [/reverse_token_restatement/, "PT404"],
     [/there are books here/, "P0001"],
   ];
+  /** What a snippet finds in the reader's project, or has from the one before it. */
+  const given: [of: RegExp, sql: string][] = [
+    [
+      /public\.articles/,
+      "create table public.articles (id bigint generated always as identity primary key, user_id uuid)",
+    ],
+    [/public\.archive/, "create table public.archive (id bigint primary key)"],
+    [
+      /stop_charging_tokens_on_insert/,
+      "select tokenbook.charge_tokens_on_insert('public.articles', 'article_generation', 500)",
+    ],
+  ];
   const statements = every.filter(({ language }) => language === "sql");
 
   test.each(statements.map((snippet) => [where(snippet), snippet]))("%s runs", async (_, snippet) => {
@@ -132,6 +144,7 @@ describe("SQL", () => {
     const client = await stack.db.admin.connect();
     try {
       await client.query("begin");
+      for (const [of, sql] of given) if (of.test(snippet.text)) await client.query(sql);
       const said = await client.query(text).then(
         () => "rows",
         ({ code, message }: { code: string; message: string }) => `${code} ${message}`,
