@@ -54,7 +54,6 @@ export const inlinedFunctions = [
   "tokenbook.deduction_receipt",
   "tokenbook.describe_allocation",
   "tokenbook.grant_terms",
-  "tokenbook.grant_lifetime",
   "tokenbook.refund_receipt",
   "tokenbook.describe_return",
   "tokenbook.caller_role",
@@ -199,8 +198,8 @@ export const lints = {
               select format('%s: constraint %I', c.conrelid::regclass, c.conname), pg_get_constraintdef(c.oid)
                 from pg_constraint c join (${ownRelations}) r on r.oid = c.conrelid where c.contype = 'c') l
        cross join (values
-         ('tokenbook.grant_types', array(select jsonb_object_keys(tokenbook.grant_types())), 4),
-         ('tokenbook.grant_types', tokenbook.grant_action_types(), 4),
+         ('tokenbook.built_in_grant_types', array(select jsonb_object_keys(tokenbook.built_in_grant_types())), 4),
+         ('tokenbook.built_in_grant_types', tokenbook.grant_action_types(), 4),
          ('tokenbook.alert_kinds', array(select jsonb_object_keys(tokenbook.alert_kinds())), 3)) as list (home, names, too_many)
        where split_part(l.name, '(', 1) not in (list.home, 'tokenbook.declared_shape') -- made from the catalogue, of everything
          and (select count(*) from unnest(list.names) as n (name)

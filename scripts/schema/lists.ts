@@ -9,8 +9,8 @@ export const listsFile = "supabase/functions/_shared/lists.ts";
 const lists = {
   limits: { what: "Limits, and what holds when nothing is said", from: "tokenbook.limits()" },
   grantTypes: {
-    what: "Types of grants: how many hours one lives when nothing else is said (`null`: for ever), whether it must run out at some time, and the `action_type` of its transaction",
-    from: "tokenbook.grant_types()",
+    what: "Types of grants that every project has (its own are in `token_grant_types`): how many hours one lives when nothing else is said (`null`: for ever), whether it must run out at some time, and the `action_type` of its transaction",
+    from: "tokenbook.built_in_grant_types()",
   },
   alertKinds: {
     what: "Kinds of alerts: what a rule of that kind asks for (`null`: no rule is of it), what an alert is about, and whether its end can be one too",

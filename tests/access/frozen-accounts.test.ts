@@ -278,6 +278,7 @@ describe("what goes on", () => {
       ["grant_tokens", { p_tokens: 5 }],
       ["adjust_tokens", { p_delta: -1 }],
       ["adjust_tokens", { p_delta: 1 }],
+      ["set_token_grant_expiry", { p_grant_id: mistake, p_expires_at: "2999-01-01", p_reason: "a test" }],
       ["void_token_grant", { p_grant_id: mistake }],
       ["restate_token_balances", { p_reason: "exact" }],
     ];

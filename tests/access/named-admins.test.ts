@@ -188,6 +188,8 @@ test("each function that an admin may call and that changes a row names them in 
     "set_token_action_cost",
     "set_token_alert_rule",
     "set_token_customer",
+    "set_token_grant_expiry",
+    "set_token_grant_type",
     "set_token_model_price",
     "set_token_model_rate",
     "set_token_pack",

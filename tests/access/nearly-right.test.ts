@@ -28,6 +28,7 @@ const takers: Record<string, { object?: string; args: Given[] }> = {
   },
   set_token_pack: { object: "p_pack", args: [{ p_pack_type: "a_pack", p_reason: "x" }] },
   set_token_model_price: { object: "p_price", args: [{ p_model: "a-model", p_reason: "x" }] },
+  set_token_grant_type: { object: "p_terms", args: [{ p_grant_type: "a_type", p_reason: "x" }] },
   set_token_action_cost: { object: "p_cost", args: [{ p_action_type: "an_action", p_reason: "x" }] },
   set_token_alert_rule: {
     args: [

@@ -57,6 +57,11 @@ async function populate(of: Database): Promise<PopulatedUser> {
     p_tokens: 5,
     p_reason: words,
   });
+  await asServer("set_token_grant_expiry", {
+    p_grant_id: one.things.p_grant_id,
+    p_expires_at: "2999-01-01T00:00:00Z",
+    p_reason: words,
+  });
   await asServer("void_token_grant", { p_grant_id: one.things.p_grant_id, p_reason: words });
   await asServer("approve_token_payment", { p_payment_id: one.things.p_payment_id, p_reason: words });
   await asServer("set_token_account_state", { p_state: "frozen", p_reason: words });

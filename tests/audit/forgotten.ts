@@ -26,6 +26,7 @@ const each = (columns: string, fate: Fate): Record<string, Fate> =>
 export const forgotten: Record<string, Record<string, Fate>> = {
   token_accounts: { ...each("state", kept(slug)) },
   token_action_costs: { ...each("action_type", kept(whole)) },
+  token_grant_types: { ...each("grant_type", kept(whole)) },
   token_alert_rules: { ...each("kind plan_type rule", kept(slug)) },
   token_alerts: {
     ...each("delivery kind rule", kept(slug)),

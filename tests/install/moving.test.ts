@@ -90,6 +90,11 @@ async function setUp(db: Database): Promise<void> {
     p_kind: "dropped",
     p_threshold_tokens: 100,
   });
+  await set("set_token_grant_type", {
+    p_grant_type: "welcome",
+    p_terms: { lifetime_hours: 24 },
+    p_reason: "a type of our own",
+  });
   await set("set_token_action_cost", {
     p_action_type: "chat_conversation",
     p_cost: { min_tokens: 1, max_tokens: 1_000_000 },

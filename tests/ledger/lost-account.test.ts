@@ -58,6 +58,7 @@ const entries: Record<string, () => Record<string, unknown>> = {
   refund_tokens: () => ({ p_transaction_id: 2 }),
   grant_tokens: () => ({ p_tokens: 1 }),
   adjust_tokens: () => ({ p_delta: 1 }),
+  set_token_grant_expiry: () => ({ p_grant_id: grantId, p_expires_at: "2999-01-01", p_reason: "x" }),
   void_token_grant: () => ({ p_grant_id: grantId }),
   change_token_plan: () => ({ p_plan_type: "starter" }),
   create_token_payment: () => ({ p_to_plan: "starter" }),

@@ -15,6 +15,7 @@ export type Command =
     }
   | { do: "release"; hold: number }
   | { do: "refund"; transaction: number; tokens: number | null; days: number | null; key: Key }
+  | { do: "expiry"; grant: number; seconds: number | null }
   | { do: "void"; grant: number; takeBack: boolean; key: Key }
   | { do: "adjust"; delta: number; key: Key }
   | { do: "batch"; items: { tokens: number; key: Key }[]; allOrNothing: boolean }
@@ -112,6 +113,14 @@ export const aboutTokens: fc.Arbitrary<Command> = fc.oneof(
       tokens: fc.option(fc.integer({ min: 1, max: 60 })),
       days: fc.option(fc.constantFrom(1, 30)),
       key,
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant("expiry" as const),
+      grant: fc.nat(20),
+      seconds: fc.constantFrom(0, 400, 3_000, 40_000, 9_000_000, null),
     }),
   },
   {

@@ -280,6 +280,16 @@ export class Run {
           key: command.key,
         };
       }
+      case "expiry": {
+        const grant = pick(this.grantIds, command.grant);
+        return grant === undefined
+          ? null
+          : {
+              sql: `public.set_token_grant_expiry($1, $2, coalesce(clock_timestamp() + $3::int * interval '1 second', 'infinity'), 'a promise')`,
+              args: [grant, command.seconds],
+              key: null,
+            };
+      }
       case "void": {
         const grant = pick(this.grantIds, command.grant);
         return grant === undefined
@@ -484,6 +494,13 @@ export class Run {
             replayed: false,
           });
           return reissued ? "reissued" : forfeited.length > 0 ? "forfeited" : "restored";
+        };
+      }
+      case "expiry": {
+        books.setExpiry(pick(books.grants, command.grant)!, command.seconds);
+        return (receipt) => {
+          this.compare(command, receipt, { success: true, tokens_remaining: books.active, replayed: false });
+          return command.seconds === null ? "never" : "changed";
         };
       }
       case "void": {

@@ -191,6 +191,13 @@ export class Books {
     return { restored: [...went, [grant.n, reissued]], forfeited: [] };
   }
 
+  setExpiry(grant: Grant, seconds: number | null): void {
+    if (grant.voided) throw new Refused("grant_already_voided");
+    if (grant.expiresAt <= this.now) throw new Refused("grant_has_ended");
+    if (seconds !== null && seconds <= 0) throw new Refused("invalid_expiry");
+    grant.expiresAt = seconds === null ? Infinity : this.now + seconds;
+  }
+
   void(grant: Grant, takeBack: boolean): { taken: number; owed: number } {
     if (grant.voided) throw new Refused("grant_already_voided");
     // what is held stays with its hold

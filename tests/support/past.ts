@@ -38,6 +38,10 @@ begin
            || case when t.terms ? 'grants' then jsonb_build_object('grants', (
                 select coalesce(jsonb_agg(${schema}.moved(g, p_by, 'granted_at', 'expires_at', 'period_start', 'created_at')), '[]')
                   from jsonb_array_elements(t.terms -> 'grants') g)) else '{}' end
+           || case when t.terms ? 'expiry' then jsonb_build_object('expiry', (
+                select jsonb_object_agg(e.key, case when e.key = 'grant_id' then e.value
+                         else to_jsonb((((e.value #>> '{}')::timestamptz - p_by) at time zone 'utc')::text || 'Z') end)
+                  from jsonb_each(t.terms -> 'expiry') e)) else '{}' end
            || case when t.terms ? 'subscription' then jsonb_build_object('subscription',
                 ${schema}.moved_plan(t.terms -> 'subscription', p_by)) else '{}' end
            || case when t.terms ? 'standing' then jsonb_build_object('standing',

@@ -312,6 +312,28 @@ export type Database = {
           },
         ];
       };
+      token_grant_types: {
+        Row: {
+          created_at: string;
+          grant_type: string;
+          lifetime_hours: number | null;
+          priority: number;
+        };
+        ComputedFields: never;
+        Insert: {
+          created_at?: string;
+          grant_type: string;
+          lifetime_hours?: number | null;
+          priority?: number;
+        };
+        Update: {
+          created_at?: string;
+          grant_type?: string;
+          lifetime_hours?: number | null;
+          priority?: number;
+        };
+        Relationships: [];
+      };
       token_holds: {
         Row: {
           action_type: string;
@@ -1692,6 +1714,20 @@ export type Database = {
           p_replace?: boolean;
           p_user_id: string;
         };
+        Returns: Json;
+      };
+      set_token_grant_expiry: {
+        Args: {
+          p_expires_at: string;
+          p_grant_id: string;
+          p_idempotency_key?: string;
+          p_reason: string;
+          p_user_id: string;
+        };
+        Returns: Json;
+      };
+      set_token_grant_type: {
+        Args: { p_grant_type: string; p_reason: string; p_terms: Json };
         Returns: Json;
       };
       set_token_limit: { Args: { p_name: string; p_value: number }; Returns: Json };

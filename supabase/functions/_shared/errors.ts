@@ -99,7 +99,7 @@ export const errors = {
     title: "Invalid grant type",
     sqlstate: "PT400",
     retryable: false,
-    hint: "Use one of the types that the rule names.",
+    hint: "Do as the rule says.",
   },
   invalid_action_type: {
     status: 400,
@@ -457,6 +457,13 @@ export const errors = {
     sqlstate: "PT409",
     retryable: false,
     hint: "The grant has been ended before. Nothing was changed.",
+  },
+  grant_has_ended: {
+    status: 409,
+    title: "Grant has ended",
+    sqlstate: "PT409",
+    retryable: false,
+    hint: "The grant has run out. Give another.",
   },
   capture_exceeds_hold: {
     status: 409,

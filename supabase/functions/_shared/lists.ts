@@ -8,6 +8,7 @@ export const limits = {
   usage_rows: 25000,
   batch_bytes: 1048576,
   batch_items: 1000,
+  grant_types: 100,
   pack_tokens: 1000000000,
   report_rows: 5000,
   slot_tokens: 100000000,

@@ -3,7 +3,7 @@
  * the token_usage row admin_grant that the audit trail has of it; it is no use, and costs nothing.
  * Caller: an admin, service_role (only the latter may backdate).   Locks: the account.
  * p_expires_at left out: the grant type's own lifetime, counted from p_granted_at; 'infinity': never, which
- * a trial, a 28day and an annual grant may not be.
+ * a trial, a 28day and an annual grant may not be. p_priority left out: the type's own, of most 50.
  * A trial that is granted so is somebody's decision: the policy is not asked, and it is remembered.
  * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
  * tokens_remaining, replayed}.
@@ -18,7 +18,7 @@ create function tokenbook.grant_tokens(
   p_tokens bigint,
   p_grant_type text default 'admin',
   p_expires_at timestamptz default null,
-  p_priority integer default 50,
+  p_priority integer default null,
   p_granted_at timestamptz default null,
   p_reason text default null,
   p_idempotency_key text default null,
@@ -36,6 +36,7 @@ declare
   v_grant public.token_balances;
   v_issued record;
   v_transaction public.token_transactions;
+  v_type constant jsonb := tokenbook.grant_type_terms(p_grant_type);
 begin
   v_entry.actor_role := 'service';
   if not tokenbook.is_plain_server_call(p_user_id) then
@@ -44,11 +45,11 @@ begin
   if (p_tokens between 1 and 1000000000000) is not true then
     perform tokenbook.check_tokens('p_tokens', p_tokens);
   end if;
-  if (tokenbook.grant_types() ? p_grant_type) is not true then
+  if v_type is null then
     perform tokenbook.refuse('invalid_grant_type', jsonb_build_object(
       'field', 'p_grant_type', 'rule', tokenbook.say_one_of(tokenbook.grant_types())));
   end if;
-  if p_priority is null or p_priority not between 0 and 100 then
+  if p_priority not between 0 and 100 then
     perform tokenbook.refuse('invalid_priority', '{"field": "p_priority", "rule": "0 to 100"}');
   end if;
   if not isfinite(p_granted_at) or (p_granted_at is not null and v_entry.actor_role <> 'service') then
@@ -58,7 +59,7 @@ begin
   if p_expires_at = '-infinity' or p_expires_at <= p_granted_at then
     perform tokenbook.refuse('invalid_expiry', '{"field": "p_expires_at", "rule": "later than it was granted"}');
   end if;
-  if p_expires_at = 'infinity' and (tokenbook.grant_types() -> p_grant_type -> 'must_end')::boolean then
+  if p_expires_at = 'infinity' and (v_type -> 'must_end')::boolean then
     perform tokenbook.refuse('invalid_expiry', jsonb_build_object(
       'field', 'p_expires_at', 'rule', format('a moment: a grant of type %s ends', p_grant_type)));
   end if;
@@ -68,12 +69,12 @@ begin
 
   v_grant.grant_type := p_grant_type;
   v_grant.tokens_granted := p_tokens;
-  v_grant.priority := p_priority;
+  v_grant.priority := coalesce(p_priority, (v_type -> 'priority')::smallint, 50);
   v_grant.granted_at := p_granted_at;
   v_grant.expires_at := p_expires_at;
   v_grant.metadata := coalesce(p_metadata, '{}');
   v_entry.user_id := p_user_id;
-  v_entry.action_type := tokenbook.grant_types() -> p_grant_type ->> 'action_type';
+  v_entry.action_type := v_type ->> 'action_type';
   v_entry.reason := p_reason;
   v_entry.idempotency_key := p_idempotency_key;
   if p_idempotency_key is not null then
@@ -118,4 +119,4 @@ begin
 end
 $$;
 comment on function tokenbook.grant_tokens is
-  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each); p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each), or one of token_grant_types; p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100, left out: what token_grant_types says, else 50; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';

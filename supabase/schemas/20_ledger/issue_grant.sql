@@ -68,7 +68,8 @@ begin
   p_grant.expires_at := nullif(
     coalesce(
       p_grant.expires_at,
-      p_grant.granted_at + coalesce(p_lifetime, tokenbook.grant_lifetime(p_grant.grant_type))),
+      p_grant.granted_at + coalesce(
+        p_lifetime, (tokenbook.grant_type_terms(p_grant.grant_type) ->> 'lifetime_hours')::integer * interval '1 hour')),
     'infinity');
   if p_grant.granted_at > v_now then
     perform tokenbook.refuse('invalid_granted_at', '{"field": "p_granted_at", "rule": "not in the future"}');

@@ -1,5 +1,6 @@
 /*
- * When a grant would have run out had it not been voided: its place in the burn order, until then, was by that.
+ * When a grant would have run out had it not been voided: its place in the burn order, until then, was by that. What
+ * set_token_grant_expiry said before counts.
  * Caller: internal.
  */
 create function tokenbook.expiry_as_granted(p_grant public.token_balances)

@@ -71,19 +71,40 @@ begin
   ), voids as (
     select t.user_id, t.terms ->> 'voids' as grant_id, t.id as transaction_id, t.created_at, t.original_id, t.metadata
       from ledger t where t.terms ? 'voids'
-  ), given as (
+  ), expiries as (
+    -- what set_token_grant_expiry said, in the order of each grant
+    select t.user_id, t.terms -> 'expiry' ->> 'grant_id' as grant_id, t.id as transaction_id, t.created_at,
+           (t.terms -> 'expiry' ->> 'before')::timestamptz as before, (t.terms -> 'expiry' ->> 'after')::timestamptz as after,
+           lead(t.id) over by_grant is null as is_last
+      from ledger t where t.terms ? 'expiry'
+    window by_grant as (partition by t.user_id, t.terms -> 'expiry' ->> 'grant_id' order by t.id)
+  ), first_given as (
     select r.* from recorded r
     union all
     -- what came back into a grant that was full: another on the same terms
     select g.user_id, first.transaction_id, g.metadata, g.id, o.grant_type, first.tokens, o.priority, o.granted_at,
-           case when o.voided_at > g.created_at then r.expires_at else o.expires_at end, null, null, null, null, first.created_at
+           case when later.transaction_id is not null then later.before
+                when o.voided_at > g.created_at then coalesce(latest.after, r.expires_at)
+                else o.expires_at end, null, null, null, null, first.created_at
       from grants g
       join grants o on o.user_id = g.user_id and o.id::text = g.metadata ->> 'given_back_for'
       left join recorded r on r.user_id = o.user_id and r.grant_id = o.id
       left join lateral (
         select a.transaction_id, a.tokens, a.created_at from allocated a
          where a.user_id = g.user_id and a.grant_id = g.id order by a.transaction_id limit 1) first on true
+      left join lateral (
+        select e.* from expiries e
+         where e.user_id = o.user_id and e.grant_id = o.id::text and e.transaction_id > first.transaction_id
+         order by e.transaction_id limit 1) later on true
+      left join expiries latest on latest.user_id = o.user_id and latest.grant_id = o.id::text and latest.is_last
      where not exists (select from recorded r where r.user_id = g.user_id and r.grant_id = g.id)
+  ), given as (
+    -- each as it was given, until when it was said last
+    select f.user_id, f.transaction_id, f.attached, f.grant_id, f.grant_type, f.tokens_granted, f.priority, f.granted_at,
+           case when e.transaction_id is null then f.expires_at else e.after end as expires_at, f.subscription_id,
+           f.period_start, f.rolled_over_from, f.legacy_transaction_id, f.created_at
+      from first_given f
+      left join expiries e on e.user_id = f.user_id and e.grant_id = f.grant_id::text and e.is_last
   ), subscriptions as (
     select s.* from tokenbook.subscriptions s
      where (p_user_id is null or s.user_id = p_user_id)
@@ -1073,7 +1094,7 @@ begin
      ('granted_at', least(g.granted_at, t.created_at)::text, g.granted_at::text),
      -- an action of one type alone says the type; a plan's grants are of any, but a trial is called one
      ('grant_type', coalesce((
-                      select of.name from jsonb_each(tokenbook.grant_types()) as of (name, type)
+                      select of.name from jsonb_each(tokenbook.built_in_grant_types()) as of (name, type)
                        where of.type ->> 'action_type' = t.action_type and t.action_type <> 'subscription_grant'),
                       nullif(g.grant_type, 'trial')), g.grant_type),
      -- a payment that came after its period had been granted stands in the grant alone
@@ -1116,6 +1137,17 @@ begin
        where a.user_id = v.user_id and a.grant_id = o.grant_id and a.transaction_id < v.transaction_id) given on true
    where o.grant_id is null or given.by is distinct from v.original_id
       or (o.expires_at at time zone 'utc')::text || 'Z' is distinct from v.metadata ->> 'expires_at'
+  union all
+  select 'I4 an expiry is changed from what it was', e.user_id, null, e.transaction_id,
+         'grant ' || e.grant_id || ' until ' || coalesce(e.expected::text, 'never'),
+         'grant ' || e.grant_id || ' until ' || coalesce(e.before::text, 'never')
+    from (
+      select x.*, f.grant_id is not null as is_given,
+             case when lag(x.transaction_id) over by_grant is null then f.expires_at else lag(x.after) over by_grant end as expected
+        from expiries x
+        left join first_given f on f.user_id = x.user_id and f.grant_id::text = x.grant_id
+      window by_grant as (partition by x.user_id, x.grant_id order by x.transaction_id)) e
+   where not e.is_given or e.before is distinct from e.expected or e.after <= e.created_at or e.before <= e.created_at
   union all
   select 'I4 a grant begins with the one transaction that gave it', h.user_id, h.grant_id, h.first_id,
          'one transaction that gives it, the first',
@@ -1185,6 +1217,7 @@ begin
                     || case when t.action_type = 'scheduled_grant' then array['slots'] end
                     || case when t.terms -> 'grants' -> 0 ? 'subscription_id' then array['subscription'] end
                 when t.action_type = 'plan_change' and t.usage_id is null and t.terms ? 'standing' then array['standing']
+                when t.action_type = 'expiry_change' then array['expiry']
                 when t.action_type = 'plan_change' and t.usage_id is null and not t.metadata ? 'effective_at' then
                   case when t.terms ? 'storage' then array['storage'] end || array['subscription']
                 else '{}' end
@@ -1200,8 +1233,8 @@ begin
                   then t.entry_type = 'grant'
                     and case when t.terms -> 'grants' -> 0 ? 'subscription_id'
                           then right(t.action_type, 6) = '_grant' and t.action_type <> 'admin_grant' -- no pack, and nobody's gift
-                          else t.action_type = tokenbook.grant_types() -> (t.terms -> 'grants' -> 0 ->> 'grant_type') ->> 'action_type' end
-                when t.action_type in ('plan_change', 'restating') then t.entry_type = 'usage' and t.usage_id is null
+                          else t.action_type = tokenbook.grant_type_terms(t.terms -> 'grants' -> 0 ->> 'grant_type') ->> 'action_type' end
+                when t.action_type in ('plan_change', 'restating', 'expiry_change') then t.entry_type = 'usage' and t.usage_id is null
                 else t.entry_type <> 'grant'
                   and t.action_type <> all (array_remove(tokenbook.reserved_action_types(), 'admin_deduct'))
               end) is not true

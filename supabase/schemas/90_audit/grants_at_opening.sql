@@ -87,7 +87,7 @@ begin
                select from public.token_transactions t
                 where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
           union all
-          select u.usage_id, u.tokens, u.created_at + tokenbook.grant_lifetime('admin'), false, 50::smallint, u.created_at
+          select u.usage_id, u.tokens, u.created_at + (tokenbook.built_in_grant_types() -> 'admin' ->> 'lifetime_hours')::integer * interval '1 hour', false, 50::smallint, u.created_at
             from tokenbook.audit_trail(p_user_id) u
            where u.action_type = 'admin_grant' and u.transaction_id is null and u.copy_of is null and u.tokens > 0
              and u.created_at < p_opening.created_at

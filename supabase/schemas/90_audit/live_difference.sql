@@ -35,6 +35,9 @@ declare
   v_granted bigint[];
   v_ends timestamptz[]; -- 'infinity': never
   v_by_expiry integer[]; -- the places in the other order
+  v_priorities smallint[];
+  v_granted_at timestamptz[];
+  v_until timestamptz[]; -- when each would run out as was said last; 'infinity': never
   v_left bigint[]; -- what each would have
   v_has bigint[]; -- what each has in the books
   v_uncovered bigint := 0; -- what no grant would have paid for
@@ -49,11 +52,12 @@ declare
 begin
   select array_agg(g.id order by g.nth), array_agg(g.tokens_granted order by g.nth),
          array_agg(coalesce(g.expires_at, 'infinity') order by g.nth),
-         array_agg(g.nth order by tokenbook.burn_key(g.priority, g.granted_at, g.granted_until, g.id, true)),
+         array_agg(g.priority order by g.nth), array_agg(g.granted_at order by g.nth),
+         array_agg(coalesce(said.before, g.until_at_last, 'infinity') order by g.nth),
          array_agg(coalesce(booked.tokens, 0) order by g.nth)
-    into v_ids, v_granted, v_ends, v_by_expiry, v_left
+    into v_ids, v_granted, v_ends, v_priorities, v_granted_at, v_until, v_left
     from (
-      select b.*, tokenbook.expiry_as_granted(b) as granted_until, (row_number() over (
+      select b.*, tokenbook.expiry_as_granted(b) as until_at_last, (row_number() over (
                order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)))::integer as nth
         from public.token_balances b
        where b.user_id = p_user_id) g
@@ -62,7 +66,14 @@ begin
         from public.token_transactions t
        cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
        where t.user_id = p_user_id and t.created_at <= v_since and t.tokens <> t.reserved_change -- a capture spends what the hold had taken
-       group by part.grant_id) booked on booked.grant_id = g.id;
+       group by part.grant_id) booked on booked.grant_id = g.id
+    left join (
+      select distinct on (t.terms -> 'expiry' ->> 'grant_id') t.terms -> 'expiry' ->> 'grant_id' as grant_id,
+             coalesce((t.terms -> 'expiry' ->> 'before')::timestamptz, 'infinity') as before
+        from public.token_transactions t
+       where t.user_id = p_user_id and t.created_at > v_since and t.terms ? 'expiry'
+       order by t.terms -> 'expiry' ->> 'grant_id', t.id) said on said.grant_id = g.id::text;
+  v_by_expiry := tokenbook.places_by_expiry(v_ids, v_priorities, v_granted_at, v_until);
   v_has := v_left;
   repaired := 0;
 
@@ -70,20 +81,27 @@ begin
     select e.*, tokenbook.is_expiring_first_at(e.at) as is_expiring_first, b.rolled_over_from -- @order-then-in-force
       from (
         select t.created_at as at, t.id, t.entry_type as kind, t.tokens - t.reserved_change as tokens,
-               t.grant_ids, t.grant_tokens,
+               t.grant_ids, t.grant_tokens, t.terms -> 'expiry' as expiry,
                t.entry_type in ('grant', 'deduction') and t.action_type in ('admin_grant', 'admin_deduct')
                  and (t.reason ~* '^[[:space:]]*goodwill') is not true as is_correction -- @corrections-are-repairs
           from public.token_transactions t
-         where t.user_id = p_user_id and t.created_at > v_since and t.tokens <> t.reserved_change
+         where t.user_id = p_user_id and t.created_at > v_since and (t.tokens <> t.reserved_change or t.terms ? 'expiry')
            and t.entry_type not in ('expiry', 'void') -- whose grants have run out here too
         union all
         select (d ->> 'at')::timestamptz, null, 'difference', -(d ->> 'tokens')::bigint,
-               array_remove(array[(d ->> 'grant_id')::uuid], null), array[abs((d ->> 'tokens')::bigint)], false
+               array_remove(array[(d ->> 'grant_id')::uuid], null), array[abs((d ->> 'tokens')::bigint)], null, false
           from jsonb_array_elements(p_differences) d) e
       left join public.token_balances b
         on e.kind = 'rollover' and e.tokens > 0 and b.user_id = p_user_id and b.id = e.grant_ids[1]
      order by e.at, e.id -- a difference comes after the entry that it is of
   loop
+    if v_event.expiry is not null then
+      v_until[array_position(v_ids, (v_event.expiry ->> 'grant_id')::uuid)] :=
+        coalesce((v_event.expiry ->> 'after')::timestamptz, 'infinity');
+      v_by_expiry := tokenbook.places_by_expiry(v_ids, v_priorities, v_granted_at, v_until);
+      v_head := 1;
+      continue;
+    end if;
     v_needed := 0;
     v_repair := 0;
     if v_event.is_correction then

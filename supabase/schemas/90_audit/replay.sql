@@ -59,6 +59,8 @@ declare
   v_count integer;
   v_order integer[]; -- the places in the other burn order, while that is in force
   v_by_expiry integer[];
+  v_priorities smallint[];
+  v_until timestamptz[]; -- when each would run out as was said last: its place in that order; 'infinity': never
   v_head integer; -- what comes before it has nothing left
   v_uncovered bigint;
   v_moved jsonb; -- what was not taken as the ledger says, by transaction or hold: {of, ids, tokens}
@@ -128,8 +130,15 @@ begin
         from openings o
         join public.token_balances b on b.user_id = o.user_id and b.created_at <= o.created_at
        where b.metadata ->> 'source' = 'counter_beyond_grants'
+    ), said as (
+      -- of grants whose expiry was said anew, what was said first
+      select distinct on (t.user_id, t.terms -> 'expiry' ->> 'grant_id') t.user_id, t.terms -> 'expiry' ->> 'grant_id' as grant_id,
+             coalesce((t.terms -> 'expiry' ->> 'before')::timestamptz, 'infinity') as before
+        from ledger t
+       where t.entry_type = 'usage' and t.terms ? 'expiry'
+       order by t.user_id, t.terms -> 'expiry' ->> 'grant_id', t.id
     ), grants as (
-      select b.*, counted.user_id is not null as is_counted, tokenbook.expiry_as_granted(b) as granted_until, o.created_at as opened_at, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
+      select b.*, counted.user_id is not null as is_counted, o.created_at as opened_at, coalesce(said.before, tokenbook.expiry_as_granted(b), 'infinity') as until_at_first, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
              (row_number() over (
                partition by b.user_id
                order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false) -- @replay-oldest-first
@@ -139,6 +148,7 @@ begin
         left join opened on opened.user_id = o.user_id and opened.grant_id = b.id
         left join settled on settled.user_id = b.user_id and settled.grant_id = b.id
         left join counted on counted.user_id = b.user_id
+        left join said on said.user_id = b.user_id and said.grant_id = b.id::text
        where (p_user_id is null or b.user_id = p_user_id)
          and (p_after is null or b.user_id > p_after)
          and (p_until is null or b.user_id <= p_until)
@@ -156,7 +166,9 @@ begin
              array_agg(case when g.opened_at is not null and (g.legacy_transaction_id is null or g.is_counted)
                             then coalesce(g.tokens_opened, 0) end order by g.nth) as opening,
              array_agg(g.tokens_settled order by g.nth) as settled,
-             array_agg(g.nth order by tokenbook.burn_key(g.priority, g.granted_at, g.granted_until, g.id, true))
+             array_agg(g.priority order by g.nth) as priorities,
+             array_agg(g.until_at_first order by g.nth) as until,
+             array_agg(g.nth order by tokenbook.burn_key(g.priority, g.granted_at, nullif(g.until_at_first, 'infinity'), g.id, true))
                filter (where v_order_since is not null) as by_expiry
         from grants g
        group by g.user_id
@@ -185,32 +197,36 @@ begin
     select a.user_id, 0 as stage, null::timestamptz as at, null::bigint as id, 'begin' as kind,
            null::bigint as tokens, null::boolean as is_refunded, null::uuid as hold_id, r.id as original_id,
            q.ids as grant_ids, q.at_first as grant_tokens, q.types, q.granted, q.granted_at, q.expires_at,
-           q.stored, q.opening, q.settled, q.by_expiry
+           q.stored, q.opening, q.settled, q.priorities, q.until, q.by_expiry
       from accounts a
       left join queues q on q.user_id = a.user_id
       left join repairs r on r.user_id = a.user_id
     union all
     select d.user_id, 1, d.created_at, null, 'old deduction', d.tokens, null, null, null,
-           null, null, null, null, null, null, null, null, null, null
+           null, null, null, null, null, null, null, null, null, null, null, null
       from old_deductions d
     union all
     select t.user_id, 2, t.created_at, t.id,
-           case when t.entry_type = 'deduction' and t.reserved_change <> 0 then 'capture' else t.entry_type end,
+           case when t.entry_type = 'deduction' and t.reserved_change <> 0 then 'capture'
+                when t.entry_type = 'usage' then 'expiry change' else t.entry_type end,
            greatest(abs(t.tokens), abs(t.reserved_change)), r.user_id is not null, t.hold_id, t.original_id,
            -- most are deductions, and what they took is only asked for when some of it comes back
-           case when t.entry_type = 'rollover' then (
+           case when t.entry_type = 'usage' then array[(t.terms -> 'expiry' ->> 'grant_id')::uuid]
+                when t.entry_type = 'rollover' then (
                   select array[b.rolled_over_from, b.id] from public.token_balances b
                    where b.user_id = t.user_id and b.id = t.grant_ids[1])
                 when t.entry_type <> 'deduction' or r.user_id is not null then t.grant_ids end,
            case when t.entry_type <> 'deduction' or r.user_id is not null then t.grant_tokens end,
-           null, null, null, null, null, null, null, null
+           null, null, null, null, null, null, null, null,
+           case when t.entry_type = 'usage' then array[coalesce((t.terms -> 'expiry' ->> 'after')::timestamptz, 'infinity')] end, null
       from ledger t
       left join refunded r on r.user_id = t.user_id and r.original_id = t.id
-     where t.entry_type not in ('restatement', 'expiry', 'void', 'usage') -- @replay-knows-releases
+     where t.entry_type not in ('restatement', 'expiry', 'void') -- @replay-knows-releases
+       and (t.entry_type <> 'usage' or t.terms ? 'expiry' and v_order_since is not null)
        and (t.entry_type <> 'rollover' or t.tokens > 0) -- the one into the new grant stands for both
     union all
     select a.user_id, 3, null, null, 'end', null, null, null, null,
-           null, null, null, null, null, null, null, null, null, null
+           null, null, null, null, null, null, null, null, null, null, null, null
       from accounts a
     order by 1, 2, 3, 4
   loop
@@ -256,6 +272,8 @@ begin
       v_left := v_event.grant_tokens;
       v_count := coalesce(cardinality(v_ids), 0);
       v_order := null;
+      v_priorities := v_event.priorities;
+      v_until := v_event.until;
       v_by_expiry := v_event.by_expiry;
       v_head := 1;
       v_uncovered := 0;
@@ -286,6 +304,15 @@ begin
     elsif v_event.kind = 'hold' then
       v_needed := v_event.tokens;
       v_key := v_event.hold_id;
+
+    elsif v_event.kind = 'expiry change' then -- what it lives by is what was said last, at any moment
+      v_nth := array_position(v_ids, v_event.grant_ids[1]);
+      v_until[v_nth] := v_event.until[1]; -- @replay-knows-expiries
+      v_by_expiry := tokenbook.places_by_expiry(v_ids, v_priorities, v_granted_at, v_until);
+      if v_order is not null then
+        v_order := v_by_expiry;
+        v_head := 1;
+      end if;
 
     elsif v_event.kind in ('clawback', 'debt_repayment') then
       v_needed := v_event.tokens;

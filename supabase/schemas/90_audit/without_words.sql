@@ -19,7 +19,7 @@ begin
     return p_entry;
   end if;
   if p_entry.entry_type in ('deduction', 'hold')
-    or p_entry.entry_type = 'usage' and (p_entry.usage_id is not null or p_entry.action_type not in ('plan_change', 'restating'))
+    or p_entry.entry_type = 'usage' and (p_entry.usage_id is not null or p_entry.action_type not in ('plan_change', 'restating', 'expiry_change'))
     or p_entry.entry_type = 'grant' and (p_entry.terms -> 'grants' -> 0 ? 'subscription_id') is not true
   then
     p_entry.metadata := '{}';
@@ -27,7 +27,7 @@ begin
     p_entry.metadata := tokenbook.words_of_ours(p_entry.metadata);
   end if;
   if p_entry.entry_type in ('grant', 'refund', 'void', 'clawback', 'restoration', 'restatement')
-    or p_entry.action_type in ('admin_deduct', 'restating')
+    or p_entry.action_type in ('admin_deduct', 'restating', 'expiry_change')
   then
     p_entry.reason := tokenbook.erased(p_entry.reason); -- @reasons-are-erased
   end if;

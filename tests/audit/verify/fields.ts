@@ -323,7 +323,7 @@ export const fields: Record<string, Record<string, Field>> = {
       ],
       freeWhere(
         `x.entry_type in ('deduction', 'usage') and x.usage_id is null and x.hold_id is null and x.request is null
-         and x.action_type not in ('admin_deduct', 'plan_change')`,
+         and x.action_type not in ('admin_deduct', 'plan_change', 'expiry_change')`,
         "one AI action for another, of a deduction without usage and key: no second record has it",
       ),
     ),
@@ -1164,6 +1164,7 @@ export const notTheBooks: Record<string, string> = {
   "public.token_model_prices": "the project's own prices",
   "public.token_model_rates": "the project's own prices",
   "public.token_action_costs": "the project's own prices",
+  "public.token_grant_types": "what the project chose; a grant keeps what it was given on",
   "public.token_default_spend_caps": "the project's own choice",
   "public.token_alert_rules": "the project's own choice, and its users'",
   "tokenbook.burn_orders": "the project's own choice; I8 compares the settings with it",

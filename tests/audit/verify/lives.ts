@@ -108,6 +108,14 @@ export async function live(db: Database, user: string, admin: string, n: number)
     p_tokens: 11,
     p_reason: "too slow",
   });
+  const promised = await grant(db, user, 7, { type: "admin" });
+  for (const p_expires_at of ["2998-01-01T00:00:00Z", "infinity"])
+    await asServer("set_token_grant_expiry", {
+      p_user_id: user,
+      p_grant_id: promised,
+      p_expires_at,
+      p_reason: "a promise",
+    });
   await asServer("void_token_grant", {
     p_user_id: user,
     p_grant_id: await grant(db, user, 25, { type: "admin" }),

@@ -50,6 +50,10 @@ const operations: Record<string, { sql: string; of?: keyof Things }> = {
     sql: "public.refund_tokens($1, $2, 20, null, 'reissue', null, 30)",
     of: "charge",
   },
+  "change of a grant's expiry": {
+    sql: "public.set_token_grant_expiry($1, $2, '2999-01-01', 'a promise')",
+    of: "grant",
+  },
   "void of a grant": { sql: "public.void_token_grant($1, $2)", of: "grant" },
   "void, taking back what was spent": {
     sql: "public.void_token_grant($1, $2, null, true)",

@@ -148,6 +148,18 @@ const operations: Record<string, Operation> = {
       transaction_id: { p_transaction_id: 1 },
     },
   },
+  "change of an expiry": {
+    calls: "set_token_grant_expiry",
+    with: { p_expires_at: "2999-01-01T00:00:00Z", p_reason: "a promise" },
+    of: {
+      argument: "p_grant_id",
+      sql: "select id from public.token_balances where user_id = $1 and grant_type = 'trial'",
+    },
+    changes: {
+      reason: { p_reason: "none" },
+      expires_at: { p_expires_at: "2998-01-01T00:00:00Z" },
+    },
+  },
   void: {
     calls: "void_token_grant",
     with: { p_reason: "a mistake" },

@@ -396,7 +396,7 @@ async function compareCalendar(
   );
   const { rows } = await client.query<{ kind: string; at: string; ends: string }>(
     `select k as kind, m as at,
-            (extract(epoch from case when k like 'grant %' then m::timestamptz + tokenbook.grant_lifetime(split_part(k, ' ', 2))
+            (extract(epoch from case when k like 'grant %' then m::timestamptz + (tokenbook.grant_type_terms(split_part(k, ' ', 2)) ->> 'lifetime_hours')::integer * interval '1 hour'
                                      else tokenbook.period_end(jsonb_populate_record(null::public.token_plans,
                                        jsonb_build_object('billing_cycle', split_part(k, ' ', 2))), m::timestamptz) end) * 1000000)::bigint as ends
        from unnest($1::text[]) k, unnest($2::text[]) m`,

@@ -27,12 +27,12 @@ comment on table public.token_balances is
   'Grants: tokens given to a user, each row spent oldest first and expiring by itself. Written by the functions only.';
 comment on column public.token_balances.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column public.token_balances.id is 'The grant; unique per user.';
-comment on column public.token_balances.grant_type is 'What it was given for, and how long it lives when nothing else is said: annual, trial, purchase, … (all of them: Lists, in the reference).';
+comment on column public.token_balances.grant_type is 'What it was given for, and how long it lives when nothing else is said: annual, trial, purchase, … (Lists, in the reference), or one of token_grant_types.';
 comment on column public.token_balances.tokens_granted is 'Tokens given, 1 to 10^12. Never changes.';
 comment on column public.token_balances.tokens_remaining is 'Tokens left to spend.';
 comment on column public.token_balances.priority is '0 to 100, default 50; a lower number is spent first.';
 comment on column public.token_balances.granted_at is 'When it counts as given; its place in the queue. Earlier than created_at when the server backdated it.';
-comment on column public.token_balances.expires_at is 'The first moment at which it cannot be spent any more; NULL = never.';
+comment on column public.token_balances.expires_at is 'The first moment at which it cannot be spent any more; NULL = never. set_token_grant_expiry says it anew.';
 comment on column public.token_balances.is_open is 'Whether tokens remain.';
 comment on column public.token_balances.payment_id is 'The payment it came from.';
 comment on column public.token_balances.subscription_id is 'The subscription it came from.';
@@ -73,7 +73,7 @@ create policy "Users read their own grants" on public.token_balances
 create function tokenbook.broken_grant_rule(p_grant public.token_balances)
 returns text
 language sql
-immutable
+stable
 security invoker
 as $$
   select case
@@ -84,7 +84,7 @@ as $$
     when p_grant.priority not between 0 and 100 then 'priority_is_between_0_and_100'
     when p_grant.expires_at <= p_grant.granted_at then 'expires_after_it_was_granted'
     when not isfinite(p_grant.expires_at) then 'expiry_is_finite'
-    when not tokenbook.grant_types() ? p_grant.grant_type then 'grant_type_is_known'
+    when p_grant.grant_type is not null and tokenbook.grant_type_terms(p_grant.grant_type) is null then 'grant_type_is_known'
   end
 $$;
 comment on function tokenbook.broken_grant_rule is

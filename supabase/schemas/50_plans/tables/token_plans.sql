@@ -44,10 +44,10 @@ create table public.token_plans (
   constraint token_plans_currency_is_three_letters check (currency ~ '^[a-z]{3}$'),
   constraint token_plans_billing_cycle_is_known check (billing_cycle in ('none', '28day', 'monthly', 'annual')),
   constraint token_plans_grant_type_is_known
-    check (tokenbook.grant_types() ? grant_type),
+    check (tokenbook.built_in_grant_types() ? grant_type),
   constraint token_plans_lifetime_is_positive check (grant_lifetime_days between 1 and 36500),
   constraint token_plans_what_must_end_ends check (
-    grant_lifetime_days is not null or not coalesce((tokenbook.grant_types() -> grant_type -> 'must_end')::boolean, false)),
+    grant_lifetime_days is not null or not coalesce((tokenbook.built_in_grant_types() -> grant_type -> 'must_end')::boolean, false)),
   constraint token_plans_features_are_a_small_object
     check (jsonb_typeof(features) = 'object' and octet_length(features::text) <= 8192),
   constraint token_plans_stripe_price_id_is_short check (length(stripe_price_id) between 1 and 255),
@@ -87,7 +87,7 @@ comment on constraint token_plans_storage_is_never_negative on public.token_plan
 comment on constraint token_plans_price_is_never_negative on public.token_plans is '0 or more';
 comment on constraint token_plans_currency_is_three_letters on public.token_plans is 'three lower-case letters (ISO 4217)';
 comment on constraint token_plans_billing_cycle_is_known on public.token_plans is 'one of none, 28day, monthly, annual';
-comment on constraint token_plans_grant_type_is_known on public.token_plans is 'a type of grants (Lists, in the reference)';
+comment on constraint token_plans_grant_type_is_known on public.token_plans is 'a type of grants that every project has (Lists, in the reference)';
 comment on constraint token_plans_lifetime_is_positive on public.token_plans is '1 to 36500, or null for ever';
 comment on constraint token_plans_what_must_end_ends on public.token_plans is 'grant_lifetime_days: 1 to 36500: grants of this plan''s grant_type must end';
 comment on constraint token_plans_features_are_a_small_object on public.token_plans is 'an object of at most 8192 bytes';
