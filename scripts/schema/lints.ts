@@ -274,14 +274,14 @@ export const lints = {
        where p.polcmd = '*' or 0 = any (p.polroles)`,
   },
   rows_of_everyone: {
-    why: "A policy that does not ask who is reading shows everybody everything; only what things cost is for everybody.",
+    why: "A policy that does not ask who is reading shows everybody everything; only what things cost and are is for everybody.",
     query: `
       select format('%s: policy %I', p.polrelid::regclass, p.polname) from pg_policy p
         join (${ownRelations}) r on r.oid = p.polrelid
        where ${readByClients}
          and r.oid not in (
            select to_regclass(price)::oid from unnest(array['public.token_plans', 'public.token_packs', 'public.token_model_prices', 'public.token_model_rates',
-             'public.token_action_costs', 'public.token_default_spend_caps']) price)`,
+             'public.token_action_costs', 'public.token_default_spend_caps', 'public.token_grant_types']) price)`,
   },
   internal_relation_readable: {
     why: "What is in tokenbook is for the functions: no caller has a use for it, and seeing that it exists is too much. But for what a view in public reads with its caller's rights.",

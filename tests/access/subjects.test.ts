@@ -111,7 +111,7 @@ describe("a subject that nobody has registered", () => {
         else expect(said, name).toEqual(NOT_REGISTERED);
       }
     }
-    expect(told).toEqual({ 200: 7, 403: expect.any(Number) });
+    expect(told).toEqual({ 200: 8, 403: expect.any(Number) });
   });
 
   test("a token without a subject, or with an empty one, is nobody's", async () => {

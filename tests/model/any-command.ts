@@ -116,7 +116,7 @@ export const aboutTokens: fc.Arbitrary<Command> = fc.oneof(
     }),
   },
   {
-    weight: 2,
+    weight: 1,
     arbitrary: fc.record({
       do: fc.constant("expiry" as const),
       grant: fc.nat(20),
@@ -124,7 +124,7 @@ export const aboutTokens: fc.Arbitrary<Command> = fc.oneof(
     }),
   },
   {
-    weight: 1,
+    weight: 2,
     arbitrary: fc.record({
       do: fc.constant("void" as const),
       grant: fc.nat(20),

@@ -271,6 +271,7 @@ export const goodObjects: Record<string, Record<string, unknown>[]> = {
   p_pack: [{ name: "A pack", tokens: 5, price_cents: 1, is_active: true }],
   p_price: [{ input_cents_per_million: 1, output_cents_per_million: 1.5, cents_per_minute: 2 }],
   p_cost: [{ min_tokens: 1, max_tokens: 2 }],
+  p_terms: [{ lifetime_hours: 24, priority: 5 }],
 };
 
 /** An object that is right but for one field: one of its own, or one that another of them has. */
