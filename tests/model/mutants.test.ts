@@ -30,7 +30,7 @@ test.each([
     await applyMutant(broken, mutant);
     if (order === "expiring_first") await spendInOrder(broken, order);
 
-    const found = await check(broken, 600, 7, false).then(
+    const found = await check(broken, 600, 100, false).then(
       () => null,
       (error: Error) => String((error.cause as Error | undefined)?.message ?? error.message),
     );
