@@ -16,6 +16,10 @@ const lists = {
     what: "Kinds of alerts: what a rule of that kind asks for (`null`: no rule is of it), what an alert is about, and whether its end can be one too",
     from: "tokenbook.alert_kinds()",
   },
+  eventKinds: {
+    what: "Kinds of events, which [webhooks](guides/webhooks.md) tell of, and what their `data` says beside `user_id`",
+    from: "tokenbook.event_kinds()",
+  },
 };
 
 type Lists = Record<keyof typeof lists, Record<string, unknown>>;

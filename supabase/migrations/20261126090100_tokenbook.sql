@@ -20,30 +20,28 @@ declare
     'token_accounts', 'token_accounts_alerts_version_idx', 'token_accounts_due_idx',
     'token_accounts_pkey', 'token_action_costs', 'token_action_costs_pkey', 'token_alert_rules',
     'token_alert_rules_key', 'token_alert_rules_pkey', 'token_alert_rules_plan_idx', 'token_alerts',
-    'token_alerts_crossing_key', 'token_alerts_given_up_idx', 'token_alerts_grant_key',
-    'token_alerts_outbox_idx', 'token_alerts_pkey', 'token_balances',
+    'token_alerts_crossing_key', 'token_alerts_grant_key', 'token_alerts_pkey', 'token_balances',
     'token_balances_burn_order_idx', 'token_balances_expiring_first_idx',
     'token_balances_expiry_idx', 'token_balances_payment_key', 'token_balances_period_key',
     'token_balances_pkey', 'token_balances_rollover_key', 'token_balances_subscription_idx',
     'token_counters', 'token_default_spend_caps', 'token_default_spend_caps_key',
-    'token_default_spend_caps_pkey', 'token_grant_types', 'token_grant_types_pkey', 'token_holds',
-    'token_holds_due_idx', 'token_holds_member_idx', 'token_holds_pkey', 'token_holds_spender_idx',
-    'token_legacy_transactions', 'token_legacy_transactions_pkey', 'token_model_prices',
-    'token_model_prices_pkey', 'token_model_rates', 'token_model_rates_pkey', 'token_packs',
-    'token_packs_pkey', 'token_packs_stripe_price_id_key', 'token_payments',
-    'token_payments_from_plan_idx', 'token_payments_idempotency_key', 'token_payments_pack_idx',
-    'token_payments_pending_idx', 'token_payments_pkey', 'token_payments_provider_key',
-    'token_payments_to_plan_idx', 'token_payments_user_pending_idx', 'token_plans',
-    'token_plans_one_default_idx', 'token_plans_paypal_plan_id_key', 'token_plans_pkey',
-    'token_plans_stripe_price_id_key', 'token_price_ids', 'token_spend_caps',
-    'token_spend_caps_pkey', 'token_storage_quotas', 'token_storage_quotas_pkey',
-    'token_subscriptions', 'token_team_members', 'token_team_members_member_idx',
-    'token_team_members_page_idx', 'token_team_members_pkey', 'token_top_up_requests',
-    'token_top_up_requests_due_idx', 'token_top_up_requests_one_pending_key',
-    'token_top_up_requests_pack_idx', 'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx',
-    'token_top_up_requests_time_idx', 'token_top_ups', 'token_top_ups_pack_idx',
-    'token_top_ups_pkey', 'token_top_ups_plan_idx', 'token_transactions',
-    'token_transactions_grants_idx', 'token_transactions_idempotency_key',
+    'token_default_spend_caps_pkey', 'token_holds', 'token_holds_due_idx', 'token_holds_member_idx',
+    'token_holds_pkey', 'token_holds_spender_idx', 'token_legacy_transactions',
+    'token_legacy_transactions_pkey', 'token_model_prices', 'token_model_prices_pkey',
+    'token_model_rates', 'token_model_rates_pkey', 'token_packs', 'token_packs_pkey',
+    'token_packs_stripe_price_id_key', 'token_payments', 'token_payments_from_plan_idx',
+    'token_payments_idempotency_key', 'token_payments_pack_idx', 'token_payments_pending_idx',
+    'token_payments_pkey', 'token_payments_provider_key', 'token_payments_to_plan_idx',
+    'token_payments_user_pending_idx', 'token_plans', 'token_plans_one_default_idx',
+    'token_plans_paypal_plan_id_key', 'token_plans_pkey', 'token_plans_stripe_price_id_key',
+    'token_price_ids', 'token_spend_caps', 'token_spend_caps_pkey', 'token_storage_quotas',
+    'token_storage_quotas_pkey', 'token_subscriptions', 'token_team_members',
+    'token_team_members_member_idx', 'token_team_members_page_idx', 'token_team_members_pkey',
+    'token_top_up_requests', 'token_top_up_requests_due_idx',
+    'token_top_up_requests_one_pending_key', 'token_top_up_requests_pack_idx',
+    'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx', 'token_top_up_requests_time_idx',
+    'token_top_ups', 'token_top_ups_pack_idx', 'token_top_ups_pkey', 'token_top_ups_plan_idx',
+    'token_transactions', 'token_transactions_grants_idx', 'token_transactions_idempotency_key',
     'token_transactions_member_idx', 'token_transactions_member_key',
     'token_transactions_original_idx', 'token_transactions_pkey', 'token_usage',
     'token_usage_history', 'token_usage_member_idx', 'token_usage_pkey', 'token_usage_time_idx',
@@ -52,7 +50,7 @@ declare
     'acknowledge_token_finding', 'add_token_team_member', 'adjust_tokens', 'approve_token_payment',
     'arm_token_alerts', 'assign_parked_token_payment', 'can_spend_tokens', 'capture_tokens',
     'change_token_plan', 'check_token_installation', 'check_token_synchronization',
-    'check_token_trial', 'checkpoint_token_ledger', 'claim_token_alerts', 'claim_token_top_ups',
+    'check_token_trial', 'checkpoint_token_ledger', 'claim_token_top_ups', 'claim_token_webhooks',
     'create_token_payment', 'deduct_tokens_batch', 'deduct_tokens_with_fifo',
     'dismiss_parked_token_payment', 'estimate_tokens', 'expire_old_token_grants',
     'explain_token_charge', 'find_token_discrepancies', 'forget_token_user',
@@ -61,18 +59,19 @@ declare
     'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
     'get_users_without_token_balance', 'grant_tokens', 'has_token_plan',
     'list_parked_token_payments', 'list_token_changes', 'list_token_team_members',
-    'prepare_token_checkout', 'reconcile_user_token_balance', 'record_token_payment_event',
-    'record_token_subscription_event', 'refund_token_payment', 'refund_tokens',
-    'reject_token_payment', 'release_tokens', 'remove_token_alert_rule', 'remove_token_team_member',
-    'renew_token_subscription', 'replay_token_balances', 'reserve_tokens', 'restate_token_balances',
-    'retry_token_alerts', 'reverse_token_restatement', 'set_token_account_state',
-    'set_token_action_cost', 'set_token_alert_rule', 'set_token_burn_order', 'set_token_customer',
-    'set_token_grant_expiry', 'set_token_grant_type', 'set_token_limit', 'set_token_model_price',
+    'list_token_webhook_deliveries', 'list_token_webhook_endpoints', 'prepare_token_checkout',
+    'reconcile_user_token_balance', 'record_token_payment_event', 'record_token_subscription_event',
+    'refund_token_payment', 'refund_tokens', 'reject_token_payment', 'release_tokens',
+    'remove_token_alert_rule', 'remove_token_team_member', 'remove_token_webhook_endpoint',
+    'renew_token_subscription', 'repeat_token_webhook_delivery', 'replay_token_balances',
+    'reserve_tokens', 'restate_token_balances', 'retry_token_webhooks', 'reverse_token_restatement',
+    'set_token_account_state', 'set_token_action_cost', 'set_token_alert_rule',
+    'set_token_burn_order', 'set_token_customer', 'set_token_limit', 'set_token_model_price',
     'set_token_model_rate', 'set_token_pack', 'set_token_plan', 'set_token_spend_cap',
     'set_token_subject', 'set_token_top_up', 'set_token_trial_policy',
-    'set_token_unknown_model_policy', 'settle_token_alert', 'settle_token_top_up', 'token_offer_now',
-    'token_payment_disagrees', 'tokens_used', 'track_token_usage', 'verify_token_checkpoint',
-    'verify_token_ledger', 'void_token_grant'];
+    'set_token_unknown_model_policy', 'set_token_webhook_endpoint', 'settle_token_top_up',
+    'settle_token_webhook', 'token_offer_now', 'token_payment_disagrees', 'tokens_used',
+    'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
@@ -487,7 +486,7 @@ begin
            "pack_tokens": 1000000000, "pack_quantity": 1000,
            "slot_tokens": 100000000, "slots_in_one_grant": 10000,
            "usage_rows": 25000, "report_totals": 100000, "report_rows": 5000,
-           "open_holds": 200, "pending_payments": 20, "payment_disputes": 200, "plans_beside": 100, "grant_types": 100}';
+           "open_holds": 200, "pending_payments": 20, "payment_disputes": 200, "plans_beside": 100}';
 end
 $$;
 comment on function tokenbook.limits is
@@ -531,14 +530,14 @@ alter table tokenbook.burn_orders enable row level security;
 -- from supabase/schemas/20_ledger/tables/grant_types.sql
 
 /*
- * The types of grants that every project has: how many hours one lives when nothing else is said (null: for ever),
- * whether it must run out at some time, and the action_type of its transaction. The one list of them: edge functions
- * (_shared/lists.ts) and the reference have it from here too. A project's own are beside them, in token_grant_types.
+ * The types of grants: how many hours one lives when nothing else is said (null: for ever), whether it
+ * must run out at some time, and the action_type of its transaction. The one list: everything that knows a type has it from here, the
+ * edge functions (_shared/lists.ts) and the reference too.
  * In hours, because adding '365 days' depends on the session's time zone and its summer time. Immutable,
  * so that an expression that asks is answered when its plan is made.
  * Caller: internal, and CHECKs.
  */
-create function tokenbook.built_in_grant_types()
+create function tokenbook.grant_types()
 returns jsonb
 language plpgsql
 immutable
@@ -554,10 +553,10 @@ begin
            "plan":     {"lifetime_hours": null, "must_end": false, "action_type": "subscription_grant"}}';
 end
 $$;
-comment on function tokenbook.built_in_grant_types is
-  'The types of grants that every project has: {type: {lifetime_hours (null: for ever), must_end, action_type}}.';
+comment on function tokenbook.grant_types is
+  'The types of grants: {type: {lifetime_hours (null: for ever), must_end, action_type}}.';
 
--- The action types under which a grant is recorded: those of the types, a renewal's, that of a slot, and that of a project's own types.
+-- The action types under which a grant is recorded: those of the types, a renewal's, and that of a slot.
 create function tokenbook.grant_action_types()
 returns text[]
 language plpgsql
@@ -567,59 +566,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return array(
-    select distinct g.type ->> 'action_type' from jsonb_each(tokenbook.built_in_grant_types()) as g (name, type) order by 1)
-    || array['renewal_grant', 'scheduled_grant', 'custom_grant'];
+    select distinct g.type ->> 'action_type' from jsonb_each(tokenbook.grant_types()) as g (name, type) order by 1)
+    || array['renewal_grant', 'scheduled_grant'];
 end
 $$;
 comment on function tokenbook.grant_action_types is
   'The action types under which a grant is recorded.';
-
-/*
- * Every type of grants that there is here: those that every project has, and the project's own.
- * Caller: internal.
- */
-create function tokenbook.grant_types()
-returns jsonb
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return tokenbook.built_in_grant_types() || coalesce((
-    select jsonb_object_agg(g.grant_type, tokenbook.grant_type_terms(g.grant_type)) from public.token_grant_types g), '{}');
-end
-$$;
-comment on function tokenbook.grant_types is
-  'The types of grants that there are here, the project''s own too: {type: {lifetime_hours (null: for ever), must_end, action_type, priority (of own ones)}}.';
-
-/*
- * What a type of grants has where nothing else is said; NULL where there is no such type. A project's own may live for
- * ever, and are recorded under one name.
- * Caller: internal.
- */
-create function tokenbook.grant_type_terms(p_grant_type text)
-returns jsonb
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_terms jsonb := tokenbook.built_in_grant_types() -> p_grant_type;
-begin
-  if v_terms is null then
-    select jsonb_build_object(
-             'lifetime_hours', g.lifetime_hours, 'must_end', false, 'action_type', 'custom_grant', 'priority', g.priority)
-      into v_terms
-      from public.token_grant_types g
-     where g.grant_type = p_grant_type;
-  end if;
-  return v_terms;
-end
-$$;
-comment on function tokenbook.grant_type_terms is
-  'What a type of grants has where nothing else is said: {lifetime_hours (null: for ever), must_end, action_type, priority (of own ones)}; NULL: there is no such type.';
 
 -- from supabase/schemas/20_ledger/tables/project_settings.sql
 
@@ -826,12 +778,12 @@ comment on table public.token_balances is
   'Grants: tokens given to a user, each row spent oldest first and expiring by itself. Written by the functions only.';
 comment on column public.token_balances.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column public.token_balances.id is 'The grant; unique per user.';
-comment on column public.token_balances.grant_type is 'What it was given for, and how long it lives when nothing else is said: annual, trial, purchase, … (Lists, in the reference), or one of token_grant_types.';
+comment on column public.token_balances.grant_type is 'What it was given for, and how long it lives when nothing else is said: annual, trial, purchase, … (all of them: Lists, in the reference).';
 comment on column public.token_balances.tokens_granted is 'Tokens given, 1 to 10^12. Never changes.';
 comment on column public.token_balances.tokens_remaining is 'Tokens left to spend.';
 comment on column public.token_balances.priority is '0 to 100, default 50; a lower number is spent first.';
 comment on column public.token_balances.granted_at is 'When it counts as given; its place in the queue. Earlier than created_at when the server backdated it.';
-comment on column public.token_balances.expires_at is 'The first moment at which it cannot be spent any more; NULL = never. set_token_grant_expiry says it anew.';
+comment on column public.token_balances.expires_at is 'The first moment at which it cannot be spent any more; NULL = never.';
 comment on column public.token_balances.is_open is 'Whether tokens remain.';
 comment on column public.token_balances.payment_id is 'The payment it came from.';
 comment on column public.token_balances.subscription_id is 'The subscription it came from.';
@@ -872,7 +824,7 @@ create policy "Users read their own grants" on public.token_balances
 create function tokenbook.broken_grant_rule(p_grant public.token_balances)
 returns text
 language sql
-stable
+immutable
 security invoker
 as $$
   select case
@@ -883,7 +835,7 @@ as $$
     when p_grant.priority not between 0 and 100 then 'priority_is_between_0_and_100'
     when p_grant.expires_at <= p_grant.granted_at then 'expires_after_it_was_granted'
     when not isfinite(p_grant.expires_at) then 'expiry_is_finite'
-    when p_grant.grant_type is not null and tokenbook.grant_type_terms(p_grant.grant_type) is null then 'grant_type_is_known'
+    when not tokenbook.grant_types() ? p_grant.grant_type then 'grant_type_is_known'
   end
 $$;
 comment on function tokenbook.broken_grant_rule is
@@ -913,31 +865,6 @@ comment on function tokenbook.check_grant_rules is
 create trigger token_balances_are_sound
   after insert or update of grant_type, tokens_granted, priority, granted_at, expires_at on public.token_balances
   for each row execute function tokenbook.check_grant_rules();
-
--- from supabase/schemas/20_ledger/tables/token_grant_types.sql
-
--- The project's own types of grants, beside those that every project has. Data of the project; no migration overwrites a row.
-create table public.token_grant_types (
-  grant_type text primary key,
-  lifetime_hours integer,
-  priority smallint not null default 50,
-  created_at timestamptz not null default now(),
-  constraint token_grant_types_name_is_plain check (grant_type ~ '^[a-z][a-z0-9_]{0,63}$'),
-  constraint token_grant_types_are_their_own check (not tokenbook.built_in_grant_types() ? grant_type),
-  constraint token_grant_types_lifetime_is_positive check (lifetime_hours between 1 and 876000),
-  constraint token_grant_types_priority_is_within_limits check (priority between 0 and 100)
-);
-comment on table public.token_grant_types is
-  'The project''s own types of grants, beside those of Lists: what a grant of one has where nothing else is said. The project''s own data, changed by set_token_grant_type; a type stays, as grants of it do; whoever is signed in may read it.';
-comment on column public.token_grant_types.grant_type is 'The type, as grants name it.';
-comment on column public.token_grant_types.lifetime_hours is 'How many hours a grant lives, 1 to 876,000; NULL = for ever.';
-comment on column public.token_grant_types.priority is '0 to 100, default 50; grants with a lower number are spent first.';
-comment on column public.token_grant_types.created_at is 'When it was made.';
-
-alter table public.token_grant_types enable row level security;
-create policy "Everyone who is signed in reads which grants there are" on public.token_grant_types
-  for select to authenticated
-  using (true);
 
 -- from supabase/schemas/20_ledger/tables/token_legacy_transactions.sql
 
@@ -1003,7 +930,7 @@ comment on table public.token_transactions is
   'The ledger: every change of a user''s tokens, numbered per user without gaps, append-only. Grants are positive, deductions negative. Written by the functions only.';
 comment on column public.token_transactions.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column public.token_transactions.id is 'The transaction''s number among the user''s: 1, 2, 3, …';
-comment on column public.token_transactions.entry_type is 'What it is to the books: opening_balance, grant, deduction, expiry; clawback (a payment was refunded or disputed), restoration (a dispute was won), debt_repayment (a grant paid a debt first); usage (an operation that cost nothing; a change of plan, or of a grant''s expiry), restatement (history was replayed exactly, and this is the difference); hold (tokens set aside) and release (given back); refund (undoes a deduction), void (what was left of a grant); rollover (carried out of a closing period, negative, and into the grant that it lives on in, positive).';
+comment on column public.token_transactions.entry_type is 'What it is to the books: opening_balance, grant, deduction, expiry; clawback (a payment was refunded or disputed), restoration (a dispute was won), debt_repayment (a grant paid a debt first); usage (an operation that cost nothing), restatement (history was replayed exactly, and this is the difference); hold (tokens set aside) and release (given back); refund (undoes a deduction), void (what was left of a grant); rollover (carried out of a closing period, negative, and into the grant that it lives on in, positive).';
 comment on column public.token_transactions.action_type is 'What it was for: the kind of grant (admin_grant, …), or the AI action that was paid for (chat_conversation, …; projects add their own).';
 comment on column public.token_transactions.tokens is 'Tokens, signed: positive into the account, negative out of it.';
 comment on column public.token_transactions.balance_after is 'Tokens that could be spent after it.';
@@ -1023,7 +950,7 @@ comment on column public.token_transactions.original_id is 'The transaction that
 comment on column public.token_transactions.member_id is 'The member of the user''s team who spent it; NULL: the user himself.';
 comment on column public.token_transactions.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_transactions.created_at is 'When it was booked.';
-comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, slots: {first, count, schedule, had, payment_id}, voids (a grant''s id), expiry: {grant_id, before, after}, refund: {amount_cents, refunded_cents, disputed_cents}}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
+comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, slots: {first, count, schedule, had, payment_id}, voids (a grant''s id), refund: {amount_cents, refunded_cents, disputed_cents}}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
 
 -- A user's keys and the server's keys for him never meet: he must not be able to use up a key
 -- that the server will need. Nor do the keys of two members of a team.
@@ -1631,10 +1558,10 @@ create table public.token_plans (
   constraint token_plans_currency_is_three_letters check (currency ~ '^[a-z]{3}$'),
   constraint token_plans_billing_cycle_is_known check (billing_cycle in ('none', '28day', 'monthly', 'annual')),
   constraint token_plans_grant_type_is_known
-    check (tokenbook.built_in_grant_types() ? grant_type),
+    check (tokenbook.grant_types() ? grant_type),
   constraint token_plans_lifetime_is_positive check (grant_lifetime_days between 1 and 36500),
   constraint token_plans_what_must_end_ends check (
-    grant_lifetime_days is not null or not coalesce((tokenbook.built_in_grant_types() -> grant_type -> 'must_end')::boolean, false)),
+    grant_lifetime_days is not null or not coalesce((tokenbook.grant_types() -> grant_type -> 'must_end')::boolean, false)),
   constraint token_plans_features_are_a_small_object
     check (jsonb_typeof(features) = 'object' and octet_length(features::text) <= 8192),
   constraint token_plans_stripe_price_id_is_short check (length(stripe_price_id) between 1 and 255),
@@ -1674,7 +1601,7 @@ comment on constraint token_plans_storage_is_never_negative on public.token_plan
 comment on constraint token_plans_price_is_never_negative on public.token_plans is '0 or more';
 comment on constraint token_plans_currency_is_three_letters on public.token_plans is 'three lower-case letters (ISO 4217)';
 comment on constraint token_plans_billing_cycle_is_known on public.token_plans is 'one of none, 28day, monthly, annual';
-comment on constraint token_plans_grant_type_is_known on public.token_plans is 'a type of grants that every project has (Lists, in the reference)';
+comment on constraint token_plans_grant_type_is_known on public.token_plans is 'a type of grants (Lists, in the reference)';
 comment on constraint token_plans_lifetime_is_positive on public.token_plans is '1 to 36500, or null for ever';
 comment on constraint token_plans_what_must_end_ends on public.token_plans is 'grant_lifetime_days: 1 to 36500: grants of this plan''s grant_type must end';
 comment on constraint token_plans_features_are_a_small_object on public.token_plans is 'an object of at most 8192 bytes';
@@ -2217,6 +2144,52 @@ $$;
 comment on function tokenbook.alert_kinds is
   'The kinds of alerts: {kind: {asks (threshold, hours, nothing; null: no rule), about (crossing, grant, request, moment), ends}}.';
 
+-- from supabase/schemas/70_alerts/tables/event_kinds.sql
+
+/*
+ * The kinds of events, which webhooks tell of: each alert (token_alert. and its kind), and what happens to grants, payments, plans, caps and
+ * accounts. Of the latter: what data says beside user_id. The one list: set_token_webhook_endpoint and the reference
+ * have it from here, and the edge functions (_shared/lists.ts). A kind that is added here can be asked for; who writes it
+ * is code of its own.
+ * Caller: internal, and CHECKs.
+ */
+create function tokenbook.event_kinds()
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (select jsonb_object_agg('token_alert.' || k.kind, 'alert_id, kind, rule and the payload of token_alerts')
+            from jsonb_object_keys(tokenbook.alert_kinds()) as k (kind));
+end
+$$;
+comment on function tokenbook.event_kinds is
+  'The kinds of events: {kind: what its data says beside user_id}.';
+
+-- from supabase/schemas/70_alerts/tables/is_webhook_url.sql
+
+/*
+ * Whether events may be sent to an address: https, or http on this machine, without a user, a password or a fragment.
+ * Not where it leads: an admin gives it (decision 61).
+ * Caller: internal, and CHECKs.
+ */
+create function tokenbook.is_webhook_url(p_url text)
+returns boolean
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return octet_length(p_url) <= 2000
+    and p_url ~ '^(https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])|http://(localhost|127\.0\.0\.1))(:[0-9]{1,5})?([/?][!-"$-~]*)?$'; -- @https-or-local
+end
+$$;
+comment on function tokenbook.is_webhook_url is
+  'Whether events may be sent to an address: https, or http on this machine.';
+
 -- from supabase/schemas/70_alerts/tables/project_alert_numbers.sql
 
 -- The numbers of the project's own alerts (token_alerts of the user that is all zeros). They may have gaps: nobody
@@ -2305,8 +2278,8 @@ alter table tokenbook.token_alert_states enable row level security;
 
 -- from supabase/schemas/70_alerts/tables/token_alerts.sql
 
--- Alerts, and the outbox that they are delivered from: one row for each crossing, written in the
--- transaction that crosses.
+-- Alerts, as users read them: one row for each crossing, written in the transaction that crosses. What is sent of them is
+-- in the outbox (tokenbook.webhook_deliveries).
 create table public.token_alerts (
   user_id uuid not null,
   id bigint not null,
@@ -2317,12 +2290,6 @@ create table public.token_alerts (
   request_id uuid,
   payload jsonb not null,
   created_at timestamptz not null,
-  delivery text not null default 'pending',
-  attempts integer not null default 0,
-  next_attempt_at timestamptz,
-  claim_id uuid,
-  last_error text,
-  settled_at timestamptz,
   constraint token_alerts_pkey primary key (user_id, id),
   constraint token_alerts_are_numbered_from_one check (id >= 1),
   constraint token_alerts_say_what_about check (
@@ -2332,17 +2299,10 @@ create table public.token_alerts (
       when 'moment' then epoch is not null and num_nonnulls(grant_id, request_id) = 0
       when 'request' then request_id is not null and num_nonnulls(epoch, grant_id) = 0
       else false
-    end),
-  constraint token_alerts_delivery_is_known check (
-    case delivery
-      when 'pending' then next_attempt_at is not null and settled_at is null
-      when 'delivered' then next_attempt_at is null and settled_at is not null
-      when 'given_up' then next_attempt_at is null and settled_at is not null
-      else false
     end)
-) with (fillfactor = 90);
+);
 comment on table public.token_alerts is
-  'Alerts, one row for each crossing, written in the transaction that crosses; and how far their delivery has come. Written by the functions only.';
+  'Alerts, one row for each crossing, written in the transaction that crosses. Written by the functions only.';
 comment on column public.token_alerts.user_id is 'The user; all zeros: the project itself. No foreign key: what somebody was told outlives them.';
 comment on column public.token_alerts.id is 'The alert''s number among the user''s: 1, 2, 3, … token_accounts.last_alert_id names the newest.';
 comment on column public.token_alerts.kind is 'What happened: dropped, depleted, recovered, … (all of them: Lists, in the reference).';
@@ -2350,22 +2310,14 @@ comment on column public.token_alerts.rule is 'The name of the rule; auto_top_up
 comment on column public.token_alerts.epoch is 'Which time this rule was raised for them; a recovered has the number of what it ends. Of a subscription: the moment, in microseconds since 1970. Of a model: a digest of its name.';
 comment on column public.token_alerts.grant_id is 'expiring_soon: the grant.';
 comment on column public.token_alerts.request_id is 'top_up_…: the request.';
-comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, parked_details, price_id, customer_id, paid_by, amount_cents, currency; of its end: provider, provider_payment_id, part_of, paid_by, ended_alert_id. Of payment_contradicted: provider, provider_payment_id, payment_id, paid_by, plan_type, pack_type, quantity (as booked), disagrees (what else was named, by field), amount_cents, currency. Of model_unknown: model.';
+comment on column public.token_alerts.payload is 'What it says: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, parked_details, price_id, customer_id, paid_by, amount_cents, currency; of its end: provider, provider_payment_id, part_of, paid_by, ended_alert_id. Of payment_contradicted: provider, provider_payment_id, payment_id, paid_by, plan_type, pack_type, quantity (as booked), disagrees (what else was named, by field), amount_cents, currency. Of model_unknown: model.';
 comment on column public.token_alerts.created_at is 'When it was raised.';
-comment on column public.token_alerts.delivery is 'pending; delivered (the receiver has said so); given_up (too many attempts, or too old).';
-comment on column public.token_alerts.attempts is 'How often its delivery was begun.';
-comment on column public.token_alerts.next_attempt_at is 'When it is due to be sent (again); while it is being sent, when that counts as lost.';
-comment on column public.token_alerts.claim_id is 'Who is sending it, or sent it last.';
-comment on column public.token_alerts.last_error is 'Why the last attempt failed.';
-comment on column public.token_alerts.settled_at is 'When it was delivered or given up.';
 
 -- a crossing is written once, and so is a warning about a grant
 create unique index token_alerts_crossing_key
   on public.token_alerts (user_id, rule, epoch, (kind = 'recovered')) where epoch is not null;
 create unique index token_alerts_grant_key
   on public.token_alerts (user_id, rule, grant_id) where grant_id is not null;
-create index token_alerts_outbox_idx on public.token_alerts (next_attempt_at) where delivery = 'pending';
-create index token_alerts_given_up_idx on public.token_alerts (created_at) where delivery = 'given_up';
 
 alter table public.token_alerts enable row level security;
 create policy "Users read their own alerts" on public.token_alerts
@@ -2489,6 +2441,91 @@ alter table public.token_top_ups enable row level security;
 create policy "Users read their own top-up" on public.token_top_ups
   for select to authenticated
   using ((select tokenbook.caller_id()) = user_id);
+
+-- from supabase/schemas/70_alerts/tables/webhook_deliveries.sql
+
+-- The outbox: one row for each event and endpoint that asked for it, written in the transaction of what it tells; and how
+-- far its delivery has come. Kept for 30 days.
+create table tokenbook.webhook_deliveries (
+  user_id uuid not null,
+  event_id text not null,
+  endpoint text not null,
+  id bigint generated always as identity,
+  kind text not null,
+  alert_id bigint,
+  payload jsonb,
+  created_at timestamptz not null,
+  status text not null default 'pending',
+  attempts integer not null default 0,
+  queued_at timestamptz not null,
+  next_attempt_at timestamptz,
+  claim_id uuid,
+  last_error text,
+  settled_at timestamptz,
+  constraint webhook_deliveries_pkey primary key (user_id, event_id, endpoint),
+  -- an alert that is taken back in its own transaction takes its deliveries along, and one that moves up its number
+  constraint webhook_deliveries_alert_fkey foreign key (user_id, alert_id)
+    references public.token_alerts (user_id, id) on update cascade on delete cascade,
+  constraint webhook_deliveries_tell_of_an_alert_or_say_what check ((alert_id is null) = (payload is not null)),
+  constraint webhook_deliveries_status_is_known check (
+    case status
+      when 'pending' then next_attempt_at is not null and settled_at is null
+      when 'delivered' then next_attempt_at is null and settled_at is not null
+      when 'given_up' then next_attempt_at is null and settled_at is not null
+      else false
+    end)
+) with (fillfactor = 90);
+comment on table tokenbook.webhook_deliveries is
+  'The outbox: one row for each event and endpoint that asked for it, written in the transaction of what it tells, and how far its delivery has come. Written by the functions only; read by list_token_webhook_deliveries.';
+comment on column tokenbook.webhook_deliveries.user_id is 'Whom it is about; all zeros: the project itself. No foreign key: what was told outlives them.';
+comment on column tokenbook.webhook_deliveries.event_id is 'The webhook-id: the same for every attempt, and for every endpoint.';
+comment on column tokenbook.webhook_deliveries.endpoint is 'Who is told (webhook_endpoints). No foreign key: what was sent stays when the endpoint goes.';
+comment on column tokenbook.webhook_deliveries.id is 'The delivery; later ones have higher numbers.';
+comment on column tokenbook.webhook_deliveries.kind is 'What happened (tokenbook.event_kinds).';
+comment on column tokenbook.webhook_deliveries.alert_id is 'Of an alert: its number; what is told is read from its row.';
+comment on column tokenbook.webhook_deliveries.payload is 'Of anything else: what is told beside user_id. Numbers, ids and names of lists: no words.';
+comment on column tokenbook.webhook_deliveries.created_at is 'When it happened.';
+comment on column tokenbook.webhook_deliveries.status is 'pending; delivered (the receiver has said so); given_up (too many attempts, or too old).';
+comment on column tokenbook.webhook_deliveries.attempts is 'How often its delivery was begun, since it was queued.';
+comment on column tokenbook.webhook_deliveries.queued_at is 'When it was to be sent first, or was repeated.';
+comment on column tokenbook.webhook_deliveries.next_attempt_at is 'When it is due to be sent (again); while it is being sent, when that counts as lost.';
+comment on column tokenbook.webhook_deliveries.claim_id is 'Who is sending it; NULL = nobody is.';
+comment on column tokenbook.webhook_deliveries.last_error is 'Why the last attempt failed.';
+comment on column tokenbook.webhook_deliveries.settled_at is 'When it was delivered or given up.';
+
+create index webhook_deliveries_id_idx on tokenbook.webhook_deliveries (id);
+create index webhook_deliveries_outbox_idx on tokenbook.webhook_deliveries (endpoint, next_attempt_at) where status = 'pending';
+create index webhook_deliveries_page_idx on tokenbook.webhook_deliveries (endpoint, status, id);
+create index webhook_deliveries_alert_idx on tokenbook.webhook_deliveries (user_id, alert_id) where alert_id is not null;
+
+alter table tokenbook.webhook_deliveries enable row level security;
+
+-- from supabase/schemas/70_alerts/tables/webhook_endpoints.sql
+
+-- Who is told by webhook, and of what: the project's own choice. Not the secret that a delivery is signed with: that is
+-- in the settings of the edge functions, under a name made of the endpoint's (decision 61). No client reads an address,
+-- which may be a secret by itself.
+create table tokenbook.webhook_endpoints (
+  name text primary key,
+  url text not null,
+  kinds text[],
+  is_enabled boolean not null default true,
+  created_at timestamptz not null default clock_timestamp(),
+  updated_at timestamptz not null default clock_timestamp(),
+  constraint webhook_endpoints_name_is_plain check (name ~ '^[a-z][a-z0-9_]{0,31}$'),
+  constraint webhook_endpoints_url_is_https_or_local check (tokenbook.is_webhook_url(url)),
+  constraint webhook_endpoints_kinds_are_known check (
+    cardinality(kinds) between 1 and 100 and array_position(kinds, null) is null and tokenbook.event_kinds() ?& kinds)
+);
+comment on table tokenbook.webhook_endpoints is
+  'Who is told by webhook, and of what. Written by set_token_webhook_endpoint and remove_token_webhook_endpoint; read by list_token_webhook_endpoints.';
+comment on column tokenbook.webhook_endpoints.name is 'Its name. The setting of the edge functions with its secret is TOKEN_WEBHOOK_SECRET_ and this in upper case.';
+comment on column tokenbook.webhook_endpoints.url is 'Where it is: https, or http on this machine.';
+comment on column tokenbook.webhook_endpoints.kinds is 'What it is told of (tokenbook.event_kinds); NULL = everything, also what is added later.';
+comment on column tokenbook.webhook_endpoints.is_enabled is 'False: nothing is written for it, and nothing sent.';
+comment on column tokenbook.webhook_endpoints.created_at is 'When it was made.';
+comment on column tokenbook.webhook_endpoints.updated_at is 'When it was last set.';
+alter table tokenbook.webhook_endpoints enable row level security;
 
 -- from supabase/schemas/80_teams/tables/token_default_spend_caps.sql
 
@@ -3920,7 +3957,7 @@ begin
       ('invalid_request', 'PT400', 'Send what the function''s reference lists, and nothing else.'),
       ('invalid_user_id', 'PT400', 'Say which user.'),
       ('invalid_amount', 'PT400', 'Give a whole number of tokens within the stated limits.'),
-      ('invalid_grant_type', 'PT400', 'Do as the rule says.'),
+      ('invalid_grant_type', 'PT400', 'Use one of the types that the rule names.'),
       ('invalid_action_type', 'PT400', 'Use 1 to 64 characters of a-z 0-9 _, starting with a letter; names that mean something to the books are reserved.'),
       ('invalid_priority', 'PT400', 'Use 0 (spent first) to 100 (spent last).'),
       ('invalid_granted_at', 'PT400', 'Give a moment that is not in the future, or leave it out.'),
@@ -3936,6 +3973,7 @@ begin
       ('invalid_cap', 'PT400', 'Use day, week or month, and 0 to 1000000000000 tokens.'),
       ('invalid_member', 'PT400', 'Name a user other than the payer.'),
       ('invalid_alert_rule', 'PT400', 'Say what the rule''s kind needs, and nothing else.'),
+      ('invalid_webhook_endpoint', 'PT400', 'Give a plain name, an https address, and kinds that there are.'),
       ('invalid_top_up', 'PT400', 'Say below how many tokens to ask, and for how many tokens, which plan or how many of which pack.'),
       ('invalid_customer', 'PT400', 'Give the provider and its id of the customer.'),
       ('invalid_subject', 'PT400', 'Give the issuer and the subject as the tokens name them.'),
@@ -3966,13 +4004,14 @@ begin
       ('hold_not_found', 'PT404', 'There is no such hold of that user.'),
       ('grant_not_found', 'PT404', 'There is no such grant of that user.'),
       ('member_not_found', 'PT404', 'There is no such member of that user''s team.'),
+      ('webhook_endpoint_not_found', 'PT404', 'list_token_webhook_endpoints has those that there are.'),
+      ('webhook_delivery_not_found', 'PT404', 'list_token_webhook_deliveries has those that there are.'),
       ('top_up_request_not_found', 'PT404', 'There is no such top-up request of that user.'),
       ('account_frozen', 'PT403', 'The account is frozen: nothing can be spent, held or topped up until an admin makes it active again.'),
       ('not_for_sale', 'PT409', 'It has no price at the payment provider, or a wrong one. Nothing was begun.'),
       ('already_subscribed', 'PT409', 'The user has a subscription at the payment provider: change it there.'),
       ('top_up_already_settled', 'PT409', 'The request has been settled otherwise. Nothing was changed.'),
       ('grant_already_voided', 'PT409', 'The grant has been ended before. Nothing was changed.'),
-      ('grant_has_ended', 'PT409', 'The grant has run out. Give another.'),
       ('capture_exceeds_hold', 'PT409', 'Capture no more than was held, or choose deduct or cap.'),
       ('not_refundable', 'PT409', 'Only deductions can be refunded.'),
       ('refund_exceeds_charge', 'PT409', 'No more can be refunded than is left of the charge.'),
@@ -4116,7 +4155,7 @@ begin
   -- @names-are-reserved begin
   return tokenbook.recorded_grant_actions()
     || array['admin_deduct', 'opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'restating',
-             'void', 'rollover', 'plan_change', 'expiry_change'];
+             'void', 'rollover', 'plan_change'];
   -- @names-are-reserved end
 end
 $$;
@@ -5879,6 +5918,24 @@ $$;
 comment on function tokenbook.get_user_token_balance is
   'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, state (active, or frozen: nothing can be spent), total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: the balance when it was last filled, by a plan, a pack or a grant), plan_type (the plan that is in force; null = none), next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden, busy (more has run out than ten calls book).';
 
+-- from supabase/schemas/20_ledger/grant_lifetime.sql
+
+/*
+ * How long a grant of that type lives when nothing else is said; NULL = for ever.
+ * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
+ * Caller: internal.
+ */
+create function tokenbook.grant_lifetime(p_grant_type text)
+returns interval
+language sql
+immutable
+security invoker
+as $$
+  select (tokenbook.grant_types() -> p_grant_type ->> 'lifetime_hours')::integer * interval '1 hour'
+$$;
+comment on function tokenbook.grant_lifetime is
+  'Lifetime of a grant of that type when nothing else is said; NULL = for ever.';
+
 -- from supabase/schemas/20_ledger/grant_terms.sql
 
 /*
@@ -5910,7 +5967,7 @@ comment on function tokenbook.grant_terms is
  * the token_usage row admin_grant that the audit trail has of it; it is no use, and costs nothing.
  * Caller: an admin, service_role (only the latter may backdate).   Locks: the account.
  * p_expires_at left out: the grant type's own lifetime, counted from p_granted_at; 'infinity': never, which
- * a trial, a 28day and an annual grant may not be. p_priority left out: the type's own, of most 50.
+ * a trial, a 28day and an annual grant may not be.
  * A trial that is granted so is somebody's decision: the policy is not asked, and it is remembered.
  * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
  * tokens_remaining, replayed}.
@@ -5925,7 +5982,7 @@ create function tokenbook.grant_tokens(
   p_tokens bigint,
   p_grant_type text default 'admin',
   p_expires_at timestamptz default null,
-  p_priority integer default null,
+  p_priority integer default 50,
   p_granted_at timestamptz default null,
   p_reason text default null,
   p_idempotency_key text default null,
@@ -5943,7 +6000,6 @@ declare
   v_grant public.token_balances;
   v_issued record;
   v_transaction public.token_transactions;
-  v_type constant jsonb := tokenbook.grant_type_terms(p_grant_type);
 begin
   v_entry.actor_role := 'service';
   if not tokenbook.is_plain_server_call(p_user_id) then
@@ -5952,11 +6008,11 @@ begin
   if (p_tokens between 1 and 1000000000000) is not true then
     perform tokenbook.check_tokens('p_tokens', p_tokens);
   end if;
-  if v_type is null then
+  if (tokenbook.grant_types() ? p_grant_type) is not true then
     perform tokenbook.refuse('invalid_grant_type', jsonb_build_object(
       'field', 'p_grant_type', 'rule', tokenbook.say_one_of(tokenbook.grant_types())));
   end if;
-  if p_priority not between 0 and 100 then
+  if p_priority is null or p_priority not between 0 and 100 then
     perform tokenbook.refuse('invalid_priority', '{"field": "p_priority", "rule": "0 to 100"}');
   end if;
   if not isfinite(p_granted_at) or (p_granted_at is not null and v_entry.actor_role <> 'service') then
@@ -5966,7 +6022,7 @@ begin
   if p_expires_at = '-infinity' or p_expires_at <= p_granted_at then
     perform tokenbook.refuse('invalid_expiry', '{"field": "p_expires_at", "rule": "later than it was granted"}');
   end if;
-  if p_expires_at = 'infinity' and (v_type -> 'must_end')::boolean then
+  if p_expires_at = 'infinity' and (tokenbook.grant_types() -> p_grant_type -> 'must_end')::boolean then
     perform tokenbook.refuse('invalid_expiry', jsonb_build_object(
       'field', 'p_expires_at', 'rule', format('a moment: a grant of type %s ends', p_grant_type)));
   end if;
@@ -5976,12 +6032,12 @@ begin
 
   v_grant.grant_type := p_grant_type;
   v_grant.tokens_granted := p_tokens;
-  v_grant.priority := coalesce(p_priority, (v_type -> 'priority')::smallint, 50);
+  v_grant.priority := p_priority;
   v_grant.granted_at := p_granted_at;
   v_grant.expires_at := p_expires_at;
   v_grant.metadata := coalesce(p_metadata, '{}');
   v_entry.user_id := p_user_id;
-  v_entry.action_type := v_type ->> 'action_type';
+  v_entry.action_type := tokenbook.grant_types() -> p_grant_type ->> 'action_type';
   v_entry.reason := p_reason;
   v_entry.idempotency_key := p_idempotency_key;
   if p_idempotency_key is not null then
@@ -6026,7 +6082,7 @@ begin
 end
 $$;
 comment on function tokenbook.grant_tokens is
-  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each), or one of token_grant_types; p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100, left out: what token_grant_types says, else 50; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each); p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/20_ledger/has_backlog.sql
 
@@ -6320,8 +6376,7 @@ begin
   p_grant.expires_at := nullif(
     coalesce(
       p_grant.expires_at,
-      p_grant.granted_at + coalesce(
-        p_lifetime, (tokenbook.grant_type_terms(p_grant.grant_type) ->> 'lifetime_hours')::integer * interval '1 hour')),
+      p_grant.granted_at + coalesce(p_lifetime, tokenbook.grant_lifetime(p_grant.grant_type))),
     'infinity');
   if p_grant.granted_at > v_now then
     perform tokenbook.refuse('invalid_granted_at', '{"field": "p_granted_at", "rule": "not in the future"}');
@@ -7262,218 +7317,6 @@ end
 $$;
 comment on function tokenbook.set_token_burn_order is
   'Chooses the order in which grants are spent from now on: fifo (the default) or expiring_first. For the server. Returns it. Errors: invalid_burn_order.';
-
--- from supabase/schemas/20_ledger/set_token_grant_expiry.sql
-
-/*
- * Says anew when a grant runs out: later, sooner, or never. Whatever else it has stays, its place in fifo too; where the
- * project spends what expires first, it is spent by its new expiry from then on. It is an entry of 0 tokens, so the
- * ledger still says when each grant runs out. What has run out, or was voided, is over: give another.
- * Caller: an admin, service_role.   Locks: the account.
- * p_expires_at 'infinity': never, which a trial, a 28day and an annual grant may not be.
- * Returns {success, grant_id, expires_at_before, expires_at (null: never), transaction_id, tokens_remaining, replayed}.
- * Errors: not_authenticated, forbidden, invalid_user_id, invalid_expiry, invalid_reason, invalid_idempotency_key,
- * idempotency_key_reused, user_not_found, grant_not_found, grant_already_voided, grant_has_ended, busy.
- * Keeps: I2, I3, I5, I7, I8, I10.
- */
--- Security definer: nobody may write the tables themselves.
-create function tokenbook.set_token_grant_expiry(
-  p_user_id uuid,
-  p_grant_id uuid,
-  p_expires_at timestamptz,
-  p_reason text,
-  p_idempotency_key text default null
-)
-returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_entry public.token_transactions;
-  v_changed public.token_transactions;
-  v_account public.token_accounts;
-  v_now timestamptz;
-  v_grant public.token_balances;
-  v_replayed boolean := true;
-begin
-  -- validate
-  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
-  if p_expires_at is null or p_expires_at = '-infinity' then
-    perform tokenbook.refuse('invalid_expiry', '{"field": "p_expires_at", "rule": "a moment in the future, or infinity"}');
-  elsif p_reason is null then
-    perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
-  end if;
-  perform tokenbook.check_request(p_idempotency_key, p_reason, null);
-
-  -- lock
-  if tokenbook.settle_backlog(p_user_id) then
-    return tokenbook.answer_busy();
-  end if;
-  v_account := tokenbook.lock_account(p_user_id);
-  if v_account.user_id is null then
-    perform tokenbook.require_user(p_user_id, v_entry.actor_role);
-  end if;
-  v_now := clock_timestamp();
-
-  -- replay
-  v_entry.user_id := p_user_id;
-  v_entry.reason := p_reason;
-  v_entry.idempotency_key := p_idempotency_key;
-  v_entry.request := jsonb_build_object(
-    'operation', 'set_token_grant_expiry', 'grant_id', p_grant_id, 'reason', p_reason,
-    'expires_at', (p_expires_at at time zone 'utc')::text); -- not in the session's time zone
-  v_entry.metadata := '{}';
-  v_changed := tokenbook.find_replay(v_entry);
-  if v_changed.id is null then
-    v_replayed := false;
-
-    -- act
-    if v_account.next_due_at <= v_now then
-      perform tokenbook.record_expiries(array[p_user_id], v_now);
-    end if;
-    select b.* into v_grant from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id;
-    if v_grant.id is null then
-      perform tokenbook.refuse('grant_not_found', '{}');
-    elsif v_grant.voided_at is not null then
-      perform tokenbook.refuse('grant_already_voided', '{}');
-    elsif v_grant.expires_at <= v_now then
-      perform tokenbook.refuse('grant_has_ended', '{}');
-    elsif p_expires_at <= v_now then
-      perform tokenbook.refuse('invalid_expiry', '{"field": "p_expires_at", "rule": "in the future; void_token_grant ends it now"}');
-    elsif p_expires_at = 'infinity' and (tokenbook.grant_type_terms(v_grant.grant_type) -> 'must_end')::boolean then
-      perform tokenbook.refuse('invalid_expiry', jsonb_build_object(
-        'field', 'p_expires_at', 'rule', format('a moment: a grant of type %s ends', v_grant.grant_type)));
-    end if;
-    update public.token_balances b
-       set expires_at = nullif(p_expires_at, 'infinity')
-     where b.user_id = p_user_id and b.id = p_grant_id;
-
-    -- record
-    v_entry.entry_type := 'usage';
-    v_entry.action_type := 'expiry_change';
-    v_entry.tokens := 0;
-    v_entry.grant_ids := '{}';
-    v_entry.grant_tokens := '{}';
-    v_entry.terms := jsonb_build_object('expiry', jsonb_build_object(
-      'grant_id', p_grant_id,
-      'before', (v_grant.expires_at at time zone 'utc')::text || 'Z',
-      'after', (nullif(p_expires_at, 'infinity') at time zone 'utc')::text || 'Z'));
-    v_entry.created_at := v_now;
-    v_changed := tokenbook.record_transaction(
-      v_entry, p_due_at => case when v_grant.is_open then nullif(p_expires_at, 'infinity') end); -- @due-by-new-expiry
-    if v_account.warns_of_expiry then
-      perform tokenbook.raise_alerts(p_user_id, v_changed.balance_after, v_now);
-    end if;
-  end if;
-
-  return jsonb_build_object(
-    'success', true,
-    'grant_id', p_grant_id,
-    'expires_at_before', (v_changed.terms -> 'expiry' ->> 'before')::timestamptz,
-    'expires_at', (v_changed.terms -> 'expiry' ->> 'after')::timestamptz,
-    'transaction_id', v_changed.id,
-    'tokens_remaining', v_changed.balance_after,
-    'replayed', v_replayed);
-end
-$$;
-comment on function tokenbook.set_token_grant_expiry is
-  'Says anew when a grant runs out: later, sooner, or never. For an admin or the server. p_expires_at a moment in the future, or ''infinity'': never (where must_end of Lists is false); p_reason 1 to 500 characters; p_idempotency_key makes a retry safe for ever. A grant that has run out or was voided is over: give another. It is an entry of the ledger, expiry_change, of 0 tokens. Returns {success, grant_id, expires_at_before, expires_at (null: never), transaction_id, tokens_remaining, replayed}. Errors: invalid_expiry, invalid_reason, invalid_idempotency_key, idempotency_key_reused, user_not_found, grant_not_found, grant_already_voided, grant_has_ended, forbidden, busy.';
-
--- from supabase/schemas/20_ledger/set_token_grant_type.sql
-
-/*
- * Makes a type of grants of the project's own, or changes what grants of it have where nothing else is said, from now
- * on. Of one that is there, what is left out stays. A type stays for ever, as the entries that name it do; the types that
- * every project has are as they are. The same again changes nothing.
- * Caller: an admin, service_role.   Locks: the settings.
- * Errors: not_authenticated, forbidden, invalid_grant_type, invalid_reason.   Keeps: I10.
- */
--- Security definer: nobody may write the tables themselves.
-create function tokenbook.set_token_grant_type(
-  p_grant_type text,
-  p_terms jsonb,
-  p_reason text
-)
-returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_actor record;
-  v_field text;
-  v_rule text;
-  v_before public.token_grant_types;
-  v_type public.token_grant_types;
-  v_changed text[];
-begin
-  -- validate
-  v_actor := tokenbook.check_offer('invalid_grant_type', 'p_terms', p_terms, p_reason);
-  if (p_grant_type ~ '^[a-z][a-z0-9_]{0,63}$' and not tokenbook.built_in_grant_types() ? p_grant_type) is not true then
-    v_field := 'p_grant_type';
-    v_rule := '1 to 64 characters of a-z 0-9 _, a letter first, and no type that every project has';
-  else
-    select f.key,
-           case f.key when 'lifetime_hours' then 'a whole number from 1 to 876000, or null for ever'
-                      when 'priority' then 'a whole number from 0 to 100'
-                      else 'a field that can be set' end
-      into v_field, v_rule
-      from jsonb_each(p_terms) f
-     where f.key not in ('lifetime_hours', 'priority')
-        or case jsonb_typeof(f.value)
-             when 'number' then f.value::numeric % 1 <> 0
-               or case f.key when 'priority' then f.value::numeric not between 0 and 100 else f.value::numeric not between 1 and 876000 end
-             when 'null' then f.key <> 'lifetime_hours'
-             else true end
-     order by f.key
-     limit 1;
-  end if;
-  if v_field is null then
-    select g.* into v_before from public.token_grant_types g where g.grant_type = p_grant_type;
-    if v_before.grant_type is null
-      and (select count(*) from public.token_grant_types) >= (tokenbook.limits() -> 'grant_types')::integer -- @grant-types-are-few
-    then
-      v_field := 'p_grant_type';
-      v_rule := format('one that is there: a project has at most %s of its own', tokenbook.limits() -> 'grant_types');
-    end if;
-  end if;
-  if v_field is not null then
-    perform tokenbook.refuse('invalid_grant_type', jsonb_build_object('field', left(v_field, 64), 'rule', v_rule));
-  end if;
-
-  -- act
-  v_type := v_before;
-  v_type.grant_type := p_grant_type;
-  v_type.lifetime_hours := case when p_terms ? 'lifetime_hours' then trunc((p_terms ->> 'lifetime_hours')::numeric)
-                                else v_before.lifetime_hours end; -- 5.0 is 5
-  v_type.priority := coalesce(trunc((p_terms ->> 'priority')::numeric), v_before.priority, 50);
-  insert into public.token_grant_types as g (grant_type, lifetime_hours, priority)
-  values (v_type.grant_type, v_type.lifetime_hours, v_type.priority)
-  on conflict (grant_type) do update set lifetime_hours = excluded.lifetime_hours, priority = excluded.priority
-    where (g.lifetime_hours, g.priority) is distinct from (excluded.lifetime_hours, excluded.priority);
-  select g.* into v_type from public.token_grant_types g where g.grant_type = p_grant_type;
-  v_changed := tokenbook.changed_fields(to_jsonb(v_before), to_jsonb(v_type), array['lifetime_hours', 'priority']);
-  if v_changed <> '{}' then
-    perform tokenbook.record_change(
-      'set_token_grant_type', null, v_actor.actor_role, v_actor.actor_id, p_reason,
-      jsonb_build_object(
-        'grant_type', p_grant_type, 'is_new', v_before.grant_type is null, 'changed', v_changed,
-        'before', case when v_before.grant_type is not null then to_jsonb(v_before) - array['grant_type', 'created_at'] end,
-        'after', to_jsonb(v_type) - array['grant_type', 'created_at']));
-  end if;
-  return jsonb_build_object(
-    'success', true,
-    'grant_type', p_grant_type,
-    'is_new', v_before.grant_type is null,
-    'changed', v_changed,
-    'terms', to_jsonb(v_type));
-end
-$$;
-comment on function tokenbook.set_token_grant_type is
-  'Makes a type of grants of the project''s own, or changes what grants of it have from now on where nothing else is said; what was granted stays. For an admin or the server. p_grant_type 1 to 64 characters of a-z 0-9 _, none of Lists; p_terms {lifetime_hours (1 to 876000; null: for ever), priority (0, spent first, to 100; 50 when nothing was ever said)}: what is left out stays. p_reason 1 to 500 characters. A type stays for ever; a project has at most 100. The same again changes nothing. list_token_changes has the history. Returns {success, grant_type, is_new, changed: [field, …], terms (the row)}. Errors: invalid_grant_type, invalid_reason, forbidden.';
 
 -- from supabase/schemas/20_ledger/settings_lock.sql
 
@@ -15738,7 +15581,7 @@ begin
       v_grant.expires_at := case when p_payment.terms ->> 'lifetime_days' is null then 'infinity' end;
       v_grant.payment_id := p_payment.id;
       v_grant.metadata := p_entry.metadata;
-      p_entry.action_type := tokenbook.grant_type_terms(v_grant.grant_type) ->> 'action_type';
+      p_entry.action_type := tokenbook.grant_types() -> v_grant.grant_type ->> 'action_type';
       v_given := tokenbook.issue_grant( -- @packs-leave-the-plan begin
         v_grant, p_entry, (p_payment.terms ->> 'lifetime_days')::integer * interval '24 hours');
       if v_given.is_behind then
@@ -17505,81 +17348,6 @@ $$;
 comment on function tokenbook.arm_token_alerts is
   'After the alert rules have changed: brings accounts up to them that nobody has touched since, at most p_max_accounts a call; returns how many, 0 when all are. For the server and scheduled jobs.';
 
--- from supabase/schemas/70_alerts/claim_token_alerts.sql
-
-/*
- * Hands out alerts that are due to be sent, at most p_limit of them, each to one caller only for
- * p_lease_seconds. Whoever dies with some loses them to the next one when the lease ends: at least
- * once, under an id that stays the same. What was begun ten times or is three days old is given up,
- * and says so. Looks at the 1,000 that are due first; of these what is given up makes room for the next.
- * Caller: service_role.   Locks: these rows of the outbox, skipping those that others hold.
- * Errors: invalid_page.
- */
--- Security definer: nobody may write the tables himself.
-create function tokenbook.claim_token_alerts(p_limit integer default 20, p_lease_seconds integer default 60)
-returns table (user_id uuid, alert_id bigint, claim_id uuid, kind text, rule text, payload jsonb, created_at timestamptz, attempt integer)
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_now timestamptz := clock_timestamp();
-  v_claim_id uuid := gen_random_uuid();
-  v_hopeless bigint;
-begin
-  perform tokenbook.check_body(); -- @server-sends-one-object
-  if p_limit is null or p_limit not between 1 and 200 then
-    perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
-  end if;
-  if p_lease_seconds is null or p_lease_seconds not between 1 and 3600 then
-    perform tokenbook.refuse('invalid_page', '{"field": "p_lease_seconds", "rule": "1 to 3600"}');
-  end if;
-
-  -- until something is left of the first 1,000 to hand out, but not without end
-  for i in 1..10
-  loop
-    update public.token_alerts t
-       set delivery = 'given_up', next_attempt_at = null, settled_at = v_now,
-           last_error = coalesce(t.last_error, case when t.attempts >= 10 then 'no answer' else 'too old' end)
-      from (
-        select o.user_id, o.id
-          from tokenbook.first_due_alerts(v_now) first
-          join public.token_alerts o on o.user_id = first.user_id and o.id = first.id
-         where o.delivery = 'pending' and o.next_attempt_at <= v_now
-           and (o.attempts >= 10 or o.created_at < v_now - interval '72 hours')
-           for no key update of o skip locked) hopeless
-     where t.user_id = hopeless.user_id and t.id = hopeless.id;
-    get diagnostics v_hopeless = row_count;
-    exit when v_hopeless < 1000;
-  end loop;
-
-  return query
-  with due as (
-    select o.user_id, o.id
-      from tokenbook.first_due_alerts(v_now) first
-      join public.token_alerts o on o.user_id = first.user_id and o.id = first.id
-     where o.delivery = 'pending' and o.next_attempt_at <= v_now
-       and o.attempts < 10 and o.created_at >= v_now - interval '72 hours'
-     order by first.next_attempt_at
-     limit p_limit
-       for no key update of o skip locked
-  ), claimed as (
-    update public.token_alerts t
-       set attempts = t.attempts + 1, claim_id = v_claim_id,
-           next_attempt_at = v_now + p_lease_seconds * interval '1 second' -- @claimed-by-one
-      from due
-     where t.user_id = due.user_id and t.id = due.id
-    returning t.*
-  )
-  select c.user_id, c.id, c.claim_id, c.kind, c.rule, c.payload, c.created_at, c.attempts
-    from claimed c
-   order by c.created_at, c.user_id, c.id;
-end
-$$;
-comment on function tokenbook.claim_token_alerts is
-  'Hands out at most p_limit (1 to 200) alerts that are due to be sent, to this caller only for p_lease_seconds (1 to 3600); to be settled with settle_token_alert. For the server: what deliver-alerts calls. Gives up what was begun ten times or is three days old. Returns user_id, alert_id, claim_id, kind, rule, payload, created_at, attempt. Errors: invalid_page.';
-
 -- from supabase/schemas/70_alerts/claim_token_top_ups.sql
 
 /*
@@ -17661,6 +17429,100 @@ $$;
 comment on function tokenbook.claim_token_top_ups is
   'Hands out at most p_limit (1 to 200) top-up requests that are due to be charged, to this caller only for p_lease_seconds (1 to 3600; twice as long with each attempt); to be settled with settle_token_top_up. For the server: what the edge function top-up calls. Price and customer are those of the first claim. Returns user_id, request_id, plan_type, pack_type, quantity, amount_cents, currency, customer_id, created_at, attempt, first_attempt_at, fault (why nothing is to be charged: user_not_found, account_frozen, switched_off, no_price, not_offered, no_customer, too_old, no_answer; NULL = charge it). Errors: invalid_page.';
 
+-- from supabase/schemas/70_alerts/claim_token_webhooks.sql
+
+/*
+ * Hands out what is due to be sent to an endpoint, at most p_limit deliveries, each to one caller only for
+ * p_lease_seconds. Whoever dies with some loses them to the next one when the lease ends: at least
+ * once, under an id that stays the same. What was begun ten times or is three days old is given up,
+ * and says so. Looks at the 1,000 that are due first; of these what is given up makes room for the next. What is older
+ * than 30 days is deleted, whatever became of it, 1,000 a call.
+ * Caller: service_role.   Locks: these rows of the outbox, skipping those that others hold.
+ * Errors: webhook_endpoint_not_found (too long a name), invalid_page.   Keeps: I11.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.claim_token_webhooks(
+  p_endpoint text,
+  p_limit integer default 20,
+  p_lease_seconds integer default 60
+)
+returns table (user_id uuid, delivery_id bigint, claim_id uuid, event_id text, kind text, data jsonb, created_at timestamptz, attempt integer)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_claim_id uuid := gen_random_uuid();
+  v_hopeless bigint;
+begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
+  if octet_length(p_endpoint) > 32 then -- no endpoint has such a name
+    perform tokenbook.refuse('webhook_endpoint_not_found', '{}');
+  end if;
+  if p_limit is null or p_limit not between 1 and 200 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
+  end if;
+  if p_lease_seconds is null or p_lease_seconds not between 1 and 3600 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_lease_seconds", "rule": "1 to 3600"}');
+  end if;
+
+  delete from tokenbook.webhook_deliveries d
+   using (
+     select o.id
+       from tokenbook.webhook_deliveries o
+      where o.id in (select f.id from tokenbook.webhook_deliveries f order by f.id limit 1000)
+        and greatest(o.created_at, o.queued_at) < v_now - interval '30 days'
+        for update skip locked) old
+   where d.id = old.id;
+
+  -- until something is left of the first 1,000 to hand out, but not without end
+  for i in 1..10
+  loop
+    update tokenbook.webhook_deliveries d
+       set status = 'given_up', next_attempt_at = null, claim_id = null, settled_at = v_now,
+           last_error = coalesce(d.last_error, case when d.attempts >= 10 then 'no answer' else 'too old' end)
+      from (
+        select o.id
+          from tokenbook.first_due_webhooks(p_endpoint, v_now) first
+          join tokenbook.webhook_deliveries o on o.id = first.id
+         where o.status = 'pending' and o.next_attempt_at <= v_now
+           and (o.attempts >= 10 or o.queued_at < v_now - interval '72 hours')
+           for no key update of o skip locked) hopeless
+     where d.id = hopeless.id;
+    get diagnostics v_hopeless = row_count;
+    exit when v_hopeless < 1000;
+  end loop;
+
+  return query
+  with due as (
+    select o.id
+      from tokenbook.first_due_webhooks(p_endpoint, v_now) first
+      join tokenbook.webhook_deliveries o on o.id = first.id
+     where o.status = 'pending' and o.next_attempt_at <= v_now
+       and o.attempts < 10 and o.queued_at >= v_now - interval '72 hours'
+       and exists (select from tokenbook.webhook_endpoints e where e.name = p_endpoint and e.is_enabled)
+     order by first.next_attempt_at
+     limit p_limit
+       for no key update of o skip locked
+  ), claimed as (
+    update tokenbook.webhook_deliveries d
+       set attempts = d.attempts + 1, claim_id = v_claim_id,
+           next_attempt_at = v_now + p_lease_seconds * interval '1 second' -- @claimed-by-one
+      from due
+     where d.id = due.id
+    returning d as delivery
+  )
+  select (c.delivery).user_id, (c.delivery).id, (c.delivery).claim_id, (c.delivery).event_id, (c.delivery).kind,
+         tokenbook.webhook_data(c.delivery), (c.delivery).created_at, (c.delivery).attempts
+    from claimed c
+   order by (c.delivery).id;
+end
+$$;
+comment on function tokenbook.claim_token_webhooks is
+  'Hands out at most p_limit (1 to 200) deliveries that are due to be sent to an endpoint, to this caller only for p_lease_seconds (1 to 3600); to be settled with settle_token_webhook. For the server: what deliver-webhooks calls. Gives up what was begun ten times or was queued three days ago, and deletes what is older than 30 days. Of an endpoint that is not enabled, or not there, it hands out nothing. Returns user_id (all zeros: the project), delivery_id, claim_id, event_id (the webhook-id), kind, data, created_at, attempt. Errors: webhook_endpoint_not_found (too long a name), invalid_page.';
+
 -- from supabase/schemas/70_alerts/cross_thresholds.sql
 
 /*
@@ -17670,7 +17532,7 @@ comment on function tokenbook.claim_token_top_ups is
  * p_rules_changed: the rules are others than when this account was last looked at.
  *
  * What counts is where the balance was at the last commit. A crossing that the same transaction takes
- * back (a renewal books an expiry, then the grant) is taken out of the outbox again: nobody ever had
+ * back (a renewal books an expiry, then the grant) is taken away again, out of the outbox too: nobody ever had
  * that balance.
  * A rule that is new or was changed, and a plan limit that moved, raise nothing by themselves; from then on
  * they count.
@@ -17794,14 +17656,35 @@ $$;
 comment on function tokenbook.cross_thresholds is
   'Writes an alert for each threshold that the balance has crossed since the last commit, once; returns the next thresholds below and above.';
 
--- from supabase/schemas/70_alerts/first_due_alerts.sql
+-- from supabase/schemas/70_alerts/describe_webhook_endpoint.sql
 
 /*
- * The 1,000 alerts that are due first: as far as one call looks (I11), however many are undelivered.
+ * An endpoint as it is answered: its row, and the setting of the edge functions that has its secret.
+ * Caller: internal.
+ */
+create function tokenbook.describe_webhook_endpoint(p_endpoint tokenbook.webhook_endpoints)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return to_jsonb(p_endpoint)
+    || jsonb_build_object('secret_setting', 'TOKEN_WEBHOOK_SECRET_' || upper(p_endpoint.name));
+end
+$$;
+comment on function tokenbook.describe_webhook_endpoint is
+  'An endpoint as it is answered, with the name of the setting that has its secret.';
+
+-- from supabase/schemas/70_alerts/first_due_webhooks.sql
+
+/*
+ * The 1,000 deliveries of an endpoint that are due first: as far as one call looks (I11), however many are undelivered.
  * Caller: internal.   Locks: nothing: whoever takes one locks it, and asks again whether it is due.
  */
-create function tokenbook.first_due_alerts(p_now timestamptz)
-returns table (user_id uuid, id bigint, next_attempt_at timestamptz)
+create function tokenbook.first_due_webhooks(p_endpoint text, p_now timestamptz)
+returns table (id bigint, next_attempt_at timestamptz)
 language plpgsql
 stable
 security invoker
@@ -17809,15 +17692,98 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return query
-  select t.user_id, t.id, t.next_attempt_at
-    from public.token_alerts t
-   where t.delivery = 'pending' and t.next_attempt_at <= p_now
-   order by t.next_attempt_at
+  select d.id, d.next_attempt_at
+    from tokenbook.webhook_deliveries d
+   where d.endpoint = p_endpoint and d.status = 'pending' and d.next_attempt_at <= p_now
+   order by d.next_attempt_at
    limit 1000;
 end
 $$;
-comment on function tokenbook.first_due_alerts is
-  'The 1,000 alerts that are due to be sent first, as far as one call of claim_token_alerts looks.';
+comment on function tokenbook.first_due_webhooks is
+  'The 1,000 deliveries of an endpoint that are due to be sent first, as far as one call of claim_token_webhooks looks.';
+
+-- from supabase/schemas/70_alerts/list_token_webhook_deliveries.sql
+
+/*
+ * Deliveries of the last 30 days, newest first, in pages: of one endpoint or of all that there are, of one status or of
+ * any.
+ * Caller: an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_page, webhook_endpoint_not_found (too long a name).   Keeps: I11.
+ */
+-- Security definer: nobody may read the table themselves.
+create function tokenbook.list_token_webhook_deliveries(
+  p_endpoint text default null,
+  p_status text default null,
+  p_limit integer default 50,
+  p_before bigint default null
+)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_deliveries tokenbook.webhook_deliveries[];
+begin
+  perform tokenbook.authorize_operator();
+  if p_limit is null or p_limit not between 1 and 200 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
+  elsif octet_length(p_endpoint) > 32 then -- no endpoint has such a name
+    perform tokenbook.refuse('webhook_endpoint_not_found', '{}');
+  elsif p_status not in ('pending', 'delivered', 'given_up') then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_status", "rule": "pending, delivered or given_up"}');
+  end if;
+  -- so many of each endpoint and status by the index, then the newest of these
+  v_deliveries := array(
+    select d.delivery
+      from (select e.name from tokenbook.webhook_endpoints e where p_endpoint is null
+            union select p_endpoint where p_endpoint is not null) of_endpoint (name)
+     cross join (values ('pending'), ('delivered'), ('given_up')) as of_status (status)
+     cross join lateral (
+       select w as delivery
+         from tokenbook.webhook_deliveries w
+        where w.endpoint = of_endpoint.name and w.status = of_status.status
+          and w.id < coalesce(p_before, 9223372036854775807)
+        order by w.id desc
+        limit p_limit + 1) d
+     where p_status is null or of_status.status = p_status
+     order by (d.delivery).id desc
+     limit p_limit + 1);
+  return jsonb_build_object(
+    'deliveries', (
+      select coalesce(jsonb_agg(
+               to_jsonb(d) - array['alert_id', 'payload', 'claim_id', 'queued_at']
+                 || jsonb_build_object('data', tokenbook.webhook_data(d)) order by d.id desc), '[]')
+        from unnest(v_deliveries[:p_limit]) d),
+    'next_before', case when cardinality(v_deliveries) > p_limit then v_deliveries[p_limit].id end);
+end
+$$;
+comment on function tokenbook.list_token_webhook_deliveries is
+  'Deliveries of webhooks of the last 30 days, newest first: of one endpoint (p_endpoint), or of all that there are. For an admin or the server. p_status pending, delivered or given_up; p_limit 1 to 200; p_before the next_before of the page before. Returns {deliveries: [{id, event_id (the webhook-id), endpoint, user_id (all zeros: the project), kind, data (as it is sent), created_at, status, attempts, next_attempt_at, last_error, settled_at}], next_before (NULL on the last page)}. Errors: invalid_page, webhook_endpoint_not_found (too long a name), forbidden.';
+
+-- from supabase/schemas/70_alerts/list_token_webhook_endpoints.sql
+
+/*
+ * The endpoints of webhooks, by name.
+ * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden.
+ */
+-- Security definer: nobody may read the table themselves.
+create function tokenbook.list_token_webhook_endpoints()
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.authorize_operator();
+  return (select coalesce(jsonb_agg(tokenbook.describe_webhook_endpoint(e) order by e.name), '[]')
+            from tokenbook.webhook_endpoints e);
+end
+$$;
+comment on function tokenbook.list_token_webhook_endpoints is
+  'The endpoints of webhooks, at most 20. For an admin or the server. Returns [{name, url, kinds (null: everything), is_enabled, secret_setting (the setting of the edge functions that has its secret), created_at, updated_at}]. Errors: forbidden.';
 
 -- from supabase/schemas/70_alerts/next_due.sql
 
@@ -17996,6 +17962,89 @@ $$;
 comment on function tokenbook.remove_token_alert_rule is
   'Removes the alert rule of that name for a user (p_user_id), for a plan (p_plan_type) or for everyone (p_for_everyone true); one of the three has to be said. For an admin or the server. Returns {success, removed (false: there was none)}. Errors: invalid_scope, invalid_alert_rule, forbidden.';
 
+-- from supabase/schemas/70_alerts/remove_token_webhook_endpoint.sql
+
+/*
+ * Removes an endpoint: nothing is written for it any more, and what waits is not sent. What was sent is listed until it
+ * is deleted. No longer there: no error.
+ * Caller: an admin, service_role.   Locks: the settings.   Errors: not_authenticated, forbidden, invalid_webhook_endpoint.
+ * Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.remove_token_webhook_endpoint(p_name text)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_is_removed boolean;
+begin
+  v_actor := tokenbook.authorize_operator();
+  if octet_length(p_name) > 32 then -- no endpoint has such a name
+    perform tokenbook.refuse('invalid_webhook_endpoint', '{"field": "p_name", "rule": "at most 32 bytes"}');
+  end if;
+  perform tokenbook.lock_settings();
+  delete from tokenbook.webhook_endpoints e where e.name = p_name;
+  v_is_removed := found;
+  if v_is_removed then
+    perform tokenbook.record_change(
+      'remove_token_webhook_endpoint', null, v_actor.actor_role, v_actor.actor_id, null, jsonb_build_object('name', p_name));
+  end if;
+  return jsonb_build_object('success', true, 'removed', v_is_removed);
+end
+$$;
+comment on function tokenbook.remove_token_webhook_endpoint is
+  'Removes an endpoint of webhooks; what waits for it is not sent any more, unless one of that name is made again within three days. For an admin or the server. Returns {success, removed (false: there was none)}. Errors: invalid_webhook_endpoint, forbidden.';
+
+-- from supabase/schemas/70_alerts/repeat_token_webhook_delivery.sql
+
+/*
+ * Sends a delivery again, as if new, whatever became of it: under the id that it had, so a receiver that keeps those
+ * knows it. One that waits is due at once; one that is being sent just now stays as it is.
+ * Caller: an admin, service_role.   Locks: the delivery.
+ * Errors: not_authenticated, forbidden, webhook_delivery_not_found, webhook_endpoint_not_found.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.repeat_token_webhook_delivery(p_delivery_id bigint)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_delivery tokenbook.webhook_deliveries;
+  v_now timestamptz;
+begin
+  v_actor := tokenbook.authorize_operator();
+  select d.* into v_delivery
+    from tokenbook.webhook_deliveries d where d.id = p_delivery_id for no key update;
+  v_now := clock_timestamp();
+  if v_delivery.id is null then
+    perform tokenbook.refuse('webhook_delivery_not_found', '{}');
+  end if;
+  perform tokenbook.require_webhook_endpoint(v_delivery.endpoint);
+  if v_delivery.claim_id is null or v_delivery.next_attempt_at <= v_now then -- @not-while-it-is-sent
+    update tokenbook.webhook_deliveries d
+       set status = 'pending', attempts = 0, queued_at = v_now, next_attempt_at = v_now, claim_id = null, settled_at = null
+     where d.user_id = v_delivery.user_id and d.id = v_delivery.id
+    returning d.* into v_delivery;
+    perform tokenbook.record_change(
+      'repeat_token_webhook_delivery', v_delivery.user_id, v_actor.actor_role, v_actor.actor_id, null,
+      jsonb_build_object('delivery_id', v_delivery.id, 'endpoint', v_delivery.endpoint));
+  end if;
+  return jsonb_build_object(
+    'success', true, 'delivery_id', v_delivery.id, 'status', v_delivery.status,
+    'next_attempt_at', v_delivery.next_attempt_at);
+end
+$$;
+comment on function tokenbook.repeat_token_webhook_delivery is
+  'Sends a delivery of webhooks again (its id, of list_token_webhook_deliveries), whatever became of it, under the webhook-id that it had. One that is being sent just now stays as it is. For an admin or the server. Returns {success, delivery_id, status, next_attempt_at}. Errors: webhook_delivery_not_found, webhook_endpoint_not_found, forbidden.';
+
 -- from supabase/schemas/70_alerts/request_top_up.sql
 
 /*
@@ -18087,20 +18136,37 @@ $$;
 comment on function tokenbook.request_top_up is
   'Writes a request for more tokens when the user''s top-up asks for one and no guard forbids it; returns the next thresholds, and when to look again.';
 
--- from supabase/schemas/70_alerts/retry_token_alerts.sql
+-- from supabase/schemas/70_alerts/require_webhook_endpoint.sql
 
 /*
- * Puts alerts that were given up back into the outbox, as if new: for when the receiver works again.
- * Those of the last three days; older news is none. At most p_limit a call: call it until it returns 0.
- * Caller: an admin, service_role.   Locks: these alerts.   Returns how many.
- * Errors: not_authenticated, forbidden, invalid_scope, invalid_page.
+ * Refuses the name of an endpoint that there is not.
+ * Caller: internal.   Errors: webhook_endpoint_not_found.
+ */
+create function tokenbook.require_webhook_endpoint(p_name text)
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not exists (select from tokenbook.webhook_endpoints e where e.name = p_name) then
+    perform tokenbook.refuse('webhook_endpoint_not_found', '{}');
+  end if;
+end
+$$;
+comment on function tokenbook.require_webhook_endpoint is 'Refuses the name of an endpoint that there is not.';
+
+-- from supabase/schemas/70_alerts/retry_token_webhooks.sql
+
+/*
+ * Puts what was given up of an endpoint back into the outbox, as if new: for when the receiver works again.
+ * What happened in the last three days; older news is none. At most p_limit a call: call it until it returns 0.
+ * Caller: an admin, service_role.   Locks: these deliveries.   Returns how many.
+ * Errors: not_authenticated, forbidden, webhook_endpoint_not_found, invalid_page.   Keeps: I10, I11.
  */
 -- Security definer: nobody may write the tables themselves.
-create function tokenbook.retry_token_alerts(
-  p_user_id uuid default null,
-  p_for_everyone boolean default false,
-  p_limit integer default 1000
-)
+create function tokenbook.retry_token_webhooks(p_endpoint text, p_limit integer default 1000)
 returns bigint
 language plpgsql
 volatile
@@ -18109,33 +18175,38 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_actor record;
+  v_now constant timestamptz := clock_timestamp();
   v_retried bigint;
 begin
   v_actor := tokenbook.authorize_operator();
-  perform tokenbook.check_scope(p_user_id, null, p_for_everyone);
   if p_limit is null or p_limit not between 1 and 10000 then
     perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 10000"}');
   end if;
-  update public.token_alerts t
-     set delivery = 'pending', attempts = 0, next_attempt_at = clock_timestamp(), settled_at = null
+  perform tokenbook.require_webhook_endpoint(p_endpoint);
+  update tokenbook.webhook_deliveries d
+     set status = 'pending', attempts = 0, queued_at = v_now, next_attempt_at = v_now, settled_at = null
     from (
-      select o.user_id, o.id from public.token_alerts o
-       where o.delivery = 'given_up' and o.created_at >= clock_timestamp() - interval '72 hours'
-         and (p_user_id is null or o.user_id = p_user_id)
-       order by o.created_at
-       limit p_limit
+      select o.id
+        from tokenbook.webhook_deliveries o
+       where o.id in (
+               select g.id from tokenbook.webhook_deliveries g
+                where g.endpoint = p_endpoint and g.status = 'given_up'
+                order by g.id desc
+                limit p_limit)
+         and o.status = 'given_up' and o.created_at >= v_now - interval '72 hours'
          for no key update skip locked) given_up
-   where t.user_id = given_up.user_id and t.id = given_up.id;
+   where d.id = given_up.id;
   get diagnostics v_retried = row_count;
   if v_retried > 0 then
     perform tokenbook.record_change(
-      'retry_token_alerts', p_user_id, v_actor.actor_role, v_actor.actor_id, null, jsonb_build_object('alerts', v_retried));
+      'retry_token_webhooks', null, v_actor.actor_role, v_actor.actor_id, null,
+      jsonb_build_object('endpoint', p_endpoint, 'deliveries', v_retried));
   end if;
   return v_retried;
 end
 $$;
-comment on function tokenbook.retry_token_alerts is
-  'Sends alerts of the last three days again that were given up, of one user (p_user_id) or of all (p_for_everyone true), and one of the two has to be said; at most p_limit (1 to 10000) a call, returns how many, 0 when all are. For an admin or the server. Errors: invalid_scope, invalid_page, forbidden.';
+comment on function tokenbook.retry_token_webhooks is
+  'Sends again what was given up of an endpoint and happened in the last three days; at most p_limit (1 to 10000) a call, returns how many, 0 when all are. For an admin or the server. Errors: webhook_endpoint_not_found, invalid_page, forbidden.';
 
 -- from supabase/schemas/70_alerts/set_token_alert_rule.sql
 
@@ -18376,21 +18447,22 @@ $$;
 comment on function tokenbook.set_token_top_up is
   'Sets a user''s automatic top-up, and sets it going again after a failed charge. For the user themself, an admin, or the server. p_is_enabled false switches it off and looks at nothing else. Asks for p_tokens, for p_plan_type, or for p_quantity (1 to 1000) of p_pack_type, when fewer than p_below_tokens can be spent; at least p_cooldown_seconds (30 to 2592000) apart, at most p_max_requests (1 to 100) in p_window_seconds (60 to 2592000). Charges nothing. Returns {success, is_enabled, top_up (the row of token_top_ups), pending_request_id}. Errors: invalid_top_up, plan_not_found, pack_not_found, user_not_found, account_frozen, forbidden, busy.';
 
--- from supabase/schemas/70_alerts/settle_token_alert.sql
+-- from supabase/schemas/70_alerts/set_token_webhook_endpoint.sql
 
 /*
- * Says what came of sending an alert. Without p_error it is delivered. With one it is due again after
- * a pause that is four times as long as the one before (10 s, 40 s, … at most 6 hours), a quarter
- * more or less so that many do not come back at once; after the tenth attempt it is given up.
- * Of two who sent it, because one was slow, the word of whoever delivered it counts.
- * Caller: service_role.   Locks: the alert.
+ * Makes an endpoint, or sets one anew: where it is, what it is told of, and whether it is told at all. Holds from its
+ * commit on, for what happens afterwards; what waits for it is sent to where it is now.
+ * Its secret is not given here: it is a setting of the edge functions, whose name is answered.
+ * Of the address the record of changes keeps the origin: the rest may be a secret.
+ * Caller: an admin, service_role.   Locks: the settings.
+ * Errors: not_authenticated, forbidden, invalid_webhook_endpoint.   Keeps: I10.
  */
--- Security definer: nobody may write the tables himself.
-create function tokenbook.settle_token_alert(
-  p_user_id uuid,
-  p_alert_id bigint,
-  p_claim_id uuid,
-  p_error text default null
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_webhook_endpoint(
+  p_name text,
+  p_url text,
+  p_kinds text[] default null,
+  p_is_enabled boolean default true
 )
 returns jsonb
 language plpgsql
@@ -18399,26 +18471,48 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_now timestamptz := clock_timestamp();
-  v_alert public.token_alerts;
+  v_actor record;
+  v_fault text;
+  v_endpoint tokenbook.webhook_endpoints;
 begin
-  perform tokenbook.check_body(); -- @server-sends-one-object
-  update public.token_alerts t
-     set delivery = case when p_error is null then 'delivered' when t.attempts >= 10 then 'given_up' else 'pending' end,
-         next_attempt_at = case when p_error is not null and t.attempts < 10
-           then v_now + least(10 * 4 ^ (t.attempts - 1), 21600) * (0.75 + random() / 2) * interval '1 second' end,
-         settled_at = case when p_error is null or t.attempts >= 10 then v_now end,
-         last_error = coalesce(left(p_error, 200), t.last_error)
-   where t.user_id = p_user_id and t.id = p_alert_id and t.attempts > 0 -- what nobody was given, nobody has sent
-     and case when p_error is null then t.delivery <> 'delivered'
-              else t.delivery = 'pending' and t.claim_id = p_claim_id end;
-  select t.* into v_alert from public.token_alerts t where t.user_id = p_user_id and t.id = p_alert_id;
-  return jsonb_build_object(
-    'delivery', v_alert.delivery, 'attempts', v_alert.attempts, 'next_attempt_at', v_alert.next_attempt_at);
+  -- validate
+  v_actor := tokenbook.authorize_operator();
+  v_fault := case
+    when octet_length(p_name) > 32 or (p_name ~ '^[a-z][a-z0-9_]*$') is not true
+      then '{"field": "p_name", "rule": "1 to 32 characters of a-z 0-9 _, a letter first"}'
+    when tokenbook.is_webhook_url(p_url) is not true
+      then '{"field": "p_url", "rule": "an https address of at most 2000 bytes, without a user or a fragment; http on localhost alone"}'
+    when (cardinality(p_kinds) between 1 and 100 and array_position(p_kinds, null) is null
+          and tokenbook.event_kinds() ?& p_kinds) is false
+      then '{"field": "p_kinds", "rule": "kinds of events (Lists, in the reference), at most 100; left out, all of them"}'
+    when p_is_enabled is null
+      then '{"field": "p_is_enabled", "rule": "true or false"}'
+  end;
+  if v_fault is not null then
+    perform tokenbook.refuse('invalid_webhook_endpoint', v_fault::jsonb);
+  end if;
+  perform tokenbook.lock_settings();
+  if (select count(*) from tokenbook.webhook_endpoints e where e.name <> p_name) >= 20 then -- each is a row of each event
+    perform tokenbook.refuse('invalid_webhook_endpoint', '{"field": "p_name", "rule": "at most 20 endpoints"}');
+  end if;
+
+  -- act
+  insert into tokenbook.webhook_endpoints as e (name, url, kinds, is_enabled)
+  values (p_name, p_url, p_kinds, p_is_enabled)
+  on conflict (name) do update
+     set url = excluded.url, kinds = excluded.kinds, is_enabled = excluded.is_enabled, updated_at = clock_timestamp()
+  returning e.* into v_endpoint;
+
+  -- record
+  perform tokenbook.record_change(
+    'set_token_webhook_endpoint', null, v_actor.actor_role, v_actor.actor_id, null,
+    to_jsonb(v_endpoint) - array['url', 'created_at', 'updated_at']
+      || jsonb_build_object('origin', substring(p_url from '^[^/]+//[^/?]+')));
+  return tokenbook.describe_webhook_endpoint(v_endpoint);
 end
 $$;
-comment on function tokenbook.settle_token_alert is
-  'Says what came of sending an alert that claim_token_alerts handed out: delivered, or p_error (its first 200 characters are kept) and it is sent again later, ten times in all. For the server. Returns {delivery (pending, delivered, given_up; NULL = no such alert), attempts, next_attempt_at}.';
+comment on function tokenbook.set_token_webhook_endpoint is
+  'Makes an endpoint of webhooks, or sets the one of that name anew. For an admin or the server. p_name 1 to 32 characters of a-z 0-9 _; p_url https, or http on localhost; p_kinds what it is told of (Lists, in the reference), left out everything; p_is_enabled false: nothing is written for it or sent. Its secret is the setting secret_setting of the edge functions. At most 20 endpoints. Returns {name, url, kinds, is_enabled, secret_setting, created_at, updated_at}. Errors: invalid_webhook_endpoint, forbidden.';
 
 -- from supabase/schemas/70_alerts/settle_token_top_up.sql
 
@@ -18515,6 +18609,51 @@ end
 $$;
 comment on function tokenbook.settle_token_top_up is
   'Says what came of a top-up request: p_outcome done (grant the tokens first), failed, or needs_action (it failed because the user must confirm it themself); the latter two pause the user''s top-up until it is set anew, and the user is told by an alert of that name. For an admin or the server. The same outcome again changes nothing. Returns {success, request_id, status, settled_at, replayed}. Errors: invalid_top_up, invalid_reason, top_up_request_not_found, top_up_already_settled, forbidden, busy.';
+
+-- from supabase/schemas/70_alerts/settle_token_webhook.sql
+
+/*
+ * Says what came of sending a delivery. Without p_error it is delivered. With one it is due again after
+ * a pause that is four times as long as the one before (10 s, 40 s, … at most 6 hours), a quarter
+ * more or less so that many do not come back at once; after the tenth attempt it is given up.
+ * Of two who sent it, because one was slow, the word of whoever delivered it counts.
+ * Caller: service_role.   Locks: the delivery.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.settle_token_webhook(
+  p_user_id uuid,
+  p_delivery_id bigint,
+  p_claim_id uuid,
+  p_error text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_delivery tokenbook.webhook_deliveries;
+begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
+  update tokenbook.webhook_deliveries d
+     set status = case when p_error is null then 'delivered' when d.attempts >= 10 then 'given_up' else 'pending' end,
+         next_attempt_at = case when p_error is not null and d.attempts < 10
+           then v_now + least(10 * 4 ^ (d.attempts - 1), 21600) * (0.75 + random() / 2) * interval '1 second' end,
+         claim_id = null,
+         settled_at = case when p_error is null or d.attempts >= 10 then v_now end,
+         last_error = left(p_error, 200)
+   where d.user_id = p_user_id and d.id = p_delivery_id and d.attempts > 0 -- what nobody was given, nobody has sent
+     and case when p_error is null then d.status <> 'delivered'
+              else d.status = 'pending' and d.claim_id = p_claim_id end;
+  select d.* into v_delivery from tokenbook.webhook_deliveries d where d.user_id = p_user_id and d.id = p_delivery_id;
+  return jsonb_build_object(
+    'status', v_delivery.status, 'attempts', v_delivery.attempts, 'next_attempt_at', v_delivery.next_attempt_at);
+end
+$$;
+comment on function tokenbook.settle_token_webhook is
+  'Says what came of sending a delivery that claim_token_webhooks handed out: delivered, or p_error (its first 200 characters are kept) and it is sent again later, ten times in all. For the server. Returns {status (pending, delivered, given_up; NULL = no such delivery), attempts, next_attempt_at}.';
 
 -- from supabase/schemas/70_alerts/tell_of_contradicted_payment.sql
 
@@ -18751,7 +18890,7 @@ begin
 end
 $$;
 comment on function tokenbook.tell_of_subscription is
-  'Writes an alert about a user''s subscription into the outbox, once for each kind and moment.';
+  'Writes an alert about a user''s subscription, once for each kind and moment.';
 
 -- from supabase/schemas/70_alerts/tell_project.sql
 
@@ -18769,13 +18908,14 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  c_nobody constant uuid := '00000000-0000-0000-0000-000000000000';
   v_id constant bigint := nextval('tokenbook.project_alert_numbers');
   v_now constant timestamptz := clock_timestamp();
 begin
-  insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
+  insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at)
   values
-    ('00000000-0000-0000-0000-000000000000', v_id, p_kind, p_rule, coalesce(p_epoch, v_id), jsonb_strip_nulls(p_payload),
-     v_now, v_now);
+    (c_nobody, v_id, p_kind, p_rule, coalesce(p_epoch, v_id), jsonb_strip_nulls(p_payload), v_now);
+  perform tokenbook.write_webhook('token_alert.' || p_kind, c_nobody, v_now, null, v_id);
   return v_id;
 end
 $$;
@@ -18858,10 +18998,34 @@ $$;
 comment on function tokenbook.warn_of_expiry is
   'Writes an alert for each grant that is about to run out, once; returns whether a rule watches, and when the next is due.';
 
+-- from supabase/schemas/70_alerts/webhook_data.sql
+
+/*
+ * What a delivery tells: data of the body. user_id is null for what is the project's own.
+ * Caller: internal.
+ */
+create function tokenbook.webhook_data(p_delivery tokenbook.webhook_deliveries)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_build_object('user_id', nullif(p_delivery.user_id, '00000000-0000-0000-0000-000000000000'))
+    || coalesce(p_delivery.payload, (
+         select jsonb_build_object('alert_id', t.id, 'kind', t.kind, 'rule', t.rule) || t.payload
+           from public.token_alerts t
+          where t.user_id = p_delivery.user_id and t.id = p_delivery.alert_id));
+end
+$$;
+comment on function tokenbook.webhook_data is
+  'What a delivery tells: user_id (null: the project), and of an alert what its row says.';
+
 -- from supabase/schemas/70_alerts/write_alert.sql
 
 /*
- * Writes one alert into the outbox, in the transaction of what it tells. p_alert says kind, rule, what
+ * Writes one alert, and into the outbox for whom it is to be sent, in the transaction of what it tells. p_alert says kind, rule, what
  * about (epoch, grant_id or request_id), created_at, and in payload what its kind adds.
  * An alert that is there already is not written again, and is no error: an alert must not keep anybody
  * from spending.
@@ -18874,11 +19038,13 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_id bigint;
 begin
-  insert into public.token_alerts
-    (user_id, id, kind, rule, epoch, grant_id, request_id, payload, created_at, next_attempt_at)
+  insert into public.token_alerts as t
+    (user_id, id, kind, rule, epoch, grant_id, request_id, payload, created_at)
   select p_alert.user_id,
-         coalesce((select max(t.id) from public.token_alerts t where t.user_id = p_alert.user_id), 0) + 1,
+         coalesce((select max(o.id) from public.token_alerts o where o.user_id = p_alert.user_id), 0) + 1,
          p_alert.kind, p_alert.rule, p_alert.epoch, p_alert.grant_id, p_alert.request_id,
          jsonb_build_object(
            'tokens_remaining', a.tokens_remaining,
@@ -18886,15 +19052,57 @@ begin
            'plan_type', s.plan_type,
            'transaction_id', a.last_transaction_id)
          || coalesce(jsonb_strip_nulls(p_alert.payload), '{}'),
-         p_alert.created_at, p_alert.created_at
+         p_alert.created_at
     from public.token_accounts a
     left join public.token_subscriptions s on s.user_id = a.user_id
    where a.user_id = p_alert.user_id
-      on conflict do nothing;
+      on conflict do nothing
+  returning t.id into v_id;
+  if v_id is not null then
+    perform tokenbook.write_webhook('token_alert.' || p_alert.kind, p_alert.user_id, p_alert.created_at, null, v_id);
+  end if;
 end
 $$;
 comment on function tokenbook.write_alert is
-  'Writes one alert into the outbox, with the account as it is; once for each crossing, grant or request.';
+  'Writes one alert, with the account as it is, and into the outbox for whom it is to be sent; once for each crossing, grant or request.';
+
+-- from supabase/schemas/70_alerts/write_webhook.sql
+
+/*
+ * Writes an event into the outbox, for each endpoint that asks for its kind, in the transaction of what it tells: what is
+ * rolled back was never told. Of an alert p_alert_id, of anything else p_payload, of which what is not known is left out.
+ * With p_once_as it is told once under that id, however often it happens.
+ * Where there are no endpoints a caller need not ask: pg_relation_size of the table is 0 then, and costs less than to
+ * look into it.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.write_webhook(
+  p_kind text,
+  p_user_id uuid,
+  p_at timestamptz,
+  p_payload jsonb,
+  p_alert_id bigint default null,
+  p_once_as text default null
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_event_id constant text := coalesce(p_once_as, 'event_' || gen_random_uuid());
+begin
+  insert into tokenbook.webhook_deliveries
+    (user_id, event_id, endpoint, kind, alert_id, payload, created_at, queued_at, next_attempt_at)
+  select p_user_id, v_event_id, e.name, p_kind, p_alert_id, jsonb_strip_nulls(p_payload), p_at, p_at, p_at
+    from tokenbook.webhook_endpoints e
+   where e.is_enabled and (e.kinds is null or p_kind = any (e.kinds)) -- @told-who-asked
+      on conflict do nothing;
+end
+$$;
+comment on function tokenbook.write_webhook is
+  'Writes an event into the outbox for each endpoint that asks for its kind, in the transaction of what it tells.';
 
 -- from supabase/schemas/80_teams/add_token_team_member.sql
 
@@ -19865,7 +20073,7 @@ begin
       v_grant.tokens_granted := v_tokens;
       v_grant.priority := 50;
       v_grant.metadata := v_entry.metadata;
-      v_entry.action_type := tokenbook.grant_type_terms(v_shadow.grant_type) ->> 'action_type';
+      v_entry.action_type := tokenbook.grant_types() -> v_shadow.grant_type ->> 'action_type';
       v_given := tokenbook.issue_grant(v_grant, v_entry, v_shadow.lifetime_days * interval '24 hours');
       if v_given.is_behind then
         v_waiting := v_waiting + 1;
@@ -20872,8 +21080,7 @@ comment on function tokenbook.describe_finding is 'A finding of a reconciliation
 -- from supabase/schemas/90_audit/expiry_as_granted.sql
 
 /*
- * When a grant would have run out had it not been voided: its place in the burn order, until then, was by that. What
- * set_token_grant_expiry said before counts.
+ * When a grant would have run out had it not been voided: its place in the burn order, until then, was by that.
  * Caller: internal.
  */
 create function tokenbook.expiry_as_granted(p_grant public.token_balances)
@@ -20973,40 +21180,19 @@ begin
   ), voids as (
     select t.user_id, t.terms ->> 'voids' as grant_id, t.id as transaction_id, t.created_at, t.original_id, t.metadata
       from ledger t where t.terms ? 'voids'
-  ), expiries as (
-    -- what set_token_grant_expiry said, in the order of each grant
-    select t.user_id, t.terms -> 'expiry' ->> 'grant_id' as grant_id, t.id as transaction_id, t.created_at,
-           (t.terms -> 'expiry' ->> 'before')::timestamptz as before, (t.terms -> 'expiry' ->> 'after')::timestamptz as after,
-           lead(t.id) over by_grant is null as is_last
-      from ledger t where t.terms ? 'expiry'
-    window by_grant as (partition by t.user_id, t.terms -> 'expiry' ->> 'grant_id' order by t.id)
-  ), first_given as (
+  ), given as (
     select r.* from recorded r
     union all
     -- what came back into a grant that was full: another on the same terms
     select g.user_id, first.transaction_id, g.metadata, g.id, o.grant_type, first.tokens, o.priority, o.granted_at,
-           case when later.transaction_id is not null then later.before
-                when o.voided_at > g.created_at then coalesce(latest.after, r.expires_at)
-                else o.expires_at end, null, null, null, null, first.created_at
+           case when o.voided_at > g.created_at then r.expires_at else o.expires_at end, null, null, null, null, first.created_at
       from grants g
       join grants o on o.user_id = g.user_id and o.id::text = g.metadata ->> 'given_back_for'
       left join recorded r on r.user_id = o.user_id and r.grant_id = o.id
       left join lateral (
         select a.transaction_id, a.tokens, a.created_at from allocated a
          where a.user_id = g.user_id and a.grant_id = g.id order by a.transaction_id limit 1) first on true
-      left join lateral (
-        select e.* from expiries e
-         where e.user_id = o.user_id and e.grant_id = o.id::text and e.transaction_id > first.transaction_id
-         order by e.transaction_id limit 1) later on true
-      left join expiries latest on latest.user_id = o.user_id and latest.grant_id = o.id::text and latest.is_last
      where not exists (select from recorded r where r.user_id = g.user_id and r.grant_id = g.id)
-  ), given as (
-    -- each as it was given, until when it was said last
-    select f.user_id, f.transaction_id, f.attached, f.grant_id, f.grant_type, f.tokens_granted, f.priority, f.granted_at,
-           case when e.transaction_id is null then f.expires_at else e.after end as expires_at, f.subscription_id,
-           f.period_start, f.rolled_over_from, f.legacy_transaction_id, f.created_at
-      from first_given f
-      left join expiries e on e.user_id = f.user_id and e.grant_id = f.grant_id::text and e.is_last
   ), subscriptions as (
     select s.* from tokenbook.subscriptions s
      where (p_user_id is null or s.user_id = p_user_id)
@@ -21996,7 +22182,7 @@ begin
      ('granted_at', least(g.granted_at, t.created_at)::text, g.granted_at::text),
      -- an action of one type alone says the type; a plan's grants are of any, but a trial is called one
      ('grant_type', coalesce((
-                      select of.name from jsonb_each(tokenbook.built_in_grant_types()) as of (name, type)
+                      select of.name from jsonb_each(tokenbook.grant_types()) as of (name, type)
                        where of.type ->> 'action_type' = t.action_type and t.action_type <> 'subscription_grant'),
                       nullif(g.grant_type, 'trial')), g.grant_type),
      -- a payment that came after its period had been granted stands in the grant alone
@@ -22039,17 +22225,6 @@ begin
        where a.user_id = v.user_id and a.grant_id = o.grant_id and a.transaction_id < v.transaction_id) given on true
    where o.grant_id is null or given.by is distinct from v.original_id
       or (o.expires_at at time zone 'utc')::text || 'Z' is distinct from v.metadata ->> 'expires_at'
-  union all
-  select 'I4 an expiry is changed from what it was', e.user_id, null, e.transaction_id,
-         'grant ' || e.grant_id || ' until ' || coalesce(e.expected::text, 'never'),
-         'grant ' || e.grant_id || ' until ' || coalesce(e.before::text, 'never')
-    from (
-      select x.*, f.grant_id is not null as is_given,
-             case when lag(x.transaction_id) over by_grant is null then f.expires_at else lag(x.after) over by_grant end as expected
-        from expiries x
-        left join first_given f on f.user_id = x.user_id and f.grant_id::text = x.grant_id
-      window by_grant as (partition by x.user_id, x.grant_id order by x.transaction_id)) e
-   where not e.is_given or e.before is distinct from e.expected or e.after <= e.created_at or e.before <= e.created_at
   union all
   select 'I4 a grant begins with the one transaction that gave it', h.user_id, h.grant_id, h.first_id,
          'one transaction that gives it, the first',
@@ -22119,7 +22294,6 @@ begin
                     || case when t.action_type = 'scheduled_grant' then array['slots'] end
                     || case when t.terms -> 'grants' -> 0 ? 'subscription_id' then array['subscription'] end
                 when t.action_type = 'plan_change' and t.usage_id is null and t.terms ? 'standing' then array['standing']
-                when t.action_type = 'expiry_change' then array['expiry']
                 when t.action_type = 'plan_change' and t.usage_id is null and not t.metadata ? 'effective_at' then
                   case when t.terms ? 'storage' then array['storage'] end || array['subscription']
                 else '{}' end
@@ -22135,8 +22309,8 @@ begin
                   then t.entry_type = 'grant'
                     and case when t.terms -> 'grants' -> 0 ? 'subscription_id'
                           then right(t.action_type, 6) = '_grant' and t.action_type <> 'admin_grant' -- no pack, and nobody's gift
-                          else t.action_type = tokenbook.grant_type_terms(t.terms -> 'grants' -> 0 ->> 'grant_type') ->> 'action_type' end
-                when t.action_type in ('plan_change', 'restating', 'expiry_change') then t.entry_type = 'usage' and t.usage_id is null
+                          else t.action_type = tokenbook.grant_types() -> (t.terms -> 'grants' -> 0 ->> 'grant_type') ->> 'action_type' end
+                when t.action_type in ('plan_change', 'restating') then t.entry_type = 'usage' and t.usage_id is null
                 else t.entry_type <> 'grant'
                   and t.action_type <> all (array_remove(tokenbook.reserved_action_types(), 'admin_deduct'))
               end) is not true
@@ -22484,7 +22658,8 @@ begin
       ('public.token_payments', 'reason = tokenbook.erased(x.reason)', 'x.reason <> tokenbook.erased(x.reason)'),
       ('public.token_top_up_requests', 'reason = tokenbook.erased(x.reason)', 'x.reason <> tokenbook.erased(x.reason)'),
       ('public.token_spend_caps', 'reason = tokenbook.erased(x.reason)', 'x.reason <> tokenbook.erased(x.reason)'),
-      ('public.token_alerts', 'payload = x.payload - ''reason'', last_error = null', 'x.payload ? ''reason'' or x.last_error is not null'),
+      ('public.token_alerts', 'payload = x.payload - ''reason''', 'x.payload ? ''reason'''),
+      ('tokenbook.webhook_deliveries', 'last_error = null', 'x.last_error is not null'),
       ('tokenbook.changes', 'reason = tokenbook.erased(x.reason)', 'x.reason <> tokenbook.erased(x.reason)'),
       ('tokenbook.acknowledged_findings', 'reason = tokenbook.erased(x.reason)', 'x.reason <> tokenbook.erased(x.reason)'),
       ('tokenbook.failed_registrations', 'error = left(x.error, 5)', 'length(x.error) > 5'), -- the SQLSTATE
@@ -22617,7 +22792,7 @@ begin
                select from public.token_transactions t
                 where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
           union all
-          select u.usage_id, u.tokens, u.created_at + (tokenbook.built_in_grant_types() -> 'admin' ->> 'lifetime_hours')::integer * interval '1 hour', false, 50::smallint, u.created_at
+          select u.usage_id, u.tokens, u.created_at + tokenbook.grant_lifetime('admin'), false, 50::smallint, u.created_at
             from tokenbook.audit_trail(p_user_id) u
            where u.action_type = 'admin_grant' and u.transaction_id is null and u.copy_of is null and u.tokens > 0
              and u.created_at < p_opening.created_at
@@ -22813,9 +22988,6 @@ declare
   v_granted bigint[];
   v_ends timestamptz[]; -- 'infinity': never
   v_by_expiry integer[]; -- the places in the other order
-  v_priorities smallint[];
-  v_granted_at timestamptz[];
-  v_until timestamptz[]; -- when each would run out as was said last; 'infinity': never
   v_left bigint[]; -- what each would have
   v_has bigint[]; -- what each has in the books
   v_uncovered bigint := 0; -- what no grant would have paid for
@@ -22830,12 +23002,11 @@ declare
 begin
   select array_agg(g.id order by g.nth), array_agg(g.tokens_granted order by g.nth),
          array_agg(coalesce(g.expires_at, 'infinity') order by g.nth),
-         array_agg(g.priority order by g.nth), array_agg(g.granted_at order by g.nth),
-         array_agg(coalesce(said.before, g.until_at_last, 'infinity') order by g.nth),
+         array_agg(g.nth order by tokenbook.burn_key(g.priority, g.granted_at, g.granted_until, g.id, true)),
          array_agg(coalesce(booked.tokens, 0) order by g.nth)
-    into v_ids, v_granted, v_ends, v_priorities, v_granted_at, v_until, v_left
+    into v_ids, v_granted, v_ends, v_by_expiry, v_left
     from (
-      select b.*, tokenbook.expiry_as_granted(b) as until_at_last, (row_number() over (
+      select b.*, tokenbook.expiry_as_granted(b) as granted_until, (row_number() over (
                order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)))::integer as nth
         from public.token_balances b
        where b.user_id = p_user_id) g
@@ -22844,14 +23015,7 @@ begin
         from public.token_transactions t
        cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
        where t.user_id = p_user_id and t.created_at <= v_since and t.tokens <> t.reserved_change -- a capture spends what the hold had taken
-       group by part.grant_id) booked on booked.grant_id = g.id
-    left join (
-      select distinct on (t.terms -> 'expiry' ->> 'grant_id') t.terms -> 'expiry' ->> 'grant_id' as grant_id,
-             coalesce((t.terms -> 'expiry' ->> 'before')::timestamptz, 'infinity') as before
-        from public.token_transactions t
-       where t.user_id = p_user_id and t.created_at > v_since and t.terms ? 'expiry'
-       order by t.terms -> 'expiry' ->> 'grant_id', t.id) said on said.grant_id = g.id::text;
-  v_by_expiry := tokenbook.places_by_expiry(v_ids, v_priorities, v_granted_at, v_until);
+       group by part.grant_id) booked on booked.grant_id = g.id;
   v_has := v_left;
   repaired := 0;
 
@@ -22859,27 +23023,20 @@ begin
     select e.*, tokenbook.is_expiring_first_at(e.at) as is_expiring_first, b.rolled_over_from -- @order-then-in-force
       from (
         select t.created_at as at, t.id, t.entry_type as kind, t.tokens - t.reserved_change as tokens,
-               t.grant_ids, t.grant_tokens, t.terms -> 'expiry' as expiry,
+               t.grant_ids, t.grant_tokens,
                t.entry_type in ('grant', 'deduction') and t.action_type in ('admin_grant', 'admin_deduct')
                  and (t.reason ~* '^[[:space:]]*goodwill') is not true as is_correction -- @corrections-are-repairs
           from public.token_transactions t
-         where t.user_id = p_user_id and t.created_at > v_since and (t.tokens <> t.reserved_change or t.terms ? 'expiry')
+         where t.user_id = p_user_id and t.created_at > v_since and t.tokens <> t.reserved_change
            and t.entry_type not in ('expiry', 'void') -- whose grants have run out here too
         union all
         select (d ->> 'at')::timestamptz, null, 'difference', -(d ->> 'tokens')::bigint,
-               array_remove(array[(d ->> 'grant_id')::uuid], null), array[abs((d ->> 'tokens')::bigint)], null, false
+               array_remove(array[(d ->> 'grant_id')::uuid], null), array[abs((d ->> 'tokens')::bigint)], false
           from jsonb_array_elements(p_differences) d) e
       left join public.token_balances b
         on e.kind = 'rollover' and e.tokens > 0 and b.user_id = p_user_id and b.id = e.grant_ids[1]
      order by e.at, e.id -- a difference comes after the entry that it is of
   loop
-    if v_event.expiry is not null then
-      v_until[array_position(v_ids, (v_event.expiry ->> 'grant_id')::uuid)] :=
-        coalesce((v_event.expiry ->> 'after')::timestamptz, 'infinity');
-      v_by_expiry := tokenbook.places_by_expiry(v_ids, v_priorities, v_granted_at, v_until);
-      v_head := 1;
-      continue;
-    end if;
     v_needed := 0;
     v_repair := 0;
     if v_event.is_correction then
@@ -23110,35 +23267,6 @@ end
 $$;
 comment on function tokenbook.next_ledger_user is
   'The first user in the ledger after that one, in the order of their ids; the first of all for NULL, NULL after the last.';
-
--- from supabase/schemas/90_audit/places_by_expiry.sql
-
-/*
- * The places of a user's grants in the burn order expiring_first, where each runs out when p_until says ('infinity':
- * never). The arrays have an item a grant.
- * Caller: internal, whoever goes through history.   Keeps: I8.
- */
-create function tokenbook.places_by_expiry(
-  p_ids uuid[],
-  p_priorities smallint[],
-  p_granted_at timestamptz[],
-  p_until timestamptz[]
-)
-returns integer[]
-language plpgsql
-immutable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return array(
-    select g.nth
-      from unnest(p_ids, p_priorities, p_granted_at, p_until) with ordinality as g (id, priority, granted_at, until, nth)
-     order by tokenbook.burn_key(g.priority, g.granted_at, nullif(g.until, 'infinity'), g.id, true));
-end
-$$;
-comment on function tokenbook.places_by_expiry is
-  'The places of a user''s grants in the burn order expiring_first, by when each runs out.';
 
 -- from supabase/schemas/90_audit/reconcile.sql
 
@@ -23457,8 +23585,6 @@ declare
   v_count integer;
   v_order integer[]; -- the places in the other burn order, while that is in force
   v_by_expiry integer[];
-  v_priorities smallint[];
-  v_until timestamptz[]; -- when each would run out as was said last: its place in that order; 'infinity': never
   v_head integer; -- what comes before it has nothing left
   v_uncovered bigint;
   v_moved jsonb; -- what was not taken as the ledger says, by transaction or hold: {of, ids, tokens}
@@ -23528,15 +23654,8 @@ begin
         from openings o
         join public.token_balances b on b.user_id = o.user_id and b.created_at <= o.created_at
        where b.metadata ->> 'source' = 'counter_beyond_grants'
-    ), said as (
-      -- of grants whose expiry was said anew, what was said first
-      select distinct on (t.user_id, t.terms -> 'expiry' ->> 'grant_id') t.user_id, t.terms -> 'expiry' ->> 'grant_id' as grant_id,
-             coalesce((t.terms -> 'expiry' ->> 'before')::timestamptz, 'infinity') as before
-        from ledger t
-       where t.entry_type = 'usage' and t.terms ? 'expiry'
-       order by t.user_id, t.terms -> 'expiry' ->> 'grant_id', t.id
     ), grants as (
-      select b.*, counted.user_id is not null as is_counted, o.created_at as opened_at, coalesce(said.before, tokenbook.expiry_as_granted(b), 'infinity') as until_at_first, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
+      select b.*, counted.user_id is not null as is_counted, tokenbook.expiry_as_granted(b) as granted_until, o.created_at as opened_at, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
              (row_number() over (
                partition by b.user_id
                order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false) -- @replay-oldest-first
@@ -23546,7 +23665,6 @@ begin
         left join opened on opened.user_id = o.user_id and opened.grant_id = b.id
         left join settled on settled.user_id = b.user_id and settled.grant_id = b.id
         left join counted on counted.user_id = b.user_id
-        left join said on said.user_id = b.user_id and said.grant_id = b.id::text
        where (p_user_id is null or b.user_id = p_user_id)
          and (p_after is null or b.user_id > p_after)
          and (p_until is null or b.user_id <= p_until)
@@ -23564,9 +23682,7 @@ begin
              array_agg(case when g.opened_at is not null and (g.legacy_transaction_id is null or g.is_counted)
                             then coalesce(g.tokens_opened, 0) end order by g.nth) as opening,
              array_agg(g.tokens_settled order by g.nth) as settled,
-             array_agg(g.priority order by g.nth) as priorities,
-             array_agg(g.until_at_first order by g.nth) as until,
-             array_agg(g.nth order by tokenbook.burn_key(g.priority, g.granted_at, nullif(g.until_at_first, 'infinity'), g.id, true))
+             array_agg(g.nth order by tokenbook.burn_key(g.priority, g.granted_at, g.granted_until, g.id, true))
                filter (where v_order_since is not null) as by_expiry
         from grants g
        group by g.user_id
@@ -23595,36 +23711,32 @@ begin
     select a.user_id, 0 as stage, null::timestamptz as at, null::bigint as id, 'begin' as kind,
            null::bigint as tokens, null::boolean as is_refunded, null::uuid as hold_id, r.id as original_id,
            q.ids as grant_ids, q.at_first as grant_tokens, q.types, q.granted, q.granted_at, q.expires_at,
-           q.stored, q.opening, q.settled, q.priorities, q.until, q.by_expiry
+           q.stored, q.opening, q.settled, q.by_expiry
       from accounts a
       left join queues q on q.user_id = a.user_id
       left join repairs r on r.user_id = a.user_id
     union all
     select d.user_id, 1, d.created_at, null, 'old deduction', d.tokens, null, null, null,
-           null, null, null, null, null, null, null, null, null, null, null, null
+           null, null, null, null, null, null, null, null, null, null
       from old_deductions d
     union all
     select t.user_id, 2, t.created_at, t.id,
-           case when t.entry_type = 'deduction' and t.reserved_change <> 0 then 'capture'
-                when t.entry_type = 'usage' then 'expiry change' else t.entry_type end,
+           case when t.entry_type = 'deduction' and t.reserved_change <> 0 then 'capture' else t.entry_type end,
            greatest(abs(t.tokens), abs(t.reserved_change)), r.user_id is not null, t.hold_id, t.original_id,
            -- most are deductions, and what they took is only asked for when some of it comes back
-           case when t.entry_type = 'usage' then array[(t.terms -> 'expiry' ->> 'grant_id')::uuid]
-                when t.entry_type = 'rollover' then (
+           case when t.entry_type = 'rollover' then (
                   select array[b.rolled_over_from, b.id] from public.token_balances b
                    where b.user_id = t.user_id and b.id = t.grant_ids[1])
                 when t.entry_type <> 'deduction' or r.user_id is not null then t.grant_ids end,
            case when t.entry_type <> 'deduction' or r.user_id is not null then t.grant_tokens end,
-           null, null, null, null, null, null, null, null,
-           case when t.entry_type = 'usage' then array[coalesce((t.terms -> 'expiry' ->> 'after')::timestamptz, 'infinity')] end, null
+           null, null, null, null, null, null, null, null
       from ledger t
       left join refunded r on r.user_id = t.user_id and r.original_id = t.id
-     where t.entry_type not in ('restatement', 'expiry', 'void') -- @replay-knows-releases
-       and (t.entry_type <> 'usage' or t.terms ? 'expiry' and v_order_since is not null)
+     where t.entry_type not in ('restatement', 'expiry', 'void', 'usage') -- @replay-knows-releases
        and (t.entry_type <> 'rollover' or t.tokens > 0) -- the one into the new grant stands for both
     union all
     select a.user_id, 3, null, null, 'end', null, null, null, null,
-           null, null, null, null, null, null, null, null, null, null, null, null
+           null, null, null, null, null, null, null, null, null, null
       from accounts a
     order by 1, 2, 3, 4
   loop
@@ -23670,8 +23782,6 @@ begin
       v_left := v_event.grant_tokens;
       v_count := coalesce(cardinality(v_ids), 0);
       v_order := null;
-      v_priorities := v_event.priorities;
-      v_until := v_event.until;
       v_by_expiry := v_event.by_expiry;
       v_head := 1;
       v_uncovered := 0;
@@ -23702,15 +23812,6 @@ begin
     elsif v_event.kind = 'hold' then
       v_needed := v_event.tokens;
       v_key := v_event.hold_id;
-
-    elsif v_event.kind = 'expiry change' then -- what it lives by is what was said last, at any moment
-      v_nth := array_position(v_ids, v_event.grant_ids[1]);
-      v_until[v_nth] := v_event.until[1]; -- @replay-knows-expiries
-      v_by_expiry := tokenbook.places_by_expiry(v_ids, v_priorities, v_granted_at, v_until);
-      if v_order is not null then
-        v_order := v_by_expiry;
-        v_head := 1;
-      end if;
 
     elsif v_event.kind in ('clawback', 'debt_repayment') then
       v_needed := v_event.tokens;
@@ -24596,7 +24697,7 @@ begin
     return p_entry;
   end if;
   if p_entry.entry_type in ('deduction', 'hold')
-    or p_entry.entry_type = 'usage' and (p_entry.usage_id is not null or p_entry.action_type not in ('plan_change', 'restating', 'expiry_change'))
+    or p_entry.entry_type = 'usage' and (p_entry.usage_id is not null or p_entry.action_type not in ('plan_change', 'restating'))
     or p_entry.entry_type = 'grant' and (p_entry.terms -> 'grants' -> 0 ? 'subscription_id') is not true
   then
     p_entry.metadata := '{}';
@@ -24604,7 +24705,7 @@ begin
     p_entry.metadata := tokenbook.words_of_ours(p_entry.metadata);
   end if;
   if p_entry.entry_type in ('grant', 'refund', 'void', 'clawback', 'restoration', 'restatement')
-    or p_entry.action_type in ('admin_deduct', 'restating', 'expiry_change')
+    or p_entry.action_type in ('admin_deduct', 'restating')
   then
     p_entry.reason := tokenbook.erased(p_entry.reason); -- @reasons-are-erased
   end if;
@@ -24682,7 +24783,7 @@ do $$
 declare
   c_relations constant text[] := array[
     'token_accounts', 'token_balances', 'token_transactions', 'token_legacy_transactions',
-    'token_usage', 'token_usage_history', 'token_counters', 'token_model_prices', 'token_model_rates', 'token_action_costs', 'token_grant_types',
+    'token_usage', 'token_usage_history', 'token_counters', 'token_model_prices', 'token_model_rates', 'token_action_costs',
     'token_holds',
     'token_plans', 'token_packs', 'token_price_ids', 'token_subscriptions', 'token_storage_quotas',
     'token_payments',
@@ -24746,12 +24847,14 @@ declare
   c_for_admins constant text[] := array[
     'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
     'set_token_account_state', 'list_token_changes', 'forget_token_user',
-    'set_token_plan', 'set_token_pack', 'set_token_model_price', 'set_token_model_rate', 'set_token_action_cost', 'set_token_grant_type', 'set_token_grant_expiry',
+    'set_token_plan', 'set_token_pack', 'set_token_model_price', 'set_token_model_rate', 'set_token_action_cost',
     'change_token_plan', 'renew_token_subscription',
     'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
     'list_parked_token_payments', 'assign_parked_token_payment', 'dismiss_parked_token_payment',
     'set_token_customer',
-    'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
+    'set_token_alert_rule', 'remove_token_alert_rule', 'settle_token_top_up',
+    'set_token_webhook_endpoint', 'remove_token_webhook_endpoint', 'list_token_webhook_endpoints',
+    'list_token_webhook_deliveries', 'repeat_token_webhook_delivery', 'retry_token_webhooks',
     'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
     'verify_token_ledger', 'acknowledge_token_finding', 'checkpoint_token_ledger', 'verify_token_checkpoint',
     'reconcile_user_token_balance', 'find_token_discrepancies',
@@ -24762,7 +24865,7 @@ declare
     'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
     'set_token_trial_policy', 'set_token_unknown_model_policy', 'set_token_subject',
     'record_token_payment_event', 'record_token_subscription_event',
-    'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert', 'claim_token_top_ups',
+    'arm_token_alerts', 'claim_token_webhooks', 'settle_token_webhook', 'claim_token_top_ups',
     'check_token_installation'];
 begin
   perform tokenbook.expose(f, 'authenticated', 'service_role') from unnest(c_for_self || c_for_admins) f;

@@ -88,7 +88,9 @@ declare
     'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
     'list_parked_token_payments', 'assign_parked_token_payment', 'dismiss_parked_token_payment',
     'set_token_customer',
-    'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
+    'set_token_alert_rule', 'remove_token_alert_rule', 'settle_token_top_up',
+    'set_token_webhook_endpoint', 'remove_token_webhook_endpoint', 'list_token_webhook_endpoints',
+    'list_token_webhook_deliveries', 'repeat_token_webhook_delivery', 'retry_token_webhooks',
     'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
     'verify_token_ledger', 'acknowledge_token_finding', 'checkpoint_token_ledger', 'verify_token_checkpoint',
     'reconcile_user_token_balance', 'find_token_discrepancies',
@@ -99,7 +101,7 @@ declare
     'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
     'set_token_trial_policy', 'set_token_unknown_model_policy', 'set_token_subject',
     'record_token_payment_event', 'record_token_subscription_event',
-    'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert', 'claim_token_top_ups',
+    'arm_token_alerts', 'claim_token_webhooks', 'settle_token_webhook', 'claim_token_top_ups',
     'check_token_installation'];
 begin
   perform tokenbook.expose(f, 'authenticated', 'service_role') from unnest(c_for_self || c_for_admins) f;

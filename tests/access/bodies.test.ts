@@ -117,13 +117,7 @@ test("through the API: a form, CSV, text and bytes are 415 for user and server, 
     }
   }
   // What has defaults for everything would run without a word of the body.
-  for (const name of [
-    "expire_old_token_grants",
-    "arm_token_alerts",
-    "retry_token_alerts",
-    "claim_token_alerts",
-    "claim_token_top_ups",
-  ]) {
+  for (const name of ["expire_old_token_grants", "arm_token_alerts", "claim_token_top_ups"]) {
     for (const type of ["text/plain", "application/octet-stream"]) {
       const answer = await post(name, { apikey: keys.secretKey, "content-type": type }, "ignored");
       expect([name, answer.status]).toEqual([name, 415]);
@@ -219,7 +213,6 @@ test("what runs without arguments does what its name says, and spends or gives n
   expect(rows.filter(({ writes }) => writes).map(({ name }) => name)).toEqual([
     "arm_token_alerts", // arms what is behind, as each minute
     "checkpoint_token_ledger", // reads on in the ledger, and keeps how far
-    "claim_token_alerts", // hands out what is due to be sent, and again when the lease is over
     "claim_token_top_ups", // hands out what is due to be charged, and again when the lease is over
     "estimate_tokens", // refused without an action
     "expire_old_token_grants", // books what has run out, as each hour
@@ -227,7 +220,6 @@ test("what runs without arguments does what its name says, and spends or gives n
     "get_token_usage_by", // the caller's own; adds up what is many
     "get_user_token_balance", // the caller's own, with what was due of it
     "list_token_team_members", // the caller's own; reads
-    "retry_token_alerts", // refused without a user, or the word for everyone
     "track_token_usage", // refused without an action
   ]);
   const life = await populateUser(db);

@@ -67,7 +67,7 @@ async function longestRow(db: Database): Promise<number> {
 }
 
 /** What takes a text of any length and keeps none of it: the rest is cut off. */
-const harmless = ["settle_token_alert p_error"];
+const harmless = ["settle_token_webhook p_error"];
 
 test(
   "4,000,000 characters in any text of any function are refused by name, and no row has them",

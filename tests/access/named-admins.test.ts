@@ -96,13 +96,18 @@ const before: Record<string, (on: Database, user: string) => Promise<Arguments |
     await on.admin.query("select public.set_token_alert_rule('empty', 'depleted', p_for_everyone => true)");
     return { p_for_everyone: true, p_user_id: null };
   },
-  async retry_token_alerts(on, user) {
-    await on.admin.query(
-      `update public.token_alerts set delivery = 'given_up', next_attempt_at = null, settled_at = now() where user_id = $1`,
-      [user],
-    );
-  },
+  retry_token_webhooks: givenUp,
+  repeat_token_webhook_delivery: givenUp,
 };
+
+/** What was sent of the user, all of it given up. */
+async function givenUp(on: Database, user: string) {
+  await on.admin.query(
+    `update tokenbook.webhook_deliveries
+        set status = 'given_up', next_attempt_at = null, claim_id = null, settled_at = now() where user_id = $1`,
+    [user],
+  );
+}
 
 /** What a call by an admin changed, and what in it does not say so. */
 async function unnamed(on: Database, fn: Callable): Promise<{ changed: number; faults: string[] }> {
@@ -179,10 +184,12 @@ test("each function that an admin may call and that changes a row names them in 
     "release_tokens",
     "remove_token_alert_rule",
     "remove_token_team_member",
+    "remove_token_webhook_endpoint",
     "renew_token_subscription",
+    "repeat_token_webhook_delivery",
     "reserve_tokens",
     "restate_token_balances",
-    "retry_token_alerts",
+    "retry_token_webhooks",
     "reverse_token_restatement",
     "set_token_account_state",
     "set_token_action_cost",
@@ -196,6 +203,7 @@ test("each function that an admin may call and that changes a row names them in 
     "set_token_plan",
     "set_token_spend_cap",
     "set_token_top_up",
+    "set_token_webhook_endpoint",
     "settle_token_top_up",
     "track_token_usage",
     "void_token_grant",

@@ -29,9 +29,8 @@ export const forgotten: Record<string, Record<string, Fate>> = {
   token_grant_types: { ...each("grant_type", kept(whole)) },
   token_alert_rules: { ...each("kind plan_type rule", kept(slug)) },
   token_alerts: {
-    ...each("delivery kind rule", kept(slug)),
+    ...each("kind rule", kept(slug)),
     payload: emptied("the `reason`; numbers and ids stay"),
-    last_error: emptied("NULL"),
   },
   token_balances: {
     grant_type: kept(slug),
@@ -169,6 +168,13 @@ export const forgotten: Record<string, Record<string, Fate>> = {
     ...each("action_type span", kept(slug)),
     model_used: kept("the name of a model"),
   },
+  "tokenbook.webhook_deliveries": {
+    ...each("endpoint kind status", kept(slug)),
+    event_id: kept("an id"),
+    payload: kept("numbers, ids and names of lists: no words. An alert's are read from its row"),
+    last_error: emptied("NULL"),
+  },
+  "tokenbook.webhook_endpoints": { ...each("kinds name url", kept(whole)) },
 };
 
 /** What becomes of a column; undefined: nobody has decided. */

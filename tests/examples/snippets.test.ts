@@ -105,7 +105,7 @@ async function runFile(file: string, at = folder): Promise<{ stdout: string }> {
       SUPABASE_PUBLISHABLE_KEY: stack.keys.publishableKey,
       NEXT_PUBLIC_SUPABASE_URL: stack.url,
       NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY: stack.keys.publishableKey,
-      ALERT_WEBHOOK_SECRET: "whsec_c2VjcmV0",
+      TOKEN_WEBHOOK_SECRET_APP: "whsec_c2VjcmV0",
     },
   });
 }

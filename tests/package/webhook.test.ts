@@ -1,4 +1,4 @@
-/** `verifyTokenWebhook` takes what the signer of deliver-alerts signs, and nothing else. */
+/** `verifyTokenWebhook` takes what the signer of deliver-webhooks signs, and nothing else. */
 import { Webhook } from "standardwebhooks";
 import { expect, test } from "vitest";
 import { TokenWebhookError, verifyTokenWebhook } from "../../packages/tokenbook/src/client/index.ts";

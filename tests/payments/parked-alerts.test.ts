@@ -10,6 +10,9 @@ let admin: string;
 beforeAll(async () => {
   db = await createDatabase();
   admin = await createUser(db, { admin: true });
+  await asService(db, (client) =>
+    rpc(client, "set_token_webhook_endpoint", { p_name: "app", p_url: "https://example.com/tokens" }),
+  );
 });
 afterAll(async () => {
   const { rows } = await db.admin.query("select * from public.verify_token_ledger()");
@@ -74,14 +77,20 @@ test("the project is told of a parked payment once, with its reason in words, an
     },
   ]);
   const claimed = await asService(db, (client) =>
-    client.query("select user_id, kind, alert_id::int as id, claim_id from public.claim_token_alerts(100)"),
+    client.query(
+      "select user_id, kind, delivery_id::int as id, claim_id, data from public.claim_token_webhooks('app')",
+    ),
   );
-  const mine = claimed.rows.find(({ kind }) => kind === "payment_parked");
-  expect(mine).toMatchObject({ user_id: project });
+  const mine = claimed.rows.find(({ kind }) => kind === "token_alert.payment_parked");
+  expect(mine).toMatchObject({ user_id: project, data: { user_id: null, provider_payment_id: "pi_told" } });
   const settled = await asService(db, (client) =>
-    rpc(client, "settle_token_alert", { p_user_id: project, p_alert_id: mine.id, p_claim_id: mine.claim_id }),
+    rpc(client, "settle_token_webhook", {
+      p_user_id: project,
+      p_delivery_id: mine.id,
+      p_claim_id: mine.claim_id,
+    }),
   );
-  expect(settled).toMatchObject({ delivery: "delivered" });
+  expect(settled).toMatchObject({ status: "delivered" });
 });
 
 test("no user reads what the project is told", async () => {

@@ -20,11 +20,11 @@ export interface PopulatedUser {
     p_payment_id: string;
     p_usage_id: string;
     p_request_id: string;
-    /** Of an alert that is being delivered. */
+    /** Of a webhook that is being delivered. */
     p_claim_id: string;
     /** A deduction that can be refunded; numbered per user. */
     p_transaction_id: number;
-    p_alert_id: number;
+    p_delivery_id: number;
     p_idempotency_key: string;
     p_provider_payment_id: string;
     /** When everything of his was there. */
@@ -44,6 +44,7 @@ export async function populateUser(
   const asHimself = (name: string, args: Record<string, unknown>) =>
     asUser(db, id, (client) => rpc(client, name, { p_user_id: id, ...args }));
 
+  await asServer("set_token_webhook_endpoint", { p_name: "app", p_url: "https://example.com/tokens" });
   await db.admin.query("insert into public.user_profiles (user_id) values ($1) on conflict do nothing", [id]);
   await db.admin.query(
     `insert into public.token_legacy_transactions (user_id, id, legacy_id, action_type, tokens, metadata, created_at)
@@ -142,9 +143,9 @@ export async function populateUser(
   });
   const claims = (await asService(db, (client) =>
     client
-      .query("select * from public.claim_token_alerts(100, 3600) where user_id = $1", [id])
+      .query("select * from public.claim_token_webhooks('app', 200, 3600) where user_id = $1", [id])
       .then(({ rows }) => rows),
-  )) as { alert_id: string; claim_id: string }[];
+  )) as { delivery_id: string; claim_id: string }[];
   await asServer("checkpoint_token_ledger", { p_user_id: id });
   const { rows } = await db.admin.query<{ id: string; now: string }>(
     "select id, to_json(clock_timestamp()) as now from public.token_usage where user_id = $1 and transaction_id = $2",
@@ -162,7 +163,7 @@ export async function populateUser(
       p_request_id: topUp.pending_request_id,
       p_claim_id: claims[0]!.claim_id,
       p_transaction_id: charge.transaction_id,
-      p_alert_id: Number(claims[0]!.alert_id),
+      p_delivery_id: Number(claims[0]!.delivery_id),
       p_idempotency_key: key,
       p_provider_payment_id: paid,
       p_at: rows[0]!.now,

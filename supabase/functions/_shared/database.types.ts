@@ -156,55 +156,37 @@ export type Database = {
       };
       token_alerts: {
         Row: {
-          attempts: number;
-          claim_id: string | null;
           created_at: string;
-          delivery: string;
           epoch: number | null;
           grant_id: string | null;
           id: number;
           kind: string;
-          last_error: string | null;
-          next_attempt_at: string | null;
           payload: NonNullable<Json>;
           request_id: string | null;
           rule: string;
-          settled_at: string | null;
           user_id: string;
         };
         ComputedFields: never;
         Insert: {
-          attempts?: number;
-          claim_id?: string | null;
           created_at: string;
-          delivery?: string;
           epoch?: number | null;
           grant_id?: string | null;
           id: number;
           kind: string;
-          last_error?: string | null;
-          next_attempt_at?: string | null;
           payload: NonNullable<Json>;
           request_id?: string | null;
           rule: string;
-          settled_at?: string | null;
           user_id: string;
         };
         Update: {
-          attempts?: number;
-          claim_id?: string | null;
           created_at?: string;
-          delivery?: string;
           epoch?: number | null;
           grant_id?: string | null;
           id?: number;
           kind?: string;
-          last_error?: string | null;
-          next_attempt_at?: string | null;
           payload?: NonNullable<Json>;
           request_id?: string | null;
           rule?: string;
-          settled_at?: string | null;
           user_id?: string;
         };
         Relationships: [];
@@ -1386,19 +1368,6 @@ export type Database = {
         Args: { p_after?: string; p_digest?: string; p_limit?: number; p_user_id?: string };
         Returns: Json;
       };
-      claim_token_alerts: {
-        Args: { p_lease_seconds?: number; p_limit?: number };
-        Returns: {
-          alert_id: number;
-          attempt: number;
-          claim_id: string;
-          created_at: string;
-          kind: string;
-          payload: Json;
-          rule: string;
-          user_id: string;
-        }[];
-      };
       claim_token_top_ups: {
         Args: { p_lease_seconds?: number; p_limit?: number };
         Returns: {
@@ -1413,6 +1382,19 @@ export type Database = {
           plan_type: string;
           quantity: number;
           request_id: string;
+          user_id: string;
+        }[];
+      };
+      claim_token_webhooks: {
+        Args: { p_endpoint: string; p_lease_seconds?: number; p_limit?: number };
+        Returns: {
+          attempt: number;
+          claim_id: string;
+          created_at: string;
+          data: Json;
+          delivery_id: number;
+          event_id: string;
+          kind: string;
           user_id: string;
         }[];
       };
@@ -1586,6 +1568,11 @@ export type Database = {
         Args: { p_after?: string; p_limit?: number; p_user_id?: string };
         Returns: Json;
       };
+      list_token_webhook_deliveries: {
+        Args: { p_before?: number; p_endpoint?: string; p_limit?: number; p_status?: string };
+        Returns: Json;
+      };
+      list_token_webhook_endpoints: { Args: Record<PropertyKey, never>; Returns: Json };
       prepare_token_checkout: {
         Args: {
           p_idempotency_key?: string;
@@ -1643,7 +1630,9 @@ export type Database = {
         Returns: Json;
       };
       remove_token_team_member: { Args: { p_member_id: string; p_user_id: string }; Returns: Json };
+      remove_token_webhook_endpoint: { Args: { p_name: string }; Returns: Json };
       renew_token_subscription: { Args: { p_period_start?: string; p_user_id: string }; Returns: Json };
+      repeat_token_webhook_delivery: { Args: { p_delivery_id: number }; Returns: Json };
       replay_token_balances: {
         Args: { p_after?: string; p_until?: string; p_user_id?: string };
         Returns: {
@@ -1674,10 +1663,7 @@ export type Database = {
         Args: { p_idempotency_key?: string; p_reason: string; p_user_id: string };
         Returns: Json;
       };
-      retry_token_alerts: {
-        Args: { p_for_everyone?: boolean; p_limit?: number; p_user_id?: string };
-        Returns: number;
-      };
+      retry_token_webhooks: { Args: { p_endpoint: string; p_limit?: number }; Returns: number };
       reverse_token_restatement: {
         Args: { p_idempotency_key?: string; p_reason: string; p_transaction_id: number; p_user_id: string };
         Returns: Json;
@@ -1782,12 +1768,16 @@ export type Database = {
         Returns: Json;
       };
       set_token_unknown_model_policy: { Args: { p_policy: string }; Returns: Json };
-      settle_token_alert: {
-        Args: { p_alert_id: number; p_claim_id: string; p_error?: string; p_user_id: string };
+      set_token_webhook_endpoint: {
+        Args: { p_is_enabled?: boolean; p_kinds?: string[]; p_name: string; p_url: string };
         Returns: Json;
       };
       settle_token_top_up: {
         Args: { p_outcome: string; p_reason?: string; p_request_id: string; p_user_id: string };
+        Returns: Json;
+      };
+      settle_token_webhook: {
+        Args: { p_claim_id: string; p_delivery_id: number; p_error?: string; p_user_id: string };
         Returns: Json;
       };
       token_offer_now: {

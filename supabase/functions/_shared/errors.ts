@@ -206,6 +206,13 @@ export const errors = {
     retryable: false,
     hint: "Say what the rule's kind needs, and nothing else.",
   },
+  invalid_webhook_endpoint: {
+    status: 400,
+    title: "Invalid webhook endpoint",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Give a plain name, an https address, and kinds that there are.",
+  },
   invalid_top_up: {
     status: 400,
     title: "Invalid top-up",
@@ -415,6 +422,20 @@ export const errors = {
     sqlstate: "PT404",
     retryable: false,
     hint: "There is no such member of that user's team.",
+  },
+  webhook_endpoint_not_found: {
+    status: 404,
+    title: "Webhook endpoint not found",
+    sqlstate: "PT404",
+    retryable: false,
+    hint: "list_token_webhook_endpoints has those that there are.",
+  },
+  webhook_delivery_not_found: {
+    status: 404,
+    title: "Webhook delivery not found",
+    sqlstate: "PT404",
+    retryable: false,
+    hint: "list_token_webhook_deliveries has those that there are.",
   },
   top_up_request_not_found: {
     status: 404,

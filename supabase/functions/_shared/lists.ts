@@ -46,3 +46,18 @@ export const alertKinds = {
   payment_contradicted: { asks: null, ends: false, about: "moment" },
   subscription_past_due: { asks: null, ends: false, about: "moment" },
 } as const;
+
+export const eventKinds = {
+  "token_alert.dropped": "alert_id, kind, rule and the payload of token_alerts",
+  "token_alert.depleted": "alert_id, kind, rule and the payload of token_alerts",
+  "token_alert.recovered": "alert_id, kind, rule and the payload of token_alerts",
+  "token_alert.expiring_soon": "alert_id, kind, rule and the payload of token_alerts",
+  "token_alert.model_unknown": "alert_id, kind, rule and the payload of token_alerts",
+  "token_alert.top_up_failed": "alert_id, kind, rule and the payload of token_alerts",
+  "token_alert.payment_parked": "alert_id, kind, rule and the payload of token_alerts",
+  "token_alert.top_up_requested": "alert_id, kind, rule and the payload of token_alerts",
+  "token_alert.subscription_ended": "alert_id, kind, rule and the payload of token_alerts",
+  "token_alert.top_up_needs_action": "alert_id, kind, rule and the payload of token_alerts",
+  "token_alert.payment_contradicted": "alert_id, kind, rule and the payload of token_alerts",
+  "token_alert.subscription_past_due": "alert_id, kind, rule and the payload of token_alerts",
+} as const;

@@ -5,7 +5,7 @@
  * p_rules_changed: the rules are others than when this account was last looked at.
  *
  * What counts is where the balance was at the last commit. A crossing that the same transaction takes
- * back (a renewal books an expiry, then the grant) is taken out of the outbox again: nobody ever had
+ * back (a renewal books an expiry, then the grant) is taken away again, out of the outbox too: nobody ever had
  * that balance.
  * A rule that is new or was changed, and a plan limit that moved, raise nothing by themselves; from then on
  * they count.

@@ -26,4 +26,4 @@ begin
 end
 $$;
 comment on function tokenbook.tell_of_subscription is
-  'Writes an alert about a user''s subscription into the outbox, once for each kind and moment.';
+  'Writes an alert about a user''s subscription, once for each kind and moment.';

@@ -12,13 +12,14 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  c_nobody constant uuid := '00000000-0000-0000-0000-000000000000';
   v_id constant bigint := nextval('tokenbook.project_alert_numbers');
   v_now constant timestamptz := clock_timestamp();
 begin
-  insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
+  insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at)
   values
-    ('00000000-0000-0000-0000-000000000000', v_id, p_kind, p_rule, coalesce(p_epoch, v_id), jsonb_strip_nulls(p_payload),
-     v_now, v_now);
+    (c_nobody, v_id, p_kind, p_rule, coalesce(p_epoch, v_id), jsonb_strip_nulls(p_payload), v_now);
+  perform tokenbook.write_webhook('token_alert.' || p_kind, c_nobody, v_now, null, v_id);
   return v_id;
 end
 $$;

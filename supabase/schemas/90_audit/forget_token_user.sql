@@ -98,7 +98,8 @@ begin
       ('public.token_payments', 'reason = tokenbook.erased(x.reason)', 'x.reason <> tokenbook.erased(x.reason)'),
       ('public.token_top_up_requests', 'reason = tokenbook.erased(x.reason)', 'x.reason <> tokenbook.erased(x.reason)'),
       ('public.token_spend_caps', 'reason = tokenbook.erased(x.reason)', 'x.reason <> tokenbook.erased(x.reason)'),
-      ('public.token_alerts', 'payload = x.payload - ''reason'', last_error = null', 'x.payload ? ''reason'' or x.last_error is not null'),
+      ('public.token_alerts', 'payload = x.payload - ''reason''', 'x.payload ? ''reason'''),
+      ('tokenbook.webhook_deliveries', 'last_error = null', 'x.last_error is not null'),
       ('tokenbook.changes', 'reason = tokenbook.erased(x.reason)', 'x.reason <> tokenbook.erased(x.reason)'),
       ('tokenbook.acknowledged_findings', 'reason = tokenbook.erased(x.reason)', 'x.reason <> tokenbook.erased(x.reason)'),
       ('tokenbook.failed_registrations', 'error = left(x.error, 5)', 'length(x.error) > 5'), -- the SQLSTATE

@@ -153,7 +153,7 @@ function tables(): Record<string, { kinds: string }> {
     "tokenbook.provider_events":
       "x.facts ->> 'kind', x.facts ->> 'status', (select f.part_of is null from tokenbook.provider_payments f where f.provider = x.provider and f.provider_payment_id = x.provider_payment_id)",
     token_team_members: "x.until is null, x.tokens_used = 0",
-    token_alerts: "x.kind, x.delivery",
+    token_alerts: "x.kind",
     token_storage_quotas: "x.metadata ? 'plan'",
   };
   return Object.fromEntries(

@@ -124,7 +124,6 @@ const parked = "of a payment whose user or plan is not known: for an admin to sa
 const ofPlan = "x.metadata ? 'plan'";
 const ofProject = "x.user_id = '00000000-0000-0000-0000-000000000000'";
 const besidePlan = "given beside a plan, or before the books: no entry has it";
-const delivered = "how far its delivery has come: nothing is computed from it but the next attempt";
 const charged = "what the server that charges said of it: only its provider knows";
 const attached = "what the caller attached; the books do not read it";
 const measured = "what was measured; the charge is made of tokens_used, tokens_uncovered and cost_estimate";
@@ -1092,12 +1091,6 @@ export const fields: Record<string, Record<string, Field>> = {
       hoursOff("created_at", topUp, "x.kind = 'top_up_requested'"),
       freeWhere("x.kind <> 'top_up_requested'", toldOnce),
     ),
-    delivery: unseen(delivered),
-    attempts: unseen(delivered),
-    next_attempt_at: unseen(delivered),
-    claim_id: unseen(delivered),
-    last_error: unseen(delivered),
-    settled_at: unseen(delivered),
   },
 
   token_top_up_requests: {
@@ -1181,6 +1174,9 @@ export const notTheBooks: Record<string, string> = {
   "tokenbook.chosen_model_policy": "the project's own choice",
   "tokenbook.chosen_trial_policy": "the project's own choice",
   "tokenbook.usage_totals": "made of token_usage, and made again from it where it is emptied with its marks",
+  "tokenbook.webhook_endpoints": "the project's own choice",
+  "tokenbook.webhook_deliveries":
+    "what is sent of what has happened, and how far that has come: no token depends on it",
   "tokenbook.usage_marks": "how far usage_totals has been made",
   "tokenbook.trial_keys": "a random key: nothing else says what it is",
   "tokenbook.trials_taken":

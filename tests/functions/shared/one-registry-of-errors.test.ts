@@ -76,7 +76,7 @@ test("the stripe that signs the tests' events is the stripe that verifies them",
 
 test("the standardwebhooks that verifies in the tests is the one that signs", () => {
   const { devDependencies } = JSON.parse(read("package.json")) as { devDependencies: Record<string, string> };
-  expect(readConfigs()["deliver-alerts"]!.imports["standardwebhooks"]).toBe(
+  expect(readConfigs()["deliver-webhooks"]!.imports["standardwebhooks"]).toBe(
     `npm:standardwebhooks@${devDependencies["standardwebhooks"]}`,
   );
 });

@@ -1,7 +1,7 @@
 /** What the edge functions make of their settings, called without a server: Deno's environment is a map here. */
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { requiredSetting, setting } from "../../../supabase/functions/_shared/setting.ts";
-import { receiver } from "../../../supabase/functions/deliver-alerts/receiver.ts";
+import { sender } from "../../../supabase/functions/deliver-webhooks/sender.ts";
 import { paypalApi } from "../../../supabase/functions/paypal-webhook/api.ts";
 
 afterEach(() => void vi.unstubAllGlobals());
@@ -30,49 +30,32 @@ describe("a setting", () => {
   });
 });
 
-describe("the receiver of alerts", () => {
-  const address = { ALERT_WEBHOOK_URL: "https://example.com/alerts" };
-  const secret = { ALERT_WEBHOOK_SECRET: `whsec_${"c2VjcmV0".repeat(4)}` };
+describe("what sends to an endpoint", () => {
+  const endpoint = { url: "https://example.com/tokens", secret_setting: "TOKEN_WEBHOOK_SECRET_APP" };
+  const secret = `whsec_${"c2VjcmV0".repeat(4)}`;
 
   test.each([
-    ["an address and a secret", { ...address, ...secret }],
-    ["an address on this machine", { ...secret, ALERT_WEBHOOK_URL: "http://127.0.0.1:5000/" }],
-    [
-      "two secrets",
-      { ...address, ALERT_WEBHOOK_SECRET: Array(2).fill(secret.ALERT_WEBHOOK_SECRET).join(" ") },
-    ],
-  ])("is there with %s", (_, settings) => {
-    set(settings);
-    expect(receiver()).toEqual({ send: expect.any(Function) });
+    ["a secret", secret],
+    ["two secrets", `${secret} ${secret}`],
+  ])("is there with %s", (_, value) => {
+    set({ TOKEN_WEBHOOK_SECRET_APP: value, TOKEN_WEBHOOK_SECRET_CRM: "" });
+    expect(sender(endpoint)).toEqual(expect.any(Function));
   });
 
   test.each([
-    ["no address", { ...secret, ALERT_WEBHOOK_URL: "" }, "ALERT_WEBHOOK_URL is not set"],
-    [
-      "an address that everyone can read",
-      { ...secret, ALERT_WEBHOOK_URL: "http://example.com/tokens" },
-      "ALERT_WEBHOOK_URL is not an https address",
-    ],
-    [
-      "an address that is none",
-      { ...secret, ALERT_WEBHOOK_URL: "tokens" },
-      "ALERT_WEBHOOK_URL is not an https address",
-    ],
-    ["no secret", { ...address, ALERT_WEBHOOK_SECRET: " " }, "ALERT_WEBHOOK_SECRET is not set"],
-    [
-      "a short secret",
-      { ...address, ALERT_WEBHOOK_SECRET: "whsec_c2VjcmV0" },
-      "ALERT_WEBHOOK_SECRET is not whsec_ and at least 24 bytes in base64",
-    ],
+    ["no secret", " ", "is not set"],
+    ["a short secret", "whsec_c2VjcmV0", "is not whsec_ and at least 24 bytes in base64"],
     [
       "a secret of another form",
-      { ...address, ALERT_WEBHOOK_SECRET: "thirty-two bytes of a test secret" },
-      "ALERT_WEBHOOK_SECRET is not whsec_ and at least 24 bytes in base64",
+      "thirty-two bytes of a test secret",
+      "is not whsec_ and at least 24 bytes in base64",
     ],
-  ])("is not there with %s, and the error does not say what was set", (_, settings, error) => {
-    set(settings);
+  ])("is not there with %s, and the error does not say what was set", (_, value, error) => {
+    set({ TOKEN_WEBHOOK_SECRET_APP: value, TOKEN_WEBHOOK_SECRET_CRM: secret });
     // the whole message
-    expect(receiver).toThrow(new RegExp(`^${error}(: see supabase/functions/.env.example)?$`));
+    expect(() => sender(endpoint)).toThrow(
+      new RegExp(`^TOKEN_WEBHOOK_SECRET_APP ${error}: see supabase/functions/.env.example$`),
+    );
   });
 });
 

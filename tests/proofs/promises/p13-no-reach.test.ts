@@ -193,7 +193,7 @@ function placedIn(
   ];
   const numbers: [string, number][] = [
     ["his transaction", things.p_transaction_id],
-    ["his alert", things.p_alert_id],
+    ["his delivery", things.p_delivery_id],
   ];
   if (type === "uuid") return uuids;
   if (type === "text") return texts;

@@ -6,6 +6,7 @@ import { httpStatus, isDatabaseError } from "local-platform/rest/errors";
 import { errors, isSlug } from "../../../supabase/functions/_shared/errors.ts";
 import { problemFaults } from "../../functions/problem.ts";
 import { startStack, type Stack } from "../../functions/stack.ts";
+import { setEndpoint } from "../../functions/deliver-webhooks/webhooks.ts";
 import { startStandIn } from "../../functions/stand-in.ts";
 import {
   type ApiFunction,
@@ -254,10 +255,10 @@ async function tryHttp(requests: number): Promise<Tried> {
     PAYPAL_WEBHOOK_ID: "WH-1",
     PAYPAL_CLIENT_ID: "client",
     PAYPAL_CLIENT_SECRET: "paypal-secret-of-the-trial",
-    ALERT_WEBHOOK_URL: `${provider.url}/alerts`,
-    ALERT_WEBHOOK_SECRET: `whsec_${Buffer.from("of the trial of bad input, in bytes").toString("base64")}`,
+    TOKEN_WEBHOOK_SECRET_APP: `whsec_${Buffer.from("of the trial of bad input, in bytes").toString("base64")}`,
   });
   try {
+    await setEndpoint(stack.db, "app", `${provider.url}/tokens`);
     const known = await somebody(stack.db);
     const functions = await apiFunctions(stack.db);
     const edge = edgeFunctions();

@@ -5,6 +5,7 @@ import { type Callers, everyCaller } from "../../functions/callers.ts";
 import * as paypal from "../../functions/paypal-webhook/paypal.ts";
 import { problemFaults } from "../../functions/problem.ts";
 import { type Answer, type Fault, type Question, type Stack, startStack } from "../../functions/stack.ts";
+import { setEndpoint } from "../../functions/deliver-webhooks/webhooks.ts";
 import { startStandIn } from "../../functions/stand-in.ts";
 import { startStripeApi } from "../../functions/stripe-api.ts";
 import * as stripe from "../../functions/stripe-webhook/stripe.ts";
@@ -60,7 +61,7 @@ const access: Record<string, Access> = {
   },
   "stripe-webhook": { methods: ["POST"], for: "signature", body: () => ({ id: "evt_1" }) },
   "paypal-webhook": { methods: ["POST"], for: "signature", body: () => ({ id: "WH-1" }) },
-  "deliver-alerts": { methods: ["POST"], for: "server", body: () => ({}) },
+  "deliver-webhooks": { methods: ["POST"], for: "server", body: () => ({}) },
   "top-up": { methods: ["POST"], for: "server", body: () => ({}) },
 };
 
@@ -94,7 +95,7 @@ keep({
 const planted = {
   STRIPE_WEBHOOK_SECRET: stripe.secret,
   AI_API_KEY: "sk-planted-key-of-the-provider",
-  ALERT_WEBHOOK_SECRET: `whsec_${Buffer.from("planted secret of the alerts' webhook").toString("base64")}`,
+  TOKEN_WEBHOOK_SECRET_APP: `whsec_${Buffer.from("planted secret of the app's webhook").toString("base64")}`,
   APP_DATABASE_URL: "postgresql://postgres:planted-password@db.example.com:5432/postgres",
 };
 
@@ -156,12 +157,12 @@ async function tryIt(scale: Scale | "trouble", fault: Fault | null): Promise<Tri
     ...pages.settings,
     CHECKOUT_ORIGINS: origin,
     AI_BASE_URL: elsewhere.url,
-    ALERT_WEBHOOK_URL: elsewhere.url,
   };
   const stack = await startStack(settings, fault ?? undefined);
   try {
     const target = (await stack.user()).id;
     await grant(stack.db, target, 1_000);
+    await setEndpoint(stack.db, "app", elsewhere.url);
     const callers = await everyCaller(stack, target);
     const secrets = [
       stack.keys.secretKey,

@@ -14,7 +14,7 @@ keep({
   id: "P27",
   promise: "No call does work that grows with what has accumulated: what is due is booked in portions",
   trial:
-    "Of one user, or of others, 10, 1,000 and so on of everything that accumulates: grants and holds that have run out, days of a schedule that were missed, open ones, ledger entries, keys, refunds of one charge, payments, parked rows, undelivered alerts, top-up requests, members, accounts to sweep. Each call that meets them is made; the pages that it touches with the most of them are compared with those with fewer: no more than twice as many. An account that is behind is then called until it is up to date, in as many calls as there are portions, and its books are verified",
+    "Of one user, or of others, 10, 1,000 and so on of everything that accumulates: grants and holds that have run out, days of a schedule that were missed, open ones, ledger entries, keys, refunds of one charge, payments, parked rows, undelivered webhooks, top-up requests, members, accounts to sweep. Each call that meets them is made; the pages that it touches with the most of them are compared with those with fewer: no more than twice as many. An account that is behind is then called until it is up to date, in as many calls as there are portions, and its books are verified",
   run: (scale) => tryIt(sizesOf(scale), null),
   control: {
     variant: "what is due is booked as a whole",
@@ -243,22 +243,28 @@ const heaps: Heap[] = [
     },
   },
   {
-    name: "alerts that nobody has fetched",
+    name: "webhooks that nobody has fetched",
     make: async (db, count) => {
       const user = await createUser(db);
       await grant(db, user, 1_000);
+      await db.admin.query("select public.set_token_webhook_endpoint('app', 'https://example.com/tokens')");
       await db.admin.query(
-        `insert into public.token_alerts (user_id, id, kind, rule, epoch, payload, created_at, next_attempt_at)
-         select $1, n, 'dropped', 'rule', n, '{}', now() - case when n % 2 = 0 then interval '1 hour' else interval '9 days' end,
-                now() - interval '1 hour'
-           from generate_series(1, $2::integer) n`,
+        `insert into tokenbook.webhook_deliveries
+           (user_id, event_id, endpoint, kind, payload, created_at, queued_at, status, next_attempt_at, settled_at)
+         select $1, n, 'app', 'token_alert.dropped', '{}', at, at, status, case when status = 'pending' then now() - interval '1 hour' end,
+                case when status <> 'pending' then at end
+           from (select n, (array['pending', 'delivered', 'given_up'])[1 + n / 2 % 3] as status,
+                        now() - case when n <= $2::integer / 3 then interval '31 days' when n % 2 = 0 then interval '1 hour' else interval '9 days' end as at
+                   from generate_series(1, $2::integer) n) o`,
         [user, count],
       );
       return { user };
     },
     calls: {
-      claim: "select to_jsonb(count(*)) as answer from public.claim_token_alerts()",
-      retry: "select to_jsonb(public.retry_token_alerts(p_for_everyone => true)) as answer",
+      claim: "select to_jsonb(count(*)) as answer from public.claim_token_webhooks('app')",
+      retry: "select to_jsonb(public.retry_token_webhooks('app')) as answer",
+      "a page of them": "select public.list_token_webhook_deliveries() as answer",
+      "the given up": "select public.list_token_webhook_deliveries('app', 'given_up') as answer",
       deduct: spending.deduct,
     },
   },
@@ -418,7 +424,7 @@ async function tryIt(
 
 /** As autovacuum does, between calls. */
 const vacuum = `vacuum (analyze) public.token_accounts, public.token_balances, public.token_transactions, public.token_holds,
-  public.token_alerts, public.token_team_members, public.token_top_up_requests, public.token_payments,
+  public.token_alerts, tokenbook.webhook_deliveries, public.token_team_members, public.token_top_up_requests, public.token_payments,
   tokenbook.provider_payments, tokenbook.provider_events, tokenbook.subscriptions`;
 
 /** Each call once about somebody who has nothing: plans and catalogue look-ups are not what is measured. */

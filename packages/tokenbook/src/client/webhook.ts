@@ -1,15 +1,12 @@
-/** An alert as deliver-alerts posts it. What else `data` holds depends on its kind: docs/guides/alerts.md. */
+/** An event as deliver-webhooks posts it. What else `data` holds depends on its kind: docs/guides/webhooks.md. */
 export interface TokenWebhook {
-  /** `token_alert.` and the kind. */
+  /** What happened: `token_alert.dropped`, … A later version may add some. */
   type: string;
-  /** When the alert was raised, ISO 8601 in UTC; the same for every attempt. */
+  /** When it happened, ISO 8601 in UTC; the same for every attempt. */
   timestamp: string;
   data: {
-    /** Null for an alert of the project itself. */
+    /** Null for what is the project's own. */
     user_id: string | null;
-    alert_id: number;
-    kind: string;
-    rule: string;
     [fact: string]: unknown;
   };
 }
@@ -26,16 +23,16 @@ export class TokenWebhookError extends Error {
 const toleranceSeconds = 300;
 
 /**
- * Verifies an alert that deliver-alerts sent (Standard Webhooks), with web crypto alone.
+ * Verifies an event that deliver-webhooks sent (Standard Webhooks), with web crypto alone.
  *
  * @param body - the body as it came: what was parsed and written again has another signature
  * @param headers - of the request
- * @param secret - ALERT_WEBHOOK_SECRET: `whsec_…`, or several with spaces between while it changes
- * @returns the alert. It may come twice: its `webhook-id` stays the same
+ * @param secret - TOKEN_WEBHOOK_SECRET_ and the endpoint's name: `whsec_…`, or several with spaces between while it changes
+ * @returns the event. It may come twice: its `webhook-id` stays the same
  * @throws {TokenWebhookError} when it was not signed with any of the secrets, or more than 5 minutes from now
  * @throws {TypeError} when a secret is not one
  * @example
- * const alert = await verifyTokenWebhook(await request.text(), request.headers, secret);
+ * const event = await verifyTokenWebhook(await request.text(), request.headers, secret);
  */
 export async function verifyTokenWebhook(
   body: string,

@@ -1,5 +1,5 @@
--- Alerts, and the outbox that they are delivered from: one row for each crossing, written in the
--- transaction that crosses.
+-- Alerts, as users read them: one row for each crossing, written in the transaction that crosses. What is sent of them is
+-- in the outbox (tokenbook.webhook_deliveries).
 create table public.token_alerts (
   user_id uuid not null,
   id bigint not null,
@@ -10,12 +10,6 @@ create table public.token_alerts (
   request_id uuid,
   payload jsonb not null,
   created_at timestamptz not null,
-  delivery text not null default 'pending',
-  attempts integer not null default 0,
-  next_attempt_at timestamptz,
-  claim_id uuid,
-  last_error text,
-  settled_at timestamptz,
   constraint token_alerts_pkey primary key (user_id, id),
   constraint token_alerts_are_numbered_from_one check (id >= 1),
   constraint token_alerts_say_what_about check (
@@ -25,17 +19,10 @@ create table public.token_alerts (
       when 'moment' then epoch is not null and num_nonnulls(grant_id, request_id) = 0
       when 'request' then request_id is not null and num_nonnulls(epoch, grant_id) = 0
       else false
-    end),
-  constraint token_alerts_delivery_is_known check (
-    case delivery
-      when 'pending' then next_attempt_at is not null and settled_at is null
-      when 'delivered' then next_attempt_at is null and settled_at is not null
-      when 'given_up' then next_attempt_at is null and settled_at is not null
-      else false
     end)
-) with (fillfactor = 90);
+);
 comment on table public.token_alerts is
-  'Alerts, one row for each crossing, written in the transaction that crosses; and how far their delivery has come. Written by the functions only.';
+  'Alerts, one row for each crossing, written in the transaction that crosses. Written by the functions only.';
 comment on column public.token_alerts.user_id is 'The user; all zeros: the project itself. No foreign key: what somebody was told outlives them.';
 comment on column public.token_alerts.id is 'The alert''s number among the user''s: 1, 2, 3, … token_accounts.last_alert_id names the newest.';
 comment on column public.token_alerts.kind is 'What happened: dropped, depleted, recovered, … (all of them: Lists, in the reference).';
@@ -43,22 +30,14 @@ comment on column public.token_alerts.rule is 'The name of the rule; auto_top_up
 comment on column public.token_alerts.epoch is 'Which time this rule was raised for them; a recovered has the number of what it ends. Of a subscription: the moment, in microseconds since 1970. Of a model: a digest of its name.';
 comment on column public.token_alerts.grant_id is 'expiring_soon: the grant.';
 comment on column public.token_alerts.request_id is 'top_up_…: the request.';
-comment on column public.token_alerts.payload is 'What is delivered: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, parked_details, price_id, customer_id, paid_by, amount_cents, currency; of its end: provider, provider_payment_id, part_of, paid_by, ended_alert_id. Of payment_contradicted: provider, provider_payment_id, payment_id, paid_by, plan_type, pack_type, quantity (as booked), disagrees (what else was named, by field), amount_cents, currency. Of model_unknown: model.';
+comment on column public.token_alerts.payload is 'What it says: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, parked_details, price_id, customer_id, paid_by, amount_cents, currency; of its end: provider, provider_payment_id, part_of, paid_by, ended_alert_id. Of payment_contradicted: provider, provider_payment_id, payment_id, paid_by, plan_type, pack_type, quantity (as booked), disagrees (what else was named, by field), amount_cents, currency. Of model_unknown: model.';
 comment on column public.token_alerts.created_at is 'When it was raised.';
-comment on column public.token_alerts.delivery is 'pending; delivered (the receiver has said so); given_up (too many attempts, or too old).';
-comment on column public.token_alerts.attempts is 'How often its delivery was begun.';
-comment on column public.token_alerts.next_attempt_at is 'When it is due to be sent (again); while it is being sent, when that counts as lost.';
-comment on column public.token_alerts.claim_id is 'Who is sending it, or sent it last.';
-comment on column public.token_alerts.last_error is 'Why the last attempt failed.';
-comment on column public.token_alerts.settled_at is 'When it was delivered or given up.';
 
 -- a crossing is written once, and so is a warning about a grant
 create unique index token_alerts_crossing_key
   on public.token_alerts (user_id, rule, epoch, (kind = 'recovered')) where epoch is not null;
 create unique index token_alerts_grant_key
   on public.token_alerts (user_id, rule, grant_id) where grant_id is not null;
-create index token_alerts_outbox_idx on public.token_alerts (next_attempt_at) where delivery = 'pending';
-create index token_alerts_given_up_idx on public.token_alerts (created_at) where delivery = 'given_up';
 
 alter table public.token_alerts enable row level security;
 create policy "Users read their own alerts" on public.token_alerts

@@ -1,8 +1,11 @@
-/** Somebody who is told of alerts: a server that checks signatures as the standard says, and may be unwell. */
+/** Somebody who is told by webhook: a server that checks signatures as the standard says, and may be unwell. */
 import { createHmac } from "node:crypto";
 import { createServer, type IncomingHttpHeaders } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Webhook } from "standardwebhooks";
+import { verifyTokenWebhook } from "../../../packages/tokenbook/src/client/index.ts";
+import { call } from "../../alerts/alerts.ts";
+import type { Database } from "../../support/database.ts";
 
 export const secret = `whsec_${Buffer.from("thirty-two bytes of a test secret").toString("base64")}`;
 export const formerSecret = `whsec_${Buffer.from("the secret that was there before it").toString("base64")}`;
@@ -17,7 +20,7 @@ export interface Delivery {
 }
 
 export interface Receiver {
-  settings: Record<string, string>;
+  url: string;
   /** Each delivery so far. */
   deliveries: Delivery[];
   /** What it answers next; a function of the delivery and how many there were of that id. `stall`: nothing. */
@@ -45,10 +48,7 @@ export async function startReceiver(): Promise<Receiver> {
   });
   await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
   const receiver: Receiver = {
-    settings: {
-      ALERT_WEBHOOK_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}/tokens?from=tests`,
-      ALERT_WEBHOOK_SECRET: secret,
-    },
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/tokens?from=tests`,
     deliveries: [],
     behave: () => 200,
     delayMs: 0,
@@ -67,7 +67,22 @@ export function signatureOf({ id, headers, body }: Delivery, by = secret): strin
   return `v1,${createHmac("sha256", key).update(signed).digest("base64")}`;
 }
 
-/** Fails unless the library that receivers use takes it for ours. */
-export function verify({ headers, body }: Delivery, by = secret): void {
+/** Fails unless the library that receivers use takes it for ours, and `verifyTokenWebhook` too. */
+export async function verify({ headers, body }: Delivery, by = secret): Promise<void> {
   new Webhook(by).verify(body, headers as Record<string, string>);
+  await verifyTokenWebhook(body, headers as Record<string, string>, by);
 }
+
+/** Makes an endpoint, as the server. */
+export const setEndpoint = (
+  db: Database,
+  name: string,
+  url: string,
+  more: { kinds?: string[]; is_enabled?: boolean } = {},
+) =>
+  call(db, "set_token_webhook_endpoint", {
+    p_name: name,
+    p_url: url,
+    ...(more.kinds && { p_kinds: more.kinds }),
+    ...(more.is_enabled !== undefined && { p_is_enabled: more.is_enabled }),
+  });
