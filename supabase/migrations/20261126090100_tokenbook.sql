@@ -2162,7 +2162,16 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (select jsonb_object_agg('token_alert.' || k.kind, 'alert_id, kind, rule and the payload of token_alerts')
-            from jsonb_object_keys(tokenbook.alert_kinds()) as k (kind));
+            from jsonb_object_keys(tokenbook.alert_kinds()) as k (kind))
+    || '{"token_grant.made":       "transaction_id, tokens, tokens_remaining, grant_id, grant_type, action_type, expires_at, payment_id",
+         "token_grant.expired":    "transaction_id, tokens, tokens_remaining, grant_id",
+         "token_payment.approved": "payment_id, provider, provider_payment_id, plan_type, pack_type, quantity, amount_cents, currency, tokens",
+         "token_payment.refunded": "the same, and status, refunded_cents, disputed_cents, tokens_clawed_back",
+         "token_payment.restored": "the same",
+         "token_plan.changed":     "plan_type, previous_plan_type, expires_at",
+         "token_cap.reached":      "scope, window, limit, used, resets_at, tokens, member_id",
+         "token_account.frozen":   "actor_role",
+         "token_account.unfrozen": "actor_role"}';
 end
 $$;
 comment on function tokenbook.event_kinds is
@@ -2463,9 +2472,6 @@ create table tokenbook.webhook_deliveries (
   last_error text,
   settled_at timestamptz,
   constraint webhook_deliveries_pkey primary key (user_id, event_id, endpoint),
-  -- an alert that is taken back in its own transaction takes its deliveries along, and one that moves up its number
-  constraint webhook_deliveries_alert_fkey foreign key (user_id, alert_id)
-    references public.token_alerts (user_id, id) on update cascade on delete cascade,
   constraint webhook_deliveries_tell_of_an_alert_or_say_what check ((alert_id is null) = (payload is not null)),
   constraint webhook_deliveries_status_is_known check (
     case status
@@ -2482,7 +2488,7 @@ comment on column tokenbook.webhook_deliveries.event_id is 'The webhook-id: the 
 comment on column tokenbook.webhook_deliveries.endpoint is 'Who is told (webhook_endpoints). No foreign key: what was sent stays when the endpoint goes.';
 comment on column tokenbook.webhook_deliveries.id is 'The delivery; later ones have higher numbers.';
 comment on column tokenbook.webhook_deliveries.kind is 'What happened (tokenbook.event_kinds).';
-comment on column tokenbook.webhook_deliveries.alert_id is 'Of an alert: its number; what is told is read from its row.';
+comment on column tokenbook.webhook_deliveries.alert_id is 'Of an alert: its number; what is told is read from its row (kept in step by withdraw_alert).';
 comment on column tokenbook.webhook_deliveries.payload is 'Of anything else: what is told beside user_id. Numbers, ids and names of lists: no words.';
 comment on column tokenbook.webhook_deliveries.created_at is 'When it happened.';
 comment on column tokenbook.webhook_deliveries.status is 'pending; delivered (the receiver has said so); given_up (too many attempts, or too old).';
@@ -4997,6 +5003,8 @@ comment on function tokenbook.claw_back is
  * A user who never had a grant is given the initial plan first (tokenbook.grant_initial_plan).
  * A member of a team spends from their payer's account; user_id is the payer's, member_id the member's. An admin's
  * correction stays on the account that it names, and no cap and no freeze keeps it from there.
+ * A cap that allows less, or of which nothing is left then, is told to the endpoints of webhooks that ask for it: the one
+ * thing that a spending leaves behind which was refused for it.
  * From a frozen account nothing is spent: refused, or with p_partial all of it is uncovered, so that a use
  * that has happened is recorded. Nothing is held for a user who was deleted.
  * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found, account_frozen, account_lost,
@@ -5122,6 +5130,9 @@ begin
     if v_cap.headroom < p_tokens then
       capped_by := v_cap.capped_by;
       tokens := least(tokens, v_cap.headroom);
+    end if;
+    if (v_cap.headroom < p_tokens or tokens = v_cap.headroom) and pg_relation_size('tokenbook.webhook_endpoints') > 0 then
+      perform tokenbook.tell_of_cap(user_id, member_id, p_tokens, decided_at, v_cap.capped_by); -- @caps-are-told
     end if;
   end if;
   shortfall := p_tokens - tokens;
@@ -6843,6 +6854,11 @@ begin
     from unnest(v_grant_owners, v_grant_ids) as d (user_id, grant_id)
    where b.user_id = d.user_id and b.id = d.grant_id;
   perform tokenbook.append_transactions(v_entries);
+  if cardinality(v_entries) > 0 and pg_relation_size('tokenbook.webhook_endpoints') > 0 then -- @expiries-are-told
+    perform tokenbook.write_webhook('token_grant.expired', e.user_id, e.created_at, jsonb_build_object(
+              'transaction_id', e.id, 'tokens', -e.tokens, 'tokens_remaining', e.balance_after, 'grant_id', e.grant_ids[1]))
+       from unnest(v_entries) e;
+  end if;
 
   for v_account in
     update public.token_accounts a
@@ -6899,7 +6915,8 @@ comment on function tokenbook.record_expiries is
  * where the caller knows it, when the tokens were taken that come back. What was spent is counted into its day, week and
  * month, the account's and the member's.
  * Alerts are only looked for when the balance has passed one of the account's alert thresholds, tokens came in
- * whose expiry somebody wants to know of, or the rules have changed since.
+ * whose expiry somebody wants to know of, or the rules have changed since. A grant is told to the endpoints of webhooks
+ * that ask for it.
  * Caller: internal.   Returns the ledger row.   Keeps: I2, I3, I10.
  */
 create function tokenbook.record_transaction(
@@ -6962,6 +6979,13 @@ begin
                 select r.alerts_version from tokenbook.project_settings r)
     into p_entry.id, p_entry.balance_after, v_has_passed;
   perform tokenbook.append_transactions(array[p_entry]);
+  if p_entry.entry_type = 'grant' and pg_relation_size('tokenbook.webhook_endpoints') > 0 then -- @grants-are-told
+    perform tokenbook.write_webhook('token_grant.made', p_entry.user_id, p_entry.created_at, jsonb_build_object(
+      'transaction_id', p_entry.id, 'tokens', p_entry.tokens, 'tokens_remaining', p_entry.balance_after,
+      'grant_id', p_entry.grant_ids[1], 'grant_type', p_entry.terms -> 'grants' -> 0 -> 'grant_type',
+      'action_type', p_entry.action_type, 'expires_at', p_entry.terms -> 'grants' -> 0 -> 'expires_at',
+      'payment_id', p_entry.payment_id));
+  end if;
 
   if p_entry.member_id is not null then
     perform tokenbook.count_for_member(
@@ -7264,6 +7288,9 @@ begin
     perform tokenbook.record_change(
       'set_token_account_state', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
       jsonb_build_object('state', p_state));
+    perform tokenbook.write_webhook( -- @states-are-told
+      case p_state when 'frozen' then 'token_account.frozen' else 'token_account.unfrozen' end,
+      p_user_id, clock_timestamp(), jsonb_build_object('actor_role', v_actor.actor_role));
     perform tokenbook.refresh_alert_thresholds(p_user_id); -- who is below their top-up's threshold is asked for now
   end if;
   select c.* into v_change
@@ -11936,7 +11963,8 @@ comment on function tokenbook.keep_former_ids is
 
 /*
  * Writes a subscription's row, a new one or in the place of the one that there is. What its
- * schedule makes the account due then is the caller's to say (tokenbook.bring_due_forward).
+ * schedule makes the account due then is the caller's to say (tokenbook.bring_due_forward). Tells whoever asks for it when
+ * another plan is in force than before; that none is any more is an alert (tokenbook.tell_of_ends).
  * Caller: internal, holding the account's lock.
  */
 create function tokenbook.keep_subscription(p_subscription tokenbook.subscriptions)
@@ -11946,7 +11974,18 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_was tokenbook.subscriptions;
 begin
+  if p_subscription.ended_at is null and pg_relation_size('tokenbook.webhook_endpoints') > 0 then -- @plans-are-told
+    select s.* into v_was from tokenbook.subscriptions s where s.user_id = p_subscription.user_id;
+    if v_was.ended_at is not null or v_was.plan_type is distinct from p_subscription.plan_type then
+      perform tokenbook.write_webhook('token_plan.changed', p_subscription.user_id, p_subscription.updated_at, jsonb_build_object(
+        'plan_type', p_subscription.plan_type,
+        'previous_plan_type', case when v_was.ended_at is null then v_was.plan_type end,
+        'expires_at', p_subscription.expires_at));
+    end if;
+  end if;
   insert into tokenbook.subscriptions as s select p_subscription.*
   on conflict (user_id) do update
      set plan_type = excluded.plan_type,
@@ -14503,6 +14542,9 @@ begin
   v_entry.reason := p_reason;
   v_entry.metadata := '{}';
   v_given := tokenbook.give_what_was_bought(v_payment, null, v_entry);
+  if v_payment.status = 'pending' then -- @approvals-are-told
+    perform tokenbook.tell_of_payment('token_payment.approved', v_given.payment);
+  end if;
   v_transaction := v_given.transaction;
   select s.plan_type, s.tokens_limit into v_shown from public.token_subscriptions s where s.user_id = p_user_id;
 
@@ -16974,6 +17016,7 @@ begin
     v_entry.metadata := '{}';
     v_given := tokenbook.give_what_was_bought(v_payment, p_facts.period_start, v_entry);
     v_payment := v_given.payment;
+    perform tokenbook.tell_of_payment('token_payment.approved', v_payment); -- @provider-approvals-are-told
   end if;
 
   -- what was booked under the id of a part, before it was known to be one: undone, with the plan that it began
@@ -17106,6 +17149,11 @@ begin
          tokens_lapsed = p.tokens_lapsed + v_lapsed
    where p.user_id = p_payment.user_id and p.id = p_payment.id
   returning p.* into p_payment;
+  if v_lost <> v_was.refunded_cents + v_was.disputed_cents then -- @losses-are-told
+    perform tokenbook.tell_of_payment(
+      case when v_lost > v_was.refunded_cents + v_was.disputed_cents then 'token_payment.refunded' else 'token_payment.restored' end,
+      p_payment);
+  end if;
 
   if (v_to_claw, v_share) > (v_was.tokens_clawed_back, v_share_before) then -- @each-loss-its-entry
     v_entry.reason := left(case when p_disputed_cents > 0 then 'disputed ' else 'refunded ' end || p_reason, 500); -- @reasons-fit
@@ -17559,8 +17607,6 @@ declare
   v_stood tokenbook.token_alert_states;
   v_alert public.token_alerts;
   v_was_below boolean;
-  v_taken_back_id bigint;
-  v_later record;
 begin
   for v_rule in
     select r.* from tokenbook.alert_rules_of(p_account.user_id) as r
@@ -17583,19 +17629,10 @@ begin
     then
       -- taken back
       if v_stood.is_raised then
-        delete from public.token_alerts t
-         where t.user_id = p_account.user_id and t.rule = v_rule.rule and t.epoch = v_stood.epoch
-           and (t.kind = 'recovered') = not v_stood.is_below
-        returning t.id into v_taken_back_id;
-        -- numbers have no gaps; what was written after it, was in this transaction too
-        for v_later in
-          select t.id from public.token_alerts t
-           where t.user_id = p_account.user_id and t.id > v_taken_back_id -- @alerts-have-no-gaps
-           order by t.id
-        loop
-          update public.token_alerts t set id = v_later.id - 1
-           where t.user_id = p_account.user_id and t.id = v_later.id;
-        end loop;
+        perform tokenbook.withdraw_alert(t.user_id, t.id)
+           from public.token_alerts t
+          where t.user_id = p_account.user_id and t.rule = v_rule.rule and t.epoch = v_stood.epoch
+            and (t.kind = 'recovered') = not v_stood.is_below;
         v_state.epoch := v_stood.epoch - v_stood.is_below::integer;
       end if;
       v_state.changed_in := null;
@@ -18028,7 +18065,7 @@ begin
     perform tokenbook.refuse('webhook_delivery_not_found', '{}');
   end if;
   perform tokenbook.require_webhook_endpoint(v_delivery.endpoint);
-  if v_delivery.claim_id is null or v_delivery.next_attempt_at <= v_now then -- @not-while-it-is-sent
+  if v_delivery.claim_id is null or v_delivery.next_attempt_at <= v_now then -- @not-while-sent
     update tokenbook.webhook_deliveries d
        set status = 'pending', attempts = 0, queued_at = v_now, next_attempt_at = v_now, claim_id = null, settled_at = null
      where d.user_id = v_delivery.user_id and d.id = v_delivery.id
@@ -18087,7 +18124,8 @@ begin
     select s.* into v_state from tokenbook.token_alert_states s
      where s.user_id = p_account.user_id and s.rule = 'auto_top_up';
     if v_request.id is not null and v_state.changed_in = pg_current_xact_id() and v_state.changed_at >= now() then
-      delete from public.token_alerts t where t.user_id = v_request.user_id and t.request_id = v_request.id;
+      perform tokenbook.withdraw_alert(t.user_id, t.id)
+         from public.token_alerts t where t.user_id = v_request.user_id and t.request_id = v_request.id;
       delete from public.token_top_up_requests r where r.user_id = v_request.user_id and r.id = v_request.id;
     end if;
     return;
@@ -18461,7 +18499,7 @@ comment on function tokenbook.set_token_top_up is
 create function tokenbook.set_token_webhook_endpoint(
   p_name text,
   p_url text,
-  p_kinds text[] default null,
+  p_kinds jsonb default null,
   p_is_enabled boolean default true
 )
 returns jsonb
@@ -18473,6 +18511,7 @@ as $$
 declare
   v_actor record;
   v_fault text;
+  v_kinds text[] := case when jsonb_typeof(p_kinds) = 'array' then array(select jsonb_array_elements_text(p_kinds)) end;
   v_endpoint tokenbook.webhook_endpoints;
 begin
   -- validate
@@ -18482,9 +18521,10 @@ begin
       then '{"field": "p_name", "rule": "1 to 32 characters of a-z 0-9 _, a letter first"}'
     when tokenbook.is_webhook_url(p_url) is not true
       then '{"field": "p_url", "rule": "an https address of at most 2000 bytes, without a user or a fragment; http on localhost alone"}'
-    when (cardinality(p_kinds) between 1 and 100 and array_position(p_kinds, null) is null
-          and tokenbook.event_kinds() ?& p_kinds) is false
-      then '{"field": "p_kinds", "rule": "kinds of events (Lists, in the reference), at most 100; left out, all of them"}'
+    when p_kinds is not null
+      and (cardinality(v_kinds) between 1 and 100 and array_position(v_kinds, null) is null
+           and tokenbook.event_kinds() ?& v_kinds) is not true
+      then '{"field": "p_kinds", "rule": "an array of kinds of events (Lists, in the reference), at most 100; left out, all of them"}'
     when p_is_enabled is null
       then '{"field": "p_is_enabled", "rule": "true or false"}'
   end;
@@ -18498,7 +18538,7 @@ begin
 
   -- act
   insert into tokenbook.webhook_endpoints as e (name, url, kinds, is_enabled)
-  values (p_name, p_url, p_kinds, p_is_enabled)
+  values (p_name, p_url, v_kinds, p_is_enabled)
   on conflict (name) do update
      set url = excluded.url, kinds = excluded.kinds, is_enabled = excluded.is_enabled, updated_at = clock_timestamp()
   returning e.* into v_endpoint;
@@ -18512,7 +18552,7 @@ begin
 end
 $$;
 comment on function tokenbook.set_token_webhook_endpoint is
-  'Makes an endpoint of webhooks, or sets the one of that name anew. For an admin or the server. p_name 1 to 32 characters of a-z 0-9 _; p_url https, or http on localhost; p_kinds what it is told of (Lists, in the reference), left out everything; p_is_enabled false: nothing is written for it or sent. Its secret is the setting secret_setting of the edge functions. At most 20 endpoints. Returns {name, url, kinds, is_enabled, secret_setting, created_at, updated_at}. Errors: invalid_webhook_endpoint, forbidden.';
+  'Makes an endpoint of webhooks, or sets the one of that name anew. For an admin or the server. p_name 1 to 32 characters of a-z 0-9 _; p_url https, or http on localhost; p_kinds an array of what it is told of (Lists, in the reference), left out everything; p_is_enabled false: nothing is written for it or sent. Its secret is the setting secret_setting of the edge functions. At most 20 endpoints. Returns {name, url, kinds, is_enabled, secret_setting, created_at, updated_at}. Errors: invalid_webhook_endpoint, forbidden.';
 
 -- from supabase/schemas/70_alerts/settle_token_top_up.sql
 
@@ -18860,6 +18900,45 @@ $$;
 comment on function tokenbook.tell_of_parked_payment is
   'Writes an alert of the project''s that a payment waits for an admin, again when something else is known of it, and one when it is booked.';
 
+-- from supabase/schemas/70_alerts/tell_of_payment.sql
+
+/*
+ * Tells whoever asks for it what became of a payment: token_payment.approved, .refunded (more of its money is lost than
+ * before, in refunds and disputes), .restored (less is).
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.tell_of_payment(p_kind text, p_payment public.token_payments)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if pg_relation_size('tokenbook.webhook_endpoints') = 0 then
+    return;
+  end if;
+  perform tokenbook.write_webhook(p_kind, p_payment.user_id, clock_timestamp(), jsonb_build_object(
+    'payment_id', p_payment.id,
+    'provider', p_payment.provider,
+    'provider_payment_id', p_payment.provider_payment_id,
+    'plan_type', p_payment.to_plan,
+    'pack_type', p_payment.pack_type,
+    'quantity', p_payment.quantity,
+    'amount_cents', p_payment.amount_cents,
+    'currency', p_payment.currency,
+    'tokens', p_payment.tokens)
+    || case when p_kind <> 'token_payment.approved' then jsonb_build_object(
+         'status', p_payment.status,
+         'refunded_cents', p_payment.refunded_cents,
+         'disputed_cents', p_payment.disputed_cents,
+         'tokens_clawed_back', p_payment.tokens_clawed_back)
+       else '{}' end);
+end
+$$;
+comment on function tokenbook.tell_of_payment is
+  'Writes an event into the outbox that a payment was approved, or that more or less of its money is lost.';
+
 -- from supabase/schemas/70_alerts/tell_of_subscription.sql
 
 /*
@@ -19016,11 +19095,45 @@ begin
     || coalesce(p_delivery.payload, (
          select jsonb_build_object('alert_id', t.id, 'kind', t.kind, 'rule', t.rule) || t.payload
            from public.token_alerts t
-          where t.user_id = p_delivery.user_id and t.id = p_delivery.alert_id));
+          where t.user_id = p_delivery.user_id and t.id = p_delivery.alert_id), '{}');
 end
 $$;
 comment on function tokenbook.webhook_data is
   'What a delivery tells: user_id (null: the project), and of an alert what its row says.';
+
+-- from supabase/schemas/70_alerts/withdraw_alert.sql
+
+/*
+ * Takes an alert back that was written in this transaction, and what was to be sent of it: nobody has seen it. Numbers
+ * have no gaps; what was written after it, was in this transaction too.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.withdraw_alert(p_user_id uuid, p_alert_id bigint)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_later record;
+begin
+  delete from public.token_alerts t where t.user_id = p_user_id and t.id = p_alert_id;
+  delete from tokenbook.webhook_deliveries d where d.user_id = p_user_id and d.alert_id = p_alert_id; -- @taken-back-unsent
+  for v_later in
+    select t.id from public.token_alerts t
+     where t.user_id = p_user_id and t.id > p_alert_id -- @alerts-have-no-gaps
+     order by t.id
+  loop
+    update public.token_alerts t set id = v_later.id - 1
+     where t.user_id = p_user_id and t.id = v_later.id;
+    update tokenbook.webhook_deliveries d set alert_id = v_later.id - 1
+     where d.user_id = p_user_id and d.alert_id = v_later.id;
+  end loop;
+end
+$$;
+comment on function tokenbook.withdraw_alert is
+  'Takes back an alert of this transaction and what was to be sent of it; later ones move up.';
 
 -- from supabase/schemas/70_alerts/write_alert.sql
 
@@ -19739,6 +19852,40 @@ end
 $$;
 comment on function tokenbook.spending_time is
   'When the tokens were taken that an entry spends or gives back.';
+
+-- from supabase/schemas/80_teams/tell_of_cap.sql
+
+/*
+ * Tells whoever asks for it that a cap is reached: nothing is left of it, or a spending wanted more than was. Once for
+ * each cap and window, and again when the cap was changed. p_capped_by is the cap as it was before that spending.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.tell_of_cap(
+  p_user_id uuid,
+  p_member_id uuid,
+  p_tokens bigint,
+  p_at timestamptz,
+  p_capped_by jsonb
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tokenbook.write_webhook(
+    'token_cap.reached', p_user_id, p_at,
+    p_capped_by || jsonb_build_object('tokens', p_tokens, 'member_id', p_member_id),
+    p_once_as => format( -- @caps-told-once begin
+      'cap_%s_%s_%s_%s_%s',
+      case when p_capped_by ->> 'scope' = 'member' then p_member_id else p_user_id end,
+      p_capped_by ->> 'scope', p_capped_by ->> 'window', p_capped_by ->> 'limit',
+      extract(epoch from (p_capped_by ->> 'resets_at')::timestamptz)::bigint)); -- @caps-told-once end
+end
+$$;
+comment on function tokenbook.tell_of_cap is
+  'Writes an event into the outbox that a spend cap is reached, once for each cap and window.';
 
 -- from supabase/schemas/83_own_tables/charge_for_row.sql
 

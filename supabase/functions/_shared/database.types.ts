@@ -1769,7 +1769,7 @@ export type Database = {
       };
       set_token_unknown_model_policy: { Args: { p_policy: string }; Returns: Json };
       set_token_webhook_endpoint: {
-        Args: { p_is_enabled?: boolean; p_kinds?: string[]; p_name: string; p_url: string };
+        Args: { p_is_enabled?: boolean; p_kinds?: Json; p_name: string; p_url: string };
         Returns: Json;
       };
       settle_token_top_up: {

@@ -48,9 +48,20 @@ export const alertKinds = {
 } as const;
 
 export const eventKinds = {
+  "token_grant.made":
+    "transaction_id, tokens, tokens_remaining, grant_id, grant_type, action_type, expires_at, payment_id",
+  "token_cap.reached": "scope, window, limit, used, resets_at, tokens, member_id",
+  "token_plan.changed": "plan_type, previous_plan_type, expires_at",
   "token_alert.dropped": "alert_id, kind, rule and the payload of token_alerts",
+  "token_grant.expired": "transaction_id, tokens, tokens_remaining, grant_id",
+  "token_account.frozen": "actor_role",
   "token_alert.depleted": "alert_id, kind, rule and the payload of token_alerts",
   "token_alert.recovered": "alert_id, kind, rule and the payload of token_alerts",
+  "token_account.unfrozen": "actor_role",
+  "token_payment.approved":
+    "payment_id, provider, provider_payment_id, plan_type, pack_type, quantity, amount_cents, currency, tokens",
+  "token_payment.refunded": "the same, and status, refunded_cents, disputed_cents, tokens_clawed_back",
+  "token_payment.restored": "the same",
   "token_alert.expiring_soon": "alert_id, kind, rule and the payload of token_alerts",
   "token_alert.model_unknown": "alert_id, kind, rule and the payload of token_alerts",
   "token_alert.top_up_failed": "alert_id, kind, rule and the payload of token_alerts",

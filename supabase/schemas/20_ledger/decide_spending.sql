@@ -5,6 +5,8 @@
  * A user who never had a grant is given the initial plan first (tokenbook.grant_initial_plan).
  * A member of a team spends from their payer's account; user_id is the payer's, member_id the member's. An admin's
  * correction stays on the account that it names, and no cap and no freeze keeps it from there.
+ * A cap that allows less, or of which nothing is left then, is told to the endpoints of webhooks that ask for it: the one
+ * thing that a spending leaves behind which was refused for it.
  * From a frozen account nothing is spent: refused, or with p_partial all of it is uncovered, so that a use
  * that has happened is recorded. Nothing is held for a user who was deleted.
  * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found, account_frozen, account_lost,
@@ -130,6 +132,9 @@ begin
     if v_cap.headroom < p_tokens then
       capped_by := v_cap.capped_by;
       tokens := least(tokens, v_cap.headroom);
+    end if;
+    if (v_cap.headroom < p_tokens or tokens = v_cap.headroom) and pg_relation_size('tokenbook.webhook_endpoints') > 0 then
+      perform tokenbook.tell_of_cap(user_id, member_id, p_tokens, decided_at, v_cap.capped_by);
     end if;
   end if;
   shortfall := p_tokens - tokens;

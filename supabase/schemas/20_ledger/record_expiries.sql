@@ -143,6 +143,11 @@ begin
     from unnest(v_grant_owners, v_grant_ids) as d (user_id, grant_id)
    where b.user_id = d.user_id and b.id = d.grant_id;
   perform tokenbook.append_transactions(v_entries);
+  if cardinality(v_entries) > 0 and pg_relation_size('tokenbook.webhook_endpoints') > 0 then
+    perform tokenbook.write_webhook('token_grant.expired', e.user_id, e.created_at, jsonb_build_object(
+              'transaction_id', e.id, 'tokens', -e.tokens, 'tokens_remaining', e.balance_after, 'grant_id', e.grant_ids[1]))
+       from unnest(v_entries) e;
+  end if;
 
   for v_account in
     update public.token_accounts a

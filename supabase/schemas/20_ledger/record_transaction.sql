@@ -7,7 +7,8 @@
  * where the caller knows it, when the tokens were taken that come back. What was spent is counted into its day, week and
  * month, the account's and the member's.
  * Alerts are only looked for when the balance has passed one of the account's alert thresholds, tokens came in
- * whose expiry somebody wants to know of, or the rules have changed since.
+ * whose expiry somebody wants to know of, or the rules have changed since. A grant is told to the endpoints of webhooks
+ * that ask for it.
  * Caller: internal.   Returns the ledger row.   Keeps: I2, I3, I10.
  */
 create function tokenbook.record_transaction(
@@ -70,6 +71,13 @@ begin
                 select r.alerts_version from tokenbook.project_settings r)
     into p_entry.id, p_entry.balance_after, v_has_passed;
   perform tokenbook.append_transactions(array[p_entry]);
+  if p_entry.entry_type = 'grant' and pg_relation_size('tokenbook.webhook_endpoints') > 0 then
+    perform tokenbook.write_webhook('token_grant.made', p_entry.user_id, p_entry.created_at, jsonb_build_object(
+      'transaction_id', p_entry.id, 'tokens', p_entry.tokens, 'tokens_remaining', p_entry.balance_after,
+      'grant_id', p_entry.grant_ids[1], 'grant_type', p_entry.terms -> 'grants' -> 0 -> 'grant_type',
+      'action_type', p_entry.action_type, 'expires_at', p_entry.terms -> 'grants' -> 0 -> 'expires_at',
+      'payment_id', p_entry.payment_id));
+  end if;
 
   if p_entry.member_id is not null then
     perform tokenbook.count_for_member(

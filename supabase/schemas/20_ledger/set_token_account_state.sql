@@ -72,6 +72,9 @@ begin
     perform tokenbook.record_change(
       'set_token_account_state', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
       jsonb_build_object('state', p_state));
+    perform tokenbook.write_webhook(
+      case p_state when 'frozen' then 'token_account.frozen' else 'token_account.unfrozen' end,
+      p_user_id, clock_timestamp(), jsonb_build_object('actor_role', v_actor.actor_role));
     perform tokenbook.refresh_alert_thresholds(p_user_id); -- who is below their top-up's threshold is asked for now
   end if;
   select c.* into v_change

@@ -1,6 +1,7 @@
 /*
  * Writes a subscription's row, a new one or in the place of the one that there is. What its
- * schedule makes the account due then is the caller's to say (tokenbook.bring_due_forward).
+ * schedule makes the account due then is the caller's to say (tokenbook.bring_due_forward). Tells whoever asks for it when
+ * another plan is in force than before; that none is any more is an alert (tokenbook.tell_of_ends).
  * Caller: internal, holding the account's lock.
  */
 create function tokenbook.keep_subscription(p_subscription tokenbook.subscriptions)
@@ -10,7 +11,18 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_was tokenbook.subscriptions;
 begin
+  if p_subscription.ended_at is null and pg_relation_size('tokenbook.webhook_endpoints') > 0 then
+    select s.* into v_was from tokenbook.subscriptions s where s.user_id = p_subscription.user_id;
+    if v_was.ended_at is not null or v_was.plan_type is distinct from p_subscription.plan_type then
+      perform tokenbook.write_webhook('token_plan.changed', p_subscription.user_id, clock_timestamp(), jsonb_build_object(
+        'plan_type', p_subscription.plan_type,
+        'previous_plan_type', case when v_was.ended_at is null then v_was.plan_type end,
+        'expires_at', p_subscription.expires_at));
+    end if;
+  end if;
   insert into tokenbook.subscriptions as s select p_subscription.*
   on conflict (user_id) do update
      set plan_type = excluded.plan_type,

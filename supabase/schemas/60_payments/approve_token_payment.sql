@@ -48,6 +48,9 @@ begin
   v_entry.reason := p_reason;
   v_entry.metadata := '{}';
   v_given := tokenbook.give_what_was_bought(v_payment, null, v_entry);
+  if v_payment.status = 'pending' then
+    perform tokenbook.tell_of_payment('token_payment.approved', v_given.payment);
+  end if;
   v_transaction := v_given.transaction;
   select s.plan_type, s.tokens_limit into v_shown from public.token_subscriptions s where s.user_id = p_user_id;
 

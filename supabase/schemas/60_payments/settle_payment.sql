@@ -62,6 +62,7 @@ begin
     v_entry.metadata := '{}';
     v_given := tokenbook.give_what_was_bought(v_payment, p_facts.period_start, v_entry);
     v_payment := v_given.payment;
+    perform tokenbook.tell_of_payment('token_payment.approved', v_payment);
   end if;
 
   -- what was booked under the id of a part, before it was known to be one: undone, with the plan that it began

@@ -68,6 +68,11 @@ begin
          tokens_lapsed = p.tokens_lapsed + v_lapsed
    where p.user_id = p_payment.user_id and p.id = p_payment.id
   returning p.* into p_payment;
+  if v_lost <> v_was.refunded_cents + v_was.disputed_cents then
+    perform tokenbook.tell_of_payment(
+      case when v_lost > v_was.refunded_cents + v_was.disputed_cents then 'token_payment.refunded' else 'token_payment.restored' end,
+      p_payment);
+  end if;
 
   if (v_to_claw, v_share) > (v_was.tokens_clawed_back, v_share_before) then -- @each-loss-its-entry
     v_entry.reason := left(case when p_disputed_cents > 0 then 'disputed ' else 'refunded ' end || p_reason, 500); -- @reasons-fit

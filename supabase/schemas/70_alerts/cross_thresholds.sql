@@ -32,8 +32,6 @@ declare
   v_stood tokenbook.token_alert_states;
   v_alert public.token_alerts;
   v_was_below boolean;
-  v_taken_back_id bigint;
-  v_later record;
 begin
   for v_rule in
     select r.* from tokenbook.alert_rules_of(p_account.user_id) as r
@@ -56,19 +54,10 @@ begin
     then
       -- taken back
       if v_stood.is_raised then
-        delete from public.token_alerts t
-         where t.user_id = p_account.user_id and t.rule = v_rule.rule and t.epoch = v_stood.epoch
-           and (t.kind = 'recovered') = not v_stood.is_below
-        returning t.id into v_taken_back_id;
-        -- numbers have no gaps; what was written after it, was in this transaction too
-        for v_later in
-          select t.id from public.token_alerts t
-           where t.user_id = p_account.user_id and t.id > v_taken_back_id -- @alerts-have-no-gaps
-           order by t.id
-        loop
-          update public.token_alerts t set id = v_later.id - 1
-           where t.user_id = p_account.user_id and t.id = v_later.id;
-        end loop;
+        perform tokenbook.withdraw_alert(t.user_id, t.id)
+           from public.token_alerts t
+          where t.user_id = p_account.user_id and t.rule = v_rule.rule and t.epoch = v_stood.epoch
+            and (t.kind = 'recovered') = not v_stood.is_below;
         v_state.epoch := v_stood.epoch - v_stood.is_below::integer;
       end if;
       v_state.changed_in := null;

@@ -25,7 +25,7 @@ begin
     perform tokenbook.refuse('webhook_delivery_not_found', '{}');
   end if;
   perform tokenbook.require_webhook_endpoint(v_delivery.endpoint);
-  if v_delivery.claim_id is null or v_delivery.next_attempt_at <= v_now then -- @not-while-it-is-sent
+  if v_delivery.claim_id is null or v_delivery.next_attempt_at <= v_now then -- @not-while-sent
     update tokenbook.webhook_deliveries d
        set status = 'pending', attempts = 0, queued_at = v_now, next_attempt_at = v_now, claim_id = null, settled_at = null
      where d.user_id = v_delivery.user_id and d.id = v_delivery.id

@@ -38,7 +38,8 @@ begin
     select s.* into v_state from tokenbook.token_alert_states s
      where s.user_id = p_account.user_id and s.rule = 'auto_top_up';
     if v_request.id is not null and v_state.changed_in = pg_current_xact_id() and v_state.changed_at >= now() then
-      delete from public.token_alerts t where t.user_id = v_request.user_id and t.request_id = v_request.id;
+      perform tokenbook.withdraw_alert(t.user_id, t.id)
+         from public.token_alerts t where t.user_id = v_request.user_id and t.request_id = v_request.id;
       delete from public.token_top_up_requests r where r.user_id = v_request.user_id and r.id = v_request.id;
     end if;
     return;

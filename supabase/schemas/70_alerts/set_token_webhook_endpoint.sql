@@ -10,7 +10,7 @@
 create function tokenbook.set_token_webhook_endpoint(
   p_name text,
   p_url text,
-  p_kinds text[] default null,
+  p_kinds jsonb default null,
   p_is_enabled boolean default true
 )
 returns jsonb
@@ -22,6 +22,7 @@ as $$
 declare
   v_actor record;
   v_fault text;
+  v_kinds text[] := case when jsonb_typeof(p_kinds) = 'array' then array(select jsonb_array_elements_text(p_kinds)) end;
   v_endpoint tokenbook.webhook_endpoints;
 begin
   -- validate
@@ -31,9 +32,10 @@ begin
       then '{"field": "p_name", "rule": "1 to 32 characters of a-z 0-9 _, a letter first"}'
     when tokenbook.is_webhook_url(p_url) is not true
       then '{"field": "p_url", "rule": "an https address of at most 2000 bytes, without a user or a fragment; http on localhost alone"}'
-    when (cardinality(p_kinds) between 1 and 100 and array_position(p_kinds, null) is null
-          and tokenbook.event_kinds() ?& p_kinds) is false
-      then '{"field": "p_kinds", "rule": "kinds of events (Lists, in the reference), at most 100; left out, all of them"}'
+    when p_kinds is not null
+      and (cardinality(v_kinds) between 1 and 100 and array_position(v_kinds, null) is null
+           and tokenbook.event_kinds() ?& v_kinds) is not true
+      then '{"field": "p_kinds", "rule": "an array of kinds of events (Lists, in the reference), at most 100; left out, all of them"}'
     when p_is_enabled is null
       then '{"field": "p_is_enabled", "rule": "true or false"}'
   end;
@@ -47,7 +49,7 @@ begin
 
   -- act
   insert into tokenbook.webhook_endpoints as e (name, url, kinds, is_enabled)
-  values (p_name, p_url, p_kinds, p_is_enabled)
+  values (p_name, p_url, v_kinds, p_is_enabled)
   on conflict (name) do update
      set url = excluded.url, kinds = excluded.kinds, is_enabled = excluded.is_enabled, updated_at = clock_timestamp()
   returning e.* into v_endpoint;
@@ -61,4 +63,4 @@ begin
 end
 $$;
 comment on function tokenbook.set_token_webhook_endpoint is
-  'Makes an endpoint of webhooks, or sets the one of that name anew. For an admin or the server. p_name 1 to 32 characters of a-z 0-9 _; p_url https, or http on localhost; p_kinds what it is told of (Lists, in the reference), left out everything; p_is_enabled false: nothing is written for it or sent. Its secret is the setting secret_setting of the edge functions. At most 20 endpoints. Returns {name, url, kinds, is_enabled, secret_setting, created_at, updated_at}. Errors: invalid_webhook_endpoint, forbidden.';
+  'Makes an endpoint of webhooks, or sets the one of that name anew. For an admin or the server. p_name 1 to 32 characters of a-z 0-9 _; p_url https, or http on localhost; p_kinds an array of what it is told of (Lists, in the reference), left out everything; p_is_enabled false: nothing is written for it or sent. Its secret is the setting secret_setting of the edge functions. At most 20 endpoints. Returns {name, url, kinds, is_enabled, secret_setting, created_at, updated_at}. Errors: invalid_webhook_endpoint, forbidden.';

@@ -14,7 +14,7 @@ begin
     || coalesce(p_delivery.payload, (
          select jsonb_build_object('alert_id', t.id, 'kind', t.kind, 'rule', t.rule) || t.payload
            from public.token_alerts t
-          where t.user_id = p_delivery.user_id and t.id = p_delivery.alert_id));
+          where t.user_id = p_delivery.user_id and t.id = p_delivery.alert_id), '{}');
 end
 $$;
 comment on function tokenbook.webhook_data is

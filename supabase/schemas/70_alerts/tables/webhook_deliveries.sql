@@ -17,9 +17,6 @@ create table tokenbook.webhook_deliveries (
   last_error text,
   settled_at timestamptz,
   constraint webhook_deliveries_pkey primary key (user_id, event_id, endpoint),
-  -- an alert that is taken back in its own transaction takes its deliveries along, and one that moves up its number
-  constraint webhook_deliveries_alert_fkey foreign key (user_id, alert_id)
-    references public.token_alerts (user_id, id) on update cascade on delete cascade,
   constraint webhook_deliveries_tell_of_an_alert_or_say_what check ((alert_id is null) = (payload is not null)),
   constraint webhook_deliveries_status_is_known check (
     case status
@@ -36,7 +33,7 @@ comment on column tokenbook.webhook_deliveries.event_id is 'The webhook-id: the 
 comment on column tokenbook.webhook_deliveries.endpoint is 'Who is told (webhook_endpoints). No foreign key: what was sent stays when the endpoint goes.';
 comment on column tokenbook.webhook_deliveries.id is 'The delivery; later ones have higher numbers.';
 comment on column tokenbook.webhook_deliveries.kind is 'What happened (tokenbook.event_kinds).';
-comment on column tokenbook.webhook_deliveries.alert_id is 'Of an alert: its number; what is told is read from its row.';
+comment on column tokenbook.webhook_deliveries.alert_id is 'Of an alert: its number; what is told is read from its row (kept in step by withdraw_alert).';
 comment on column tokenbook.webhook_deliveries.payload is 'Of anything else: what is told beside user_id. Numbers, ids and names of lists: no words.';
 comment on column tokenbook.webhook_deliveries.created_at is 'When it happened.';
 comment on column tokenbook.webhook_deliveries.status is 'pending; delivered (the receiver has said so); given_up (too many attempts, or too old).';
