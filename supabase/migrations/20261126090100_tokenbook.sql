@@ -5132,7 +5132,7 @@ begin
       tokens := least(tokens, v_cap.headroom);
     end if;
     if (v_cap.headroom < p_tokens or tokens = v_cap.headroom) and pg_relation_size('tokenbook.webhook_endpoints') > 0 then
-      perform tokenbook.tell_of_cap(user_id, member_id, p_tokens, decided_at, v_cap.capped_by); -- @caps-are-told
+      perform tokenbook.tell_of_cap(user_id, member_id, p_tokens, decided_at, v_cap.capped_by);
     end if;
   end if;
   shortfall := p_tokens - tokens;
@@ -6854,7 +6854,7 @@ begin
     from unnest(v_grant_owners, v_grant_ids) as d (user_id, grant_id)
    where b.user_id = d.user_id and b.id = d.grant_id;
   perform tokenbook.append_transactions(v_entries);
-  if cardinality(v_entries) > 0 and pg_relation_size('tokenbook.webhook_endpoints') > 0 then -- @expiries-are-told
+  if cardinality(v_entries) > 0 and pg_relation_size('tokenbook.webhook_endpoints') > 0 then
     perform tokenbook.write_webhook('token_grant.expired', e.user_id, e.created_at, jsonb_build_object(
               'transaction_id', e.id, 'tokens', -e.tokens, 'tokens_remaining', e.balance_after, 'grant_id', e.grant_ids[1]))
        from unnest(v_entries) e;
@@ -6979,7 +6979,7 @@ begin
                 select r.alerts_version from tokenbook.project_settings r)
     into p_entry.id, p_entry.balance_after, v_has_passed;
   perform tokenbook.append_transactions(array[p_entry]);
-  if p_entry.entry_type = 'grant' and pg_relation_size('tokenbook.webhook_endpoints') > 0 then -- @grants-are-told
+  if p_entry.entry_type = 'grant' and pg_relation_size('tokenbook.webhook_endpoints') > 0 then
     perform tokenbook.write_webhook('token_grant.made', p_entry.user_id, p_entry.created_at, jsonb_build_object(
       'transaction_id', p_entry.id, 'tokens', p_entry.tokens, 'tokens_remaining', p_entry.balance_after,
       'grant_id', p_entry.grant_ids[1], 'grant_type', p_entry.terms -> 'grants' -> 0 -> 'grant_type',
@@ -7288,7 +7288,7 @@ begin
     perform tokenbook.record_change(
       'set_token_account_state', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
       jsonb_build_object('state', p_state));
-    perform tokenbook.write_webhook( -- @states-are-told
+    perform tokenbook.write_webhook(
       case p_state when 'frozen' then 'token_account.frozen' else 'token_account.unfrozen' end,
       p_user_id, clock_timestamp(), jsonb_build_object('actor_role', v_actor.actor_role));
     perform tokenbook.refresh_alert_thresholds(p_user_id); -- who is below their top-up's threshold is asked for now
@@ -11977,10 +11977,10 @@ as $$
 declare
   v_was tokenbook.subscriptions;
 begin
-  if p_subscription.ended_at is null and pg_relation_size('tokenbook.webhook_endpoints') > 0 then -- @plans-are-told
+  if p_subscription.ended_at is null and pg_relation_size('tokenbook.webhook_endpoints') > 0 then
     select s.* into v_was from tokenbook.subscriptions s where s.user_id = p_subscription.user_id;
     if v_was.ended_at is not null or v_was.plan_type is distinct from p_subscription.plan_type then
-      perform tokenbook.write_webhook('token_plan.changed', p_subscription.user_id, p_subscription.updated_at, jsonb_build_object(
+      perform tokenbook.write_webhook('token_plan.changed', p_subscription.user_id, clock_timestamp(), jsonb_build_object(
         'plan_type', p_subscription.plan_type,
         'previous_plan_type', case when v_was.ended_at is null then v_was.plan_type end,
         'expires_at', p_subscription.expires_at));
@@ -14542,7 +14542,7 @@ begin
   v_entry.reason := p_reason;
   v_entry.metadata := '{}';
   v_given := tokenbook.give_what_was_bought(v_payment, null, v_entry);
-  if v_payment.status = 'pending' then -- @approvals-are-told
+  if v_payment.status = 'pending' then
     perform tokenbook.tell_of_payment('token_payment.approved', v_given.payment);
   end if;
   v_transaction := v_given.transaction;
@@ -17016,7 +17016,7 @@ begin
     v_entry.metadata := '{}';
     v_given := tokenbook.give_what_was_bought(v_payment, p_facts.period_start, v_entry);
     v_payment := v_given.payment;
-    perform tokenbook.tell_of_payment('token_payment.approved', v_payment); -- @provider-approvals-are-told
+    perform tokenbook.tell_of_payment('token_payment.approved', v_payment);
   end if;
 
   -- what was booked under the id of a part, before it was known to be one: undone, with the plan that it began
@@ -17149,7 +17149,7 @@ begin
          tokens_lapsed = p.tokens_lapsed + v_lapsed
    where p.user_id = p_payment.user_id and p.id = p_payment.id
   returning p.* into p_payment;
-  if v_lost <> v_was.refunded_cents + v_was.disputed_cents then -- @losses-are-told
+  if v_lost <> v_was.refunded_cents + v_was.disputed_cents then
     perform tokenbook.tell_of_payment(
       case when v_lost > v_was.refunded_cents + v_was.disputed_cents then 'token_payment.refunded' else 'token_payment.restored' end,
       p_payment);
@@ -19877,11 +19877,11 @@ begin
   perform tokenbook.write_webhook(
     'token_cap.reached', p_user_id, p_at,
     p_capped_by || jsonb_build_object('tokens', p_tokens, 'member_id', p_member_id),
-    p_once_as => format( -- @caps-told-once begin
+    p_once_as => format( -- @caps-told-once
       'cap_%s_%s_%s_%s_%s',
       case when p_capped_by ->> 'scope' = 'member' then p_member_id else p_user_id end,
       p_capped_by ->> 'scope', p_capped_by ->> 'window', p_capped_by ->> 'limit',
-      extract(epoch from (p_capped_by ->> 'resets_at')::timestamptz)::bigint)); -- @caps-told-once end
+      extract(epoch from (p_capped_by ->> 'resets_at')::timestamptz)::bigint));
 end
 $$;
 comment on function tokenbook.tell_of_cap is

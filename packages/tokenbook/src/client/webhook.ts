@@ -1,14 +1,80 @@
-/** An event as deliver-webhooks posts it. What else `data` holds depends on its kind: docs/guides/webhooks.md. */
-export interface TokenWebhook {
-  /** What happened: `token_alert.dropped`, … A later version may add some. */
-  type: string;
+/** A payment, as its events say it. What is not known is left out. */
+export interface TokenPaymentFacts {
+  payment_id: string;
+  provider?: string;
+  provider_payment_id?: string;
+  plan_type?: string;
+  pack_type?: string;
+  quantity: number;
+  amount_cents?: number;
+  currency?: string;
+  tokens?: number;
+}
+
+/** What of a payment's money is gone, all of it together. */
+export interface TokenPaymentLosses {
+  status: string;
+  refunded_cents: number;
+  disputed_cents: number;
+  tokens_clawed_back: number;
+}
+
+/** What `data` says beside `user_id`, by kind: docs/guides/webhooks.md. */
+export interface TokenEvents {
+  "token_grant.made": {
+    transaction_id: number;
+    tokens: number;
+    tokens_remaining: number;
+    grant_id: string;
+    grant_type: string;
+    action_type: string;
+    expires_at?: string;
+    payment_id?: string;
+  };
+  "token_grant.expired": {
+    transaction_id: number;
+    tokens: number;
+    tokens_remaining: number;
+    grant_id: string;
+  };
+  "token_payment.approved": TokenPaymentFacts;
+  "token_payment.refunded": TokenPaymentFacts & TokenPaymentLosses;
+  "token_payment.restored": TokenPaymentFacts & TokenPaymentLosses;
+  "token_plan.changed": { plan_type: string; previous_plan_type?: string; expires_at?: string };
+  "token_cap.reached": {
+    scope: string;
+    window: string;
+    limit: number;
+    used: number;
+    resets_at: string;
+    tokens: number;
+    member_id?: string;
+  };
+  "token_account.frozen": { actor_role: string };
+  "token_account.unfrozen": { actor_role: string };
+}
+
+/** An event as deliver-webhooks posts it, by its `type`. A later version may send others: leave those alone. */
+export type TokenWebhook =
+  | { [Kind in keyof TokenEvents]: TokenWebhookOf<Kind, { user_id: string } & TokenEvents[Kind]> }[keyof TokenEvents]
+  | TokenWebhookOf<`token_alert.${string}`, TokenAlertFacts>;
+
+/** An event of one kind. */
+export interface TokenWebhookOf<Kind extends string, Data> {
+  type: Kind;
   /** When it happened, ISO 8601 in UTC; the same for every attempt. */
   timestamp: string;
-  data: {
-    /** Null for what is the project's own. */
-    user_id: string | null;
-    [fact: string]: unknown;
-  };
+  data: Data;
+}
+
+/** An alert. What else it says depends on its kind: docs/guides/alerts.md. */
+export interface TokenAlertFacts {
+  /** Null for an alert of the project itself. */
+  user_id: string | null;
+  alert_id: number;
+  kind: string;
+  rule: string;
+  [fact: string]: unknown;
 }
 
 /** A `Headers`, or Node's `request.headers`. */
