@@ -25,23 +25,24 @@ declare
     'token_balances_expiry_idx', 'token_balances_payment_key', 'token_balances_period_key',
     'token_balances_pkey', 'token_balances_rollover_key', 'token_balances_subscription_idx',
     'token_counters', 'token_default_spend_caps', 'token_default_spend_caps_key',
-    'token_default_spend_caps_pkey', 'token_holds', 'token_holds_due_idx', 'token_holds_member_idx',
-    'token_holds_pkey', 'token_holds_spender_idx', 'token_legacy_transactions',
-    'token_legacy_transactions_pkey', 'token_model_prices', 'token_model_prices_pkey',
-    'token_model_rates', 'token_model_rates_pkey', 'token_packs', 'token_packs_pkey',
-    'token_packs_stripe_price_id_key', 'token_payments', 'token_payments_from_plan_idx',
-    'token_payments_idempotency_key', 'token_payments_pack_idx', 'token_payments_pending_idx',
-    'token_payments_pkey', 'token_payments_provider_key', 'token_payments_to_plan_idx',
-    'token_payments_user_pending_idx', 'token_plans', 'token_plans_one_default_idx',
-    'token_plans_paypal_plan_id_key', 'token_plans_pkey', 'token_plans_stripe_price_id_key',
-    'token_price_ids', 'token_spend_caps', 'token_spend_caps_pkey', 'token_storage_quotas',
-    'token_storage_quotas_pkey', 'token_subscriptions', 'token_team_members',
-    'token_team_members_member_idx', 'token_team_members_page_idx', 'token_team_members_pkey',
-    'token_top_up_requests', 'token_top_up_requests_due_idx',
-    'token_top_up_requests_one_pending_key', 'token_top_up_requests_pack_idx',
-    'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx', 'token_top_up_requests_time_idx',
-    'token_top_ups', 'token_top_ups_pack_idx', 'token_top_ups_pkey', 'token_top_ups_plan_idx',
-    'token_transactions', 'token_transactions_grants_idx', 'token_transactions_idempotency_key',
+    'token_default_spend_caps_pkey', 'token_grant_types', 'token_grant_types_pkey', 'token_holds',
+    'token_holds_due_idx', 'token_holds_member_idx', 'token_holds_pkey', 'token_holds_spender_idx',
+    'token_legacy_transactions', 'token_legacy_transactions_pkey', 'token_model_prices',
+    'token_model_prices_pkey', 'token_model_rates', 'token_model_rates_pkey', 'token_packs',
+    'token_packs_pkey', 'token_packs_stripe_price_id_key', 'token_payments',
+    'token_payments_from_plan_idx', 'token_payments_idempotency_key', 'token_payments_pack_idx',
+    'token_payments_pending_idx', 'token_payments_pkey', 'token_payments_provider_key',
+    'token_payments_to_plan_idx', 'token_payments_user_pending_idx', 'token_plans',
+    'token_plans_one_default_idx', 'token_plans_paypal_plan_id_key', 'token_plans_pkey',
+    'token_plans_stripe_price_id_key', 'token_price_ids', 'token_spend_caps',
+    'token_spend_caps_pkey', 'token_storage_quotas', 'token_storage_quotas_pkey',
+    'token_subscriptions', 'token_team_members', 'token_team_members_member_idx',
+    'token_team_members_page_idx', 'token_team_members_pkey', 'token_top_up_requests',
+    'token_top_up_requests_due_idx', 'token_top_up_requests_one_pending_key',
+    'token_top_up_requests_pack_idx', 'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx',
+    'token_top_up_requests_time_idx', 'token_top_ups', 'token_top_ups_pack_idx',
+    'token_top_ups_pkey', 'token_top_ups_plan_idx', 'token_transactions',
+    'token_transactions_grants_idx', 'token_transactions_idempotency_key',
     'token_transactions_member_idx', 'token_transactions_member_key',
     'token_transactions_original_idx', 'token_transactions_pkey', 'token_usage',
     'token_usage_history', 'token_usage_member_idx', 'token_usage_pkey', 'token_usage_time_idx',
@@ -66,12 +67,13 @@ declare
     'renew_token_subscription', 'repeat_token_webhook_delivery', 'replay_token_balances',
     'reserve_tokens', 'restate_token_balances', 'retry_token_webhooks', 'reverse_token_restatement',
     'set_token_account_state', 'set_token_action_cost', 'set_token_alert_rule',
-    'set_token_burn_order', 'set_token_customer', 'set_token_limit', 'set_token_model_price',
-    'set_token_model_rate', 'set_token_pack', 'set_token_plan', 'set_token_spend_cap',
-    'set_token_subject', 'set_token_top_up', 'set_token_trial_policy',
-    'set_token_unknown_model_policy', 'set_token_webhook_endpoint', 'settle_token_top_up',
-    'settle_token_webhook', 'token_offer_now', 'token_payment_disagrees', 'tokens_used',
-    'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
+    'set_token_burn_order', 'set_token_customer', 'set_token_grant_expiry', 'set_token_grant_type',
+    'set_token_limit', 'set_token_model_price', 'set_token_model_rate', 'set_token_pack',
+    'set_token_plan', 'set_token_spend_cap', 'set_token_subject', 'set_token_top_up',
+    'set_token_trial_policy', 'set_token_unknown_model_policy', 'set_token_webhook_endpoint',
+    'settle_token_top_up', 'settle_token_webhook', 'token_offer_now', 'token_payment_disagrees',
+    'tokens_used', 'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger',
+    'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
@@ -486,7 +488,7 @@ begin
            "pack_tokens": 1000000000, "pack_quantity": 1000,
            "slot_tokens": 100000000, "slots_in_one_grant": 10000,
            "usage_rows": 25000, "report_totals": 100000, "report_rows": 5000,
-           "open_holds": 200, "pending_payments": 20, "payment_disputes": 200, "plans_beside": 100}';
+           "open_holds": 200, "pending_payments": 20, "payment_disputes": 200, "plans_beside": 100, "grant_types": 100}';
 end
 $$;
 comment on function tokenbook.limits is
@@ -530,14 +532,14 @@ alter table tokenbook.burn_orders enable row level security;
 -- from supabase/schemas/20_ledger/tables/grant_types.sql
 
 /*
- * The types of grants: how many hours one lives when nothing else is said (null: for ever), whether it
- * must run out at some time, and the action_type of its transaction. The one list: everything that knows a type has it from here, the
- * edge functions (_shared/lists.ts) and the reference too.
+ * The types of grants that every project has: how many hours one lives when nothing else is said (null: for ever),
+ * whether it must run out at some time, and the action_type of its transaction. The one list of them: edge functions
+ * (_shared/lists.ts) and the reference have it from here too. A project's own are beside them, in token_grant_types.
  * In hours, because adding '365 days' depends on the session's time zone and its summer time. Immutable,
  * so that an expression that asks is answered when its plan is made.
  * Caller: internal, and CHECKs.
  */
-create function tokenbook.grant_types()
+create function tokenbook.built_in_grant_types()
 returns jsonb
 language plpgsql
 immutable
@@ -553,10 +555,10 @@ begin
            "plan":     {"lifetime_hours": null, "must_end": false, "action_type": "subscription_grant"}}';
 end
 $$;
-comment on function tokenbook.grant_types is
-  'The types of grants: {type: {lifetime_hours (null: for ever), must_end, action_type}}.';
+comment on function tokenbook.built_in_grant_types is
+  'The types of grants that every project has: {type: {lifetime_hours (null: for ever), must_end, action_type}}.';
 
--- The action types under which a grant is recorded: those of the types, a renewal's, and that of a slot.
+-- The action types under which a grant is recorded: those of the types, a renewal's, that of a slot, and that of a project's own types.
 create function tokenbook.grant_action_types()
 returns text[]
 language plpgsql
@@ -566,12 +568,59 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return array(
-    select distinct g.type ->> 'action_type' from jsonb_each(tokenbook.grant_types()) as g (name, type) order by 1)
-    || array['renewal_grant', 'scheduled_grant'];
+    select distinct g.type ->> 'action_type' from jsonb_each(tokenbook.built_in_grant_types()) as g (name, type) order by 1)
+    || array['renewal_grant', 'scheduled_grant', 'custom_grant'];
 end
 $$;
 comment on function tokenbook.grant_action_types is
   'The action types under which a grant is recorded.';
+
+/*
+ * Every type of grants that there is here: those that every project has, and the project's own.
+ * Caller: internal.
+ */
+create function tokenbook.grant_types()
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return tokenbook.built_in_grant_types() || coalesce((
+    select jsonb_object_agg(g.grant_type, tokenbook.grant_type_terms(g.grant_type)) from public.token_grant_types g), '{}');
+end
+$$;
+comment on function tokenbook.grant_types is
+  'The types of grants that there are here, the project''s own too: {type: {lifetime_hours (null: for ever), must_end, action_type, priority (of own ones)}}.';
+
+/*
+ * What a type of grants has where nothing else is said; NULL where there is no such type. A project's own may live for
+ * ever, and are recorded under one name.
+ * Caller: internal.
+ */
+create function tokenbook.grant_type_terms(p_grant_type text)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_terms jsonb := tokenbook.built_in_grant_types() -> p_grant_type;
+begin
+  if v_terms is null then
+    select jsonb_build_object(
+             'lifetime_hours', g.lifetime_hours, 'must_end', false, 'action_type', 'custom_grant', 'priority', g.priority)
+      into v_terms
+      from public.token_grant_types g
+     where g.grant_type = p_grant_type;
+  end if;
+  return v_terms;
+end
+$$;
+comment on function tokenbook.grant_type_terms is
+  'What a type of grants has where nothing else is said: {lifetime_hours (null: for ever), must_end, action_type, priority (of own ones)}; NULL: there is no such type.';
 
 -- from supabase/schemas/20_ledger/tables/project_settings.sql
 
@@ -778,12 +827,12 @@ comment on table public.token_balances is
   'Grants: tokens given to a user, each row spent oldest first and expiring by itself. Written by the functions only.';
 comment on column public.token_balances.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column public.token_balances.id is 'The grant; unique per user.';
-comment on column public.token_balances.grant_type is 'What it was given for, and how long it lives when nothing else is said: annual, trial, purchase, … (all of them: Lists, in the reference).';
+comment on column public.token_balances.grant_type is 'What it was given for, and how long it lives when nothing else is said: annual, trial, purchase, … (Lists, in the reference), or one of token_grant_types.';
 comment on column public.token_balances.tokens_granted is 'Tokens given, 1 to 10^12. Never changes.';
 comment on column public.token_balances.tokens_remaining is 'Tokens left to spend.';
 comment on column public.token_balances.priority is '0 to 100, default 50; a lower number is spent first.';
 comment on column public.token_balances.granted_at is 'When it counts as given; its place in the queue. Earlier than created_at when the server backdated it.';
-comment on column public.token_balances.expires_at is 'The first moment at which it cannot be spent any more; NULL = never.';
+comment on column public.token_balances.expires_at is 'The first moment at which it cannot be spent any more; NULL = never. set_token_grant_expiry says it anew.';
 comment on column public.token_balances.is_open is 'Whether tokens remain.';
 comment on column public.token_balances.payment_id is 'The payment it came from.';
 comment on column public.token_balances.subscription_id is 'The subscription it came from.';
@@ -824,7 +873,7 @@ create policy "Users read their own grants" on public.token_balances
 create function tokenbook.broken_grant_rule(p_grant public.token_balances)
 returns text
 language sql
-immutable
+stable
 security invoker
 as $$
   select case
@@ -835,7 +884,7 @@ as $$
     when p_grant.priority not between 0 and 100 then 'priority_is_between_0_and_100'
     when p_grant.expires_at <= p_grant.granted_at then 'expires_after_it_was_granted'
     when not isfinite(p_grant.expires_at) then 'expiry_is_finite'
-    when not tokenbook.grant_types() ? p_grant.grant_type then 'grant_type_is_known'
+    when p_grant.grant_type is not null and tokenbook.grant_type_terms(p_grant.grant_type) is null then 'grant_type_is_known'
   end
 $$;
 comment on function tokenbook.broken_grant_rule is
@@ -865,6 +914,31 @@ comment on function tokenbook.check_grant_rules is
 create trigger token_balances_are_sound
   after insert or update of grant_type, tokens_granted, priority, granted_at, expires_at on public.token_balances
   for each row execute function tokenbook.check_grant_rules();
+
+-- from supabase/schemas/20_ledger/tables/token_grant_types.sql
+
+-- The project's own types of grants, beside those that every project has. Data of the project; no migration overwrites a row.
+create table public.token_grant_types (
+  grant_type text primary key,
+  lifetime_hours integer,
+  priority smallint not null default 50,
+  created_at timestamptz not null default now(),
+  constraint token_grant_types_name_is_plain check (grant_type ~ '^[a-z][a-z0-9_]{0,63}$'),
+  constraint token_grant_types_are_their_own check (not tokenbook.built_in_grant_types() ? grant_type),
+  constraint token_grant_types_lifetime_is_positive check (lifetime_hours between 1 and 876000),
+  constraint token_grant_types_priority_is_within_limits check (priority between 0 and 100)
+);
+comment on table public.token_grant_types is
+  'The project''s own types of grants, beside those of Lists: what a grant of one has where nothing else is said. The project''s own data, changed by set_token_grant_type; a type stays, as grants of it do; whoever is signed in may read it.';
+comment on column public.token_grant_types.grant_type is 'The type, as grants name it.';
+comment on column public.token_grant_types.lifetime_hours is 'How many hours a grant lives, 1 to 876,000; NULL = for ever.';
+comment on column public.token_grant_types.priority is '0 to 100, default 50; grants with a lower number are spent first.';
+comment on column public.token_grant_types.created_at is 'When it was made.';
+
+alter table public.token_grant_types enable row level security;
+create policy "Everyone who is signed in reads which grants there are" on public.token_grant_types
+  for select to authenticated
+  using (true);
 
 -- from supabase/schemas/20_ledger/tables/token_legacy_transactions.sql
 
@@ -930,7 +1004,7 @@ comment on table public.token_transactions is
   'The ledger: every change of a user''s tokens, numbered per user without gaps, append-only. Grants are positive, deductions negative. Written by the functions only.';
 comment on column public.token_transactions.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column public.token_transactions.id is 'The transaction''s number among the user''s: 1, 2, 3, …';
-comment on column public.token_transactions.entry_type is 'What it is to the books: opening_balance, grant, deduction, expiry; clawback (a payment was refunded or disputed), restoration (a dispute was won), debt_repayment (a grant paid a debt first); usage (an operation that cost nothing), restatement (history was replayed exactly, and this is the difference); hold (tokens set aside) and release (given back); refund (undoes a deduction), void (what was left of a grant); rollover (carried out of a closing period, negative, and into the grant that it lives on in, positive).';
+comment on column public.token_transactions.entry_type is 'What it is to the books: opening_balance, grant, deduction, expiry; clawback (a payment was refunded or disputed), restoration (a dispute was won), debt_repayment (a grant paid a debt first); usage (an operation that cost nothing; a change of plan, or of a grant''s expiry), restatement (history was replayed exactly, and this is the difference); hold (tokens set aside) and release (given back); refund (undoes a deduction), void (what was left of a grant); rollover (carried out of a closing period, negative, and into the grant that it lives on in, positive).';
 comment on column public.token_transactions.action_type is 'What it was for: the kind of grant (admin_grant, …), or the AI action that was paid for (chat_conversation, …; projects add their own).';
 comment on column public.token_transactions.tokens is 'Tokens, signed: positive into the account, negative out of it.';
 comment on column public.token_transactions.balance_after is 'Tokens that could be spent after it.';
@@ -950,7 +1024,7 @@ comment on column public.token_transactions.original_id is 'The transaction that
 comment on column public.token_transactions.member_id is 'The member of the user''s team who spent it; NULL: the user himself.';
 comment on column public.token_transactions.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_transactions.created_at is 'When it was booked.';
-comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, slots: {first, count, schedule, had, payment_id}, voids (a grant''s id), refund: {amount_cents, refunded_cents, disputed_cents}}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
+comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, slots: {first, count, schedule, had, payment_id}, voids (a grant''s id), expiry: {grant_id, before, after}, refund: {amount_cents, refunded_cents, disputed_cents}}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
 
 -- A user's keys and the server's keys for him never meet: he must not be able to use up a key
 -- that the server will need. Nor do the keys of two members of a team.
@@ -1558,10 +1632,10 @@ create table public.token_plans (
   constraint token_plans_currency_is_three_letters check (currency ~ '^[a-z]{3}$'),
   constraint token_plans_billing_cycle_is_known check (billing_cycle in ('none', '28day', 'monthly', 'annual')),
   constraint token_plans_grant_type_is_known
-    check (tokenbook.grant_types() ? grant_type),
+    check (tokenbook.built_in_grant_types() ? grant_type),
   constraint token_plans_lifetime_is_positive check (grant_lifetime_days between 1 and 36500),
   constraint token_plans_what_must_end_ends check (
-    grant_lifetime_days is not null or not coalesce((tokenbook.grant_types() -> grant_type -> 'must_end')::boolean, false)),
+    grant_lifetime_days is not null or not coalesce((tokenbook.built_in_grant_types() -> grant_type -> 'must_end')::boolean, false)),
   constraint token_plans_features_are_a_small_object
     check (jsonb_typeof(features) = 'object' and octet_length(features::text) <= 8192),
   constraint token_plans_stripe_price_id_is_short check (length(stripe_price_id) between 1 and 255),
@@ -1601,7 +1675,7 @@ comment on constraint token_plans_storage_is_never_negative on public.token_plan
 comment on constraint token_plans_price_is_never_negative on public.token_plans is '0 or more';
 comment on constraint token_plans_currency_is_three_letters on public.token_plans is 'three lower-case letters (ISO 4217)';
 comment on constraint token_plans_billing_cycle_is_known on public.token_plans is 'one of none, 28day, monthly, annual';
-comment on constraint token_plans_grant_type_is_known on public.token_plans is 'a type of grants (Lists, in the reference)';
+comment on constraint token_plans_grant_type_is_known on public.token_plans is 'a type of grants that every project has (Lists, in the reference)';
 comment on constraint token_plans_lifetime_is_positive on public.token_plans is '1 to 36500, or null for ever';
 comment on constraint token_plans_what_must_end_ends on public.token_plans is 'grant_lifetime_days: 1 to 36500: grants of this plan''s grant_type must end';
 comment on constraint token_plans_features_are_a_small_object on public.token_plans is 'an object of at most 8192 bytes';
@@ -3963,7 +4037,7 @@ begin
       ('invalid_request', 'PT400', 'Send what the function''s reference lists, and nothing else.'),
       ('invalid_user_id', 'PT400', 'Say which user.'),
       ('invalid_amount', 'PT400', 'Give a whole number of tokens within the stated limits.'),
-      ('invalid_grant_type', 'PT400', 'Use one of the types that the rule names.'),
+      ('invalid_grant_type', 'PT400', 'Do as the rule says.'),
       ('invalid_action_type', 'PT400', 'Use 1 to 64 characters of a-z 0-9 _, starting with a letter; names that mean something to the books are reserved.'),
       ('invalid_priority', 'PT400', 'Use 0 (spent first) to 100 (spent last).'),
       ('invalid_granted_at', 'PT400', 'Give a moment that is not in the future, or leave it out.'),
@@ -4018,6 +4092,7 @@ begin
       ('already_subscribed', 'PT409', 'The user has a subscription at the payment provider: change it there.'),
       ('top_up_already_settled', 'PT409', 'The request has been settled otherwise. Nothing was changed.'),
       ('grant_already_voided', 'PT409', 'The grant has been ended before. Nothing was changed.'),
+      ('grant_has_ended', 'PT409', 'The grant has run out. Give another.'),
       ('capture_exceeds_hold', 'PT409', 'Capture no more than was held, or choose deduct or cap.'),
       ('not_refundable', 'PT409', 'Only deductions can be refunded.'),
       ('refund_exceeds_charge', 'PT409', 'No more can be refunded than is left of the charge.'),
@@ -4161,7 +4236,7 @@ begin
   -- @names-are-reserved begin
   return tokenbook.recorded_grant_actions()
     || array['admin_deduct', 'opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'restating',
-             'void', 'rollover', 'plan_change'];
+             'void', 'rollover', 'plan_change', 'expiry_change'];
   -- @names-are-reserved end
 end
 $$;
@@ -5929,24 +6004,6 @@ $$;
 comment on function tokenbook.get_user_token_balance is
   'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, state (active, or frozen: nothing can be spent), total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: the balance when it was last filled, by a plan, a pack or a grant), plan_type (the plan that is in force; null = none), next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden, busy (more has run out than ten calls book).';
 
--- from supabase/schemas/20_ledger/grant_lifetime.sql
-
-/*
- * How long a grant of that type lives when nothing else is said; NULL = for ever.
- * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
- * Caller: internal.
- */
-create function tokenbook.grant_lifetime(p_grant_type text)
-returns interval
-language sql
-immutable
-security invoker
-as $$
-  select (tokenbook.grant_types() -> p_grant_type ->> 'lifetime_hours')::integer * interval '1 hour'
-$$;
-comment on function tokenbook.grant_lifetime is
-  'Lifetime of a grant of that type when nothing else is said; NULL = for ever.';
-
 -- from supabase/schemas/20_ledger/grant_terms.sql
 
 /*
@@ -5978,7 +6035,7 @@ comment on function tokenbook.grant_terms is
  * the token_usage row admin_grant that the audit trail has of it; it is no use, and costs nothing.
  * Caller: an admin, service_role (only the latter may backdate).   Locks: the account.
  * p_expires_at left out: the grant type's own lifetime, counted from p_granted_at; 'infinity': never, which
- * a trial, a 28day and an annual grant may not be.
+ * a trial, a 28day and an annual grant may not be. p_priority left out: the type's own, of most 50.
  * A trial that is granted so is somebody's decision: the policy is not asked, and it is remembered.
  * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
  * tokens_remaining, replayed}.
@@ -5993,7 +6050,7 @@ create function tokenbook.grant_tokens(
   p_tokens bigint,
   p_grant_type text default 'admin',
   p_expires_at timestamptz default null,
-  p_priority integer default 50,
+  p_priority integer default null,
   p_granted_at timestamptz default null,
   p_reason text default null,
   p_idempotency_key text default null,
@@ -6011,6 +6068,7 @@ declare
   v_grant public.token_balances;
   v_issued record;
   v_transaction public.token_transactions;
+  v_type constant jsonb := tokenbook.grant_type_terms(p_grant_type);
 begin
   v_entry.actor_role := 'service';
   if not tokenbook.is_plain_server_call(p_user_id) then
@@ -6019,11 +6077,11 @@ begin
   if (p_tokens between 1 and 1000000000000) is not true then
     perform tokenbook.check_tokens('p_tokens', p_tokens);
   end if;
-  if (tokenbook.grant_types() ? p_grant_type) is not true then
+  if v_type is null then
     perform tokenbook.refuse('invalid_grant_type', jsonb_build_object(
       'field', 'p_grant_type', 'rule', tokenbook.say_one_of(tokenbook.grant_types())));
   end if;
-  if p_priority is null or p_priority not between 0 and 100 then
+  if p_priority not between 0 and 100 then
     perform tokenbook.refuse('invalid_priority', '{"field": "p_priority", "rule": "0 to 100"}');
   end if;
   if not isfinite(p_granted_at) or (p_granted_at is not null and v_entry.actor_role <> 'service') then
@@ -6033,7 +6091,7 @@ begin
   if p_expires_at = '-infinity' or p_expires_at <= p_granted_at then
     perform tokenbook.refuse('invalid_expiry', '{"field": "p_expires_at", "rule": "later than it was granted"}');
   end if;
-  if p_expires_at = 'infinity' and (tokenbook.grant_types() -> p_grant_type -> 'must_end')::boolean then
+  if p_expires_at = 'infinity' and (v_type -> 'must_end')::boolean then
     perform tokenbook.refuse('invalid_expiry', jsonb_build_object(
       'field', 'p_expires_at', 'rule', format('a moment: a grant of type %s ends', p_grant_type)));
   end if;
@@ -6043,12 +6101,12 @@ begin
 
   v_grant.grant_type := p_grant_type;
   v_grant.tokens_granted := p_tokens;
-  v_grant.priority := p_priority;
+  v_grant.priority := coalesce(p_priority, (v_type -> 'priority')::smallint, 50);
   v_grant.granted_at := p_granted_at;
   v_grant.expires_at := p_expires_at;
   v_grant.metadata := coalesce(p_metadata, '{}');
   v_entry.user_id := p_user_id;
-  v_entry.action_type := tokenbook.grant_types() -> p_grant_type ->> 'action_type';
+  v_entry.action_type := v_type ->> 'action_type';
   v_entry.reason := p_reason;
   v_entry.idempotency_key := p_idempotency_key;
   if p_idempotency_key is not null then
@@ -6093,7 +6151,7 @@ begin
 end
 $$;
 comment on function tokenbook.grant_tokens is
-  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each); p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each), or one of token_grant_types; p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100, left out: what token_grant_types says, else 50; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/20_ledger/has_backlog.sql
 
@@ -6387,7 +6445,8 @@ begin
   p_grant.expires_at := nullif(
     coalesce(
       p_grant.expires_at,
-      p_grant.granted_at + coalesce(p_lifetime, tokenbook.grant_lifetime(p_grant.grant_type))),
+      p_grant.granted_at + coalesce(
+        p_lifetime, (tokenbook.grant_type_terms(p_grant.grant_type) ->> 'lifetime_hours')::integer * interval '1 hour')),
     'infinity');
   if p_grant.granted_at > v_now then
     perform tokenbook.refuse('invalid_granted_at', '{"field": "p_granted_at", "rule": "not in the future"}');
@@ -7344,6 +7403,218 @@ end
 $$;
 comment on function tokenbook.set_token_burn_order is
   'Chooses the order in which grants are spent from now on: fifo (the default) or expiring_first. For the server. Returns it. Errors: invalid_burn_order.';
+
+-- from supabase/schemas/20_ledger/set_token_grant_expiry.sql
+
+/*
+ * Says anew when a grant runs out: later, sooner, or never. Whatever else it has stays, its place in fifo too; where the
+ * project spends what expires first, it is spent by its new expiry from then on. It is an entry of 0 tokens, so the
+ * ledger still says when each grant runs out. What has run out, or was voided, is over: give another.
+ * Caller: an admin, service_role.   Locks: the account.
+ * p_expires_at 'infinity': never, which a trial, a 28day and an annual grant may not be.
+ * Returns {success, grant_id, expires_at_before, expires_at (null: never), transaction_id, tokens_remaining, replayed}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_expiry, invalid_reason, invalid_idempotency_key,
+ * idempotency_key_reused, user_not_found, grant_not_found, grant_already_voided, grant_has_ended, busy.
+ * Keeps: I2, I3, I5, I7, I8, I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_grant_expiry(
+  p_user_id uuid,
+  p_grant_id uuid,
+  p_expires_at timestamptz,
+  p_reason text,
+  p_idempotency_key text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_entry public.token_transactions;
+  v_changed public.token_transactions;
+  v_account public.token_accounts;
+  v_now timestamptz;
+  v_grant public.token_balances;
+  v_replayed boolean := true;
+begin
+  -- validate
+  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
+  if p_expires_at is null or p_expires_at = '-infinity' then
+    perform tokenbook.refuse('invalid_expiry', '{"field": "p_expires_at", "rule": "a moment in the future, or infinity"}');
+  elsif p_reason is null then
+    perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
+  end if;
+  perform tokenbook.check_request(p_idempotency_key, p_reason, null);
+
+  -- lock
+  if tokenbook.settle_backlog(p_user_id) then
+    return tokenbook.answer_busy();
+  end if;
+  v_account := tokenbook.lock_account(p_user_id);
+  if v_account.user_id is null then
+    perform tokenbook.require_user(p_user_id, v_entry.actor_role);
+  end if;
+  v_now := clock_timestamp();
+
+  -- replay
+  v_entry.user_id := p_user_id;
+  v_entry.reason := p_reason;
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.request := jsonb_build_object(
+    'operation', 'set_token_grant_expiry', 'grant_id', p_grant_id, 'reason', p_reason,
+    'expires_at', (p_expires_at at time zone 'utc')::text); -- not in the session's time zone
+  v_entry.metadata := '{}';
+  v_changed := tokenbook.find_replay(v_entry);
+  if v_changed.id is null then
+    v_replayed := false;
+
+    -- act
+    if v_account.next_due_at <= v_now then
+      perform tokenbook.record_expiries(array[p_user_id], v_now);
+    end if;
+    select b.* into v_grant from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id;
+    if v_grant.id is null then
+      perform tokenbook.refuse('grant_not_found', '{}');
+    elsif v_grant.voided_at is not null then
+      perform tokenbook.refuse('grant_already_voided', '{}');
+    elsif v_grant.expires_at <= v_now then
+      perform tokenbook.refuse('grant_has_ended', '{}');
+    elsif p_expires_at <= v_now then
+      perform tokenbook.refuse('invalid_expiry', '{"field": "p_expires_at", "rule": "in the future; void_token_grant ends it now"}');
+    elsif p_expires_at = 'infinity' and (tokenbook.grant_type_terms(v_grant.grant_type) -> 'must_end')::boolean then
+      perform tokenbook.refuse('invalid_expiry', jsonb_build_object(
+        'field', 'p_expires_at', 'rule', format('a moment: a grant of type %s ends', v_grant.grant_type)));
+    end if;
+    update public.token_balances b
+       set expires_at = nullif(p_expires_at, 'infinity')
+     where b.user_id = p_user_id and b.id = p_grant_id;
+
+    -- record
+    v_entry.entry_type := 'usage';
+    v_entry.action_type := 'expiry_change';
+    v_entry.tokens := 0;
+    v_entry.grant_ids := '{}';
+    v_entry.grant_tokens := '{}';
+    v_entry.terms := jsonb_build_object('expiry', jsonb_build_object(
+      'grant_id', p_grant_id,
+      'before', (v_grant.expires_at at time zone 'utc')::text || 'Z',
+      'after', (nullif(p_expires_at, 'infinity') at time zone 'utc')::text || 'Z'));
+    v_entry.created_at := v_now;
+    v_changed := tokenbook.record_transaction(
+      v_entry, p_due_at => case when v_grant.is_open then nullif(p_expires_at, 'infinity') end); -- @due-by-new-expiry
+    if v_account.warns_of_expiry then
+      perform tokenbook.raise_alerts(p_user_id, v_changed.balance_after, v_now);
+    end if;
+  end if;
+
+  return jsonb_build_object(
+    'success', true,
+    'grant_id', p_grant_id,
+    'expires_at_before', (v_changed.terms -> 'expiry' ->> 'before')::timestamptz,
+    'expires_at', (v_changed.terms -> 'expiry' ->> 'after')::timestamptz,
+    'transaction_id', v_changed.id,
+    'tokens_remaining', v_changed.balance_after,
+    'replayed', v_replayed);
+end
+$$;
+comment on function tokenbook.set_token_grant_expiry is
+  'Says anew when a grant runs out: later, sooner, or never. For an admin or the server. p_expires_at a moment in the future, or ''infinity'': never (where must_end of Lists is false); p_reason 1 to 500 characters; p_idempotency_key makes a retry safe for ever. A grant that has run out or was voided is over: give another. It is an entry of the ledger, expiry_change, of 0 tokens. Returns {success, grant_id, expires_at_before, expires_at (null: never), transaction_id, tokens_remaining, replayed}. Errors: invalid_expiry, invalid_reason, invalid_idempotency_key, idempotency_key_reused, user_not_found, grant_not_found, grant_already_voided, grant_has_ended, forbidden, busy.';
+
+-- from supabase/schemas/20_ledger/set_token_grant_type.sql
+
+/*
+ * Makes a type of grants of the project's own, or changes what grants of it have where nothing else is said, from now
+ * on. Of one that is there, what is left out stays. A type stays for ever, as the entries that name it do; the types that
+ * every project has are as they are. The same again changes nothing.
+ * Caller: an admin, service_role.   Locks: the settings.
+ * Errors: not_authenticated, forbidden, invalid_grant_type, invalid_reason.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_grant_type(
+  p_grant_type text,
+  p_terms jsonb,
+  p_reason text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_field text;
+  v_rule text;
+  v_before public.token_grant_types;
+  v_type public.token_grant_types;
+  v_changed text[];
+begin
+  -- validate
+  v_actor := tokenbook.check_offer('invalid_grant_type', 'p_terms', p_terms, p_reason);
+  if (p_grant_type ~ '^[a-z][a-z0-9_]{0,63}$' and not tokenbook.built_in_grant_types() ? p_grant_type) is not true then
+    v_field := 'p_grant_type';
+    v_rule := '1 to 64 characters of a-z 0-9 _, a letter first, and no type that every project has';
+  else
+    select f.key,
+           case f.key when 'lifetime_hours' then 'a whole number from 1 to 876000, or null for ever'
+                      when 'priority' then 'a whole number from 0 to 100'
+                      else 'a field that can be set' end
+      into v_field, v_rule
+      from jsonb_each(p_terms) f
+     where f.key not in ('lifetime_hours', 'priority')
+        or case jsonb_typeof(f.value)
+             when 'number' then f.value::numeric % 1 <> 0
+               or case f.key when 'priority' then f.value::numeric not between 0 and 100 else f.value::numeric not between 1 and 876000 end
+             when 'null' then f.key <> 'lifetime_hours'
+             else true end
+     order by f.key
+     limit 1;
+  end if;
+  if v_field is null then
+    select g.* into v_before from public.token_grant_types g where g.grant_type = p_grant_type;
+    if v_before.grant_type is null
+      and (select count(*) from public.token_grant_types) >= (tokenbook.limits() -> 'grant_types')::integer -- @grant-types-are-few
+    then
+      v_field := 'p_grant_type';
+      v_rule := format('one that is there: a project has at most %s of its own', tokenbook.limits() -> 'grant_types');
+    end if;
+  end if;
+  if v_field is not null then
+    perform tokenbook.refuse('invalid_grant_type', jsonb_build_object('field', left(v_field, 64), 'rule', v_rule));
+  end if;
+
+  -- act
+  v_type := v_before;
+  v_type.grant_type := p_grant_type;
+  v_type.lifetime_hours := case when p_terms ? 'lifetime_hours' then trunc((p_terms ->> 'lifetime_hours')::numeric)
+                                else v_before.lifetime_hours end; -- 5.0 is 5
+  v_type.priority := coalesce(trunc((p_terms ->> 'priority')::numeric), v_before.priority, 50);
+  insert into public.token_grant_types as g (grant_type, lifetime_hours, priority)
+  values (v_type.grant_type, v_type.lifetime_hours, v_type.priority)
+  on conflict (grant_type) do update set lifetime_hours = excluded.lifetime_hours, priority = excluded.priority
+    where (g.lifetime_hours, g.priority) is distinct from (excluded.lifetime_hours, excluded.priority);
+  select g.* into v_type from public.token_grant_types g where g.grant_type = p_grant_type;
+  v_changed := tokenbook.changed_fields(to_jsonb(v_before), to_jsonb(v_type), array['lifetime_hours', 'priority']);
+  if v_changed <> '{}' then
+    perform tokenbook.record_change(
+      'set_token_grant_type', null, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object(
+        'grant_type', p_grant_type, 'is_new', v_before.grant_type is null, 'changed', v_changed,
+        'before', case when v_before.grant_type is not null then to_jsonb(v_before) - array['grant_type', 'created_at'] end,
+        'after', to_jsonb(v_type) - array['grant_type', 'created_at']));
+  end if;
+  return jsonb_build_object(
+    'success', true,
+    'grant_type', p_grant_type,
+    'is_new', v_before.grant_type is null,
+    'changed', v_changed,
+    'terms', to_jsonb(v_type));
+end
+$$;
+comment on function tokenbook.set_token_grant_type is
+  'Makes a type of grants of the project''s own, or changes what grants of it have from now on where nothing else is said; what was granted stays. For an admin or the server. p_grant_type 1 to 64 characters of a-z 0-9 _, none of Lists; p_terms {lifetime_hours (1 to 876000; null: for ever), priority (0, spent first, to 100; 50 when nothing was ever said)}: what is left out stays. p_reason 1 to 500 characters. A type stays for ever; a project has at most 100. The same again changes nothing. list_token_changes has the history. Returns {success, grant_type, is_new, changed: [field, …], terms (the row)}. Errors: invalid_grant_type, invalid_reason, forbidden.';
 
 -- from supabase/schemas/20_ledger/settings_lock.sql
 
@@ -15623,7 +15894,7 @@ begin
       v_grant.expires_at := case when p_payment.terms ->> 'lifetime_days' is null then 'infinity' end;
       v_grant.payment_id := p_payment.id;
       v_grant.metadata := p_entry.metadata;
-      p_entry.action_type := tokenbook.grant_types() -> v_grant.grant_type ->> 'action_type';
+      p_entry.action_type := tokenbook.grant_type_terms(v_grant.grant_type) ->> 'action_type';
       v_given := tokenbook.issue_grant( -- @packs-leave-the-plan begin
         v_grant, p_entry, (p_payment.terms ->> 'lifetime_days')::integer * interval '24 hours');
       if v_given.is_behind then
@@ -20220,7 +20491,7 @@ begin
       v_grant.tokens_granted := v_tokens;
       v_grant.priority := 50;
       v_grant.metadata := v_entry.metadata;
-      v_entry.action_type := tokenbook.grant_types() -> v_shadow.grant_type ->> 'action_type';
+      v_entry.action_type := tokenbook.grant_type_terms(v_shadow.grant_type) ->> 'action_type';
       v_given := tokenbook.issue_grant(v_grant, v_entry, v_shadow.lifetime_days * interval '24 hours');
       if v_given.is_behind then
         v_waiting := v_waiting + 1;
@@ -21227,7 +21498,8 @@ comment on function tokenbook.describe_finding is 'A finding of a reconciliation
 -- from supabase/schemas/90_audit/expiry_as_granted.sql
 
 /*
- * When a grant would have run out had it not been voided: its place in the burn order, until then, was by that.
+ * When a grant would have run out had it not been voided: its place in the burn order, until then, was by that. What
+ * set_token_grant_expiry said before counts.
  * Caller: internal.
  */
 create function tokenbook.expiry_as_granted(p_grant public.token_balances)
@@ -21327,19 +21599,40 @@ begin
   ), voids as (
     select t.user_id, t.terms ->> 'voids' as grant_id, t.id as transaction_id, t.created_at, t.original_id, t.metadata
       from ledger t where t.terms ? 'voids'
-  ), given as (
+  ), expiries as (
+    -- what set_token_grant_expiry said, in the order of each grant
+    select t.user_id, t.terms -> 'expiry' ->> 'grant_id' as grant_id, t.id as transaction_id, t.created_at,
+           (t.terms -> 'expiry' ->> 'before')::timestamptz as before, (t.terms -> 'expiry' ->> 'after')::timestamptz as after,
+           lead(t.id) over by_grant is null as is_last
+      from ledger t where t.terms ? 'expiry'
+    window by_grant as (partition by t.user_id, t.terms -> 'expiry' ->> 'grant_id' order by t.id)
+  ), first_given as (
     select r.* from recorded r
     union all
     -- what came back into a grant that was full: another on the same terms
     select g.user_id, first.transaction_id, g.metadata, g.id, o.grant_type, first.tokens, o.priority, o.granted_at,
-           case when o.voided_at > g.created_at then r.expires_at else o.expires_at end, null, null, null, null, first.created_at
+           case when later.transaction_id is not null then later.before
+                when o.voided_at > g.created_at then coalesce(latest.after, r.expires_at)
+                else o.expires_at end, null, null, null, null, first.created_at
       from grants g
       join grants o on o.user_id = g.user_id and o.id::text = g.metadata ->> 'given_back_for'
       left join recorded r on r.user_id = o.user_id and r.grant_id = o.id
       left join lateral (
         select a.transaction_id, a.tokens, a.created_at from allocated a
          where a.user_id = g.user_id and a.grant_id = g.id order by a.transaction_id limit 1) first on true
+      left join lateral (
+        select e.* from expiries e
+         where e.user_id = o.user_id and e.grant_id = o.id::text and e.transaction_id > first.transaction_id
+         order by e.transaction_id limit 1) later on true
+      left join expiries latest on latest.user_id = o.user_id and latest.grant_id = o.id::text and latest.is_last
      where not exists (select from recorded r where r.user_id = g.user_id and r.grant_id = g.id)
+  ), given as (
+    -- each as it was given, until when it was said last
+    select f.user_id, f.transaction_id, f.attached, f.grant_id, f.grant_type, f.tokens_granted, f.priority, f.granted_at,
+           case when e.transaction_id is null then f.expires_at else e.after end as expires_at, f.subscription_id,
+           f.period_start, f.rolled_over_from, f.legacy_transaction_id, f.created_at
+      from first_given f
+      left join expiries e on e.user_id = f.user_id and e.grant_id = f.grant_id::text and e.is_last
   ), subscriptions as (
     select s.* from tokenbook.subscriptions s
      where (p_user_id is null or s.user_id = p_user_id)
@@ -22329,7 +22622,7 @@ begin
      ('granted_at', least(g.granted_at, t.created_at)::text, g.granted_at::text),
      -- an action of one type alone says the type; a plan's grants are of any, but a trial is called one
      ('grant_type', coalesce((
-                      select of.name from jsonb_each(tokenbook.grant_types()) as of (name, type)
+                      select of.name from jsonb_each(tokenbook.built_in_grant_types()) as of (name, type)
                        where of.type ->> 'action_type' = t.action_type and t.action_type <> 'subscription_grant'),
                       nullif(g.grant_type, 'trial')), g.grant_type),
      -- a payment that came after its period had been granted stands in the grant alone
@@ -22372,6 +22665,17 @@ begin
        where a.user_id = v.user_id and a.grant_id = o.grant_id and a.transaction_id < v.transaction_id) given on true
    where o.grant_id is null or given.by is distinct from v.original_id
       or (o.expires_at at time zone 'utc')::text || 'Z' is distinct from v.metadata ->> 'expires_at'
+  union all
+  select 'I4 an expiry is changed from what it was', e.user_id, null, e.transaction_id,
+         'grant ' || e.grant_id || ' until ' || coalesce(e.expected::text, 'never'),
+         'grant ' || e.grant_id || ' until ' || coalesce(e.before::text, 'never')
+    from (
+      select x.*, f.grant_id is not null as is_given,
+             case when lag(x.transaction_id) over by_grant is null then f.expires_at else lag(x.after) over by_grant end as expected
+        from expiries x
+        left join first_given f on f.user_id = x.user_id and f.grant_id::text = x.grant_id
+      window by_grant as (partition by x.user_id, x.grant_id order by x.transaction_id)) e
+   where not e.is_given or e.before is distinct from e.expected or e.after <= e.created_at or e.before <= e.created_at
   union all
   select 'I4 a grant begins with the one transaction that gave it', h.user_id, h.grant_id, h.first_id,
          'one transaction that gives it, the first',
@@ -22441,6 +22745,7 @@ begin
                     || case when t.action_type = 'scheduled_grant' then array['slots'] end
                     || case when t.terms -> 'grants' -> 0 ? 'subscription_id' then array['subscription'] end
                 when t.action_type = 'plan_change' and t.usage_id is null and t.terms ? 'standing' then array['standing']
+                when t.action_type = 'expiry_change' then array['expiry']
                 when t.action_type = 'plan_change' and t.usage_id is null and not t.metadata ? 'effective_at' then
                   case when t.terms ? 'storage' then array['storage'] end || array['subscription']
                 else '{}' end
@@ -22456,8 +22761,8 @@ begin
                   then t.entry_type = 'grant'
                     and case when t.terms -> 'grants' -> 0 ? 'subscription_id'
                           then right(t.action_type, 6) = '_grant' and t.action_type <> 'admin_grant' -- no pack, and nobody's gift
-                          else t.action_type = tokenbook.grant_types() -> (t.terms -> 'grants' -> 0 ->> 'grant_type') ->> 'action_type' end
-                when t.action_type in ('plan_change', 'restating') then t.entry_type = 'usage' and t.usage_id is null
+                          else t.action_type = tokenbook.grant_type_terms(t.terms -> 'grants' -> 0 ->> 'grant_type') ->> 'action_type' end
+                when t.action_type in ('plan_change', 'restating', 'expiry_change') then t.entry_type = 'usage' and t.usage_id is null
                 else t.entry_type <> 'grant'
                   and t.action_type <> all (array_remove(tokenbook.reserved_action_types(), 'admin_deduct'))
               end) is not true
@@ -22939,7 +23244,7 @@ begin
                select from public.token_transactions t
                 where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
           union all
-          select u.usage_id, u.tokens, u.created_at + tokenbook.grant_lifetime('admin'), false, 50::smallint, u.created_at
+          select u.usage_id, u.tokens, u.created_at + (tokenbook.built_in_grant_types() -> 'admin' ->> 'lifetime_hours')::integer * interval '1 hour', false, 50::smallint, u.created_at
             from tokenbook.audit_trail(p_user_id) u
            where u.action_type = 'admin_grant' and u.transaction_id is null and u.copy_of is null and u.tokens > 0
              and u.created_at < p_opening.created_at
@@ -23135,6 +23440,9 @@ declare
   v_granted bigint[];
   v_ends timestamptz[]; -- 'infinity': never
   v_by_expiry integer[]; -- the places in the other order
+  v_priorities smallint[];
+  v_granted_at timestamptz[];
+  v_until timestamptz[]; -- when each would run out as was said last; 'infinity': never
   v_left bigint[]; -- what each would have
   v_has bigint[]; -- what each has in the books
   v_uncovered bigint := 0; -- what no grant would have paid for
@@ -23149,11 +23457,12 @@ declare
 begin
   select array_agg(g.id order by g.nth), array_agg(g.tokens_granted order by g.nth),
          array_agg(coalesce(g.expires_at, 'infinity') order by g.nth),
-         array_agg(g.nth order by tokenbook.burn_key(g.priority, g.granted_at, g.granted_until, g.id, true)),
+         array_agg(g.priority order by g.nth), array_agg(g.granted_at order by g.nth),
+         array_agg(coalesce(said.before, g.until_at_last, 'infinity') order by g.nth),
          array_agg(coalesce(booked.tokens, 0) order by g.nth)
-    into v_ids, v_granted, v_ends, v_by_expiry, v_left
+    into v_ids, v_granted, v_ends, v_priorities, v_granted_at, v_until, v_left
     from (
-      select b.*, tokenbook.expiry_as_granted(b) as granted_until, (row_number() over (
+      select b.*, tokenbook.expiry_as_granted(b) as until_at_last, (row_number() over (
                order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)))::integer as nth
         from public.token_balances b
        where b.user_id = p_user_id) g
@@ -23162,7 +23471,14 @@ begin
         from public.token_transactions t
        cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
        where t.user_id = p_user_id and t.created_at <= v_since and t.tokens <> t.reserved_change -- a capture spends what the hold had taken
-       group by part.grant_id) booked on booked.grant_id = g.id;
+       group by part.grant_id) booked on booked.grant_id = g.id
+    left join (
+      select distinct on (t.terms -> 'expiry' ->> 'grant_id') t.terms -> 'expiry' ->> 'grant_id' as grant_id,
+             coalesce((t.terms -> 'expiry' ->> 'before')::timestamptz, 'infinity') as before
+        from public.token_transactions t
+       where t.user_id = p_user_id and t.created_at > v_since and t.terms ? 'expiry'
+       order by t.terms -> 'expiry' ->> 'grant_id', t.id) said on said.grant_id = g.id::text;
+  v_by_expiry := tokenbook.places_by_expiry(v_ids, v_priorities, v_granted_at, v_until);
   v_has := v_left;
   repaired := 0;
 
@@ -23170,20 +23486,27 @@ begin
     select e.*, tokenbook.is_expiring_first_at(e.at) as is_expiring_first, b.rolled_over_from -- @order-then-in-force
       from (
         select t.created_at as at, t.id, t.entry_type as kind, t.tokens - t.reserved_change as tokens,
-               t.grant_ids, t.grant_tokens,
+               t.grant_ids, t.grant_tokens, t.terms -> 'expiry' as expiry,
                t.entry_type in ('grant', 'deduction') and t.action_type in ('admin_grant', 'admin_deduct')
                  and (t.reason ~* '^[[:space:]]*goodwill') is not true as is_correction -- @corrections-are-repairs
           from public.token_transactions t
-         where t.user_id = p_user_id and t.created_at > v_since and t.tokens <> t.reserved_change
+         where t.user_id = p_user_id and t.created_at > v_since and (t.tokens <> t.reserved_change or t.terms ? 'expiry')
            and t.entry_type not in ('expiry', 'void') -- whose grants have run out here too
         union all
         select (d ->> 'at')::timestamptz, null, 'difference', -(d ->> 'tokens')::bigint,
-               array_remove(array[(d ->> 'grant_id')::uuid], null), array[abs((d ->> 'tokens')::bigint)], false
+               array_remove(array[(d ->> 'grant_id')::uuid], null), array[abs((d ->> 'tokens')::bigint)], null, false
           from jsonb_array_elements(p_differences) d) e
       left join public.token_balances b
         on e.kind = 'rollover' and e.tokens > 0 and b.user_id = p_user_id and b.id = e.grant_ids[1]
      order by e.at, e.id -- a difference comes after the entry that it is of
   loop
+    if v_event.expiry is not null then
+      v_until[array_position(v_ids, (v_event.expiry ->> 'grant_id')::uuid)] :=
+        coalesce((v_event.expiry ->> 'after')::timestamptz, 'infinity');
+      v_by_expiry := tokenbook.places_by_expiry(v_ids, v_priorities, v_granted_at, v_until);
+      v_head := 1;
+      continue;
+    end if;
     v_needed := 0;
     v_repair := 0;
     if v_event.is_correction then
@@ -23414,6 +23737,35 @@ end
 $$;
 comment on function tokenbook.next_ledger_user is
   'The first user in the ledger after that one, in the order of their ids; the first of all for NULL, NULL after the last.';
+
+-- from supabase/schemas/90_audit/places_by_expiry.sql
+
+/*
+ * The places of a user's grants in the burn order expiring_first, where each runs out when p_until says ('infinity':
+ * never). The arrays have an item a grant.
+ * Caller: internal, whoever goes through history.   Keeps: I8.
+ */
+create function tokenbook.places_by_expiry(
+  p_ids uuid[],
+  p_priorities smallint[],
+  p_granted_at timestamptz[],
+  p_until timestamptz[]
+)
+returns integer[]
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array(
+    select g.nth
+      from unnest(p_ids, p_priorities, p_granted_at, p_until) with ordinality as g (id, priority, granted_at, until, nth)
+     order by tokenbook.burn_key(g.priority, g.granted_at, nullif(g.until, 'infinity'), g.id, true));
+end
+$$;
+comment on function tokenbook.places_by_expiry is
+  'The places of a user''s grants in the burn order expiring_first, by when each runs out.';
 
 -- from supabase/schemas/90_audit/reconcile.sql
 
@@ -23732,6 +24084,8 @@ declare
   v_count integer;
   v_order integer[]; -- the places in the other burn order, while that is in force
   v_by_expiry integer[];
+  v_priorities smallint[];
+  v_until timestamptz[]; -- when each would run out as was said last: its place in that order; 'infinity': never
   v_head integer; -- what comes before it has nothing left
   v_uncovered bigint;
   v_moved jsonb; -- what was not taken as the ledger says, by transaction or hold: {of, ids, tokens}
@@ -23801,8 +24155,15 @@ begin
         from openings o
         join public.token_balances b on b.user_id = o.user_id and b.created_at <= o.created_at
        where b.metadata ->> 'source' = 'counter_beyond_grants'
+    ), said as (
+      -- of grants whose expiry was said anew, what was said first
+      select distinct on (t.user_id, t.terms -> 'expiry' ->> 'grant_id') t.user_id, t.terms -> 'expiry' ->> 'grant_id' as grant_id,
+             coalesce((t.terms -> 'expiry' ->> 'before')::timestamptz, 'infinity') as before
+        from ledger t
+       where t.entry_type = 'usage' and t.terms ? 'expiry'
+       order by t.user_id, t.terms -> 'expiry' ->> 'grant_id', t.id
     ), grants as (
-      select b.*, counted.user_id is not null as is_counted, tokenbook.expiry_as_granted(b) as granted_until, o.created_at as opened_at, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
+      select b.*, counted.user_id is not null as is_counted, o.created_at as opened_at, coalesce(said.before, tokenbook.expiry_as_granted(b), 'infinity') as until_at_first, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
              (row_number() over (
                partition by b.user_id
                order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false) -- @replay-oldest-first
@@ -23812,6 +24173,7 @@ begin
         left join opened on opened.user_id = o.user_id and opened.grant_id = b.id
         left join settled on settled.user_id = b.user_id and settled.grant_id = b.id
         left join counted on counted.user_id = b.user_id
+        left join said on said.user_id = b.user_id and said.grant_id = b.id::text
        where (p_user_id is null or b.user_id = p_user_id)
          and (p_after is null or b.user_id > p_after)
          and (p_until is null or b.user_id <= p_until)
@@ -23829,7 +24191,9 @@ begin
              array_agg(case when g.opened_at is not null and (g.legacy_transaction_id is null or g.is_counted)
                             then coalesce(g.tokens_opened, 0) end order by g.nth) as opening,
              array_agg(g.tokens_settled order by g.nth) as settled,
-             array_agg(g.nth order by tokenbook.burn_key(g.priority, g.granted_at, g.granted_until, g.id, true))
+             array_agg(g.priority order by g.nth) as priorities,
+             array_agg(g.until_at_first order by g.nth) as until,
+             array_agg(g.nth order by tokenbook.burn_key(g.priority, g.granted_at, nullif(g.until_at_first, 'infinity'), g.id, true))
                filter (where v_order_since is not null) as by_expiry
         from grants g
        group by g.user_id
@@ -23858,32 +24222,36 @@ begin
     select a.user_id, 0 as stage, null::timestamptz as at, null::bigint as id, 'begin' as kind,
            null::bigint as tokens, null::boolean as is_refunded, null::uuid as hold_id, r.id as original_id,
            q.ids as grant_ids, q.at_first as grant_tokens, q.types, q.granted, q.granted_at, q.expires_at,
-           q.stored, q.opening, q.settled, q.by_expiry
+           q.stored, q.opening, q.settled, q.priorities, q.until, q.by_expiry
       from accounts a
       left join queues q on q.user_id = a.user_id
       left join repairs r on r.user_id = a.user_id
     union all
     select d.user_id, 1, d.created_at, null, 'old deduction', d.tokens, null, null, null,
-           null, null, null, null, null, null, null, null, null, null
+           null, null, null, null, null, null, null, null, null, null, null, null
       from old_deductions d
     union all
     select t.user_id, 2, t.created_at, t.id,
-           case when t.entry_type = 'deduction' and t.reserved_change <> 0 then 'capture' else t.entry_type end,
+           case when t.entry_type = 'deduction' and t.reserved_change <> 0 then 'capture'
+                when t.entry_type = 'usage' then 'expiry change' else t.entry_type end,
            greatest(abs(t.tokens), abs(t.reserved_change)), r.user_id is not null, t.hold_id, t.original_id,
            -- most are deductions, and what they took is only asked for when some of it comes back
-           case when t.entry_type = 'rollover' then (
+           case when t.entry_type = 'usage' then array[(t.terms -> 'expiry' ->> 'grant_id')::uuid]
+                when t.entry_type = 'rollover' then (
                   select array[b.rolled_over_from, b.id] from public.token_balances b
                    where b.user_id = t.user_id and b.id = t.grant_ids[1])
                 when t.entry_type <> 'deduction' or r.user_id is not null then t.grant_ids end,
            case when t.entry_type <> 'deduction' or r.user_id is not null then t.grant_tokens end,
-           null, null, null, null, null, null, null, null
+           null, null, null, null, null, null, null, null,
+           case when t.entry_type = 'usage' then array[coalesce((t.terms -> 'expiry' ->> 'after')::timestamptz, 'infinity')] end, null
       from ledger t
       left join refunded r on r.user_id = t.user_id and r.original_id = t.id
-     where t.entry_type not in ('restatement', 'expiry', 'void', 'usage') -- @replay-knows-releases
+     where t.entry_type not in ('restatement', 'expiry', 'void') -- @replay-knows-releases
+       and (t.entry_type <> 'usage' or t.terms ? 'expiry' and v_order_since is not null)
        and (t.entry_type <> 'rollover' or t.tokens > 0) -- the one into the new grant stands for both
     union all
     select a.user_id, 3, null, null, 'end', null, null, null, null,
-           null, null, null, null, null, null, null, null, null, null
+           null, null, null, null, null, null, null, null, null, null, null, null
       from accounts a
     order by 1, 2, 3, 4
   loop
@@ -23929,6 +24297,8 @@ begin
       v_left := v_event.grant_tokens;
       v_count := coalesce(cardinality(v_ids), 0);
       v_order := null;
+      v_priorities := v_event.priorities;
+      v_until := v_event.until;
       v_by_expiry := v_event.by_expiry;
       v_head := 1;
       v_uncovered := 0;
@@ -23959,6 +24329,15 @@ begin
     elsif v_event.kind = 'hold' then
       v_needed := v_event.tokens;
       v_key := v_event.hold_id;
+
+    elsif v_event.kind = 'expiry change' then -- what it lives by is what was said last, at any moment
+      v_nth := array_position(v_ids, v_event.grant_ids[1]);
+      v_until[v_nth] := v_event.until[1]; -- @replay-knows-expiries
+      v_by_expiry := tokenbook.places_by_expiry(v_ids, v_priorities, v_granted_at, v_until);
+      if v_order is not null then
+        v_order := v_by_expiry;
+        v_head := 1;
+      end if;
 
     elsif v_event.kind in ('clawback', 'debt_repayment') then
       v_needed := v_event.tokens;
@@ -24844,7 +25223,7 @@ begin
     return p_entry;
   end if;
   if p_entry.entry_type in ('deduction', 'hold')
-    or p_entry.entry_type = 'usage' and (p_entry.usage_id is not null or p_entry.action_type not in ('plan_change', 'restating'))
+    or p_entry.entry_type = 'usage' and (p_entry.usage_id is not null or p_entry.action_type not in ('plan_change', 'restating', 'expiry_change'))
     or p_entry.entry_type = 'grant' and (p_entry.terms -> 'grants' -> 0 ? 'subscription_id') is not true
   then
     p_entry.metadata := '{}';
@@ -24852,7 +25231,7 @@ begin
     p_entry.metadata := tokenbook.words_of_ours(p_entry.metadata);
   end if;
   if p_entry.entry_type in ('grant', 'refund', 'void', 'clawback', 'restoration', 'restatement')
-    or p_entry.action_type in ('admin_deduct', 'restating')
+    or p_entry.action_type in ('admin_deduct', 'restating', 'expiry_change')
   then
     p_entry.reason := tokenbook.erased(p_entry.reason); -- @reasons-are-erased
   end if;
@@ -24930,7 +25309,7 @@ do $$
 declare
   c_relations constant text[] := array[
     'token_accounts', 'token_balances', 'token_transactions', 'token_legacy_transactions',
-    'token_usage', 'token_usage_history', 'token_counters', 'token_model_prices', 'token_model_rates', 'token_action_costs',
+    'token_usage', 'token_usage_history', 'token_counters', 'token_model_prices', 'token_model_rates', 'token_action_costs', 'token_grant_types',
     'token_holds',
     'token_plans', 'token_packs', 'token_price_ids', 'token_subscriptions', 'token_storage_quotas',
     'token_payments',
@@ -24994,7 +25373,7 @@ declare
   c_for_admins constant text[] := array[
     'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
     'set_token_account_state', 'list_token_changes', 'forget_token_user',
-    'set_token_plan', 'set_token_pack', 'set_token_model_price', 'set_token_model_rate', 'set_token_action_cost',
+    'set_token_plan', 'set_token_pack', 'set_token_model_price', 'set_token_model_rate', 'set_token_action_cost', 'set_token_grant_type', 'set_token_grant_expiry',
     'change_token_plan', 'renew_token_subscription',
     'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
     'list_parked_token_payments', 'assign_parked_token_payment', 'dismiss_parked_token_payment',

@@ -2,6 +2,11 @@
 export {
   TokenWebhookError,
   verifyTokenWebhook,
+  type TokenAlertFacts,
+  type TokenEvents,
+  type TokenPaymentFacts,
+  type TokenPaymentLosses,
   type TokenWebhook,
   type TokenWebhookHeaders,
+  type TokenWebhookOf,
 } from "./webhook.ts";

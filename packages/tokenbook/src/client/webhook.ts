@@ -56,7 +56,9 @@ export interface TokenEvents {
 
 /** An event as deliver-webhooks posts it, by its `type`. A later version may send others: leave those alone. */
 export type TokenWebhook =
-  | { [Kind in keyof TokenEvents]: TokenWebhookOf<Kind, { user_id: string } & TokenEvents[Kind]> }[keyof TokenEvents]
+  | {
+      [Kind in keyof TokenEvents]: TokenWebhookOf<Kind, { user_id: string } & TokenEvents[Kind]>;
+    }[keyof TokenEvents]
   | TokenWebhookOf<`token_alert.${string}`, TokenAlertFacts>;
 
 /** An event of one kind. */
