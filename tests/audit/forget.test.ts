@@ -166,6 +166,7 @@ const keysAndProviders = [
   "tokenbook.provider_subscriptions.customer_id",
   "tokenbook.provider_subscriptions.provider_subscription_id",
   "tokenbook.subscriptions.beside",
+  "tokenbook.webhook_deliveries.payload",
 ];
 
 describe("a user with everything", () => {

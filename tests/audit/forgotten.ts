@@ -171,7 +171,9 @@ export const forgotten: Record<string, Record<string, Fate>> = {
   "tokenbook.webhook_deliveries": {
     ...each("endpoint kind status", kept(slug)),
     event_id: kept("an id"),
-    payload: kept("numbers, ids and names of lists: no words. An alert's are read from its row"),
+    payload: kept(
+      "numbers, ids (a payment provider's too) and names of lists: no words, and for 30 days. An alert's are read from its row",
+    ),
     last_error: emptied("NULL"),
   },
   "tokenbook.webhook_endpoints": { ...each("kinds name url", kept(whole)) },
