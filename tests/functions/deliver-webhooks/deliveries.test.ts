@@ -36,11 +36,14 @@ afterAll(async () => {
   await receiver.close();
 });
 
+/** Of grants tests/functions/deliver-webhooks/events.test.ts has to tell. */
+const kinds = ["token_alert.dropped", "token_alert.recovered", "token_alert.expiring_soon"];
+
 /** A stack with a rule, and the receiver as its one endpoint, `app`. */
 async function start(secrets = secret, fault?: Fault): Promise<Stack> {
   const started = await startStack({ TOKEN_WEBHOOK_SECRET_APP: secrets }, fault);
   await setRule(started.db, { rule: "low", kind: "dropped", threshold_tokens: 50, notify_recovered: true });
-  await setEndpoint(started.db, "app", receiver.url);
+  await setEndpoint(started.db, "app", receiver.url, { kinds });
   return started;
 }
 
@@ -269,10 +272,10 @@ test("a secret is one endpoint's, and an endpoint without one keeps nobody else 
   const two = await startStack({ TOKEN_WEBHOOK_SECRET_APP: secret, TOKEN_WEBHOOK_SECRET_CRM: formerSecret });
   await setRule(two.db, { rule: "low", kind: "dropped", threshold_tokens: 50 });
   await setEndpoint(two.db, "app", receiver.url, { kinds: ["token_alert.dropped"] });
-  await setEndpoint(two.db, "crm", other.url);
-  await setEndpoint(two.db, "bare", other.url);
+  await setEndpoint(two.db, "crm", other.url, { kinds });
+  await setEndpoint(two.db, "bare", other.url, { kinds });
   await setEndpoint(two.db, "not_for_alerts", receiver.url, { kinds: ["token_alert.recovered"] });
-  await setEndpoint(two.db, "off", receiver.url, { is_enabled: false });
+  await setEndpoint(two.db, "off", receiver.url, { kinds, is_enabled: false });
   await dropped(two, 1);
 
   expectProblem(await run(two), "not_configured", { setting: "TOKEN_WEBHOOK_SECRET_BARE" });
@@ -302,8 +305,8 @@ async function besideADeadOne(fault: Fault): Promise<number> {
   const secrets = { TOKEN_WEBHOOK_SECRET_APP: secret, TOKEN_WEBHOOK_SECRET_A_DEAD_ONE: secret };
   const two = await startStack(secrets, fault);
   await setRule(two.db, { rule: "low", kind: "dropped", threshold_tokens: 50 });
-  await setEndpoint(two.db, "app", receiver.url);
-  await setEndpoint(two.db, "a_dead_one", dead.url);
+  await setEndpoint(two.db, "app", receiver.url, { kinds });
+  await setEndpoint(two.db, "a_dead_one", dead.url, { kinds });
   await dropped(two, 30);
   const begun = Date.now();
   const running = run(two);
