@@ -79,7 +79,7 @@ declare
     'reserve_tokens', 'capture_tokens', 'release_tokens',
     'get_user_storage_quota', 'check_token_trial', 'create_token_payment',
     'set_token_top_up', 'prepare_token_checkout', 'get_token_customer',
-    'get_token_spend_caps', 'list_token_team_members'];
+    'get_token_spend_caps', 'list_token_team_members', 'redeem_token_code'];
   c_for_admins constant text[] := array[
     'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
     'set_token_account_state', 'list_token_changes', 'forget_token_user',
@@ -90,6 +90,7 @@ declare
     'set_token_customer',
     'set_token_alert_rule', 'remove_token_alert_rule', 'retry_token_alerts', 'settle_token_top_up',
     'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
+    'create_token_code', 'list_token_codes', 'end_token_code',
     'verify_token_ledger', 'acknowledge_token_finding', 'checkpoint_token_ledger', 'verify_token_checkpoint',
     'reconcile_user_token_balance', 'find_token_discrepancies',
     'replay_token_balances', 'restate_token_balances', 'reverse_token_restatement',

@@ -104,6 +104,9 @@ export const forgotten: Record<string, Record<string, Fate>> = {
     why: kept("which rule of a migration it was"),
     grant_row: emptied("its `metadata`; numbers stay"),
   },
+  "tokenbook.code_attempts": {},
+  "tokenbook.code_redemptions": {},
+  "tokenbook.codes": { ...each("digest grant_type name", kept(whole)) },
   "tokenbook.failed_registrations": { error: emptied("the message; the SQLSTATE stays") },
   "tokenbook.ledger_checkpoints": {
     ...each(

@@ -1416,6 +1416,20 @@ export type Database = {
           user_id: string;
         }[];
       };
+      create_token_code: {
+        Args: {
+          p_code?: string;
+          p_grant_type?: string;
+          p_lifetime_days?: number;
+          p_max_per_user?: number;
+          p_max_redemptions?: number;
+          p_name: string;
+          p_tokens: number;
+          p_valid_from?: string;
+          p_valid_until?: string;
+        };
+        Returns: Json;
+      };
       create_token_payment: {
         Args: {
           p_idempotency_key?: string;
@@ -1441,6 +1455,7 @@ export type Database = {
         Args: { p_provider: string; p_provider_payment_id: string; p_reason: string };
         Returns: Json;
       };
+      end_token_code: { Args: { p_code_id: string; p_reason?: string }; Returns: Json };
       estimate_tokens: {
         Args: {
           p_action_type?: string;
@@ -1582,6 +1597,7 @@ export type Database = {
         Args: { p_before?: number; p_limit?: number; p_user_id?: string };
         Returns: Json;
       };
+      list_token_codes: { Args: { p_before?: number; p_limit?: number }; Returns: Json };
       list_token_team_members: {
         Args: { p_after?: string; p_limit?: number; p_user_id?: string };
         Returns: Json;
@@ -1615,6 +1631,10 @@ export type Database = {
           p_provider: string;
           p_provider_subscription_id: string;
         };
+        Returns: Json;
+      };
+      redeem_token_code: {
+        Args: { p_code: string; p_idempotency_key?: string; p_user_id?: string };
         Returns: Json;
       };
       refund_token_payment: {
