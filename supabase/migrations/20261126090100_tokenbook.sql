@@ -52,15 +52,15 @@ declare
     'acknowledge_token_finding', 'add_token_team_member', 'adjust_tokens', 'approve_token_payment',
     'arm_token_alerts', 'assign_parked_token_payment', 'can_spend_tokens', 'capture_tokens',
     'change_token_plan', 'check_token_installation', 'check_token_synchronization',
-    'check_token_trial', 'checkpoint_token_ledger', 'claim_token_alerts', 'claim_token_top_ups',
-    'create_token_code', 'create_token_payment', 'deduct_tokens_batch', 'deduct_tokens_with_fifo',
-    'dismiss_parked_token_payment', 'end_token_code', 'estimate_tokens', 'expire_old_token_grants',
-    'explain_token_charge', 'find_token_discrepancies', 'forget_token_user',
-    'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_customer', 'get_token_history',
-    'get_token_spend_caps', 'get_token_usage_by', 'get_user_storage_quota', 'get_user_token_balance',
-    'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
-    'get_users_without_token_balance', 'grant_tokens', 'has_token_plan',
-    'list_parked_token_payments', 'list_token_changes', 'list_token_codes',
+    'check_token_trial', 'checkpoint_token_ledger', 'claim_token_alerts', 'claim_token_referral',
+    'claim_token_top_ups', 'create_token_code', 'create_token_payment', 'deduct_tokens_batch',
+    'deduct_tokens_with_fifo', 'dismiss_parked_token_payment', 'end_token_code', 'estimate_tokens',
+    'expire_old_token_grants', 'explain_token_charge', 'find_token_discrepancies',
+    'forget_token_user', 'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_customer',
+    'get_token_history', 'get_token_referral_code', 'get_token_spend_caps', 'get_token_usage_by',
+    'get_user_storage_quota', 'get_user_token_balance', 'get_users_with_high_token_usage',
+    'get_users_with_low_token_balance', 'get_users_without_token_balance', 'grant_tokens',
+    'has_token_plan', 'list_parked_token_payments', 'list_token_changes', 'list_token_codes',
     'list_token_team_members', 'prepare_token_checkout', 'reconcile_user_token_balance',
     'record_token_payment_event', 'record_token_subscription_event', 'redeem_token_code',
     'refund_token_payment', 'refund_tokens', 'reject_token_payment', 'release_tokens',
@@ -69,11 +69,11 @@ declare
     'reverse_token_restatement', 'set_token_account_state', 'set_token_action_cost',
     'set_token_alert_rule', 'set_token_burn_order', 'set_token_customer', 'set_token_grant_expiry',
     'set_token_grant_type', 'set_token_limit', 'set_token_model_price', 'set_token_model_rate',
-    'set_token_pack', 'set_token_plan', 'set_token_spend_cap', 'set_token_subject',
-    'set_token_top_up', 'set_token_trial_policy', 'set_token_unknown_model_policy',
-    'settle_token_alert', 'settle_token_top_up', 'token_offer_now', 'token_payment_disagrees',
-    'tokens_used', 'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger',
-    'void_token_grant'];
+    'set_token_pack', 'set_token_plan', 'set_token_referral_policy', 'set_token_spend_cap',
+    'set_token_subject', 'set_token_top_up', 'set_token_trial_policy',
+    'set_token_unknown_model_policy', 'settle_token_alert', 'settle_token_top_up', 'token_offer_now',
+    'token_payment_disagrees', 'tokens_used', 'track_token_usage', 'verify_token_checkpoint',
+    'verify_token_ledger', 'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
@@ -2604,6 +2604,33 @@ create policy "Payers and members read their own" on public.token_team_members
   for select to authenticated
   using ((select tokenbook.caller_id()) in (user_id, member_id));
 
+-- from supabase/schemas/82_codes/tables/chosen_referral_policy.sql
+
+-- What a project has chosen to give for a referral; without a row nothing.
+create table tokenbook.chosen_referral_policy (
+  is_current boolean primary key default true,
+  referrer_tokens bigint not null,
+  referred_tokens bigint not null,
+  lifetime_days integer,
+  rewards_per_referrer integer not null,
+  chosen_at timestamptz not null default clock_timestamp(),
+  constraint chosen_referral_policy_has_one_row check (is_current),
+  constraint chosen_referral_policy_gives_both
+    check (least(referrer_tokens, referred_tokens) >= 1
+       and greatest(referrer_tokens, referred_tokens) <= (tokenbook.limits() -> 'tokens')::bigint),
+  constraint chosen_referral_policy_lifetime_is_positive check (lifetime_days > 0),
+  constraint chosen_referral_policy_has_a_limit check (rewards_per_referrer between 1 and 10000)
+);
+comment on table tokenbook.chosen_referral_policy is
+  'What both sides of a referral are given, where the project has chosen: without a row nothing. Written by set_token_referral_policy.';
+comment on column tokenbook.chosen_referral_policy.is_current is 'Always true: there is one row.';
+comment on column tokenbook.chosen_referral_policy.referrer_tokens is 'For whoever referred.';
+comment on column tokenbook.chosen_referral_policy.referred_tokens is 'For whoever was referred.';
+comment on column tokenbook.chosen_referral_policy.lifetime_days is 'How many days of 24 hours both grants live; NULL = as long as their type says: for ever.';
+comment on column tokenbook.chosen_referral_policy.rewards_per_referrer is 'How many of their referrals are rewarded, taken back or not.';
+comment on column tokenbook.chosen_referral_policy.chosen_at is 'Since when.';
+alter table tokenbook.chosen_referral_policy enable row level security;
+
 -- from supabase/schemas/82_codes/tables/code_attempts.sql
 
 -- How many codes that there are not a user has tried of late: one row a user who ever has, so that guessing fills no disk.
@@ -2686,6 +2713,55 @@ comment on column tokenbook.codes.valid_until is 'The first moment at which it c
 comment on column tokenbook.codes.ended_at is 'When somebody ended it early.';
 comment on column tokenbook.codes.created_at is 'When it was made.';
 alter table tokenbook.codes enable row level security;
+
+-- from supabase/schemas/82_codes/tables/referral_codes.sql
+
+-- The code that each user refers others with, made when they first ask for it. It is there to be passed on, and is kept as
+-- it is.
+create table tokenbook.referral_codes (
+  user_id uuid primary key,
+  code text not null unique,
+  rewards integer not null default 0,
+  made_at timestamptz not null default clock_timestamp(),
+  constraint referral_codes_rewards_are_never_negative check (rewards >= 0)
+);
+comment on table tokenbook.referral_codes is
+  'The code that each user refers others with, and how often it was rewarded. Written by get_token_referral_code and with the payments that are rewarded; forgotten with the user.';
+comment on column tokenbook.referral_codes.user_id is 'Whose it is.';
+comment on column tokenbook.referral_codes.code is 'The code, in capitals, without hyphens.';
+comment on column tokenbook.referral_codes.rewards is 'How many referrals by it were rewarded; one that was taken back stays counted.';
+comment on column tokenbook.referral_codes.made_at is 'When it was made.';
+alter table tokenbook.referral_codes enable row level security;
+
+-- from supabase/schemas/82_codes/tables/referrals.sql
+
+-- Who was referred by whom: once, before their first payment, and what that payment gave for it.
+create table tokenbook.referrals (
+  user_id uuid primary key,
+  id uuid not null default gen_random_uuid(),
+  referrer_id uuid not null,
+  claimed_at timestamptz not null default clock_timestamp(),
+  payment_id uuid,
+  referred_grant_id uuid,
+  referrer_grant_id uuid,
+  taken_back_at timestamptz,
+  constraint referrals_are_of_two check (user_id <> referrer_id),
+  constraint referrals_reward_both check (num_nonnulls(referred_grant_id, referrer_grant_id) in (0, 2)),
+  constraint referrals_are_rewarded_by_a_payment check (payment_id is not null or referred_grant_id is null),
+  constraint referrals_take_back_what_was_given check (taken_back_at is null or referred_grant_id is not null)
+);
+comment on table tokenbook.referrals is
+  'Who was referred by whom, the first payment of theirs, and the two grants that it gave. Written by claim_token_referral and with that payment.';
+comment on column tokenbook.referrals.user_id is 'Who was referred.';
+comment on column tokenbook.referrals.id is 'The referral, as both entries of the ledger name it (terms.referral): neither says who the other is.';
+comment on column tokenbook.referrals.referrer_id is 'Who referred them.';
+comment on column tokenbook.referrals.claimed_at is 'When they said so.';
+comment on column tokenbook.referrals.payment_id is 'Their first payment of more than nothing, whether it was rewarded or not; NULL = they have not paid yet.';
+comment on column tokenbook.referrals.referred_grant_id is 'Their grant; NULL = it was not rewarded.';
+comment on column tokenbook.referrals.referrer_grant_id is 'The grant of who referred them.';
+comment on column tokenbook.referrals.taken_back_at is 'When both were taken back, because half of that payment''s money or more was lost.';
+create index referrals_referrer_idx on tokenbook.referrals (referrer_id);
+alter table tokenbook.referrals enable row level security;
 
 -- from supabase/schemas/85_shadow/tables/shadow.sql
 
@@ -4100,6 +4176,8 @@ begin
       ('code_not_found', 'PT404', 'There is no such code.'),
       ('code_not_redeemable', 'PT404', 'There is no such code, or it is over or used up.'),
       ('too_many_attempts', 'PT429', 'Wait until the moment that the fact says.'),
+      ('referral_not_possible', 'PT409', 'Nothing was changed.'),
+      ('invalid_referral_policy', 'PT400', 'Say what both sides are given, or null for both.'),
       ('trial_already_taken', 'PT409', 'One trial a person. Nothing was changed.'),
       ('trial_needs_identity', 'PT409', 'Add an address, a phone number or a sign-in with a provider first. Nothing was changed.'),
       ('not_due_yet', 'PT409', 'The next period has not begun.'),
@@ -8213,6 +8291,98 @@ $$;
 comment on function public.tokens_used is
   'The tokens of a transaction under their older name: select t.tokens_used from token_transactions t. Grants positive, deductions negative.';
 
+-- from supabase/schemas/20_ledger/void_grant.sql
+
+/*
+ * An entry as one that ends that grant: which, and until when it would have lived.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.as_void(p_entry public.token_transactions, p_grant_id uuid)
+returns public.token_transactions
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- until now its place in the burn order was by the expiry that it had; in UTC, not in the session's time zone
+  select jsonb_strip_nulls(jsonb_build_object('expires_at', (tokenbook.expiry_as_granted(b) at time zone 'utc')::text || 'Z'))
+    into p_entry.metadata
+    from public.token_balances b where b.user_id = p_entry.user_id and b.id = p_grant_id;
+  p_entry.metadata := coalesce(p_entry.metadata, '{}');
+  p_entry.terms := jsonb_build_object('voids', p_grant_id);
+  return p_entry;
+end
+$$;
+comment on function tokenbook.as_void is 'An entry as one that ends that grant: which, and until when it would have lived.';
+
+/*
+ * Ends a grant now, which is there and not ended yet: what is left of it is taken away, and with p_take_back what was
+ * spent of it too (tokenbook.claw_back). p_entry is the transaction to be, of tokenbook.as_void.
+ * Caller: internal, holding the account's lock, with nothing due.   Returns the transaction.   Keeps: I1 to I4, I9.
+ */
+create function tokenbook.void_grant(
+  p_entry public.token_transactions,
+  p_grant_id uuid,
+  p_take_back boolean,
+  p_now timestamptz
+)
+returns public.token_transactions
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_grant public.token_balances;
+  v_voided public.token_transactions;
+  v_tokens bigint;
+begin
+  select b.* into v_grant from public.token_balances b where b.user_id = p_entry.user_id and b.id = p_grant_id;
+  select g.id into p_entry.original_id
+    from public.token_transactions g
+   where g.user_id = p_entry.user_id and g.grant_ids @> array[p_grant_id]
+   order by g.id
+   limit 1;
+
+  if p_take_back then -- @mistakes-taken-back-whole
+    -- what he has had of it: left, or spent; what ran out, was taken back before, or was carried over into another
+    -- he has not, and what is held stays with its hold. What made the grant is none of these
+    select v_grant.tokens_granted - coalesce(sum(case when t.tokens > 0 then -a.tokens else a.tokens end), 0)::bigint
+             - coalesce((
+                 select sum(held.tokens)
+                   from public.token_holds h
+                  cross join lateral unnest(h.grant_ids, h.grant_tokens) as held (grant_id, tokens)
+                  where h.user_id = p_entry.user_id and h.status = 'open' and held.grant_id = p_grant_id), 0)::bigint -- @held-is-not-had
+      into v_tokens
+      from public.token_transactions t
+     cross join lateral unnest(t.grant_ids, t.grant_tokens) as a (grant_id, tokens)
+     where t.user_id = p_entry.user_id and a.grant_id = p_grant_id
+       and t.entry_type in ('expiry', 'clawback', 'restoration', 'restatement', 'rollover') -- @carried-over-stays
+       and t.id is distinct from p_entry.original_id;
+    v_voided := tokenbook.claw_back(p_entry, p_grant_id, v_tokens);
+  else
+    p_entry.entry_type := 'void';
+    p_entry.action_type := 'void';
+    p_entry.tokens := -v_grant.tokens_remaining;
+    p_entry.grant_ids := case when v_grant.is_open then array[p_grant_id] else '{}' end;
+    p_entry.grant_tokens := case when v_grant.is_open then array[v_grant.tokens_remaining] else '{}' end;
+    p_entry.created_at := p_now;
+    update public.token_balances b
+       set tokens_remaining = 0, is_open = false
+     where b.user_id = p_entry.user_id and b.id = p_grant_id;
+    v_voided := tokenbook.record_transaction(p_entry);
+  end if;
+  update public.token_balances b
+     set voided_at = v_voided.created_at,
+         expires_at = least(b.expires_at, greatest(v_voided.created_at, b.granted_at + interval '1 microsecond'))
+   where b.user_id = p_entry.user_id and b.id = p_grant_id;
+  return v_voided;
+end
+$$;
+comment on function tokenbook.void_grant is
+  'Ends a grant: what is left of it is taken away, and with p_take_back what was spent of it too. Returns the transaction.';
+
 -- from supabase/schemas/20_ledger/void_token_grant.sql
 
 /*
@@ -8246,7 +8416,6 @@ declare
   v_account public.token_accounts;
   v_now timestamptz;
   v_grant public.token_balances;
-  v_tokens bigint;
   v_replayed boolean := true;
 begin
   -- validate
@@ -8269,12 +8438,7 @@ begin
   v_entry.idempotency_key := p_idempotency_key;
   v_entry.request := jsonb_strip_nulls(jsonb_build_object(
     'operation', 'void_token_grant', 'grant_id', p_grant_id, 'reason', p_reason, 'take_back', coalesce(p_take_back, false)));
-  -- until now its place in the burn order was by the expiry that it had; in UTC, not in the session's time zone
-  select jsonb_strip_nulls(jsonb_build_object('expires_at', (tokenbook.expiry_as_granted(b) at time zone 'utc')::text || 'Z'))
-    into v_entry.metadata
-    from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id;
-  v_entry.metadata := coalesce(v_entry.metadata, '{}');
-  v_entry.terms := jsonb_build_object('voids', p_grant_id);
+  v_entry := tokenbook.as_void(v_entry, p_grant_id);
   v_voided := tokenbook.find_replay(v_entry);
   if v_voided.id is null then
     v_replayed := false;
@@ -8290,45 +8454,9 @@ begin
     if v_grant.voided_at is not null then
       perform tokenbook.refuse('grant_already_voided', '{}');
     end if;
-    select g.id into v_entry.original_id
-      from public.token_transactions g
-     where g.user_id = p_user_id and g.grant_ids @> array[p_grant_id]
-     order by g.id
-     limit 1;
 
     -- record
-    if coalesce(p_take_back, false) then -- @mistakes-taken-back-whole
-      -- what he has had of it: left, or spent; what ran out, was taken back before, or was carried over into another
-      -- he has not, and what is held stays with its hold. What made the grant is none of these
-      select v_grant.tokens_granted - coalesce(sum(case when t.tokens > 0 then -a.tokens else a.tokens end), 0)::bigint
-               - coalesce((
-                   select sum(held.tokens)
-                     from public.token_holds h
-                    cross join lateral unnest(h.grant_ids, h.grant_tokens) as held (grant_id, tokens)
-                    where h.user_id = p_user_id and h.status = 'open' and held.grant_id = p_grant_id), 0)::bigint -- @held-is-not-had
-        into v_tokens
-        from public.token_transactions t
-       cross join lateral unnest(t.grant_ids, t.grant_tokens) as a (grant_id, tokens)
-       where t.user_id = p_user_id and a.grant_id = p_grant_id
-         and t.entry_type in ('expiry', 'clawback', 'restoration', 'restatement', 'rollover') -- @carried-over-stays
-         and t.id is distinct from v_entry.original_id;
-      v_voided := tokenbook.claw_back(v_entry, p_grant_id, v_tokens);
-    else
-      v_entry.entry_type := 'void';
-      v_entry.action_type := 'void';
-      v_entry.tokens := -v_grant.tokens_remaining;
-      v_entry.grant_ids := case when v_grant.is_open then array[p_grant_id] else '{}' end;
-      v_entry.grant_tokens := case when v_grant.is_open then array[v_grant.tokens_remaining] else '{}' end;
-      v_entry.created_at := v_now;
-      update public.token_balances b
-         set tokens_remaining = 0, is_open = false
-       where b.user_id = p_user_id and b.id = p_grant_id;
-      v_voided := tokenbook.record_transaction(v_entry);
-    end if;
-    update public.token_balances b
-       set voided_at = v_voided.created_at,
-           expires_at = least(b.expires_at, greatest(v_voided.created_at, b.granted_at + interval '1 microsecond'))
-     where b.user_id = p_user_id and b.id = p_grant_id;
+    v_voided := tokenbook.void_grant(v_entry, p_grant_id, coalesce(p_take_back, false), v_now);
   end if;
 
   return jsonb_build_object(
@@ -14732,7 +14860,8 @@ comment on function tokenbook.apply_provider_terms is
  * at: what the catalogue says since is shown (token_offer_now) and does not count, nor whether it is still
  * offered. Tokens are added to what the user has; the plan limit becomes the new total, and by a pack no lower
  * than that. The payment is its own key: approving twice answers what the first time answered.
- * Caller: an admin, service_role.   Locks: the account.
+ * The first payment of somebody who was referred rewards both, in this commit (tokenbook.settle_referral).
+ * Caller: an admin, service_role.   Locks: the account, and of who was referred that of the other.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, payment_not_found,
  * payment_already_decided, trial_already_taken, trial_needs_identity, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
  */
@@ -14760,6 +14889,7 @@ begin
   if tokenbook.settle_backlog(p_user_id) then
     return tokenbook.answer_busy();
   end if;
+  perform tokenbook.lock_with_referrer(p_user_id, p_payment_id);
   perform tokenbook.lock_account(p_user_id);
   select p.* into v_payment from public.token_payments p where p.user_id = p_user_id and p.id = p_payment_id;
   if v_payment.id is null then
@@ -14779,6 +14909,7 @@ begin
   v_given := tokenbook.give_what_was_bought(v_payment, null, v_entry);
   v_transaction := v_given.transaction;
   select s.plan_type, s.tokens_limit into v_shown from public.token_subscriptions s where s.user_id = p_user_id;
+  perform tokenbook.settle_referral(v_given.payment, v_entry.actor_role, v_entry.actor_id); -- what it gives is not the payment's, and not in its answer
 
   return jsonb_build_object(
     'success', true,
@@ -16734,7 +16865,7 @@ comment on function tokenbook.record_token_subscription_event is
  * debt; all of it, and the plan goes back to the one before. p_refunded_cents is what has been
  * refunded in all (left out: everything), so a repetition changes nothing. Less than before (a transfer that
  * bounced, a mistake) gives back; 0 undoes the refund. What Stripe or PayPal refunds comes by their webhooks.
- * Caller: an admin, service_role.   Locks: the account.
+ * Caller: an admin, service_role.   Locks: the account, and of who was referred that of the other.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, invalid_amount,
  * payment_not_found, paid_at_provider, payment_already_decided, busy.   Keeps: I1 to I5, I9, I10.
  */
@@ -16766,6 +16897,7 @@ begin
   if tokenbook.settle_backlog(p_user_id) then
     return tokenbook.answer_busy();
   end if;
+  perform tokenbook.lock_with_referrer(p_user_id, p_payment_id);
   v_account := tokenbook.lock_account(p_user_id);
   if v_account.next_due_at <= clock_timestamp() then
     perform tokenbook.record_expiries(array[p_user_id], clock_timestamp());
@@ -17187,7 +17319,7 @@ comment on function tokenbook.settle_and_describe_payment is 'Settles a provider
 /*
  * Brings the books to what is known of a provider's payment. Looks at the facts only, not at the event that came
  * last: so any order of events, and any number of times, ends in the same state. The caller has locked the facts'
- * rows; then the account is locked, always in this order.
+ * rows; then the account is locked, together with that of who referred its user where that counts, always in this order.
  * Paid, with user and plan or pack known: what was bought, once: what a payment gave never changes after it was
  * booked. Amount, currency, refunds and disputes follow the facts: tokenbook.settle_refunds.
  * What had been booked under the id of a part, before it was known to be one, is taken back; from another user too:
@@ -17219,6 +17351,9 @@ begin
     return null;
   end if;
 
+  perform tokenbook.lock_with_referrer(p_facts.user_id, (
+    select p.id from public.token_payments p
+     where p.user_id = p_facts.user_id and p.provider = p_facts.provider and p.provider_payment_id = p_facts.provider_payment_id));
   v_account := tokenbook.lock_account(p_facts.user_id, p_create => true);
   if v_account.next_due_at <= clock_timestamp() then
     perform tokenbook.record_expiries(array[p_facts.user_id], clock_timestamp());
@@ -17317,6 +17452,7 @@ comment on function tokenbook.settle_payments is
  * its tokens back, and the plan when not all is lost any more. A loss that takes no whole token has an entry too, of
  * none: of slots that come later it takes its share, and the past is told from the ledger. The same state again changes
  * nothing. Of the share, what has run out unspent or been voided is gone already (tokens_lapsed), and nobody owes it.
+ * So do the rewards of a referral (tokenbook.settle_referral).
  * p_payment is the payment with the amount and currency that it is to have.
  * Caller: internal, holding the account's lock.   Returns the payment.   Keeps: I1 to I5, I9, I10, I12.
  */
@@ -17396,6 +17532,7 @@ begin
   if p_payment.to_plan is not null then
     perform tokenbook.settle_plan_of_payment(p_payment, v_is_all_lost, p_actor_role, p_actor_id);
   end if;
+  perform tokenbook.settle_referral(p_payment, p_actor_role, p_actor_id);
   return p_payment;
 end
 $$;
@@ -19649,6 +19786,122 @@ $$;
 comment on function tokenbook.spending_time is
   'When the tokens were taken that an entry spends or gives back.';
 
+-- from supabase/schemas/82_codes/claim_token_referral.sql
+
+/*
+ * Says by whom a user was referred: once, and before their first payment. It gives nothing yet: that payment does.
+ * A code that nobody has, whose owner is gone or frozen or has been rewarded as often as may be, is a wrong code
+ * (tokenbook.answer_wrong_code). What depends on the caller alone is refused before the code is looked at.
+ * Caller: the user for themself, an admin, service_role.   Locks: the account.
+ * Returns {success, referred_tokens, replayed}, or {success: false, code, message, details, hint}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_code, user_not_found, too_many_attempts, account_frozen,
+ * referral_not_possible, busy; code_not_redeemable as an answer.   Keeps: I10, I11.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.claim_token_referral(p_referral_code text, p_user_id uuid default tokenbook.caller_id())
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_code text;
+  v_account public.token_accounts;
+  v_referrer tokenbook.referral_codes;
+  v_had tokenbook.referrals;
+  v_policy tokenbook.chosen_referral_policy;
+  v_reason text;
+  v_replayed boolean;
+begin
+  -- validate
+  select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => true);
+  v_code := tokenbook.normal_code(p_referral_code);
+
+  -- lock
+  v_account := tokenbook.lock_account(p_user_id);
+  if v_account.user_id is null then
+    perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+    v_account := tokenbook.lock_account(p_user_id, p_create => true);
+  end if;
+  perform tokenbook.refuse_guessing(p_user_id);
+
+  -- replay
+  select c.* into v_referrer from tokenbook.referral_codes c where c.code = v_code;
+  select r.* into v_had from tokenbook.referrals r where r.user_id = p_user_id;
+  select p.* into v_policy from tokenbook.chosen_referral_policy p where p.is_current;
+
+  v_replayed := (v_had.referrer_id = v_referrer.user_id) is true;
+  if not v_replayed then
+    -- act
+    v_reason := case
+      when v_had.user_id is not null then 'already_referred'
+      when v_policy.is_current is null then 'off'
+      when v_referrer.user_id = p_user_id then 'own_code'
+      when exists (
+        select from public.token_payments p
+         where p.user_id = p_user_id and p.status in ('approved', 'refunded') and p.amount_cents > 0) -- @before-one-pays
+        then 'already_paid'
+    end;
+    if v_reason is not null then
+      perform tokenbook.refuse('referral_not_possible', jsonb_build_object('reason', v_reason));
+    end if;
+    perform tokenbook.require_active(p_user_id, v_account);
+    if not tokenbook.may_refer(v_referrer, v_policy) then
+      return tokenbook.answer_wrong_code(p_user_id);
+    end if;
+    insert into tokenbook.referrals (user_id, referrer_id) values (p_user_id, v_referrer.user_id) returning * into v_had;
+
+    -- record
+    perform tokenbook.record_change(
+      'claim_token_referral', p_user_id, v_actor.actor_role, v_actor.actor_id, null, jsonb_build_object('referral_id', v_had.id));
+  end if;
+  return jsonb_build_object(
+    'success', true, 'referred_tokens', v_policy.referred_tokens, 'replayed', v_replayed);
+end
+$$;
+comment on function tokenbook.claim_token_referral is
+  'Says by whom a user was referred (p_referral_code, of get_token_referral_code): once, and before their first payment, which then gives both their tokens. For the user themself, an admin, or the server. The same code again changes nothing. A wrong code is counted and answered as by redeem_token_code. Returns {success, referred_tokens (what the first payment will give, as it stands), replayed}. Errors: code_not_redeemable (an answer), too_many_attempts, invalid_code, referral_not_possible (reason: off, own_code, already_referred, already_paid), user_not_found, account_frozen, forbidden, busy.';
+
+/*
+ * Whether whoever has that code is still there, active, and not rewarded as often as they may be.
+ * Caller: internal, holding their account's lock where it is to stay true.
+ */
+create function tokenbook.may_refer(p_code tokenbook.referral_codes, p_policy tokenbook.chosen_referral_policy)
+returns boolean
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_code.user_id is not null and p_policy.is_current is not null
+    and p_code.rewards < p_policy.rewards_per_referrer -- @rewards-are-bounded
+    and tokenbook.may_be_rewarded(p_code.user_id);
+end
+$$;
+comment on function tokenbook.may_refer is
+  'Whether the owner of a referral code is there, active, and not rewarded as often as they may be.';
+
+/*
+ * Whether a side of a referral may be given something: they are a user, and their account is there and not frozen.
+ * Caller: internal.
+ */
+create function tokenbook.may_be_rewarded(p_user_id uuid)
+returns boolean
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return tokenbook.is_user(p_user_id)
+    and exists (select from public.token_accounts a where a.user_id = p_user_id and a.state = 'active');
+end
+$$;
+comment on function tokenbook.may_be_rewarded is 'Whether they are a user whose account is there and not frozen.';
+
 -- from supabase/schemas/82_codes/create_token_code.sql
 
 /*
@@ -19827,6 +20080,61 @@ $$;
 comment on function tokenbook.end_token_code is
   'Ends a code early: nobody redeems it any more; what it has given stays. For an admin or the server. Again changes nothing. Returns {success, code_id, name, state, tokens, grant_type, lifetime_days, max_redemptions, max_per_user, redemptions, valid_from, valid_until, ended_at, created_at, replayed}. Errors: code_not_found, invalid_reason, forbidden, busy.';
 
+-- from supabase/schemas/82_codes/get_token_referral_code.sql
+
+/*
+ * The code that a user refers others with, made when they first ask: 60 random bits, for it gives nothing by being known.
+ * Caller: the user for themself, an admin, service_role.   Locks: the account.
+ * Returns {success, code, is_on, referrer_tokens, referred_tokens, rewards, rewards_left}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, busy.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.get_token_referral_code(p_user_id uuid default tokenbook.caller_id())
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_own tokenbook.referral_codes;
+  v_policy tokenbook.chosen_referral_policy;
+begin
+  -- validate
+  select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => true);
+
+  -- replay
+  select c.* into v_own from tokenbook.referral_codes c where c.user_id = p_user_id;
+  if v_own.user_id is null then
+    -- lock
+    perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+    perform tokenbook.lock_account(p_user_id, p_create => true); -- what the tokens will come to
+
+    -- act
+    insert into tokenbook.referral_codes as c (user_id, code)
+    values (p_user_id, tokenbook.normal_code(tokenbook.random_code(12)))
+    on conflict (user_id) do nothing;
+    if found then
+      perform tokenbook.record_change('get_token_referral_code', p_user_id, v_actor.actor_role, v_actor.actor_id, null, '{}');
+    end if;
+    select c.* into v_own from tokenbook.referral_codes c where c.user_id = p_user_id;
+  end if;
+
+  select p.* into v_policy from tokenbook.chosen_referral_policy p where p.is_current;
+  return jsonb_build_object(
+    'success', true,
+    'code', regexp_replace(v_own.code, '(....)(?=.)', '\1-', 'g'),
+    'is_on', v_policy.is_current is not null,
+    'referrer_tokens', v_policy.referrer_tokens,
+    'referred_tokens', v_policy.referred_tokens,
+    'rewards', v_own.rewards,
+    'rewards_left', case when v_policy.is_current then greatest(v_policy.rewards_per_referrer - v_own.rewards, 0) end);
+end
+$$;
+comment on function tokenbook.get_token_referral_code is
+  'The code that a user refers others with, made when they first ask for it. For the user themself, an admin, or the server. Returns {success, code, is_on (whether the project gives anything for a referral), referrer_tokens, referred_tokens (what both are given at the first payment of who was referred; NULL when off), rewards (how many of theirs were rewarded), rewards_left (NULL when off)}. Errors: user_not_found, forbidden, busy.';
+
 -- from supabase/schemas/82_codes/list_token_codes.sql
 
 /*
@@ -19837,7 +20145,7 @@ comment on function tokenbook.end_token_code is
 create function tokenbook.list_token_codes(p_limit integer default 50, p_before bigint default null)
 returns jsonb
 language plpgsql
-volatile -- by the clock
+stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -19890,6 +20198,37 @@ exception
 end
 $$;
 comment on function tokenbook.lock_code is 'Locks a code (at most two seconds, then busy) and returns it; NULL when there is none.';
+
+-- from supabase/schemas/82_codes/lock_with_referrer.sql
+
+/*
+ * Locks an account together with that of who referred its user, in the order of their ids, where a payment is about to be
+ * booked that may move tokens of both: the first, or money that goes back of the first. Otherwise does nothing.
+ * To be called before anything else of the account is locked. Who has not called it, because the referral came
+ * meanwhile, does not wait for the other account: tokenbook.settle_referral is busy.
+ * Caller: internal.   Locks: the accounts.   Errors: busy.
+ */
+create function tokenbook.lock_with_referrer(p_user_id uuid, p_payment_id uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_referrer_id uuid;
+begin
+  select r.referrer_id into v_referrer_id
+    from tokenbook.referrals r
+   where r.user_id = p_user_id
+     and (r.payment_id is null or r.payment_id = p_payment_id and r.referrer_grant_id is not null and r.taken_back_at is null);
+  if found then
+    perform tokenbook.lock_accounts(array[p_user_id, v_referrer_id]); -- @both-in-one-order
+  end if;
+end
+$$;
+comment on function tokenbook.lock_with_referrer is
+  'Locks an account and that of who referred its user, in the order of their ids, where a payment may move tokens of both.';
 
 -- from supabase/schemas/82_codes/normal_code.sql
 
@@ -20126,6 +20465,220 @@ end
 $$;
 comment on function tokenbook.answer_wrong_code is
   'Counts a code that was tried in vain and answers code_not_redeemable, as an answer that keeps the count.';
+
+-- from supabase/schemas/82_codes/set_token_referral_policy.sql
+
+/*
+ * Chooses what both sides of a referral are given, for the whole project, from now on: for first payments that are booked
+ * from this commit on, whenever the referral was claimed. With NULL for both: nothing, the default.
+ * Caller: service_role.   Locks: nothing.
+ * Errors: invalid_referral_policy, unsupported_media_type, invalid_request.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_referral_policy(
+  p_referrer_tokens bigint,
+  p_referred_tokens bigint,
+  p_rewards_per_referrer integer default 10,
+  p_lifetime_days integer default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_limit constant bigint := tokenbook.limits() -> 'tokens';
+  v_is_on constant boolean := num_nonnulls(p_referrer_tokens, p_referred_tokens) > 0;
+  v_chosen jsonb;
+begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
+  if v_is_on and (p_referrer_tokens between 1 and v_limit) is not true then
+    perform tokenbook.refuse('invalid_referral_policy', jsonb_build_object(
+      'field', 'p_referrer_tokens', 'rule', format('1 to %s, or null for both: off', v_limit)));
+  elsif v_is_on and (p_referred_tokens between 1 and v_limit) is not true then
+    perform tokenbook.refuse('invalid_referral_policy', jsonb_build_object(
+      'field', 'p_referred_tokens', 'rule', format('1 to %s, or null for both: off', v_limit)));
+  elsif (p_rewards_per_referrer between 1 and 10000) is not true then
+    perform tokenbook.refuse('invalid_referral_policy', '{"field": "p_rewards_per_referrer", "rule": "1 to 10000"}');
+  elsif p_lifetime_days not between 1 and 36500 then
+    perform tokenbook.refuse('invalid_referral_policy', '{"field": "p_lifetime_days", "rule": "1 to 36500"}');
+  end if;
+
+  if v_is_on then
+    insert into tokenbook.chosen_referral_policy as c (referrer_tokens, referred_tokens, lifetime_days, rewards_per_referrer)
+    values (p_referrer_tokens, p_referred_tokens, p_lifetime_days, p_rewards_per_referrer)
+    on conflict (is_current) do update
+       set referrer_tokens = excluded.referrer_tokens, referred_tokens = excluded.referred_tokens,
+           lifetime_days = excluded.lifetime_days, rewards_per_referrer = excluded.rewards_per_referrer,
+           chosen_at = clock_timestamp();
+  else
+    delete from tokenbook.chosen_referral_policy c where c.is_current;
+  end if;
+  v_chosen := jsonb_build_object(
+    'is_on', v_is_on, 'referrer_tokens', p_referrer_tokens, 'referred_tokens', p_referred_tokens,
+    'rewards_per_referrer', case when v_is_on then p_rewards_per_referrer end,
+    'lifetime_days', case when v_is_on then p_lifetime_days end);
+  perform tokenbook.record_change('set_token_referral_policy', null, 'service', null, null, v_chosen);
+  return jsonb_build_object('success', true) || v_chosen;
+end
+$$;
+comment on function tokenbook.set_token_referral_policy is
+  'Chooses what both sides of a referral are given at the first payment of who was referred, from now on: p_referrer_tokens and p_referred_tokens 1 to 10^12 each, or NULL for both: nothing (the default). p_rewards_per_referrer: how many of a user''s referrals are rewarded, 1 to 10000; p_lifetime_days of both grants, left out: for ever. For the server. Returns {success, is_on, referrer_tokens, referred_tokens, rewards_per_referrer, lifetime_days}. Errors: invalid_referral_policy.';
+
+-- from supabase/schemas/82_codes/settle_referral.sql
+
+/*
+ * Brings a referral to what a payment of who was referred says. The first of more than nothing rewards both, in this
+ * commit, once: whatever is told of it again, by whomever. Both or none: none where the project gives nothing now, who
+ * referred has been rewarded as often as may be, or one of the two is frozen or gone; the first payment has been, then.
+ * When half of that payment's money or more is lost, refunded or disputed, both grants are ended and taken back, what was
+ * spent of them too, as debt; once, and for good: money that comes back gives tokens back that it bought, not these.
+ * Looks at the payment as it is, so that the order of a provider's events makes no difference.
+ * The other account is locked already (tokenbook.lock_with_referrer), or is not waited for.
+ * Caller: internal, holding the account's lock.   Locks: the account of who referred.   Errors: busy.
+ * Keeps: I1 to I5, I10, I12: no bonus without money that stays.
+ */
+create function tokenbook.settle_referral(p_payment public.token_payments, p_actor_role text, p_actor_id uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_referral tokenbook.referrals;
+  v_policy tokenbook.chosen_referral_policy;
+  v_own tokenbook.referral_codes;
+  v_lost constant bigint := p_payment.refunded_cents + p_payment.disputed_cents;
+  v_is_first boolean;
+  v_is_taken_back boolean;
+begin
+  select r.* into v_referral
+    from tokenbook.referrals r
+   where r.user_id = p_payment.user_id
+     and (r.payment_id is null or r.payment_id = p_payment.id) and r.taken_back_at is null;
+  if not found or p_payment.amount_cents = 0 or p_payment.status not in ('approved', 'refunded') then
+    return;
+  end if;
+  v_is_first := v_referral.payment_id is null; -- @rewarded-once
+  if v_is_first then
+    update tokenbook.referrals r set payment_id = p_payment.id where r.user_id = p_payment.user_id;
+  end if;
+  v_is_taken_back := 2 * v_lost >= p_payment.amount_cents; -- @rewards-follow-the-money
+  if not v_is_first and (v_referral.referrer_grant_id is null or not v_is_taken_back) then
+    return;
+  end if;
+
+  -- lock
+  perform 1 from public.token_accounts a where a.user_id = v_referral.referrer_id for no key update skip locked;
+  if not found then
+    if exists (select from public.token_accounts a where a.user_id = v_referral.referrer_id) then
+      perform tokenbook.refuse('busy', '{}');
+    end if;
+    return;
+  end if;
+
+  -- act, record
+  if v_is_first then
+    select p.* into v_policy from tokenbook.chosen_referral_policy p where p.is_current;
+    select c.* into v_own from tokenbook.referral_codes c where c.user_id = v_referral.referrer_id;
+    if not tokenbook.may_refer(v_own, v_policy) or not tokenbook.may_be_rewarded(p_payment.user_id) then
+      return;
+    end if;
+    update tokenbook.referral_codes c set rewards = c.rewards + 1 where c.user_id = v_referral.referrer_id;
+    v_referral.referred_grant_id := tokenbook.give_reward(
+      p_payment.user_id, v_policy.referred_tokens, v_policy.lifetime_days, v_referral.id, p_actor_role, p_actor_id);
+    v_referral.referrer_grant_id := tokenbook.give_reward(
+      v_referral.referrer_id, v_policy.referrer_tokens, v_policy.lifetime_days, v_referral.id, p_actor_role, p_actor_id);
+    update tokenbook.referrals r
+       set referred_grant_id = v_referral.referred_grant_id, referrer_grant_id = v_referral.referrer_grant_id
+     where r.user_id = p_payment.user_id;
+  end if;
+  if v_is_taken_back then
+    perform tokenbook.take_reward_back(p_payment.user_id, v_referral.referred_grant_id, p_actor_role, p_actor_id);
+    perform tokenbook.take_reward_back(v_referral.referrer_id, v_referral.referrer_grant_id, p_actor_role, p_actor_id); -- @both-give-back
+    update tokenbook.referrals r set taken_back_at = clock_timestamp() where r.user_id = p_payment.user_id;
+  end if;
+end
+$$;
+comment on function tokenbook.settle_referral is
+  'Rewards both sides of a referral at the first payment, once, and takes both rewards back when half of its money or more is lost, once.';
+
+/*
+ * Gives one side of a referral its tokens.   Caller: internal, holding the account's lock.
+ * Returns the grant.   Errors: balance_limit_exceeded, busy: more is due on the account than one call books.
+ */
+create function tokenbook.give_reward(
+  p_user_id uuid,
+  p_tokens bigint,
+  p_lifetime_days integer,
+  p_referral_id uuid,
+  p_actor_role text,
+  p_actor_id uuid
+)
+returns uuid
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_grant public.token_balances;
+  v_entry public.token_transactions;
+  v_issued record;
+begin
+  v_grant.grant_type := 'bonus';
+  v_grant.tokens_granted := p_tokens;
+  v_grant.priority := 50;
+  v_grant.metadata := '{}';
+  v_entry.user_id := p_user_id;
+  v_entry.action_type := tokenbook.grant_type_terms(v_grant.grant_type) ->> 'action_type';
+  v_entry.reason := 'a referral';
+  v_entry.actor_role := p_actor_role;
+  v_entry.actor_id := p_actor_id;
+  v_entry.metadata := v_grant.metadata;
+  v_entry.terms := jsonb_build_object('referral', p_referral_id);
+  v_issued := tokenbook.issue_grant(v_grant, v_entry, p_lifetime_days * interval '24 hours');
+  if v_issued.is_behind then
+    perform tokenbook.refuse('busy', '{}');
+  end if;
+  return (v_issued.granted).id;
+end
+$$;
+comment on function tokenbook.give_reward is 'Gives one side of a referral its tokens and returns the grant.';
+
+/*
+ * Ends a grant of a referral and takes back what its user has had of it; one that was voided before stays as it is.
+ * Caller: internal, holding the account's lock.   Errors: busy.
+ */
+create function tokenbook.take_reward_back(p_user_id uuid, p_grant_id uuid, p_actor_role text, p_actor_id uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_entry public.token_transactions;
+  v_now constant timestamptz := clock_timestamp();
+begin
+  if exists (select from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= v_now) then
+    perform tokenbook.record_expiries(array[p_user_id], v_now);
+  end if;
+  if not exists (
+    select from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id and b.voided_at is null)
+  then
+    return;
+  end if;
+  v_entry.user_id := p_user_id;
+  v_entry.reason := 'a referral whose payment went back';
+  v_entry.actor_role := p_actor_role;
+  v_entry.actor_id := p_actor_id;
+  perform tokenbook.void_grant(tokenbook.as_void(v_entry, p_grant_id), p_grant_id, p_take_back => true, p_now => v_now); -- @spent-rewards-are-owed
+end
+$$;
+comment on function tokenbook.take_reward_back is 'Ends a grant of a referral and takes back what was had of it, what was spent as debt.';
 
 -- from supabase/schemas/83_own_tables/charge_for_row.sql
 
@@ -22710,6 +23263,7 @@ begin
                 when t.entry_type in ('clawback', 'restoration') then array['refund']
                 when t.entry_type = 'grant' then
                   case when t.terms ? 'code' then array['code'] end || array['grants'] || case when t.payment_id is not null then array['payment'] end
+                    || case when t.terms ? 'referral' then array['referral'] end
                     || case when t.terms ? 'storage' then array['storage'] end
                     || case when t.action_type = 'scheduled_grant' then array['slots'] end
                     || case when t.terms -> 'grants' -> 0 ? 'subscription_id' then array['subscription'] end
@@ -22746,6 +23300,22 @@ begin
          and (p_until is null or r.user_id <= p_until)) r
       on r.user_id = t.user_id and r.transaction_id = t.id
    where t.terms ->> 'code' is distinct from r.code_id::text
+  union all
+  -- both sides of a referral: the grant that it names, and the one that an entry gave for it
+  select 'I5 a referral is rewarded by its entries', coalesce(t.user_id, r.user_id), coalesce(r.grant_id, t.grant_ids[1]), t.id,
+         concat_ws(' ', 'grant', t.grant_ids[1], 'of', t.terms ->> 'referral'),
+         concat_ws(' ', 'grant', r.grant_id, 'of', r.id)
+    from (select l.user_id, l.id, l.terms, l.grant_ids from ledger l where l.terms ? 'referral') t
+    full join (
+      select one.user_id, one.grant_id, r.id
+        from tokenbook.referrals r
+       cross join lateral (values (r.user_id, r.referred_grant_id), (r.referrer_id, r.referrer_grant_id)) as one (user_id, grant_id)
+       where one.grant_id is not null
+         and (p_user_id is null or one.user_id = p_user_id)
+         and (p_after is null or one.user_id > p_after)
+         and (p_until is null or one.user_id <= p_until)) r
+      on r.user_id = t.user_id and r.grant_id = t.grant_ids[1]
+   where t.terms ->> 'referral' is distinct from r.id::text
   union all
   select 'I4 an entry undoes what came before', t.user_id, null, t.id, 'before ' || t.id, t.original_id::text
     from ledger t
@@ -23107,8 +23677,8 @@ begin
       v_found := v_found + v_rows;
       v_total := v_total + v_rows;
     end loop;
-    -- what another auth server calls them, and how often they guessed at codes: while they are there, they need it
-    foreach v_table in array array['tokenbook.subjects', 'tokenbook.code_attempts'] loop
+    -- what another auth server calls them, how often they guessed, their code to refer others: while they are there, they need it
+    foreach v_table in array array['tokenbook.subjects', 'tokenbook.code_attempts', 'tokenbook.referral_codes'] loop
       execute format('delete from %s x where x.user_id = $1 and not tokenbook.is_user($1)', v_table) using p_user_id;
       get diagnostics v_rows = row_count;
       v_erased := v_erased || jsonb_build_object(v_table, coalesce((v_erased -> v_table)::bigint, 0) + v_rows);
@@ -25349,7 +25919,8 @@ declare
     'reserve_tokens', 'capture_tokens', 'release_tokens',
     'get_user_storage_quota', 'check_token_trial', 'create_token_payment',
     'set_token_top_up', 'prepare_token_checkout', 'get_token_customer',
-    'get_token_spend_caps', 'list_token_team_members', 'redeem_token_code'];
+    'get_token_spend_caps', 'list_token_team_members',
+    'redeem_token_code', 'get_token_referral_code', 'claim_token_referral'];
   c_for_admins constant text[] := array[
     'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
     'set_token_account_state', 'list_token_changes', 'forget_token_user',
@@ -25368,7 +25939,7 @@ declare
     'get_users_with_low_token_balance', 'get_users_without_token_balance'];
   c_for_server constant text[] := array[
     'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
-    'set_token_trial_policy', 'set_token_unknown_model_policy', 'set_token_subject',
+    'set_token_trial_policy', 'set_token_referral_policy', 'set_token_unknown_model_policy', 'set_token_subject',
     'record_token_payment_event', 'record_token_subscription_event',
     'arm_token_alerts', 'claim_token_alerts', 'settle_token_alert', 'claim_token_top_ups',
     'check_token_installation'];

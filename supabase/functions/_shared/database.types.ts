@@ -1399,6 +1399,7 @@ export type Database = {
           user_id: string;
         }[];
       };
+      claim_token_referral: { Args: { p_referral_code: string; p_user_id?: string }; Returns: Json };
       claim_token_top_ups: {
         Args: { p_lease_seconds?: number; p_limit?: number };
         Returns: {
@@ -1510,6 +1511,7 @@ export type Database = {
       get_token_balance_as_of: { Args: { p_at?: string; p_user_id?: string }; Returns: Json };
       get_token_customer: { Args: { p_provider?: string; p_user_id: string }; Returns: Json };
       get_token_history: { Args: { p_before?: number; p_limit?: number; p_user_id?: string }; Returns: Json };
+      get_token_referral_code: { Args: { p_user_id?: string }; Returns: Json };
       get_token_spend_caps: { Args: { p_user_id?: string }; Returns: Json };
       get_token_usage_by: {
         Args: {
@@ -1761,6 +1763,15 @@ export type Database = {
       };
       set_token_pack: { Args: { p_pack: Json; p_pack_type: string; p_reason: string }; Returns: Json };
       set_token_plan: { Args: { p_plan: Json; p_plan_type: string; p_reason: string }; Returns: Json };
+      set_token_referral_policy: {
+        Args: {
+          p_lifetime_days?: number;
+          p_referred_tokens: number;
+          p_referrer_tokens: number;
+          p_rewards_per_referrer?: number;
+        };
+        Returns: Json;
+      };
       set_token_spend_cap: {
         Args: {
           p_for_everyone?: boolean;

@@ -570,6 +570,20 @@ export const errors = {
     retryable: false,
     hint: "Wait until the moment that the fact says.",
   },
+  referral_not_possible: {
+    status: 409,
+    title: "Referral not possible",
+    sqlstate: "PT409",
+    retryable: false,
+    hint: "Nothing was changed.",
+  },
+  invalid_referral_policy: {
+    status: 400,
+    title: "Invalid referral policy",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Say what both sides are given, or null for both.",
+  },
   trial_already_taken: {
     status: 409,
     title: "Trial already taken",

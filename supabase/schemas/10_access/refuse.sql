@@ -93,6 +93,8 @@ begin
       ('code_not_found', 'PT404', 'There is no such code.'),
       ('code_not_redeemable', 'PT404', 'There is no such code, or it is over or used up.'),
       ('too_many_attempts', 'PT429', 'Wait until the moment that the fact says.'),
+      ('referral_not_possible', 'PT409', 'Nothing was changed.'),
+      ('invalid_referral_policy', 'PT400', 'Say what both sides are given, or null for both.'),
       ('trial_already_taken', 'PT409', 'One trial a person. Nothing was changed.'),
       ('trial_needs_identity', 'PT409', 'Add an address, a phone number or a sign-in with a provider first. Nothing was changed.'),
       ('not_due_yet', 'PT409', 'The next period has not begun.'),

@@ -6,7 +6,7 @@
 create function tokenbook.list_token_codes(p_limit integer default 50, p_before bigint default null)
 returns jsonb
 language plpgsql
-volatile -- by the clock
+stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$

@@ -1213,6 +1213,7 @@ begin
                 when t.entry_type in ('clawback', 'restoration') then array['refund']
                 when t.entry_type = 'grant' then
                   case when t.terms ? 'code' then array['code'] end || array['grants'] || case when t.payment_id is not null then array['payment'] end
+                    || case when t.terms ? 'referral' then array['referral'] end
                     || case when t.terms ? 'storage' then array['storage'] end
                     || case when t.action_type = 'scheduled_grant' then array['slots'] end
                     || case when t.terms -> 'grants' -> 0 ? 'subscription_id' then array['subscription'] end
@@ -1249,6 +1250,22 @@ begin
          and (p_until is null or r.user_id <= p_until)) r
       on r.user_id = t.user_id and r.transaction_id = t.id
    where t.terms ->> 'code' is distinct from r.code_id::text
+  union all
+  -- both sides of a referral: the grant that it names, and the one that an entry gave for it
+  select 'I5 a referral is rewarded by its entries', coalesce(t.user_id, r.user_id), coalesce(r.grant_id, t.grant_ids[1]), t.id,
+         concat_ws(' ', 'grant', t.grant_ids[1], 'of', t.terms ->> 'referral'),
+         concat_ws(' ', 'grant', r.grant_id, 'of', r.id)
+    from (select l.user_id, l.id, l.terms, l.grant_ids from ledger l where l.terms ? 'referral') t
+    full join (
+      select one.user_id, one.grant_id, r.id
+        from tokenbook.referrals r
+       cross join lateral (values (r.user_id, r.referred_grant_id), (r.referrer_id, r.referrer_grant_id)) as one (user_id, grant_id)
+       where one.grant_id is not null
+         and (p_user_id is null or one.user_id = p_user_id)
+         and (p_after is null or one.user_id > p_after)
+         and (p_until is null or one.user_id <= p_until)) r
+      on r.user_id = t.user_id and r.grant_id = t.grant_ids[1]
+   where t.terms ->> 'referral' is distinct from r.id::text
   union all
   select 'I4 an entry undoes what came before', t.user_id, null, t.id, 'before ' || t.id, t.original_id::text
     from ledger t

@@ -1174,6 +1174,10 @@ export const notTheBooks: Record<string, string> = {
   "tokenbook.codes": "the project's own choice, and a count of how often each was redeemed",
   "tokenbook.code_redemptions":
     "which entry redeemed which code; I5 compares the entries with it, how many there are of a user decides of the next",
+  "tokenbook.chosen_referral_policy": "the project's own choice",
+  "tokenbook.referral_codes": "a random code, and a count of rewards: nothing else says what they are",
+  "tokenbook.referrals":
+    "who was referred by whom: said once, and nothing else says it; I5 compares the two grants with their entries",
   "tokenbook.code_attempts": "how often somebody guessed: no token depends on it",
   "tokenbook.subjects": "who somebody is who signs in elsewhere: no token depends on it",
   "tokenbook.token_alert_states":

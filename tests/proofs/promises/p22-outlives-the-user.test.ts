@@ -134,12 +134,16 @@ const isReportedOn = (db: Database, { id }: PopulatedUser) =>
     [id],
   );
 
-/** They have redeemed a code, and tried one that there is not. */
-const triesCodes = (db: Database, { id }: PopulatedUser) =>
+/** They have redeemed a code, and tried one that there is not; they were referred, and refer others. */
+const triesCodes = (db: Database, { id, member, things }: PopulatedUser) =>
   asService(db, async (client) => {
-    const { code } = await rpc(client, "create_token_code", { p_tokens: 1, p_name: "a code" });
-    for (const one of [code, "NO-SUCH-CODE"])
+    for (const one of [things.p_code, "NO-SUCH-CODE"])
       await rpc(client, "redeem_token_code", { p_user_id: id, p_code: one });
+    await rpc(client, "get_token_referral_code", { p_user_id: id });
+    await db.admin.query("insert into tokenbook.referrals (user_id, referrer_id) values ($1, $2)", [
+      id,
+      member,
+    ]);
   });
 
 /** The tables that hold rows of users; the app's own is not the books'. */
