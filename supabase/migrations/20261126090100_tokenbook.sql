@@ -20174,7 +20174,7 @@ comment on function tokenbook.list_token_codes is
 
 /*
  * Locks a code and returns it; NULL when there is none. Of many who redeem one code each waits for the commit of the one
- * before, two seconds at most; then busy. So does whoever would wait in a circle, having redeemed another in the same
+ * before, 0.9 seconds at most; then busy. So is whoever would wait in a circle, having redeemed another in the same
  * transaction.
  * Caller: internal, holding the account's lock already where it needs one: nothing is locked after a code.
  * Locks: the code.   Errors: busy.
@@ -20185,7 +20185,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '2s'
+set lock_timeout = '900ms' -- shorter than Postgres waits before it looks for a circle
 as $$
 declare
   v_code tokenbook.codes;
@@ -20193,11 +20193,11 @@ begin
   select c.* into v_code from tokenbook.codes c where c.id = p_code_id for no key update; -- @codes-are-locked
   return v_code;
 exception
-  when lock_not_available or deadlock_detected then
+  when lock_not_available then
     perform tokenbook.refuse('busy', '{}');
 end
 $$;
-comment on function tokenbook.lock_code is 'Locks a code (at most two seconds, then busy) and returns it; NULL when there is none.';
+comment on function tokenbook.lock_code is 'Locks a code (at most 0.9 seconds, then busy) and returns it; NULL when there is none.';
 
 -- from supabase/schemas/82_codes/lock_with_referrer.sql
 

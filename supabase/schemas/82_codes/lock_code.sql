@@ -1,6 +1,6 @@
 /*
  * Locks a code and returns it; NULL when there is none. Of many who redeem one code each waits for the commit of the one
- * before, two seconds at most; then busy. So does whoever would wait in a circle, having redeemed another in the same
+ * before, 0.9 seconds at most; then busy. So is whoever would wait in a circle, having redeemed another in the same
  * transaction.
  * Caller: internal, holding the account's lock already where it needs one: nothing is locked after a code.
  * Locks: the code.   Errors: busy.
@@ -11,7 +11,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '2s'
+set lock_timeout = '900ms' -- shorter than Postgres waits before it looks for a circle
 as $$
 declare
   v_code tokenbook.codes;
@@ -19,8 +19,8 @@ begin
   select c.* into v_code from tokenbook.codes c where c.id = p_code_id for no key update; -- @codes-are-locked
   return v_code;
 exception
-  when lock_not_available or deadlock_detected then
+  when lock_not_available then
     perform tokenbook.refuse('busy', '{}');
 end
 $$;
-comment on function tokenbook.lock_code is 'Locks a code (at most two seconds, then busy) and returns it; NULL when there is none.';
+comment on function tokenbook.lock_code is 'Locks a code (at most 0.9 seconds, then busy) and returns it; NULL when there is none.';
