@@ -51,29 +51,29 @@ declare
     'acknowledge_token_finding', 'add_token_team_member', 'adjust_tokens', 'approve_token_payment',
     'arm_token_alerts', 'assign_parked_token_payment', 'can_spend_tokens', 'capture_tokens',
     'change_token_plan', 'check_token_installation', 'check_token_synchronization',
-    'check_token_trial', 'checkpoint_token_ledger', 'claim_token_top_ups', 'claim_token_webhooks',
-    'create_token_payment', 'deduct_tokens_batch', 'deduct_tokens_with_fifo',
-    'dismiss_parked_token_payment', 'estimate_tokens', 'expire_old_token_grants',
-    'explain_token_charge', 'find_token_discrepancies', 'forget_token_user',
-    'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_customer', 'get_token_history',
-    'get_token_spend_caps', 'get_token_usage_by', 'get_user_storage_quota', 'get_user_token_balance',
-    'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
-    'get_users_without_token_balance', 'grant_tokens', 'has_token_plan',
-    'list_parked_token_payments', 'list_token_changes', 'list_token_team_members',
-    'list_token_webhook_deliveries', 'list_token_webhook_endpoints', 'prepare_token_checkout',
-    'reconcile_user_token_balance', 'record_token_payment_event', 'record_token_subscription_event',
-    'refund_token_payment', 'refund_tokens', 'reject_token_payment', 'release_tokens',
-    'remove_token_alert_rule', 'remove_token_team_member', 'remove_token_webhook_endpoint',
-    'renew_token_subscription', 'repeat_token_webhook_delivery', 'replay_token_balances',
-    'reserve_tokens', 'restate_token_balances', 'retry_token_webhooks', 'reverse_token_restatement',
-    'set_token_account_state', 'set_token_action_cost', 'set_token_alert_rule',
-    'set_token_burn_order', 'set_token_customer', 'set_token_grant_expiry', 'set_token_grant_type',
-    'set_token_limit', 'set_token_model_price', 'set_token_model_rate', 'set_token_pack',
-    'set_token_plan', 'set_token_spend_cap', 'set_token_subject', 'set_token_top_up',
-    'set_token_trial_policy', 'set_token_unknown_model_policy', 'set_token_webhook_endpoint',
-    'settle_token_top_up', 'settle_token_webhook', 'token_offer_now', 'token_payment_disagrees',
-    'tokens_used', 'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger',
-    'void_token_grant'];
+    'check_token_trial', 'checkpoint_token_ledger', 'claim_token_referral', 'claim_token_top_ups',
+    'claim_token_webhooks', 'create_token_code', 'create_token_payment', 'deduct_tokens_batch',
+    'deduct_tokens_with_fifo', 'dismiss_parked_token_payment', 'end_token_code', 'estimate_tokens',
+    'expire_old_token_grants', 'explain_token_charge', 'find_token_discrepancies',
+    'forget_token_user', 'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_customer',
+    'get_token_history', 'get_token_referral_code', 'get_token_spend_caps', 'get_token_usage_by',
+    'get_user_storage_quota', 'get_user_token_balance', 'get_users_with_high_token_usage',
+    'get_users_with_low_token_balance', 'get_users_without_token_balance', 'grant_tokens',
+    'has_token_plan', 'list_parked_token_payments', 'list_token_changes', 'list_token_codes',
+    'list_token_team_members', 'list_token_webhook_deliveries', 'list_token_webhook_endpoints',
+    'prepare_token_checkout', 'reconcile_user_token_balance', 'record_token_payment_event',
+    'record_token_subscription_event', 'redeem_token_code', 'refund_token_payment', 'refund_tokens',
+    'reject_token_payment', 'release_tokens', 'remove_token_alert_rule', 'remove_token_team_member',
+    'remove_token_webhook_endpoint', 'renew_token_subscription', 'repeat_token_webhook_delivery',
+    'replay_token_balances', 'reserve_tokens', 'restate_token_balances', 'retry_token_webhooks',
+    'reverse_token_restatement', 'set_token_account_state', 'set_token_action_cost',
+    'set_token_alert_rule', 'set_token_burn_order', 'set_token_customer', 'set_token_grant_expiry',
+    'set_token_grant_type', 'set_token_limit', 'set_token_model_price', 'set_token_model_rate',
+    'set_token_pack', 'set_token_plan', 'set_token_referral_policy', 'set_token_spend_cap',
+    'set_token_subject', 'set_token_top_up', 'set_token_trial_policy',
+    'set_token_unknown_model_policy', 'set_token_webhook_endpoint', 'settle_token_top_up',
+    'settle_token_webhook', 'token_offer_now', 'token_payment_disagrees', 'tokens_used',
+    'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
@@ -469,6 +469,7 @@ alter table tokenbook.chosen_limits enable row level security;
  * many totals of uses it reads, report_rows how long it is. open_holds and
  * pending_payments are what a user may have at a time unless the project has chosen otherwise
  * (set_token_limit, tokenbook.limit_of).
+ * code_attempts is how many codes one may try in vain before one waits, until code_attempt_seconds after the first.
  * The edge functions have them from here too (_shared/lists.ts), and the reference. Immutable, so that
  * an expression that asks for one is a constant when its plan is made.
  * Caller: internal, and CHECKs.
@@ -488,7 +489,8 @@ begin
            "pack_tokens": 1000000000, "pack_quantity": 1000,
            "slot_tokens": 100000000, "slots_in_one_grant": 10000,
            "usage_rows": 25000, "report_totals": 100000, "report_rows": 5000,
-           "open_holds": 200, "pending_payments": 20, "payment_disputes": 200, "plans_beside": 100, "grant_types": 100}';
+           "open_holds": 200, "pending_payments": 20, "payment_disputes": 200, "plans_beside": 100, "grant_types": 100,
+           "code_attempts": 10, "code_attempt_seconds": 3600}';
 end
 $$;
 comment on function tokenbook.limits is
@@ -552,6 +554,7 @@ begin
            "trial":    {"lifetime_hours": 1344, "must_end": true, "action_type": "trial_grant"},
            "purchase": {"lifetime_hours": null, "must_end": false, "action_type": "token_pack_purchase"},
            "admin":    {"lifetime_hours": 8760, "must_end": false, "action_type": "admin_grant"},
+           "bonus":    {"lifetime_hours": null, "must_end": false, "action_type": "bonus_grant"},
            "plan":     {"lifetime_hours": null, "must_end": false, "action_type": "subscription_grant"}}';
 end
 $$;
@@ -2717,6 +2720,165 @@ create policy "Payers and members read their own" on public.token_team_members
   for select to authenticated
   using ((select tokenbook.caller_id()) in (user_id, member_id));
 
+-- from supabase/schemas/82_codes/tables/chosen_referral_policy.sql
+
+-- What a project has chosen to give for a referral; without a row nothing.
+create table tokenbook.chosen_referral_policy (
+  is_current boolean primary key default true,
+  referrer_tokens bigint not null,
+  referred_tokens bigint not null,
+  lifetime_days integer,
+  rewards_per_referrer integer not null,
+  chosen_at timestamptz not null default clock_timestamp(),
+  constraint chosen_referral_policy_has_one_row check (is_current),
+  constraint chosen_referral_policy_gives_both
+    check (least(referrer_tokens, referred_tokens) >= 1
+       and greatest(referrer_tokens, referred_tokens) <= (tokenbook.limits() -> 'tokens')::bigint),
+  constraint chosen_referral_policy_lifetime_is_positive check (lifetime_days > 0),
+  constraint chosen_referral_policy_has_a_limit check (rewards_per_referrer between 1 and 10000)
+);
+comment on table tokenbook.chosen_referral_policy is
+  'What both sides of a referral are given, where the project has chosen: without a row nothing. Written by set_token_referral_policy.';
+comment on column tokenbook.chosen_referral_policy.is_current is 'Always true: there is one row.';
+comment on column tokenbook.chosen_referral_policy.referrer_tokens is 'For whoever referred.';
+comment on column tokenbook.chosen_referral_policy.referred_tokens is 'For whoever was referred.';
+comment on column tokenbook.chosen_referral_policy.lifetime_days is 'How many days of 24 hours both grants live; NULL = as long as their type says: for ever.';
+comment on column tokenbook.chosen_referral_policy.rewards_per_referrer is 'How many of their referrals are rewarded, taken back or not.';
+comment on column tokenbook.chosen_referral_policy.chosen_at is 'Since when.';
+alter table tokenbook.chosen_referral_policy enable row level security;
+
+-- from supabase/schemas/82_codes/tables/code_attempts.sql
+
+-- How many codes that there are not a user has tried of late: one row a user who ever has, so that guessing fills no disk.
+create table tokenbook.code_attempts (
+  user_id uuid primary key,
+  failures integer not null,
+  since timestamptz not null,
+  constraint code_attempts_are_counted check (failures > 0)
+);
+comment on table tokenbook.code_attempts is
+  'How many codes a user has tried in vain since a moment. Written by redeem_token_code and claim_token_referral; forgotten with the user.';
+comment on column tokenbook.code_attempts.user_id is 'Who tried.';
+comment on column tokenbook.code_attempts.failures is 'How many since then.';
+comment on column tokenbook.code_attempts.since is 'The first of these; code_attempt_seconds (Lists, in the reference) later they count no more.';
+alter table tokenbook.code_attempts enable row level security;
+
+-- from supabase/schemas/82_codes/tables/code_redemptions.sql
+
+-- Who has redeemed which code, and by which entry of the ledger.
+create table tokenbook.code_redemptions (
+  user_id uuid not null,
+  code_id uuid not null,
+  nth integer not null,
+  transaction_id bigint not null,
+  redeemed_at timestamptz not null default clock_timestamp(),
+  constraint code_redemptions_pkey primary key (user_id, code_id, nth),
+  constraint code_redemptions_transaction_key unique (user_id, transaction_id),
+  constraint code_redemptions_are_numbered_from_one check (nth > 0)
+);
+comment on table tokenbook.code_redemptions is
+  'Each redemption of a code: by whom, the how manieth of theirs, and the entry of the ledger that gave its tokens. Written by redeem_token_code.';
+comment on column tokenbook.code_redemptions.user_id is 'Who redeemed it. No foreign key: money outlives the user.';
+comment on column tokenbook.code_redemptions.code_id is 'The code; codes are never deleted.';
+comment on column tokenbook.code_redemptions.nth is 'The how manieth redemption of it by this user, from 1.';
+comment on column tokenbook.code_redemptions.transaction_id is 'The entry of the ledger that gave its tokens.';
+comment on column tokenbook.code_redemptions.redeemed_at is 'When.';
+alter table tokenbook.code_redemptions enable row level security;
+
+-- from supabase/schemas/82_codes/tables/codes.sql
+
+-- Codes that give tokens to whoever types them in. Of a code there is a digest only: who reads the table, or a backup
+-- of it, can redeem none that was made by chance.
+create table tokenbook.codes (
+  id uuid primary key default gen_random_uuid(),
+  number bigint generated always as identity unique,
+  digest bytea not null unique,
+  name text not null,
+  tokens bigint not null,
+  grant_type text not null,
+  lifetime_days integer,
+  max_redemptions integer not null,
+  max_per_user integer not null,
+  redemptions integer not null default 0,
+  valid_from timestamptz not null default clock_timestamp(),
+  valid_until timestamptz,
+  ended_at timestamptz,
+  created_at timestamptz not null default clock_timestamp(),
+  constraint codes_are_digests check (length(digest) = 32),
+  constraint codes_name_is_given check (length(name) between 1 and 100),
+  constraint codes_tokens_are_within_the_limit check (tokens between 1 and (tokenbook.limits() -> 'tokens')::bigint),
+  constraint codes_lifetime_is_positive check (lifetime_days > 0),
+  constraint codes_are_redeemed_as_often_as_they_may check (redemptions between 0 and max_redemptions),
+  constraint codes_per_user_is_positive check (max_per_user between 1 and max_redemptions),
+  constraint codes_end_after_they_begin check (valid_until > valid_from)
+);
+comment on table tokenbook.codes is
+  'Codes that give tokens: what each gives, to how many, and until when. Of the code itself only a digest. Written by create_token_code, redeem_token_code and end_token_code; read by list_token_codes.';
+comment on column tokenbook.codes.id is 'The code, as the ledger''s entries name it (terms.code).';
+comment on column tokenbook.codes.number is 'In the order in which they were made: what pages go by.';
+comment on column tokenbook.codes.digest is 'SHA-256 of the code in capitals, without blanks and hyphens.';
+comment on column tokenbook.codes.name is 'What the code is for, in the words of whoever made it; users do not see it.';
+comment on column tokenbook.codes.tokens is 'What one redemption gives.';
+comment on column tokenbook.codes.grant_type is 'The type of its grants.';
+comment on column tokenbook.codes.lifetime_days is 'How many days of 24 hours its grants live; NULL = as long as their type says.';
+comment on column tokenbook.codes.max_redemptions is 'How often it may be redeemed in all.';
+comment on column tokenbook.codes.max_per_user is 'How often by one user.';
+comment on column tokenbook.codes.redemptions is 'How often it has been: as many rows of code_redemptions as there are.';
+comment on column tokenbook.codes.valid_from is 'From when on it can be redeemed.';
+comment on column tokenbook.codes.valid_until is 'The first moment at which it cannot any more; NULL = none.';
+comment on column tokenbook.codes.ended_at is 'When somebody ended it early.';
+comment on column tokenbook.codes.created_at is 'When it was made.';
+alter table tokenbook.codes enable row level security;
+
+-- from supabase/schemas/82_codes/tables/referral_codes.sql
+
+-- The code that each user refers others with, made when they first ask for it. It is there to be passed on, and is kept as
+-- it is.
+create table tokenbook.referral_codes (
+  user_id uuid primary key,
+  code text not null unique,
+  rewards integer not null default 0,
+  made_at timestamptz not null default clock_timestamp(),
+  constraint referral_codes_rewards_are_never_negative check (rewards >= 0)
+);
+comment on table tokenbook.referral_codes is
+  'The code that each user refers others with, and how often it was rewarded. Written by get_token_referral_code and with the payments that are rewarded; forgotten with the user.';
+comment on column tokenbook.referral_codes.user_id is 'Whose it is.';
+comment on column tokenbook.referral_codes.code is 'The code, in capitals, without hyphens.';
+comment on column tokenbook.referral_codes.rewards is 'How many referrals by it were rewarded; one that was taken back stays counted.';
+comment on column tokenbook.referral_codes.made_at is 'When it was made.';
+alter table tokenbook.referral_codes enable row level security;
+
+-- from supabase/schemas/82_codes/tables/referrals.sql
+
+-- Who was referred by whom: once, before their first payment, and what that payment gave for it.
+create table tokenbook.referrals (
+  user_id uuid primary key,
+  id uuid not null default gen_random_uuid(),
+  referrer_id uuid not null,
+  claimed_at timestamptz not null default clock_timestamp(),
+  payment_id uuid,
+  referred_grant_id uuid,
+  referrer_grant_id uuid,
+  taken_back_at timestamptz,
+  constraint referrals_are_of_two check (user_id <> referrer_id),
+  constraint referrals_reward_both check (num_nonnulls(referred_grant_id, referrer_grant_id) in (0, 2)),
+  constraint referrals_are_rewarded_by_a_payment check (payment_id is not null or referred_grant_id is null),
+  constraint referrals_take_back_what_was_given check (taken_back_at is null or referred_grant_id is not null)
+);
+comment on table tokenbook.referrals is
+  'Who was referred by whom, the first payment of theirs, and the two grants that it gave. Written by claim_token_referral and with that payment.';
+comment on column tokenbook.referrals.user_id is 'Who was referred.';
+comment on column tokenbook.referrals.id is 'The referral, as both entries of the ledger name it (terms.referral): neither says who the other is.';
+comment on column tokenbook.referrals.referrer_id is 'Who referred them.';
+comment on column tokenbook.referrals.claimed_at is 'When they said so.';
+comment on column tokenbook.referrals.payment_id is 'Their first payment of more than nothing, whether it was rewarded or not; NULL = they have not paid yet.';
+comment on column tokenbook.referrals.referred_grant_id is 'Their grant; NULL = it was not rewarded.';
+comment on column tokenbook.referrals.referrer_grant_id is 'The grant of who referred them.';
+comment on column tokenbook.referrals.taken_back_at is 'When both were taken back, because half of that payment''s money or more was lost.';
+create index referrals_referrer_idx on tokenbook.referrals (referrer_id);
+alter table tokenbook.referrals enable row level security;
+
 -- from supabase/schemas/85_shadow/tables/shadow.sql
 
 /*
@@ -2938,10 +3100,9 @@ alter table tokenbook.migration_reports enable row level security;
 -- from supabase/schemas/10_access/answer_busy.sql
 
 /*
- * The refusal `busy` as an answer instead of an exception, for a call that has booked a portion of what
- * was due and must keep it. Through the API it is the very response of the refusal: status 503,
- * Retry-After, the same body. In SQL it is that body with success false; and to a function of the project's
- * that was asked and called ours, whose own status it is: what it wrote stays, so its caller must not hear 503.
+ * The refusal `busy` as an answer (tokenbook.answer_refusal), for a call that has booked a portion of what
+ * was due and must keep it; with Retry-After. A function of the project's that was asked and called ours sends its own
+ * status: what it wrote stays, so its caller must not hear 503.
  * Caller: internal.   Returns {success, code, message, details, hint}.
  */
 create function tokenbook.answer_busy()
@@ -2952,15 +3113,41 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if tokenbook.is_own_request() then -- @status-of-own-requests
-    perform set_config('response.status', '503', true),
-            set_config('response.headers', '[{"Retry-After": "1"}]', true);
+  if tokenbook.is_own_request() then
+    perform set_config('response.headers', '[{"Retry-After": "1"}]', true);
   end if;
-  return jsonb_build_object('success', false) || tokenbook.describe_refusal('busy', '{}');
+  return tokenbook.answer_refusal('busy', '{}');
 end
 $$;
 comment on function tokenbook.answer_busy is
   'The refusal busy as an answer that keeps what the call has booked: {success: false, code, message, details, hint}, with status 503 where the API was asked for one of Tokenbook''s functions.';
+
+-- from supabase/schemas/10_access/answer_refusal.sql
+
+/*
+ * A refusal as an answer instead of an exception, for a call that has written what must stay. Through the API it is the
+ * very response of the refusal: its status, the same body. In SQL it is that body with success false; and to a function
+ * of the project's that was asked and called ours, whose own status it is: what it wrote stays.
+ * Caller: internal.   Returns {success, code, message, details, hint}.
+ */
+create function tokenbook.answer_refusal(p_slug text, p_facts jsonb)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_refusal constant jsonb := tokenbook.describe_refusal(p_slug, p_facts);
+begin
+  if tokenbook.is_own_request() then -- @status-of-own-requests
+    perform set_config('response.status', right(v_refusal ->> 'code', 3), true);
+  end if;
+  return jsonb_build_object('success', false) || v_refusal;
+end
+$$;
+comment on function tokenbook.answer_refusal is
+  'A registered error as an answer that keeps what the call has written: {success: false, code, message, details, hint}, with its status where the API was asked for one of Tokenbook''s functions.';
 
 -- from supabase/schemas/10_access/authorize.sql
 
@@ -3282,14 +3469,14 @@ begin
   perform tokenbook.refuse(p_slug, p_facts);
   return null;
 exception
-  when sqlstate 'PT503' or sqlstate 'PT500' then
+  when sqlstate 'PT503' or sqlstate 'PT500' or sqlstate 'PT404' then
     get stacked diagnostics v_code = returned_sqlstate, v_slug = message_text,
       v_facts = pg_exception_detail, v_hint = pg_exception_hint;
     return jsonb_build_object('code', v_code, 'message', v_slug, 'details', v_facts, 'hint', v_hint);
 end
 $$;
 comment on function tokenbook.describe_refusal is
-  'A registered error of the server (5xx) as a value: {code, message, details, hint}.';
+  'A registered error of status 404, 500 or 503 as a value: {code, message, details, hint}.';
 
 -- from supabase/schemas/10_access/expose.sql
 
@@ -4103,6 +4290,13 @@ begin
       ('restatement_spent', 'PT409', 'What it gave has been spent or has run out. Nothing was changed.'),
       ('payment_already_decided', 'PT409', 'The payment has been decided otherwise. Nothing was changed.'),
       ('paid_at_provider', 'PT409', 'Refund it at the provider, in Stripe''s or PayPal''s dashboard: the books follow by its webhook. Nothing was changed.'),
+      ('invalid_code', 'PT400', 'Send the fields of a code, each with a value that it can have.'),
+      ('code_taken', 'PT409', 'There is such a code already, or was. Nothing was changed.'),
+      ('code_not_found', 'PT404', 'There is no such code.'),
+      ('code_not_redeemable', 'PT404', 'There is no such code, or it is over or used up.'),
+      ('too_many_attempts', 'PT429', 'Wait until the moment that the fact says.'),
+      ('referral_not_possible', 'PT409', 'Nothing was changed.'),
+      ('invalid_referral_policy', 'PT400', 'Say what both sides are given, or null for both.'),
       ('trial_already_taken', 'PT409', 'One trial a person. Nothing was changed.'),
       ('trial_needs_identity', 'PT409', 'Add an address, a phone number or a sign-in with a provider first. Nothing was changed.'),
       ('not_due_yet', 'PT409', 'The next period has not begun.'),
@@ -8237,6 +8431,98 @@ $$;
 comment on function public.tokens_used is
   'The tokens of a transaction under their older name: select t.tokens_used from token_transactions t. Grants positive, deductions negative.';
 
+-- from supabase/schemas/20_ledger/void_grant.sql
+
+/*
+ * An entry as one that ends that grant: which, and until when it would have lived.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.as_void(p_entry public.token_transactions, p_grant_id uuid)
+returns public.token_transactions
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- until now its place in the burn order was by the expiry that it had; in UTC, not in the session's time zone
+  select jsonb_strip_nulls(jsonb_build_object('expires_at', (tokenbook.expiry_as_granted(b) at time zone 'utc')::text || 'Z'))
+    into p_entry.metadata
+    from public.token_balances b where b.user_id = p_entry.user_id and b.id = p_grant_id;
+  p_entry.metadata := coalesce(p_entry.metadata, '{}');
+  p_entry.terms := jsonb_build_object('voids', p_grant_id);
+  return p_entry;
+end
+$$;
+comment on function tokenbook.as_void is 'An entry as one that ends that grant: which, and until when it would have lived.';
+
+/*
+ * Ends a grant now, which is there and not ended yet: what is left of it is taken away, and with p_take_back what was
+ * spent of it too (tokenbook.claw_back). p_entry is the transaction to be, of tokenbook.as_void.
+ * Caller: internal, holding the account's lock, with nothing due.   Returns the transaction.   Keeps: I1 to I4, I9.
+ */
+create function tokenbook.void_grant(
+  p_entry public.token_transactions,
+  p_grant_id uuid,
+  p_take_back boolean,
+  p_now timestamptz
+)
+returns public.token_transactions
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_grant public.token_balances;
+  v_voided public.token_transactions;
+  v_tokens bigint;
+begin
+  select b.* into v_grant from public.token_balances b where b.user_id = p_entry.user_id and b.id = p_grant_id;
+  select g.id into p_entry.original_id
+    from public.token_transactions g
+   where g.user_id = p_entry.user_id and g.grant_ids @> array[p_grant_id]
+   order by g.id
+   limit 1;
+
+  if p_take_back then -- @mistakes-taken-back-whole
+    -- what he has had of it: left, or spent; what ran out, was taken back before, or was carried over into another
+    -- he has not, and what is held stays with its hold. What made the grant is none of these
+    select v_grant.tokens_granted - coalesce(sum(case when t.tokens > 0 then -a.tokens else a.tokens end), 0)::bigint
+             - coalesce((
+                 select sum(held.tokens)
+                   from public.token_holds h
+                  cross join lateral unnest(h.grant_ids, h.grant_tokens) as held (grant_id, tokens)
+                  where h.user_id = p_entry.user_id and h.status = 'open' and held.grant_id = p_grant_id), 0)::bigint -- @held-is-not-had
+      into v_tokens
+      from public.token_transactions t
+     cross join lateral unnest(t.grant_ids, t.grant_tokens) as a (grant_id, tokens)
+     where t.user_id = p_entry.user_id and a.grant_id = p_grant_id
+       and t.entry_type in ('expiry', 'clawback', 'restoration', 'restatement', 'rollover') -- @carried-over-stays
+       and t.id is distinct from p_entry.original_id;
+    v_voided := tokenbook.claw_back(p_entry, p_grant_id, v_tokens);
+  else
+    p_entry.entry_type := 'void';
+    p_entry.action_type := 'void';
+    p_entry.tokens := -v_grant.tokens_remaining;
+    p_entry.grant_ids := case when v_grant.is_open then array[p_grant_id] else '{}' end;
+    p_entry.grant_tokens := case when v_grant.is_open then array[v_grant.tokens_remaining] else '{}' end;
+    p_entry.created_at := p_now;
+    update public.token_balances b
+       set tokens_remaining = 0, is_open = false
+     where b.user_id = p_entry.user_id and b.id = p_grant_id;
+    v_voided := tokenbook.record_transaction(p_entry);
+  end if;
+  update public.token_balances b
+     set voided_at = v_voided.created_at,
+         expires_at = least(b.expires_at, greatest(v_voided.created_at, b.granted_at + interval '1 microsecond'))
+   where b.user_id = p_entry.user_id and b.id = p_grant_id;
+  return v_voided;
+end
+$$;
+comment on function tokenbook.void_grant is
+  'Ends a grant: what is left of it is taken away, and with p_take_back what was spent of it too. Returns the transaction.';
+
 -- from supabase/schemas/20_ledger/void_token_grant.sql
 
 /*
@@ -8270,7 +8556,6 @@ declare
   v_account public.token_accounts;
   v_now timestamptz;
   v_grant public.token_balances;
-  v_tokens bigint;
   v_replayed boolean := true;
 begin
   -- validate
@@ -8293,12 +8578,7 @@ begin
   v_entry.idempotency_key := p_idempotency_key;
   v_entry.request := jsonb_strip_nulls(jsonb_build_object(
     'operation', 'void_token_grant', 'grant_id', p_grant_id, 'reason', p_reason, 'take_back', coalesce(p_take_back, false)));
-  -- until now its place in the burn order was by the expiry that it had; in UTC, not in the session's time zone
-  select jsonb_strip_nulls(jsonb_build_object('expires_at', (tokenbook.expiry_as_granted(b) at time zone 'utc')::text || 'Z'))
-    into v_entry.metadata
-    from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id;
-  v_entry.metadata := coalesce(v_entry.metadata, '{}');
-  v_entry.terms := jsonb_build_object('voids', p_grant_id);
+  v_entry := tokenbook.as_void(v_entry, p_grant_id);
   v_voided := tokenbook.find_replay(v_entry);
   if v_voided.id is null then
     v_replayed := false;
@@ -8314,45 +8594,9 @@ begin
     if v_grant.voided_at is not null then
       perform tokenbook.refuse('grant_already_voided', '{}');
     end if;
-    select g.id into v_entry.original_id
-      from public.token_transactions g
-     where g.user_id = p_user_id and g.grant_ids @> array[p_grant_id]
-     order by g.id
-     limit 1;
 
     -- record
-    if coalesce(p_take_back, false) then -- @mistakes-taken-back-whole
-      -- what he has had of it: left, or spent; what ran out, was taken back before, or was carried over into another
-      -- he has not, and what is held stays with its hold. What made the grant is none of these
-      select v_grant.tokens_granted - coalesce(sum(case when t.tokens > 0 then -a.tokens else a.tokens end), 0)::bigint
-               - coalesce((
-                   select sum(held.tokens)
-                     from public.token_holds h
-                    cross join lateral unnest(h.grant_ids, h.grant_tokens) as held (grant_id, tokens)
-                    where h.user_id = p_user_id and h.status = 'open' and held.grant_id = p_grant_id), 0)::bigint -- @held-is-not-had
-        into v_tokens
-        from public.token_transactions t
-       cross join lateral unnest(t.grant_ids, t.grant_tokens) as a (grant_id, tokens)
-       where t.user_id = p_user_id and a.grant_id = p_grant_id
-         and t.entry_type in ('expiry', 'clawback', 'restoration', 'restatement', 'rollover') -- @carried-over-stays
-         and t.id is distinct from v_entry.original_id;
-      v_voided := tokenbook.claw_back(v_entry, p_grant_id, v_tokens);
-    else
-      v_entry.entry_type := 'void';
-      v_entry.action_type := 'void';
-      v_entry.tokens := -v_grant.tokens_remaining;
-      v_entry.grant_ids := case when v_grant.is_open then array[p_grant_id] else '{}' end;
-      v_entry.grant_tokens := case when v_grant.is_open then array[v_grant.tokens_remaining] else '{}' end;
-      v_entry.created_at := v_now;
-      update public.token_balances b
-         set tokens_remaining = 0, is_open = false
-       where b.user_id = p_user_id and b.id = p_grant_id;
-      v_voided := tokenbook.record_transaction(v_entry);
-    end if;
-    update public.token_balances b
-       set voided_at = v_voided.created_at,
-           expires_at = least(b.expires_at, greatest(v_voided.created_at, b.granted_at + interval '1 microsecond'))
-     where b.user_id = p_user_id and b.id = p_grant_id;
+    v_voided := tokenbook.void_grant(v_entry, p_grant_id, coalesce(p_take_back, false), v_now);
   end if;
 
   return jsonb_build_object(
@@ -14768,7 +15012,8 @@ comment on function tokenbook.apply_provider_terms is
  * at: what the catalogue says since is shown (token_offer_now) and does not count, nor whether it is still
  * offered. Tokens are added to what the user has; the plan limit becomes the new total, and by a pack no lower
  * than that. The payment is its own key: approving twice answers what the first time answered.
- * Caller: an admin, service_role.   Locks: the account.
+ * The first payment of somebody who was referred rewards both, in this commit (tokenbook.settle_referral).
+ * Caller: an admin, service_role.   Locks: the account, and of who was referred that of the other.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, payment_not_found,
  * payment_already_decided, trial_already_taken, trial_needs_identity, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
  */
@@ -14796,6 +15041,7 @@ begin
   if tokenbook.settle_backlog(p_user_id) then
     return tokenbook.answer_busy();
   end if;
+  perform tokenbook.lock_with_referrer(p_user_id, p_payment_id);
   perform tokenbook.lock_account(p_user_id);
   select p.* into v_payment from public.token_payments p where p.user_id = p_user_id and p.id = p_payment_id;
   if v_payment.id is null then
@@ -14818,6 +15064,7 @@ begin
   end if;
   v_transaction := v_given.transaction;
   select s.plan_type, s.tokens_limit into v_shown from public.token_subscriptions s where s.user_id = p_user_id;
+  perform tokenbook.settle_referral(v_given.payment, v_entry.actor_role, v_entry.actor_id); -- what it gives is not the payment's, and not in its answer
 
   return jsonb_build_object(
     'success', true,
@@ -16773,7 +17020,7 @@ comment on function tokenbook.record_token_subscription_event is
  * debt; all of it, and the plan goes back to the one before. p_refunded_cents is what has been
  * refunded in all (left out: everything), so a repetition changes nothing. Less than before (a transfer that
  * bounced, a mistake) gives back; 0 undoes the refund. What Stripe or PayPal refunds comes by their webhooks.
- * Caller: an admin, service_role.   Locks: the account.
+ * Caller: an admin, service_role.   Locks: the account, and of who was referred that of the other.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, invalid_amount,
  * payment_not_found, paid_at_provider, payment_already_decided, busy.   Keeps: I1 to I5, I9, I10.
  */
@@ -16805,6 +17052,7 @@ begin
   if tokenbook.settle_backlog(p_user_id) then
     return tokenbook.answer_busy();
   end if;
+  perform tokenbook.lock_with_referrer(p_user_id, p_payment_id);
   v_account := tokenbook.lock_account(p_user_id);
   if v_account.next_due_at <= clock_timestamp() then
     perform tokenbook.record_expiries(array[p_user_id], clock_timestamp());
@@ -17226,7 +17474,7 @@ comment on function tokenbook.settle_and_describe_payment is 'Settles a provider
 /*
  * Brings the books to what is known of a provider's payment. Looks at the facts only, not at the event that came
  * last: so any order of events, and any number of times, ends in the same state. The caller has locked the facts'
- * rows; then the account is locked, always in this order.
+ * rows; then the account is locked, together with that of who referred its user where that counts, always in this order.
  * Paid, with user and plan or pack known: what was bought, once: what a payment gave never changes after it was
  * booked. Amount, currency, refunds and disputes follow the facts: tokenbook.settle_refunds.
  * What had been booked under the id of a part, before it was known to be one, is taken back; from another user too:
@@ -17258,6 +17506,9 @@ begin
     return null;
   end if;
 
+  perform tokenbook.lock_with_referrer(p_facts.user_id, (
+    select p.id from public.token_payments p
+     where p.user_id = p_facts.user_id and p.provider = p_facts.provider and p.provider_payment_id = p_facts.provider_payment_id));
   v_account := tokenbook.lock_account(p_facts.user_id, p_create => true);
   if v_account.next_due_at <= clock_timestamp() then
     perform tokenbook.record_expiries(array[p_facts.user_id], clock_timestamp());
@@ -17357,6 +17608,7 @@ comment on function tokenbook.settle_payments is
  * its tokens back, and the plan when not all is lost any more. A loss that takes no whole token has an entry too, of
  * none: of slots that come later it takes its share, and the past is told from the ledger. The same state again changes
  * nothing. Of the share, what has run out unspent or been voided is gone already (tokens_lapsed), and nobody owes it.
+ * So do the rewards of a referral (tokenbook.settle_referral).
  * p_payment is the payment with the amount and currency that it is to have.
  * Caller: internal, holding the account's lock.   Returns the payment.   Keeps: I1 to I5, I9, I10, I12.
  */
@@ -17441,6 +17693,7 @@ begin
   if p_payment.to_plan is not null then
     perform tokenbook.settle_plan_of_payment(p_payment, v_is_all_lost, p_actor_role, p_actor_id);
   end if;
+  perform tokenbook.settle_referral(p_payment, p_actor_role, p_actor_id);
   return p_payment;
 end
 $$;
@@ -20158,6 +20411,900 @@ $$;
 comment on function tokenbook.tell_of_cap is
   'Writes an event into the outbox that a spend cap is reached, once for each cap and window.';
 
+-- from supabase/schemas/82_codes/claim_token_referral.sql
+
+/*
+ * Says by whom a user was referred: once, and before their first payment. It gives nothing yet: that payment does.
+ * A code that nobody has, whose owner is gone or frozen or has been rewarded as often as may be, is a wrong code
+ * (tokenbook.answer_wrong_code). What depends on the caller alone is refused before the code is looked at.
+ * Caller: the user for themself, an admin, service_role.   Locks: the account.
+ * Returns {success, referred_tokens, replayed}, or {success: false, code, message, details, hint}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_code, user_not_found, too_many_attempts, account_frozen,
+ * referral_not_possible, busy; code_not_redeemable as an answer.   Keeps: I10, I11.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.claim_token_referral(p_referral_code text, p_user_id uuid default tokenbook.caller_id())
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_code text;
+  v_account public.token_accounts;
+  v_referrer tokenbook.referral_codes;
+  v_had tokenbook.referrals;
+  v_policy tokenbook.chosen_referral_policy;
+  v_reason text;
+  v_replayed boolean;
+begin
+  -- validate
+  select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => true);
+  v_code := tokenbook.normal_code(p_referral_code);
+
+  -- lock
+  v_account := tokenbook.lock_account(p_user_id);
+  if v_account.user_id is null then
+    perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+    v_account := tokenbook.lock_account(p_user_id, p_create => true);
+  end if;
+  perform tokenbook.refuse_guessing(p_user_id);
+
+  -- replay
+  select c.* into v_referrer from tokenbook.referral_codes c where c.code = v_code;
+  select r.* into v_had from tokenbook.referrals r where r.user_id = p_user_id;
+  select p.* into v_policy from tokenbook.chosen_referral_policy p where p.is_current;
+
+  v_replayed := (v_had.referrer_id = v_referrer.user_id) is true;
+  if not v_replayed then
+    -- act
+    v_reason := case
+      when v_had.user_id is not null then 'already_referred'
+      when v_policy.is_current is null then 'off'
+      when v_referrer.user_id = p_user_id then 'own_code'
+      when exists (
+        select from public.token_payments p
+         where p.user_id = p_user_id and p.status in ('approved', 'refunded') and p.amount_cents > 0) -- @before-one-pays
+        then 'already_paid'
+    end;
+    if v_reason is not null then
+      perform tokenbook.refuse('referral_not_possible', jsonb_build_object('reason', v_reason));
+    end if;
+    perform tokenbook.require_active(p_user_id, v_account);
+    if not tokenbook.may_refer(v_referrer, v_policy) then
+      return tokenbook.answer_wrong_code(p_user_id);
+    end if;
+    insert into tokenbook.referrals (user_id, referrer_id) values (p_user_id, v_referrer.user_id) returning * into v_had;
+
+    -- record
+    perform tokenbook.record_change(
+      'claim_token_referral', p_user_id, v_actor.actor_role, v_actor.actor_id, null, jsonb_build_object('referral_id', v_had.id));
+  end if;
+  return jsonb_build_object(
+    'success', true, 'referred_tokens', v_policy.referred_tokens, 'replayed', v_replayed);
+end
+$$;
+comment on function tokenbook.claim_token_referral is
+  'Says by whom a user was referred (p_referral_code, of get_token_referral_code): once, and before their first payment, which then gives both their tokens. For the user themself, an admin, or the server. The same code again changes nothing. A wrong code is counted and answered as by redeem_token_code. Returns {success, referred_tokens (what the first payment will give, as it stands), replayed}. Errors: code_not_redeemable (an answer), too_many_attempts, invalid_code, referral_not_possible (reason: off, own_code, already_referred, already_paid), user_not_found, account_frozen, forbidden, busy.';
+
+/*
+ * Whether whoever has that code is still there, active, and not rewarded as often as they may be.
+ * Caller: internal, holding their account's lock where it is to stay true.
+ */
+create function tokenbook.may_refer(p_code tokenbook.referral_codes, p_policy tokenbook.chosen_referral_policy)
+returns boolean
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_code.user_id is not null and p_policy.is_current is not null
+    and p_code.rewards < p_policy.rewards_per_referrer -- @rewards-are-bounded
+    and tokenbook.may_be_rewarded(p_code.user_id);
+end
+$$;
+comment on function tokenbook.may_refer is
+  'Whether the owner of a referral code is there, active, and not rewarded as often as they may be.';
+
+/*
+ * Whether a side of a referral may be given something: they are a user, and their account is there and not frozen.
+ * Caller: internal.
+ */
+create function tokenbook.may_be_rewarded(p_user_id uuid)
+returns boolean
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return tokenbook.is_user(p_user_id)
+    and exists (select from public.token_accounts a where a.user_id = p_user_id and a.state = 'active');
+end
+$$;
+comment on function tokenbook.may_be_rewarded is 'Whether they are a user whose account is there and not frozen.';
+
+-- from supabase/schemas/82_codes/create_token_code.sql
+
+/*
+ * Makes a code that gives p_tokens to whoever redeems it. The code is in the answer and nowhere else: of what is kept,
+ * a digest, nobody reads it back. Made here it has 100 random bits. One that a person has chosen (p_code) is guessed by
+ * whoever tries words: its limits are what protects it, not its digest.
+ * Caller: an admin, service_role.   Locks: nothing.
+ * Returns {success, code_id, code, name, tokens, grant_type, lifetime_days, max_redemptions, max_per_user, valid_from,
+ * valid_until}.
+ * Errors: not_authenticated, forbidden, invalid_amount, invalid_grant_type, invalid_code, code_taken.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.create_token_code(
+  p_tokens bigint,
+  p_name text,
+  p_max_redemptions integer default 1,
+  p_max_per_user integer default 1,
+  p_valid_until timestamptz default null,
+  p_valid_from timestamptz default null,
+  p_lifetime_days integer default null,
+  p_grant_type text default 'bonus',
+  p_code text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_shown text;
+  v_code tokenbook.codes;
+begin
+  -- validate
+  v_actor := tokenbook.authorize_operator();
+  perform tokenbook.check_tokens('p_tokens', p_tokens);
+  if p_grant_type in ('trial', 'admin') or tokenbook.grant_type_terms(p_grant_type) is null then
+    perform tokenbook.refuse('invalid_grant_type', jsonb_build_object(
+      'field', 'p_grant_type', 'rule', tokenbook.say_one_of(tokenbook.grant_types() - array['trial', 'admin'])));
+  elsif length(p_name) > 100 or (p_name ~ '[^[:space:]]') is not true then
+    perform tokenbook.refuse('invalid_code', '{"field": "p_name", "rule": "1 to 100 characters, not all blank"}');
+  elsif (p_max_redemptions between 1 and 1000000000) is not true then
+    perform tokenbook.refuse('invalid_code', '{"field": "p_max_redemptions", "rule": "1 to 1000000000"}');
+  elsif (p_max_per_user between 1 and p_max_redemptions) is not true then
+    perform tokenbook.refuse('invalid_code', '{"field": "p_max_per_user", "rule": "1 to p_max_redemptions"}');
+  elsif p_lifetime_days not between 1 and 36500 then
+    perform tokenbook.refuse('invalid_code', '{"field": "p_lifetime_days", "rule": "1 to 36500"}');
+  elsif not isfinite(p_valid_from) then
+    perform tokenbook.refuse('invalid_code', '{"field": "p_valid_from", "rule": "a finite moment, or left out: now"}');
+  elsif not isfinite(p_valid_until) or p_valid_until <= greatest(p_valid_from, clock_timestamp()) then
+    perform tokenbook.refuse('invalid_code',
+      '{"field": "p_valid_until", "rule": "a finite moment, later than now and than p_valid_from, or left out: none"}');
+  end if;
+  v_shown := coalesce(p_code, tokenbook.random_code(20));
+
+  -- act
+  insert into tokenbook.codes as c
+    (digest, name, tokens, grant_type, lifetime_days, max_redemptions, max_per_user, valid_from, valid_until)
+  values
+    (sha256(convert_to(tokenbook.normal_code(v_shown), 'UTF8')),
+     p_name, p_tokens, p_grant_type, p_lifetime_days, p_max_redemptions, p_max_per_user,
+     coalesce(p_valid_from, clock_timestamp()), p_valid_until)
+  on conflict (digest) do nothing
+  returning c.* into v_code;
+  if v_code.id is null then
+    perform tokenbook.refuse('code_taken', '{}');
+  end if;
+
+  -- record
+  perform tokenbook.record_change(
+    'create_token_code', null, v_actor.actor_role, v_actor.actor_id, null,
+    tokenbook.describe_code(v_code) - array['redemptions', 'created_at', 'ended_at', 'state']);
+  return jsonb_build_object('success', true, 'code', v_shown)
+    || tokenbook.describe_code(v_code) - array['redemptions', 'created_at', 'ended_at', 'state'];
+end
+$$;
+comment on function tokenbook.create_token_code is
+  'Makes a code that gives p_tokens (1 to 10^12) to whoever redeems it. For an admin or the server. The code is shown in this answer only; kept is a digest. p_name says what it is for (1 to 100 characters; users do not see it); p_max_redemptions in all (default 1); p_max_per_user (default 1); p_valid_from and p_valid_until; p_lifetime_days of the grants, left out: as their type has it; p_grant_type bonus or another of Lists, but trial and admin; p_code 4 to 64 letters and digits of your choice, which can be guessed; left out: 100 random bits. Returns {success, code_id, code, name, tokens, grant_type, lifetime_days, max_redemptions, max_per_user, valid_from, valid_until}. Errors: invalid_amount, invalid_grant_type, invalid_code, code_taken, forbidden.';
+
+-- from supabase/schemas/82_codes/describe_code.sql
+
+/*
+ * A code as admins are told of it: all but its digest.
+ * Caller: internal.
+ */
+create function tokenbook.describe_code(p_code tokenbook.codes)
+returns jsonb
+language plpgsql
+volatile -- by the clock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_build_object(
+    'code_id', p_code.id,
+    'name', p_code.name,
+    'state', tokenbook.state_of_code(p_code),
+    'tokens', p_code.tokens,
+    'grant_type', p_code.grant_type,
+    'lifetime_days', p_code.lifetime_days,
+    'max_redemptions', p_code.max_redemptions,
+    'max_per_user', p_code.max_per_user,
+    'redemptions', p_code.redemptions,
+    'valid_from', p_code.valid_from,
+    'valid_until', p_code.valid_until,
+    'ended_at', p_code.ended_at,
+    'created_at', p_code.created_at);
+end
+$$;
+comment on function tokenbook.describe_code is 'A code as admins are told of it, without its digest.';
+
+/*
+ * Whether a code can be redeemed now, in one word: open, ended (by somebody), used_up, expired or waiting.
+ * Caller: internal, holding the code's lock where it is to stay true.
+ */
+create function tokenbook.state_of_code(p_code tokenbook.codes)
+returns text
+language plpgsql
+volatile -- by the clock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case
+    when p_code.ended_at is not null then 'ended' -- @ended-codes-give-nothing
+    when p_code.redemptions >= p_code.max_redemptions then 'used_up' -- @used-up-gives-nothing
+    when p_code.valid_until <= clock_timestamp() then 'expired' -- @expired-codes-give-nothing
+    when p_code.valid_from > clock_timestamp() then 'waiting' -- @codes-have-a-beginning
+    else 'open'
+  end;
+end
+$$;
+comment on function tokenbook.state_of_code is 'Whether a code can be redeemed now: open, ended, used_up, expired or waiting.';
+
+-- from supabase/schemas/82_codes/end_token_code.sql
+
+/*
+ * Ends a code early: from this commit on nobody redeems it. What it has given stays. The same again changes nothing.
+ * Caller: an admin, service_role.   Locks: the code.
+ * Errors: not_authenticated, forbidden, invalid_reason, code_not_found, busy.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.end_token_code(p_code_id uuid, p_reason text default null)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_code tokenbook.codes;
+  v_replayed boolean;
+begin
+  -- validate
+  v_actor := tokenbook.authorize_operator();
+  perform tokenbook.check_request(null, p_reason, null);
+
+  -- lock
+  v_code := tokenbook.lock_code(p_code_id);
+  if v_code.id is null then
+    perform tokenbook.refuse('code_not_found', '{"field": "p_code_id"}');
+  end if;
+
+  -- act, record
+  v_replayed := v_code.ended_at is not null;
+  if not v_replayed then
+    update tokenbook.codes c set ended_at = clock_timestamp() where c.id = p_code_id returning c.* into v_code;
+    perform tokenbook.record_change(
+      'end_token_code', null, v_actor.actor_role, v_actor.actor_id, p_reason, jsonb_build_object('code_id', p_code_id));
+  end if;
+  return jsonb_build_object('success', true) || tokenbook.describe_code(v_code) || jsonb_build_object('replayed', v_replayed);
+end
+$$;
+comment on function tokenbook.end_token_code is
+  'Ends a code early: nobody redeems it any more; what it has given stays. For an admin or the server. Again changes nothing. Returns {success, code_id, name, state, tokens, grant_type, lifetime_days, max_redemptions, max_per_user, redemptions, valid_from, valid_until, ended_at, created_at, replayed}. Errors: code_not_found, invalid_reason, forbidden, busy.';
+
+-- from supabase/schemas/82_codes/get_token_referral_code.sql
+
+/*
+ * The code that a user refers others with, made when they first ask: 60 random bits, for it gives nothing by being known.
+ * Caller: the user for themself, an admin, service_role.   Locks: the account.
+ * Returns {success, code, is_on, referrer_tokens, referred_tokens, rewards, rewards_left}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, busy.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.get_token_referral_code(p_user_id uuid default tokenbook.caller_id())
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_own tokenbook.referral_codes;
+  v_policy tokenbook.chosen_referral_policy;
+begin
+  -- validate
+  select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => true);
+
+  -- replay
+  select c.* into v_own from tokenbook.referral_codes c where c.user_id = p_user_id;
+  if v_own.user_id is null then
+    -- lock
+    perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+    perform tokenbook.lock_account(p_user_id, p_create => true); -- what the tokens will come to
+
+    -- act
+    insert into tokenbook.referral_codes as c (user_id, code)
+    values (p_user_id, tokenbook.normal_code(tokenbook.random_code(12)))
+    on conflict (user_id) do nothing;
+    if found then
+      perform tokenbook.record_change('get_token_referral_code', p_user_id, v_actor.actor_role, v_actor.actor_id, null, '{}');
+    end if;
+    select c.* into v_own from tokenbook.referral_codes c where c.user_id = p_user_id;
+  end if;
+
+  select p.* into v_policy from tokenbook.chosen_referral_policy p where p.is_current;
+  return jsonb_build_object(
+    'success', true,
+    'code', regexp_replace(v_own.code, '(....)(?=.)', '\1-', 'g'),
+    'is_on', v_policy.is_current is not null,
+    'referrer_tokens', v_policy.referrer_tokens,
+    'referred_tokens', v_policy.referred_tokens,
+    'rewards', v_own.rewards,
+    'rewards_left', case when v_policy.is_current then greatest(v_policy.rewards_per_referrer - v_own.rewards, 0) end);
+end
+$$;
+comment on function tokenbook.get_token_referral_code is
+  'The code that a user refers others with, made when they first ask for it. For the user themself, an admin, or the server. Returns {success, code, is_on (whether the project gives anything for a referral), referrer_tokens, referred_tokens (what both are given at the first payment of who was referred; NULL when off), rewards (how many of theirs were rewarded), rewards_left (NULL when off)}. Errors: user_not_found, forbidden, busy.';
+
+-- from supabase/schemas/82_codes/list_token_codes.sql
+
+/*
+ * The codes that there are, newest first, and how often each has been redeemed.
+ * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_page.
+ */
+-- Security definer: nobody may read the tables themselves.
+create function tokenbook.list_token_codes(p_limit integer default 50, p_before bigint default null)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_codes tokenbook.codes[];
+begin
+  perform tokenbook.authorize_operator();
+  if p_limit is null or p_limit not between 1 and 200 then
+    perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
+  end if;
+  v_codes := array(
+    select c from tokenbook.codes c
+     where c.number < coalesce(p_before, 9223372036854775807)
+     order by c.number desc
+     limit p_limit + 1);
+  return jsonb_build_object(
+    'codes', (
+      select coalesce(jsonb_agg(tokenbook.describe_code(c) order by c.number desc), '[]') from unnest(v_codes[:p_limit]) c),
+    'next_before', case when cardinality(v_codes) > p_limit then v_codes[p_limit].number end);
+end
+$$;
+comment on function tokenbook.list_token_codes is
+  'The codes that there are, newest first, and how often each has been redeemed. For an admin or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {codes: [{code_id, name, state (open, ended, used_up, expired, waiting), tokens, grant_type, lifetime_days, max_redemptions, max_per_user, redemptions, valid_from, valid_until, ended_at, created_at}], next_before (NULL on the last page)}. Errors: invalid_page, forbidden.';
+
+-- from supabase/schemas/82_codes/lock_code.sql
+
+/*
+ * Locks a code and returns it; NULL when there is none. Of many who redeem one code each waits for the commit of the one
+ * before, 0.9 seconds at most; then busy. So is whoever would wait in a circle, having redeemed another in the same
+ * transaction.
+ * Caller: internal, holding the account's lock already where it needs one: nothing is locked after a code.
+ * Locks: the code.   Errors: busy.
+ */
+create function tokenbook.lock_code(p_code_id uuid)
+returns tokenbook.codes
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '900ms' -- shorter than Postgres waits before it looks for a circle
+as $$
+declare
+  v_code tokenbook.codes;
+begin
+  select c.* into v_code from tokenbook.codes c where c.id = p_code_id for no key update; -- @codes-are-locked
+  return v_code;
+exception
+  when lock_not_available then
+    perform tokenbook.refuse('busy', '{}');
+end
+$$;
+comment on function tokenbook.lock_code is 'Locks a code (at most 0.9 seconds, then busy) and returns it; NULL when there is none.';
+
+-- from supabase/schemas/82_codes/lock_with_referrer.sql
+
+/*
+ * Locks an account together with that of who referred its user, in the order of their ids, where a payment is about to be
+ * booked that may move tokens of both: the first, or money that goes back of the first. Otherwise does nothing.
+ * To be called before anything else of the account is locked. Who has not called it, because the referral came
+ * meanwhile, does not wait for the other account: tokenbook.settle_referral is busy.
+ * Caller: internal.   Locks: the accounts.   Errors: busy.
+ */
+create function tokenbook.lock_with_referrer(p_user_id uuid, p_payment_id uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_referrer_id uuid;
+begin
+  select r.referrer_id into v_referrer_id
+    from tokenbook.referrals r
+   where r.user_id = p_user_id
+     and (r.payment_id is null or r.payment_id = p_payment_id and r.referrer_grant_id is not null and r.taken_back_at is null);
+  if found then
+    perform tokenbook.lock_accounts(array[p_user_id, v_referrer_id]); -- @both-in-one-order
+  end if;
+end
+$$;
+comment on function tokenbook.lock_with_referrer is
+  'Locks an account and that of who referred its user, in the order of their ids, where a payment may move tokens of both.';
+
+-- from supabase/schemas/82_codes/normal_code.sql
+
+/*
+ * A code as it is compared: in capitals, without the blanks and hyphens that people type or leave out.
+ * Caller: internal.   Errors: invalid_code.
+ */
+create function tokenbook.normal_code(p_code text)
+returns text
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_code text;
+begin
+  if octet_length(p_code) <= 128 then -- the length first: it costs nothing
+    v_code := upper(regexp_replace(p_code, '[ -]', '', 'g') collate "C");
+  end if;
+  if (v_code ~ '^[A-Z0-9]{4,64}$') is not true then
+    perform tokenbook.refuse('invalid_code',
+      '{"field": "p_code", "rule": "4 to 64 letters A to Z and digits; blanks and hyphens between them do not count"}');
+  end if;
+  return v_code;
+end
+$$;
+comment on function tokenbook.normal_code is
+  'A code as it is compared: in capitals, without blanks and hyphens; refuses with invalid_code what can be none.';
+
+-- from supabase/schemas/82_codes/random_code.sql
+
+/*
+ * A code that nobody guesses: so many characters of 5 bits each, in groups of four. Digits and letters without I, L, O
+ * and U, which are taken for others or for words. Out of 244 bits that the operating system has drawn.
+ * Caller: internal.
+ */
+create function tokenbook.random_code(p_characters integer)
+returns text
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_random constant bytea := sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));
+begin
+  return (
+    select string_agg(
+             substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', get_byte(v_random, n) % 32 + 1, 1)
+               || case when n % 4 = 3 and n < p_characters - 1 then '-' else '' end,
+             '' order by n)
+      from generate_series(0, p_characters - 1) as n);
+end
+$$;
+comment on function tokenbook.random_code is 'A random code of so many characters (at most 32), 5 bits each, in groups of four.';
+
+-- from supabase/schemas/82_codes/redeem_token_code.sql
+
+/*
+ * Redeems a code: gives its tokens to the user, as one grant, as often as the code allows each. Who has redeemed it as
+ * often as they may and does so again is answered the last one, replayed.
+ * What there is no code for, is over, used up, ended or not begun has one answer, code_not_redeemable. It is counted,
+ * and after so many (code_attempts of tokenbook.limits()) everything is refused for an hour. The key is looked at before
+ * the code, so that a used key does not say which codes there are either.
+ * A member of a team redeems for their own account, as they buy.
+ * Caller: the user for themself, an admin, service_role.   Locks: the account, then the code.
+ * Returns {success, code_id, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
+ * tokens_remaining, replayed}, or {success: false, code, message, details, hint}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_code, invalid_idempotency_key, user_not_found,
+ * too_many_attempts, idempotency_key_reused, account_frozen, balance_limit_exceeded, busy; code_not_redeemable as an answer.
+ * Keeps: I2 to I5, I10, I11.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.redeem_token_code(
+  p_code text,
+  p_user_id uuid default tokenbook.caller_id(),
+  p_idempotency_key text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_entry public.token_transactions;
+  v_account public.token_accounts;
+  v_digest bytea;
+  v_code tokenbook.codes;
+  v_had integer;
+  v_type jsonb;
+  v_grant public.token_balances;
+  v_issued record;
+  v_transaction public.token_transactions;
+  v_replayed boolean := true;
+begin
+  -- validate
+  select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => true);
+  v_digest := sha256(convert_to(tokenbook.normal_code(p_code), 'UTF8'));
+  perform tokenbook.check_request(p_idempotency_key, null, null);
+
+  -- lock
+  if tokenbook.settle_backlog(p_user_id) then
+    return tokenbook.answer_busy();
+  end if;
+  v_account := tokenbook.lock_account(p_user_id); -- @guesses-one-by-one
+  if v_account.user_id is null then
+    perform tokenbook.require_user(p_user_id, v_entry.actor_role);
+    v_account := tokenbook.lock_account(p_user_id, p_create => true);
+  end if;
+  perform tokenbook.refuse_guessing(p_user_id);
+
+  -- replay: by key, then by having redeemed it as often as one may
+  select c.* into v_code from tokenbook.codes c where c.digest = v_digest;
+  v_entry.user_id := p_user_id;
+  v_entry.idempotency_key := p_idempotency_key;
+  if p_idempotency_key is not null then
+    v_entry.request := jsonb_build_object('operation', 'redeem_token_code', 'code_id', v_code.id);
+  end if;
+  v_entry.metadata := '{}';
+  v_transaction := tokenbook.find_replay(v_entry);
+  if v_transaction.id is null then
+    select count(*), max(r.transaction_id) into v_had, v_transaction.id
+      from tokenbook.code_redemptions r
+     where r.user_id = p_user_id and r.code_id = v_code.id;
+    if v_had >= v_code.max_per_user then -- @codes-per-user
+      select t.* into v_transaction
+        from public.token_transactions t where t.user_id = p_user_id and t.id = v_transaction.id;
+    else
+      v_replayed := false;
+    end if;
+  end if;
+
+  if not v_replayed then
+    -- act
+    perform tokenbook.require_active(p_user_id, v_account);
+    if tokenbook.state_of_code(v_code) = 'open' then
+      v_code := tokenbook.lock_code(v_code.id);
+    end if;
+    if v_code.id is null or tokenbook.state_of_code(v_code) <> 'open' then
+      return tokenbook.answer_wrong_code(p_user_id);
+    end if;
+    update tokenbook.codes c set redemptions = c.redemptions + 1 where c.id = v_code.id;
+    v_grant.grant_type := v_code.grant_type;
+    v_grant.tokens_granted := v_code.tokens;
+    v_type := tokenbook.grant_type_terms(v_code.grant_type);
+    v_grant.priority := coalesce((v_type -> 'priority')::smallint, 50);
+    v_grant.metadata := v_entry.metadata;
+    v_entry.action_type := v_type ->> 'action_type';
+    v_entry.reason := 'redeemed a code';
+    v_entry.terms := jsonb_build_object('code', v_code.id);
+    v_issued := tokenbook.issue_grant(v_grant, v_entry, v_code.lifetime_days * interval '24 hours');
+    if v_issued.is_behind then
+      perform tokenbook.refuse('busy', '{}');
+    end if;
+    v_transaction := v_issued.transaction;
+
+    -- record
+    insert into tokenbook.code_redemptions (user_id, code_id, nth, transaction_id, redeemed_at)
+    values (p_user_id, v_code.id, v_had + 1, v_transaction.id, v_transaction.created_at);
+  end if;
+
+  select b.* into v_grant
+    from public.token_balances b where b.user_id = p_user_id and b.id = v_transaction.grant_ids[1];
+  return jsonb_build_object(
+    'success', true,
+    'code_id', v_transaction.terms -> 'code',
+    'grant_id', v_grant.id,
+    'tokens_granted', v_grant.tokens_granted,
+    'grant_type', v_grant.grant_type,
+    'granted_at', v_grant.granted_at,
+    'expires_at', v_grant.expires_at,
+    'transaction_id', v_transaction.id,
+    'tokens_remaining', tokenbook.remaining_after(v_transaction),
+    'replayed', v_replayed);
+end
+$$;
+comment on function tokenbook.redeem_token_code is
+  'Redeems a code (p_code; capitals, blanks and hyphens do not count): its tokens, as one grant of the user''s own account. For the user themself, an admin, or the server. As often as the code allows each user; once more answers the last one, replayed. p_idempotency_key makes a retry safe where that is more than once. A code that there is not, or that is over, used up, ended or not begun, has one answer: {success: false, code, message: code_not_redeemable, details, hint}, through the API with status 404. After so many of these (code_attempts of Lists) in an hour everything is refused with too_many_attempts. Returns {success, code_id, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: code_not_redeemable, too_many_attempts, invalid_code, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen, balance_limit_exceeded, forbidden, busy.';
+
+-- from supabase/schemas/82_codes/refuse_guessing.sql
+
+/*
+ * Refuses whoever has tried too many codes in vain of late, whatever they try now: a code that is right too, or a
+ * refusal would say that this one is not.
+ * Caller: internal, holding the account's lock, so that of many tries at once each sees the ones before.
+ * Errors: too_many_attempts.
+ */
+create function tokenbook.refuse_guessing(p_user_id uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_limit constant integer := tokenbook.limits() -> 'code_attempts';
+  v_resets_at timestamptz;
+begin
+  select a.since + (tokenbook.limits() -> 'code_attempt_seconds')::integer * interval '1 second' into v_resets_at
+    from tokenbook.code_attempts a
+   where a.user_id = p_user_id and a.failures >= v_limit; -- @guessing-has-a-bound
+  if v_resets_at > clock_timestamp() then
+    perform tokenbook.refuse('too_many_attempts', jsonb_build_object('limit', v_limit, 'resets_at', v_resets_at));
+  end if;
+end
+$$;
+comment on function tokenbook.refuse_guessing is
+  'Refuses with too_many_attempts whoever has tried too many codes in vain of late.';
+
+/*
+ * Counts a try in vain, and answers it. The answer is no exception: that would take the count back. It is the same for a
+ * code that there never was, one that is over, used up or ended, and one that does not begin yet.
+ * Caller: internal, holding the account's lock.   Returns {success: false, code, message, details, hint}.
+ */
+create function tokenbook.answer_wrong_code(p_user_id uuid)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now constant timestamptz := clock_timestamp();
+  v_window constant interval := (tokenbook.limits() -> 'code_attempt_seconds')::integer * interval '1 second';
+begin
+  insert into tokenbook.code_attempts as a (user_id, failures, since) values (p_user_id, 1, v_now)
+  on conflict (user_id) do update
+     set failures = case when a.since + v_window > v_now then a.failures + 1 else 1 end,
+         since = case when a.since + v_window > v_now then a.since else v_now end;
+  return tokenbook.answer_refusal('code_not_redeemable', '{}'); -- @guesses-are-counted
+end
+$$;
+comment on function tokenbook.answer_wrong_code is
+  'Counts a code that was tried in vain and answers code_not_redeemable, as an answer that keeps the count.';
+
+-- from supabase/schemas/82_codes/set_token_referral_policy.sql
+
+/*
+ * Chooses what both sides of a referral are given, for the whole project, from now on: for first payments that are booked
+ * from this commit on, whenever the referral was claimed. With NULL for both: nothing, the default.
+ * Caller: service_role.   Locks: nothing.
+ * Errors: invalid_referral_policy, unsupported_media_type, invalid_request.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_referral_policy(
+  p_referrer_tokens bigint,
+  p_referred_tokens bigint,
+  p_rewards_per_referrer integer default 10,
+  p_lifetime_days integer default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_limit constant bigint := tokenbook.limits() -> 'tokens';
+  v_is_on constant boolean := num_nonnulls(p_referrer_tokens, p_referred_tokens) > 0;
+  v_chosen jsonb;
+begin
+  perform tokenbook.check_body(); -- @server-sends-one-object
+  if v_is_on and (p_referrer_tokens between 1 and v_limit) is not true then
+    perform tokenbook.refuse('invalid_referral_policy', jsonb_build_object(
+      'field', 'p_referrer_tokens', 'rule', format('1 to %s, or null for both: off', v_limit)));
+  elsif v_is_on and (p_referred_tokens between 1 and v_limit) is not true then
+    perform tokenbook.refuse('invalid_referral_policy', jsonb_build_object(
+      'field', 'p_referred_tokens', 'rule', format('1 to %s, or null for both: off', v_limit)));
+  elsif (p_rewards_per_referrer between 1 and 10000) is not true then
+    perform tokenbook.refuse('invalid_referral_policy', '{"field": "p_rewards_per_referrer", "rule": "1 to 10000"}');
+  elsif p_lifetime_days not between 1 and 36500 then
+    perform tokenbook.refuse('invalid_referral_policy', '{"field": "p_lifetime_days", "rule": "1 to 36500"}');
+  end if;
+
+  if v_is_on then
+    insert into tokenbook.chosen_referral_policy as c (referrer_tokens, referred_tokens, lifetime_days, rewards_per_referrer)
+    values (p_referrer_tokens, p_referred_tokens, p_lifetime_days, p_rewards_per_referrer)
+    on conflict (is_current) do update
+       set referrer_tokens = excluded.referrer_tokens, referred_tokens = excluded.referred_tokens,
+           lifetime_days = excluded.lifetime_days, rewards_per_referrer = excluded.rewards_per_referrer,
+           chosen_at = clock_timestamp();
+  else
+    delete from tokenbook.chosen_referral_policy c where c.is_current;
+  end if;
+  v_chosen := jsonb_build_object(
+    'is_on', v_is_on, 'referrer_tokens', p_referrer_tokens, 'referred_tokens', p_referred_tokens,
+    'rewards_per_referrer', case when v_is_on then p_rewards_per_referrer end,
+    'lifetime_days', case when v_is_on then p_lifetime_days end);
+  perform tokenbook.record_change('set_token_referral_policy', null, 'service', null, null, v_chosen);
+  return jsonb_build_object('success', true) || v_chosen;
+end
+$$;
+comment on function tokenbook.set_token_referral_policy is
+  'Chooses what both sides of a referral are given at the first payment of who was referred, from now on: p_referrer_tokens and p_referred_tokens 1 to 10^12 each, or NULL for both: nothing (the default). p_rewards_per_referrer: how many of a user''s referrals are rewarded, 1 to 10000; p_lifetime_days of both grants, left out: for ever. For the server. Returns {success, is_on, referrer_tokens, referred_tokens, rewards_per_referrer, lifetime_days}. Errors: invalid_referral_policy.';
+
+-- from supabase/schemas/82_codes/settle_referral.sql
+
+/*
+ * Brings a referral to what a payment of who was referred says. The first of more than nothing rewards both, in this
+ * commit, once: whatever is told of it again, by whomever. Both or none: none where the project gives nothing now, who
+ * referred has been rewarded as often as may be, or one of the two is frozen or gone; the first payment has been, then.
+ * When half of that payment's money or more is lost, refunded or disputed, both grants are ended and taken back, what was
+ * spent of them too, as debt; once, and for good: money that comes back gives tokens back that it bought, not these.
+ * Looks at the payment as it is, so that the order of a provider's events makes no difference.
+ * The other account is locked already (tokenbook.lock_with_referrer), or is not waited for.
+ * Caller: internal, holding the account's lock.   Locks: the account of who referred.   Errors: busy.
+ * Keeps: I1 to I5, I10, I12: no bonus without money that stays.
+ */
+create function tokenbook.settle_referral(p_payment public.token_payments, p_actor_role text, p_actor_id uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_referral tokenbook.referrals;
+  v_policy tokenbook.chosen_referral_policy;
+  v_own tokenbook.referral_codes;
+  v_lost constant bigint := p_payment.refunded_cents + p_payment.disputed_cents;
+  v_is_first boolean;
+  v_is_taken_back boolean;
+begin
+  select r.* into v_referral
+    from tokenbook.referrals r
+   where r.user_id = p_payment.user_id
+     and (r.payment_id is null or r.payment_id = p_payment.id) and r.taken_back_at is null;
+  if not found or p_payment.amount_cents = 0 or p_payment.status not in ('approved', 'refunded') then
+    return;
+  end if;
+  v_is_first := v_referral.payment_id is null; -- @rewarded-once
+  if v_is_first then
+    update tokenbook.referrals r set payment_id = p_payment.id where r.user_id = p_payment.user_id;
+  end if;
+  v_is_taken_back := 2 * v_lost >= p_payment.amount_cents; -- @rewards-follow-the-money
+  if not v_is_first and (v_referral.referrer_grant_id is null or not v_is_taken_back) then
+    return;
+  end if;
+
+  -- lock
+  perform 1 from public.token_accounts a where a.user_id = v_referral.referrer_id for no key update skip locked;
+  if not found then
+    if exists (select from public.token_accounts a where a.user_id = v_referral.referrer_id) then
+      perform tokenbook.refuse('busy', '{}');
+    end if;
+    return;
+  end if;
+
+  -- act, record
+  if v_is_first then
+    select p.* into v_policy from tokenbook.chosen_referral_policy p where p.is_current;
+    select c.* into v_own from tokenbook.referral_codes c where c.user_id = v_referral.referrer_id;
+    if not tokenbook.may_refer(v_own, v_policy) or not tokenbook.may_be_rewarded(p_payment.user_id) then
+      return;
+    end if;
+    update tokenbook.referral_codes c set rewards = c.rewards + 1 where c.user_id = v_referral.referrer_id;
+    v_referral.referred_grant_id := tokenbook.give_reward(
+      p_payment.user_id, v_policy.referred_tokens, v_policy.lifetime_days, v_referral.id, p_actor_role, p_actor_id);
+    v_referral.referrer_grant_id := tokenbook.give_reward(
+      v_referral.referrer_id, v_policy.referrer_tokens, v_policy.lifetime_days, v_referral.id, p_actor_role, p_actor_id);
+    update tokenbook.referrals r
+       set referred_grant_id = v_referral.referred_grant_id, referrer_grant_id = v_referral.referrer_grant_id
+     where r.user_id = p_payment.user_id;
+  end if;
+  if v_is_taken_back then
+    perform tokenbook.take_reward_back(p_payment.user_id, v_referral.referred_grant_id, p_actor_role, p_actor_id);
+    perform tokenbook.take_reward_back(v_referral.referrer_id, v_referral.referrer_grant_id, p_actor_role, p_actor_id); -- @both-give-back
+    update tokenbook.referrals r set taken_back_at = clock_timestamp() where r.user_id = p_payment.user_id;
+  end if;
+end
+$$;
+comment on function tokenbook.settle_referral is
+  'Rewards both sides of a referral at the first payment, once, and takes both rewards back when half of its money or more is lost, once.';
+
+/*
+ * Gives one side of a referral its tokens.   Caller: internal, holding the account's lock.
+ * Returns the grant.   Errors: balance_limit_exceeded, busy: more is due on the account than one call books.
+ */
+create function tokenbook.give_reward(
+  p_user_id uuid,
+  p_tokens bigint,
+  p_lifetime_days integer,
+  p_referral_id uuid,
+  p_actor_role text,
+  p_actor_id uuid
+)
+returns uuid
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_grant public.token_balances;
+  v_entry public.token_transactions;
+  v_issued record;
+begin
+  v_grant.grant_type := 'bonus';
+  v_grant.tokens_granted := p_tokens;
+  v_grant.priority := 50;
+  v_grant.metadata := '{}';
+  v_entry.user_id := p_user_id;
+  v_entry.action_type := tokenbook.grant_type_terms(v_grant.grant_type) ->> 'action_type';
+  v_entry.reason := 'a referral';
+  v_entry.actor_role := p_actor_role;
+  v_entry.actor_id := p_actor_id;
+  v_entry.metadata := v_grant.metadata;
+  v_entry.terms := jsonb_build_object('referral', p_referral_id);
+  v_issued := tokenbook.issue_grant(v_grant, v_entry, p_lifetime_days * interval '24 hours');
+  if v_issued.is_behind then
+    perform tokenbook.refuse('busy', '{}');
+  end if;
+  return (v_issued.granted).id;
+end
+$$;
+comment on function tokenbook.give_reward is 'Gives one side of a referral its tokens and returns the grant.';
+
+/*
+ * Ends a grant of a referral and takes back what its user has had of it; one that was voided before stays as it is.
+ * Caller: internal, holding the account's lock.   Errors: busy.
+ */
+create function tokenbook.take_reward_back(p_user_id uuid, p_grant_id uuid, p_actor_role text, p_actor_id uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_entry public.token_transactions;
+  v_now constant timestamptz := clock_timestamp();
+begin
+  if exists (select from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= v_now) then
+    perform tokenbook.record_expiries(array[p_user_id], v_now);
+  end if;
+  if not exists (
+    select from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id and b.voided_at is null)
+  then
+    return;
+  end if;
+  v_entry.user_id := p_user_id;
+  v_entry.reason := 'a referral whose payment went back';
+  v_entry.actor_role := p_actor_role;
+  v_entry.actor_id := p_actor_id;
+  perform tokenbook.void_grant(tokenbook.as_void(v_entry, p_grant_id), p_grant_id, p_take_back => true, p_now => v_now); -- @spent-rewards-are-owed
+end
+$$;
+comment on function tokenbook.take_reward_back is 'Ends a grant of a referral and takes back what was had of it, what was spent as debt.';
+
 -- from supabase/schemas/83_own_tables/charge_for_row.sql
 
 /*
@@ -22740,7 +23887,8 @@ begin
                 when t.entry_type = 'void' or (t.entry_type = 'clawback' and t.payment_id is null) then array['voids']
                 when t.entry_type in ('clawback', 'restoration') then array['refund']
                 when t.entry_type = 'grant' then
-                  array['grants'] || case when t.payment_id is not null then array['payment'] end
+                  case when t.terms ? 'code' then array['code'] end || array['grants'] || case when t.payment_id is not null then array['payment'] end
+                    || case when t.terms ? 'referral' then array['referral'] end
                     || case when t.terms ? 'storage' then array['storage'] end
                     || case when t.action_type = 'scheduled_grant' then array['slots'] end
                     || case when t.terms -> 'grants' -> 0 ? 'subscription_id' then array['subscription'] end
@@ -22766,6 +23914,33 @@ begin
                 else t.entry_type <> 'grant'
                   and t.action_type <> all (array_remove(tokenbook.reserved_action_types(), 'admin_deduct'))
               end) is not true
+  union all
+  select 'I5 a code is redeemed by its entry', coalesce(t.user_id, r.user_id), null, coalesce(t.id, r.transaction_id),
+         coalesce(t.terms ->> 'code', 'none'), coalesce(r.code_id::text, 'none')
+    from (select l.user_id, l.id, l.terms from ledger l where l.terms ? 'code') t
+    full join (
+      select r.user_id, r.code_id, r.transaction_id from tokenbook.code_redemptions r
+       where (p_user_id is null or r.user_id = p_user_id)
+         and (p_after is null or r.user_id > p_after)
+         and (p_until is null or r.user_id <= p_until)) r
+      on r.user_id = t.user_id and r.transaction_id = t.id
+   where t.terms ->> 'code' is distinct from r.code_id::text
+  union all
+  -- both sides of a referral: the grant that it names, and the one that an entry gave for it
+  select 'I5 a referral is rewarded by its entries', coalesce(t.user_id, r.user_id), coalesce(r.grant_id, t.grant_ids[1]), t.id,
+         concat_ws(' ', 'grant', t.grant_ids[1], 'of', t.terms ->> 'referral'),
+         concat_ws(' ', 'grant', r.grant_id, 'of', r.id)
+    from (select l.user_id, l.id, l.terms, l.grant_ids from ledger l where l.terms ? 'referral') t
+    full join (
+      select one.user_id, one.grant_id, r.id
+        from tokenbook.referrals r
+       cross join lateral (values (r.user_id, r.referred_grant_id), (r.referrer_id, r.referrer_grant_id)) as one (user_id, grant_id)
+       where one.grant_id is not null
+         and (p_user_id is null or one.user_id = p_user_id)
+         and (p_after is null or one.user_id > p_after)
+         and (p_until is null or one.user_id <= p_until)) r
+      on r.user_id = t.user_id and r.grant_id = t.grant_ids[1]
+   where t.terms ->> 'referral' is distinct from r.id::text
   union all
   select 'I4 an entry undoes what came before', t.user_id, null, t.id, 'before ' || t.id, t.original_id::text
     from ledger t
@@ -23128,12 +24303,13 @@ begin
       v_found := v_found + v_rows;
       v_total := v_total + v_rows;
     end loop;
-    -- what another auth server calls them; while they are there, they sign in with it
-    delete from tokenbook.subjects s where s.user_id = p_user_id and not tokenbook.is_user(p_user_id);
-    get diagnostics v_rows = row_count;
-    v_erased := v_erased || jsonb_build_object(
-      'tokenbook.subjects', coalesce((v_erased -> 'tokenbook.subjects')::bigint, 0) + v_rows);
-    v_total := v_total + v_rows;
+    -- what another auth server calls them, how often they guessed, their code to refer others: while they are there, they need it
+    foreach v_table in array array['tokenbook.subjects', 'tokenbook.code_attempts', 'tokenbook.referral_codes'] loop
+      execute format('delete from %s x where x.user_id = $1 and not tokenbook.is_user($1)', v_table) using p_user_id;
+      get diagnostics v_rows = row_count;
+      v_erased := v_erased || jsonb_build_object(v_table, coalesce((v_erased -> v_table)::bigint, 0) + v_rows);
+      v_total := v_total + v_rows;
+    end loop;
     exit when v_found = 0 or v_total >= p_limit;
   end loop;
 
@@ -25369,7 +26545,8 @@ declare
     'reserve_tokens', 'capture_tokens', 'release_tokens',
     'get_user_storage_quota', 'check_token_trial', 'create_token_payment',
     'set_token_top_up', 'prepare_token_checkout', 'get_token_customer',
-    'get_token_spend_caps', 'list_token_team_members'];
+    'get_token_spend_caps', 'list_token_team_members',
+    'redeem_token_code', 'get_token_referral_code', 'claim_token_referral'];
   c_for_admins constant text[] := array[
     'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
     'set_token_account_state', 'list_token_changes', 'forget_token_user',
@@ -25382,6 +26559,7 @@ declare
     'set_token_webhook_endpoint', 'remove_token_webhook_endpoint', 'list_token_webhook_endpoints',
     'list_token_webhook_deliveries', 'repeat_token_webhook_delivery', 'retry_token_webhooks',
     'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
+    'create_token_code', 'list_token_codes', 'end_token_code',
     'verify_token_ledger', 'acknowledge_token_finding', 'checkpoint_token_ledger', 'verify_token_checkpoint',
     'reconcile_user_token_balance', 'find_token_discrepancies',
     'replay_token_balances', 'restate_token_balances', 'reverse_token_restatement',
@@ -25389,7 +26567,7 @@ declare
     'get_users_with_low_token_balance', 'get_users_without_token_balance'];
   c_for_server constant text[] := array[
     'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
-    'set_token_trial_policy', 'set_token_unknown_model_policy', 'set_token_subject',
+    'set_token_trial_policy', 'set_token_referral_policy', 'set_token_unknown_model_policy', 'set_token_subject',
     'record_token_payment_event', 'record_token_subscription_event',
     'arm_token_alerts', 'claim_token_webhooks', 'settle_token_webhook', 'claim_token_top_ups',
     'check_token_installation'];

@@ -79,7 +79,8 @@ declare
     'reserve_tokens', 'capture_tokens', 'release_tokens',
     'get_user_storage_quota', 'check_token_trial', 'create_token_payment',
     'set_token_top_up', 'prepare_token_checkout', 'get_token_customer',
-    'get_token_spend_caps', 'list_token_team_members'];
+    'get_token_spend_caps', 'list_token_team_members',
+    'redeem_token_code', 'get_token_referral_code', 'claim_token_referral'];
   c_for_admins constant text[] := array[
     'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
     'set_token_account_state', 'list_token_changes', 'forget_token_user',
@@ -92,6 +93,7 @@ declare
     'set_token_webhook_endpoint', 'remove_token_webhook_endpoint', 'list_token_webhook_endpoints',
     'list_token_webhook_deliveries', 'repeat_token_webhook_delivery', 'retry_token_webhooks',
     'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
+    'create_token_code', 'list_token_codes', 'end_token_code',
     'verify_token_ledger', 'acknowledge_token_finding', 'checkpoint_token_ledger', 'verify_token_checkpoint',
     'reconcile_user_token_balance', 'find_token_discrepancies',
     'replay_token_balances', 'restate_token_balances', 'reverse_token_restatement',
@@ -99,7 +101,7 @@ declare
     'get_users_with_low_token_balance', 'get_users_without_token_balance'];
   c_for_server constant text[] := array[
     'deduct_tokens_batch', 'expire_old_token_grants', 'set_token_burn_order', 'set_token_limit',
-    'set_token_trial_policy', 'set_token_unknown_model_policy', 'set_token_subject',
+    'set_token_trial_policy', 'set_token_referral_policy', 'set_token_unknown_model_policy', 'set_token_subject',
     'record_token_payment_event', 'record_token_subscription_event',
     'arm_token_alerts', 'claim_token_webhooks', 'settle_token_webhook', 'claim_token_top_ups',
     'check_token_installation'];

@@ -216,6 +216,7 @@ test("what runs without arguments does what its name says, and spends or gives n
     "claim_token_top_ups", // hands out what is due to be charged, and again when the lease is over
     "estimate_tokens", // refused without an action
     "expire_old_token_grants", // books what has run out, as each hour
+    "get_token_referral_code", // the caller's own, made when there is none
     "get_token_spend_caps", // the caller's own; reads
     "get_token_usage_by", // the caller's own; adds up what is many
     "get_user_token_balance", // the caller's own, with what was due of it

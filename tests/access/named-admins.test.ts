@@ -92,6 +92,12 @@ const before: Record<string, (on: Database, user: string) => Promise<Arguments |
     );
     return { p_refunded_cents: 1 }; // too little to take a token
   },
+  async claim_token_referral(on) {
+    await asService(on, (client) =>
+      rpc(client, "set_token_referral_policy", { p_referrer_tokens: 1, p_referred_tokens: 1 }),
+    );
+    return { p_user_id: await createUser(on) };
+  },
   async remove_token_alert_rule(on) {
     await on.admin.query("select public.set_token_alert_rule('empty', 'depleted', p_for_everyone => true)");
     return { p_for_everyone: true, p_user_id: null };
@@ -173,11 +179,16 @@ test("each function that an admin may call and that changes a row names them in 
     "assign_parked_token_payment",
     "capture_tokens",
     "change_token_plan",
+    "claim_token_referral",
+    "create_token_code",
     "create_token_payment",
     "deduct_tokens_with_fifo",
     "dismiss_parked_token_payment",
+    "end_token_code",
     "forget_token_user",
+    "get_token_referral_code",
     "grant_tokens",
+    "redeem_token_code",
     "refund_token_payment",
     "refund_tokens",
     "reject_token_payment",

@@ -22,6 +22,8 @@ const stops: Record<"frozen" | "deleted", Record<string, string>> = {
     reserve_tokens: "account_frozen",
     create_token_payment: "account_frozen",
     prepare_token_checkout: "account_frozen", // what it is asked for here nobody sells: tests/payments/checkout.test.ts
+    redeem_token_code: "account_frozen",
+    claim_token_referral: "account_frozen", // they have paid: tests/codes/referrals.test.ts
     set_token_top_up: "account_frozen",
     change_token_plan: "account_frozen",
   },
@@ -30,6 +32,8 @@ const stops: Record<"frozen" | "deleted", Record<string, string>> = {
     reserve_tokens: "user_not_found",
     create_token_payment: "user_not_found",
     prepare_token_checkout: "user_not_found", // the same
+    redeem_token_code: "user_not_found",
+    claim_token_referral: "user_not_found", // the same
     set_token_top_up: "user_not_found",
     change_token_plan: "user_not_found",
     set_token_subject: "user_not_found", // the server's alone
@@ -119,6 +123,7 @@ test("every function but a few has something to do, so that what stops is seen",
   const outcomes = Object.entries(await outcomesOf(server, lives.active));
   expect(Object.fromEntries(outcomes.filter(([, outcome]) => outcome !== "answers"))).toEqual({
     acknowledge_token_finding: "finding_not_found",
+    claim_token_referral: "referral_not_possible",
     dismiss_parked_token_payment: "payment_already_decided",
     prepare_token_checkout: "invalid_purchase",
     record_token_subscription_event: "invalid_provider_event",

@@ -98,11 +98,15 @@ export const forgotten: Record<string, Record<string, Fate>> = {
   },
   "tokenbook.chosen_limits": { ...each("name", kept(slug)) },
   "tokenbook.chosen_model_policy": { ...each("policy", kept(whole)) },
+  "tokenbook.chosen_referral_policy": {},
   "tokenbook.chosen_trial_policy": { ...each("policy", kept(whole)) },
   "tokenbook.cleared_token_balances": {
     why: kept("which rule of a migration it was"),
     grant_row: emptied("its `metadata`; numbers stay"),
   },
+  "tokenbook.code_attempts": {},
+  "tokenbook.code_redemptions": {},
+  "tokenbook.codes": { ...each("digest grant_type name", kept(whole)) },
   "tokenbook.failed_registrations": { error: emptied("the message; the SQLSTATE stays") },
   "tokenbook.ledger_checkpoints": {
     ...each(
@@ -129,6 +133,15 @@ export const forgotten: Record<string, Record<string, Fate>> = {
   "tokenbook.provider_subscriptions": {
     ...each("customer_id plan_type price_id provider provider_subscription_id status", kept(atProvider)),
   },
+  "tokenbook.referral_codes": {
+    ...each(
+      "code",
+      emptied(
+        "the row is deleted once they are gone from `auth.users`; until then they refer others with it",
+      ),
+    ),
+  },
+  "tokenbook.referrals": {},
   "tokenbook.set_aside_accounts": { reason: emptied("the message; the SQLSTATE stays") },
   "tokenbook.shadow": {
     ...each("amount_column grant_type mode schema_name source table_name user_column", kept(whole)),

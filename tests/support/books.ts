@@ -5,7 +5,7 @@ import { asService, rpc } from "./roles.ts";
 
 /** How a test wants its grant; everything has the default that `grant_tokens` has, but the type: purchase. */
 export interface GrantOptions {
-  type?: "annual" | "28day" | "trial" | "purchase" | "admin" | "plan";
+  type?: "annual" | "28day" | "trial" | "purchase" | "admin" | "plan" | "bonus";
   /** ISO timestamp in the past. */
   granted_at?: string;
   /** ISO timestamp, or `infinity`. */

@@ -27,6 +27,11 @@ export interface PopulatedUser {
     p_delivery_id: number;
     p_idempotency_key: string;
     p_provider_payment_id: string;
+    /** Can be redeemed, and ended. */
+    p_code: string;
+    p_code_id: string;
+    /** Of who draws from his account. */
+    p_referral_code: string;
     /** When everything of his was there. */
     p_at: string;
   };
@@ -146,6 +151,8 @@ export async function populateUser(
       .query("select * from public.claim_token_webhooks('app', 200, 3600) where user_id = $1", [id])
       .then(({ rows }) => rows),
   )) as { delivery_id: string; claim_id: string }[];
+  const code = await asServer("create_token_code", { p_tokens: 3, p_name: "a code", p_max_redemptions: 100 });
+  const referral = await asServer("get_token_referral_code", { p_user_id: member });
   await asServer("checkpoint_token_ledger", { p_user_id: id });
   const { rows } = await db.admin.query<{ id: string; now: string }>(
     "select id, to_json(clock_timestamp()) as now from public.token_usage where user_id = $1 and transaction_id = $2",
@@ -166,6 +173,9 @@ export async function populateUser(
       p_delivery_id: Number(claims[0]!.delivery_id),
       p_idempotency_key: key,
       p_provider_payment_id: paid,
+      p_code: code.code,
+      p_code_id: code.code_id,
+      p_referral_code: referral.code,
       p_at: rows[0]!.now,
     },
   };

@@ -1368,6 +1368,7 @@ export type Database = {
         Args: { p_after?: string; p_digest?: string; p_limit?: number; p_user_id?: string };
         Returns: Json;
       };
+      claim_token_referral: { Args: { p_referral_code: string; p_user_id?: string }; Returns: Json };
       claim_token_top_ups: {
         Args: { p_lease_seconds?: number; p_limit?: number };
         Returns: {
@@ -1398,6 +1399,20 @@ export type Database = {
           user_id: string;
         }[];
       };
+      create_token_code: {
+        Args: {
+          p_code?: string;
+          p_grant_type?: string;
+          p_lifetime_days?: number;
+          p_max_per_user?: number;
+          p_max_redemptions?: number;
+          p_name: string;
+          p_tokens: number;
+          p_valid_from?: string;
+          p_valid_until?: string;
+        };
+        Returns: Json;
+      };
       create_token_payment: {
         Args: {
           p_idempotency_key?: string;
@@ -1423,6 +1438,7 @@ export type Database = {
         Args: { p_provider: string; p_provider_payment_id: string; p_reason: string };
         Returns: Json;
       };
+      end_token_code: { Args: { p_code_id: string; p_reason?: string }; Returns: Json };
       estimate_tokens: {
         Args: {
           p_action_type?: string;
@@ -1477,6 +1493,7 @@ export type Database = {
       get_token_balance_as_of: { Args: { p_at?: string; p_user_id?: string }; Returns: Json };
       get_token_customer: { Args: { p_provider?: string; p_user_id: string }; Returns: Json };
       get_token_history: { Args: { p_before?: number; p_limit?: number; p_user_id?: string }; Returns: Json };
+      get_token_referral_code: { Args: { p_user_id?: string }; Returns: Json };
       get_token_spend_caps: { Args: { p_user_id?: string }; Returns: Json };
       get_token_usage_by: {
         Args: {
@@ -1564,6 +1581,7 @@ export type Database = {
         Args: { p_before?: number; p_limit?: number; p_user_id?: string };
         Returns: Json;
       };
+      list_token_codes: { Args: { p_before?: number; p_limit?: number }; Returns: Json };
       list_token_team_members: {
         Args: { p_after?: string; p_limit?: number; p_user_id?: string };
         Returns: Json;
@@ -1602,6 +1620,10 @@ export type Database = {
           p_provider: string;
           p_provider_subscription_id: string;
         };
+        Returns: Json;
+      };
+      redeem_token_code: {
+        Args: { p_code: string; p_idempotency_key?: string; p_user_id?: string };
         Returns: Json;
       };
       refund_token_payment: {
@@ -1727,6 +1749,15 @@ export type Database = {
       };
       set_token_pack: { Args: { p_pack: Json; p_pack_type: string; p_reason: string }; Returns: Json };
       set_token_plan: { Args: { p_plan: Json; p_plan_type: string; p_reason: string }; Returns: Json };
+      set_token_referral_policy: {
+        Args: {
+          p_lifetime_days?: number;
+          p_referred_tokens: number;
+          p_referrer_tokens: number;
+          p_rewards_per_referrer?: number;
+        };
+        Returns: Json;
+      };
       set_token_spend_cap: {
         Args: {
           p_for_everyone?: boolean;

@@ -14,12 +14,14 @@ export const limits = {
   slot_tokens: 100000000,
   hold_seconds: 900,
   plans_beside: 100,
+  code_attempts: 10,
   pack_quantity: 1000,
   report_totals: 100000,
   payment_disputes: 200,
   pending_payments: 20,
   slots_in_one_grant: 10000,
   grants_in_one_entry: 10000,
+  code_attempt_seconds: 3600,
   hold_seconds_at_most: 86400,
 } as const;
 
@@ -27,6 +29,7 @@ export const grantTypes = {
   plan: { must_end: false, action_type: "subscription_grant", lifetime_hours: null },
   "28day": { must_end: true, action_type: "subscription_grant", lifetime_hours: 2160 },
   admin: { must_end: false, action_type: "admin_grant", lifetime_hours: 8760 },
+  bonus: { must_end: false, action_type: "bonus_grant", lifetime_hours: null },
   trial: { must_end: true, action_type: "trial_grant", lifetime_hours: 1344 },
   annual: { must_end: true, action_type: "subscription_grant", lifetime_hours: 8760 },
   purchase: { must_end: false, action_type: "token_pack_purchase", lifetime_hours: null },

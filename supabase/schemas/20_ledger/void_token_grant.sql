@@ -29,7 +29,6 @@ declare
   v_account public.token_accounts;
   v_now timestamptz;
   v_grant public.token_balances;
-  v_tokens bigint;
   v_replayed boolean := true;
 begin
   -- validate
@@ -52,12 +51,7 @@ begin
   v_entry.idempotency_key := p_idempotency_key;
   v_entry.request := jsonb_strip_nulls(jsonb_build_object(
     'operation', 'void_token_grant', 'grant_id', p_grant_id, 'reason', p_reason, 'take_back', coalesce(p_take_back, false)));
-  -- until now its place in the burn order was by the expiry that it had; in UTC, not in the session's time zone
-  select jsonb_strip_nulls(jsonb_build_object('expires_at', (tokenbook.expiry_as_granted(b) at time zone 'utc')::text || 'Z'))
-    into v_entry.metadata
-    from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id;
-  v_entry.metadata := coalesce(v_entry.metadata, '{}');
-  v_entry.terms := jsonb_build_object('voids', p_grant_id);
+  v_entry := tokenbook.as_void(v_entry, p_grant_id);
   v_voided := tokenbook.find_replay(v_entry);
   if v_voided.id is null then
     v_replayed := false;
@@ -73,45 +67,9 @@ begin
     if v_grant.voided_at is not null then
       perform tokenbook.refuse('grant_already_voided', '{}');
     end if;
-    select g.id into v_entry.original_id
-      from public.token_transactions g
-     where g.user_id = p_user_id and g.grant_ids @> array[p_grant_id]
-     order by g.id
-     limit 1;
 
     -- record
-    if coalesce(p_take_back, false) then -- @mistakes-taken-back-whole
-      -- what he has had of it: left, or spent; what ran out, was taken back before, or was carried over into another
-      -- he has not, and what is held stays with its hold. What made the grant is none of these
-      select v_grant.tokens_granted - coalesce(sum(case when t.tokens > 0 then -a.tokens else a.tokens end), 0)::bigint
-               - coalesce((
-                   select sum(held.tokens)
-                     from public.token_holds h
-                    cross join lateral unnest(h.grant_ids, h.grant_tokens) as held (grant_id, tokens)
-                    where h.user_id = p_user_id and h.status = 'open' and held.grant_id = p_grant_id), 0)::bigint -- @held-is-not-had
-        into v_tokens
-        from public.token_transactions t
-       cross join lateral unnest(t.grant_ids, t.grant_tokens) as a (grant_id, tokens)
-       where t.user_id = p_user_id and a.grant_id = p_grant_id
-         and t.entry_type in ('expiry', 'clawback', 'restoration', 'restatement', 'rollover') -- @carried-over-stays
-         and t.id is distinct from v_entry.original_id;
-      v_voided := tokenbook.claw_back(v_entry, p_grant_id, v_tokens);
-    else
-      v_entry.entry_type := 'void';
-      v_entry.action_type := 'void';
-      v_entry.tokens := -v_grant.tokens_remaining;
-      v_entry.grant_ids := case when v_grant.is_open then array[p_grant_id] else '{}' end;
-      v_entry.grant_tokens := case when v_grant.is_open then array[v_grant.tokens_remaining] else '{}' end;
-      v_entry.created_at := v_now;
-      update public.token_balances b
-         set tokens_remaining = 0, is_open = false
-       where b.user_id = p_user_id and b.id = p_grant_id;
-      v_voided := tokenbook.record_transaction(v_entry);
-    end if;
-    update public.token_balances b
-       set voided_at = v_voided.created_at,
-           expires_at = least(b.expires_at, greatest(v_voided.created_at, b.granted_at + interval '1 microsecond'))
-     where b.user_id = p_user_id and b.id = p_grant_id;
+    v_voided := tokenbook.void_grant(v_entry, p_grant_id, coalesce(p_take_back, false), v_now);
   end if;
 
   return jsonb_build_object(

@@ -3,7 +3,8 @@
  * at: what the catalogue says since is shown (token_offer_now) and does not count, nor whether it is still
  * offered. Tokens are added to what the user has; the plan limit becomes the new total, and by a pack no lower
  * than that. The payment is its own key: approving twice answers what the first time answered.
- * Caller: an admin, service_role.   Locks: the account.
+ * The first payment of somebody who was referred rewards both, in this commit (tokenbook.settle_referral).
+ * Caller: an admin, service_role.   Locks: the account, and of who was referred that of the other.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, payment_not_found,
  * payment_already_decided, trial_already_taken, trial_needs_identity, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
  */
@@ -31,6 +32,7 @@ begin
   if tokenbook.settle_backlog(p_user_id) then
     return tokenbook.answer_busy();
   end if;
+  perform tokenbook.lock_with_referrer(p_user_id, p_payment_id);
   perform tokenbook.lock_account(p_user_id);
   select p.* into v_payment from public.token_payments p where p.user_id = p_user_id and p.id = p_payment_id;
   if v_payment.id is null then
@@ -53,6 +55,7 @@ begin
   end if;
   v_transaction := v_given.transaction;
   select s.plan_type, s.tokens_limit into v_shown from public.token_subscriptions s where s.user_id = p_user_id;
+  perform tokenbook.settle_referral(v_given.payment, v_entry.actor_role, v_entry.actor_id); -- what it gives is not the payment's, and not in its answer
 
   return jsonb_build_object(
     'success', true,

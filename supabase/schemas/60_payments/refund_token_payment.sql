@@ -3,7 +3,7 @@
  * debt; all of it, and the plan goes back to the one before. p_refunded_cents is what has been
  * refunded in all (left out: everything), so a repetition changes nothing. Less than before (a transfer that
  * bounced, a mistake) gives back; 0 undoes the refund. What Stripe or PayPal refunds comes by their webhooks.
- * Caller: an admin, service_role.   Locks: the account.
+ * Caller: an admin, service_role.   Locks: the account, and of who was referred that of the other.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, invalid_amount,
  * payment_not_found, paid_at_provider, payment_already_decided, busy.   Keeps: I1 to I5, I9, I10.
  */
@@ -35,6 +35,7 @@ begin
   if tokenbook.settle_backlog(p_user_id) then
     return tokenbook.answer_busy();
   end if;
+  perform tokenbook.lock_with_referrer(p_user_id, p_payment_id);
   v_account := tokenbook.lock_account(p_user_id);
   if v_account.next_due_at <= clock_timestamp() then
     perform tokenbook.record_expiries(array[p_user_id], clock_timestamp());

@@ -1,7 +1,7 @@
 /*
  * Brings the books to what is known of a provider's payment. Looks at the facts only, not at the event that came
  * last: so any order of events, and any number of times, ends in the same state. The caller has locked the facts'
- * rows; then the account is locked, always in this order.
+ * rows; then the account is locked, together with that of who referred its user where that counts, always in this order.
  * Paid, with user and plan or pack known: what was bought, once: what a payment gave never changes after it was
  * booked. Amount, currency, refunds and disputes follow the facts: tokenbook.settle_refunds.
  * What had been booked under the id of a part, before it was known to be one, is taken back; from another user too:
@@ -33,6 +33,9 @@ begin
     return null;
   end if;
 
+  perform tokenbook.lock_with_referrer(p_facts.user_id, (
+    select p.id from public.token_payments p
+     where p.user_id = p_facts.user_id and p.provider = p_facts.provider and p.provider_payment_id = p_facts.provider_payment_id));
   v_account := tokenbook.lock_account(p_facts.user_id, p_create => true);
   if v_account.next_due_at <= clock_timestamp() then
     perform tokenbook.record_expiries(array[p_facts.user_id], clock_timestamp());

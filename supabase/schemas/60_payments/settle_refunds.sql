@@ -5,6 +5,7 @@
  * its tokens back, and the plan when not all is lost any more. A loss that takes no whole token has an entry too, of
  * none: of slots that come later it takes its share, and the past is told from the ledger. The same state again changes
  * nothing. Of the share, what has run out unspent or been voided is gone already (tokens_lapsed), and nobody owes it.
+ * So do the rewards of a referral (tokenbook.settle_referral).
  * p_payment is the payment with the amount and currency that it is to have.
  * Caller: internal, holding the account's lock.   Returns the payment.   Keeps: I1 to I5, I9, I10, I12.
  */
@@ -89,6 +90,7 @@ begin
   if p_payment.to_plan is not null then
     perform tokenbook.settle_plan_of_payment(p_payment, v_is_all_lost, p_actor_role, p_actor_id);
   end if;
+  perform tokenbook.settle_referral(p_payment, p_actor_role, p_actor_id);
   return p_payment;
 end
 $$;

@@ -1212,7 +1212,8 @@ begin
                 when t.entry_type = 'void' or (t.entry_type = 'clawback' and t.payment_id is null) then array['voids']
                 when t.entry_type in ('clawback', 'restoration') then array['refund']
                 when t.entry_type = 'grant' then
-                  array['grants'] || case when t.payment_id is not null then array['payment'] end
+                  case when t.terms ? 'code' then array['code'] end || array['grants'] || case when t.payment_id is not null then array['payment'] end
+                    || case when t.terms ? 'referral' then array['referral'] end
                     || case when t.terms ? 'storage' then array['storage'] end
                     || case when t.action_type = 'scheduled_grant' then array['slots'] end
                     || case when t.terms -> 'grants' -> 0 ? 'subscription_id' then array['subscription'] end
@@ -1238,6 +1239,33 @@ begin
                 else t.entry_type <> 'grant'
                   and t.action_type <> all (array_remove(tokenbook.reserved_action_types(), 'admin_deduct'))
               end) is not true
+  union all
+  select 'I5 a code is redeemed by its entry', coalesce(t.user_id, r.user_id), null, coalesce(t.id, r.transaction_id),
+         coalesce(t.terms ->> 'code', 'none'), coalesce(r.code_id::text, 'none')
+    from (select l.user_id, l.id, l.terms from ledger l where l.terms ? 'code') t
+    full join (
+      select r.user_id, r.code_id, r.transaction_id from tokenbook.code_redemptions r
+       where (p_user_id is null or r.user_id = p_user_id)
+         and (p_after is null or r.user_id > p_after)
+         and (p_until is null or r.user_id <= p_until)) r
+      on r.user_id = t.user_id and r.transaction_id = t.id
+   where t.terms ->> 'code' is distinct from r.code_id::text
+  union all
+  -- both sides of a referral: the grant that it names, and the one that an entry gave for it
+  select 'I5 a referral is rewarded by its entries', coalesce(t.user_id, r.user_id), coalesce(r.grant_id, t.grant_ids[1]), t.id,
+         concat_ws(' ', 'grant', t.grant_ids[1], 'of', t.terms ->> 'referral'),
+         concat_ws(' ', 'grant', r.grant_id, 'of', r.id)
+    from (select l.user_id, l.id, l.terms, l.grant_ids from ledger l where l.terms ? 'referral') t
+    full join (
+      select one.user_id, one.grant_id, r.id
+        from tokenbook.referrals r
+       cross join lateral (values (r.user_id, r.referred_grant_id), (r.referrer_id, r.referrer_grant_id)) as one (user_id, grant_id)
+       where one.grant_id is not null
+         and (p_user_id is null or one.user_id = p_user_id)
+         and (p_after is null or one.user_id > p_after)
+         and (p_until is null or one.user_id <= p_until)) r
+      on r.user_id = t.user_id and r.grant_id = t.grant_ids[1]
+   where t.terms ->> 'referral' is distinct from r.id::text
   union all
   select 'I4 an entry undoes what came before', t.user_id, null, t.id, 'before ' || t.id, t.original_id::text
     from ledger t

@@ -116,12 +116,13 @@ begin
       v_found := v_found + v_rows;
       v_total := v_total + v_rows;
     end loop;
-    -- what another auth server calls them; while they are there, they sign in with it
-    delete from tokenbook.subjects s where s.user_id = p_user_id and not tokenbook.is_user(p_user_id);
-    get diagnostics v_rows = row_count;
-    v_erased := v_erased || jsonb_build_object(
-      'tokenbook.subjects', coalesce((v_erased -> 'tokenbook.subjects')::bigint, 0) + v_rows);
-    v_total := v_total + v_rows;
+    -- what another auth server calls them, how often they guessed, their code to refer others: while they are there, they need it
+    foreach v_table in array array['tokenbook.subjects', 'tokenbook.code_attempts', 'tokenbook.referral_codes'] loop
+      execute format('delete from %s x where x.user_id = $1 and not tokenbook.is_user($1)', v_table) using p_user_id;
+      get diagnostics v_rows = row_count;
+      v_erased := v_erased || jsonb_build_object(v_table, coalesce((v_erased -> v_table)::bigint, 0) + v_rows);
+      v_total := v_total + v_rows;
+    end loop;
     exit when v_found = 0 or v_total >= p_limit;
   end loop;
 

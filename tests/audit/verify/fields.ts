@@ -86,7 +86,7 @@ const entryTypes = [
   "refund",
   "void",
 ];
-const grantActions = `('subscription_grant', 'renewal_grant', 'scheduled_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant')`;
+const grantActions = `('subscription_grant', 'renewal_grant', 'scheduled_grant', 'trial_grant', 'token_pack_purchase', 'admin_grant', 'bonus_grant')`;
 
 const sameAsTransaction = /^I4 usage and transaction say the same$/;
 /** Of a hold that was made under a key: how long it lives stands in the request too. */
@@ -1164,6 +1164,14 @@ export const notTheBooks: Record<string, string> = {
   "tokenbook.project_settings":
     "made of burn_orders, token_alert_rules and token_default_spend_caps; I8 compares the burn order, I3 the caps",
   "tokenbook.admins": "who is an admin now: kept by hand",
+  "tokenbook.codes": "the project's own choice, and a count of how often each was redeemed",
+  "tokenbook.code_redemptions":
+    "which entry redeemed which code; I5 compares the entries with it, how many there are of a user decides of the next",
+  "tokenbook.chosen_referral_policy": "the project's own choice",
+  "tokenbook.referral_codes": "a random code, and a count of rewards: nothing else says what they are",
+  "tokenbook.referrals":
+    "who was referred by whom: said once, and nothing else says it; I5 compares the two grants with their entries",
+  "tokenbook.code_attempts": "how often somebody guessed: no token depends on it",
   "tokenbook.subjects": "who somebody is who signs in elsewhere: no token depends on it",
   "tokenbook.token_alert_states":
     "on which side of a threshold somebody was told that they are: no token depends on it",

@@ -50,6 +50,7 @@ async function tryIt(mutant: string | null, users: number): Promise<Tried> {
       await signsInElsewhere(db, life);
       await hasACounter(db, life);
       await isReportedOn(db, life);
+      await triesCodes(db, life);
       const rows = await rowsOf(db, tables, life.id);
       for (const [table, found] of rows)
         if (found.length === 0) wrong.push(`proves nothing of ${table}: it has no row`);
@@ -132,6 +133,18 @@ const isReportedOn = (db: Database, { id }: PopulatedUser) =>
      values ($1, 'day', '2026-01-01', 'chat', '', '00000000-0000-0000-0000-000000000000', 1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0)`,
     [id],
   );
+
+/** They have redeemed a code, and tried one that there is not; they were referred, and refer others. */
+const triesCodes = (db: Database, { id, member, things }: PopulatedUser) =>
+  asService(db, async (client) => {
+    for (const one of [things.p_code, "NO-SUCH-CODE"])
+      await rpc(client, "redeem_token_code", { p_user_id: id, p_code: one });
+    await rpc(client, "get_token_referral_code", { p_user_id: id });
+    await db.admin.query("insert into tokenbook.referrals (user_id, referrer_id) values ($1, $2)", [
+      id,
+      member,
+    ]);
+  });
 
 /** The tables that hold rows of users; the app's own is not the books'. */
 async function tablesOf(db: Database): Promise<string[]> {

@@ -8,6 +8,7 @@
  * many totals of uses it reads, report_rows how long it is. open_holds and
  * pending_payments are what a user may have at a time unless the project has chosen otherwise
  * (set_token_limit, tokenbook.limit_of).
+ * code_attempts is how many codes one may try in vain before one waits, until code_attempt_seconds after the first.
  * The edge functions have them from here too (_shared/lists.ts), and the reference. Immutable, so that
  * an expression that asks for one is a constant when its plan is made.
  * Caller: internal, and CHECKs.
@@ -27,7 +28,8 @@ begin
            "pack_tokens": 1000000000, "pack_quantity": 1000,
            "slot_tokens": 100000000, "slots_in_one_grant": 10000,
            "usage_rows": 25000, "report_totals": 100000, "report_rows": 5000,
-           "open_holds": 200, "pending_payments": 20, "payment_disputes": 200, "plans_beside": 100, "grant_types": 100}';
+           "open_holds": 200, "pending_payments": 20, "payment_disputes": 200, "plans_beside": 100, "grant_types": 100,
+           "code_attempts": 10, "code_attempt_seconds": 3600}';
 end
 $$;
 comment on function tokenbook.limits is

@@ -19,6 +19,7 @@ begin
            "trial":    {"lifetime_hours": 1344, "must_end": true, "action_type": "trial_grant"},
            "purchase": {"lifetime_hours": null, "must_end": false, "action_type": "token_pack_purchase"},
            "admin":    {"lifetime_hours": 8760, "must_end": false, "action_type": "admin_grant"},
+           "bonus":    {"lifetime_hours": null, "must_end": false, "action_type": "bonus_grant"},
            "plan":     {"lifetime_hours": null, "must_end": false, "action_type": "subscription_grant"}}';
 end
 $$;

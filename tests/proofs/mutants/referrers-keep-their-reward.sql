@@ -1,0 +1,2 @@
+-- Who was referred gives back what they got; who referred does not.
+select pg_temp.mutate('both-give-back', '');
