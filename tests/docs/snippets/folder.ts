@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import ts from "typescript";
 import { projectRoot } from "../../../scripts/project.ts";
+import { holdFiles } from "../../functions/shared/token-hold/files.ts";
 import type { Snippet } from "./pages.ts";
 
 /** What a snippet may import; nothing else of this repository's packages is in the folder. */
@@ -29,8 +30,7 @@ export function makeFolder(snippets: readonly Snippet[]): Folder {
     symlinkSync(join(projectRoot, "node_modules", name), link, "junction");
   }
   const shared = join(projectRoot, "supabase/functions/_shared");
-  for (const file of ["token-hold.ts", "hold-books.ts", "lists.ts"])
-    cpSync(join(shared, file), join(path, "_shared", file));
+  for (const file of holdFiles) cpSync(join(shared, file), join(path, "_shared", file));
   cpSync(join(shared, "database.types.ts"), join(path, "database.types.ts"));
   const fileOf = ({ page, line }: Snippet) =>
     join(path, "snippets", `${page.replaceAll(/[^a-z]+/gi, "-")}-${line}.ts`);
