@@ -32,14 +32,17 @@ type Json = NonNullable<Functions["grant_tokens"]["Args"]["p_metadata"]>;
 type Moments = "p_at" | "p_from" | "p_to" | "p_expires_at" | "p_granted_at";
 
 /**
- * The arguments of a function as `database.types.ts` has them: every name, and what must be given. Of JSON it may be any
- * object, of a moment a Date, and null is left to SQL.
+ * The arguments of a function as `database.types.ts` has them, each of them said: one that the client does not offer
+ * is an error of the compiler. Of JSON it may be any object, of a moment a Date, and null is left to SQL.
  */
 export type ArgsOf<Name extends keyof Answers> = {
-  [Arg in keyof Functions[Name]["Args"]]: Json extends NonNullable<Functions[Name]["Args"][Arg]>
-    ? unknown
-    : Functions[Name]["Args"][Arg] | null | (Arg extends Moments ? Date : never);
+  [Arg in keyof Required<Functions[Name]["Args"]>]:
+    | ValueOf<Arg, NonNullable<Functions[Name]["Args"][Arg]>>
+    | Extract<Functions[Name]["Args"][Arg], undefined>
+    | null;
 };
+
+type ValueOf<Arg, Type> = Json extends Type ? unknown : Type | (Arg extends Moments ? Date : never);
 
 /** A read of a table, as supabase-js has it. */
 export interface Query extends Question {
@@ -108,7 +111,7 @@ export function asking(supabase: SupabaseLike, bound: string | undefined, patien
       const id = subjectOf(await tokenOf(supabase));
       if (id !== undefined) return id;
       // a header says who they are, or they sign in elsewhere: the books know
-      return (await call("get_user_token_balance", {}, signal)).user_id;
+      return (await call("get_user_token_balance", { p_user_id: undefined }, signal)).user_id;
     },
   };
 }
