@@ -12,19 +12,29 @@ import {
 import type { Answers, Rows } from "./answers.ts";
 import type { CallOptions } from "./options.ts";
 
-/** What supabase-js calls a client, as far as it is needed here: of a user or of a server, of any version 2. */
+/** A client of supabase-js, of a user or of a server, whatever types of a database it has. */
 export interface SupabaseLike {
+  rpc(name: never, args: never): unknown;
+  from(relation: never): unknown;
+  readonly functions: { invoke(name: never, options: never): unknown };
+  readonly auth: { getSession(): PromiseLike<unknown> };
+}
+
+/** The same, as far as it is needed here. */
+interface Supabase {
   rpc(name: string, args: Record<string, unknown>): Question;
-  from(relation: string): { select(columns: string): unknown };
+  from(relation: string): { select(columns: string): Query };
   readonly functions: {
     invoke(
       name: string,
-      options: { body: Record<string, unknown>; signal?: AbortSignal },
-    ): PromiseLike<{ data: unknown; error: unknown }>;
+      options: { body: Record<string, unknown>; signal: AbortSignal },
+    ): PromiseLike<{ data: unknown; error: InvokeError | null }>;
   };
   readonly auth: {
     getSession(): PromiseLike<{ data: { session: { access_token: string } | null } }>;
   };
+  /** Of a project with other sign-ins, whose `auth` is out of reach. */
+  readonly accessToken?: () => Promise<string | null>;
 }
 
 type Functions = Database["public"]["Functions"];
@@ -81,7 +91,8 @@ export interface Asking {
 }
 
 /** @param bound the user whom calls are about that do not say it */
-export function asking(supabase: SupabaseLike, bound: string | undefined, patience: Patience): Asking {
+export function asking(client: SupabaseLike, bound: string | undefined, patience: Patience): Asking {
+  const supabase = client as Supabase;
   const patient = { ...usualPatience, ...patience };
   const heard = <Result>(ask: (signal: AbortSignal) => PromiseLike<Answer>, signal?: AbortSignal) =>
     untilHeard<Result>(ask, patient, signal);
@@ -94,7 +105,7 @@ export function asking(supabase: SupabaseLike, bound: string | undefined, patien
 
     rows(table, narrow, signal) {
       return heard((stop) => {
-        const query = narrow(supabase.from(table).select("*") as Query);
+        const query = narrow(supabase.from(table).select("*"));
         return stoppable(query.retry?.(false) ?? query, stop);
       }, signal);
     },
@@ -102,7 +113,7 @@ export function asking(supabase: SupabaseLike, bound: string | undefined, patien
     invoke(name, body, signal) {
       return heard(async (stop) => {
         const { data, error } = await supabase.functions.invoke(name, { body, signal: stop });
-        return error == null ? { data, error: null, status: 200 } : await answerOf(error as InvokeError);
+        return error === null ? { data, error, status: 200 } : await answerOf(error);
       }, signal);
     },
 
@@ -133,10 +144,8 @@ async function answerOf({ message, context }: InvokeError): Promise<Answer> {
 }
 
 /** The token that the client sends, where it says so. */
-async function tokenOf(supabase: SupabaseLike): Promise<string | null> {
-  // of a project with other sign-ins, whose `auth` is out of reach
-  const { accessToken } = supabase as { accessToken?: () => Promise<string | null> };
-  if (accessToken !== undefined) return await accessToken.call(supabase);
+async function tokenOf(supabase: Supabase): Promise<string | null> {
+  if (supabase.accessToken !== undefined) return await supabase.accessToken();
   return (await supabase.auth.getSession()).data.session?.access_token ?? null;
 }
 

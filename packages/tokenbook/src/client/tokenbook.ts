@@ -1,6 +1,7 @@
 import {
-  type Hold,
   type HeldStream,
+  type Hold,
+  type HoldClient,
   type HoldOptions,
   type HoldReceipt,
   type Patience,
@@ -288,6 +289,7 @@ export interface Tokenbook {
 export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}): Tokenbook {
   const { userId: bound, patience = {} } = options;
   const { call, rows, invoke, userOf } = asking(supabase, bound, patience);
+  const client = supabase as HoldClient;
   /** Whom a read is about, where the books take whoever asks. */
   const orSelf = ({ userId = bound }: CallOptions) => userId;
 
@@ -415,9 +417,9 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
       ),
     release: async (holdId, o = {}) =>
       call("release_tokens", { p_user_id: await userOf(o), p_hold_id: holdId }, o.signal),
-    withTokenHold: async (o, work) => withTokenHold(supabase, await holding(o), work),
+    withTokenHold: async (o, work) => withTokenHold(client, await holding(o), work),
     streamWithTokenHold: async (o, open, lastChunk) =>
-      streamWithTokenHold(supabase, await holding(o), open, lastChunk),
+      streamWithTokenHold(client, await holding(o), open, lastChunk),
 
     grant: async (tokens, o = {}) =>
       call(
