@@ -170,6 +170,11 @@ test("an admin and the server give, correct, undo and end", async () => {
   expect(await server.grant(50, { ...o, grantType: "purchase", expiresAt: "infinity" })).toMatchObject({
     expires_at: null,
   });
+  const sooner = new Date(Date.now() + 3_600_000);
+  const key = { ...o, idempotencyKey: "e" };
+  const shorter = await admin.setGrantExpiry(grant.grant_id, sooner, key);
+  expect(shorter).toMatchObject({ success: true, replayed: false });
+  expect(await admin.setGrantExpiry(grant.grant_id, sooner, key)).toMatchObject({ replayed: true });
   expect(await admin.adjust(100, o)).toMatchObject({ success: true, delta: 100 });
   expect(await admin.adjust(-100, o)).toMatchObject({ success: true, delta: -100 });
   expect(await admin.adjust(-100_000, o)).toMatchObject({ success: false });

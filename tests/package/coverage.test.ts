@@ -42,6 +42,7 @@ const leftOut: Record<string, string> = {
   set_token_action_cost: bySettings,
   set_token_burn_order: bySettings,
   set_token_customer: "the edge function checkout calls it",
+  set_token_grant_type: bySettings,
   set_token_limit: bySettings,
   set_token_model_price: bySettings,
   set_token_model_rate: bySettings,

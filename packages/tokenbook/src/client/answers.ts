@@ -326,6 +326,17 @@ export interface VoidedGrant {
   replayed: boolean;
 }
 
+export interface GrantExpiry {
+  success: true;
+  grant_id: string;
+  /** null: never. */
+  expires_at_before: string | null;
+  expires_at: string | null;
+  transaction_id: number;
+  tokens_remaining: number;
+  replayed: boolean;
+}
+
 export interface AccountStateChange {
   success: true;
   user_id: string;
@@ -742,6 +753,7 @@ export interface Answers {
   adjust_tokens: Adjustment | NoAdjustment;
   refund_tokens: Refund;
   void_token_grant: VoidedGrant;
+  set_token_grant_expiry: GrantExpiry;
   set_token_account_state: AccountStateChange;
   get_token_history: HistoryPage;
   explain_token_charge: ChargeExplanation;

@@ -20,6 +20,7 @@ import type {
   ChargeExplanation,
   CheckoutPage,
   Deduction,
+  GrantExpiry,
   GrantReceipt,
   HistoryPage,
   NoAdjustment,
@@ -184,6 +185,12 @@ export interface Tokenbook {
   refund(transactionId: number, options?: RefundOptions): Promise<Refund>;
   /** Ends a grant now. For an admin or the server. */
   voidGrant(grantId: string, options?: VoidOptions): Promise<VoidedGrant>;
+  /** Says anew when a grant runs out; `infinity`: never. For an admin or the server. */
+  setGrantExpiry(
+    grantId: string,
+    expiresAt: Moment,
+    options: WriteOptions & { reason: string },
+  ): Promise<GrantExpiry>;
   /** Freezes an account, or makes it active again. For an admin or the server. */
   setAccountState(
     state: AccountState,
@@ -471,6 +478,18 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
           p_grant_id: grantId,
           p_reason: o.reason,
           p_take_back: o.takeBack,
+          p_idempotency_key: keyOf(o),
+        },
+        o.signal,
+      ),
+    setGrantExpiry: async (grantId, expiresAt, o) =>
+      call(
+        "set_token_grant_expiry",
+        {
+          p_user_id: await userOf(o),
+          p_grant_id: grantId,
+          p_expires_at: expiresAt,
+          p_reason: o.reason,
           p_idempotency_key: keyOf(o),
         },
         o.signal,
