@@ -5,6 +5,8 @@
  *
  * No import from a registry and nothing that only Deno has: it runs wherever `fetch` does.
  */
+import { TokenbookError } from "./token-error.ts";
+import { isWorthRepeating, type Patience, type Question, stoppable, untilHeard } from "./until-heard.ts";
 
 /** What a call was, in the end. */
 export type Outcome = "completed" | "failed" | "aborted" | "timed_out";
@@ -62,24 +64,7 @@ export interface HoldClient {
       | "get_user_token_balance"
       | "get_token_history",
     args: Record<string, unknown>,
-  ): PromiseLike<HoldAnswer>;
-}
-
-/** What the data API answers. `status` is 0 when it has not answered. */
-export interface HoldAnswer {
-  data: unknown;
-  error: { code: string; message: string; details: string | null } | null;
-  status: number;
-}
-
-/** How often and how patiently a question is repeated. */
-export interface Patience {
-  /** How often a settlement is tried; a reservation, for which somebody waits, at most four times. Default 8. */
-  attempts?: number;
-  /** The first pause is up to that long, each further one up to twice as long, none over 5 s. Default 100. */
-  pauseMs?: number;
-  /** After that long a question counts as not answered. Default 10 000. */
-  attemptMs?: number;
+  ): Question;
 }
 
 /** What a reservation and a settlement are about. */
@@ -111,7 +96,7 @@ export interface SpendCap {
 }
 
 /** The user may not spend as many tokens. Nothing was changed, and the key is not used up. */
-export class TokensShortError extends Error {
+export class TokensShortError extends TokenbookError {
   override readonly name = "TokensShortError";
   readonly required: number;
   /** How many there are; under a cap, how many it leaves. */
@@ -120,8 +105,13 @@ export class TokensShortError extends Error {
   readonly cappedBy: SpendCap | undefined;
 
   constructor(required: number, available: number, cappedBy?: SpendCap) {
-    const cap = cappedBy === undefined ? "" : `: a cap of ${cappedBy.limit} a ${cappedBy.window}`;
-    super(`${required} tokens are needed, ${available} are available${cap}`);
+    const { resets_at: resetsAt = "", ...cap } = cappedBy ?? {};
+    const why = cappedBy === undefined ? "" : `: a cap of ${cappedBy.limit} a ${cappedBy.window}`;
+    super(
+      cappedBy === undefined ? "insufficient_balance" : "spend_cap_reached",
+      { required, available, ...cap, ...(resetsAt !== "" && { resetsAt }) },
+      { message: `${required} tokens are needed, ${available} are available${why}` },
+    );
     this.required = required;
     this.available = available;
     this.cappedBy = cappedBy;
@@ -129,25 +119,15 @@ export class TokensShortError extends Error {
 }
 
 /** A call with that key is running, or has been paid for. This one was not made. */
-export class CallAlreadyMadeError extends Error {
+export class CallAlreadyMadeError extends TokenbookError {
   override readonly name = "CallAlreadyMadeError";
   /** `open`: it is running, or its process died and the hold has yet to run out. */
   readonly holdStatus: "open" | "settled";
 
   constructor(holdStatus: "open" | "settled") {
-    super(`a call with that key ${holdStatus === "open" ? "is running" : "has been paid for"}`);
+    const message = `a call with that key ${holdStatus === "open" ? "is running" : "has been paid for"}`;
+    super("call_already_made", { holdStatus }, { message });
     this.holdStatus = holdStatus;
-  }
-}
-
-/** The books said no, or nothing at all as often as they were asked. */
-export class BooksRefusedError extends Error {
-  override readonly name = "BooksRefusedError";
-  readonly answer: HoldAnswer;
-
-  constructor(asked: string, answer: HoldAnswer) {
-    super(`${asked}: ${answer.error?.message ?? "no answer"} (HTTP ${answer.status})`);
-    this.answer = answer;
   }
 }
 
@@ -311,7 +291,7 @@ async function callOrBare<Result>(
   try {
     return await call(client, name, args, patience);
   } catch (error) {
-    if (!(error instanceof BooksRefusedError) || isTransient(error.answer)) throw error;
+    if (!(error instanceof TokenbookError) || isWorthRepeating(error)) throw error;
     const { p_metadata: _, p_error_message: __, ...bare } = args;
     return await call(client, name, bare, patience);
   }
@@ -339,10 +319,8 @@ function receiptOf(
 
 /** Whether the books know the key from a request that differs in nothing but the run's name. */
 function isAnotherRun(error: unknown): boolean {
-  if (!(error instanceof BooksRefusedError)) return false;
-  const refusal = error.answer.error;
-  if (refusal?.message !== "idempotency_key_reused") return false;
-  const { differs = [] } = JSON.parse(refusal.details || "{}") as { differs?: string[] };
+  if (!(error instanceof TokenbookError) || error.code !== "idempotency_key_reused") return false;
+  const { differs = [] } = error.facts;
   return differs.length === 1 && differs[0] === "metadata";
 }
 
@@ -388,54 +366,12 @@ async function fateOf(client: HoldClient, terms: Terms, key: string): Promise<"o
   return "settled"; // too far back to say, and so not made again
 }
 
-/** Asks, and again with growing pauses while it may be a matter of time. */
 async function call<Result>(
   client: HoldClient,
   name: Parameters<HoldClient["rpc"]>[0],
   args: Record<string, unknown>,
-  { attempts, pauseMs, attemptMs }: Required<Patience>,
+  patience: Required<Patience>,
 ): Promise<Result> {
   const given = Object.fromEntries(Object.entries(args).filter(([, value]) => value !== undefined));
-  for (let attempt = 1; ; attempt++) {
-    const answer = await ask(client, name, given, attemptMs);
-    if (answer.error === null) return answer.data as Result;
-    if (!isTransient(answer) || attempt >= attempts) throw new BooksRefusedError(name, answer);
-    const longest = Math.min(pauseMs * 2 ** (attempt - 1), 5_000);
-    await new Promise((go) => setTimeout(go, Math.random() * longest)); // those that met do not meet again
-  }
-}
-
-async function ask(
-  client: HoldClient,
-  name: Parameters<HoldClient["rpc"]>[0],
-  args: Record<string, unknown>,
-  attemptMs: number,
-): Promise<HoldAnswer> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const tooLate = new Promise<HoldAnswer>((resolve) => {
-    timer = setTimeout(() => resolve(unanswered(`no answer in ${attemptMs} ms`)), attemptMs);
-  });
-  try {
-    return await Promise.race([client.rpc(name, args), tooLate]);
-  } catch (error) {
-    return unanswered(String(error));
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-const unanswered = (message: string): HoldAnswer => ({
-  data: null,
-  error: { code: "", message, details: null },
-  status: 0,
-});
-
-/** Whether the same question may be answered another time: no answer, too much work, a lost race. */
-function isTransient({ status, error }: HoldAnswer): boolean {
-  const lostRaces = ["40001", "40P01"];
-  return (
-    !(status >= 400 && status < 500) ||
-    [408, 425, 429].includes(status) ||
-    lostRaces.includes(error?.code ?? "")
-  );
+  return await untilHeard<Result>((signal) => stoppable(client.rpc(name, given), signal), patience);
 }

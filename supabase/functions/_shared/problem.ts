@@ -1,46 +1,5 @@
 import { errors, type ErrorKind, type Slug } from "./errors.ts";
-
-/** The facts of one occurrence: they go into the problem as members of their own. */
-export interface Facts {
-  /** The field at fault, under the name that it has in the request. */
-  field?: string;
-  /** What the field must be. */
-  rule?: string;
-  /** Who signed the token, as it says itself. */
-  issuer?: string;
-  /** The most that is allowed: bytes of a body, tokens of an account, tokens under a cap. */
-  limit?: number;
-  /** Tokens that the request needs. */
-  required?: number;
-  /** Tokens that there are, or that a cap leaves. */
-  available?: number;
-  /** Whose cap was met. */
-  scope?: string;
-  /** What the cap counts in: a day, a week or a month. */
-  window?: string;
-  /** Tokens spent in that window so far. */
-  used?: number;
-  /** When the window begins anew. */
-  resetsAt?: string;
-  /** How a payment was decided before. Not `status`: that is the problem's own, and HTTP's. */
-  paymentStatus?: string;
-  /** How the call that was made under the key stands. */
-  holdStatus?: "open" | "settled";
-  /** The HTTP status that the AI provider answered with. */
-  providerStatus?: number;
-  /** When the next period begins. */
-  dueAt?: string;
-  /** When the user's books opened. */
-  openedAt?: string;
-  /** The ledger entry that stands in the way. */
-  transactionId?: number;
-  /** What kind of ledger entry it is. */
-  entryType?: string;
-  /** The setting that is missing or is not what it must be. */
-  setting?: string;
-  /** The fields in which a request differs from the one its key stands for; never their values. */
-  differs?: string[];
-}
+import type { Facts } from "./token-error.ts";
 
 /** A deliberate no: thrown anywhere below {@link endpoint}, answered there as a problem. */
 export class Refusal extends Error {

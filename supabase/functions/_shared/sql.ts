@@ -1,8 +1,7 @@
 import type { SupabaseClient } from "@supabase/supabase-js";
 import type { Database } from "./database.types.ts";
-import { errors, isSlug } from "./errors.ts";
-import { wireName, wireRule } from "./names.ts";
-import { type Facts, Refusal } from "./problem.ts";
+import { Refusal } from "./problem.ts";
+import { type ApiError, errorFrom, type TokenbookError } from "./token-error.ts";
 
 /** A client of the data API: the caller's own, or the server's. */
 export type Client = SupabaseClient<Database>;
@@ -56,68 +55,13 @@ export function rowsOf<Row>(answer: { data: Row[] | null; error: ApiError | null
   return answer.data ?? [];
 }
 
-/** What the data API says about an error. */
-export interface ApiError {
-  /** SQLSTATE, or a PGRST code of the API itself. */
-  code: string;
-  /** For our refusals the slug. */
-  message: string;
-  /** For our refusals a JSON object of facts, or null. */
-  details: string | null;
-}
-
-/** SQLSTATEs of values that do not fit their type: a caller's fault that no field check has caught. */
-const unfitValues = ["22P02", "22003", "22P05", "22007", "22008", "22009", "22021"];
-
-/** SQLSTATEs of work that was given up for others' sake: a lost race, a deadlock, a lock not got. */
-const givenUp = ["40001", "40P01", "55P03"];
-
-/**
- * SQLSTATEs, and codes of the data API, of a database that could not do it now: cancelled or shut down, not
- * reached, out of something, or its schema not loaded yet.
- */
-const notNow = /^(57014|57P0\d|08...|53...|PGRST00\d)$/;
-
-/** HTTP statuses of whatever stands before the database, 52x among them; 0 is no answer at all. */
-const noAnswer = /^(0|502|503|504|52\d)$/;
-
 /** The error as it is answered: a {@link Refusal}, or an Error for whatever should not have happened. */
 export function refusalFrom(error: ApiError, status: number): Error {
-  if (isSlug(error.message) && errors[error.message].sqlstate === error.code) {
-    return new Refusal(error.message, factsFrom(error.details));
-  }
-  if (status === 401) return new Refusal("not_authenticated");
-  if (error.code === "42501") return new Refusal("forbidden");
-  if (unfitValues.includes(error.code)) return new Refusal("invalid_request");
-  // never the details: they may hold what users wrote
-  const cause = new Error(`SQL ${error.code}, HTTP ${status}: ${error.message}`);
-  if (givenUp.includes(error.code)) return new Refusal("busy", {}, { cause });
-  if (notNow.test(error.code) || noAnswer.test(String(status)))
-    return new Refusal("unavailable", {}, { cause });
-  return cause;
+  return refusalOf(errorFrom(error, status));
 }
 
-/** The facts in an exception's DETAIL, fields under the names that they have in requests. */
-function factsFrom(details: string | null): Facts {
-  const facts: Facts & {
-    status?: string;
-    due_at?: string;
-    entry_type?: string;
-    opened_at?: string;
-    transaction_id?: number;
-  } = JSON.parse(details || "{}");
-  return {
-    ...(facts.field !== undefined && { field: wireName(facts.field) }),
-    ...(facts.rule !== undefined && { rule: wireRule(facts.rule) }),
-    ...(facts.issuer !== undefined && { issuer: facts.issuer }),
-    ...(facts.limit !== undefined && { limit: facts.limit }),
-    ...(facts.required !== undefined && { required: facts.required }),
-    ...(facts.available !== undefined && { available: facts.available }),
-    ...(facts.status !== undefined && { paymentStatus: facts.status }),
-    ...(facts.due_at !== undefined && { dueAt: facts.due_at }),
-    ...(facts.opened_at !== undefined && { openedAt: facts.opened_at }),
-    ...(facts.transaction_id !== undefined && { transactionId: facts.transaction_id }),
-    ...(facts.entry_type !== undefined && { entryType: facts.entry_type }),
-    ...(facts.differs !== undefined && { differs: facts.differs.map(wireName) }),
-  };
+/** {@link refusalFrom} of what `withTokenHold` throws. */
+export function refusalOf({ code, facts, cause }: TokenbookError): Error {
+  if (code === "internal_error" && cause instanceof Error) return cause;
+  return new Refusal(code, facts, cause === undefined ? {} : { cause });
 }

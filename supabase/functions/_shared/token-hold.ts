@@ -3,14 +3,13 @@
  * used is paid out of them after it, and the rest goes back; whatever becomes of the call.
  *
  * docs/guides/charging-for-a-streaming-call.md shows it at work. It runs in Deno and in Node from 20
- * on; to use it elsewhere, copy this file, hold-books.ts and lists.ts.
+ * on; elsewhere than in an edge function it is imported from `tokenbook`.
  */
 import {
   type Held,
   type HoldClient,
   type HoldReceipt,
   type Outcome,
-  type Patience,
   release,
   reserve,
   settle,
@@ -18,18 +17,19 @@ import {
   type Usage,
 } from "./hold-books.ts";
 import { limits } from "./lists.ts";
+import { TokenbookError } from "./token-error.ts";
+import { type Patience, usualPatience } from "./until-heard.ts";
 
 export {
-  BooksRefusedError,
   CallAlreadyMadeError,
-  type HoldAnswer,
   type HoldClient,
   type HoldReceipt,
   type Outcome,
-  type Patience,
   TokensShortError,
   type Usage,
 } from "./hold-books.ts";
+export { type ApiError, type Facts, TokenbookError } from "./token-error.ts";
+export type { Answer, Patience, Question } from "./until-heard.ts";
 
 /** What is held, for whom and for how long. */
 export interface HoldOptions {
@@ -93,8 +93,12 @@ export interface Hold {
 }
 
 /** The call took longer than it may. */
-export class CallTimedOutError extends Error {
+export class CallTimedOutError extends TokenbookError {
   override readonly name = "CallTimedOutError";
+
+  constructor() {
+    super("provider_timeout", {}, { message: "the call took too long" });
+  }
 }
 
 /**
@@ -127,7 +131,7 @@ export class NotSettledError extends Error {
  * for it any more.
  *
  * @param client one that may act for the user: the server's, or the user's own
- * @throws {TokensShortError} {@link CallAlreadyMadeError} {@link BooksRefusedError} before the work
+ * @throws {TokensShortError} {@link CallAlreadyMadeError} {@link TokenbookError} before the work
  * @throws what the work threw; the signal's reason; {@link CallTimedOutError}
  * @throws {NotSettledError} when the books could not be told
  */
@@ -345,7 +349,7 @@ async function ending<Value>(
   const onAbort = () => stop("aborted", signal?.reason);
   signal?.addEventListener("abort", onAbort, { once: true });
   const timer = setTimeout(
-    () => stop("timed_out", new CallTimedOutError("the call took too long")),
+    () => stop("timed_out", new CallTimedOutError()),
     Math.max(0, deadline - performance.now()),
   );
   const hold: Hold = {
@@ -399,12 +403,7 @@ function termsOf(options: HoldOptions): { terms: Terms; timeoutMs: number; grace
     idempotencyKey,
     metadata,
     onOverrun,
-    patience: {
-      attempts: 8,
-      pauseMs: 100,
-      attemptMs: 1e4,
-      ...patience,
-    },
+    patience: { ...usualPatience, attempts: 8, ...patience },
   };
   return { terms, timeoutMs, graceMs };
 }

@@ -3,10 +3,8 @@ import type { Context } from "../_shared/database.ts";
 import { check } from "../_shared/fields.ts";
 import { idempotencyKey } from "../_shared/idempotency-key.ts";
 import { problemBody, Refusal } from "../_shared/problem.ts";
-import { callSql, refusalFrom } from "../_shared/sql.ts";
+import { callSql, refusalOf } from "../_shared/sql.ts";
 import {
-  BooksRefusedError,
-  CallAlreadyMadeError,
   CallTimedOutError,
   type HoldOptions,
   type HoldReceipt,
@@ -14,7 +12,7 @@ import {
   type Outcome,
   type StreamEnd,
   streamWithTokenHold,
-  TokensShortError,
+  TokenbookError,
   withTokenHold,
 } from "../_shared/token-hold.ts";
 import { openCompletion, wholeAnswer } from "./completion.ts";
@@ -71,7 +69,7 @@ export async function chat(request: Request, context: Context): Promise<Response
     void ended.then(({ notSettled }) => notSettled && logUnsettled(notSettled));
     return new Response(stream, { headers: { "content-type": "text/event-stream; charset=utf-8" } });
   } catch (error) {
-    throw refusalOf(error);
+    throw refused(error);
   }
 }
 
@@ -114,7 +112,7 @@ function lastEvent({ outcome, receipt, error }: StreamEnd): Uint8Array<ArrayBuff
     // a comment: every client of OpenAI's ignores it
     return encoder.encode(`${cost ? `: tokenbook ${JSON.stringify(cost)}\n\n` : ""}data: [DONE]\n\n`);
   }
-  const refusal = refusalOf(error);
+  const refusal = refused(error);
   const requestId = crypto.randomUUID();
   const slug = refusal instanceof Refusal ? refusal : new Refusal("provider_failed");
   console.error(`${requestId} ${slug.slug} in the middle of an answer`);
@@ -131,20 +129,8 @@ const costOf = (receipt: HoldReceipt) => ({
   tokens_remaining: receipt.tokensRemaining,
 });
 
-function refusalOf(error: unknown): unknown {
-  if (error instanceof TokensShortError) {
-    const { required, available, cappedBy } = error;
-    if (cappedBy === undefined) return new Refusal("insufficient_balance", { required, available });
-    const { resets_at: resetsAt, ...cap } = cappedBy;
-    return new Refusal("spend_cap_reached", { required, available, ...cap, resetsAt });
-  }
-  if (error instanceof CallAlreadyMadeError) {
-    return new Refusal("call_already_made", { holdStatus: error.holdStatus });
-  }
-  if (error instanceof CallTimedOutError) return new Refusal("provider_timeout");
-  if (error instanceof BooksRefusedError && error.answer.error !== null) {
-    return refusalFrom(error.answer.error, error.answer.status);
-  }
+function refused(error: unknown): unknown {
+  if (error instanceof TokenbookError) return refusalOf(error);
   if (error instanceof NotSettledError) logUnsettled(error);
   return error;
 }

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import ts from "typescript";
 import { projectRoot } from "../../../scripts/project.ts";
+import { holdFiles } from "../../functions/shared/token-hold/files.ts";
 import type { Snippet } from "./pages.ts";
 
 /** What a snippet may import; nothing else of this repository's packages is in the folder. */
@@ -11,6 +12,15 @@ const packages = ["@supabase/supabase-js", "@types/node", "@types/ws", "standard
 
 /** The names that names.ts has, and how each is told from a longer one or a member. */
 const names = ["server", "supabase", "user", "admin", "payer", "ann", "requestId", "askTheModel", "show"];
+
+/** The folder is where `tokenbook` is found too: its sources lie in it as they lie here. */
+const client = "packages/tokenbook/src/client";
+const withTokenbook = {
+  name: "tokenbook",
+  private: true,
+  type: "module",
+  exports: { ".": { types: `./${client}/index.ts`, default: `./${client}/index.js` } },
+};
 
 export interface Folder {
   path: string;
@@ -22,16 +32,18 @@ export interface Folder {
 /** Makes it, with these snippets in it. */
 export function makeFolder(snippets: readonly Snippet[]): Folder {
   const path = mkdtempSync(join(tmpdir(), "tokenbook-snippets-"));
-  writeFileSync(join(path, "package.json"), '{ "name": "app", "private": true, "type": "module" }');
+  writeFileSync(join(path, "package.json"), JSON.stringify(withTokenbook));
   for (const name of packages) {
     const link = join(path, "node_modules", name);
     mkdirSync(dirname(link), { recursive: true });
     symlinkSync(join(projectRoot, "node_modules", name), link, "junction");
   }
   const shared = join(projectRoot, "supabase/functions/_shared");
-  for (const file of ["token-hold.ts", "hold-books.ts", "lists.ts"])
-    cpSync(join(shared, file), join(path, "_shared", file));
+  for (const file of holdFiles) cpSync(join(shared, file), join(path, "_shared", file));
   cpSync(join(shared, "database.types.ts"), join(path, "database.types.ts"));
+  cpSync(join(projectRoot, client), join(path, client), { recursive: true });
+  for (const file of [...holdFiles, "database.types.ts"])
+    cpSync(join(shared, file), join(path, "supabase/functions/_shared", file));
   const fileOf = ({ page, line }: Snippet) =>
     join(path, "snippets", `${page.replaceAll(/[^a-z]+/gi, "-")}-${line}.ts`);
   mkdirSync(join(path, "snippets"));

@@ -1,11 +1,19 @@
+import { TokenbookError } from "../../../../supabase/functions/_shared/token-hold.ts";
+
 /** The budget of a task does not reach for another call. Nothing was held, and the model was not asked. */
-export class BudgetSpentError extends Error {
+export class BudgetSpentError extends TokenbookError {
   override readonly name = "BudgetSpentError";
   readonly required: number;
   readonly available: number;
 
   constructor(required: number, available: number) {
-    super(`${required} tokens are needed, ${available} are left of the budget`);
+    super(
+      "insufficient_balance",
+      { required, available },
+      {
+        message: `${required} tokens are needed, ${available} are left of the budget`,
+      },
+    );
     this.required = required;
     this.available = available;
   }

@@ -1,16 +1,13 @@
 import { EventSourceParserStream } from "eventsource-parser/stream";
 import { fields, Meter } from "../../../../supabase/functions/_shared/model-usage.ts";
 import {
-  BooksRefusedError,
-  CallAlreadyMadeError,
   CallTimedOutError,
   type Hold,
   type HoldClient,
   NotSettledError,
   type StreamEnd,
-  TokensShortError,
+  TokenbookError,
 } from "../../../../supabase/functions/_shared/token-hold.ts";
-import { BudgetSpentError } from "./budget.ts";
 import { chargedStream, FailedAnswer } from "./charged-stream.ts";
 import { estimate } from "./estimate.ts";
 import { type ChargeOptions, type Kind, termsOf } from "./options.ts";
@@ -195,25 +192,9 @@ function parametersOf(body: RequestInit["body"]): Record<string, unknown> {
 
 /** What the books refuse, as an answer that an SDK makes an error of, and does not ask again for. */
 function refusalOf(error: unknown): Response {
-  if (error instanceof TokensShortError) {
-    const { message, required, available, cappedBy } = error;
-    return cappedBy === undefined
-      ? refusal(402, "insufficient_balance", { message, required, available })
-      : refusal(429, "spend_cap_reached", { message, required, available, ...cappedBy });
-  }
-  if (error instanceof BudgetSpentError) {
-    const { message, required, available } = error;
-    return refusal(402, "insufficient_balance", { message, required, available });
-  }
-  if (error instanceof CallAlreadyMadeError) {
-    return refusal(409, "call_already_made", { message: error.message, holdStatus: error.holdStatus });
-  }
-  if (error instanceof CallTimedOutError) return refusal(504, "provider_timeout", { message: error.message });
-  if (error instanceof BooksRefusedError) {
-    const { status, error: refused } = error.answer;
-    return refusal(status >= 400 ? status : 503, refused?.message ?? "unavailable", {
-      message: error.message,
-    });
+  if (error instanceof TokenbookError) {
+    const { code, status, message, facts } = error;
+    return refusal(status >= 400 ? status : 503, code, { message, ...facts });
   }
   if (error instanceof NotSettledError) return refusal(503, "unavailable", { message: error.message });
   throw error;

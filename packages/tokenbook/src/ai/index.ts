@@ -4,13 +4,13 @@
  * docs/guides/charging-for-model-calls.md tells how.
  */
 export {
-  BooksRefusedError,
   CallAlreadyMadeError,
   CallTimedOutError,
   type HoldClient,
   type HoldReceipt,
   NotSettledError,
   type StreamEnd,
+  TokenbookError,
   TokensShortError,
   type Usage,
 } from "../../../../supabase/functions/_shared/token-hold.ts";

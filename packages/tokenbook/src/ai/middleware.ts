@@ -45,7 +45,7 @@ export interface TokenMiddleware {
  * come to its end; a call that failed costs nothing, one that was aborted or timed out what had come.
  *
  * @param books a supabase-js client with the secret key
- * @throws {TokensShortError} {@link BudgetSpentError} {@link BooksRefusedError} from the call, before the model is asked
+ * @throws {TokensShortError} {@link BudgetSpentError} {@link TokenbookError} from the call, before the model is asked
  *
  * @example
  * ```ts

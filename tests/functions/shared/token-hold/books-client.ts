@@ -1,6 +1,6 @@
 /** A client of the books for `withTokenHold`, without an API in between, that can be made to fail. */
 import pg from "pg";
-import type { HoldAnswer, HoldClient } from "../../../../supabase/functions/_shared/token-hold.ts";
+import type { Answer, HoldClient } from "../../../../supabase/functions/_shared/token-hold.ts";
 import type { Database } from "../../../support/database.ts";
 
 /** What goes wrong with one question: it never arrives, its answer never does, it hangs, it is refused for now. */
@@ -54,7 +54,7 @@ export async function openBooks(db: Database, connections = 16): Promise<Books> 
   };
 }
 
-const refusal = (code: string, message: string, status: number): HoldAnswer => ({
+const refusal = (code: string, message: string, status: number): Answer => ({
   data: null,
   error: { code, message, details: null },
   status,

@@ -352,7 +352,7 @@ function outcomeOf(helper: Helper, error: unknown, gone: AbortSignal): string {
   if (error instanceof helper.TokensShortError) return "short";
   if (error instanceof helper.CallAlreadyMadeError) return `refused: ${error.holdStatus}`;
   if (error instanceof helper.CallTimedOutError) return "timed_out";
-  if (error instanceof helper.BooksRefusedError) return "books out of reach";
+  if (error instanceof helper.TokenbookError) return "books out of reach";
   if (gone.aborted && error === gone.reason) return "aborted";
   return "failed";
 }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import * as tokenHold from "../../../../supabase/functions/_shared/token-hold.ts";
 import { createDatabase } from "../../../support/database.ts";
+import { holdFiles } from "./files.ts";
 import { type Findings, type Helper, simulate } from "./simulation.ts";
 import { projectRoot } from "../../../../scripts/project.ts";
 
@@ -69,9 +70,9 @@ const mutants: { name: string; file: string; right: string; wrong: string; sees:
     },
     {
       name: "asks the books once",
-      file: "hold-books.ts",
-      right: "attempt >= attempts",
-      wrong: "true",
+      file: "until-heard.ts",
+      right: "attempt >= attempts ||",
+      wrong: "true ||",
       sees: "leaks",
     },
     {
@@ -110,7 +111,7 @@ test.each(mutants)(
   async ({ name, file, right, wrong, sees }) => {
     const folder = mkdtempSync(join(tmpdir(), "tokenbook-helper-"));
     try {
-      for (const part of ["token-hold.ts", "hold-books.ts", "lists.ts"]) {
+      for (const part of holdFiles) {
         cpSync(join(projectRoot, "supabase/functions/_shared", part), join(folder, part));
       }
       const parts = readFileSync(join(folder, file), "utf8").split(right);

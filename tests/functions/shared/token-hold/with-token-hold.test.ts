@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import {
-  BooksRefusedError,
+  TokenbookError,
   CallTimedOutError,
   type HoldClient,
   type HoldOptions,
@@ -184,7 +184,7 @@ describe("the settlement", () => {
       value: "the answer",
       usage: { tokens: 30 },
       holdId: (await hold()).id,
-      cause: expect.any(BooksRefusedError),
+      cause: expect.any(TokenbookError),
     });
     await books.rpc("release_tokens", { p_user_id: options.userId, p_hold_id: error.holdId });
   });
@@ -337,7 +337,7 @@ describe("what cannot be", () => {
   test("is refused by the books before the call is made", async () => {
     for (const more of [{ tokens: 0 }, { actionType: "No!" }, { idempotencyKey: "two words" }]) {
       const calling = withTokenHold(client, { ...options, ...more }, forEver);
-      await expect(calling).rejects.toThrow(BooksRefusedError);
+      await expect(calling).rejects.toThrow(TokenbookError);
     }
     expect(await hold()).toBeUndefined();
   });

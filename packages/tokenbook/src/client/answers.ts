@@ -1,0 +1,786 @@
+/**
+ * What the books answer, exactly as they do: tests/package/answers.test.ts compares each of these types with real
+ * answers. Tokens are whole numbers; cents may have fractions; times are ISO 8601.
+ */
+
+/** `frozen`: nothing can be spent. */
+export type AccountState = "active" | "frozen";
+
+/** A spend cap that was met, or is in force. */
+export interface SpendCap {
+  /** Of whom it is: of this user, of each user on a plan, of everyone, or of this member of a team. */
+  scope: "user" | "plan" | "everyone" | "member";
+  window: "day" | "week" | "month";
+  /** Tokens that may be spent in the window. */
+  limit: number;
+  /** Tokens spent or set aside in it so far. */
+  used: number;
+  /** When it begins anew. */
+  resets_at: string;
+}
+
+/** A grant, as a balance lists it. */
+export interface Grant {
+  id: string;
+  /** `plan`, `28day`, `admin`, `trial`, `annual`, `purchase`. */
+  grant_type: string;
+  tokens_granted: number;
+  tokens_remaining: number;
+  /** 0 (spent first) to 100. */
+  priority: number;
+  granted_at: string;
+  /** The first moment at which it cannot be spent any more; null: never. */
+  expires_at: string | null;
+}
+
+/** What a user can spend now. */
+export interface TokenBalance {
+  user_id: string;
+  state: AccountState;
+  /** Tokens that can be spent. */
+  total_active: number;
+  /** Tokens lost to expiry since the books opened. */
+  total_expired: number;
+  /** Tokens set aside by open holds. */
+  total_reserved: number;
+  /** Debt: the next grant repays it first. */
+  total_owed: number;
+  /** The balance when it was last filled, by a plan, a pack or a grant; null: they never had a plan. */
+  tokens_limit: number | null;
+  /** The plan that is in force; null: none. */
+  plan_type: string | null;
+  /** When the next grant runs out; null: none does. */
+  next_expiry: string | null;
+  /** In the order in which they will be spent, at most 100. */
+  grants: Grant[];
+  has_more_grants: boolean;
+  /** Of a member of a team: whose account this is. */
+  payer_id?: string;
+}
+
+/** What a user could spend at a moment that has passed. */
+export interface PastTokenBalance {
+  user_id: string;
+  at: string;
+  total_active: number;
+  total_expired: number;
+  total_reserved: number;
+  total_owed: number;
+  next_expiry: string | null;
+  grants: Grant[];
+  has_more_grants: boolean;
+}
+
+/** How much a grant paid. */
+export interface Allocation {
+  grant_id: string;
+  grant_type: string;
+  granted_at: string;
+  deducted: number;
+}
+
+/** Tokens were spent. */
+export interface Deduction {
+  success: true;
+  tokens_deducted: number;
+  tokens_remaining_to_deduct: 0;
+  /** In the order in which they paid. */
+  deducted_from: Allocation[];
+  /** The entry in the ledger. */
+  transaction_id: number;
+  /** What can be spent after it. */
+  tokens_remaining: number;
+  /** It was done before, under the same key: this is what it answered then, but for the balance, which is of now. */
+  replayed: boolean;
+}
+
+/** There were not enough tokens, or a cap allows less. Nothing was changed, and the key is not used up. */
+export interface Shortage {
+  success: false;
+  tokens_deducted: 0;
+  /** How many are missing. */
+  tokens_remaining_to_deduct: number;
+  deducted_from: [];
+  transaction_id: null;
+  tokens_remaining: number;
+  replayed: false;
+  /** The cap, if it was one. */
+  capped_by?: SpendCap;
+}
+
+/** What became of one item of a batch. */
+export type BatchResult =
+  | (Deduction & { index: number })
+  | (Shortage & { index: number })
+  | {
+      index: number;
+      success: false;
+      /** `code` as in docs/errors.md; the facts beside it, under their names in SQL. */
+      error: { code: string; hint: string; [fact: string]: unknown };
+    };
+
+export interface Batch {
+  /** Whether every item did. */
+  success: boolean;
+  /** How many of the items were deducted, had been before, were short, and failed. */
+  deducted: number;
+  replayed: number;
+  short: number;
+  failed: number;
+  /** In the order of the items. */
+  results: BatchResult[];
+}
+
+/** One AI operation was recorded, and paid for as far as `tokens_deducted` says. */
+export interface TrackedUsage {
+  success: true;
+  /** The row in `token_usage`. */
+  usage_id: string;
+  transaction_id: number;
+  /** What it counts for. */
+  tokens_used: number;
+  tokens_deducted: number;
+  /** Used and not paid: with `onShortage: "partial"` there were no more. */
+  tokens_remaining_to_deduct: number;
+  /** What it cost the project, in cents; null: not known. */
+  cost_estimate: number | null;
+  deducted_from: Allocation[];
+  tokens_remaining: number;
+  replayed: boolean;
+  capped_by?: SpendCap;
+}
+
+/** There were not enough tokens. Nothing was recorded. */
+export interface UntrackedUsage {
+  success: false;
+  usage_id: null;
+  transaction_id: null;
+  tokens_used: number;
+  tokens_deducted: 0;
+  tokens_remaining_to_deduct: number;
+  cost_estimate: number | null;
+  deducted_from: [];
+  tokens_remaining: number;
+  replayed: false;
+  capped_by?: SpendCap;
+}
+
+/** What an operation would deduct and cost. Nothing was changed. */
+export interface Quote {
+  state: AccountState;
+  tokens: number;
+  /** In cents; null: not known. */
+  cost_estimate: number | null;
+  sufficient: boolean;
+  tokens_short: number;
+  tokens_remaining: number;
+  would_be_deducted_from: Allocation[];
+  capped_by?: SpendCap;
+}
+
+/** Tokens are set aside. */
+export interface Reservation {
+  success: true;
+  hold_id: string;
+  status: "open" | "captured" | "released" | "expired";
+  tokens_reserved: number;
+  tokens_remaining_to_deduct: 0;
+  reserved_from: Allocation[];
+  /** When they are back by themselves. */
+  expires_at: string;
+  transaction_id: number;
+  tokens_remaining: number;
+  replayed: boolean;
+}
+
+/** There were not enough tokens. Nothing was set aside. */
+export interface NoReservation {
+  success: false;
+  hold_id: null;
+  status: null;
+  tokens_reserved: 0;
+  tokens_remaining_to_deduct: number;
+  reserved_from: [];
+  expires_at: null;
+  transaction_id: null;
+  tokens_remaining: number;
+  replayed: false;
+  capped_by?: SpendCap;
+}
+
+/** What came of a hold; also of one that had been settled before, or had run out. */
+export interface SettledHold {
+  /** Whether it is as it was asked for. */
+  success: boolean;
+  hold_id: string;
+  status: "captured" | "released" | "expired";
+  tokens_reserved: number;
+  tokens_captured: number;
+  tokens_released: number;
+  /** Of the hold, and beyond it. */
+  tokens_deducted: number;
+  /** Used and not paid: the capture took what there was, or no more than was held. */
+  tokens_remaining_to_deduct: number;
+  deducted_from: Allocation[];
+  transaction_id: number | null;
+  /** The deduction of what was captured beyond the hold. */
+  overage_transaction_id: number | null;
+  usage_id: string | null;
+  /** In cents; null: not known, or no usage was recorded. */
+  cost_estimate: number | null;
+  settled_at: string;
+  tokens_remaining: number;
+  replayed: boolean;
+  capped_by?: SpendCap;
+}
+
+/** Short of tokens beyond the hold: nothing was changed, and the hold is open. */
+export interface OpenHold {
+  success: false;
+  hold_id: string;
+  status: "open";
+  tokens_reserved: number;
+  tokens_captured: null;
+  tokens_released: null;
+  tokens_deducted: 0;
+  tokens_remaining_to_deduct: number;
+  deducted_from: [];
+  transaction_id: null;
+  overage_transaction_id: null;
+  usage_id: null;
+  cost_estimate: null;
+  settled_at: null;
+  tokens_remaining: number;
+  replayed: false;
+  capped_by?: SpendCap;
+}
+
+export interface GrantReceipt {
+  success: true;
+  grant_id: string;
+  tokens_granted: number;
+  grant_type: string;
+  granted_at: string;
+  expires_at: string | null;
+  transaction_id: number;
+  tokens_remaining: number;
+  replayed: boolean;
+}
+
+/** A balance was corrected. */
+export interface Adjustment {
+  success: true;
+  delta: number;
+  tokens_remaining_to_deduct: 0;
+  /** Of a correction upwards: the grant. */
+  grant_id: string | null;
+  deducted_from: Allocation[];
+  usage_id: string;
+  transaction_id: number;
+  tokens_remaining: number;
+  replayed: boolean;
+}
+
+/** There were not as many tokens to take. Nothing was changed. */
+export interface NoAdjustment {
+  success: false;
+  delta: number;
+  tokens_remaining_to_deduct: number;
+  grant_id: null;
+  deducted_from: [];
+  usage_id: null;
+  transaction_id: null;
+  tokens_remaining: number;
+  replayed: false;
+}
+
+/** What a grant got back. */
+export interface Restored {
+  grant_id: string;
+  grant_type: string;
+  tokens: number;
+}
+
+export interface Refund {
+  success: true;
+  transaction_id: number;
+  tokens_refunded: number;
+  /** Back in the grants that had paid. */
+  restored: Restored[];
+  /** Of what has run out since. */
+  forfeited: Restored[];
+  /** What is left of the charge. */
+  tokens_refundable: number;
+  tokens_remaining: number;
+  replayed: boolean;
+}
+
+export interface VoidedGrant {
+  success: true;
+  grant_id: string;
+  tokens_voided: number;
+  /** Added to the debt. */
+  tokens_owed: number;
+  transaction_id: number;
+  tokens_remaining: number;
+  replayed: boolean;
+}
+
+export interface GrantExpiry {
+  success: true;
+  grant_id: string;
+  /** null: never. */
+  expires_at_before: string | null;
+  expires_at: string | null;
+  transaction_id: number;
+  tokens_remaining: number;
+  replayed: boolean;
+}
+
+export interface AccountStateChange {
+  success: true;
+  user_id: string;
+  state: AccountState;
+  reason: string | null;
+  actor_role: string | null;
+  actor_id: string | null;
+  changed_at: string | null;
+  replayed: boolean;
+}
+
+/** An entry of the ledger. */
+export interface TokenTransaction {
+  /** Its number among the user's. */
+  id: number;
+  /** grant, deduction, expiry, hold, release, refund, …; `history`: older than the books. */
+  entry_type: string;
+  /** What it was for. */
+  action_type: string;
+  /** Signed: grants positive, deductions negative. */
+  tokens: number;
+  /** Tokens set aside by it; negative: no longer set aside. */
+  reserved_change: number;
+  balance_after: number | null;
+  allocations: { grant_id: string; tokens: number }[];
+  reason: string | null;
+  actor_role: string | null;
+  actor_id: string | null;
+  idempotency_key: string | null;
+  usage_id: string | null;
+  hold_id: string | null;
+  /** The entry that it undoes. */
+  original_id: number | null;
+  /** The member of the team who spent it. */
+  member_id: string | null;
+  metadata: Record<string, unknown>;
+  created_at: string;
+}
+
+/** A page of a history, newest first. */
+export interface HistoryPage {
+  transactions: TokenTransaction[];
+  /** Where the next page begins; null: this is the last. */
+  next_before: number | null;
+}
+
+/** Why something was charged, and who paid. */
+export interface ChargeExplanation {
+  usage: Record<string, unknown> | null;
+  transaction: Record<string, unknown> | null;
+  paid_by: {
+    grant_id: string;
+    grant_type: string;
+    tokens: number;
+    granted_at: string;
+    expires_at: string | null;
+    payment_id: string | null;
+    subscription_id: string | null;
+  }[];
+  /** The newest 1000. */
+  undone_by: {
+    transaction_id: number;
+    entry_type: string;
+    tokens: number;
+    reason: string | null;
+    created_at: string;
+  }[];
+  /** Signed: the charge less what was given back. */
+  tokens_net: number;
+}
+
+/** What was used in one bucket of time, and of that by one model, action or member. */
+export interface UsageBucket {
+  starts_at: string;
+  /** With `by: "model"`. */
+  model?: string | null;
+  /** With `by: "action"`. */
+  action_type?: string;
+  /** With `by: "member"`; null: the user themself. */
+  member_id?: string | null;
+  uses: number;
+  failed_uses: number;
+  /** Deducted. */
+  tokens: number;
+  /** Used and not paid. */
+  tokens_uncovered: number;
+  input_tokens: number;
+  output_tokens: number;
+  cached_tokens: number;
+  reasoning_tokens: number;
+  images: number;
+  seconds: number;
+  /** For an admin or the server: what it cost, as far as known. */
+  cost_cents?: number;
+  uses_without_cost?: number;
+  /** With `centsPerMillionTokens`: the tokens at that price, and that less the known cost. */
+  worth_cents?: number;
+  margin_cents?: number;
+}
+
+export interface UsageReport {
+  bucket: "hour" | "day" | "week" | "month" | "all";
+  by: "none" | "model" | "action" | "member";
+  from: string;
+  to: string;
+  rows: UsageBucket[];
+}
+
+export interface StorageQuota {
+  total_quota_gb: number;
+}
+
+/** A plan was changed, or will be. */
+export interface PlanChange {
+  success: true;
+  plan_type: string;
+  effective: "now" | "period_end";
+  effective_at: string;
+  tokens_granted: number;
+  tokens_limit: number;
+  tokens_remaining: number;
+  transaction_id: number;
+  replayed: boolean;
+}
+
+/** Whether a user may have a trial. */
+export interface TrialCheck {
+  user_id: string;
+  trial: "full" | "reduced" | "none";
+  reason: "trial_already_taken" | "trial_needs_identity" | null;
+  reduced_percent: number | null;
+  reduced_tokens: number | null;
+}
+
+/** What is given for a payment, as the catalogue said. */
+export type Terms = Record<string, unknown>;
+
+/** A payment that waits for an admin. */
+export interface PaymentRequest {
+  success: true;
+  payment_id: string;
+  status: "pending" | "approved" | "rejected" | "refunded";
+  from_plan: string | null;
+  to_plan: string | null;
+  pack_type: string | null;
+  quantity: number;
+  terms: Terms;
+  amount_cents: number;
+  currency: string;
+  replayed: boolean;
+}
+
+export interface PaymentApproval {
+  success: true;
+  payment_id: string;
+  status: "approved" | "refunded";
+  plan_type: string | null;
+  /** Which plan counts now: a lower one waits for a higher one that is paid for. */
+  plan_in_force: string | null;
+  pack_type: string | null;
+  quantity: number;
+  tokens_granted: number;
+  tokens_limit: number;
+  tokens_remaining: number;
+  transaction_id: number;
+  replayed: boolean;
+}
+
+export interface PaymentRejection {
+  success: true;
+  payment_id: string;
+  status: "rejected";
+  replayed: boolean;
+}
+
+export interface PaymentRefund {
+  success: true;
+  payment_id: string;
+  status: "approved" | "refunded";
+  refunded_cents: number;
+  tokens_clawed_back: number;
+  tokens_owed: number;
+  tokens_limit: number;
+  tokens_remaining: number;
+  replayed: boolean;
+}
+
+export interface SpendCaps {
+  /** Tightest first. */
+  caps: SpendCap[];
+}
+
+export interface SpendCapSetting {
+  success: true;
+  scope: "user" | "plan" | "everyone";
+  window: "day" | "week" | "month";
+  /** null: the cap was taken away. */
+  limit: number | null;
+  /** Of a user: spent in the present window. */
+  used: number | null;
+}
+
+/** Who draws, or drew, from the account of a payer. */
+export interface TeamMember {
+  member_id: string;
+  since: string;
+  /** null: still in it. */
+  until: string | null;
+  tokens_used: number;
+  caps: Omit<SpendCap, "scope">[];
+}
+
+export interface TeamPage {
+  /** Those of today first. */
+  members: TeamMember[];
+}
+
+/** A row of `token_alert_rules`. */
+export interface AlertRule {
+  id: string;
+  /** null: not for one user alone. */
+  user_id: string | null;
+  plan_type: string | null;
+  rule: string;
+  kind: string;
+  threshold_tokens: number | null;
+  threshold_percent: number | null;
+  hours: number | null;
+  notify_recovered: boolean;
+  is_enabled: boolean;
+  updated_at: string;
+}
+
+export interface AlertRuleRemoval {
+  success: true;
+  /** false: there was none. */
+  removed: boolean;
+}
+
+/** A row of `token_top_ups`: when to ask for more tokens, and for how many. */
+export interface TopUp {
+  user_id: string;
+  is_enabled: boolean;
+  below_tokens: number;
+  tokens: number | null;
+  plan_type: string | null;
+  pack_type: string | null;
+  quantity: number;
+  cooldown_seconds: number;
+  max_requests: number;
+  window_seconds: number;
+  /** Since when nothing is asked for, because a charge has failed; until it is set anew. */
+  paused_at: string | null;
+  updated_at: string;
+}
+
+export interface TopUpSetting {
+  success: true;
+  is_enabled: boolean;
+  /** null: there never was one. */
+  top_up: TopUp | null;
+  pending_request_id: string | null;
+}
+
+/** A row of `token_plans`. */
+export interface Plan {
+  plan_type: string;
+  name: string;
+  /** What a period gives; with `issue_every`, what each day, week or month of it gives. */
+  tokens: number;
+  articles_limit: number | null;
+  storage_gb: number;
+  price_cents: number;
+  currency: string;
+  billing_cycle: "none" | "28day" | "monthly" | "annual";
+  grant_type: string;
+  grant_lifetime_days: number | null;
+  balance_cap: number | null;
+  rollover_tokens: number | null;
+  rollover_percent: number | null;
+  rollover_lifetime_days: number | null;
+  issue_every: "day" | "week" | "month" | null;
+  issue_on: "anniversary" | "calendar";
+  refill_to: number | null;
+  /** All of a period; null where that cannot be known. */
+  tokens_per_period: number | null;
+  grace_days: number | null;
+  rank: number;
+  features: Record<string, unknown>;
+  stripe_price_id: string | null;
+  former_stripe_price_ids: string[];
+  paypal_plan_id: string | null;
+  former_paypal_plan_ids: string[];
+  is_offered: boolean;
+  is_default: boolean;
+  given_to_users_since: string | null;
+  created_at: string;
+  updated_at: string;
+}
+
+/** A row of `token_packs`: tokens that are bought once. */
+export interface Pack {
+  pack_type: string;
+  name: string;
+  /** That one of it gives. */
+  tokens: number;
+  /** null: for ever. */
+  lifetime_days: number | null;
+  priority: number;
+  /** Of one. */
+  price_cents: number;
+  currency: string;
+  stripe_price_id: string | null;
+  former_stripe_price_ids: string[];
+  is_offered: boolean;
+  created_at: string;
+  updated_at: string;
+}
+
+/** A row of `token_subscriptions`: which plan is in force, and until when. */
+export interface Subscription {
+  user_id: string;
+  id: string;
+  /** null: none is in force. */
+  plan_type: string | null;
+  tokens_limit: number;
+  articles_limit: number | null;
+  features: Record<string, unknown>;
+  billing_cycle: "none" | "28day" | "monthly" | "annual";
+  is_active: boolean;
+  status: "active" | "past_due" | "paused" | "ended";
+  auto_renew: boolean;
+  payment_method: string | null;
+  payment_id: string | null;
+  period_start: string;
+  expires_at: string | null;
+  in_force_until: string | null;
+  next_plan_type: string | null;
+  schedule: Record<string, unknown> | null;
+  next_slot_at: string | null;
+  cancel_at: string | null;
+  created_at: string;
+  updated_at: string;
+}
+
+/** A row of `token_payments`. */
+export interface Payment {
+  user_id: string;
+  id: string;
+  status: "pending" | "approved" | "rejected" | "refunded";
+  provider: "manual" | "stripe" | "paypal";
+  provider_payment_id: string | null;
+  from_plan: string | null;
+  to_plan: string | null;
+  pack_type: string | null;
+  quantity: number;
+  amount_cents: number;
+  currency: string;
+  terms: Terms;
+  /** null until approved. */
+  tokens: number | null;
+  refunded_cents: number;
+  disputed_cents: number;
+  tokens_clawed_back: number;
+  tokens_lapsed: number;
+  idempotency_key: string | null;
+  reason: string | null;
+  created_at: string;
+  decided_at: string | null;
+  decided_by: string | null;
+}
+
+/** A row of `token_alerts`. */
+export interface Alert {
+  user_id: string;
+  /** Its number among the user's; `token_accounts.last_alert_id` names the newest. */
+  id: number;
+  kind: string;
+  /** The name of the rule. */
+  rule: string;
+  epoch: number | null;
+  grant_id: string | null;
+  request_id: string | null;
+  /** What it tells; docs/guides/alerts.md says which kind tells what. */
+  payload: Record<string, unknown>;
+  created_at: string;
+  delivery: "pending" | "delivered" | "given_up";
+  attempts: number;
+  next_attempt_at: string | null;
+  claim_id: string | null;
+  last_error: string | null;
+  settled_at: string | null;
+}
+
+/** A page of the payment provider's, to send the user to. */
+export interface CheckoutPage {
+  url: string;
+}
+
+/** What each function answers; docs/reference.md says more of each. */
+export interface Answers {
+  get_user_token_balance: TokenBalance;
+  get_token_balance_as_of: PastTokenBalance;
+  can_spend_tokens: boolean;
+  has_token_plan: boolean;
+  deduct_tokens_with_fifo: Deduction | Shortage;
+  deduct_tokens_batch: Batch;
+  track_token_usage: TrackedUsage | UntrackedUsage;
+  estimate_tokens: Quote;
+  reserve_tokens: Reservation | NoReservation;
+  capture_tokens: SettledHold | OpenHold;
+  release_tokens: SettledHold;
+  grant_tokens: GrantReceipt;
+  adjust_tokens: Adjustment | NoAdjustment;
+  refund_tokens: Refund;
+  void_token_grant: VoidedGrant;
+  set_token_grant_expiry: GrantExpiry;
+  set_token_account_state: AccountStateChange;
+  get_token_history: HistoryPage;
+  explain_token_charge: ChargeExplanation;
+  get_token_usage_by: UsageReport;
+  get_user_storage_quota: StorageQuota;
+  change_token_plan: PlanChange;
+  check_token_trial: TrialCheck;
+  create_token_payment: PaymentRequest;
+  approve_token_payment: PaymentApproval;
+  reject_token_payment: PaymentRejection;
+  refund_token_payment: PaymentRefund;
+  get_token_spend_caps: SpendCaps;
+  set_token_spend_cap: SpendCapSetting;
+  add_token_team_member: TeamMember;
+  remove_token_team_member: TeamMember;
+  list_token_team_members: TeamPage;
+  set_token_alert_rule: AlertRule;
+  remove_token_alert_rule: AlertRuleRemoval;
+  set_token_top_up: TopUpSetting;
+}
+
+/** The rows of the tables that the client reads. */
+export interface Rows {
+  token_plans: Plan;
+  token_packs: Pack;
+  token_subscriptions: Subscription;
+  token_payments: Payment;
+  token_alerts: Alert;
+  token_top_ups: TopUp;
+}

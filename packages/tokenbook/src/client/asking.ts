@@ -1,0 +1,158 @@
+/** How the client asks: functions and tables of the data API, and edge functions, all by `untilHeard`. */
+import type { Database } from "../../../../supabase/functions/_shared/database.types.ts";
+import { errorFromProblem } from "../../../../supabase/functions/_shared/token-error.ts";
+import {
+  type Answer,
+  type Patience,
+  type Question,
+  stoppable,
+  untilHeard,
+  usualPatience,
+} from "../../../../supabase/functions/_shared/until-heard.ts";
+import type { Answers, Rows } from "./answers.ts";
+import type { CallOptions } from "./options.ts";
+
+/** A client of supabase-js, of a user or of a server, whatever types of a database it has. */
+export interface SupabaseLike {
+  rpc(name: never, args: never): unknown;
+  from(relation: never): unknown;
+  readonly functions: { invoke(name: never, options: never): unknown };
+  readonly auth: { getSession(): PromiseLike<unknown> };
+}
+
+/** The same, as far as it is needed here. */
+interface Supabase {
+  rpc(name: string, args: Record<string, unknown>): Question;
+  from(relation: string): { select(columns: string): Query };
+  readonly functions: {
+    invoke(
+      name: string,
+      options: { body: Record<string, unknown>; signal: AbortSignal },
+    ): PromiseLike<{ data: unknown; error: InvokeError | null }>;
+  };
+  readonly auth: {
+    getSession(): PromiseLike<{ data: { session: { access_token: string } | null } }>;
+  };
+  /** Of a project with other sign-ins, whose `auth` is out of reach. */
+  readonly accessToken?: () => Promise<string | null>;
+}
+
+type Functions = Database["public"]["Functions"];
+type Json = NonNullable<Functions["grant_tokens"]["Args"]["p_metadata"]>;
+type Moments = "p_at" | "p_from" | "p_to" | "p_expires_at" | "p_granted_at";
+
+/**
+ * The arguments of a function as `database.types.ts` has them, each of them said: one that the client does not offer
+ * is an error of the compiler. Of JSON it may be any object, of a moment a Date, and null is left to SQL.
+ */
+export type ArgsOf<Name extends keyof Answers> = {
+  [Arg in keyof Required<Functions[Name]["Args"]>]:
+    | ValueOf<Arg, NonNullable<Functions[Name]["Args"][Arg]>>
+    | Extract<Functions[Name]["Args"][Arg], undefined>
+    | null;
+};
+
+type ValueOf<Arg, Type> = Json extends Type ? unknown : Type | (Arg extends Moments ? Date : never);
+
+/** A read of a table, as supabase-js has it. */
+export interface Query extends Question {
+  eq(column: string, value: unknown): Query;
+  lt(column: string, value: unknown): Query;
+  order(column: string, options: { ascending: boolean }): Query;
+  limit(count: number): Query;
+  /** From version 2.100 or so on it repeats reads by itself. */
+  retry?(enabled: boolean): Query;
+}
+
+/** What an edge function's error has in supabase-js: the answer, if there was one. */
+interface InvokeError {
+  message: string;
+  context?: unknown;
+}
+
+export interface Asking {
+  call<Name extends keyof Answers>(
+    name: Name,
+    args: ArgsOf<Name>,
+    signal: AbortSignal | undefined,
+  ): Promise<Answers[Name]>;
+  rows<Table extends keyof Rows>(
+    table: Table,
+    narrow: (all: Query) => Query,
+    signal: AbortSignal | undefined,
+  ): Promise<Rows[Table][]>;
+  invoke<Result>(
+    name: string,
+    body: Record<string, unknown>,
+    signal: AbortSignal | undefined,
+  ): Promise<Result>;
+  /** Whom a call is about that has to name them. */
+  userOf(options: CallOptions): Promise<string>;
+}
+
+/** @param bound the user whom calls are about that do not say it */
+export function asking(client: SupabaseLike, bound: string | undefined, patience: Patience): Asking {
+  const supabase = client as Supabase;
+  const patient = { ...usualPatience, ...patience };
+  const heard = <Result>(ask: (signal: AbortSignal) => PromiseLike<Answer>, signal?: AbortSignal) =>
+    untilHeard<Result>(ask, patient, signal);
+
+  const call: Asking["call"] = (name, args, signal) =>
+    heard((stop) => stoppable(supabase.rpc(name, args), stop), signal);
+
+  return {
+    call,
+
+    rows(table, narrow, signal) {
+      return heard((stop) => {
+        const query = narrow(supabase.from(table).select("*"));
+        return stoppable(query.retry?.(false) ?? query, stop);
+      }, signal);
+    },
+
+    invoke(name, body, signal) {
+      return heard(async (stop) => {
+        const { data, error } = await supabase.functions.invoke(name, { body, signal: stop });
+        return error === null ? { data, error, status: 200 } : await answerOf(error);
+      }, signal);
+    },
+
+    async userOf({ userId = bound, signal }) {
+      if (userId !== undefined) return userId;
+      const id = subjectOf(await tokenOf(supabase));
+      if (id !== undefined) return id;
+      // a header says who they are, or they sign in elsewhere: the books know
+      return (await call("get_user_token_balance", { p_user_id: undefined }, signal)).user_id;
+    },
+  };
+}
+
+async function answerOf({ message, context }: InvokeError): Promise<Answer> {
+  if (!(context instanceof Response)) {
+    return { data: null, error: { code: "", message, details: null }, status: 0 };
+  }
+  const { status, headers } = context;
+  const text = await context.text();
+  const said = /[/+]json/.test(headers.get("content-type") ?? "") ? JSON.parse(text) : { message: text };
+  const seconds = Number(headers.get("retry-after"));
+  return {
+    data: null,
+    error: errorFromProblem(said, status),
+    status,
+    retryAfterMs: seconds > 0 ? seconds * 1_000 : undefined,
+  };
+}
+
+/** The token that the client sends, where it says so. */
+async function tokenOf(supabase: Supabase): Promise<string | null> {
+  if (supabase.accessToken !== undefined) return await supabase.accessToken();
+  return (await supabase.auth.getSession()).data.session?.access_token ?? null;
+}
+
+/** Whose token it is, if that is a user of Supabase's. Nothing is verified here: the books do. */
+function subjectOf(token: string | null): string | undefined {
+  const payload = token?.split(".")[1];
+  if (payload === undefined) return undefined;
+  const { sub } = JSON.parse(atob(payload.replaceAll("-", "+").replaceAll("_", "/"))) as { sub?: unknown };
+  return typeof sub === "string" && /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i.test(sub) ? sub : undefined;
+}

@@ -1,0 +1,238 @@
+import type { Usage } from "../../../../supabase/functions/_shared/token-hold.ts";
+
+/** What every call takes. */
+export interface CallOptions {
+  /**
+   * Whom it is about. Left out: the user of {@link tokenbook}'s options, else whoever is signed in. The server, which
+   * is nobody, must say it.
+   */
+  userId?: string | undefined;
+  /** Stops the request, and the waiting. What has reached the books is booked all the same. */
+  signal?: AbortSignal | undefined;
+}
+
+/** What a call takes that changes something. */
+export interface WriteOptions extends CallOptions {
+  /**
+   * The same key again has no second effect, for ever. Left out, the client makes one for this call, and keeps it
+   * through its retries; give one that outlives the page (the id of a message, of an order) to be safe beyond it.
+   * 1 to 255 characters of A-Z a-z 0-9 . _ : -
+   */
+  idempotencyKey?: string | undefined;
+}
+
+/** An object of at most 8 KiB. */
+export type Metadata = Record<string, unknown>;
+
+/** A moment: ISO 8601, or a Date. */
+export type Moment = string | Date;
+
+export interface DeductOptions extends WriteOptions {
+  /** What for, as in `token_action_costs`: `chat_conversation`, … Default: `deduction`. */
+  actionType?: string | undefined;
+  metadata?: Metadata | undefined;
+}
+
+/** One deduction of a batch. */
+export interface BatchItem {
+  userId: string;
+  tokens: number;
+  actionType?: string | undefined;
+  /** Left out, the client makes one. */
+  idempotencyKey?: string | undefined;
+  metadata?: Metadata | undefined;
+}
+
+/** What is to be quoted: the counts, or `tokens` as a fixed number. */
+export interface QuoteOptions extends CallOptions, Omit<Usage, "metadata"> {
+  actionType: string;
+}
+
+/** What was done: the counts, or `tokens` as a fixed number. */
+export interface TrackOptions extends WriteOptions, Usage {
+  actionType: string;
+  /** false: recorded, and nothing deducted. */
+  success?: boolean | undefined;
+  /** Why it failed, at most 2000 characters. */
+  errorMessage?: string | undefined;
+  /** `reject` (default): nothing is recorded, `success` false. `partial`: takes what there is, and records the rest. */
+  onShortage?: "reject" | "partial" | undefined;
+}
+
+export interface ReserveOptions extends WriteOptions {
+  /** Seconds after which the tokens are back by themselves. Default 900. */
+  ttlSeconds?: number | undefined;
+  /** What for. Default: `deduction`. */
+  actionType?: string | undefined;
+  metadata?: Metadata | undefined;
+}
+
+/** What was used; with any of it, a usage is recorded too. `tokens`: what to pay, else what the counts come to, else all. */
+export interface CaptureOptions extends CallOptions, Usage {
+  /** When that is more than was held. Default: `deduct`, all or nothing. */
+  overCapture?: "deduct" | "partial" | "cap" | "reject" | undefined;
+  /** false: nothing is paid. */
+  success?: boolean | undefined;
+  errorMessage?: string | undefined;
+}
+
+export interface GrantOptions extends WriteOptions {
+  /** `admin` (default), `trial`, `annual`, `28day`, `plan`, `purchase`. */
+  grantType?: string | undefined;
+  /** Left out: the type's own lifetime. `infinity`: never. */
+  expiresAt?: Moment | undefined;
+  /** 0 (spent first) to 100. Default 50. */
+  priority?: number | undefined;
+  /** In the past, for the server only. */
+  grantedAt?: Moment | undefined;
+  /** 1 to 500 characters. */
+  reason?: string | undefined;
+  metadata?: Metadata | undefined;
+}
+
+export interface AdjustOptions extends WriteOptions {
+  /** 1 to 500 characters. */
+  reason?: string | undefined;
+  metadata?: Metadata | undefined;
+}
+
+export interface RefundOptions extends WriteOptions {
+  /** Left out: all that is left of the charge. */
+  tokens?: number | undefined;
+  reason?: string | undefined;
+  /** What paid and has run out since: `forfeit` (default), or `reissue` as a new grant. */
+  expiredPolicy?: "forfeit" | "reissue" | undefined;
+  /** How long a reissued grant lives. */
+  lifetimeDays?: number | undefined;
+}
+
+export interface VoidOptions extends WriteOptions {
+  reason?: string | undefined;
+  /** What was spent of it is taken back too. */
+  takeBack?: boolean | undefined;
+}
+
+export interface HistoryOptions extends CallOptions {
+  /** Entries a page, 1 to 200. Default 50. */
+  limit?: number | undefined;
+  /** Older than this entry: `next_before` of the page before. */
+  before?: number | null | undefined;
+}
+
+/** Which charge: one of the two. */
+export interface ExplainOptions extends CallOptions {
+  usageId?: string | undefined;
+  transactionId?: number | undefined;
+}
+
+export interface UsageByOptions extends CallOptions {
+  /** Default `day`; UTC. */
+  bucket?: "hour" | "day" | "week" | "month" | "all" | undefined;
+  /** Default `none`: together. */
+  by?: "none" | "model" | "action" | "member" | undefined;
+  /** Left out: the last day by hour, else the last 30 days. */
+  from?: Moment | undefined;
+  to?: Moment | undefined;
+  /** Of everyone: for an admin or the server. */
+  forEveryone?: boolean | undefined;
+  /** What a million tokens is sold at, in cents: for an admin or the server. */
+  centsPerMillionTokens?: number | undefined;
+}
+
+export interface ChangePlanOptions extends WriteOptions {
+  /** `card`, `paypal`, … */
+  paymentMethod?: string | undefined;
+  /** The provider's name for what paid for it. */
+  paymentId?: string | undefined;
+}
+
+/** What is to be paid for: a plan, or so many of a pack. */
+export type Purchase =
+  | { planType: string; packType?: undefined; quantity?: undefined }
+  | { packType: string; quantity?: number | undefined; planType?: undefined };
+
+export type PaymentRequestOptions = WriteOptions & Purchase;
+
+/** A page to pay at. The addresses are of the origins that the project allows. */
+export type CheckoutOptions = WriteOptions &
+  Purchase & {
+    successUrl: string;
+    cancelUrl: string;
+    /** Of a pack: keeps the card for automatic top-ups. */
+    saveCard?: boolean | undefined;
+  };
+
+export interface PortalOptions extends CallOptions {
+  returnUrl: string;
+}
+
+export interface PaymentRefundOptions extends CallOptions {
+  reason: string;
+  /** In all so far, in cents. Left out: everything. */
+  refundedCents?: number | undefined;
+}
+
+export interface ListOptions extends CallOptions {
+  /** How many at most, newest first. Default 50. */
+  limit?: number | undefined;
+}
+
+export interface AlertsOptions extends ListOptions {
+  /** Older than this alert. */
+  before?: number | undefined;
+}
+
+/** For whom something is set: a user, each user on a plan, or everyone. */
+export type Scope =
+  | { userId: string; planType?: undefined; forEveryone?: undefined }
+  | { planType: string; userId?: undefined; forEveryone?: undefined }
+  | { forEveryone: true; userId?: undefined; planType?: undefined };
+
+export type CapOptions = Scope & {
+  /** Tokens, 0 to 10^12; null takes the cap away. */
+  tokens: number | null;
+  reason?: string | undefined;
+  signal?: AbortSignal | undefined;
+};
+
+export type AlertRuleOptions = Scope & {
+  kind: "dropped" | "depleted" | "expiring_soon";
+  /** Of `dropped`: fewer than so many, or than so many percent of the plan limit. */
+  thresholdTokens?: number | undefined;
+  thresholdPercent?: number | undefined;
+  /** Of `expiring_soon`: how long before. */
+  hours?: number | undefined;
+  /** The end of it is an alert too. */
+  notifyRecovered?: boolean | undefined;
+  /** false: none for these, whatever a wider rule says. */
+  isEnabled?: boolean | undefined;
+  signal?: AbortSignal | undefined;
+};
+
+export interface MemberCaps extends CallOptions {
+  /** Tokens that the member may spend in a day, a week, a month; left out, a new member has no cap. */
+  capDay?: number | undefined;
+  capWeek?: number | undefined;
+  capMonth?: number | undefined;
+}
+
+export interface MembersOptions extends CallOptions {
+  /** Members a page, 1 to 1000. Default 100. */
+  limit?: number | undefined;
+  /** After this member. */
+  after?: string | undefined;
+}
+
+/** When to ask for more tokens, and for what: tokens, a plan, or so many of a pack. */
+export interface TopUpOptions extends CallOptions {
+  /** false switches it off, and looks at nothing else. */
+  isEnabled?: boolean | undefined;
+  belowTokens?: number | undefined;
+  tokens?: number | undefined;
+  planType?: string | undefined;
+  packType?: string | undefined;
+  quantity?: number | undefined;
+  cooldownSeconds?: number | undefined;
+  maxRequests?: number | undefined;
+  windowSeconds?: number | undefined;
+}

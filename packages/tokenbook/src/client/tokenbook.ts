@@ -1,0 +1,714 @@
+import {
+  type HeldStream,
+  type Hold,
+  type HoldClient,
+  type HoldOptions,
+  type HoldReceipt,
+  type Patience,
+  type StreamEnd,
+  streamWithTokenHold,
+  withTokenHold,
+} from "../../../../supabase/functions/_shared/token-hold.ts";
+import type {
+  AccountState,
+  AccountStateChange,
+  Adjustment,
+  Alert,
+  AlertRule,
+  AlertRuleRemoval,
+  Batch,
+  ChargeExplanation,
+  CheckoutPage,
+  Deduction,
+  GrantExpiry,
+  GrantReceipt,
+  HistoryPage,
+  NoAdjustment,
+  NoReservation,
+  OpenHold,
+  Pack,
+  PastTokenBalance,
+  Payment,
+  PaymentApproval,
+  PaymentRefund,
+  PaymentRejection,
+  PaymentRequest,
+  Plan,
+  PlanChange,
+  Quote,
+  Refund,
+  Reservation,
+  SettledHold,
+  Shortage,
+  SpendCaps,
+  SpendCapSetting,
+  StorageQuota,
+  Subscription,
+  TeamMember,
+  TeamPage,
+  TokenBalance,
+  TokenTransaction,
+  TopUp,
+  TopUpSetting,
+  TrackedUsage,
+  TrialCheck,
+  UntrackedUsage,
+  UsageReport,
+  VoidedGrant,
+} from "./answers.ts";
+import { asking, type SupabaseLike } from "./asking.ts";
+import type {
+  AdjustOptions,
+  AlertRuleOptions,
+  AlertsOptions,
+  BatchItem,
+  CallOptions,
+  CaptureOptions,
+  CapOptions,
+  ChangePlanOptions,
+  CheckoutOptions,
+  DeductOptions,
+  ExplainOptions,
+  GrantOptions,
+  HistoryOptions,
+  ListOptions,
+  MemberCaps,
+  MembersOptions,
+  Moment,
+  PaymentRefundOptions,
+  PaymentRequestOptions,
+  PortalOptions,
+  QuoteOptions,
+  RefundOptions,
+  ReserveOptions,
+  Scope,
+  TopUpOptions,
+  TrackOptions,
+  UsageByOptions,
+  VoidOptions,
+  WriteOptions,
+} from "./options.ts";
+
+/** How a client is to be. */
+export interface TokenbookOptions {
+  /** Whom its calls are about when they do not say it. A server that handles one user's request says it once. */
+  userId?: string | undefined;
+  /** How often and how patiently the books are asked. */
+  patience?: Patience | undefined;
+}
+
+/** The entries of a user's ledger, newest first; pages are read as they are needed. */
+export interface TokenHistory extends AsyncIterable<TokenTransaction> {
+  /** One page, for whoever shows pages. */
+  page(): Promise<HistoryPage>;
+}
+
+/** {@link HoldOptions} of a client, which knows the user. */
+export type ClientHoldOptions = Omit<HoldOptions, "userId"> & { userId?: string | undefined };
+
+/**
+ * The books, as an app asks them. Options are in camelCase; answers are as the database gives them, in snake_case.
+ *
+ * Every call rejects with a {@link TokenbookError} when it is refused, or when nobody has answered as often as it was
+ * asked; a shortage of tokens is no error but an answer, with `success` false.
+ */
+export interface Tokenbook {
+  /** What a user can spend now, grant by grant. */
+  balance(options?: CallOptions): Promise<TokenBalance>;
+  /** What they could spend at a moment that has passed. */
+  balanceAt(at: Moment, options?: CallOptions): Promise<PastTokenBalance>;
+  /** Whether `deduct` would succeed now. Nothing is changed, and nothing is promised. */
+  canSpend(tokens?: number, options?: CallOptions): Promise<boolean>;
+  /** Whether that plan is in force. */
+  hasPlan(planType: string, options?: CallOptions): Promise<boolean>;
+  /** The quota in gigabytes that came with their plans. */
+  storageQuota(options?: CallOptions): Promise<StorageQuota>;
+
+  /**
+   * Spends tokens, oldest grants first, all or nothing.
+   *
+   * @example
+   * ```ts
+   * const spent = await books.deduct(50, { actionType: "chat_conversation" });
+   * if (!spent.success) show(`${spent.tokens_remaining_to_deduct} tokens are missing`);
+   * ```
+   */
+  deduct(tokens: number, options?: DeductOptions): Promise<Deduction | Shortage>;
+  /** Many deductions in one call, for the server: each by itself, or all or none. */
+  deductBatch(
+    items: readonly BatchItem[],
+    options?: { allOrNothing?: boolean | undefined; signal?: AbortSignal | undefined },
+  ): Promise<Batch>;
+  /** Records one AI operation and deducts for it in one step. */
+  track(usage: TrackOptions): Promise<TrackedUsage | UntrackedUsage>;
+  /** What an operation would deduct and cost. Nothing is changed. */
+  quote(usage: QuoteOptions): Promise<Quote>;
+  /** Sets tokens aside for a call that is about to run. {@link Tokenbook.withTokenHold} does all of it. */
+  reserve(tokens: number, options?: ReserveOptions): Promise<Reservation | NoReservation>;
+  /** Pays for what was used out of a hold, and gives the rest back. */
+  capture(holdId: string, options?: CaptureOptions): Promise<SettledHold | OpenHold>;
+  /** Gives back everything that a hold set aside. */
+  release(holdId: string, options?: CallOptions): Promise<SettledHold>;
+  /**
+   * Makes a call that is paid for by a hold: tokens are set aside, `work` runs, what it reports is paid. A call that
+   * fails costs nothing.
+   *
+   * @throws {TokensShortError} {@link CallAlreadyMadeError} before the work; what the work threw; {@link NotSettledError}
+   * @example
+   * ```ts
+   * const { value, receipt } = await books.withTokenHold(
+   *   { tokens: 2_000, actionType: "chat_conversation" },
+   *   async (hold) => {
+   *     const answer = await askTheModel("When does the tide come in?", hold.signal);
+   *     hold.report({ inputTokens: answer.input, outputTokens: answer.output });
+   *     return answer.text;
+   *   },
+   * );
+   * ```
+   */
+  withTokenHold<Value>(
+    options: ClientHoldOptions,
+    work: (hold: Hold) => Promise<Value>,
+  ): Promise<{ value: Value; receipt: HoldReceipt }>;
+  /** {@link Tokenbook.withTokenHold} for a call whose answer is a stream; it is settled before the stream closes. */
+  streamWithTokenHold<Chunk>(
+    options: ClientHoldOptions,
+    open: (hold: Hold) => Promise<ReadableStream<Chunk>>,
+    lastChunk?: (end: StreamEnd) => Chunk | undefined,
+  ): Promise<HeldStream<Chunk>>;
+
+  /** Gives tokens as one new grant. For an admin or the server. */
+  grant(tokens: number, options?: GrantOptions): Promise<GrantReceipt>;
+  /** Corrects a balance, upwards or downwards. For an admin or the server. */
+  adjust(delta: number, options?: AdjustOptions): Promise<Adjustment | NoAdjustment>;
+  /** Undoes a deduction, or part of it, back to the grants that paid. For an admin or the server. */
+  refund(transactionId: number, options?: RefundOptions): Promise<Refund>;
+  /** Ends a grant now. For an admin or the server. */
+  voidGrant(grantId: string, options?: VoidOptions): Promise<VoidedGrant>;
+  /** Says anew when a grant runs out; `infinity`: never. For an admin or the server. */
+  setGrantExpiry(
+    grantId: string,
+    expiresAt: Moment,
+    options: WriteOptions & { reason: string },
+  ): Promise<GrantExpiry>;
+  /** Freezes an account, or makes it active again. For an admin or the server. */
+  setAccountState(
+    state: AccountState,
+    options: CallOptions & { reason: string },
+  ): Promise<AccountStateChange>;
+
+  /**
+   * The ledger, newest first.
+   *
+   * @example
+   * ```ts
+   * for await (const entry of books.history()) show(entry.created_at, entry.action_type, entry.tokens);
+   * const { transactions, next_before } = await books.history({ limit: 20 }).page();
+   * ```
+   */
+  history(options?: HistoryOptions): TokenHistory;
+  /** Why something was charged, which grants paid, and what of it was undone. */
+  explain(charge: ExplainOptions): Promise<ChargeExplanation>;
+  /** What was used, by time and by model, action or member of the team. */
+  usageBy(options?: UsageByOptions): Promise<UsageReport>;
+
+  readonly plans: {
+    /** The catalogue, lowest rank first. Nobody needs to be signed in. */
+    list(options?: { signal?: AbortSignal | undefined }): Promise<Plan[]>;
+    /** The plan that a user is on, or was; null: never one. */
+    current(options?: CallOptions): Promise<Subscription | null>;
+    /** Changes a user's plan: up at once, down at the end of the period. For an admin or the server. */
+    change(planType: string, options?: ChangePlanOptions): Promise<PlanChange>;
+    /** Whether they may have a trial. */
+    checkTrial(options?: CallOptions): Promise<TrialCheck>;
+  };
+  readonly packs: {
+    /** The catalogue, cheapest first. Nobody needs to be signed in. */
+    list(options?: { signal?: AbortSignal | undefined }): Promise<Pack[]>;
+  };
+
+  /**
+   * A page to pay at, by the edge function `checkout`.
+   *
+   * @example
+   * ```ts
+   * const { url } = await books.checkout({ packType: "small", successUrl: thanks, cancelUrl: location.href });
+   * location.assign(url);
+   * ```
+   */
+  checkout(options: CheckoutOptions): Promise<CheckoutPage>;
+  /** The provider's page to change a card, see invoices, end a subscription. */
+  portal(options: PortalOptions): Promise<CheckoutPage>;
+  readonly payments: {
+    /** Asks for a plan or packs: a payment that waits for an admin. */
+    request(options: PaymentRequestOptions): Promise<PaymentRequest>;
+    list(options?: ListOptions): Promise<Payment[]>;
+    /** For an admin or the server. */
+    approve(paymentId: string, options?: CallOptions & { reason?: string }): Promise<PaymentApproval>;
+    /** For an admin or the server. */
+    reject(paymentId: string, options: CallOptions & { reason: string }): Promise<PaymentRejection>;
+    /** Books that money of a manual payment went back. For an admin or the server. */
+    refund(paymentId: string, options: PaymentRefundOptions): Promise<PaymentRefund>;
+  };
+
+  readonly caps: {
+    /** What a user may spend in a day, a week, a month: the caps that they are under now, tightest first. */
+    list(options?: CallOptions): Promise<SpendCaps>;
+    /** For an admin or the server. */
+    set(window: "day" | "week" | "month", options: CapOptions): Promise<SpendCapSetting>;
+  };
+  /** Of a payer, who is the user: the members spend from their account. */
+  readonly team: {
+    members(options?: MembersOptions): Promise<TeamPage>;
+    /** Of one who is in it already, sets the caps. For an admin or the server. */
+    add(memberId: string, options?: MemberCaps): Promise<TeamMember>;
+    /** For an admin or the server. */
+    remove(memberId: string, options?: CallOptions): Promise<TeamMember>;
+  };
+  readonly alerts: {
+    /** What a user was told, newest first. */
+    list(options?: AlertsOptions): Promise<Alert[]>;
+    /** For an admin or the server. */
+    setRule(rule: string, options: AlertRuleOptions): Promise<AlertRule>;
+    /** For an admin or the server. */
+    removeRule(
+      rule: string,
+      options: Scope & { signal?: AbortSignal | undefined },
+    ): Promise<AlertRuleRemoval>;
+  };
+  readonly topUp: {
+    /** null: never set. */
+    get(options?: CallOptions): Promise<TopUp | null>;
+    /** Sets a user's automatic top-up, and sets it going again after a failed charge. */
+    set(options: TopUpOptions): Promise<TopUpSetting>;
+  };
+}
+
+/**
+ * The books, over a supabase-js client: of whoever is signed in, or of a server, with the secret key.
+ *
+ * @example
+ * ```ts
+ * const books = tokenbook(supabase);
+ * const { total_active } = await books.balance();
+ * ```
+ */
+export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}): Tokenbook {
+  const { userId: bound, patience = {} } = options;
+  const { call, rows, invoke, userOf } = asking(supabase, bound, patience);
+  const client = supabase as HoldClient;
+  /** Whom a read is about, where the books take whoever asks. */
+  const orSelf = ({ userId = bound }: CallOptions) => userId;
+
+  const holding = async ({ userId, ...rest }: ClientHoldOptions): Promise<HoldOptions> => ({
+    ...rest,
+    patience: { ...patience, ...rest.patience },
+    userId: await userOf({ userId, signal: rest.signal }),
+  });
+
+  const page = (o: HistoryOptions) =>
+    call(
+      "get_token_history",
+      { p_user_id: orSelf(o), p_limit: o.limit, p_before: o.before ?? undefined },
+      o.signal,
+    );
+
+  return {
+    balance: (o = {}) => call("get_user_token_balance", { p_user_id: orSelf(o) }, o.signal),
+    balanceAt: (at, o = {}) => call("get_token_balance_as_of", { p_user_id: orSelf(o), p_at: at }, o.signal),
+    canSpend: (tokens, o = {}) =>
+      call("can_spend_tokens", { p_tokens: tokens, p_user_id: orSelf(o) }, o.signal),
+    hasPlan: (planType, o = {}) =>
+      call("has_token_plan", { p_plan_type: planType, p_user_id: orSelf(o) }, o.signal),
+    storageQuota: (o = {}) => call("get_user_storage_quota", { p_user_id: orSelf(o) }, o.signal),
+
+    deduct: async (tokens, o = {}) =>
+      call(
+        "deduct_tokens_with_fifo",
+        {
+          p_user_id: await userOf(o),
+          p_tokens_to_deduct: tokens,
+          p_action_type: o.actionType,
+          p_idempotency_key: keyOf(o),
+          p_metadata: o.metadata,
+        },
+        o.signal,
+      ),
+    deductBatch: (items, { allOrNothing, signal } = {}) =>
+      call(
+        "deduct_tokens_batch",
+        {
+          p_items: items.map((item) => ({
+            user_id: item.userId,
+            tokens: item.tokens,
+            action_type: item.actionType,
+            idempotency_key: keyOf(item),
+            metadata: item.metadata,
+          })),
+          p_all_or_nothing: allOrNothing,
+        },
+        signal,
+      ),
+    track: (o) =>
+      call(
+        "track_token_usage",
+        {
+          p_user_id: orSelf(o),
+          p_action_type: o.actionType,
+          p_model_used: o.model,
+          p_input_tokens: o.inputTokens,
+          p_output_tokens: o.outputTokens,
+          p_cached_tokens: o.cachedTokens,
+          p_reasoning_tokens: o.reasoningTokens,
+          p_images: o.images,
+          p_seconds: o.seconds,
+          p_tokens_used: o.tokens,
+          p_success: o.success,
+          p_error_message: o.errorMessage,
+          p_on_shortage: o.onShortage,
+          p_idempotency_key: keyOf(o),
+          p_metadata: o.metadata,
+        },
+        o.signal,
+      ),
+    quote: (o) =>
+      call(
+        "estimate_tokens",
+        {
+          p_user_id: orSelf(o),
+          p_action_type: o.actionType,
+          p_model_used: o.model,
+          p_input_tokens: o.inputTokens,
+          p_output_tokens: o.outputTokens,
+          p_cached_tokens: o.cachedTokens,
+          p_reasoning_tokens: o.reasoningTokens,
+          p_images: o.images,
+          p_seconds: o.seconds,
+          p_tokens_used: o.tokens,
+        },
+        o.signal,
+      ),
+    reserve: async (tokens, o = {}) =>
+      call(
+        "reserve_tokens",
+        {
+          p_user_id: await userOf(o),
+          p_tokens: tokens,
+          p_ttl_seconds: o.ttlSeconds,
+          p_action_type: o.actionType,
+          p_idempotency_key: keyOf(o),
+          p_metadata: o.metadata,
+        },
+        o.signal,
+      ),
+    capture: async (holdId, o = {}) =>
+      call(
+        "capture_tokens",
+        {
+          p_user_id: await userOf(o),
+          p_hold_id: holdId,
+          p_tokens: o.tokens,
+          p_over_capture: o.overCapture,
+          p_model_used: o.model,
+          p_input_tokens: o.inputTokens,
+          p_output_tokens: o.outputTokens,
+          p_cached_tokens: o.cachedTokens,
+          p_reasoning_tokens: o.reasoningTokens,
+          p_images: o.images,
+          p_seconds: o.seconds,
+          p_success: o.success,
+          p_error_message: o.errorMessage,
+          p_metadata: o.metadata,
+        },
+        o.signal,
+      ),
+    release: async (holdId, o = {}) =>
+      call("release_tokens", { p_user_id: await userOf(o), p_hold_id: holdId }, o.signal),
+    withTokenHold: async (o, work) => withTokenHold(client, await holding(o), work),
+    streamWithTokenHold: async (o, open, lastChunk) =>
+      streamWithTokenHold(client, await holding(o), open, lastChunk),
+
+    grant: async (tokens, o = {}) =>
+      call(
+        "grant_tokens",
+        {
+          p_user_id: await userOf(o),
+          p_tokens: tokens,
+          p_grant_type: o.grantType,
+          p_expires_at: o.expiresAt,
+          p_priority: o.priority,
+          p_granted_at: o.grantedAt,
+          p_reason: o.reason,
+          p_idempotency_key: keyOf(o),
+          p_metadata: o.metadata,
+        },
+        o.signal,
+      ),
+    adjust: async (delta, o = {}) =>
+      call(
+        "adjust_tokens",
+        {
+          p_user_id: await userOf(o),
+          p_delta: delta,
+          p_reason: o.reason,
+          p_idempotency_key: keyOf(o),
+          p_metadata: o.metadata,
+        },
+        o.signal,
+      ),
+    refund: async (transactionId, o = {}) =>
+      call(
+        "refund_tokens",
+        {
+          p_user_id: await userOf(o),
+          p_transaction_id: transactionId,
+          p_tokens: o.tokens,
+          p_reason: o.reason,
+          p_expired_policy: o.expiredPolicy,
+          p_idempotency_key: keyOf(o),
+          p_lifetime_days: o.lifetimeDays,
+        },
+        o.signal,
+      ),
+    voidGrant: async (grantId, o = {}) =>
+      call(
+        "void_token_grant",
+        {
+          p_user_id: await userOf(o),
+          p_grant_id: grantId,
+          p_reason: o.reason,
+          p_take_back: o.takeBack,
+          p_idempotency_key: keyOf(o),
+        },
+        o.signal,
+      ),
+    setGrantExpiry: async (grantId, expiresAt, o) =>
+      call(
+        "set_token_grant_expiry",
+        {
+          p_user_id: await userOf(o),
+          p_grant_id: grantId,
+          p_expires_at: expiresAt,
+          p_reason: o.reason,
+          p_idempotency_key: keyOf(o),
+        },
+        o.signal,
+      ),
+    setAccountState: async (state, o) =>
+      call(
+        "set_token_account_state",
+        { p_user_id: await userOf(o), p_state: state, p_reason: o.reason },
+        o.signal,
+      ),
+
+    history: (o = {}) => ({
+      page: () => page(o),
+      async *[Symbol.asyncIterator]() {
+        for (let before = o.before; ;) {
+          const { transactions, next_before } = await page({ ...o, before });
+          yield* transactions;
+          if (next_before === null) return;
+          before = next_before;
+        }
+      },
+    }),
+    explain: (o) =>
+      call(
+        "explain_token_charge",
+        { p_user_id: orSelf(o), p_usage_id: o.usageId, p_transaction_id: o.transactionId },
+        o.signal,
+      ),
+    usageBy: (o = {}) =>
+      call(
+        "get_token_usage_by",
+        {
+          p_bucket: o.bucket,
+          p_by: o.by,
+          p_from: o.from,
+          p_to: o.to,
+          p_user_id: o.forEveryone ? undefined : orSelf(o),
+          p_for_everyone: o.forEveryone,
+          p_cents_per_million_tokens: o.centsPerMillionTokens,
+        },
+        o.signal,
+      ),
+
+    plans: {
+      list: ({ signal } = {}) => rows("token_plans", (all) => all.order("rank", { ascending: true }), signal),
+      current: async (o = {}) => {
+        const userId = await userOf(o);
+        return (await rows("token_subscriptions", (all) => all.eq("user_id", userId), o.signal))[0] ?? null;
+      },
+      change: async (planType, o = {}) =>
+        call(
+          "change_token_plan",
+          {
+            p_user_id: await userOf(o),
+            p_plan_type: planType,
+            p_payment_method: o.paymentMethod,
+            p_payment_id: o.paymentId,
+            p_idempotency_key: keyOf(o),
+          },
+          o.signal,
+        ),
+      checkTrial: async (o = {}) => call("check_token_trial", { p_user_id: await userOf(o) }, o.signal),
+    },
+    packs: {
+      list: ({ signal } = {}) =>
+        rows("token_packs", (all) => all.order("price_cents", { ascending: true }), signal),
+    },
+
+    checkout: ({ signal, userId = bound, ...o }) =>
+      invoke("checkout", { action: "buy", ...o, userId, idempotencyKey: keyOf(o) }, signal),
+    portal: ({ signal, userId = bound, ...o }) =>
+      invoke("checkout", { action: "portal", ...o, userId }, signal),
+    payments: {
+      request: async (o) =>
+        call(
+          "create_token_payment",
+          {
+            p_user_id: await userOf(o),
+            p_to_plan: o.planType,
+            p_pack_type: o.packType,
+            p_quantity: o.quantity,
+            p_idempotency_key: keyOf(o),
+          },
+          o.signal,
+        ),
+      list: async (o = {}) => {
+        const userId = await userOf(o);
+        const newest = { ascending: false };
+        return rows(
+          "token_payments",
+          (all) =>
+            all
+              .eq("user_id", userId)
+              .order("created_at", newest)
+              .limit(o.limit ?? 50),
+          o.signal,
+        );
+      },
+      approve: async (paymentId, o = {}) =>
+        call(
+          "approve_token_payment",
+          { p_user_id: await userOf(o), p_payment_id: paymentId, p_reason: o.reason },
+          o.signal,
+        ),
+      reject: async (paymentId, o) =>
+        call(
+          "reject_token_payment",
+          { p_user_id: await userOf(o), p_payment_id: paymentId, p_reason: o.reason },
+          o.signal,
+        ),
+      refund: async (paymentId, o) =>
+        call(
+          "refund_token_payment",
+          {
+            p_user_id: await userOf(o),
+            p_payment_id: paymentId,
+            p_reason: o.reason,
+            p_refunded_cents: o.refundedCents,
+          },
+          o.signal,
+        ),
+    },
+
+    caps: {
+      list: (o = {}) => call("get_token_spend_caps", { p_user_id: orSelf(o) }, o.signal),
+      set: (window, { tokens, reason, signal, ...scope }) =>
+        call(
+          "set_token_spend_cap",
+          { p_window: window, p_tokens: tokens, p_reason: reason, ...scopeOf(scope) },
+          signal,
+        ),
+    },
+    team: {
+      members: (o = {}) =>
+        call(
+          "list_token_team_members",
+          { p_user_id: orSelf(o), p_limit: o.limit, p_after: o.after },
+          o.signal,
+        ),
+      add: async (memberId, o = {}) =>
+        call(
+          "add_token_team_member",
+          {
+            p_user_id: await userOf(o),
+            p_member_id: memberId,
+            p_cap_day: o.capDay,
+            p_cap_week: o.capWeek,
+            p_cap_month: o.capMonth,
+          },
+          o.signal,
+        ),
+      remove: async (memberId, o = {}) =>
+        call("remove_token_team_member", { p_user_id: await userOf(o), p_member_id: memberId }, o.signal),
+    },
+    alerts: {
+      list: async (o = {}) => {
+        const userId = await userOf(o);
+        return rows(
+          "token_alerts",
+          (all) => {
+            const own = all
+              .eq("user_id", userId)
+              .order("id", { ascending: false })
+              .limit(o.limit ?? 50);
+            return o.before === undefined ? own : own.lt("id", o.before);
+          },
+          o.signal,
+        );
+      },
+      setRule: (rule, o) =>
+        call(
+          "set_token_alert_rule",
+          {
+            p_rule: rule,
+            p_kind: o.kind,
+            p_threshold_tokens: o.thresholdTokens,
+            p_threshold_percent: o.thresholdPercent,
+            p_hours: o.hours,
+            p_notify_recovered: o.notifyRecovered,
+            p_is_enabled: o.isEnabled,
+            ...scopeOf(o),
+          },
+          o.signal,
+        ),
+      removeRule: (rule, o) => call("remove_token_alert_rule", { p_rule: rule, ...scopeOf(o) }, o.signal),
+    },
+    topUp: {
+      get: async (o = {}) => {
+        const userId = await userOf(o);
+        return (await rows("token_top_ups", (all) => all.eq("user_id", userId), o.signal))[0] ?? null;
+      },
+      set: async (o) =>
+        call(
+          "set_token_top_up",
+          {
+            p_user_id: await userOf(o),
+            p_is_enabled: o.isEnabled,
+            p_below_tokens: o.belowTokens,
+            p_tokens: o.tokens,
+            p_plan_type: o.planType,
+            p_pack_type: o.packType,
+            p_quantity: o.quantity,
+            p_cooldown_seconds: o.cooldownSeconds,
+            p_max_requests: o.maxRequests,
+            p_window_seconds: o.windowSeconds,
+          },
+          o.signal,
+        ),
+    },
+  };
+}
+
+/** One key an intent: made before it is first asked, and the same however often it is. */
+const keyOf = ({ idempotencyKey }: Pick<WriteOptions, "idempotencyKey">): string =>
+  idempotencyKey ??
+  Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("-");
+
+const scopeOf = ({ userId, planType, forEveryone }: Scope) => ({
+  p_user_id: userId,
+  p_plan_type: planType,
+  p_for_everyone: forEveryone,
+});

@@ -1,0 +1,81 @@
+/** Each public function is in the client, or is left out for a reason that is said here. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { projectRoot } from "../../scripts/project.ts";
+
+const byProvider = "a webhook calls it, with what a payment provider told";
+const byJobs = "scheduled jobs and the edge functions call it";
+const byAdmins = "an admin's work at the console or the command line, not an app's";
+const bySettings = "the project's settings, made once by a migration or the console";
+
+const leftOut: Record<string, string> = {
+  acknowledge_token_finding: byAdmins,
+  arm_token_alerts: byJobs,
+  assign_parked_token_payment: byAdmins,
+  check_token_installation: byAdmins,
+  check_token_synchronization: byAdmins,
+  checkpoint_token_ledger: byAdmins,
+  claim_token_alerts: byJobs,
+  claim_token_top_ups: byJobs,
+  dismiss_parked_token_payment: byAdmins,
+  expire_old_token_grants: byJobs,
+  find_token_discrepancies: byAdmins,
+  forget_token_user: byAdmins,
+  get_recent_token_usage: byAdmins,
+  get_token_customer: "the edge function checkout asks for it",
+  get_users_with_high_token_usage: byAdmins,
+  get_users_with_low_token_balance: byAdmins,
+  get_users_without_token_balance: byAdmins,
+  list_parked_token_payments: byAdmins,
+  list_token_changes: byAdmins,
+  prepare_token_checkout: "the edge function checkout asks for it: books.checkout",
+  reconcile_user_token_balance: byAdmins,
+  record_token_payment_event: byProvider,
+  record_token_subscription_event: byProvider,
+  renew_token_subscription:
+    "whoever charges for the period calls it, once a period: not safe to repeat by itself",
+  replay_token_balances: byAdmins,
+  restate_token_balances: byAdmins,
+  retry_token_alerts: byAdmins,
+  reverse_token_restatement: byAdmins,
+  set_token_action_cost: bySettings,
+  set_token_burn_order: bySettings,
+  set_token_customer: "the edge function checkout calls it",
+  set_token_grant_type: bySettings,
+  set_token_limit: bySettings,
+  set_token_model_price: bySettings,
+  set_token_model_rate: bySettings,
+  set_token_pack: bySettings,
+  set_token_plan: bySettings,
+  set_token_subject: "the server of a project with other sign-ins calls it",
+  set_token_trial_policy: bySettings,
+  set_token_unknown_model_policy: bySettings,
+  settle_token_alert: byJobs,
+  settle_token_top_up: byJobs,
+  token_offer_now: "a column of token_payments, by its select",
+  token_payment_disagrees: "a column of token_payments, by its select",
+  tokens_used: "a column of token_transactions, by its select",
+  verify_token_checkpoint: byAdmins,
+  verify_token_ledger: byAdmins,
+};
+
+const read = (path: string) => readFileSync(join(projectRoot, path), "utf8");
+
+/** The names of a block of declarations. */
+const namesIn = (text: string, begin: string, indent: string) => {
+  const block = text.slice(text.indexOf(begin)).split("\n");
+  const end = block.findIndex((line, n) => n > 0 && line.startsWith(`${indent.slice(2)}}`));
+  return block.slice(1, end).flatMap((line) => new RegExp(`^${indent}(\\w+): `).exec(line)?.[1] ?? []);
+};
+
+test("no function is forgotten, and none is listed that is not there or that the client has", () => {
+  const all = namesIn(read("supabase/functions/_shared/database.types.ts"), "    Functions: {", "      ");
+  const offered = namesIn(
+    read("packages/tokenbook/src/client/answers.ts"),
+    "export interface Answers {",
+    "  ",
+  );
+  expect([all.length > 75, offered.length > 30]).toEqual([true, true]);
+  expect([...offered, ...Object.keys(leftOut)].toSorted()).toEqual(all.toSorted());
+});

@@ -1,0 +1,70 @@
+/** Something between a client and the API that is unwell, a request at a time. */
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+
+/**
+ * What becomes of a request: it never arrives, its answer never does, nobody answers, or somebody answers who stands
+ * before the API.
+ */
+export type Trouble =
+  | "lost"
+  | "answer lost"
+  | "hangs"
+  | { status: number; headers?: Record<string, string>; body?: string };
+
+export interface Proxy {
+  url: string;
+  /** What becomes of the next requests, in order; then all is well. */
+  troubles: (Trouble | undefined)[];
+  /** Paths that were asked for, and which requests were given up by whoever asked. */
+  asked: string[];
+  givenUp: number;
+  close(): void;
+}
+
+export async function startProxy(target: string): Promise<Proxy> {
+  const server = createServer((incoming, outgoing) => {
+    const parts: Buffer[] = [];
+    incoming.on("data", (part: Buffer) => parts.push(part));
+    incoming.on("end", async () => {
+      const trouble = proxy.troubles.shift();
+      proxy.asked.push(incoming.url!);
+      outgoing.on("close", () => {
+        if (!outgoing.writableEnded && trouble === "hangs") proxy.givenUp++;
+      });
+      if (trouble === "lost") return void incoming.socket.destroy();
+      if (trouble === "hangs") return;
+      if (typeof trouble === "object") {
+        outgoing.writeHead(trouble.status, { "content-type": "text/plain", ...trouble.headers });
+        return void outgoing.end(trouble.body ?? "unwell");
+      }
+      const { host: _, connection: __, "content-length": ___, ...headers } = incoming.headers;
+      const answer = await fetch(`${target}${incoming.url}`, {
+        method: incoming.method!,
+        headers: headers as Record<string, string>,
+        ...(parts.length > 0 && { body: Buffer.concat(parts) }),
+      });
+      const body = Buffer.from(await answer.arrayBuffer());
+      if (trouble === "answer lost") return void incoming.socket.destroy();
+      const {
+        "content-encoding": ____,
+        "transfer-encoding": _____,
+        ...said
+      } = Object.fromEntries(answer.headers);
+      outgoing.writeHead(answer.status, said);
+      outgoing.end(body);
+    });
+  });
+  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+  const proxy: Proxy = {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    troubles: [],
+    asked: [],
+    givenUp: 0,
+    close() {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+  return proxy;
+}

@@ -1,0 +1,70 @@
+/**
+ * The types of `answers.ts` as JSON schemas, and a `fetch` that holds every answer of the data API against them: what the
+ * compiler believes is what the database says.
+ */
+import { Ajv, type ValidateFunction } from "ajv";
+import { join } from "node:path";
+import { createGenerator } from "ts-json-schema-generator";
+import type { Answers, Rows } from "../../packages/tokenbook/src/client/answers.ts";
+import { projectRoot } from "../../scripts/project.ts";
+
+export type FunctionName = keyof Answers;
+export type TableName = keyof Rows;
+
+export interface Schemas {
+  functions: FunctionName[];
+  tables: TableName[];
+  /** What is wrong with an answer; undefined: nothing. */
+  faultOf(what: string, answer: unknown): string | undefined;
+}
+
+export function schemasOfAnswers(): Schemas {
+  const schema = createGenerator({
+    path: join(projectRoot, "packages/tokenbook/src/client/answers.ts"),
+    tsconfig: join(projectRoot, "tsconfig.json"),
+    type: "*",
+    additionalProperties: false,
+    skipTypeCheck: true, // tsc has
+  }).createSchema();
+  const ajv = new Ajv({ allErrors: true, allowUnionTypes: true, strictTuples: false });
+  ajv.addSchema(schema, "answers");
+  const namesIn = (type: string) =>
+    Object.keys((schema.definitions![type] as { properties: object }).properties);
+  const [functions, tables] = [namesIn("Answers") as FunctionName[], namesIn("Rows") as TableName[]];
+  const pathOf = (what: string) =>
+    functions.includes(what as FunctionName)
+      ? `Answers/properties/${what}`
+      : tables.includes(what as TableName)
+        ? `Rows/properties/${what}`
+        : what;
+  const known = new Map<string, ValidateFunction>();
+  return {
+    functions,
+    tables,
+    faultOf(what, answer) {
+      const validate = known.get(what) ?? ajv.compile({ $ref: `answers#/definitions/${pathOf(what)}` });
+      known.set(what, validate);
+      if (validate(answer)) return undefined;
+      return `${what}: ${ajv.errorsText(validate.errors)} in ${JSON.stringify(answer)}`;
+    },
+  };
+}
+
+/** What was answered, by function, table or edge function. */
+export type Seen = Map<string, unknown[]>;
+
+/** A `fetch` that notes what it brings. */
+export function noting(seen: Seen): typeof fetch {
+  return async (input, init) => {
+    const response = await fetch(input, init);
+    const { pathname } = new URL(input instanceof Request ? input.url : String(input));
+    const [, what] = /^\/(?:rest\/v1(?:\/rpc)?|functions\/v1)\/(\w+)$/.exec(pathname) ?? [];
+    if (what === undefined || !response.ok) return response;
+    const said: unknown = await response.clone().json();
+    const isRows = !pathname.includes("/rpc/") && pathname.startsWith("/rest/");
+    const answers = what === "checkout" ? [said] : isRows ? (said as unknown[]) : [said];
+    const name = what === "checkout" ? "CheckoutPage" : what;
+    seen.set(name, [...(seen.get(name) ?? []), ...answers]);
+    return response;
+  };
+}
