@@ -422,7 +422,7 @@ describe("rows that no rule can hold", () => {
       `insert into public.token_balances (user_id, grant_type, tokens_granted, tokens_remaining, granted_at, expires_at) values
          ($1, 'purchase', 100, -5, now(), null),
          ($1, 'purchase', 100, 150, now(), null),
-         ($1, 'bonus', 10, 10, now(), null),
+         ($1, 'gift', 10, 10, now(), null),
          ($1, 'purchase', 0, 0, now(), null),
          ($1, 'trial', 10, 10, now(), now() - interval '1 day')`,
       [user],
