@@ -723,12 +723,6 @@ export interface Alert {
   /** What it tells; docs/guides/alerts.md says which kind tells what. */
   payload: Record<string, unknown>;
   created_at: string;
-  delivery: "pending" | "delivered" | "given_up";
-  attempts: number;
-  next_attempt_at: string | null;
-  claim_id: string | null;
-  last_error: string | null;
-  settled_at: string | null;
 }
 
 /** A page of the payment provider's, to send the user to. */
