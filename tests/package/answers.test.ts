@@ -7,6 +7,7 @@ import type { Tokenbook } from "../../packages/tokenbook/src/client/index.ts";
 import { type Caller, startStack, type Stack } from "../functions/stack.ts";
 import { startStripeApi, type StripeApi } from "../functions/stripe-api.ts";
 import { expectCleanBooks } from "../support/books.ts";
+import { asService, rpc } from "../support/roles.ts";
 import { booksOf } from "./books.ts";
 import { noting, type Schemas, schemasOfAnswers, type Seen } from "./schemas.ts";
 
@@ -153,6 +154,32 @@ test("the catalogues are anybody's to read", async () => {
   const anon = booksOf(stack, { headers: { apikey: stack.keys.publishableKey } }, { by: noting(seen) });
   expect((await anon.plans.list()).length).toBeGreaterThan(2);
   expect(await anon.packs.list()).toMatchObject([{ pack_type: "small", tokens: 1_000 }]);
+});
+
+test("codes are redeemed, and who is referred says so", async () => {
+  const byServer = (name: string, args: Record<string, unknown>) =>
+    asService(stack.db, (client) => rpc(client, name, args));
+  const { code } = await byServer("create_token_code", { p_tokens: 30, p_name: "a test" });
+  const them = booksOf(stack, await stack.user(), { by: noting(seen) });
+  expect(await them.codes.redeem(code)).toMatchObject({ tokens_granted: 30, replayed: false });
+  expect(await them.codes.redeem(code)).toMatchObject({ tokens_granted: 30, replayed: true });
+  await expect(them.codes.redeem("no-such-code")).rejects.toMatchObject({
+    code: "code_not_redeemable",
+    status: 404,
+    retryable: false,
+  });
+  expect(await books.codes.referral()).toMatchObject({ is_on: false, referrer_tokens: null });
+  await byServer("set_token_referral_policy", {
+    p_referrer_tokens: 100,
+    p_referred_tokens: 50,
+  });
+  const referral = await books.codes.referral();
+  expect(referral).toMatchObject({ is_on: true, referrer_tokens: 100, rewards: 0 });
+  expect(await them.codes.claimReferral(referral.code)).toMatchObject({
+    referred_tokens: 50,
+    replayed: false,
+  });
+  expect(await them.codes.claimReferral(referral.code)).toMatchObject({ replayed: true });
 });
 
 test("an admin and the server give, correct, undo and end", async () => {

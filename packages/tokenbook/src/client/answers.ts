@@ -725,6 +725,45 @@ export interface Alert {
   created_at: string;
 }
 
+/** What a redeemed code gave. */
+export interface Redemption {
+  success: true;
+  code_id: string;
+  grant_id: string;
+  tokens_granted: number;
+  grant_type: string;
+  granted_at: string;
+  /** null: never. */
+  expires_at: string | null;
+  transaction_id: number;
+  tokens_remaining: number;
+  /** They had it already: as often as they may, or under the same key. */
+  replayed: boolean;
+}
+
+/** The code that a user refers others with. */
+export interface ReferralCode {
+  success: true;
+  code: string;
+  /** Whether the project gives anything for a referral; if not, the numbers of it are null. */
+  is_on: boolean;
+  /** What they are given at the first payment of whom they referred. */
+  referrer_tokens: number | null;
+  /** And what the other is given. */
+  referred_tokens: number | null;
+  /** How many of theirs were rewarded. */
+  rewards: number;
+  rewards_left: number | null;
+}
+
+/** By whom a user was referred is written down; their first payment gives both their tokens. */
+export interface ReferralClaim {
+  success: true;
+  /** What it will give them, as it stands. */
+  referred_tokens: number;
+  replayed: boolean;
+}
+
 /** A page of the payment provider's, to send the user to. */
 export interface CheckoutPage {
   url: string;
@@ -767,6 +806,9 @@ export interface Answers {
   set_token_alert_rule: AlertRule;
   remove_token_alert_rule: AlertRuleRemoval;
   set_token_top_up: TopUpSetting;
+  redeem_token_code: Redemption;
+  get_token_referral_code: ReferralCode;
+  claim_token_referral: ReferralClaim;
 }
 
 /** The rows of the tables that the client reads. */

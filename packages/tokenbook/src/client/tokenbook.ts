@@ -36,6 +36,9 @@ import type {
   Plan,
   PlanChange,
   Quote,
+  Redemption,
+  ReferralClaim,
+  ReferralCode,
   Refund,
   Reservation,
   SettledHold,
@@ -281,6 +284,17 @@ export interface Tokenbook {
     get(options?: CallOptions): Promise<TopUp | null>;
     /** Sets a user's automatic top-up, and sets it going again after a failed charge. */
     set(options: TopUpOptions): Promise<TopUpSetting>;
+  };
+  readonly codes: {
+    /**
+     * Gives the tokens of a code. One that there is not, or that is over or used up, is refused with
+     * `code_not_redeemable`; after ten of these in an hour everything is, with `too_many_attempts`.
+     */
+    redeem(code: string, options?: WriteOptions): Promise<Redemption>;
+    /** The code that a user refers others with. */
+    referral(options?: CallOptions): Promise<ReferralCode>;
+    /** Says by whom a user was referred, before their first payment. */
+    claimReferral(code: string, options?: CallOptions): Promise<ReferralClaim>;
   };
 }
 
@@ -698,6 +712,17 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
           },
           o.signal,
         ),
+    },
+    codes: {
+      redeem: (code, o = {}) =>
+        call(
+          "redeem_token_code",
+          { p_code: code, p_user_id: orSelf(o), p_idempotency_key: keyOf(o) },
+          o.signal,
+        ),
+      referral: (o = {}) => call("get_token_referral_code", { p_user_id: orSelf(o) }, o.signal),
+      claimReferral: (code, o = {}) =>
+        call("claim_token_referral", { p_referral_code: code, p_user_id: orSelf(o) }, o.signal),
     },
   };
 }
