@@ -70,23 +70,29 @@ export async function historyObstacles(client: SqlClient, root: string): Promise
   ];
 }
 
+/** What the Supabase CLI would refuse: a migration that waits, and is older than one that is applied. */
+export function lateObstacles(pending: readonly MigrationFile[], applied: readonly string[]): Obstacle[] {
+  const newest = applied.at(-1) ?? "";
+  return pending
+    .filter(({ version }) => version < newest)
+    .map(({ file }) => ({
+      what: `migration ${file} waits, and is older than ${newest}, which is applied: the Supabase CLI refuses to go on`,
+      usedBy: null,
+      runAs: null,
+      mending:
+        "-- supabase migration up --include-all (hosted: supabase db push --include-all), or a newer version",
+    }));
+}
+
 /** What the Supabase CLI would refuse, and what stands in the way once it has applied what waits: of that the names only. */
 export async function pendingObstacles(
   root: string,
   pending: readonly MigrationFile[],
   applied: readonly string[],
 ): Promise<Obstacle[]> {
-  const newest = applied.at(-1) ?? "";
-  const late = pending.filter(({ version }) => version < newest);
   const names = await namesInPublic();
   return [
-    ...late.map(({ file }) => ({
-      what: `migration ${file} waits, and is older than ${newest}, which is applied: the Supabase CLI refuses to go on`,
-      usedBy: null,
-      runAs: null,
-      mending:
-        "-- supabase migration up --include-all (hosted: supabase db push --include-all), or a newer version",
-    })),
+    ...lateObstacles(pending, applied),
     ...pending.flatMap(({ file }) => {
       const text = readFileSync(join(root, "supabase/migrations", file), "utf8");
       const taken = madeIn(text).filter((name) => names.has(name) || name === "schema tokenbook");
