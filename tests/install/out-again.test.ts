@@ -82,16 +82,16 @@ test("what is booked after the export keeps the books where they are, until they
 
   // while a job grants, it ends with all of them in a file or with nothing removed
   let granted = 5_070;
-  let isOver = false;
+  const over = new AbortController();
   const running = start("uninstall", ["--yes", "--export", books, ...at()]);
   const granting = (async () => {
-    while (!isOver) {
+    while (!over.signal.aborted) {
       await grant(ben, 1);
       granted++;
     }
   })();
   const refused = await running.finished;
-  isOver = true;
+  over.abort();
   await granting;
   expect(refused).toMatchObject({ status: 1, stderr: expect.stringContaining("is in no file") });
   const removed = await tokenbook("uninstall", "--yes", "--export", books);
@@ -193,10 +193,10 @@ test("what the project made beside ours is named and stays, and what it made on 
   const reader = await guest.db.admin.connect();
   await reader.query("begin; select count(*) from auth.users");
   const running = start("uninstall", ["--yes", "--no-export", ...at()]);
-  let isOver = false;
+  const over = new AbortController();
   const asking = (async () => {
     let longest = 0;
-    while (!isOver) {
+    while (!over.signal.aborted) {
       const begin = performance.now();
       await guest.db.admin.query("select count(*) from auth.users");
       longest = Math.max(longest, performance.now() - begin);
@@ -204,7 +204,7 @@ test("what the project made beside ours is named and stays, and what it made on 
     return longest;
   })();
   const waited = await running.finished;
-  isOver = true;
+  over.abort();
   const longest = Math.round(await asking);
   const { rows } = await reader.query("select pg_backend_pid() as pid");
   console.log(`longest_wait_ms=${longest}`);
@@ -274,4 +274,14 @@ test("what waits is told apart from what only the history does not know", async 
   await guest.db.admin.query("delete from supabase_migrations.schema_migrations");
   const lost = JSON.parse((await tokenbook("status", "--json")).stdout);
   expect(lost.repair).toMatch(/applied 20260901000000 20261001000000 \d{14} \d{14}$/);
+
+  // and what is left of it when its schema is dropped by hand
+  await guest.db.admin.query("drop schema tokenbook cascade");
+  const left = await tokenbook("uninstall", "--yes", "--no-export");
+  expect(left).toMatchObject({
+    status: 1,
+    stderr: expect.stringMatching(/tables are there still.*public\.token_usage/s),
+  });
+  const said = await tokenbook("status");
+  expect(said).toMatchObject({ status: 1, stdout: expect.stringContaining("tables are there still") });
 });

@@ -36,6 +36,9 @@ const whole = { version: "99.0.0", functions: true };
 
 test("refused in its second migration: once it is mended and applied, the same command ends it", async () => {
   await guest.db.admin.query("alter table public.token_packs add column shelf_note text");
+  const functions = join(guest.root, "supabase/functions");
+  await rm(join(functions, "balance"), { recursive: true });
+  await writeFile(join(functions, "grant/index.ts"), "// ours now\n");
   await addMigration(guest, "20991231000000_waits", "create table public.has_waited (id int);");
   const refused = await next("upgrade", "--yes");
   expect(refused).toMatchObject({ status: 2, stderr: expect.stringContaining("is applied, and stays") });
@@ -51,11 +54,17 @@ test("refused in its second migration: once it is mended and applied, the same c
   expect(status.stdout).toContain("To bring the folder there: npx tokenbook upgrade");
   const ended = await next("upgrade", "--yes");
   expect(ended).toMatchObject({ status: 0, stdout: expect.stringContaining("99.0.0 now") });
-  expect([await folder(), (await written()).length]).toEqual([whole, 2]);
+  expect(ended.stdout).toContain("supabase/functions/balance was deleted here, and is not written again");
+  expect(await folder()).toEqual({ version: "99.0.0", functions: false });
+  expect([await written(), await readdir(functions)]).toMatchObject([{ length: 2 }, { length: 2 }]);
+  expect(await readFile(join(functions, "grant/index.ts.new"), "utf8")).toContain("of 99.0.0");
   expect(await next("upgrade", "--yes")).toMatchObject({
     status: 0,
     stdout: expect.stringContaining("that is this version"),
   });
+  const removed = await next("uninstall", "--yes", "--no-export");
+  expect(removed.status, removed.stderr).toBe(0);
+  expect(await readdir(join(functions, "grant"))).not.toContain("index.ts.new");
 });
 
 test("stopped between writing and applying: what is written is taken up, and not written twice", async () => {

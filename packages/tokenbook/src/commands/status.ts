@@ -5,7 +5,7 @@ import { listAdmins } from "../data/admins.ts";
 import { select } from "../data/client.ts";
 import { readBehind, readShadow, type Behind, type Shadow } from "../data/shadow.ts";
 import { checkInstallation } from "../data/installation.ts";
-import { installedVersion } from "../install/obstacles.ts";
+import { installedVersion, tablesLeft } from "../install/obstacles.ts";
 import { releases } from "../install/release.ts";
 import { shadowLine } from "../reports/shadow.ts";
 import { readUnwritten } from "../shadow/follow.ts";
@@ -43,6 +43,7 @@ export const status = databaseCommand(
       const found = {
         installed: version,
         this_version: newest,
+        tables_left: version === null ? await tablesLeft(client) : [],
         folder: record?.version ?? null,
         migrations: (record?.migrations ?? []).map((file) => ({
           file,
@@ -87,6 +88,8 @@ async function countAccounts(client: Parameters<typeof select>[0]): Promise<numb
 interface Found {
   installed: string | null;
   this_version: string;
+  /** Of Tokenbook's in public, where schema tokenbook is gone. */
+  tables_left: string[];
   folder: string | null;
   /** Not here: squashed into another file. */
   migrations: { file: string; here: boolean; applied: boolean }[];
@@ -105,6 +108,9 @@ interface Found {
 }
 
 function asText(found: Found): string {
+  if (found.tables_left.length > 0) {
+    return `Schema tokenbook is gone from this database, and ${found.tables_left.length} of its tables are there still: ${found.tables_left.join(", ")}.`;
+  }
   if (found.installed === null) {
     if (found.folder === null) {
       return "Tokenbook is not installed in this database, nor in this folder: npx tokenbook check says whether it can be.";

@@ -4,7 +4,13 @@ import type pg from "pg";
 import { Failure } from "local-platform/terminal/failure";
 import { allFacts, compareCatalogs, type Catalog } from "../catalog/catalog.ts";
 import { databaseCommand, exit, onDatabase, Refusal } from "../command.ts";
-import { installedVersion, lateObstacles, obstacleLines, type Obstacle } from "../install/obstacles.ts";
+import {
+  installedVersion,
+  lateObstacles,
+  obstacleLines,
+  tablesLeft,
+  type Obstacle,
+} from "../install/obstacles.ts";
 import { removeEmptyFolders } from "../install/plan.ts";
 import {
   dependents,
@@ -67,6 +73,12 @@ changed.`,
         if (record === undefined) {
           throw new Refusal(
             `Tokenbook is not installed in ${target.name}, and nothing of it is in this folder.`,
+          );
+        }
+        const left = await tablesLeft(client);
+        if (left.length > 0) {
+          throw new Refusal(
+            `Schema tokenbook is gone from ${target.name}, and ${left.length} of its tables are there still, which nothing keeps right any more:\n  ${left.join(", ")}\nExport what you want of them, and drop them; then again. Nothing was changed.`,
           );
         }
         await finish(root, record, applied, target.name, { yes, writeOnly }, { say, answer });
@@ -268,8 +280,19 @@ function removeFiles(root: string, record: InstallRecord, say: Voice["say"]): st
     ...all.filter((path) => theirs.some(({ as }) => path.startsWith(`functions/${as}/`))),
     ...[...functionFiles(theirs).keys()].map((path) => `functions/${path}`),
   ]);
-  const gone = all.filter((path) => !needed.has(path) && existsSync(join(root, "supabase", path)));
-  const kept = all.filter((path) => needed.has(path) && existsSync(join(root, "supabase", path)));
+  // what an upgrade wrote beside a changed file
+  const beside = all.map((path) => `${path}.new`).filter((path) => existsSync(join(root, "supabase", path)));
+  const isAsWritten = (path: string) =>
+    digestOf(readFileSync(join(root, "supabase", path), "utf8")) ===
+    record.files[path.slice(0, -".new".length)];
+  const gone = [
+    ...all.filter((path) => !needed.has(path) && existsSync(join(root, "supabase", path))),
+    ...beside.filter(isAsWritten),
+  ];
+  const kept = [
+    ...all.filter((path) => needed.has(path) && existsSync(join(root, "supabase", path))),
+    ...beside.filter((path) => !isAsWritten(path)),
+  ];
   const others = record.functions.filter((one) => !theirs.includes(one));
   const config = join(root, "supabase/config.toml");
   const { text, stay } = withoutBlocks(readFileSync(config, "utf8"), others);
@@ -281,8 +304,9 @@ function removeFiles(root: string, record: InstallRecord, say: Voice["say"]): st
   say(
     `${gone.length} files of edge functions are removed${stay.length === 0 ? ", and their blocks of config.toml" : ""}.`,
   );
-  if (changed.length > 0) {
-    say(`These were changed since, and stay:\n${changed.map((path) => `  supabase/${path}`).join("\n")}`);
+  const differing = [...changed, ...beside.filter((path) => kept.includes(path))];
+  if (differing.length > 0) {
+    say(`These were changed since, and stay:\n${differing.map((path) => `  supabase/${path}`).join("\n")}`);
   }
   if (theirs.length > 0) {
     say(

@@ -7,7 +7,7 @@ import { releases, type PackedMigration, type Release } from "../install/release
 import { removalName } from "../install/removal.ts";
 import { applyWritten, requireAlone } from "../project/apply.ts";
 import { findProjectRoot } from "../project/folder.ts";
-import { functionFiles } from "../project/functions.ts";
+import { functionFiles, type ChosenFunction } from "../project/functions.ts";
 import { fileVersions, migrationFiles, type MigrationFile } from "../project/migration-files.ts";
 import { appliedVersions, findUnapplied, requireHistory, waitingNote } from "../project/migrations.ts";
 import { digestOf, readRecord, writeRecord, type InstallRecord } from "../project/record.ts";
@@ -161,7 +161,11 @@ function updateFiles(
 ): string[] {
   const kept: string[] = [];
   const files: Record<string, string> = {};
-  for (const [path, text] of functionFiles(record.functions)) {
+  const isHere = ({ as }: ChosenFunction) => existsSync(join(root, "supabase/functions", as));
+  for (const { as } of record.functions.filter((one) => !isHere(one))) {
+    say(`supabase/functions/${as} was deleted here, and is not written again.`);
+  }
+  for (const [path, text] of functionFiles(record.functions.filter(isHere))) {
     const name = `functions/${path}`;
     const file = join(root, "supabase", name);
     const is = existsSync(file) ? digestOf(readFileSync(file, "utf8")) : undefined;

@@ -39,6 +39,19 @@ export async function installedVersion(client: SqlClient): Promise<string | null
   return row!.version;
 }
 
+/** Tables of Tokenbook's that are there without it, as after `drop schema tokenbook cascade`. */
+export async function tablesLeft(client: SqlClient): Promise<string[]> {
+  const rows = await select<{ name: string }>(
+    client,
+    `select format('public.%I', c.relname) as name from pg_class c
+      where c.relnamespace = 'public'::regnamespace and c.relkind = 'r' and c.relname = any ($1::text[])
+        and to_regclass('public.token_accounts') is not null and to_regclass('tokenbook.project_settings') is null
+      order by 1`,
+    [[...(await namesInPublic())]],
+  );
+  return rows.map(({ name }) => name);
+}
+
 /** What the migration itself would refuse, in the order in which the statements are to be run. */
 export async function databaseObstacles(client: SqlClient): Promise<Obstacle[]> {
   await client.query("begin");
