@@ -45,13 +45,16 @@ async function installed(packed: string): Promise<string> {
   return folder;
 }
 
-/** A release after this one: a column, another text of the version, and a change of an edge function. */
+/** A release after this one: a column and another text of the version, another column, and a change of an edge function. */
 async function makeNext(supabase: string): Promise<void> {
   const releases = JSON.parse(await readFile(join(supabase, "releases.json"), "utf8")) as unknown[];
-  const file = "20990101000000_tokenbook_next.sql";
+  const [file, second] = ["20990101000000_tokenbook_next.sql", "20990101000001_tokenbook_next_shelves.sql"];
   releases.push({
     version: "99.0.0",
-    migrations: [{ name: "tokenbook_99_0_0", file }],
+    migrations: [
+      { name: "tokenbook_99_0_0", file },
+      { name: "tokenbook_99_0_0_shelves", file: second },
+    ],
     changes: ["get_token_history says nothing new"],
   });
   await writeFile(join(supabase, "releases.json"), JSON.stringify(releases));
@@ -59,6 +62,10 @@ async function makeNext(supabase: string): Promise<void> {
     join(supabase, "migrations", file),
     `alter table public.token_packs add column shelf text;
      create or replace function tokenbook.version() returns text language plpgsql immutable set search_path = pg_catalog, pg_temp as $$ begin return '99.0.0'; end $$;`,
+  );
+  await writeFile(
+    join(supabase, "migrations", second),
+    "alter table public.token_packs add column shelf_note text;",
   );
   const changed = join(supabase, "functions/grant/index.ts");
   await writeFile(changed, `${await readFile(changed, "utf8")}// of 99.0.0\n`);

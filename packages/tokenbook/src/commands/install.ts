@@ -10,7 +10,7 @@ import { lookAround } from "../install/look.ts";
 import { folderObstacles, obstacleLines } from "../install/obstacles.ts";
 import { planInstall, unwritePlan, writePlan, type Plan } from "../install/plan.ts";
 import { checkJson, checkText } from "../install/report.ts";
-import { applyWritten } from "../project/apply.ts";
+import { applyWritten, requireAlone } from "../project/apply.ts";
 import { findProjectRoot } from "../project/folder.ts";
 import { readChoice, usualFunctions } from "../project/functions.ts";
 import { fileVersions } from "../project/migration-files.ts";
@@ -61,6 +61,7 @@ is applied, and refuses with the same list.`,
     }
 
     await onDatabase(where, async (client, target) => {
+      await requireAlone(client, target.name);
       const report = await lookAround(client, target, root, chosen);
       if (report.obstacles.length > 0) {
         console.log(json ? checkJson(report) : checkText(report, null));

@@ -4,26 +4,44 @@ import type pg from "pg";
 import { Failure } from "local-platform/terminal/failure";
 import { allFacts, compareCatalogs, type Catalog } from "../catalog/catalog.ts";
 import { databaseCommand, exit, onDatabase, Refusal } from "../command.ts";
-import { installedVersion, obstacleLines } from "../install/obstacles.ts";
+import {
+  installedVersion,
+  lateObstacles,
+  obstacleLines,
+  tablesLeft,
+  type Obstacle,
+} from "../install/obstacles.ts";
 import { removeEmptyFolders } from "../install/plan.ts";
 import {
   dependents,
+  findStrangers,
+  findSwitched,
   mentions,
   planRemoval,
   removalMigration,
   removalName,
   type Removal,
 } from "../install/removal.ts";
-import { exportTables } from "../install/table-files.ts";
-import { applyWritten } from "../project/apply.ts";
+import { exportTables, type TableFile } from "../install/table-files.ts";
+import { applyWritten, requireAlone } from "../project/apply.ts";
 import { findProjectRoot } from "../project/folder.ts";
-import { functionFiles, withoutBlocks, type ChosenFunction } from "../project/functions.ts";
-import { fileVersions, migrationFiles } from "../project/migration-files.ts";
-import { appliedVersions, freshVersions, missingInHistory, requireHistory } from "../project/migrations.ts";
+import { functionFiles, importersOf, withoutBlocks, type ChosenFunction } from "../project/functions.ts";
+import { fileVersions, migrationFiles, type MigrationFile } from "../project/migration-files.ts";
+import {
+  appliedVersions,
+  findUnapplied,
+  freshVersions,
+  requireHistory,
+  waitingNote,
+} from "../project/migrations.ts";
 import { digestOf, readRecord, type InstallRecord } from "../project/record.ts";
 import { findSupabaseCli } from "../project/supabase-cli.ts";
+import { bookChanges } from "../shadow/book.ts";
+import type { Counter } from "../shadow/counter.ts";
+import { keepInStep } from "../shadow/keep-in-step.ts";
 import { agrees } from "../terminal/ask.ts";
 import { createProgress, readable } from "../terminal/progress.ts";
+import { stopsOnSignal } from "../terminal/stop.ts";
 import { createVoice, type Voice } from "../terminal/voice.ts";
 
 /** `tokenbook uninstall`: out of the project of this folder again. */
@@ -45,15 +63,22 @@ changed.`,
   .action(async ({ export: folder, writeOnly, yes, json, ...where }) => {
     const { say, answer } = createVoice(json);
     const root = findProjectRoot(where.workdir);
-    const record = readRecord(root);
     if (typeof folder === "string" && existsSync(folder)) throw new Failure(`${folder} is there already.`);
     await onDatabase(where, async (client, target) => {
+      await requireAlone(client, target.name);
+      const record = readRecord(root);
       const version = await installedVersion(client);
       const applied = await appliedVersions(client);
       if (version === null) {
         if (record === undefined) {
           throw new Refusal(
             `Tokenbook is not installed in ${target.name}, and nothing of it is in this folder.`,
+          );
+        }
+        const left = await tablesLeft(client);
+        if (left.length > 0) {
+          throw new Refusal(
+            `Schema tokenbook is gone from ${target.name}, and ${left.length} of its tables are there still, which nothing keeps right any more:\n  ${left.join(", ")}\nExport what you want of them, and drop them; then again. Nothing was changed.`,
           );
         }
         await finish(root, record, applied, target.name, { yes, writeOnly }, { say, answer });
@@ -64,20 +89,23 @@ changed.`,
           "Say where the books go: --export <folder>; or that nobody wants them: --no-export.",
         );
       }
-      const obstacles = await dependents(client);
-      if (obstacles.length > 0) {
-        throw new Refusal(
-          [
-            "Of the project, this depends on Tokenbook:",
-            ...obstacles.map(obstacleLines),
-            "Nothing was changed.",
-          ].join("\n"),
-        );
-      }
-      if (!writeOnly) requireHistory(missingInHistory(root, record?.migrations ?? [], applied), where);
+      const { unknown, ours, theirs } = await findUnapplied(root, record, applied, version);
+      if (!writeOnly) requireHistory(unknown, where);
+      const strangers = await findStrangers(client);
+      const waiting = theirs.filter(({ name }) => name !== removalName);
+      refuseFor("Of the project, this is in schema tokenbook, or has a name of ours:", strangers.inTheWay);
+      refuseFor("Of the project, this depends on Tokenbook:", await dependents(client, strangers));
+      refuseFor("Of Tokenbook's own migrations these wait:", ours.map(waitingOfOurs));
+      if (!writeOnly) refuseFor("Of your own migrations:", lateObstacles(waiting, applied));
       const file = removalFile(root, applied);
-      const removal = await planRemoval(client);
-      const mentioned = await mentions(client);
+      const removal = await planRemoval(client, strangers);
+      const switched = await findSwitched(client);
+      const mentioned = [
+        ...(await mentions(client, strangers)),
+        ...importersOf(root, record).map(
+          (path) => `supabase/${path} imports of supabase/functions/_tokenbook, which goes`,
+        ),
+      ];
       const cli = writeOnly ? undefined : findSupabaseCli(root);
       say(
         `Tokenbook ${version} in ${target.name}: ${removal.objects.length} relations and functions. ` +
@@ -86,31 +114,42 @@ changed.`,
       if (mentioned.length > 0) {
         say(`Of the project's own:\n${mentioned.map((one) => `  - ${one}`).join("\n")}`);
       }
+      if (waiting.length > 0) say(`${waitingNote(waiting)}.`);
       if (!yes) await agrees(`Take it out of ${target.name}?`);
-      const rows = folder ? await keepBooks(client, folder, say) : 0;
+      // the removal writes what changes until then, and holds the column's table meanwhile: so that it is little
+      if (switched !== undefined && !writeOnly) await writeBalances(client, switched.counter);
+      const exported = folder ? await keepBooks(client, folder, say) : undefined;
 
       const path = join(root, "supabase/migrations", file);
       const former = existsSync(path) ? readFileSync(path, "utf8") : undefined;
       mkdirSync(dirname(path), { recursive: true });
-      writeFileSync(path, removalMigration(version, removal));
+      writeFileSync(path, removalMigration({ version, removal, exported, switched }));
       say(`Written: supabase/migrations/${file}`);
       const document = {
         version,
         migration: `supabase/migrations/${file}`,
-        exported_rows: rows,
+        exported_rows: exported?.reduce((sum, { rows }) => sum + rows, 0) ?? 0,
         mentioned_by: mentioned,
+        waiting: waiting.map((one) => `supabase/migrations/${one.file}`),
       };
       if (cli === undefined) {
         say(
           "Nothing was applied or removed. supabase migration up (hosted: supabase db push) applies it, as your CI will. Then the\nsame command again, npx tokenbook uninstall, removes the edge functions, their blocks of config.toml and supabase/tokenbook.json.",
         );
+        if (exported !== undefined) {
+          say(
+            "It refuses where the books have moved since this export, and in a database that has others than this one: then again.",
+          );
+        }
         answer({ ...document, applied: false });
         return;
       }
       const before = await allFacts(client);
-      await applyWritten(client, { url: target.url, workdir: root, cli }, [file], () =>
-        former === undefined ? rmSync(path) : writeFileSync(path, former),
-      );
+      await applyWritten(client, { url: target.url, workdir: root, cli }, [file], () => {
+        if (former === undefined) rmSync(path);
+        else writeFileSync(path, former);
+        if (folder) rmSync(resolve(folder), { recursive: true });
+      });
       const touched = touchedBy(removal, before, await allFacts(client));
       say(
         touched.length === 0
@@ -122,6 +161,28 @@ changed.`,
       process.exitCode = touched.length === 0 ? exit.right : exit.wrong;
     });
   });
+
+/** @throws Refusal where something is in the way. */
+function refuseFor(what: string, obstacles: readonly Obstacle[]): void {
+  if (obstacles.length === 0) return;
+  throw new Refusal([what, ...obstacles.map(obstacleLines), "Nothing was changed."].join("\n"));
+}
+
+/** What is written to take out is what is there, and not what comes first. */
+const waitingOfOurs = ({ file }: MigrationFile): Obstacle => ({
+  what: `migration ${file} waits`,
+  usedBy: null,
+  runAs: null,
+  mending: "-- supabase migration up (hosted: supabase db push); or delete it, where no database has it",
+});
+
+/** What the app still wrote is booked, and everybody's balance is in its column. */
+async function writeBalances(client: pg.Client, counter: Counter): Promise<void> {
+  const stop = stopsOnSignal();
+  await bookChanges(client, stop, () => {});
+  await keepInStep(client, counter, stop);
+  if (stop.aborted) throw new Refusal("Stopped: nothing was removed.");
+}
 
 /**
  * The migration's file: one of an earlier --write-only that still waits is written anew.
@@ -165,13 +226,16 @@ async function finish(
     );
   }
   if (writeOnly) throw new Refusal("There is nothing to write. Without --write-only the files are removed.");
+  for (const path of importersOf(root, record)) {
+    say(`supabase/${path} imports of supabase/functions/_tokenbook, which goes.`);
+  }
   if (!yes)
     await agrees("Remove the edge functions, their blocks of config.toml and supabase/tokenbook.json?");
   const kept = removeFiles(root, record, say);
   answer({ version: null, migration: null, exported_rows: 0, applied: false, also_changed: [], kept });
 }
 
-async function keepBooks(client: pg.Client, folder: string, say: Voice["say"]): Promise<number> {
+async function keepBooks(client: pg.Client, folder: string, say: Voice["say"]): Promise<TableFile[]> {
   const progress = createProgress(process.stderr, { inLogs: true });
   const tables = await exportTables(client, resolve(folder), (table, rows) =>
     progress.show(`${table}: ${readable(rows)} rows`),
@@ -181,7 +245,7 @@ async function keepBooks(client: pg.Client, folder: string, say: Voice["say"]): 
   say(
     `${readable(rows)} rows of ${tables.length} tables are in ${folder}. They hold your users' data, and tokenbook.trial_keys a secret: only\nyou can read them; keep them out of the repository.`,
   );
-  return rows;
+  return tables;
 }
 
 /** In words, every fact of before that is another or gone and not Tokenbook's, and every new one. */
@@ -216,8 +280,19 @@ function removeFiles(root: string, record: InstallRecord, say: Voice["say"]): st
     ...all.filter((path) => theirs.some(({ as }) => path.startsWith(`functions/${as}/`))),
     ...[...functionFiles(theirs).keys()].map((path) => `functions/${path}`),
   ]);
-  const gone = all.filter((path) => !needed.has(path) && existsSync(join(root, "supabase", path)));
-  const kept = all.filter((path) => needed.has(path) && existsSync(join(root, "supabase", path)));
+  // what an upgrade wrote beside a changed file
+  const beside = all.map((path) => `${path}.new`).filter((path) => existsSync(join(root, "supabase", path)));
+  const isAsWritten = (path: string) =>
+    digestOf(readFileSync(join(root, "supabase", path), "utf8")) ===
+    record.files[path.slice(0, -".new".length)];
+  const gone = [
+    ...all.filter((path) => !needed.has(path) && existsSync(join(root, "supabase", path))),
+    ...beside.filter(isAsWritten),
+  ];
+  const kept = [
+    ...all.filter((path) => needed.has(path) && existsSync(join(root, "supabase", path))),
+    ...beside.filter((path) => !isAsWritten(path)),
+  ];
   const others = record.functions.filter((one) => !theirs.includes(one));
   const config = join(root, "supabase/config.toml");
   const { text, stay } = withoutBlocks(readFileSync(config, "utf8"), others);
@@ -229,8 +304,9 @@ function removeFiles(root: string, record: InstallRecord, say: Voice["say"]): st
   say(
     `${gone.length} files of edge functions are removed${stay.length === 0 ? ", and their blocks of config.toml" : ""}.`,
   );
-  if (changed.length > 0) {
-    say(`These were changed since, and stay:\n${changed.map((path) => `  supabase/${path}`).join("\n")}`);
+  const differing = [...changed, ...beside.filter((path) => kept.includes(path))];
+  if (differing.length > 0) {
+    say(`These were changed since, and stay:\n${differing.map((path) => `  supabase/${path}`).join("\n")}`);
   }
   if (theirs.length > 0) {
     say(

@@ -3,8 +3,8 @@ import { select } from "../data/client.ts";
 import { readBehind, readShadow } from "../data/shadow.ts";
 import type { Target } from "../database/target.ts";
 import type { ChosenFunction } from "../project/functions.ts";
-import { migrationFiles } from "../project/migration-files.ts";
-import { appliedVersions } from "../project/migrations.ts";
+import { migrationFiles, type MigrationFile } from "../project/migration-files.ts";
+import { appliedVersions, waitingNote } from "../project/migrations.ts";
 import { readRecord } from "../project/record.ts";
 import { shadowLine } from "../reports/shadow.ts";
 import {
@@ -49,7 +49,7 @@ export async function lookAround(
     obstacles,
     notes: [
       ...(installed ? [...(await shadowNotes(client)), ...(await chargeNotes(client))] : []),
-      ...(await notesOf(client, pending.length)),
+      ...(await notesOf(client, pending)),
     ],
     plan: await planInstall(chosen, [...applied, ...files.map(({ version }) => version)]),
     uses: source && (await usesOf(client, source)),
@@ -77,17 +77,14 @@ async function chargeNotes(client: SqlClient): Promise<string[]> {
   return tables.map(({ name }) => `What is inserted into ${name} is paid for: trigger tokenbook_charge.`);
 }
 
-async function notesOf(client: SqlClient, pending: number): Promise<string[]> {
+async function notesOf(client: SqlClient, pending: readonly MigrationFile[]): Promise<string[]> {
+  const waiting = waitingNote(pending);
   const [has] = await select<{ cron: boolean }>(
     client,
     "select exists (select from pg_available_extensions where name = 'pg_cron') as cron",
   );
   return [
-    ...(pending > 0
-      ? [
-          `${pending === 1 ? "1 of your own migrations is" : `${pending} of your own migrations are`} not applied yet, and would be applied first, with ours: what they do is not known here, but for the names that they make`,
-        ]
-      : []),
+    ...(waiting === undefined ? [] : [waiting]),
     ...(has!.cron
       ? []
       : [

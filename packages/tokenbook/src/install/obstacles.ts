@@ -39,6 +39,19 @@ export async function installedVersion(client: SqlClient): Promise<string | null
   return row!.version;
 }
 
+/** Tables of Tokenbook's that are there without it, as after `drop schema tokenbook cascade`. */
+export async function tablesLeft(client: SqlClient): Promise<string[]> {
+  const rows = await select<{ name: string }>(
+    client,
+    `select format('public.%I', c.relname) as name from pg_class c
+      where c.relnamespace = 'public'::regnamespace and c.relkind = 'r' and c.relname = any ($1::text[])
+        and to_regclass('public.token_accounts') is not null and to_regclass('tokenbook.project_settings') is null
+      order by 1`,
+    [[...(await namesInPublic())]],
+  );
+  return rows.map(({ name }) => name);
+}
+
 /** What the migration itself would refuse, in the order in which the statements are to be run. */
 export async function databaseObstacles(client: SqlClient): Promise<Obstacle[]> {
   await client.query("begin");
@@ -70,23 +83,29 @@ export async function historyObstacles(client: SqlClient, root: string): Promise
   ];
 }
 
+/** What the Supabase CLI would refuse: a migration that waits, and is older than one that is applied. */
+export function lateObstacles(pending: readonly MigrationFile[], applied: readonly string[]): Obstacle[] {
+  const newest = applied.at(-1) ?? "";
+  return pending
+    .filter(({ version }) => version < newest)
+    .map(({ file }) => ({
+      what: `migration ${file} waits, and is older than ${newest}, which is applied: the Supabase CLI refuses to go on`,
+      usedBy: null,
+      runAs: null,
+      mending:
+        "-- supabase migration up --include-all (hosted: supabase db push --include-all), or a newer version",
+    }));
+}
+
 /** What the Supabase CLI would refuse, and what stands in the way once it has applied what waits: of that the names only. */
 export async function pendingObstacles(
   root: string,
   pending: readonly MigrationFile[],
   applied: readonly string[],
 ): Promise<Obstacle[]> {
-  const newest = applied.at(-1) ?? "";
-  const late = pending.filter(({ version }) => version < newest);
   const names = await namesInPublic();
   return [
-    ...late.map(({ file }) => ({
-      what: `migration ${file} waits, and is older than ${newest}, which is applied: the Supabase CLI refuses to go on`,
-      usedBy: null,
-      runAs: null,
-      mending:
-        "-- supabase migration up --include-all (hosted: supabase db push --include-all), or a newer version",
-    })),
+    ...lateObstacles(pending, applied),
     ...pending.flatMap(({ file }) => {
       const text = readFileSync(join(root, "supabase/migrations", file), "utf8");
       const taken = madeIn(text).filter((name) => names.has(name) || name === "schema tokenbook");

@@ -35,6 +35,16 @@ export async function installCheckSql(): Promise<string> {
   return text.slice(0, text.indexOf("select pg_temp.refuse_if_in_the_way();"));
 }
 
+/** The types that the migrations make in `tokenbook`, by name: no function of the database declares them. */
+export async function ownTypes(): Promise<string[]> {
+  const texts = await Promise.all(
+    (await releases()).flatMap(({ migrations }) => migrations).map(migrationText),
+  );
+  return texts.flatMap((text) =>
+    [...text.matchAll(/^create type tokenbook\.(\w+)/gm)].map(([, name]) => name!),
+  );
+}
+
 /** The names that the migrations make in `public`. */
 export async function namesInPublic(): Promise<Set<string>> {
   const texts = await Promise.all(

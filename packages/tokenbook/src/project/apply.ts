@@ -2,8 +2,28 @@
 import { basename } from "node:path";
 import type pg from "pg";
 import { migrationUp } from "local-platform/project/supabase-cli";
+import { Failure } from "local-platform/terminal/failure";
 import { Refusal } from "../command.ts";
+import { select } from "../data/client.ts";
 import { appliedVersions } from "./migrations.ts";
+
+/**
+ * One at a time writes migrations of Tokenbook's and applies them: until the connection ends.
+ *
+ * @param where for people: which database.
+ * @throws Refusal while another does.
+ */
+export async function requireAlone(client: pg.Client, where: string): Promise<void> {
+  const [lock] = await select<{ is: boolean }>(
+    client,
+    "select pg_try_advisory_lock(hashtextextended('tokenbook migrations', 0)) as is",
+  );
+  if (!lock!.is) {
+    throw new Refusal(
+      `Another install, upgrade or uninstall of Tokenbook is under way in ${where}. Nothing was changed; try again once it has ended.`,
+    );
+  }
+}
 
 /** What is applied, where, and by which Supabase CLI. */
 type Applying = Parameters<typeof migrationUp>[0];
@@ -28,9 +48,15 @@ export async function applyWritten(
   } catch (error) {
     const versions = await appliedVersions(client);
     const isApplied = (file: string) => versions.some((version) => basename(file).startsWith(`${version}_`));
-    if ([...files].some(isApplied)) throw error;
-    takeAway();
     const why = error instanceof Error ? error.message : String(error);
+    const done = [...files].filter(isApplied);
+    if (done.length > 0) {
+      const waiting = [...files].filter((file) => !isApplied(file));
+      throw new Failure(
+        `${why}\n\n${done.map((file) => basename(file)).join(", ")} ${done.length === 1 ? "is applied, and stays" : "are applied, and stay"}; ${waiting.map((file) => basename(file)).join(", ")} waits. Once what refused it is\nmended: supabase migration up (hosted: supabase db push); npx tokenbook status says how far it is.`,
+      );
+    }
+    takeAway();
     const others = versions.filter((version) => !before.includes(version));
     throw new Refusal(
       `${why}\n\n${

@@ -1,10 +1,11 @@
 /** Tokenbook's edge functions, as they go into a project: with what they import, and under its own folder. */
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { dirname, join, normalize } from "node:path";
+import { dirname, join, normalize, relative } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { parse } from "smol-toml";
 import { assetPath } from "../assets.ts";
 import { Failure } from "local-platform/terminal/failure";
+import type { InstallRecord } from "./record.ts";
 
 /** Where the code goes that several functions share: a project has a `_shared` of its own. */
 const sharedFolder = "_tokenbook";
@@ -66,6 +67,26 @@ export function functionFiles(chosen: readonly ChosenFunction[]): Map<string, st
   }
   if (chosen.length > 0) files.set(settingsFile, readFileSync(join(folder, ".env.example"), "utf8"));
   return files;
+}
+
+/**
+ * Files of the project's own functions that import something of ours, by their paths in `supabase/`.
+ *
+ * @param record what was installed.
+ */
+export function importersOf(root: string, record: InstallRecord | undefined): string[] {
+  const folder = join(root, "supabase/functions");
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && /\.[cm]?[jt]sx?$/.test(entry.name))
+    .map((entry) =>
+      relative(join(root, "supabase"), join(entry.parentPath, entry.name)).replaceAll("\\", "/"),
+    )
+    .filter((path) => !(path in (record?.files ?? {})) && !/\/(node_modules|_tokenbook)\//.test(path))
+    .filter((path) =>
+      new RegExp(`["'][^"'\n]*\\b${sharedFolder}/`).test(readFileSync(join(root, "supabase", path), "utf8")),
+    )
+    .toSorted();
 }
 
 /** What a module imports, as it is written. */

@@ -4,7 +4,9 @@ import { Refusal } from "../command.ts";
 import { select } from "../data/client.ts";
 import type { SqlClient } from "../data/client.ts";
 import type { Where } from "../database/target.ts";
-import { fileVersions } from "./migration-files.ts";
+import { releases } from "../install/release.ts";
+import { migrationFiles, type MigrationFile } from "./migration-files.ts";
+import type { InstallRecord } from "./record.ts";
 
 /** The versions that a database has, oldest first. */
 export async function appliedVersions(client: SqlClient): Promise<string[]> {
@@ -20,19 +22,70 @@ export async function appliedVersions(client: SqlClient): Promise<string[]> {
   return rows.map(({ version }) => version);
 }
 
+/** The files here that a history of migrations does not have. */
+export interface Unapplied {
+  /** Versions that the database has by what is in it, as after a dump, which leaves the history out. */
+  unknown: string[];
+  /** What waits to be applied: Tokenbook's own, and the project's. */
+  ours: MigrationFile[];
+  theirs: MigrationFile[];
+}
+
 /**
- * Versions of files here that a database has by what is in it, and not by its history of migrations, which a dump leaves
- * out: of a database with Tokenbook those of its migrations, and every older file, for they are applied in order.
+ * Tells apart what waits and what is only missing in the history. That is lost where it does not have Tokenbook's first
+ * migration either, and then the database has the files up to Tokenbook's newest of its version, for they are applied in
+ * order.
  *
- * @param migrations of the install's record: file names, in their order.
+ * @param installed the version that the database has; null: none.
  */
-export function missingInHistory(
+export async function findUnapplied(
   root: string,
-  migrations: readonly string[],
+  record: InstallRecord | undefined,
   applied: readonly string[],
-): string[] {
-  const newest = migrations.at(-1)?.split("_")[0] ?? "";
-  return fileVersions(root).filter((version) => version <= newest && !applied.includes(version));
+  installed: string | null,
+): Promise<Unapplied> {
+  const all = await releases();
+  const files = migrationFiles(root);
+  const recorded = record?.migrations ?? [];
+  const versions = recorded.map((file) => file.split("_")[0]!);
+  const releaseOf = (name: string) =>
+    all.findIndex(({ migrations }) => migrations.some((one) => one.name === name));
+  const isOurs = ({ file, version, name }: MigrationFile) =>
+    recorded.includes(file) ||
+    (version > (versions.at(-1) ?? "") && record !== undefined && releaseOf(name) > 0);
+
+  const at = all.findIndex(({ version }) => version === installed);
+  const has = versions.filter((_, nth) => {
+    const release = releaseOf(nameOf(recorded[nth]!));
+    return at < 0 || release <= at;
+  });
+  // of squashed migrations neither the files nor the history say anything
+  const first = recorded.find((file) => files.some((one) => one.file === file))?.split("_")[0];
+  const isLost =
+    installed !== null &&
+    (first === undefined
+      ? has.length > 0 && !applied.some((version) => version <= has.at(-1)!)
+      : !applied.includes(first));
+  const isUnknown = ({ version }: MigrationFile) => isLost && version <= (has.at(-1) ?? "");
+
+  const missing = files.filter(({ version }) => !applied.includes(version));
+  const waiting = missing.filter((one) => !isUnknown(one));
+  return {
+    unknown: missing.filter(isUnknown).map(({ version }) => version),
+    ours: waiting.filter(isOurs),
+    theirs: waiting.filter((one) => !isOurs(one)),
+  };
+}
+
+/** What a file is called behind its version. */
+const nameOf = (file: string): string => file.replace(/^\d+_/, "").replace(/\.sql$/, "");
+
+/** That migrations of the project's own are applied first, in a sentence; undefined, where none waits. */
+export function waitingNote(theirs: readonly MigrationFile[]): string | undefined {
+  if (theirs.length === 0) return undefined;
+  const many =
+    theirs.length === 1 ? "1 of your own migrations is" : `${theirs.length} of your own migrations are`;
+  return `${many} not applied yet, and would be applied first, with ours (${theirs.map(({ file }) => file).join(", ")}): what they do is not known here, but for the names that they make`;
 }
 
 /** What says so to the history, as a person types it. */

@@ -50,6 +50,27 @@ const behindIn = (counter: Counter): string =>
              from tokenbook.shadow_changes c where c.whose is not null group by 1) w on w.whose = u.id::text
         where ${counter.value} <> ${desired(counter, "coalesce(a.tokens_remaining - a.tokens_owed, 0)", "coalesce(w.change, 0)", "s.times")}`;
 
+/** Writing what is right into the counter, as the beginning of a statement: `changed` has whose was written. */
+const changedIn = (counter: Counter, whose: string): string => `now_right as (
+       select u.id, ${desired(counter, books, waiting, "s.times")} as amount, ${books} as tokens, ${waiting} as waiting
+         from auth.users u
+         join ${counter.table} t on ${counter.isUser}
+        cross join tokenbook.shadow s
+        where ${whose} and not ${isTruncated}
+     ), changed as (
+       update ${counter.table} t
+          set ${counter.column} = r.amount::${counter.type}
+         from now_right r
+         join auth.users u on u.id = r.id
+        where ${counter.isUser} and ${counter.value} <> r.amount
+       returning r.id, r.amount, ${counter.value} as came, r.tokens, r.waiting
+     )`;
+
+/** Writing everybody's, in a statement; and how many are not right after that. For who takes the books away. */
+export const lastWrite = (counter: Counter): string =>
+  `with ${changedIn(counter, "true")} select from changed`;
+export const stillBehind = (counter: Counter): string => `select count(*) ${behindIn(counter)}`;
+
 /** Of how many users the counter does not say yet what the books say. */
 export async function countUnwritten(client: SqlClient, counter: Counter): Promise<number> {
   const [row] = await select<{ count: string }>(
@@ -126,20 +147,7 @@ async function writeAtOnce(client: SqlClient, counter: Counter, users: string[])
   // what the books say now that nobody else can write these rows
   const done = await select<{ user: string; amount: string; came: string; is_kept: boolean }>(
     client,
-    `with now_right as (
-       select u.id, ${desired(counter, books, waiting, "s.times")} as amount, ${books} as tokens, ${waiting} as waiting
-         from auth.users u
-         join ${counter.table} t on ${counter.isUser}
-        cross join tokenbook.shadow s
-        where ${counter.user} = any ($1::${counter.userType}[]) and not ${isTruncated}
-     ), changed as (
-       update ${counter.table} t
-          set ${counter.column} = r.amount::${counter.type}
-         from now_right r
-         join auth.users u on u.id = r.id
-        where ${counter.isUser} and ${counter.value} <> r.amount
-       returning r.id, r.amount, ${counter.value} as came, r.tokens, r.waiting
-     ), noted as (
+    `with ${changedIn(counter, `${counter.user} = any ($1::${counter.userType}[])`)}, noted as (
        insert into tokenbook.shadow_balances (user_id, source, amount, tokens)
        select c.id, s.source, c.came - c.waiting, c.tokens from changed c cross join tokenbook.shadow s
        on conflict (user_id, source) do update set amount = excluded.amount, tokens = excluded.tokens, is_gone = false
