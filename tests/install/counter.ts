@@ -1,4 +1,6 @@
 /** A project with a counter of its own, beside the books. */
+import { randomUUID } from "node:crypto";
+import pg from "pg";
 import { expect } from "vitest";
 import { expectCleanBooks } from "../support/books.ts";
 import { type Finished, runHere, start } from "../support/command.ts";
@@ -82,4 +84,29 @@ export async function startCounting(count: number, mutant?: string): Promise<Cou
     },
   };
   return project;
+}
+
+/**
+ * A role that has what postgres has, but sees no more rows than a policy shows it: as a team makes one for its CI.
+ *
+ * @returns how to connect as it, what to run a command with, and what takes it away again.
+ */
+export async function asDeployer(db: Database, name = `deployer_${randomUUID().slice(0, 8)}`) {
+  const admin = new pg.Client({ connectionString: db.url("supabase_admin") });
+  await admin.connect();
+  await admin.query(`create role ${name} login password 'postgres' in role postgres`);
+  return {
+    name,
+    run: (command: string, ...args: string[]) => runHere(command, [...args, "--db-url", db.url(name)]),
+    /** In the place of postgres, another role's rights. */
+    async become(other: string) {
+      await admin.query(
+        `revoke postgres from ${name}; ${other === "none" ? "" : `grant ${other} to ${name}`}`,
+      );
+    },
+    async drop() {
+      await admin.query(`drop owned by ${name}; drop role ${name}`);
+      await admin.end();
+    },
+  };
 }

@@ -49,13 +49,13 @@ export async function onDatabase(
   const target = chooseTarget(where);
   // before anything else, and never among what is printed for machines
   console.error(`On ${target.name}`);
-  await withTarget(target, async (client) => {
+  await withTarget(target, async (client, role) => {
     try {
       await work(client, target);
     } catch (error) {
       if (error instanceof UserNotFound) throw new Failure(`${error.message} (${target.name})`);
       if (error instanceof HasOtherRole) throw new Refusal(`${error.message} ${howToReplace}`);
-      throw asDatabaseFailure(error, target.name);
+      throw asDatabaseFailure(error, target.name, role);
     }
   });
 }

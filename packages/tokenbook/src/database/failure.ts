@@ -6,9 +6,18 @@ const lost = /^(ECONNRESET|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENETDOWN|57P
 /** Postgres' words for a table, a function or a schema that is not there. */
 const missing = ["42P01", "42883", "3F000"];
 
+/** What Postgres says of a statement that failed, as node-postgres hands it on. */
+interface Said {
+  code?: string;
+  severity?: string;
+  message?: string;
+  detail?: string;
+  hint?: string;
+}
+
 /** Whether the connection is gone, by the network or by the server. */
 export function isConnectionLost(error: unknown): boolean {
-  const { code, message } = error as { code?: string; message?: string };
+  const { code, message } = error as Said;
   return lost.test(code ?? "") || /^Connection terminated|^Client has encountered a conn/.test(message ?? "");
 }
 
@@ -16,13 +25,33 @@ export function isConnectionLost(error: unknown): boolean {
  * What a person can do something about, of what a database can say; anything else as it is.
  *
  * @param where for people: which database.
+ * @param role as whom.
  */
-export function asDatabaseFailure(error: unknown, where: string): unknown {
-  if (missing.includes((error as { code?: string }).code ?? "")) {
+export function asDatabaseFailure(error: unknown, where: string, role: string): unknown {
+  const { code = "", severity, message = "", detail, hint } = error as Said;
+  // of a project's own view or function it may be missing too
+  if (missing.includes(code) && /token/i.test(message)) {
     return new Failure(`Tokenbook is not installed in ${where}: npx tokenbook install`);
   }
   if (isConnectionLost(error)) {
-    return new Failure(`The connection to ${where} was lost: ${(error as Error).message}`);
+    return new Failure(`The connection to ${where} was lost: ${message}`);
   }
-  return error;
+  if (severity === undefined || !/^[0-9A-Z]{5}$/.test(code)) return error;
+  if (code === "42501") return new Failure(notAllowed(message, where, role));
+  return new Failure([`${where} says: ${message} (${code})`, detail, hint].filter(Boolean).join("\n"));
+}
+
+/** Whose right is missing, and which role has it. */
+function notAllowed(message: string, where: string, role: string): string {
+  const [, hiding] = /row-level security policy for table "(.+)"/.exec(message) ?? [];
+  if (hiding !== undefined) {
+    return [
+      `${role} does not see all rows of the table ${hiding}: row level security hides some, and what is hidden would count as nothing.`,
+      `Connect as postgres, or as another role that passes it (BYPASSRLS): ${where}`,
+    ].join("\n");
+  }
+  // what our own functions answer to a role that they do not know
+  return message === "not_authenticated" || message === "forbidden"
+    ? `${role} may not do that: the books answer postgres and service_role alone (42501).\nConnect as postgres: ${where}`
+    : `${role} may not do that: ${message} (42501).\nConnect as postgres, or as the role that owns what it is about: ${where}`;
 }
