@@ -548,6 +548,75 @@ test("whose a row is, and how many tokens a unit is, is not guessed", { timeout:
   }
 });
 
+test("whose a row is nobody guesses: not by who invited, made or is meant by several columns", async () => {
+  const [ann, ben] = await people(2);
+  const said: Record<string, string> = {};
+  for (const columns of [
+    "id uuid primary key, invited_by uuid references auth.users",
+    "id uuid primary key, friend uuid references auth.users",
+    "nth bigint primary key, id uuid, referrer_id uuid references auth.users",
+    "nth bigint primary key, created_by uuid references auth.users",
+    "id uuid primary key, owner_id uuid references auth.users",
+    "id uuid primary key, user_id uuid",
+    "nth bigint primary key, wallet_of uuid references auth.users",
+    "id uuid primary key",
+    "nth bigint primary key",
+  ]) {
+    await db.admin.query(
+      `drop table if exists public.w; create table public.w (${columns}, credits integer)`,
+    );
+    const { status, stdout, stderr } = await says("--from", "w.credits");
+    said[columns] = stdout === "" ? `${status} ${stderr.trim()}` : /whose a row is: .*/.exec(stdout)![0];
+  }
+  const asked = (which: string) =>
+    `2 Whose a row of public.w is, several columns may say: ${which}. Name it: --user-column <column>.`;
+  expect(Object.values(said)).toEqual([
+    asked("invited_by, id"),
+    asked("friend, id"),
+    asked("referrer_id, id"),
+    "2 Whose a row of public.w is, one column may say, and its name speaks of somebody else: created_by. Name it: --user-column <column>.",
+    "whose a row is: public.w.owner_id",
+    "whose a row is: public.w.user_id",
+    "whose a row is: public.w.wallet_of",
+    "whose a row is: public.w.id",
+    "2 Nothing says whose a row of public.w is: name the column, --user-column <column>.",
+  ]);
+
+  // both can be had, and each is its own
+  await db.admin.query(
+    "drop table public.w; create table public.w (id uuid primary key, invited_by uuid references auth.users, credits integer)",
+  );
+  await db.admin.query("insert into public.w values ($1, $2, 7)", [ann, ben]);
+  expect(await says("--from", "w.credits", "--book")).toMatchObject({ status: 2, stdout: "" });
+  expect(await imports("--from", "w.credits", "--user-column", "id", "--book")).toMatchObject({ taken: 1 });
+  expect((await balance(ann!)).total_active).toBe(7);
+  expect((await balance(ben!)).total_active).toBe(0);
+});
+
+test("a name is written as in SQL, and one that is written otherwise is found", async () => {
+  const [ann] = await people(1);
+  await db.admin.query(`
+    create schema "a.b"; create table "a.b"."c ""d" (user_id uuid, "E.f" integer);
+    create schema app; create table app.t117 (user_id uuid, v integer)`);
+  await db.admin.query(`insert into "a.b"."c ""d" values ($1, 5)`, [ann]);
+  const name = '"a.b"."c ""d"."E.f"';
+  const booked = await imports("--from", name, "--book");
+  expect(booked).toMatchObject({ source: name, taken: 1, tokens: 5 });
+  for (const [from, words] of [
+    ["T117.V", "There is no column public.T117.V. There is app.t117.v: upper and lower case count"],
+    ['"a.b"."C ""D"."e.F"', `There is ${name}: upper`],
+    ['"a.b".c "d.e', "There is no column"],
+    ['"a.b', "is no column: it is written"],
+    ["a..b", "is no column: it is written"],
+    ['""."b"', "is no column: it is written"],
+  ] as const) {
+    const { status, stderr } = await says("--from", from);
+    expect([status, stderr], from).toEqual([2, expect.stringContaining(words)]);
+  }
+  const check = await runHere("check", ["--import", "T117.V", "--db-url", db.url()]);
+  expect(check.stderr).toContain("There is app.t117.v");
+});
+
 test.for([
   [["--from", "nowhere"], "is no column"],
   [["--from", "nowhere.credits"], "There is no column public.nowhere.credits"],

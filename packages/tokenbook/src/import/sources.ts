@@ -7,7 +7,7 @@ import { Stripe } from "stripe";
 import { Failure } from "local-platform/terminal/failure";
 import { select } from "../data/client.ts";
 import type { SqlClient } from "../data/client.ts";
-import { readSource, type Source } from "../install/uses.ts";
+import { asSource, noColumn, readSource, type Source } from "../install/uses.ts";
 import { dumpRows } from "./mysql-dump.ts";
 
 /** A row of a source. */
@@ -70,8 +70,13 @@ const columnsOf = async (client: SqlClient, schema: string, table: string): Prom
     )
   ).map(({ name }) => name);
 
+/** Names that say that a row is of the user in that column, and names that say that it is of somebody else. */
+const ofTheUser = /^(app_|auth_)?(user|owner|member|customer|profile|account|holder|uid)(_?(id|uid|uuid))?$/i;
+const ofAnother = /_by(_id)?$|^(creator|inviter|referrer|author|parent|manager)/i;
+
 /**
- * The column that says whose a row is: `userColumn`; left out, the one that refers to auth.users, or `user_id`, or `id`.
+ * The column that says whose a row is: `userColumn`; left out, the one that could: `user_id`, or what refers to auth.users
+ * (who made or invited may, too), or `id`, unless another's name says that it is the user.
  *
  * @throws Failure when there is no such column, nothing says it, or several columns may be meant.
  */
@@ -81,7 +86,12 @@ export async function userColumnOf(
   userColumn: string | undefined,
 ): Promise<string> {
   const columns = await columnsOf(client, schema, table);
-  if (!columns.includes(column)) throw new Failure(`There is no column ${schema}.${table}.${column}.`);
+  if (!columns.includes(column)) throw await noColumn(client, { schema, table, column });
+  const relation = asSource({ schema, table });
+  if (userColumn !== undefined && !columns.includes(userColumn)) {
+    throw await noColumn(client, { schema, table, column: userColumn });
+  }
+  if (userColumn !== undefined) return userColumn;
   const referring = await select<{ name: string }>(
     client,
     `select distinct a.attname::text as name
@@ -92,22 +102,19 @@ export async function userColumnOf(
       order by 1`,
     [schema, table],
   );
-  // who made or invited may refer to auth.users too
   const candidates = new Set(referring.map(({ name }) => name));
   if (columns.includes("user_id")) candidates.add("user_id");
-  else if (candidates.size === 0 && columns.includes("id")) candidates.add("id");
-  if (userColumn === undefined && candidates.size > 1) {
+  if (columns.includes("id") && ![...candidates].some((name) => ofTheUser.test(name))) candidates.add("id");
+  const [only, ...others] = candidates;
+  if (only === undefined) {
+    throw new Failure(`Nothing says whose a row of ${relation} is: name the column, --user-column <column>.`);
+  }
+  if (others.length > 0 || ofAnother.test(only)) {
     throw new Failure(
-      `Whose a row of ${schema}.${table} is, several columns may say: ${[...candidates].join(", ")}. Name it: --user-column <column>.`,
+      `Whose a row of ${relation} is, ${others.length > 0 ? "several columns may say" : "one column may say, and its name speaks of somebody else"}: ${[...candidates].join(", ")}. Name it: --user-column <column>.`,
     );
   }
-  const user = userColumn ?? [...candidates][0];
-  if (user === undefined || !columns.includes(user)) {
-    throw new Failure(
-      `Nothing says whose a row of ${schema}.${table} is: name the column, --user-column <column>.`,
-    );
-  }
-  return user;
+  return only;
 }
 
 /**
@@ -123,8 +130,8 @@ export async function fromColumn(
   const { schema, table, column } = source;
   const user = await userColumnOf(client, source, userColumn);
   return {
-    name: `${schema}.${table}.${column}`,
-    notes: [`whose a row is: ${schema}.${table}.${user}`],
+    name: asSource(source),
+    notes: [`whose a row is: ${asSource({ schema, table, column: user })}`],
     rows: mapped(
       query(
         client,

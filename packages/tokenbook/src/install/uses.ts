@@ -18,17 +18,52 @@ export interface Uses {
 }
 
 /**
- * Reads `profiles.credits` or `billing.wallets.amount`.
+ * Reads `profiles.credits` or `billing.wallets.amount`; a name with a point or a quotation mark in it is written as in SQL,
+ * `"a.b"."c""d"`.
  *
  * @throws Failure when it is no name of a column.
  */
 export function readSource(text: string): Source {
-  const parts = text.split(".").map((part) => part.trim().replace(/^"(.*)"$/, "$1"));
-  if (parts.length < 2 || parts.length > 3 || parts.includes("")) {
-    throw new Failure(`${text} is no column: it is written <table>.<column>, or <schema>.<table>.<column>.`);
+  const parts: string[] = [];
+  const part = /\s*(?:"((?:[^"]|"")+)"|([^".][^.]*?))\s*(\.|$)/y;
+  for (let end = "."; end === ".";) {
+    const match = part.exec(text);
+    if (match === null) throw noSource(text);
+    parts.push(match[1]?.replaceAll('""', '"') ?? match[2]!);
+    end = match[3]!;
   }
+  if (parts.length < 2 || parts.length > 3) throw noSource(text);
   const [schema, table, column] = parts.length === 3 ? parts : ["public", ...parts];
   return { schema: schema!, table: table!, column: column! };
+}
+
+const noSource = (text: string) =>
+  new Failure(`${text} is no column: it is written <table>.<column>, or <schema>.<table>.<column>.`);
+
+/** A column, or a table, as {@link readSource} reads it. */
+export const asSource = ({ schema, table, column }: Omit<Source, "column"> & Partial<Source>): string =>
+  [schema, table, ...(column === undefined ? [] : [column])]
+    .map((part) => (/[."]|^\s|\s$/.test(part) ? `"${part.replaceAll('"', '""')}"` : part))
+    .join(".");
+
+/** That there is no such column, and which there is that may be meant: written otherwise, or in another schema. */
+export async function noColumn(client: SqlClient, source: Source): Promise<Failure> {
+  const similar = await select<Source>(
+    client,
+    `select n.nspname as schema, c.relname as table, a.attname as column
+       from pg_class c
+       join pg_namespace n on n.oid = c.relnamespace
+       join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+      where lower(c.relname) = lower($1) and lower(a.attname) = lower($2) and c.relkind in ('r', 'p', 'v', 'm', 'f')
+        and n.nspname not in ('pg_catalog', 'information_schema')
+      order by lower(n.nspname) = lower($3) desc, 1, 2, 3 limit 3`,
+    [source.table, source.column, source.schema],
+  );
+  const meant =
+    similar.length === 0
+      ? ""
+      : ` There is ${similar.map(asSource).join(", ")}: upper and lower case count, and so does the schema.`;
+  return new Failure(`There is no column ${asSource(source)}.${meant}`);
 }
 
 /**
@@ -48,9 +83,7 @@ export async function usesOf(client: SqlClient, source: Source): Promise<Uses> {
       where n.nspname = $1 and c.relname = $2 and a.attname = $3 and c.relkind in ('r', 'p', 'v', 'm', 'f')`,
     [source.schema, source.table, source.column],
   );
-  if (column === undefined) {
-    throw new Failure(`There is no column ${source.schema}.${source.table}.${source.column}.`);
-  }
+  if (column === undefined) throw await noColumn(client, source);
   const rows = await select<{ what: string }>(
     client,
     `select distinct case when v.oid is null then pg_describe_object(d.classid, d.objid, 0)

@@ -4,7 +4,7 @@ import { Failure } from "local-platform/terminal/failure";
 import { select } from "../data/client.ts";
 import type { SqlClient } from "../data/client.ts";
 import { userColumnOf, userProfiles } from "../import/sources.ts";
-import { readSource } from "../install/uses.ts";
+import { asSource, readSource } from "../install/uses.ts";
 
 /** Where a counter is, in names. */
 export interface Place {
@@ -69,7 +69,7 @@ export async function findPlace(
   const isProfiles = from === "user_profiles";
   const { schema, table, column } = isProfiles ? userProfiles : readSource(from);
   return {
-    source: isProfiles ? from : `${schema}.${table}.${column}`,
+    source: isProfiles ? from : asSource({ schema, table, column }),
     schema,
     table,
     amountColumn: column,
