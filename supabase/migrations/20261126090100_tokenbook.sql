@@ -21679,6 +21679,115 @@ $$;
 comment on function tokenbook.book_shadow_changes is
   'Books at most p_most changes of the project''s counter, each once: an increase is a grant, a decrease a deduction, and what the books do not have a debt. For whoever owns the database. Returns {booked, granted, spent, owed, unknown, waiting}; NULL where no shadow runs, or it has not begun (p_before_begun books all the same).';
 
+-- from supabase/schemas/85_shadow/examine_counter.sql
+
+/*
+ * What these two columns of a table are, and why a shadow cannot follow them: the one place that says what can be followed.
+ * Of a domain it says what it is made of.
+ * Caller: examine_shadow, and `tokenbook shadow`, `switch` and `import`.   Locks: nothing.
+ * Returns one row; none, where there is no such relation. Without a column its type is NULL; fault is NULL where it can be followed.
+ */
+create function tokenbook.examine_counter(p_relation oid, p_user_column text, p_amount_column text)
+returns table (
+  relation text, amount_type text, amount_modifier integer, amount_written text, is_writable boolean, user_type text, fault text
+)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  c_numbers constant text[] := array['smallint', 'integer', 'bigint', 'numeric', 'real', 'double precision'];
+begin
+  return query
+  with recursive columns as (
+    select a.attname::text as name, a.atttypid as type, a.atttypmod as modifier, format_type(a.atttypid, a.atttypmod) as written,
+           a.attgenerated = '' and a.attidentity <> 'a' as is_writable
+      from pg_attribute a
+     where a.attrelid = p_relation and a.attname in (p_user_column, p_amount_column) and a.attnum > 0 and not a.attisdropped
+  ), bases as (
+    select k.name, k.type, k.modifier from columns k
+    union all
+    select b.name, t.typbasetype, t.typtypmod from bases b join pg_type t on t.oid = b.type and t.typtype = 'd'
+  ), known as (
+    select k.name, format_type(b.type, null) as type, b.modifier, k.written, k.is_writable
+      from columns k
+      join bases b on b.name = k.name
+      join pg_type t on t.oid = b.type and t.typtype <> 'd'
+  )
+  select format('%I.%I', n.nspname, c.relname), a.type, a.modifier, a.written, a.is_writable, u.type,
+         case when c.relkind not in ('r', 'p') then format('%s.%s is no table: nothing can be put on it', n.nspname, c.relname)
+              when a.name is null then format('%s.%s.%s is gone', n.nspname, c.relname, p_amount_column)
+              when u.name is null then format('%s.%s.%s is gone, which said whose a row is', n.nspname, c.relname, p_user_column)
+              when c.relkind = 'p' or exists (select from pg_inherits i where c.oid in (i.inhrelid, i.inhparent)) then
+                format('%s.%s is partitioned, or one of several tables of which each is part: a statement that names a part passes the triggers of the others, so it cannot be followed', n.nspname, c.relname)
+              when a.type <> all (c_numbers) then
+                format('%s.%s.%s is %s, and no number: a shadow follows %s', n.nspname, c.relname, p_amount_column, a.type, array_to_string(c_numbers, ', '))
+              when u.type not in ('uuid', 'text', 'character varying') then
+                format('%s.%s.%s is %s: whose a row is must be an id of auth.users', n.nspname, c.relname, p_user_column, u.type)
+         end
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+    left join known a on a.name = p_amount_column
+    left join known u on u.name = p_user_column
+   where c.oid = p_relation;
+end
+$$;
+comment on function tokenbook.examine_counter is
+  'What two columns of a table are, as a counter: the table, the amount''s type, modifier and whole type, whether it can be written, the user''s type; and why it cannot be followed, NULL where it can.';
+
+-- from supabase/schemas/85_shadow/examine_shadow.sql
+
+/*
+ * What became of the counter that is followed: whoever follows it asks this each time, because the project may rename, alter
+ * and drop what is its own, and nothing tells us. Its triggers go with a table that is renamed, so they say which it is.
+ * Caller: check_token_installation, and `tokenbook shadow`, `switch` and `status`.   Locks: nothing.
+ * Returns one row, none where no shadow runs: the table by its name of now (NULL: it is gone), whether the amount's column is
+ * there, whether what is written is still seen, what is wrong (NULL: nothing), and what to do.
+ */
+create function tokenbook.examine_shadow()
+returns table (schema_name text, table_name text, relation oid, is_there boolean, is_seen boolean, fault text, way text)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  with counter as (
+    select s.*, to_regclass(format('%I.%I', s.schema_name, s.table_name))::oid as named,
+           case s.mode when 'shadow' then 'npx tokenbook shadow --start books what was not seen' else 'npx tokenbook shadow goes on' end as goes_on
+      from tokenbook.shadow s
+  ), found as (
+    select c.*, coalesce(f.tgrelid, c.named) as followed
+      from counter c
+      left join lateral (
+        select g.tgrelid from pg_trigger g
+         where g.tgfoid = to_regprocedure('tokenbook.note_shadow_change()')
+         order by g.tgrelid is not distinct from c.named desc limit 1) f on true
+  )
+  select n.nspname::text, t.relname::text, t.oid, e.amount_type is not null,
+         t.oid is not null and e.fault is null,
+         case when t.oid is null then format('%s.%s is gone', f.schema_name, f.table_name)
+              when e.fault is not null then e.fault -- @counters-are-examined
+              when f.followed is distinct from f.named then
+                format('%s.%s is called %s.%s now, and what is written there is noted as before', f.schema_name, f.table_name, n.nspname, t.relname)
+         end,
+         case when t.oid is null then 'npx tokenbook shadow --stop'
+              when e.fault is null then 'give it its name back, or end the shadow: npx tokenbook shadow --stop'
+              when e.amount_type is null or e.user_type is null then
+                format('if it was renamed, rename it back first: then %s. If it was dropped: npx tokenbook shadow --stop', f.goes_on)
+              else format('make it what it was first: then %s. Or end the shadow: npx tokenbook shadow --stop', f.goes_on)
+         end
+    from found f
+    left join pg_class t on t.oid = f.followed
+    left join pg_namespace n on n.oid = t.relnamespace
+    left join lateral tokenbook.examine_counter(t.oid, f.user_column, f.amount_column) e on true;
+end
+$$;
+comment on function tokenbook.examine_shadow is
+  'What became of the counter that is followed: the table by its name of now, whether the amount''s column is there, whether what is written is seen, what is wrong (NULL: nothing) and what to do.';
+
 -- from supabase/schemas/85_shadow/shadow_triggers.sql
 
 /*
@@ -22127,10 +22236,9 @@ begin
     (8, 'the shadow', 'no counter of the project''s runs beside the books, or it is followed'),
     (9, 'jobs', coalesce(v_jobs, 'Not scheduled: nothing depends on it'))
   ), counter as (
-    select s.*, t.oid as relation, format('%I.%I.%I', s.schema_name, s.table_name, s.amount_column) as name,
-           exists (select from pg_attribute a where a.attrelid = t.oid and a.attname = s.amount_column and not a.attisdropped) as is_there
+    select s.*, e.relation, format('%I.%I.%I', s.schema_name, s.table_name, s.amount_column) as name, e.is_there, e.is_seen, e.fault, e.way
       from tokenbook.shadow s
-      left join pg_class t on t.oid = to_regclass(format('%I.%I', s.schema_name, s.table_name))
+     cross join tokenbook.examine_shadow() e
   ), followers as (
     select g.tgname, g.tgrelid, g.tgenabled from pg_trigger g where g.tgfoid = to_regprocedure('tokenbook.note_shadow_change()')
   ), findings (place, subject, status, finding, remedy) as (
@@ -22263,8 +22371,9 @@ begin
      where g.tgfoid = to_regprocedure('tokenbook.charge_for_row()') and g.tgenabled in ('D', 'R')
     union all
     -- a counter beside the books
-    select 8, 'the shadow', 'warning', format('%s is gone, and its shadow is not ended: npx tokenbook shadow --stop', c.name), null
-      from counter c where not c.is_there
+    select 8, 'the shadow', case when c.is_seen or (c.mode <> 'shadow' and not c.is_there) then 'warning' else 'fault' end,
+           format('%s: %s', c.fault, c.way), null
+      from counter c where c.fault is not null
     union all
     select 8, 'the shadow', 'fault', format('what is written to %s is not seen, trigger %s is missing: npx tokenbook shadow --start, or --stop', c.name, n.name), null
       from counter c

@@ -80,10 +80,9 @@ begin
     (8, 'the shadow', 'no counter of the project''s runs beside the books, or it is followed'),
     (9, 'jobs', coalesce(v_jobs, 'Not scheduled: nothing depends on it'))
   ), counter as (
-    select s.*, t.oid as relation, format('%I.%I.%I', s.schema_name, s.table_name, s.amount_column) as name,
-           exists (select from pg_attribute a where a.attrelid = t.oid and a.attname = s.amount_column and not a.attisdropped) as is_there
+    select s.*, e.relation, format('%I.%I.%I', s.schema_name, s.table_name, s.amount_column) as name, e.is_there, e.is_seen, e.fault, e.way
       from tokenbook.shadow s
-      left join pg_class t on t.oid = to_regclass(format('%I.%I', s.schema_name, s.table_name))
+     cross join tokenbook.examine_shadow() e
   ), followers as (
     select g.tgname, g.tgrelid, g.tgenabled from pg_trigger g where g.tgfoid = to_regprocedure('tokenbook.note_shadow_change()')
   ), findings (place, subject, status, finding, remedy) as (
@@ -216,8 +215,9 @@ begin
      where g.tgfoid = to_regprocedure('tokenbook.charge_for_row()') and g.tgenabled in ('D', 'R')
     union all
     -- a counter beside the books
-    select 8, 'the shadow', 'warning', format('%s is gone, and its shadow is not ended: npx tokenbook shadow --stop', c.name), null
-      from counter c where not c.is_there
+    select 8, 'the shadow', case when c.is_seen or (c.mode <> 'shadow' and not c.is_there) then 'warning' else 'fault' end,
+           format('%s: %s', c.fault, c.way), null
+      from counter c where c.fault is not null
     union all
     select 8, 'the shadow', 'fault', format('what is written to %s is not seen, trigger %s is missing: npx tokenbook shadow --start, or --stop', c.name, n.name), null
       from counter c

@@ -470,6 +470,8 @@ export const calling: Callable[] = [
       "tokenbook.book_shadow_changes",
       "tokenbook.write_shadow_function",
       "tokenbook.shadow_triggers",
+      "tokenbook.examine_counter",
+      "tokenbook.examine_shadow",
       "tokenbook.lapsed_tokens",
       "tokenbook.version",
       "tokenbook.was_customer",

@@ -5,6 +5,7 @@ import { byWhom, databaseCommand, exit, daysOfLife, onDatabase, Refusal } from "
 import { isConnectionLost } from "../database/failure.ts";
 import { select } from "../data/client.ts";
 import { grantTypesWith } from "../data/grant-types.ts";
+import { inShell } from "../install/uses.ts";
 import { areBooksRight, readBehind, readShadow, retryFailed, type Shadow } from "../data/shadow.ts";
 import { readDecimal, readRate } from "../import/amounts.ts";
 import { shadowText, type ShadowReport } from "../reports/shadow.ts";
@@ -13,13 +14,14 @@ import { findCounter, findPlace, type Counter, type Place } from "../shadow/coun
 import { findDifferences } from "../shadow/differences.ts";
 import {
   catchUp,
-  counterIfThere,
+  counterAsItIs,
   counterOf,
   countMirrored,
   endShadow,
   followFromHere,
   endBeginning,
   importedTimes,
+  refuseAltered,
   startShadow,
   stopFollowing,
   type Terms,
@@ -121,7 +123,7 @@ export async function lookAt(
   { from, userColumn }: From,
 ): Promise<{ place: Place & { source: string }; counter: Counter }> {
   const place = await findPlace(client, from!, userColumn);
-  return { place, counter: (await findCounter(client, place))! };
+  return { place, counter: await findCounter(client, place) };
 }
 
 /** @throws Refusal for what would be another shadow than the one that runs. */
@@ -291,13 +293,14 @@ async function stop(
 ): Promise<void> {
   if (running === undefined) throw new Refusal("No shadow runs here.");
   const signal = stopsOnSignal();
-  const counter = areBooksRight(running.mode) ? await counterIfThere(client, running) : undefined;
+  const { source, mode, times } = running;
+  const counter = await counterAsItIs(client, running);
   if (!force) {
     await retryFailed(client);
     await bookChanges(client, signal, () => {});
     await refuseFailed(client);
   }
-  if (counter !== undefined) {
+  if (counter !== undefined && areBooksRight(mode)) {
     // what it says when it is left: what is written there later can be told apart by that
     await keepInStep(client, counter, signal);
     await followFromHere(client, counter, signal);
@@ -309,19 +312,54 @@ async function stop(
   }
   if (signal.aborted) throw new Failure("Stopped. The same again goes on.");
   const { changes } = await readBehind(client);
+  const found = counter && (await compared(client, counter, source, times, mode));
   await endShadow(client, running);
-  await note(client, "shadow_stopped", { source: running.source, given_up: changes });
+  await note(client, "shadow_stopped", { source, given_up: changes });
   voice.say(
     [
-      `${running.source} is followed no more: the triggers are gone, and nothing is noted any more.${changes > 0 ? ` ${count(changes, "change")} are given up.` : ""}`,
-      ...(counter !== undefined
+      `${source} is followed no more: the triggers are gone, and nothing is noted any more.${changes > 0 ? ` ${count(changes, "change")} are given up.` : ""}`,
+      ...asItWasLeft(running, found),
+      ...(counter !== undefined && areBooksRight(mode)
         ? [
             "The books are right, and nothing writes them to the column any more. It can be written again: code that still spends from it\nspends what nobody books. Drop the column now.",
           ]
         : []),
     ].join("\n"),
   );
-  voice.answer({ source: running.source, stopped: true, given_up: changes });
+  voice.answer({
+    source,
+    stopped: true,
+    given_up: changes,
+    fault: running.fault,
+    differing: found?.differing ?? null,
+  });
+  process.exitCode = !force && found !== undefined && found.differing > 0 ? exit.wrong : exit.right;
+}
+
+/** What a comparison found when a shadow was ended, what it could not see, and the way back. */
+function asItWasLeft(
+  { source, userColumn, mode, fault, isSeen }: Shadow,
+  found: ShadowReport | undefined,
+): string[] {
+  const again = `npx tokenbook shadow --from ${inShell(source)}${source === "user_profiles" ? "" : ` --user-column ${inShell(userColumn)}`}`;
+  const wayBack = `${again} --start books what is missing`;
+  return [
+    ...(found === undefined
+      ? ["It could not be compared with the books."]
+      : found.differing === 0
+        ? ["Counter and books say the same."]
+        : [
+            `${count(found.differing, "user")} ${found.differing === 1 ? "differs" : "differ"}: ${again} lists them${mode === "shadow" && fault === null ? `, and ${wayBack}` : ""}.`,
+          ]),
+    ...(fault === null
+      ? []
+      : [
+          `${fault}${isSeen ? "" : ": what was written there since then may have gone unseen, and is not booked then"}.`,
+          ...(mode === "shadow"
+            ? [`If it is to be followed again, make it what it was, its names too: ${wayBack}.`]
+            : []),
+        ]),
+  ];
 }
 
 /** How many of those that could not be booked are named. */
@@ -392,6 +430,9 @@ async function follow(
       progress.show(`${readable(all.booked + booked)} changes booked`),
     );
     for (const key of ["booked", "granted", "spent", "owed", "unknown"] as const) all[key] += done[key];
+    // before it is waited for what the triggers do not see any more
+    if (running.fault !== null) progress.clear();
+    refuseAltered(running);
     const begin = performance.now();
     if (running.mode !== "shadow" && !signal.aborted) {
       const written = await keepInStep(client, await counterOf(client, running), signal);

@@ -110,6 +110,10 @@ async function unfollowed(
     switchedAt: null,
     keptAt: null,
     isThere: true,
+    isSeen: true,
+    fault: null,
+    way: null,
+    now: { schema: place.schema, table: place.table },
     isBegun: true,
   };
   return { running, counter, terms };

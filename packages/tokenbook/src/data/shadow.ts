@@ -21,6 +21,13 @@ export interface Shadow {
   keptAt: string | null;
   /** Whether the column is. */
   isThere: boolean;
+  /** Whether what is written there is noted, or refused. */
+  isSeen: boolean;
+  /** What became of the counter since it is followed, and what to do; null: it is as it was. */
+  fault: string | null;
+  way: string | null;
+  /** Where its table is by now, which may have been renamed; null: it is gone. */
+  now: { schema: string; table: string } | null;
   /** Whether it is written down what the books have of it; not, where a run was stopped in the middle. */
   isBegun: boolean;
 }
@@ -47,12 +54,11 @@ export async function readShadow(client: SqlClient): Promise<Shadow | undefined>
             s.amount_column as "amountColumn", s.times::text as times, s.mode, s.is_begun as "isBegun",
             s.grant_type as "grantType", s.lifetime_days as "lifetimeDays",
             to_jsonb(s.kept_at) #>> '{}' as "keptAt",
-            exists (
-              select from pg_attribute a
-               where a.attrelid = to_regclass(format('%I.%I', s.schema_name, s.table_name))
-                 and a.attname = s.amount_column and not a.attisdropped) as "isThere",
+            e.is_there as "isThere", e.is_seen as "isSeen", e.fault, e.way,
+            case when e.table_name is not null then jsonb_build_object('schema', e.schema_name, 'table', e.table_name) end as now,
             to_jsonb(s.started_at) #>> '{}' as "startedAt", to_jsonb(s.switched_at) #>> '{}' as "switchedAt"
-       from tokenbook.shadow s`,
+       from tokenbook.shadow s
+      cross join tokenbook.examine_shadow() e`,
   );
   return shadow;
 }

@@ -46,6 +46,10 @@ export const asSource = ({ schema, table, column }: Omit<Source, "column"> & Par
     .map((part) => (/[."]|^\s|\s$/.test(part) ? `"${part.replaceAll('"', '""')}"` : part))
     .join(".");
 
+/** An argument as a shell takes it. */
+export const inShell = (text: string): string =>
+  /^[\w.,=@%:/-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+
 /** That there is no such column, and which there is that may be meant: written otherwise, or in another schema. */
 export async function noColumn(client: SqlClient, source: Source): Promise<Failure> {
   const similar = await select<Source>(

@@ -82,7 +82,8 @@ export function shadowLine({
   oldest,
   failed,
   keptAt,
-  isThere,
+  fault,
+  way,
   not_written,
 }: Shadow & Behind & { not_written?: number }): string {
   const behind =
@@ -90,7 +91,7 @@ export function shadowLine({
       ? "nothing waits to be booked"
       : `${count(changes, "change")} not booked yet, the oldest of ${duration(oldest ?? 0)} ago`;
   const failures = failed > 0 ? `, ${readable(failed)} could not be` : "";
-  if (!isThere) return `${source} is gone; ${behind}${failures}: npx tokenbook shadow --stop`;
+  if (fault !== null) return `${fault}; ${behind}${failures}. What to do: ${way}`;
   const kept = areBooksRight(mode)
     ? `; ${keptAt === null ? "no run has written the balances there" : `the last run that wrote the balances there: ${duration(Math.max(0, (Date.now() - Date.parse(keptAt)) / 1000))} ago`}${not_written === undefined ? "" : `, ${count(not_written, "balance")} not written yet`}; ${keepRunning}`
     : "";

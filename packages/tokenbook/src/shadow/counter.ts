@@ -51,6 +51,7 @@ const numbers: Record<string, string | null> = {
   real: null,
   "double precision": null,
 };
+const userTypes = ["uuid", "text", "character varying"];
 
 /**
  * What `--from` names: `profiles.credits`, or `user_profiles`.
@@ -78,72 +79,64 @@ export async function findPlace(
 }
 
 /**
- * The counter at that place; undefined, when its table or one of the columns is gone.
- *
- * @throws Failure when it is nothing that could be followed.
+ * What is at that place: the counter, where its columns are what a counter's are, and why it cannot be followed, where it
+ * cannot. Asked each time: the project may alter what is its own.
  */
-export async function findCounter(client: SqlClient, place: Place): Promise<Counter | undefined> {
+export async function examineCounter(
+  client: SqlClient,
+  place: Place,
+): Promise<{ counter?: Counter; fault: string | null }> {
   const [found] = await select<{
-    kind: string;
-    table: string;
-    type: string;
-    modifier: number;
-    written: string;
-    user_type: string;
-    generated: string;
-    has_parts: boolean;
+    relation: string;
+    amount_type: string | null;
+    amount_modifier: number;
+    amount_written: string;
+    user_type: string | null;
+    is_writable: boolean;
+    fault: string | null;
   }>(
     client,
-    `select c.relkind::text as kind, format('%I.%I', n.nspname, c.relname) as table,
-            format_type(a.atttypid, null) as type, a.atttypmod as modifier, format_type(a.atttypid, a.atttypmod) as written,
-            format_type(u.atttypid, null) as user_type, case when a.attgenerated <> '' or a.attidentity = 'a' then 'always' else '' end as generated,
-            c.relkind = 'p' or exists (select from pg_inherits i where c.oid in (i.inhrelid, i.inhparent)) as has_parts
-       from pg_class c
-       join pg_namespace n on n.oid = c.relnamespace
-       join pg_attribute a on a.attrelid = c.oid and a.attname = $3 and a.attnum > 0 and not a.attisdropped
-       join pg_attribute u on u.attrelid = c.oid and u.attname = $4 and u.attnum > 0 and not u.attisdropped
-      where n.nspname = $1 and c.relname = $2`,
-    [place.schema, place.table, place.amountColumn, place.userColumn],
+    "select e.* from tokenbook.examine_counter(to_regclass(format('%I.%I', $1::text, $2::text)), $3, $4) e",
+    [place.schema, place.table, place.userColumn, place.amountColumn],
   );
-  if (found === undefined) return undefined;
-  const name = `${place.schema}.${place.table}`;
-  if (!["r", "p"].includes(found.kind)) throw new Failure(`${name} is no table: nothing can be put on it.`);
-  if (found.has_parts) {
-    throw new Failure(
-      `${name} is partitioned, or one of several tables of which each is part: a statement that names a part passes the triggers of the others, so it cannot be followed. Import it, and switch at once.`,
-    );
-  }
-  if (!(found.type in numbers)) {
-    throw new Failure(
-      `${name}.${place.amountColumn} is ${found.type}, and no number: a shadow follows ${Object.keys(numbers).join(", ")}.`,
-    );
-  }
-  if (!["uuid", "text", "character varying"].includes(found.user_type)) {
-    throw new Failure(
-      `${name}.${place.userColumn} is ${found.user_type}: whose a row is must be an id of auth.users.`,
-    );
-  }
-  const precision = found.modifier < 0 ? undefined : ((found.modifier - 4) >> 16) & 0xffff;
+  if (found === undefined)
+    return { fault: `${asSource({ schema: place.schema, table: place.table })} is gone` };
+  const { amount_type: type, amount_modifier: modifier, user_type: userType, fault } = found;
+  if (type === null || !(type in numbers) || userType === null || !userTypes.includes(userType))
+    return { fault };
+  const precision = modifier < 0 ? undefined : ((modifier - 4) >> 16) & 0xffff;
   // eleven bits with a sign
-  const digits = found.modifier < 0 ? undefined : (((found.modifier - 4) & 0x7ff) ^ 0x400) - 0x400;
-  const isWhole = ["smallint", "integer", "bigint"].includes(found.type);
-  const isFloat = ["real", "double precision"].includes(found.type);
+  const digits = modifier < 0 ? undefined : (((modifier - 4) & 0x7ff) ^ 0x400) - 0x400;
+  const isWhole = ["smallint", "integer", "bigint"].includes(type);
+  const isFloat = ["real", "double precision"].includes(type);
   const [user, amount] = [`t.${quoted(place.userColumn)}`, `t.${quoted(place.amountColumn)}`];
-  return {
-    table: found.table,
+  const counter: Counter = {
+    table: found.relation,
     user,
     amount,
     column: quoted(place.amountColumn),
     // through text: a cast of real to numeric keeps six digits
     value: `coalesce(nullif(nullif(nullif(${amount}::text::numeric, 'NaN'), 'Infinity'), '-Infinity'), 0)`,
     whose: `lower(${user}::text)`,
-    isUser: found.user_type === "uuid" ? `u.id = ${user}` : `u.id::text = lower(${user})`,
-    userType: found.user_type,
-    type: found.written,
+    isUser: userType === "uuid" ? `u.id = ${user}` : `u.id::text = lower(${user})`,
+    userType,
+    type: found.amount_written,
     // without a scale of its own: finer than a token is anywhere
     scale: isWhole ? 0 : isFloat ? 6 : (digits ?? 10),
     isFloat,
-    most: precision === undefined ? numbers[found.type]! : `1e${precision - digits!} - 1e${-digits!}`,
-    isWritable: found.generated === "",
+    most: precision === undefined ? numbers[type]! : `1e${precision - digits!} - 1e${-digits!}`,
+    isWritable: found.is_writable,
   };
+  return { counter, fault };
+}
+
+/**
+ * The counter at that place.
+ *
+ * @throws Failure when it is gone, or nothing that could be followed.
+ */
+export async function findCounter(client: SqlClient, place: Place): Promise<Counter> {
+  const { counter, fault } = await examineCounter(client, place);
+  if (fault !== null) throw new Failure(`${fault}.`);
+  return counter!;
 }

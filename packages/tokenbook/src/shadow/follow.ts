@@ -6,10 +6,10 @@ import { setTimeout as wait } from "node:timers/promises";
 import { Failure } from "local-platform/terminal/failure";
 import { inTransaction, select } from "../data/client.ts";
 import type { SqlClient } from "../data/client.ts";
-import { areBooksRight, type Shadow } from "../data/shadow.ts";
+import { areBooksRight, readShadow, type Shadow } from "../data/shadow.ts";
 import { Refusal } from "../command.ts";
 import { bookChanges } from "./book.ts";
-import { findCounter, type Counter, type Place } from "./counter.ts";
+import { examineCounter, findCounter, type Counter, type Place } from "./counter.ts";
 import { countUnwritten } from "./keep-in-step.ts";
 
 /** What becomes of the grants that increases are. */
@@ -346,18 +346,24 @@ export async function stopFollowing(client: SqlClient, shadow: Shadow): Promise<
 const nameOf = ({ schema, table }: Place): string => `${schema}.${table}`;
 
 /**
- * The counter of a shadow.
+ * The counter of a shadow, as it is now.
  *
- * @throws Failure when its column is gone.
+ * @throws Failure when it is not what it was when that began.
  */
 export async function counterOf(client: SqlClient, shadow: Shadow): Promise<Counter> {
-  const counter = await findCounter(client, shadow);
-  if (counter === undefined) {
-    throw new Failure(
-      `${shadow.schema}.${shadow.table}.${shadow.amountColumn} is gone. To end its shadow: npx tokenbook shadow --stop`,
-    );
-  }
-  return counter;
+  refuseAltered((await readShadow(client)) ?? shadow);
+  return await findCounter(client, shadow);
+}
+
+/** @throws Failure when the counter is not what it was when its shadow began. */
+export function refuseAltered({ fault, way }: Shadow): void {
+  if (fault !== null) throw new Failure(`${fault}.\nWhat to do: ${way}`);
+}
+
+/** As far as the counter of a shadow can be read still, by the name that its table has now; whether or not it can be followed. */
+export async function counterAsItIs(client: SqlClient, shadow: Shadow): Promise<Counter | undefined> {
+  if (shadow.now === null) return undefined;
+  return (await examineCounter(client, { ...shadow, ...shadow.now })).counter;
 }
 
 /** Of how many users both have moved since the import, and alike: the app books itself what it writes there. */
@@ -385,16 +391,6 @@ export async function countMirrored(
 /** Of how many users the counter does not say yet what the books say, where it is to: nothing where it is not, or is gone. */
 export async function readUnwritten(client: SqlClient, shadow: Shadow): Promise<{ not_written?: number }> {
   if (!areBooksRight(shadow.mode)) return {};
-  const counter = await counterIfThere(client, shadow);
+  const counter = await counterAsItIs(client, shadow);
   return counter === undefined ? {} : { not_written: await countUnwritten(client, counter) };
-}
-
-/** The counter of a shadow; undefined, where it is gone or is something else by now. */
-export async function counterIfThere(client: SqlClient, shadow: Shadow): Promise<Counter | undefined> {
-  try {
-    return await findCounter(client, shadow);
-  } catch (error) {
-    if (error instanceof Failure) return undefined;
-    throw error;
-  }
 }

@@ -1,0 +1,1 @@
+select pg_temp.mutate('counters-are-examined', 'then e.fault', 'then null');
