@@ -36,8 +36,8 @@ const imports = async (...args: string[]) => {
 /** The same in this process, in words. */
 const says = (...args: string[]) => runHere("import", [...args, "--db-url", db.url()]);
 /** Who is not taken, and why. */
-const whys = ({ left_out }: { left_out: { user: string; why: string }[] }) =>
-  left_out.map(({ user, why }) => `${user}: ${why}`);
+const whys = ({ left_out }: { left_out: { user: string; why: string; value?: string }[] }) =>
+  left_out.map(({ user, why, value }) => `${user}: ${why}${value === undefined ? "" : `, ${value}`}`);
 /** What is in the grants: tokens, type, and when it begins and ends. */
 const grantsOf = async (user: string) => {
   const { rows } = await db.admin.query(
@@ -269,7 +269,7 @@ test("Stripe's credit grants by a mapping of customers; a CSV by address", async
   expect(fromCsv).toMatchObject({ rows: 4, sum_in_source: "1,000.5" });
   expect(fromCsv.left_out.map(({ why }: { why: string }) => why)).toEqual([
     "the row names no user",
-    "seven is no amount",
+    "no amount",
     "has books already",
   ]);
   expect((await balance(first!)).total_active).toBe(2_500);
@@ -378,8 +378,8 @@ test(
       [
         `${users[2]}: a grant that begins later: grant it then`,
         `${users[3]}: more than there can be (1,000,000,000,000 tokens): is --times right?`,
-        `${users[4]}: 1e300 is no amount`,
-        `${users[6]}: seven is no amount`,
+        `${users[4]}: no amount, 1e300`,
+        `${users[6]}: no amount, seven`,
         "user7@example.com: an address that several users have",
       ].toSorted(),
     );
@@ -484,8 +484,8 @@ test("moments of a database mean the same whatever its DateStyle and TimeZone ar
   expect(report).toMatchObject({ taken: 2, without_balance: 1, tokens: 5 });
   expect(whys(report).toSorted()).toEqual(
     [
-      `${users[1]}: -infinity is no moment that can be kept`,
-      `${users[2]}: 10000-01-01 00:00:00 is no moment that can be kept`,
+      `${users[1]}: no moment that can be kept, -infinity`,
+      `${users[2]}: no moment that can be kept, 10000-01-01 00:00:00`,
       `${users[3]}: a grant that has run out`,
     ].toSorted(),
   );
@@ -591,6 +591,95 @@ test("whose a row is nobody guesses: not by who invited, made or is meant by sev
   expect(await imports("--from", "w.credits", "--user-column", "id", "--book")).toMatchObject({ taken: 1 });
   expect((await balance(ann!)).total_active).toBe(7);
   expect((await balance(ben!)).total_active).toBe(0);
+});
+
+/** A table with a column of that type, with these values of as many users. */
+async function tableOf(type: string, values: (string | null)[], users: string[]): Promise<string[]> {
+  await db.admin.query(`drop table if exists public.w; create table public.w (user_id uuid, v ${type})`);
+  for (const [nth, value] of values.entries()) {
+    await db.admin.query("insert into public.w values ($1, $2)", [users[nth], value]);
+  }
+  return ["--from", "w.v"];
+}
+
+test("what is no amount is a line for all of it, with some of what is written there, and nothing else is read as one", async () => {
+  const users = (await people(6)).toSorted();
+  const money = await says(...(await tableOf("money", ["1", "2.5", "3", "4", "5", "6"], users)));
+  expect(money.stdout).toContain('6: no amount, such as "$1.00", "$2.50", "$3.00", … (');
+  expect(money.stdout).toContain(
+    `public.w.v is money, and no number: a view that says it as one ("v"::numeric)`,
+  );
+  expect(money.stdout.match(/no amount/g)).toHaveLength(1);
+
+  const texts = await imports(...(await tableOf("text", ["\\N", "", "7", null, '"', "1,5"], users)));
+  expect(texts).toMatchObject({ rows: 6, taken: 2, tokens: 7, without_balance: 1 });
+  expect(whys(texts).map((why) => why.slice(38))).toEqual(
+    expect.arrayContaining(["no amount, \\N", "no amount, ", 'no amount, "', "no amount, 1,5"]),
+  );
+  const bits = await says(...(await tableOf("bit(8)", ["00000101"], users)));
+  expect([bits.status, bits.stderr]).toEqual([
+    2,
+    expect.stringContaining("public.w.v is bit, and no number"),
+  ]);
+
+  const small = await imports(...(await tableOf("double precision", ["1e-300", "5"], users)));
+  expect(small).toMatchObject({ sum_in_source: "5.000000000000…", tokens: 5 });
+  await tableOf("integer", ["1"], ["00000000-0000-4000-8000-00000000000b"]);
+  const stranger = await says("--from", "w.v");
+  expect([stranger.status, stranger.stdout]).toEqual([
+    1,
+    expect.stringMatching(/1: no such user .*--user-column .*--mapping/),
+  ]);
+  await db.admin.query("update auth.users set deleted_at = now() where id = $1", [users[0]]);
+  await tableOf("integer", ["1", "2"], users);
+  expect((await imports("--from", "w.v")).notes).toContainEqual(
+    expect.stringMatching(/^1 of the users are deleted/),
+  );
+});
+
+test("that the books can follow a source is said of what they can follow, and as a shell takes it", async () => {
+  const [ann, ben, dan] = await people(3);
+  await db.admin.query(`
+    create domain public.dm as integer; create domain public.dm2 as public.dm;
+    create table public."Weird Name" ("My Credits" public.dm2, user_id uuid);
+    create table public.by_address (email text, credits integer);
+    create table public.texts (user_id uuid, credits text)`);
+  await db.admin.query(`insert into public."Weird Name" values (5, $1)`, [ann]);
+  await db.admin.query("insert into public.texts values ($1, '6')", [ben]);
+  await db.admin.query("create view public.seen as select * from public.texts");
+  const weird = ["--from", "Weird Name.My Credits"];
+  expect((await says(...weird, "--book")).stdout).toContain(
+    "the books can follow it: npx tokenbook shadow --from 'Weird Name.My Credits' --start\n",
+  );
+  // and so it is
+  const runs = (...args: string[]) => runHere("shadow", [...args, "--db-url", db.url()]);
+  expect(await runs(...weird, "--start")).toMatchObject({ status: 0 });
+  await db.admin.query(`update public."Weird Name" set "My Credits" = 3`);
+  expect(await runs()).toMatchObject({ status: 0 });
+  expect((await balance(ann!)).total_active).toBe(3);
+  expect(await runHere("switch", ["--yes", "--db-url", db.url()])).toMatchObject({ status: 0 });
+  expect(await runs("--stop")).toMatchObject({ status: 0 });
+
+  for (const [source, words] of [
+    ["seen.credits", "public.seen is no table"],
+    ["texts.credits", "public.texts.credits is text, and no number"],
+  ] as const) {
+    const said = await says("--from", source, "--book");
+    await db.admin.query("insert into public.texts values ($1, '8')", [dan]);
+    expect(said.stdout, source).toContain(
+      `The books cannot follow what your app still writes there. ${words}`,
+    );
+    expect(said.stdout).not.toContain("--start");
+    expect(await runs("--from", source, "--start")).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining(words),
+    });
+  }
+  const cia = await createUser(db, { email: "cia@example.com" });
+  await db.admin.query("insert into public.by_address values ('cia@example.com', 7)");
+  const byAddress = await says("--from", "by_address.credits", "--user-column", "email", "--book");
+  expect(byAddress.stdout).toContain("No row of public.by_address is of a user");
+  expect((await balance(cia)).total_active).toBe(7);
 });
 
 test("a name is written as in SQL, and one that is written otherwise is found", async () => {

@@ -1,5 +1,6 @@
 // @module-tag proof
 /** The commands as roles that are not postgres: what row level security hides is no row less, and what is missing is said in words. */
+import pg from "pg";
 import { expect, test } from "vitest";
 import { runHere } from "../support/command.ts";
 import { createDatabase } from "../support/database.ts";
@@ -82,6 +83,38 @@ test("who may not ask is told so in a line, as whom they are connected and as wh
   await deployer.drop();
   await stranger.drop();
   await db.drop();
+});
+
+test("a shadow that could not be ended is not begun: the triggers are the owner's to take away", async () => {
+  const project = await startCounting(2);
+  const { db, tokenbook, net, users } = project;
+  const owner = await asDeployer(db);
+  await owner.become("none");
+  const platform = new pg.Client({ connectionString: db.url("supabase_admin") });
+  await platform.connect();
+  expect(await tokenbook("import", ...from, "--times", "10", "--book")).toMatchObject({ status: 0 });
+  await platform.query(
+    `grant create on schema public to ${owner.name}; alter table public.profiles owner to ${owner.name}; grant select, trigger on public.profiles to postgres`,
+  );
+  const said = `Triggers on public.profiles are taken away by its owner alone, and postgres has not the rights of ${owner.name}: grant ${owner.name} to postgres.`;
+  const refused = { status: 1, stderr: expect.stringContaining(said) };
+  expect(await tokenbook("shadow", ...from, "--start")).toMatchObject(refused);
+  expect((await db.admin.query("select from tokenbook.shadow")).rowCount).toBe(0);
+
+  await platform.query(`grant ${owner.name} to postgres`);
+  expect(await tokenbook("shadow", ...from, "--start")).toMatchObject({ status: 0 });
+  await platform.query(`revoke ${owner.name} from postgres`);
+  for (const args of [["--stop"], ["--stop", "--force"], ["--start"]]) {
+    expect(await tokenbook("shadow", ...args), args.join()).toMatchObject(refused);
+  }
+  await platform.query(`grant ${owner.name} to postgres`);
+  await platform.query("update public.profiles set credits = 90");
+  expect(await tokenbook("shadow", "--stop")).toMatchObject({ status: 0 });
+  expect(await net(users[0]!)).toBe(900);
+  await platform.query(`alter table public.profiles owner to postgres`);
+  await owner.drop();
+  await platform.end();
+  await project.end();
 });
 
 test("what a source of the project's own says when it cannot be read is a line, and not a stack", async () => {

@@ -18,11 +18,12 @@ import {
   readGrantsTable,
   type OpenSource,
 } from "../import/sources.ts";
-import { readUsers } from "../import/users.ts";
-import { readSource } from "../install/uses.ts";
+import { noSuchUser, readUsers } from "../import/users.ts";
+import { inShell, readSource } from "../install/uses.ts";
 import { count, createProgress, duration, readable } from "../terminal/progress.ts";
 import { stopsOnSignal } from "../terminal/stop.ts";
 import { createVoice } from "../terminal/voice.ts";
+import { lookAt, refuseStrangers } from "./shadow.ts";
 
 /** How many users a call opens: a second's work. */
 const portion = 2_000;
@@ -114,9 +115,8 @@ Ends with 0 when somebody was taken or done before, 1 when nobody could be or it
           ...found.notes,
         ],
       };
-      createVoice(options.json).report(report, () =>
-        asText(report, ending(report, shadow, followedBy(options))),
-      );
+      const follow = options.book ? await howFollowed(client, options) : undefined;
+      createVoice(options.json).report(report, () => asText(report, ending(report, shadow, follow)));
       process.exitCode = report.taken + report.done_before > 0 ? exit.right : exit.wrong;
     });
   });
@@ -283,27 +283,37 @@ function asText(report: Report, last: string): string {
     `  ${verb.padEnd(14)} ${count(report.taken, "user")}, ${count(report.tokens, "token")} in ${count(report.grants, "grant")}${report.owed > 0 ? `, ${readable(report.owed)} owed` : ""}${report.without_balance > 0 ? `; ${readable(report.without_balance)} of the users with nothing` : ""}`,
     `  done before    ${count(report.done_before, "user")}`,
     `  not taken      ${readable(report.left_out.length)}`,
-    ...[...reasons].map(
-      ([why, some]) =>
-        `    ${readable(some.length)}: ${why}${
-          some[0]!.user === ""
-            ? ""
-            : ` (${some
-                .slice(0, 3)
-                .map(({ user }) => user)
-                .join(", ")}${some.length > 3 ? ", …" : ""})`
-        }`,
-    ),
+    ...[...reasons].map(([why, some]) => {
+      const values = some.flatMap(({ value }) => (value === undefined ? [] : [JSON.stringify(value)]));
+      const users = some.flatMap(({ user }) => (user === "" ? [] : [user]));
+      return `    ${readable(some.length)}: ${why}${values.length === 0 ? "" : `, such as ${someOf(values)}`}${users.length === 0 ? "" : ` (${someOf(users)})`}${why === noSuchUser ? `; ${howNamed}` : ""}`;
+    }),
     `  in the books from it: ${readable(report.tokens_from_it_before)} before, ${readable(report.tokens_from_it_after)} now`,
     `  checksum ${report.checksum}, ${report.seconds} s`,
     last,
   ].join("\n");
 }
 
-/** The command by which the books follow a source that goes on changing; undefined, where none can. */
-function followedBy({ from, userColumn }: Options): string | undefined {
+/** The first of them, each once. */
+const someOf = (all: readonly string[]): string => {
+  const each = [...new Set(all)];
+  return `${each.slice(0, 3).join(", ")}${each.length > 3 ? ", …" : ""}`;
+};
+
+const howNamed =
+  "--user-column names the column that has ids or addresses of auth.users, --mapping a file that says whose another system's are";
+
+/** Whether and how the books follow a source that goes on changing; undefined, where nothing is to be said of it. */
+async function howFollowed(client: pg.Client, { from, userColumn }: Options): Promise<string | undefined> {
   if (columnOfSource(from) === undefined || readGrantsTable(from) !== undefined) return undefined;
-  return `npx tokenbook shadow --from ${from}${userColumn === undefined ? "" : ` --user-column ${userColumn}`} --start`;
+  try {
+    const { place, counter } = await lookAt(client, { from, userColumn });
+    await refuseStrangers(client, counter, place);
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    return `The books cannot follow what your app still writes there. ${error.message.replace(/ *Nothing was changed\.$/, "")}`;
+  }
+  return `While your app still writes it, the books can follow it: npx tokenbook shadow --from ${inShell(from)}${userColumn === undefined ? "" : ` --user-column ${inShell(userColumn)}`} --start`;
 }
 
 /** What there is to do next. */
@@ -315,7 +325,7 @@ function ending(
   if (taken + done_before === 0) return "Nobody could be taken. Nothing was changed.";
   if (booked) {
     return `Compare at any time: the same without --book says who was done before.${
-      follow === undefined ? "" : `\nWhile your app still writes it, the books can follow it: ${follow}`
+      follow === undefined ? "" : `\n${follow}`
     }`;
   }
   if (taken === 0)

@@ -204,7 +204,7 @@ export async function timesOf(client: pg.Client, source: string, { from, times }
   const imported = await importedTimes(client, source);
   if (imported === undefined) {
     throw new Refusal(
-      `Nobody's balance was imported from ${source} yet: npx tokenbook import --from ${from}\nNothing was changed.`,
+      `Nobody's balance was imported from ${source} yet: npx tokenbook import --from ${inShell(from!)}\nNothing was changed.`,
     );
   }
   if (times !== undefined && !equal(times, imported)) {
@@ -228,7 +228,7 @@ async function refuseMirrored(
     [
       `Of ${count(users, "user")} (${first}${users > 1 ? ", …" : ""}) the balance has changed since the import, and the counter by as much: the app seems to`,
       "call Tokenbook for what it writes there. A shadow would book all of that a second time. Nothing was changed.",
-      `Such an app needs none: npx tokenbook shadow --from ${from} compares, and once its code\ncalls Tokenbook alone, npx tokenbook switch --from ${from} closes the column.`,
+      `Such an app needs none: npx tokenbook shadow --from ${inShell(from)} compares, and once its code\ncalls Tokenbook alone, npx tokenbook switch --from ${inShell(from)} closes the column.`,
       "Where it does not call Tokenbook: --start --force, which books nothing of theirs.",
     ].join("\n"),
   );

@@ -46,11 +46,15 @@ export const times = (a: Decimal, b: Decimal): Decimal => ({
 /** Whole tokens: what is less than one is left away, of a debt too. */
 export const whole = ({ value, scale }: Decimal): bigint => value / 10n ** BigInt(scale);
 
+/** How many digits behind the point people get to see: a sum of floats can have hundreds. */
+const mostDigits = 12;
+
 /** For people: `1,234.5`. */
 export function asText(decimal: Decimal): string {
   const [units, fraction] = asPlain(decimal).split(".");
   const text = units!.replaceAll(/\B(?=(\d{3})+$)/g, ",");
-  return fraction === undefined ? text : `${text}.${fraction}`;
+  if (fraction === undefined) return text;
+  return `${text}.${fraction.length > mostDigits ? `${fraction.slice(0, mostDigits)}…` : fraction}`;
 }
 
 /** For machines, and each number in one way: `1234.5`. */

@@ -41,6 +41,8 @@ export interface Rules {
 export interface LeftOut {
   user: string;
   why: string;
+  /** As it is written there, where it is that. */
+  value?: string;
 }
 
 export interface Collected {
@@ -78,7 +80,7 @@ interface Found {
   used: Decimal;
   cost: Decimal;
   /** Why nothing of theirs is taken: an opening is once, so half of one is worse than none. */
-  wrong?: string;
+  wrong?: Omit<LeftOut, "user">;
 }
 
 /**
@@ -123,11 +125,12 @@ export async function collect(
     const one: Found = found.get(user.id) ?? { said, plain: zero, parts: [], used: zero, cost: zero };
     found.set(user.id, one);
     if (amount === undefined) {
-      one.wrong ??= `${shortly(row.amount!)} is no amount`;
+      one.wrong ??= { why: "no amount", value: shortly(row.amount!) };
       continue;
     }
     if (expires === "unreadable" || granted === "unreadable") {
-      one.wrong ??= `${expires === "unreadable" ? row.expiresAt : row.grantedAt} is no moment that can be kept`;
+      const value = shortly((expires === "unreadable" ? row.expiresAt : row.grantedAt)!);
+      one.wrong ??= { why: "no moment that can be kept", value };
       continue;
     }
     if (row.used) one.used = add(one.used, readDecimal(row.used) ?? zero);
@@ -168,8 +171,8 @@ function openingsOf(
   const openings: Opening[] = [];
   for (const [user, one] of [...found].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
     const opening = one.wrong ?? openingOf(user, one, rules);
-    if (typeof opening === "string") {
-      leftOut.push({ user: one.said, why: opening });
+    if ("why" in opening) {
+      leftOut.push({ user: one.said, ...opening });
       continue;
     }
     openings.push(opening.opening);
@@ -183,7 +186,7 @@ function openingOf(
   user: string,
   { plain, parts, used, cost }: Found,
   { times: rate, grantType, lifetimeDays, knownTypes, now }: Rules,
-): { opening: Opening; text: string } | string {
+): { opening: Opening; text: string } | { why: string } {
   const later =
     lifetimeDays === undefined ? null : new Date(now.getTime() + lifetimeDays * 86_400_000).toISOString();
   const sum = whole(times(plain, rate));
@@ -200,7 +203,7 @@ function openingOf(
     const isOurs = expires === undefined || (expires === null && mustEnd);
     const expires_at = isOurs ? later : (expires?.text ?? null);
     if (expires_at === null && mustEnd) {
-      return `a grant of the type ${type} has an end, and nothing says it: --lifetime-days`;
+      return { why: `a grant of the type ${type} has an end, and nothing says it: --lifetime-days` };
     }
     grants.push({ tokens: Number(tokens), grant_type: type, granted_at: granted?.text ?? null, expires_at });
     // the end of a lifetime is another in each run
@@ -210,7 +213,7 @@ function openingOf(
   const owed = sum < 0n ? -sum : 0n;
   const tokens_used = whole(used) < 0n ? 0n : whole(used);
   if ([total, owed, tokens_used].some((number) => number > most)) {
-    return `more than there can be (${asText({ value: most, scale: 0 })} tokens): is --times right?`;
+    return { why: `more than there can be (${asText({ value: most, scale: 0 })} tokens): is --times right?` };
   }
   const total_cost = Number(cost.value) / 10 ** cost.scale;
   return {

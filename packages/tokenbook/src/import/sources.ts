@@ -47,13 +47,12 @@ type Named = Record<string, string | null | undefined>;
 
 /** A query of the same database, as rows of texts. */
 async function* query(client: pg.Client, sql: string): AsyncGenerator<Named> {
-  const copy = client.query(copyTo(`copy (${sql}) to stdout with (format csv, header, null '\\N')`));
-  const parser = copy.pipe(parse({ columns: true }));
+  const copy = client.query(copyTo(`copy (${sql}) to stdout with (format csv, header)`));
+  // what is no text at all is written as nothing; a text that is empty, in quotation marks
+  const cast = (text: string, { quoting }: { quoting: boolean }) => (text === "" && !quoting ? null : text);
+  const parser = copy.pipe(parse({ columns: true, cast }));
   copy.on("error", (error) => parser.destroy(error));
-  for await (const row of parser as AsyncIterable<Named>) {
-    for (const name in row) if (row[name] === "\\N") row[name] = null;
-    yield row;
-  }
+  yield* parser as AsyncIterable<Named>;
 }
 
 async function* mapped<T>(rows: AsyncIterable<T>, of: (row: T) => SourceRow): AsyncGenerator<SourceRow> {
@@ -69,6 +68,21 @@ const columnsOf = async (client: SqlClient, schema: string, table: string): Prom
       [schema, table],
     )
   ).map(({ name }) => name);
+
+/** As it is called, of a domain what it is made of. */
+async function typeOf(client: SqlClient, { schema, table, column }: Source): Promise<string> {
+  const [row] = await select<{ type: string }>(
+    client,
+    `with recursive types as (
+       select a.atttypid as type from pg_attribute a
+        where a.attrelid = to_regclass(format('%I.%I', $1::text, $2::text)) and a.attname = $3 and not a.attisdropped
+       union all
+       select t.typbasetype from types s join pg_type t on t.oid = s.type and t.typtype = 'd')
+     select format_type(s.type, null) as type from types s join pg_type t on t.oid = s.type and t.typtype <> 'd'`,
+    [schema, table, column],
+  );
+  return row!.type;
+}
 
 /** Names that say that a row is of the user in that column, and names that say that it is of somebody else. */
 const ofTheUser = /^(app_|auth_)?(user|owner|member|customer|profile|account|holder|uid)(_?(id|uid|uuid))?$/i;
@@ -129,9 +143,19 @@ export async function fromColumn(
 ): Promise<OpenSource> {
   const { schema, table, column } = source;
   const user = await userColumnOf(client, source, userColumn);
+  const type = await typeOf(client, source);
+  const asNumber = `a view that says it as one (${escapeIdentifier(column)}::numeric) can be imported`;
+  // their ones and noughts would be read as digits
+  if (type.startsWith("bit"))
+    throw new Failure(
+      `${asSource(source)} is ${type}, and no number: ${asNumber.replace("numeric", "integer")}.`,
+    );
   return {
     name: asSource(source),
-    notes: [`whose a row is: ${asSource({ schema, table, column: user })}`],
+    notes: [
+      `whose a row is: ${asSource({ schema, table, column: user })}`,
+      ...(type === "money" ? [`${asSource(source)} is money, and no number: ${asNumber}`] : []),
+    ],
     rows: mapped(
       query(
         client,

@@ -4,10 +4,13 @@ import { parse } from "csv-parse";
 import type pg from "pg";
 import { to as copyTo } from "pg-copy-streams";
 import { Failure } from "local-platform/terminal/failure";
+import { select } from "../data/client.ts";
 import { isUserId } from "../data/users.ts";
 
 /** The user's id in auth.users, or why there is none. `otherId` is the other system's id, where a row has an address too. */
 export type Resolve = (user: string, otherId?: string) => { id: string } | { why: string };
+
+export const noSuchUser = "no such user";
 
 export interface Users {
   resolve: Resolve;
@@ -22,21 +25,41 @@ export interface Users {
  */
 export async function readUsers(client: pg.Client, mapping: string | undefined): Promise<Users> {
   const ids = new Set<string>();
+  const deleted = new Set<string>();
+  const deletedFound = new Set<string>();
   const byAddress = new Map<string, string | null>();
-  const copy = client.query(
-    copyTo("copy (select id, lower(email::text) from auth.users) to stdout with (format csv)"),
+  // not in an auth server of another make
+  const [has] = await select<{ ends: boolean }>(
+    client,
+    "select exists (select from pg_attribute a where a.attrelid = 'auth.users'::regclass and a.attname = 'deleted_at') as ends",
   );
-  for await (const [id, address] of copy.pipe(parse()) as AsyncIterable<[string, string]>) {
+  const copy = client.query(
+    copyTo(
+      `copy (select u.id, lower(u.email::text), ${has!.ends ? "u.deleted_at is not null" : "false"} from auth.users u) to stdout with (format csv)`,
+    ),
+  );
+  for await (const [id, address, isDeleted] of copy.pipe(parse()) as AsyncIterable<
+    [string, string, string]
+  >) {
     ids.add(id);
+    if (isDeleted === "t") deleted.add(id);
     if (address !== "") byAddress.set(address, byAddress.has(address) ? null : id); // null: several have it
   }
   const known: Resolve = (user) => {
     const text = user.toLowerCase();
     const id = isUserId(text) ? (ids.has(text) ? text : undefined) : byAddress.get(text);
     if (id === null) return { why: "an address that several users have" };
-    return id === undefined ? { why: "no such user" } : { id };
+    if (id === undefined) return { why: noSuchUser };
+    if (deleted.has(id)) deletedFound.add(id);
+    return { id };
   };
-  if (mapping === undefined) return { resolve: known, notes: () => [] };
+  const ofDeleted = () =>
+    deletedFound.size === 0
+      ? []
+      : [
+          `${deletedFound.size} of the users are deleted (auth.users.deleted_at), and are taken like everybody`,
+        ];
+  if (mapping === undefined) return { resolve: known, notes: ofDeleted };
   const mapped = await readMapping(mapping);
   const used = new Set<string>();
   return {
@@ -49,7 +72,10 @@ export async function readUsers(client: pg.Client, mapping: string | undefined):
       }
       return known(user);
     },
-    notes: () => [`${used.size} of ${mapped.size} lines of ${mapping} are of users in the source`],
+    notes: () => [
+      `${used.size} of ${mapped.size} lines of ${mapping} are of users in the source`,
+      ...ofDeleted(),
+    ],
   };
 }
 

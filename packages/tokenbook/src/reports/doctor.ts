@@ -22,6 +22,11 @@ export function doctorReport(findings: readonly Finding[], where: string): strin
           `           ${remedy === null ? inMigrations : `${remedy};`}`,
         ]),
   ]);
+  const areWrong = findings.some(({ subject, status }) => subject === "the books" && status === "fault");
+  if (areWrong)
+    lines.push(
+      "           npx tokenbook verify says all of the books, npx tokenbook reconcile what can be repaired",
+    );
   return [...lines, "", `${verdict(findings)} (${where})`].join("\n");
 }
 

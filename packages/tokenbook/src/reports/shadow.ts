@@ -1,5 +1,6 @@
 /** What `tokenbook shadow` found, for people. */
 import Table from "cli-table3";
+import { inShell } from "../install/uses.ts";
 import { areBooksRight, type Behind, type Shadow } from "../data/shadow.ts";
 import type { Booked } from "../shadow/book.ts";
 import type { Comparison } from "../shadow/differences.ts";
@@ -63,8 +64,8 @@ function nextOf({ mode, source, imported, not_booked }: ShadowReport): string[] 
   if (mode === "none") {
     next.push(
       imported
-        ? `to follow it: npx tokenbook shadow --from ${source} --start (an app that calls Tokenbook for what it writes there: npx tokenbook switch --from ${source})`
-        : `nobody was imported: npx tokenbook import --from ${source}`,
+        ? `to follow it: npx tokenbook shadow --from ${inShell(source)} --start (an app that calls Tokenbook for what it writes there: npx tokenbook switch --from ${inShell(source)})`
+        : `nobody was imported: npx tokenbook import --from ${inShell(source)}`,
     );
   }
   if (not_booked.failed > 0) {

@@ -179,7 +179,7 @@ function reasonsOf(row: Row, isRight: boolean): string[] {
   if (row.is_followed && Number(row.missed) !== 0) {
     reasons.push(`${row.missed} written there unseen: npx tokenbook shadow --start catches up`);
   }
-  if (row.is_followed && Number(row.rounded) !== 0 && Number(row.own) === 0) {
+  if (row.is_followed && row.has_row && Number(row.rounded) !== 0 && Number(row.own) === 0) {
     reasons.push("the column has no such fractions");
   }
   if (!row.has_row) reasons.push("has no row there");

@@ -37,11 +37,7 @@ export async function withTable(client: SqlClient, table: string, work: () => Pr
       return;
     } catch (error) {
       const { code } = error as { code?: string };
-      if (code === "42501") {
-        throw new Refusal(
-          `Putting a trigger on ${table} is for its owner: connect as that role. Nothing was changed.`,
-        );
-      }
+      if (code === "42501") await refuseNotOwned(client, table);
       if (code !== "55P03" && code !== "40P01") throw error;
       if (attempt === attempts) {
         throw new Refusal(
@@ -51,6 +47,32 @@ export async function withTable(client: SqlClient, table: string, work: () => Pr
       await wait(500);
     }
   }
+}
+
+/**
+ * A trigger can be put on a table by whoever was given that right, and be taken away by its owner alone: who cannot end a
+ * shadow does not begin it.
+ *
+ * @throws Refusal where this role has not the rights of who owns the table, or the one that has our triggers.
+ */
+async function refuseNotOwned(client: SqlClient, table: string): Promise<void> {
+  const [theirs] = await select<{ table: string; owner: string; role: string }>(
+    client,
+    `select format('%I.%I', n.nspname, c.relname) as table, quote_ident(pg_get_userbyid(c.relowner)) as owner, quote_ident(current_user) as role
+       from pg_class c
+       join pg_namespace n on n.oid = c.relnamespace
+      where (
+              $1 in (format('%I.%I', n.nspname, c.relname), format('%s.%s', n.nspname, c.relname))
+              or c.oid in (select g.tgrelid from pg_trigger g where g.tgfoid = to_regprocedure('tokenbook.note_shadow_change()'))
+            )
+        and not pg_has_role(c.relowner, 'usage')
+      limit 1`,
+    [table],
+  );
+  if (theirs === undefined) return;
+  throw new Refusal(
+    `Triggers on ${theirs.table} are taken away by its owner alone, and ${theirs.role} has not the rights of ${theirs.owner}: grant ${theirs.owner} to ${theirs.role}. Nothing was changed.`,
+  );
 }
 
 /** `note`: what is written is kept, to be booked; `refuse`: an update of the counter is refused. */
@@ -127,6 +149,7 @@ async function beginWith(
   { grantType, lifetimeDays }: Terms,
   mode: Shadow["mode"],
 ): Promise<void> {
+  await refuseNotOwned(client, counter.table);
   await withTable(client, counter.table, async () => {
     await client.query(
       `insert into tokenbook.shadow

@@ -26,7 +26,7 @@ export function desired(
   waiting: string,
   times: string,
 ): string {
-  const amount = `trunc(${books} / ${times}, ${scale})`;
+  const amount = `trim_scale(trunc(${books} / ${times}, ${scale}))`;
   const cut = `(${most === null ? amount : `greatest(least(${amount}, ${most}), -(${most}))`} + ${waiting})`;
   return isFloat ? `(${cut}::${type}::text::numeric)` : cut;
 }
