@@ -4,7 +4,8 @@
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -26,10 +27,14 @@ const wanted = createHash("sha256")
   .update(`${process.platform} ${process.arch}`)
   .digest("hex");
 
-if (read(stamp) !== wanted) {
+if (read(stamp) !== wanted) alone(install);
+
+function install() {
+  if (read(stamp) === wanted) return; // whom this waited for has done it
   console.log("Installing dependencies (npm ci); this takes a minute the first time …");
   // Development dependencies too, whatever NODE_ENV says: the tests and the checks live there.
-  const npm = spawnSync("npm", ["ci", "--include=dev", "--no-audit", "--no-fund"], {
+  // And its words, whatever `npm run --silent` handed on: they are the reason where it fails.
+  const npm = spawnSync("npm", ["ci", "--include=dev", "--no-audit", "--no-fund", "--loglevel=warn"], {
     cwd: root,
     stdio: "inherit",
   });
@@ -37,6 +42,43 @@ if (read(stamp) !== wanted) {
   if (npm.status !== 0) fail("npm ci failed; what it says above is the reason.");
   mkdirSync(dirname(stamp), { recursive: true });
   writeFileSync(stamp, wanted);
+}
+
+/**
+ * Two at once would each take away what the other puts there. A lock whose process is gone is nobody's.
+ *
+ * @param {() => void} work
+ */
+function alone(work) {
+  const name = createHash("sha256").update(root).digest("hex").slice(0, 16);
+  const lock = join(tmpdir(), `tokenbook-setup-${name}.lock`);
+  for (let waited = false; ; waited = true) {
+    try {
+      writeFileSync(lock, String(process.pid), { flag: "wx" });
+      break;
+    } catch (error) {
+      if (error.code !== "EEXIST") throw error;
+    }
+    if (!isRunning(Number(read(lock)))) {
+      rmSync(lock, { force: true });
+      continue;
+    }
+    if (!waited) console.log("Dependencies are being installed here by another command; waiting for it …");
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500);
+  }
+  process.once("exit", () => rmSync(lock, { force: true }));
+  work();
+}
+
+/** @param {number} pid */
+function isRunning(pid) {
+  if (!pid) return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error.code === "EPERM";
+  }
 }
 
 /** @param {string} path */

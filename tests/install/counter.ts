@@ -86,14 +86,20 @@ export async function startCounting(count: number, mutant?: string): Promise<Cou
   return project;
 }
 
+/** As whoever runs the server. */
+export async function connectAsPlatform(db: Database): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: db.url("supabase_admin") });
+  await client.connect();
+  return client;
+}
+
 /**
  * A role that has what postgres has, but sees no more rows than a policy shows it: as a team makes one for its CI.
  *
  * @returns how to connect as it, what to run a command with, and what takes it away again.
  */
 export async function asDeployer(db: Database, name = `deployer_${randomUUID().slice(0, 8)}`) {
-  const admin = new pg.Client({ connectionString: db.url("supabase_admin") });
-  await admin.connect();
+  const admin = await connectAsPlatform(db);
   await admin.query(`create role ${name} login password 'postgres' in role postgres`);
   return {
     name,

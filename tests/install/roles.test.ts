@@ -1,10 +1,9 @@
 // @module-tag proof
 /** The commands as roles that are not postgres: what row level security hides is no row less, and what is missing is said in words. */
-import pg from "pg";
 import { expect, test } from "vitest";
 import { runHere } from "../support/command.ts";
 import { createDatabase } from "../support/database.ts";
-import { asDeployer, from, startCounting } from "./counter.ts";
+import { asDeployer, connectAsPlatform, from, startCounting } from "./counter.ts";
 
 /** Everybody's rows but those that are active are hidden from all who do not pass row level security, the owner included. */
 const hideRows = `
@@ -90,8 +89,7 @@ test("a shadow that could not be ended is not begun: the triggers are the owner'
   const { db, tokenbook, net, users } = project;
   const owner = await asDeployer(db);
   await owner.become("none");
-  const platform = new pg.Client({ connectionString: db.url("supabase_admin") });
-  await platform.connect();
+  const platform = await connectAsPlatform(db);
   expect(await tokenbook("import", ...from, "--times", "10", "--book")).toMatchObject({ status: 0 });
   await platform.query(
     `grant create on schema public to ${owner.name}; alter table public.profiles owner to ${owner.name}; grant select, trigger on public.profiles to postgres`,

@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { expectSoundInstallation } from "../support/installation.ts";
 import { asService, asUser, createUser, rpc } from "../support/roles.ts";
 import { connectAsOwner, connectAsServer } from "../support/storm.ts";
-import { startCounting, type CountedProject } from "./counter.ts";
+import { connectAsPlatform, startCounting, type CountedProject } from "./counter.ts";
 
 const withShadow = async (
   count: number,
@@ -313,3 +313,45 @@ test("a column of tens or of parts alone gets what it can hold", () =>
     expect(await json("switch", "--yes", "--accept-differences")).toMatchObject({ status: 0, differing: 0 });
     expect(await credits(users[0]!)).toBe(0.0099);
   }));
+
+test("rows that went while the counter was closed are said to be gone, and nothing of their fractions", () =>
+  withShadow(3, async ({ db, users, json, tokenbook }) => {
+    await tokenbook("switch", "--yes");
+    await db.admin.query("truncate public.profiles");
+    const undone = await json("switch", "--undo", "--yes");
+    expect(
+      undone.differences.map(({ user, reasons }: { user: string; reasons: string[] }) => [user, reasons]),
+    ).toEqual(users.map((user) => [user, ["has no row there"]]));
+  }));
+
+test("what is written into a column of numeric has the digits that it needs", () =>
+  withShadow(1, async ({ db, users, json }) => {
+    await db.admin.query("alter table public.profiles alter credits type numeric");
+    await json("switch", "--yes");
+    await asService(db, (client) => rpc(client, "grant_tokens", { p_user_id: users[0]!, p_tokens: 505 }));
+    await json("shadow");
+    const { rows } = await db.admin.query("select credits::text from public.profiles");
+    expect(rows).toEqual([{ credits: "150.5" }]);
+  }));
+
+test("the doctor counts what is broken in the books, and not its own words about it", async () => {
+  const project = await startCounting(2);
+  const { db, users, tokenbook, json, follow } = project;
+  await follow();
+  const platform = await connectAsPlatform(db);
+  await platform.query("set session_replication_role = replica");
+  await platform.query("update public.token_accounts set tokens_used = tokens_used + 1 where user_id = $1", [
+    users[0],
+  ]);
+  const { rows } = await platform.query("select from public.verify_token_ledger()");
+  await platform.end();
+  const { findings } = await json("doctor");
+  const faults = findings.filter(
+    ({ subject, status }: { subject: string; status: string }) =>
+      subject === "the books" && status === "fault",
+  );
+  expect(rows.length).toBeGreaterThan(0);
+  expect(faults).toHaveLength(rows.length);
+  expect((await tokenbook("doctor")).stdout).toContain("npx tokenbook verify says all of the books");
+  await db.drop();
+});
