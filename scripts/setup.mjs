@@ -4,7 +4,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -52,9 +52,12 @@ function install() {
 function alone(work) {
   const name = createHash("sha256").update(root).digest("hex").slice(0, 16);
   const lock = join(tmpdir(), `tokenbook-setup-${name}.lock`);
+  const own = `${lock}.${process.pid}`;
+  writeFileSync(own, String(process.pid));
+  process.once("exit", () => rmSync(own, { force: true }));
   for (let waited = false; ; waited = true) {
     try {
-      writeFileSync(lock, String(process.pid), { flag: "wx" });
+      linkSync(own, lock); // with what it says, or not at all
       break;
     } catch (error) {
       if (error.code !== "EEXIST") throw error;
