@@ -4,7 +4,7 @@ import { select } from "../data/client.ts";
 import type { SqlClient } from "../data/client.ts";
 import { areBooksRight, readShadow, type Shadow } from "../data/shadow.ts";
 import type { Counter } from "../shadow/counter.ts";
-import { counterIfThere } from "../shadow/follow.ts";
+import { counterAsItIs } from "../shadow/follow.ts";
 import { lastWrite, stillBehind } from "../shadow/keep-in-step.ts";
 import type { Obstacle } from "./obstacles.ts";
 import { ownTypes } from "./release.ts";
@@ -252,7 +252,7 @@ export interface Written {
 export async function findSwitched(client: SqlClient): Promise<Written["switched"]> {
   const shadow = await readShadow(client);
   if (shadow === undefined || !areBooksRight(shadow.mode)) return undefined;
-  const counter = await counterIfThere(client, shadow);
+  const counter = await counterAsItIs(client, shadow);
   return counter && { shadow, counter };
 }
 
