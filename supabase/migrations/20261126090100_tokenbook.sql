@@ -2270,7 +2270,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return octet_length(p_url) <= 2000
-    and p_url ~ '^(https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])|http://(localhost|127\.0\.0\.1))(:[0-9]{1,5})?([/?][!-"$-~]*)?$'; -- @https-or-local
+    and p_url ~ '^(https://([A-Za-z0-9.-]+|[[][0-9A-Fa-f:.]+[]])|http://(localhost|127[.]0[.]0[.]1))(:[0-9]{1,5})?([/?][!-"$-~]*)?$'; -- @https-or-local
 end
 $$;
 comment on function tokenbook.is_webhook_url is
@@ -20750,7 +20750,7 @@ begin
   select p.* into v_policy from tokenbook.chosen_referral_policy p where p.is_current;
   return jsonb_build_object(
     'success', true,
-    'code', regexp_replace(v_own.code, '(....)(?=.)', '\1-', 'g'),
+    'code', concat_ws('-', substr(v_own.code, 1, 4), substr(v_own.code, 5, 4), substr(v_own.code, 9)),
     'is_on', v_policy.is_current is not null,
     'referrer_tokens', v_policy.referrer_tokens,
     'referred_tokens', v_policy.referred_tokens,

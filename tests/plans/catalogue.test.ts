@@ -285,7 +285,7 @@ describe("bad input", () => {
     ["currency", "USD", "three lower-case letters (ISO 4217)"],
     ["currency", 1, text],
     ["billing_cycle", "weekly", "one of none, 28day, monthly, annual"],
-    ["grant_type", "gift", "a type of grants (Lists, in the reference)"],
+    ["grant_type", "gift", "a type of grants that every project has (Lists, in the reference)"],
     ["grant_lifetime_days", null, "1 to 36500: grants of this plan's grant_type must end"],
     ["grant_lifetime_days", 0, "1 to 36500, or null for ever"],
     ["balance_cap", 0, "1 or more, or null for no cap"],

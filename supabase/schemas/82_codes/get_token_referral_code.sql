@@ -40,7 +40,7 @@ begin
   select p.* into v_policy from tokenbook.chosen_referral_policy p where p.is_current;
   return jsonb_build_object(
     'success', true,
-    'code', regexp_replace(v_own.code, '(....)(?=.)', '\1-', 'g'),
+    'code', concat_ws('-', substr(v_own.code, 1, 4), substr(v_own.code, 5, 4), substr(v_own.code, 9)),
     'is_on', v_policy.is_current is not null,
     'referrer_tokens', v_policy.referrer_tokens,
     'referred_tokens', v_policy.referred_tokens,

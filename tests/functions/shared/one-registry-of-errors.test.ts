@@ -48,7 +48,9 @@ describe("the registry in supabase/errors.toml", () => {
       .map((file) => readFileSync(join(folder, file), "utf8"))
       .flatMap((sql) => [
         // some refuse with the slug that they are given, and one says which it is to be
-        ...sql.matchAll(/(?:refuse|describe_refusal|check_offer|write_offer|check_price_ids)\(\s*'(\w+)'/g),
+        ...sql.matchAll(
+          /(?:refuse|answer_refusal|describe_refusal|check_offer|write_offer|check_price_ids)\(\s*'(\w+)'/g,
+        ),
         ...[...sql.matchAll(/refusal := .*/g)].flatMap(([line]) => [...line.matchAll(/'(\w+)'/g)]),
       ])
       .map(([, slug]) => slug!);

@@ -12,7 +12,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return octet_length(p_url) <= 2000
-    and p_url ~ '^(https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])|http://(localhost|127\.0\.0\.1))(:[0-9]{1,5})?([/?][!-"$-~]*)?$'; -- @https-or-local
+    and p_url ~ '^(https://([A-Za-z0-9.-]+|[[][0-9A-Fa-f:.]+[]])|http://(localhost|127[.]0[.]0[.]1))(:[0-9]{1,5})?([/?][!-"$-~]*)?$'; -- @https-or-local
 end
 $$;
 comment on function tokenbook.is_webhook_url is
