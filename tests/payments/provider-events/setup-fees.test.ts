@@ -261,7 +261,7 @@ test.each(all.filter(([, story]) => !isLong(story)))(
 
 test.each(all.filter(([, story]) => isLong(story)))(
   "in every order of five as many are booked as there are periods: %s",
-  { tags: ["proof"], timeout: 120_000 },
+  { tags: ["proof"], timeout: 300_000 },
   async (_, story) => {
     const { orders, wrong } = await playAll(db, story);
 
