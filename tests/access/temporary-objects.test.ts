@@ -18,7 +18,7 @@ import {
 } from "../support/callers.ts";
 import { applyMutant } from "../support/mutants.ts";
 import { told } from "../support/provider-events.ts";
-import { asService, rpc } from "../support/roles.ts";
+import { asService, createUser, rpc } from "../support/roles.ts";
 
 /**
  * As the caller, in the session's pg_temp: a domain for every type, a view for every relation, and a
@@ -174,7 +174,9 @@ async function setTheStage({ db, user: { id, things } }: CallerFixture): Promise
       currency: "usd",
     }),
   });
+  await asServer("set_token_referral_policy", { p_referrer_tokens: 1, p_referred_tokens: 1 });
   return {
+    claim_token_referral: { p_user_id: await createUser(db) }, // who has not paid yet
     dismiss_parked_token_payment: parked,
     prepare_token_checkout: { p_plan_type: "annual", p_pack_type: null },
     record_token_subscription_event: {

@@ -124,6 +124,7 @@ describe("SQL", () => {
     [/verify_token_checkpoint/, "PT400"],
     [/reverse_token_restatement/, "PT404"],
     [/there are books here/, "P0001"],
+    [/repeat_token_webhook_delivery/, "PT404"],
   ];
   /** What a snippet finds in the reader's project, or has from the one before it. */
   const given: [of: RegExp, sql: string][] = [
@@ -135,6 +136,10 @@ describe("SQL", () => {
     [
       /stop_charging_tokens_on_insert/,
       "select tokenbook.charge_tokens_on_insert('public.articles', 'article_generation', 500)",
+    ],
+    [
+      /retry_token_webhooks/,
+      "select public.set_token_webhook_endpoint('app', 'https://app.example.com/hooks/tokens')",
     ],
   ];
   const statements = every.filter(({ language }) => language === "sql");
