@@ -68,7 +68,8 @@ export async function createCallerFixture(
     insert into public.token_model_prices (model, valid_from, input_cents_per_million, output_cents_per_million) values ('cast', '2026-01-01', 1, 2);
     insert into public.token_model_rates (model_pattern, tokens_per_input, tokens_per_output, tokens_per_image, tokens_per_second, markup_percent)
       values ('cast', 1, 1, 0, 0, 0);
-    insert into public.token_action_costs (action_type, min_tokens, max_tokens) values ('cast_action', 1, 2)`);
+    insert into public.token_action_costs (action_type, min_tokens, max_tokens) values ('cast_action', 1, 2);
+    insert into public.token_grant_types (grant_type, lifetime_hours) values ('cast', 24)`);
   await db.admin.query("select public.set_token_spend_cap('month', 1000000000, p_plan_type => 'starter')");
   await db.admin.query("select public.set_token_alert_rule('empty', 'depleted', p_for_everyone => true)");
   const admin = await createUser(db, { admin: true });

@@ -35,7 +35,8 @@ begin
 
   perform tokenbook.lock_with_referrer(p_facts.user_id, (
     select p.id from public.token_payments p
-     where p.user_id = p_facts.user_id and p.provider = p_facts.provider and p.provider_payment_id = p_facts.provider_payment_id));
+     where p.user_id = p_facts.user_id and p.provider = p_facts.provider and p.provider_payment_id = p_facts.provider_payment_id
+     limit 1));
   v_account := tokenbook.lock_account(p_facts.user_id, p_create => true);
   if v_account.next_due_at <= clock_timestamp() then
     perform tokenbook.record_expiries(array[p_facts.user_id], clock_timestamp());

@@ -51,6 +51,7 @@ async function tryIt(mutant: string | null, users: number): Promise<Tried> {
       await hasACounter(db, life);
       await isReportedOn(db, life);
       await triesCodes(db, life);
+      await isBeingTold(db);
       const rows = await rowsOf(db, tables, life.id);
       for (const [table, found] of rows)
         if (found.length === 0) wrong.push(`proves nothing of ${table}: it has no row`);
@@ -133,6 +134,10 @@ const isReportedOn = (db: Database, { id }: PopulatedUser) =>
      values ($1, 'day', '2026-01-01', 'chat', '', '00000000-0000-0000-0000-000000000000', 1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0)`,
     [id],
   );
+
+/** What there is to send of them is being sent: nobody else takes it up. */
+const isBeingTold = (db: Database) =>
+  asService(db, (client) => client.query("select public.claim_token_webhooks('app', 200, 3600)"));
 
 /** They have redeemed a code, and tried one that there is not; they were referred, and refer others. */
 const triesCodes = (db: Database, { id, member, things }: PopulatedUser) =>
