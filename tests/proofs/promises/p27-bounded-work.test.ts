@@ -256,7 +256,7 @@ const heaps: Heap[] = [
            from (select n, (array['pending', 'delivered', 'given_up'])[1 + n / 2 % 3] as status,
                         now() - case when n <= $2::integer / 3 then interval '31 days' when n % 2 = 0 then interval '1 hour' else interval '9 days' end as at
                    from generate_series(1, $2::integer) n) o`,
-        [user, 4 * count], // more than one call takes of each, also of the fewest
+        [user, 60 * count], // more than one call takes of each, also of the fewest: it gives up to 10,000 up
       );
       return { user };
     },
