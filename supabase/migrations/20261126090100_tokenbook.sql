@@ -6296,12 +6296,11 @@ begin
 
   v_grant.grant_type := p_grant_type;
   v_grant.tokens_granted := p_tokens;
-  v_grant.priority := coalesce(p_priority, (v_type -> 'priority')::smallint, 50);
+  v_grant.priority := p_priority;
   v_grant.granted_at := p_granted_at;
   v_grant.expires_at := p_expires_at;
   v_grant.metadata := coalesce(p_metadata, '{}');
   v_entry.user_id := p_user_id;
-  v_entry.action_type := v_type ->> 'action_type';
   v_entry.reason := p_reason;
   v_entry.idempotency_key := p_idempotency_key;
   if p_idempotency_key is not null then
@@ -6573,10 +6572,9 @@ comment on function tokenbook.is_set_aside is
 /*
  * Gives tokens to a user as one new grant: what every way of granting is made of. The caller has
  * checked who asks and what for.
- * p_grant is the grant to be: grant_type, tokens_granted, priority, granted_at (NULL: now),
- * expires_at (NULL: p_lifetime, or else the type's own; 'infinity': never), where it came from,
- * metadata.
- * p_entry is its transaction: user_id, action_type, reason, actor, key, request, links.
+ * p_grant is the grant to be: grant_type, tokens_granted, priority (NULL: the type's own, or 50), granted_at (NULL:
+ * now), expires_at (NULL: p_lifetime, or else the type's own; 'infinity': never), where it came from, metadata.
+ * p_entry is its transaction: user_id, action_type (NULL: the type's own), reason, actor, key, request, links.
  * Locks: the account, made first where there is none.   With is_behind, and nothing given, where more was due than one
  * call books: the caller answers tokenbook.answer_busy(), or refuses.
  * Errors: user_not_found, busy, idempotency_key_reused, invalid_granted_at, invalid_expiry,
@@ -6603,6 +6601,7 @@ as $$
 declare
   v_account public.token_accounts;
   v_now timestamptz;
+  v_type jsonb;
   v_terms jsonb;
 begin
   replayed := false;
@@ -6636,12 +6635,14 @@ begin
   end if;
 
   -- act
+  v_type := tokenbook.grant_type_terms(p_grant.grant_type);
+  p_grant.priority := coalesce(p_grant.priority, (v_type -> 'priority')::smallint, 50);
+  p_entry.action_type := coalesce(p_entry.action_type, v_type ->> 'action_type');
   p_grant.granted_at := coalesce(p_grant.granted_at, v_now);
   p_grant.expires_at := nullif(
     coalesce(
       p_grant.expires_at,
-      p_grant.granted_at + coalesce(
-        p_lifetime, (tokenbook.grant_type_terms(p_grant.grant_type) ->> 'lifetime_hours')::integer * interval '1 hour')),
+      p_grant.granted_at + coalesce(p_lifetime, (v_type ->> 'lifetime_hours')::integer * interval '1 hour')),
     'infinity');
   if p_grant.granted_at > v_now then
     perform tokenbook.refuse('invalid_granted_at', '{"field": "p_granted_at", "rule": "not in the future"}');
@@ -16142,7 +16143,6 @@ begin
       v_grant.expires_at := case when p_payment.terms ->> 'lifetime_days' is null then 'infinity' end;
       v_grant.payment_id := p_payment.id;
       v_grant.metadata := p_entry.metadata;
-      p_entry.action_type := tokenbook.grant_type_terms(v_grant.grant_type) ->> 'action_type';
       v_given := tokenbook.issue_grant( -- @packs-leave-the-plan begin
         v_grant, p_entry, (p_payment.terms ->> 'lifetime_days')::integer * interval '24 hours');
       if v_given.is_behind then
@@ -20947,7 +20947,6 @@ declare
   v_digest bytea;
   v_code tokenbook.codes;
   v_had integer;
-  v_type jsonb;
   v_grant public.token_balances;
   v_issued record;
   v_transaction public.token_transactions;
@@ -21002,10 +21001,7 @@ begin
     update tokenbook.codes c set redemptions = c.redemptions + 1 where c.id = v_code.id;
     v_grant.grant_type := v_code.grant_type;
     v_grant.tokens_granted := v_code.tokens;
-    v_type := tokenbook.grant_type_terms(v_code.grant_type);
-    v_grant.priority := coalesce((v_type -> 'priority')::smallint, 50);
     v_grant.metadata := v_entry.metadata;
-    v_entry.action_type := v_type ->> 'action_type';
     v_entry.reason := 'redeemed a code';
     v_entry.terms := jsonb_build_object('code', v_code.id);
     v_issued := tokenbook.issue_grant(v_grant, v_entry, v_code.lifetime_days * interval '24 hours');
@@ -21257,10 +21253,8 @@ declare
 begin
   v_grant.grant_type := 'bonus';
   v_grant.tokens_granted := p_tokens;
-  v_grant.priority := 50;
   v_grant.metadata := '{}';
   v_entry.user_id := p_user_id;
-  v_entry.action_type := tokenbook.grant_type_terms(v_grant.grant_type) ->> 'action_type';
   v_entry.reason := 'a referral';
   v_entry.actor_role := p_actor_role;
   v_entry.actor_id := p_actor_id;
@@ -21640,7 +21634,6 @@ begin
       v_grant.tokens_granted := v_tokens;
       v_grant.priority := 50;
       v_grant.metadata := v_entry.metadata;
-      v_entry.action_type := tokenbook.grant_type_terms(v_shadow.grant_type) ->> 'action_type';
       v_given := tokenbook.issue_grant(v_grant, v_entry, v_shadow.lifetime_days * interval '24 hours');
       if v_given.is_behind then
         v_waiting := v_waiting + 1;

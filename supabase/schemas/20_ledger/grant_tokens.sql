@@ -69,12 +69,11 @@ begin
 
   v_grant.grant_type := p_grant_type;
   v_grant.tokens_granted := p_tokens;
-  v_grant.priority := coalesce(p_priority, (v_type -> 'priority')::smallint, 50);
+  v_grant.priority := p_priority;
   v_grant.granted_at := p_granted_at;
   v_grant.expires_at := p_expires_at;
   v_grant.metadata := coalesce(p_metadata, '{}');
   v_entry.user_id := p_user_id;
-  v_entry.action_type := v_type ->> 'action_type';
   v_entry.reason := p_reason;
   v_entry.idempotency_key := p_idempotency_key;
   if p_idempotency_key is not null then

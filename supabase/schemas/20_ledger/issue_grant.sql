@@ -1,10 +1,9 @@
 /*
  * Gives tokens to a user as one new grant: what every way of granting is made of. The caller has
  * checked who asks and what for.
- * p_grant is the grant to be: grant_type, tokens_granted, priority, granted_at (NULL: now),
- * expires_at (NULL: p_lifetime, or else the type's own; 'infinity': never), where it came from,
- * metadata.
- * p_entry is its transaction: user_id, action_type, reason, actor, key, request, links.
+ * p_grant is the grant to be: grant_type, tokens_granted, priority (NULL: the type's own, or 50), granted_at (NULL:
+ * now), expires_at (NULL: p_lifetime, or else the type's own; 'infinity': never), where it came from, metadata.
+ * p_entry is its transaction: user_id, action_type (NULL: the type's own), reason, actor, key, request, links.
  * Locks: the account, made first where there is none.   With is_behind, and nothing given, where more was due than one
  * call books: the caller answers tokenbook.answer_busy(), or refuses.
  * Errors: user_not_found, busy, idempotency_key_reused, invalid_granted_at, invalid_expiry,
@@ -31,6 +30,7 @@ as $$
 declare
   v_account public.token_accounts;
   v_now timestamptz;
+  v_type jsonb;
   v_terms jsonb;
 begin
   replayed := false;
@@ -64,12 +64,14 @@ begin
   end if;
 
   -- act
+  v_type := tokenbook.grant_type_terms(p_grant.grant_type);
+  p_grant.priority := coalesce(p_grant.priority, (v_type -> 'priority')::smallint, 50);
+  p_entry.action_type := coalesce(p_entry.action_type, v_type ->> 'action_type');
   p_grant.granted_at := coalesce(p_grant.granted_at, v_now);
   p_grant.expires_at := nullif(
     coalesce(
       p_grant.expires_at,
-      p_grant.granted_at + coalesce(
-        p_lifetime, (tokenbook.grant_type_terms(p_grant.grant_type) ->> 'lifetime_hours')::integer * interval '1 hour')),
+      p_grant.granted_at + coalesce(p_lifetime, (v_type ->> 'lifetime_hours')::integer * interval '1 hour')),
     'infinity');
   if p_grant.granted_at > v_now then
     perform tokenbook.refuse('invalid_granted_at', '{"field": "p_granted_at", "rule": "not in the future"}');

@@ -63,7 +63,6 @@ begin
       v_grant.expires_at := case when p_payment.terms ->> 'lifetime_days' is null then 'infinity' end;
       v_grant.payment_id := p_payment.id;
       v_grant.metadata := p_entry.metadata;
-      p_entry.action_type := tokenbook.grant_type_terms(v_grant.grant_type) ->> 'action_type';
       v_given := tokenbook.issue_grant( -- @packs-leave-the-plan begin
         v_grant, p_entry, (p_payment.terms ->> 'lifetime_days')::integer * interval '24 hours');
       if v_given.is_behind then

@@ -30,7 +30,6 @@ declare
   v_digest bytea;
   v_code tokenbook.codes;
   v_had integer;
-  v_type jsonb;
   v_grant public.token_balances;
   v_issued record;
   v_transaction public.token_transactions;
@@ -85,10 +84,7 @@ begin
     update tokenbook.codes c set redemptions = c.redemptions + 1 where c.id = v_code.id;
     v_grant.grant_type := v_code.grant_type;
     v_grant.tokens_granted := v_code.tokens;
-    v_type := tokenbook.grant_type_terms(v_code.grant_type);
-    v_grant.priority := coalesce((v_type -> 'priority')::smallint, 50);
     v_grant.metadata := v_entry.metadata;
-    v_entry.action_type := v_type ->> 'action_type';
     v_entry.reason := 'redeemed a code';
     v_entry.terms := jsonb_build_object('code', v_code.id);
     v_issued := tokenbook.issue_grant(v_grant, v_entry, v_code.lifetime_days * interval '24 hours');

@@ -100,10 +100,8 @@ declare
 begin
   v_grant.grant_type := 'bonus';
   v_grant.tokens_granted := p_tokens;
-  v_grant.priority := 50;
   v_grant.metadata := '{}';
   v_entry.user_id := p_user_id;
-  v_entry.action_type := tokenbook.grant_type_terms(v_grant.grant_type) ->> 'action_type';
   v_entry.reason := 'a referral';
   v_entry.actor_role := p_actor_role;
   v_entry.actor_id := p_actor_id;

@@ -135,7 +135,6 @@ begin
       v_grant.tokens_granted := v_tokens;
       v_grant.priority := 50;
       v_grant.metadata := v_entry.metadata;
-      v_entry.action_type := tokenbook.grant_type_terms(v_shadow.grant_type) ->> 'action_type';
       v_given := tokenbook.issue_grant(v_grant, v_entry, v_shadow.lifetime_days * interval '24 hours');
       if v_given.is_behind then
         v_waiting := v_waiting + 1;

@@ -7,6 +7,7 @@ import {
   type Patience,
   type StreamEnd,
   streamWithTokenHold,
+  type Usage,
   withTokenHold,
 } from "../../../../supabase/functions/_shared/token-hold.ts";
 import type {
@@ -369,13 +370,7 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
         {
           p_user_id: orSelf(o),
           p_action_type: o.actionType,
-          p_model_used: o.model,
-          p_input_tokens: o.inputTokens,
-          p_output_tokens: o.outputTokens,
-          p_cached_tokens: o.cachedTokens,
-          p_reasoning_tokens: o.reasoningTokens,
-          p_images: o.images,
-          p_seconds: o.seconds,
+          ...countsOf(o),
           p_tokens_used: o.tokens,
           p_success: o.success,
           p_error_message: o.errorMessage,
@@ -391,13 +386,7 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
         {
           p_user_id: orSelf(o),
           p_action_type: o.actionType,
-          p_model_used: o.model,
-          p_input_tokens: o.inputTokens,
-          p_output_tokens: o.outputTokens,
-          p_cached_tokens: o.cachedTokens,
-          p_reasoning_tokens: o.reasoningTokens,
-          p_images: o.images,
-          p_seconds: o.seconds,
+          ...countsOf(o),
           p_tokens_used: o.tokens,
         },
         o.signal,
@@ -423,13 +412,7 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
           p_hold_id: holdId,
           p_tokens: o.tokens,
           p_over_capture: o.overCapture,
-          p_model_used: o.model,
-          p_input_tokens: o.inputTokens,
-          p_output_tokens: o.outputTokens,
-          p_cached_tokens: o.cachedTokens,
-          p_reasoning_tokens: o.reasoningTokens,
-          p_images: o.images,
-          p_seconds: o.seconds,
+          ...countsOf(o),
           p_success: o.success,
           p_error_message: o.errorMessage,
           p_metadata: o.metadata,
@@ -731,6 +714,17 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
 const keyOf = ({ idempotencyKey }: Pick<WriteOptions, "idempotencyKey">): string =>
   idempotencyKey ??
   Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("-");
+
+/** What a provider counted, as functions take it. */
+const countsOf = (usage: Usage) => ({
+  p_model_used: usage.model,
+  p_input_tokens: usage.inputTokens,
+  p_output_tokens: usage.outputTokens,
+  p_cached_tokens: usage.cachedTokens,
+  p_reasoning_tokens: usage.reasoningTokens,
+  p_images: usage.images,
+  p_seconds: usage.seconds,
+});
 
 const scopeOf = ({ userId, planType, forEveryone }: Scope) => ({
   p_user_id: userId,
