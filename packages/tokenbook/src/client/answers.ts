@@ -725,20 +725,9 @@ export interface Alert {
   created_at: string;
 }
 
-/** What a redeemed code gave. */
-export interface Redemption {
-  success: true;
+/** What a redeemed code gave; replayed: they had it already, as often as they may or under the same key. */
+export interface Redemption extends GrantReceipt {
   code_id: string;
-  grant_id: string;
-  tokens_granted: number;
-  grant_type: string;
-  granted_at: string;
-  /** null: never. */
-  expires_at: string | null;
-  transaction_id: number;
-  tokens_remaining: number;
-  /** They had it already: as often as they may, or under the same key. */
-  replayed: boolean;
 }
 
 /** The code that a user refers others with. */
