@@ -6639,14 +6639,14 @@ begin
   p_grant.priority := coalesce(p_grant.priority, (v_type -> 'priority')::smallint, 50);
   p_entry.action_type := coalesce(p_entry.action_type, v_type ->> 'action_type');
   p_grant.granted_at := coalesce(p_grant.granted_at, v_now);
+  if p_grant.granted_at > v_now then
+    perform tokenbook.refuse('invalid_granted_at', '{"field": "p_granted_at", "rule": "not in the future"}');
+  end if;
   p_grant.expires_at := nullif(
     coalesce(
       p_grant.expires_at,
       p_grant.granted_at + coalesce(p_lifetime, (v_type ->> 'lifetime_hours')::integer * interval '1 hour')),
     'infinity');
-  if p_grant.granted_at > v_now then
-    perform tokenbook.refuse('invalid_granted_at', '{"field": "p_granted_at", "rule": "not in the future"}');
-  end if;
   if p_grant.expires_at <= v_now then
     perform tokenbook.refuse('invalid_expiry', '{"field": "p_expires_at", "rule": "in the future"}');
   end if;

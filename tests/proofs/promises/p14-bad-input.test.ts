@@ -30,7 +30,7 @@ keep({
   id: "P14",
   promise: "Bad input gets a registered answer, and changes nothing",
   trial:
-    "Generated arguments for every function in the catalogue, over SQL and over HTTP, and bodies, headers and queries for every edge function: wrong types, sizes and encodings, arrays, CSV and forms, JSON bombs, no JSON. Every refusal is registered, none is a server error or tells of our insides, and what is refused has changed no row",
+    "Generated arguments for every function in the catalogue, over SQL and over HTTP, and bodies, headers and queries for every edge function: wrong types, sizes and encodings, arrays, CSV and forms, JSON bombs, no JSON. Every refusal is registered, none is a server error or tells of our insides, and what is refused has changed no row but the count of codes tried in vain",
   run: async (scale) => {
     const [calls, requests] = scale === "long" ? [7_000, 3_000] : [900, 150];
     const overSql = await trySql(calls, null);
@@ -67,11 +67,16 @@ function faultOf(
   if (isSlug(message)) return errors[message].sqlstate === code ? undefined : `another SQLSTATE: ${said}`;
   // PostgREST's own statement, of a body that is no object where `?columns=` keeps it from looking
   if (code === "22023" && message.startsWith("cannot call populate_composite on a scalar")) return undefined;
+  // Postgres' of a moment in a zone that there is not
+  if (code === "22023" && /^time zone "[^"]*" not recognized$/.test(message)) return undefined;
   if (!native.includes(code)) return `not registered: ${said}`;
   // what was sent stands in quotes; only the rest is ours
   const rest = `${message} ${detail ?? ""}`.replace(/"[^]*"/g, "");
   return insides.test(rest) ? `tells: ${said}` : undefined;
 }
+
+/** What a refusal does change, and has to: or codes could be guessed for nothing. */
+const counts = ["tokenbook.code_attempts"];
 
 class Tally {
   times = 0;
@@ -99,7 +104,7 @@ async function trySql(calls: number, mutant: string | null, only?: string): Prom
     const functions = (await apiFunctions(db)).filter(
       ({ name, parameters }) => parameters.length > 0 && (only === undefined || name === only),
     );
-    const digest = await digestQuery(db.admin);
+    const digest = await digestQuery(db.admin, counts);
     const before = (await db.admin.query(digest)).rows[0].digest as string;
     const seen = new Set<string>();
     await Promise.all(
@@ -223,6 +228,7 @@ async function somebody(db: Database): Promise<Somebody> {
   const [user, other] = [await createUser(db), await createUser(db)];
   const admin = await createUser(db, { admin: true });
   const ids = [await grant(db, user, 1_000), await grant(db, other, 1_000)];
+  await grant(db, admin, 1_000); // an account: the first try of a code makes one, as there has to be something to lock
   const { rows } = await db.admin.query(
     `select public.reserve_tokens($1, 5) ->> 'hold_id' as hold,
             public.deduct_tokens_with_fifo($1, 7) ->> 'transaction_id' as charge,
@@ -262,7 +268,7 @@ async function tryHttp(requests: number): Promise<Tried> {
     const known = await somebody(stack.db);
     const functions = await apiFunctions(stack.db);
     const edge = edgeFunctions();
-    const digest = await digestQuery(stack.db.admin);
+    const digest = await digestQuery(stack.db.admin, counts);
     const look = async () => (await stack.db.admin.query(digest)).rows[0].digest as string;
     const callers = await whoAsks(stack, known);
     let before = await look();
