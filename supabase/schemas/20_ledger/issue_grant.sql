@@ -68,7 +68,7 @@ begin
   p_grant.priority := coalesce(p_grant.priority, (v_type -> 'priority')::smallint, 50);
   p_entry.action_type := coalesce(p_entry.action_type, v_type ->> 'action_type');
   p_grant.granted_at := coalesce(p_grant.granted_at, v_now);
-  if p_grant.granted_at > v_now then
+  if p_grant.granted_at > v_now then -- @granted-in-the-past
     perform tokenbook.refuse('invalid_granted_at', '{"field": "p_granted_at", "rule": "not in the future"}');
   end if;
   p_grant.expires_at := nullif(
