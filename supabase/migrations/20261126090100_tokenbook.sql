@@ -23,26 +23,26 @@ declare
     'token_alerts_crossing_key', 'token_alerts_grant_key', 'token_alerts_pkey', 'token_balances',
     'token_balances_burn_order_idx', 'token_balances_expiring_first_idx',
     'token_balances_expiry_idx', 'token_balances_payment_key', 'token_balances_period_key',
-    'token_balances_pkey', 'token_balances_rollover_key', 'token_balances_subscription_idx',
-    'token_counters', 'token_default_spend_caps', 'token_default_spend_caps_key',
-    'token_default_spend_caps_pkey', 'token_grant_types', 'token_grant_types_pkey', 'token_holds',
-    'token_holds_due_idx', 'token_holds_member_idx', 'token_holds_pkey', 'token_holds_spender_idx',
-    'token_legacy_transactions', 'token_legacy_transactions_pkey', 'token_model_prices',
-    'token_model_prices_pkey', 'token_model_rates', 'token_model_rates_pkey', 'token_packs',
-    'token_packs_pkey', 'token_packs_stripe_price_id_key', 'token_payments',
-    'token_payments_from_plan_idx', 'token_payments_idempotency_key', 'token_payments_pack_idx',
-    'token_payments_pending_idx', 'token_payments_pkey', 'token_payments_provider_key',
-    'token_payments_to_plan_idx', 'token_payments_user_pending_idx', 'token_plans',
-    'token_plans_one_default_idx', 'token_plans_paypal_plan_id_key', 'token_plans_pkey',
-    'token_plans_stripe_price_id_key', 'token_price_ids', 'token_spend_caps',
-    'token_spend_caps_pkey', 'token_storage_quotas', 'token_storage_quotas_pkey',
-    'token_subscriptions', 'token_team_members', 'token_team_members_member_idx',
-    'token_team_members_page_idx', 'token_team_members_pkey', 'token_top_up_requests',
-    'token_top_up_requests_due_idx', 'token_top_up_requests_one_pending_key',
-    'token_top_up_requests_pack_idx', 'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx',
-    'token_top_up_requests_time_idx', 'token_top_ups', 'token_top_ups_pack_idx',
-    'token_top_ups_pkey', 'token_top_ups_plan_idx', 'token_transactions',
-    'token_transactions_grants_idx', 'token_transactions_idempotency_key',
+    'token_balances_pkey', 'token_balances_restricted_idx', 'token_balances_rollover_key',
+    'token_balances_subscription_idx', 'token_counters', 'token_default_spend_caps',
+    'token_default_spend_caps_key', 'token_default_spend_caps_pkey', 'token_grant_types',
+    'token_grant_types_pkey', 'token_holds', 'token_holds_due_idx', 'token_holds_member_idx',
+    'token_holds_pkey', 'token_holds_spender_idx', 'token_legacy_transactions',
+    'token_legacy_transactions_pkey', 'token_model_prices', 'token_model_prices_pkey',
+    'token_model_rates', 'token_model_rates_pkey', 'token_packs', 'token_packs_pkey',
+    'token_packs_stripe_price_id_key', 'token_payments', 'token_payments_from_plan_idx',
+    'token_payments_idempotency_key', 'token_payments_pack_idx', 'token_payments_pending_idx',
+    'token_payments_pkey', 'token_payments_provider_key', 'token_payments_to_plan_idx',
+    'token_payments_user_pending_idx', 'token_plans', 'token_plans_one_default_idx',
+    'token_plans_paypal_plan_id_key', 'token_plans_pkey', 'token_plans_stripe_price_id_key',
+    'token_price_ids', 'token_spend_caps', 'token_spend_caps_pkey', 'token_storage_quotas',
+    'token_storage_quotas_pkey', 'token_subscriptions', 'token_team_members',
+    'token_team_members_member_idx', 'token_team_members_page_idx', 'token_team_members_pkey',
+    'token_top_up_requests', 'token_top_up_requests_due_idx',
+    'token_top_up_requests_one_pending_key', 'token_top_up_requests_pack_idx',
+    'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx', 'token_top_up_requests_time_idx',
+    'token_top_ups', 'token_top_ups_pack_idx', 'token_top_ups_pkey', 'token_top_ups_plan_idx',
+    'token_transactions', 'token_transactions_grants_idx', 'token_transactions_idempotency_key',
     'token_transactions_member_idx', 'token_transactions_member_key',
     'token_transactions_original_idx', 'token_transactions_pkey', 'token_usage',
     'token_usage_history', 'token_usage_member_idx', 'token_usage_pkey', 'token_usage_time_idx',
@@ -489,7 +489,7 @@ begin
            "pack_tokens": 1000000000, "pack_quantity": 1000,
            "slot_tokens": 100000000, "slots_in_one_grant": 10000,
            "usage_rows": 25000, "report_totals": 100000, "report_rows": 5000,
-           "open_holds": 200, "pending_payments": 20, "payment_disputes": 200, "plans_beside": 100, "grant_types": 100,
+           "open_holds": 200, "pending_payments": 20, "payment_disputes": 200, "plans_beside": 100, "grant_types": 100, "restricted_grants": 100,
            "code_attempts": 10, "code_attempt_seconds": 3600}';
 end
 $$;
@@ -614,7 +614,8 @@ declare
 begin
   if v_terms is null then
     select jsonb_build_object(
-             'lifetime_hours', g.lifetime_hours, 'must_end', false, 'action_type', 'custom_grant', 'priority', g.priority)
+             'lifetime_hours', g.lifetime_hours, 'must_end', false, 'action_type', 'custom_grant', 'priority', g.priority,
+             'pays_for', g.pays_for)
       into v_terms
       from public.token_grant_types g
      where g.grant_type = p_grant_type;
@@ -623,7 +624,78 @@ begin
 end
 $$;
 comment on function tokenbook.grant_type_terms is
-  'What a type of grants has where nothing else is said: {lifetime_hours (null: for ever), must_end, action_type, priority (of own ones)}; NULL: there is no such type.';
+  'What a type of grants has where nothing else is said: {lifetime_hours (null: for ever), must_end, action_type, priority and pays_for (of own ones)}; NULL: there is no such type.';
+
+-- from supabase/schemas/20_ledger/tables/pays_for.sql
+
+/*
+ * Whether a grant with such a restriction pays for a use: of this action, and of this model. NULL restricts nothing, and
+ * an action of NULL is no use (a correction, a debt, what is taken back): every grant pays for that. A use of no model
+ * is paid by no grant that names models.
+ * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * Caller: internal.   Keeps: I8.
+ */
+create function tokenbook.pays_for(p_pays_for jsonb, p_action_type text, p_model_used text)
+returns boolean
+language sql
+immutable
+security invoker
+as $$
+  select p_pays_for is null or p_action_type is null
+    or (p_pays_for -> 'actions' is null or p_pays_for -> 'actions' ? p_action_type) -- @pays-for-its-actions
+       and (p_pays_for -> 'models' is null -- @pays-for-its-models
+         or coalesce(p_pays_for -> 'models' ?| (
+              array(select left(p_model_used, n) || '*' from generate_series(0, length(p_model_used)) n) || p_model_used), false))
+$$;
+comment on function tokenbook.pays_for is
+  'Whether a grant that pays for {actions, models} only pays for a use of this action and this model.';
+
+/*
+ * The rule that such a restriction breaks; NULL, none.
+ * Caller: internal.
+ */
+create function tokenbook.broken_pays_for(p_pays_for jsonb)
+returns text
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_field text;
+begin
+  if p_pays_for is null then
+    return null;
+  elsif jsonb_typeof(p_pays_for) <> 'object' or p_pays_for = '{}' or p_pays_for - array['actions', 'models'] <> '{}' then
+    return 'an object with actions, models or both';
+  end if;
+  foreach v_field in array array['actions', 'models'] loop
+    continue when not p_pays_for ? v_field;
+    if jsonb_typeof(p_pays_for -> v_field) <> 'array' then
+      return format('%s: an array of 1 to 50 texts, each once', v_field);
+    elsif jsonb_array_length(p_pays_for -> v_field) not between 1 and 50
+      or exists (select from jsonb_array_elements(p_pays_for -> v_field) e where jsonb_typeof(e) <> 'string')
+      or (select count(*) <> count(distinct e) from jsonb_array_elements(p_pays_for -> v_field) e)
+    then
+      return format('%s: an array of 1 to 50 texts, each once', v_field);
+    end if;
+  end loop;
+  if exists (
+    select from jsonb_array_elements_text(p_pays_for -> 'actions') as action
+     where octet_length(action) > 64 or action !~ '^[a-z][a-z0-9_]*$' or action = any (tokenbook.reserved_action_types()))
+  then
+    return 'actions: each 1 to 64 characters of a-z 0-9 _, a letter first, and none of ours (reserved_action_types)';
+  elsif exists (
+    select from jsonb_array_elements_text(p_pays_for -> 'models') as model
+     where octet_length(model) > 200 or model !~ '^[!-)+-~]*[*]?$' or model = '')
+  then
+    return 'models: each 1 to 200 printable ASCII characters without blanks, * at the end only';
+  end if;
+  return null;
+end
+$$;
+comment on function tokenbook.broken_pays_for is
+  'The rule that what a grant pays for breaks, NULL when none: {actions, models}, either or both, arrays of 1 to 50 texts.';
 
 -- from supabase/schemas/20_ledger/tables/project_settings.sql
 
@@ -683,6 +755,7 @@ alter table tokenbook.set_aside_accounts enable row level security;
 --   next_due_at                            spend_tokens, bring_due_forward, record_expiries, raise_alerts
 --   alert_…, next_alert_at, warns_of_expiry, alerts_version, last_alert_id  raise_alerts
 --   has_caps                               note_spend_caps
+--   has_restricted_grants                  note_restricted_grants, decide_spending
 --   payer_id                               add_token_team_member, remove_token_team_member
 --   state                                  set_token_account_state
 create table public.token_accounts (
@@ -701,6 +774,7 @@ create table public.token_accounts (
   spent_month bigint not null default 0,
   payer_id uuid,
   has_caps boolean not null default false,
+  has_restricted_grants boolean not null default false,
   state text not null default 'active',
   alert_below bigint,
   alert_above bigint,
@@ -728,6 +802,7 @@ comment on column public.token_accounts.spent_week is 'In that week (ISO, from M
 comment on column public.token_accounts.spent_month is 'In that month.';
 comment on column public.token_accounts.payer_id is 'The account that he spends from while he is in a team; NULL: his own.';
 comment on column public.token_accounts.has_caps is 'Whether they have caps of their own (token_spend_caps).';
+comment on column public.token_accounts.has_restricted_grants is 'Whether they have grants that do not pay for everything (token_balances.pays_for); stays for a while when all of those have ended.';
 comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state).';
 comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, no slot of his plan begins, his plan does not end, and no alert falls due. NULL when nothing will. May be early, never late.';
 comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
@@ -820,6 +895,7 @@ create table public.token_balances (
   legacy_transaction_id text,
   voided_at timestamptz,
   rolled_over_from uuid,
+  pays_for jsonb,
   metadata jsonb not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
   constraint token_balances_pkey primary key (user_id, id),
@@ -843,12 +919,17 @@ comment on column public.token_balances.period_start is 'The period of that subs
 comment on column public.token_balances.legacy_transaction_id is 'The old grant transaction it was made from, by migration.';
 comment on column public.token_balances.voided_at is 'When an admin ended it; expires_at is then no later.';
 comment on column public.token_balances.rolled_over_from is 'The grant of the closed period that its tokens were carried over from.';
+comment on column public.token_balances.pays_for is 'What it pays for, where that is not everything: {actions: [action_type, …], models: [name, or its beginning and *, …]}, either may be left out; NULL = everything. Never changes.';
 comment on column public.token_balances.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_balances.created_at is 'When it was booked.';
 
 -- the indexes of the burn order are in burn_order.sql
 create index token_balances_expiry_idx
   on public.token_balances (user_id, expires_at) where is_open and expires_at is not null;
+
+-- what pays only for some things, of those that are open first
+create index token_balances_restricted_idx
+  on public.token_balances (user_id, is_open, expires_at) where pays_for is not null;
 
 -- what a user has left of their plan's own tokens, however many others they have
 create index token_balances_subscription_idx
@@ -887,6 +968,7 @@ as $$
     when p_grant.priority not between 0 and 100 then 'priority_is_between_0_and_100'
     when p_grant.expires_at <= p_grant.granted_at then 'expires_after_it_was_granted'
     when not isfinite(p_grant.expires_at) then 'expiry_is_finite'
+    when p_grant.pays_for is not null and tokenbook.broken_pays_for(p_grant.pays_for) is not null then 'pays_for_is_plain'
     when p_grant.grant_type is not null and tokenbook.grant_type_terms(p_grant.grant_type) is null then 'grant_type_is_known'
   end
 $$;
@@ -925,10 +1007,12 @@ create table public.token_grant_types (
   grant_type text primary key,
   lifetime_hours integer,
   priority smallint not null default 50,
+  pays_for jsonb,
   created_at timestamptz not null default now(),
   constraint token_grant_types_name_is_plain check (grant_type ~ '^[a-z][a-z0-9_]{0,63}$'),
   constraint token_grant_types_are_their_own check (not tokenbook.built_in_grant_types() ? grant_type),
   constraint token_grant_types_lifetime_is_positive check (lifetime_hours between 1 and 876000),
+  constraint token_grant_types_pays_for_is_plain check (tokenbook.broken_pays_for(pays_for) is null),
   constraint token_grant_types_priority_is_within_limits check (priority between 0 and 100)
 );
 comment on table public.token_grant_types is
@@ -936,6 +1020,7 @@ comment on table public.token_grant_types is
 comment on column public.token_grant_types.grant_type is 'The type, as grants name it.';
 comment on column public.token_grant_types.lifetime_hours is 'How many hours a grant lives, 1 to 876,000; NULL = for ever.';
 comment on column public.token_grant_types.priority is '0 to 100, default 50; grants with a lower number are spent first.';
+comment on column public.token_grant_types.pays_for is 'What a grant pays for, as in token_balances: {actions, models}; NULL = everything.';
 comment on column public.token_grant_types.created_at is 'When it was made.';
 
 alter table public.token_grant_types enable row level security;
@@ -4246,6 +4331,7 @@ begin
       ('invalid_customer', 'PT400', 'Give the provider and its id of the customer.'),
       ('invalid_subject', 'PT400', 'Give the issuer and the subject as the tokens name them.'),
       ('invalid_moment', 'PT400', 'Give a moment that has passed.'),
+      ('invalid_pays_for', 'PT400', 'Do as the rule says.'),
       ('invalid_page', 'PT400', 'Ask for 1 to 200 entries, and pass next_before on as it was given.'),
       ('invalid_state', 'PT400', 'Use active or frozen.'),
       ('invalid_scope', 'PT400', 'Name a user, or a plan, or say p_for_everyone true.'),
@@ -4313,6 +4399,7 @@ begin
       ('account_damaged', 'PT500', 'Ask verify_token_ledger what is wrong with this user''s books, and mend it.'),
       ('too_many_holds', 'PT429', 'Capture or release a hold first, or wait until one runs out.'),
       ('too_many_payments', 'PT429', 'Wait until a payment has been decided.'),
+      ('too_many_restricted_grants', 'PT409', 'Let some of those grants be spent, or void them.'),
       ('too_many_grants', 'PT409', 'Spend at most as many tokens at once as the fact says.'),
       ('old_counter_is_read_only', 'PT409', 'The books keep the balance now: spend with deduct_tokens_with_fifo, add with grant_tokens. Nothing was changed.'),
       ('invalid_limit', 'PT400', 'Use open_holds or pending_payments, and 1 to 10000.'),
@@ -4900,13 +4987,13 @@ create index token_balances_expiring_first_idx
 create function tokenbook.open_grants_fifo(p_user_id uuid, p_now timestamptz)
 returns table (
   grant_ctid tid, id uuid, grant_type text, tokens_granted bigint, tokens_remaining bigint, priority smallint,
-  granted_at timestamptz, expires_at timestamptz
+  granted_at timestamptz, expires_at timestamptz, pays_for jsonb
 )
 language sql
 stable
 security invoker
 as $$
-  select b.ctid, b.id, b.grant_type, b.tokens_granted, b.tokens_remaining, b.priority, b.granted_at, b.expires_at
+  select b.ctid, b.id, b.grant_type, b.tokens_granted, b.tokens_remaining, b.priority, b.granted_at, b.expires_at, b.pays_for
     from public.token_balances b
    where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
    order by b.priority, b.granted_at, b.id -- @oldest-first
@@ -4933,13 +5020,13 @@ comment on function tokenbook.oldest_open_grant is
 create function tokenbook.open_grants_expiring_first(p_user_id uuid, p_now timestamptz)
 returns table (
   grant_ctid tid, id uuid, grant_type text, tokens_granted bigint, tokens_remaining bigint, priority smallint,
-  granted_at timestamptz, expires_at timestamptz
+  granted_at timestamptz, expires_at timestamptz, pays_for jsonb
 )
 language sql
 stable
 security invoker
 as $$
-  select b.ctid, b.id, b.grant_type, b.tokens_granted, b.tokens_remaining, b.priority, b.granted_at, b.expires_at
+  select b.ctid, b.id, b.grant_type, b.tokens_granted, b.tokens_remaining, b.priority, b.granted_at, b.expires_at, b.pays_for
     from public.token_balances b
    where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
    order by b.priority, b.expires_at, b.granted_at, b.id -- @soonest-first
@@ -4951,7 +5038,7 @@ comment on function tokenbook.open_grants_expiring_first is
 create function tokenbook.open_grants_in_order(p_user_id uuid, p_now timestamptz, p_expiring_first boolean)
 returns table (
   grant_ctid tid, id uuid, grant_type text, tokens_granted bigint, tokens_remaining bigint, priority smallint,
-  granted_at timestamptz, expires_at timestamptz
+  granted_at timestamptz, expires_at timestamptz, pays_for jsonb
 )
 language sql
 stable
@@ -5016,12 +5103,15 @@ comment on function tokenbook.is_expiring_first_at is
  * It promises nothing: whoever spends first has the tokens. What costs tokens is paid by spending them.
  * Caller: the user for themself (p_user_id left out), an admin, service_role. A policy is to be answered: to whoever may
  * not ask, or is nobody, it says false. Written as (select public.can_spend_tokens(10)) it is asked once a statement.
- * Locks: nothing.   Errors: invalid_amount, invalid_user_id, subject_not_registered, busy.   Keeps: I7, I11.
+ * Where grants pay only for some things, those count that pay for this action and this model.
+ * Locks: nothing.   Errors: invalid_amount, invalid_action_type, invalid_user_id, subject_not_registered, busy.   Keeps: I7, I11.
  */
 -- Security definer: a policy runs as whoever is signed in, who may not read what is looked at here.
 create function tokenbook.can_spend_tokens(
   p_tokens bigint default 1,
-  p_user_id uuid default tokenbook.caller_id()
+  p_user_id uuid default tokenbook.caller_id(),
+  p_action_type text default 'deduction',
+  p_model_used text default null
 )
 returns boolean
 language plpgsql
@@ -5035,18 +5125,21 @@ declare
   v_account_id uuid := p_user_id;
   v_member_id uuid;
   v_remaining bigint;
+  v_repaid bigint := 0;
   v_plan public.token_plans;
 begin
   if not tokenbook.is_plain_server_call(p_user_id) and not tokenbook.is_call_answered(p_user_id) then
     return false; -- @spending-of-ones-own
   end if;
   perform tokenbook.check_tokens('p_tokens', p_tokens);
+  perform tokenbook.check_action_type(p_action_type);
 
   -- as a rule nothing about it is unusual: the account that tokenbook.spend_tokens takes at once
   perform from public.token_accounts a
     where a.user_id = p_user_id
       and a.payer_id is null
       and not a.has_caps
+      and not a.has_restricted_grants
       and a.tokens_remaining >= p_tokens
       and a.state = 'active' -- @asked-not-frozen
       and (a.next_due_at <= v_now) is not true -- @asked-nothing-due
@@ -5071,7 +5164,7 @@ begin
     if tokenbook.has_backlog(v_account_id, p_portions => 10) then
       perform tokenbook.refuse('busy', '{}');
     end if;
-    select v_remaining - due.lost + due.returned + due.given - due.repaid into v_remaining -- @asked-with-dues
+    select v_remaining - due.lost + due.returned + due.given - due.repaid, due.repaid into v_remaining, v_repaid -- @asked-with-dues
       from tokenbook.tokens_due(v_account_id, v_now) as due;
   end if;
   if v_remaining < p_tokens then
@@ -5080,6 +5173,9 @@ begin
       return false;
     end if;
     v_remaining := v_plan.tokens - coalesce(v_account.tokens_owed, 0);
+  elsif v_account.has_restricted_grants then -- @asked-what-pays
+    v_remaining := tokenbook.tokens_payable(
+      v_account_id, p_tokens, v_now, coalesce(v_account.next_due_at <= v_now, false), v_repaid, p_action_type, p_model_used);
   end if;
   return v_remaining >= p_tokens
     and ((tokenbook.spend_headroom(v_account, v_member_id, v_now)).headroom < p_tokens) is not true -- @asked-with-caps
@@ -5088,7 +5184,7 @@ begin
 end
 $$;
 comment on function tokenbook.can_spend_tokens is
-  'Whether the user could spend so many tokens now (1 to 10^12; default 1): true exactly where deduct_tokens_with_fifo would succeed; nothing is changed, and nothing is promised. Stable, for row level security: write (select can_spend_tokens(10)), and it is asked once a statement. For the user themself (leave p_user_id out), an admin, or the server; to anybody else, and without a user, it says false. What is due is counted as if it were booked, spend caps count, a frozen account cannot; a member of a team is told of their payer''s account. Errors: invalid_amount, invalid_user_id (the server, without a user), subject_not_registered, busy (more is due than ten calls book).';
+  'Whether the user could spend so many tokens now (1 to 10^12; default 1): true exactly where deduct_tokens_with_fifo would succeed; nothing is changed, and nothing is promised. Stable, for row level security: write (select can_spend_tokens(10)), and it is asked once a statement. For the user themself (leave p_user_id out), an admin, or the server; to anybody else, and without a user, it says false. What is due is counted as if it were booked, spend caps count, of restricted grants those count that pay for p_action_type (left out: deduction) and p_model_used; a frozen account cannot; a member of a team is told of their payer''s account. Errors: invalid_amount, invalid_action_type, invalid_user_id (the server, without a user), subject_not_registered, busy (more is due than ten calls book).';
 
 -- from supabase/schemas/20_ledger/choose_grants.sql
 
@@ -5099,7 +5195,9 @@ comment on function tokenbook.can_spend_tokens is
  * A deduction takes what this says, a quote and the balance show it; the order itself is in burn_order.sql.
  * With p_count_due what holds that have run out will give back counts as if it were back, and what the account is due
  * by its plan's schedule as if it were given, for who only looks; a deduction books it first.
- * Reads no more open grants than it chooses (I11), and all of those holds and slots.
+ * p_action_type and p_model_used say what for: grants that do not pay for that are passed over (tokenbook.pays_for; an
+ * account has few of those). Without an action it is for everything.
+ * Reads no more open grants than it chooses or passes over (I11), and all of those holds and slots.
  * Caller: internal.   Keeps: I7, I8, I11.
  */
 create function tokenbook.choose_grants(
@@ -5109,6 +5207,8 @@ create function tokenbook.choose_grants(
   p_limit integer default null,
   p_count_due boolean default false,
   p_skip bigint default 0,
+  p_action_type text default null,
+  p_model_used text default null,
   out grant_ids uuid[],
   out grant_tokens bigint[]
 )
@@ -5151,14 +5251,17 @@ begin
             select g.* from public.token_balances g where g.user_id = h.user_id and g.id = part.grant_id offset 0) b
          where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
            and (b.expires_at > p_now or b.expires_at is null)
+           and tokenbook.pays_for(b.pays_for, p_action_type, p_model_used)
          group by b.id, b.priority, b.granted_at, b.expires_at
         union all
         select (d.slot).id, (d.slot).tokens_remaining,
                tokenbook.burn_key((d.slot).priority, (d.slot).granted_at, (d.slot).expires_at, (d.slot).id, v_expiring_first)
-          from tokenbook.due_slots(p_user_id, p_now) d) back;
+          from tokenbook.due_slots(p_user_id, p_now) d
+         where tokenbook.pays_for((d.slot).pays_for, p_action_type, p_model_used)) back;
   end if;
 
-  open v_grants for select g.* from tokenbook.open_grants_in_order(p_user_id, p_now, v_expiring_first) g;
+  open v_grants for select g.* from tokenbook.open_grants_in_order(p_user_id, p_now, v_expiring_first) g
+   where tokenbook.pays_for(g.pays_for, p_action_type, p_model_used); -- @passes-over-the-restricted
   loop
     exit when v_needed <= 0 or cardinality(grant_ids) >= p_limit;
     if not v_is_fetched then
@@ -5193,7 +5296,7 @@ begin
 end
 $$;
 comment on function tokenbook.choose_grants is
-  'Which grants would pay for that many tokens now, after the first p_skip, and how much each, in burn order; at most p_limit grants; with p_count_due what holds that have run out give back, and what the plan''s schedule gives, counts too.';
+  'Which grants would pay for that many tokens now, after the first p_skip, and how much each, in burn order; at most p_limit grants; with p_count_due what holds that have run out give back, and what the plan''s schedule gives, counts too; with p_action_type only of those that pay for it.';
 
 -- from supabase/schemas/20_ledger/claw_back.sql
 
@@ -5275,13 +5378,16 @@ comment on function tokenbook.claw_back is
  * correction stays on the account that it names, and no cap and no freeze keeps it from there.
  * A cap that allows less, or of which nothing is left then, is told to the endpoints of webhooks that ask for it: the one
  * thing that a spending leaves behind which was refused for it.
+ * Where some of the account's grants do not pay for everything, only what pays for this action and this model counts; what
+ * has too little for it is said in tokens_restricted.
  * From a frozen account nothing is spent: refused, or with p_partial all of it is uncovered, so that a use
  * that has happened is recorded. Nothing is held for a user who was deleted.
  * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found, account_frozen, account_lost,
  * too_many_holds.
  * Returns, as tokenbook.spend_tokens says them: user_id, member_id, tokens (what to take), shortfall,
- * tokens_remaining, capped_by, is_behind, and was, what the key had done; for what it goes on with: place (where the
- * account's row is), decided_at (the clock under the lock), is_fifo (the oldest grant is the next), has_new_rules
+ * tokens_remaining, capped_by, tokens_restricted, is_behind, and was, what the key had done; for what it goes on with: place (where the
+ * account's row is), decided_at (the clock under the lock), is_fifo (the oldest grant is the next), terms (what the entry
+ * keeps of the use, where grants ask for that), has_new_rules
  * (the account's alert thresholds are of older rules).
  */
 create function tokenbook.decide_spending(
@@ -5294,12 +5400,15 @@ create function tokenbook.decide_spending(
   p_metadata jsonb,
   p_is_hold boolean,
   p_partial boolean,
+  p_model_used text,
   out user_id uuid,
   out member_id uuid,
   out tokens bigint,
   out shortfall bigint,
   out tokens_remaining bigint,
   out capped_by jsonb,
+  out tokens_restricted bigint,
+  out terms jsonb,
   out is_behind boolean,
   out was public.token_transactions,
   out place tid,
@@ -5319,7 +5428,10 @@ declare
   v_account public.token_accounts;
   v_asked public.token_transactions;
   v_is_due boolean;
+  v_repaid bigint := 0;
   v_is_frozen boolean := false;
+  v_is_restricted boolean;
+  v_payable bigint;
   v_cap record;
 begin
   user_id := p_user_id;
@@ -5379,7 +5491,7 @@ begin
   tokens_remaining := coalesce(v_account.tokens_remaining, 0);
   v_is_due := coalesce(v_account.next_due_at <= decided_at, false);
   if v_is_due then
-    select tokens_remaining - due.lost + due.returned + due.given - due.repaid into tokens_remaining
+    select tokens_remaining - due.lost + due.returned + due.given - due.repaid, due.repaid into tokens_remaining, v_repaid
       from tokenbook.tokens_due(user_id, decided_at) as due;
   end if;
   if tokens_remaining < p_tokens
@@ -5391,6 +5503,14 @@ begin
     tokens_remaining := coalesce(v_account.tokens_remaining, 0);
   end if;
   tokens := least(p_tokens, case when v_is_frozen then 0 else tokens_remaining end);
+  v_is_restricted := coalesce(v_account.has_restricted_grants, false) and not v_is_correction;
+  if v_is_restricted then
+    v_payable := tokenbook.tokens_payable(user_id, tokens, decided_at, v_is_due, v_repaid, p_action_type, p_model_used);
+    if v_payable < tokens then -- @restricted-do-not-count
+      tokens := v_payable;
+      tokens_restricted := tokens_remaining - v_payable;
+    end if;
+  end if;
   if p_tokens > 0 and not v_is_correction
     and (member_id is not null
       or v_account.has_caps
@@ -5413,7 +5533,23 @@ begin
     perform tokenbook.record_expiries(array[user_id], decided_at);
   end if;
 
-  select a.ctid, not coalesce(r.is_expiring_first, tokenbook.is_expiring_first_at('infinity')),
+  if v_is_restricted then
+    if tokens > 0 and p_model_used is not null then
+      terms := jsonb_build_object('model', p_model_used); -- @terms-name-the-model
+    end if;
+    if not exists (
+      select from public.token_balances b
+       where b.user_id = decide_spending.user_id and b.pays_for is not null and b.expires_at is null)
+      and not exists (
+        select from public.token_balances b
+         where b.user_id = decide_spending.user_id and b.pays_for is not null and b.is_open in (true, false)
+           and b.expires_at > decided_at)
+    then
+      update public.token_accounts a set has_restricted_grants = false where a.user_id = decide_spending.user_id;
+    end if;
+  end if;
+
+  select a.ctid, not coalesce(r.is_expiring_first, tokenbook.is_expiring_first_at('infinity')) and not v_is_restricted,
          a.alerts_version is distinct from r.alerts_version -- @alerts-without-settings
     into place, is_fifo, has_new_rules
     from public.token_accounts a
@@ -5575,7 +5711,7 @@ begin
           v_results[i] := tokenbook.deduction_receipt(
             -v_entry.tokens, v_spent.id, v_spent.deducted_from,
             v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed)
-            || tokenbook.describe_cap(v_spent.capped_by);
+            || tokenbook.describe_shortage(v_spent.capped_by, v_spent.tokens_restricted);
         else
           -- an account made meanwhile would be locked out of order: to this batch there is none
           perform tokenbook.require_user(v_account_ids[i], 'service');
@@ -5693,8 +5829,8 @@ begin
   end if;
   v_receipt := tokenbook.deduction_receipt(
     p_tokens_to_deduct, v_spent.id, v_spent.deducted_from, v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed);
-  if v_spent.capped_by is not null then
-    v_receipt := v_receipt || tokenbook.describe_cap(v_spent.capped_by);
+  if num_nonnulls(v_spent.capped_by, v_spent.tokens_restricted) > 0 then
+    v_receipt := v_receipt || tokenbook.describe_shortage(v_spent.capped_by, v_spent.tokens_restricted);
   end if;
   return v_receipt;
 end
@@ -5979,13 +6115,13 @@ begin
          and (h.settled_at is null or h.settled_at > p_at)
        group by part.grant_id
     ), known as (
-      select b.id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at,
+      select b.id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at, b.pays_for,
              tokenbook.expiry_as_granted(b) as granted_until, a.tokens, coalesce(c.tokens, 0) as back
         from allocated a
         join public.token_balances b on b.user_id = p_user_id and b.id = a.grant_id
         left join came_back c on c.grant_id = a.grant_id
       union all
-      select d.id, d.grant_type, d.tokens_granted, d.priority, d.granted_at, d.expires_at, d.expires_at, d.tokens_remaining, 0
+      select d.id, d.grant_type, d.tokens_granted, d.priority, d.granted_at, d.expires_at, d.pays_for, d.expires_at, d.tokens_remaining, 0
         from tokenbook.due_slots_as_of(p_user_id, p_at) d -- @past-slots-count
     ), grants as (
       select k.*,
@@ -6020,7 +6156,8 @@ begin
                  'tokens_remaining', g.tokens_left,
                  'priority', g.priority,
                  'granted_at', g.granted_at,
-                 'expires_at', g.expires_at)
+                 'expires_at', g.expires_at,
+                 'pays_for', g.pays_for)
                order by g.place) filter (where g.place <= 100) as grants
         from left_over g
     )
@@ -6041,7 +6178,7 @@ begin
 end
 $$;
 comment on function tokenbook.get_token_balance_as_of is
-  'What the user could spend at a moment that has passed, from the ledger up to then. For the user himself (leave p_user_id out), an admin, or the server. p_at is that moment. Returns {user_id, at, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they would have been spent, at most 100, has_more_grants}. Errors: not_authenticated, forbidden, invalid_moment, before_the_books (facts: opened_at).';
+  'What the user could spend at a moment that has passed, from the ledger up to then. For the user himself (leave p_user_id out), an admin, or the server. p_at is that moment. Returns {user_id, at, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, pays_for}] in the order in which they would have been spent, at most 100, has_more_grants}. Errors: not_authenticated, forbidden, invalid_moment, before_the_books (facts: opened_at).';
 
 -- from supabase/schemas/20_ledger/get_token_history.sql
 
@@ -6217,7 +6354,7 @@ as $$
     'id', p_grant.id, 'grant_type', p_grant.grant_type, 'tokens_granted', p_grant.tokens_granted,
     'priority', p_grant.priority, 'granted_at', p_grant.granted_at, 'expires_at', p_grant.expires_at,
     'subscription_id', p_grant.subscription_id, 'period_start', p_grant.period_start,
-    'rolled_over_from', p_grant.rolled_over_from, 'legacy_transaction_id', p_grant.legacy_transaction_id,
+    'rolled_over_from', p_grant.rolled_over_from, 'legacy_transaction_id', p_grant.legacy_transaction_id, 'pays_for', p_grant.pays_for,
     'created_at', p_grant.created_at))
 $$;
 comment on function tokenbook.grant_terms is
@@ -6235,7 +6372,7 @@ comment on function tokenbook.grant_terms is
  * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
  * tokens_remaining, replayed}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_grant_type,
- * invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key,
+ * invalid_priority, invalid_granted_at, invalid_expiry, invalid_pays_for, too_many_restricted_grants, invalid_reason, invalid_idempotency_key,
  * invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, busy.
  * Keeps: I2, I3, I5, I10.
  */
@@ -6249,7 +6386,8 @@ create function tokenbook.grant_tokens(
   p_granted_at timestamptz default null,
   p_reason text default null,
   p_idempotency_key text default null,
-  p_metadata jsonb default null
+  p_metadata jsonb default null,
+  p_pays_for jsonb default null
 )
 returns jsonb
 language plpgsql
@@ -6264,6 +6402,7 @@ declare
   v_issued record;
   v_transaction public.token_transactions;
   v_type constant jsonb := tokenbook.grant_type_terms(p_grant_type);
+  v_broken_rule constant text := tokenbook.broken_pays_for(p_pays_for);
 begin
   v_entry.actor_role := 'service';
   if not tokenbook.is_plain_server_call(p_user_id) then
@@ -6290,6 +6429,9 @@ begin
     perform tokenbook.refuse('invalid_expiry', jsonb_build_object(
       'field', 'p_expires_at', 'rule', format('a moment: a grant of type %s ends', p_grant_type)));
   end if;
+  if v_broken_rule is not null then
+    perform tokenbook.refuse('invalid_pays_for', jsonb_build_object('field', 'p_pays_for', 'rule', v_broken_rule));
+  end if;
   if p_idempotency_key is not null or p_reason is not null or p_metadata is not null then
     perform tokenbook.check_request(p_idempotency_key, p_reason, p_metadata);
   end if;
@@ -6299,6 +6441,7 @@ begin
   v_grant.priority := p_priority;
   v_grant.granted_at := p_granted_at;
   v_grant.expires_at := p_expires_at;
+  v_grant.pays_for := p_pays_for;
   v_grant.metadata := coalesce(p_metadata, '{}');
   v_entry.user_id := p_user_id;
   v_entry.reason := p_reason;
@@ -6306,7 +6449,7 @@ begin
   if p_idempotency_key is not null then
     v_entry.request := jsonb_build_object(
       'operation', 'grant', 'tokens', p_tokens, 'grant_type', p_grant_type, 'priority', p_priority,
-      'reason', p_reason,
+      'reason', p_reason, 'pays_for', p_pays_for,
       'expires_at', (p_expires_at at time zone 'utc')::text, -- not in the session's time zone
       'granted_at', (p_granted_at at time zone 'utc')::text);
   end if;
@@ -6339,13 +6482,14 @@ begin
     'grant_type', v_grant.grant_type,
     'granted_at', v_grant.granted_at,
     'expires_at', v_grant.expires_at,
+    'pays_for', v_grant.pays_for,
     'transaction_id', v_transaction.id,
     'tokens_remaining', v_issued.tokens_remaining, -- @debt-is-repaid-first
     'replayed', v_issued.replayed);
 end
 $$;
 comment on function tokenbook.grant_tokens is
-  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each), or one of token_grant_types; p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100, left out: what token_grant_types says, else 50; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each), or one of token_grant_types; p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100, left out: what token_grant_types says, else 50; p_granted_at in the past, for the server only; p_pays_for {actions: [action_type, …], models: [name, or its beginning and *, …]}, either or both: what the grant pays for; left out: what token_grant_types says, else everything; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, pays_for, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_pays_for, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, too_many_restricted_grants, forbidden, busy.';
 
 -- from supabase/schemas/20_ledger/has_backlog.sql
 
@@ -6572,13 +6716,13 @@ comment on function tokenbook.is_set_aside is
 /*
  * Gives tokens to a user as one new grant: what every way of granting is made of. The caller has
  * checked who asks and what for.
- * p_grant is the grant to be: grant_type, tokens_granted, priority (NULL: the type's own, or 50), granted_at (NULL:
+ * p_grant is the grant to be: grant_type, tokens_granted, priority (NULL: the type's own, or 50), pays_for (NULL: the type's own, or everything), granted_at (NULL:
  * now), expires_at (NULL: p_lifetime, or else the type's own; 'infinity': never), where it came from, metadata.
  * p_entry is its transaction: user_id, action_type (NULL: the type's own), reason, actor, key, request, links.
  * Locks: the account, made first where there is none.   With is_behind, and nothing given, where more was due than one
  * call books: the caller answers tokenbook.answer_busy(), or refuses.
  * Errors: user_not_found, busy, idempotency_key_reused, invalid_granted_at, invalid_expiry,
- * balance_limit_exceeded.   What depends on the clock is checked after the replay: a replay a
+ * balance_limit_exceeded, too_many_restricted_grants.   What depends on the clock is checked after the replay: a replay a
  * year later must still get the first answer.
  * Keeps: I2 to I5, I9, I10.
  */
@@ -6637,6 +6781,7 @@ begin
   -- act
   v_type := tokenbook.grant_type_terms(p_grant.grant_type);
   p_grant.priority := coalesce(p_grant.priority, (v_type -> 'priority')::smallint, 50);
+  p_grant.pays_for := coalesce(p_grant.pays_for, nullif(v_type -> 'pays_for', 'null'));
   p_entry.action_type := coalesce(p_entry.action_type, v_type ->> 'action_type');
   p_grant.granted_at := coalesce(p_grant.granted_at, v_now);
   if p_grant.granted_at > v_now then -- @granted-in-the-past
@@ -6661,13 +6806,23 @@ begin
     perform tokenbook.refuse('balance_limit_exceeded', '{"limit": 9007199254740991}');
   end if;
 
+  if p_grant.pays_for is not null then
+    if (select count(*) from public.token_balances b
+         where b.user_id = p_entry.user_id and b.is_open and b.pays_for is not null)
+       >= (tokenbook.limits() -> 'restricted_grants')::integer -- @restricted-grants-are-few
+    then
+      perform tokenbook.refuse('too_many_restricted_grants', jsonb_build_object('limit', tokenbook.limits() -> 'restricted_grants'));
+    end if;
+    perform tokenbook.note_restricted_grants(p_entry.user_id);
+  end if;
+
   insert into public.token_balances
     (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at,
-     payment_id, subscription_id, period_start, metadata, created_at)
+     payment_id, subscription_id, period_start, pays_for, metadata, created_at)
   values
     (p_entry.user_id, p_grant.grant_type, p_grant.tokens_granted, p_grant.tokens_granted,
      p_grant.priority, p_grant.granted_at, p_grant.expires_at,
-     p_grant.payment_id, p_grant.subscription_id, p_grant.period_start, p_grant.metadata, v_now)
+     p_grant.payment_id, p_grant.subscription_id, p_grant.period_start, p_grant.pays_for, p_grant.metadata, v_now)
   returning * into granted;
 
   -- record
@@ -6751,6 +6906,30 @@ $$;
 comment on function tokenbook.lock_settings is
   'Locks the project''s settings, whose row is made where there is none.';
 
+-- from supabase/schemas/20_ledger/note_restricted_grants.sql
+
+/*
+ * Notes on the account that some of its grants pay only for some things, so that whoever spends looks which: the quick
+ * way of spending does not. The caller holds the account's lock. Taken back by tokenbook.decide_spending, once all of
+ * them have ended.
+ * Caller: internal.   Keeps: I8.
+ */
+create function tokenbook.note_restricted_grants(p_user_id uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update public.token_accounts a
+     set has_restricted_grants = true -- @restricted-grants-are-noted
+   where a.user_id = p_user_id and not a.has_restricted_grants;
+end
+$$;
+comment on function tokenbook.note_restricted_grants is
+  'Notes on the account that some of its grants pay only for some things.';
+
 -- from supabase/schemas/20_ledger/parse_batch_item.sql
 
 /*
@@ -6821,7 +7000,7 @@ comment on function tokenbook.parse_batch_item is
  * name), or each of the grants would be sorted; so is what the balance is made of, below.
  */
 create type tokenbook.listed_grant as (
-  id uuid, priority smallint, expires_at timestamptz, grant_type text, granted_at timestamptz, tokens_granted bigint,
+  id uuid, pays_for jsonb, priority smallint, expires_at timestamptz, grant_type text, granted_at timestamptz, tokens_granted bigint,
   tokens_remaining bigint
 );
 comment on type tokenbook.listed_grant is 'A grant as a balance lists it.';
@@ -6910,13 +7089,13 @@ begin
   -- the grants, in burn order
   select not r.is_expiring_first into v_is_fifo from tokenbook.project_settings r;
   if v_is_fifo and not v_is_due then -- @usual-grants-as-stored
-    select array_agg(row(g.id, g.priority, g.expires_at, g.grant_type, g.granted_at, g.tokens_granted, g.tokens_remaining)::tokenbook.listed_grant),
+    select array_agg(row(g.id, g.pays_for, g.priority, g.expires_at, g.grant_type, g.granted_at, g.tokens_granted, g.tokens_remaining)::tokenbook.listed_grant),
            min(g.expires_at)
       into v_grants, v_next_expiry
       from (select f.* from tokenbook.open_grants_fifo(v_account_id, v_now) f limit c_listed + 1) g;
   else
     select array_agg(
-             row((g.it).id, (g.it).priority, (g.it).expires_at, (g.it).grant_type, (g.it).granted_at, (g.it).tokens_granted, g.tokens)::tokenbook.listed_grant
+             row((g.it).id, (g.it).pays_for, (g.it).priority, (g.it).expires_at, (g.it).grant_type, (g.it).granted_at, (g.it).tokens_granted, g.tokens)::tokenbook.listed_grant
              order by g.nth),
            min((g.it).expires_at)
       into v_grants, v_next_expiry
@@ -7446,9 +7625,9 @@ begin
     end if;
     if v_part.tokens > v_part.room then
       insert into public.token_balances
-        (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, metadata, created_at)
+        (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, pays_for, metadata, created_at)
       select b.user_id, b.grant_type, v_part.tokens - v_part.room, v_part.tokens - v_part.room,
-             b.priority, b.granted_at, b.expires_at, jsonb_build_object('given_back_for', b.id), p_now
+             b.priority, b.granted_at, b.expires_at, b.pays_for, jsonb_build_object('given_back_for', b.id), p_now
         from public.token_balances b
        where b.user_id = p_user_id and b.id = v_part.id
       returning id into v_id;
@@ -7756,15 +7935,17 @@ begin
     select f.key,
            case f.key when 'lifetime_hours' then 'a whole number from 1 to 876000, or null for ever'
                       when 'priority' then 'a whole number from 0 to 100'
+                      when 'pays_for' then coalesce(tokenbook.broken_pays_for(f.value), '')
                       else 'a field that can be set' end
       into v_field, v_rule
       from jsonb_each(p_terms) f
-     where f.key not in ('lifetime_hours', 'priority')
-        or case jsonb_typeof(f.value)
+     where f.key not in ('lifetime_hours', 'priority', 'pays_for')
+        or case when f.key = 'pays_for' then f.value <> 'null' and tokenbook.broken_pays_for(f.value) is not null else
+           case jsonb_typeof(f.value)
              when 'number' then f.value::numeric % 1 <> 0
                or case f.key when 'priority' then f.value::numeric not between 0 and 100 else f.value::numeric not between 1 and 876000 end
              when 'null' then f.key <> 'lifetime_hours'
-             else true end
+             else true end end
      order by f.key
      limit 1;
   end if;
@@ -7787,12 +7968,14 @@ begin
   v_type.lifetime_hours := case when p_terms ? 'lifetime_hours' then trunc((p_terms ->> 'lifetime_hours')::numeric)
                                 else v_before.lifetime_hours end; -- 5.0 is 5
   v_type.priority := coalesce(trunc((p_terms ->> 'priority')::numeric), v_before.priority, 50);
-  insert into public.token_grant_types as g (grant_type, lifetime_hours, priority)
-  values (v_type.grant_type, v_type.lifetime_hours, v_type.priority)
-  on conflict (grant_type) do update set lifetime_hours = excluded.lifetime_hours, priority = excluded.priority
-    where (g.lifetime_hours, g.priority) is distinct from (excluded.lifetime_hours, excluded.priority);
+  v_type.pays_for := case when p_terms ? 'pays_for' then nullif(p_terms -> 'pays_for', 'null') else v_before.pays_for end;
+  insert into public.token_grant_types as g (grant_type, lifetime_hours, priority, pays_for)
+  values (v_type.grant_type, v_type.lifetime_hours, v_type.priority, v_type.pays_for)
+  on conflict (grant_type) do update
+     set lifetime_hours = excluded.lifetime_hours, priority = excluded.priority, pays_for = excluded.pays_for
+   where (g.lifetime_hours, g.priority, g.pays_for) is distinct from (excluded.lifetime_hours, excluded.priority, excluded.pays_for);
   select g.* into v_type from public.token_grant_types g where g.grant_type = p_grant_type;
-  v_changed := tokenbook.changed_fields(to_jsonb(v_before), to_jsonb(v_type), array['lifetime_hours', 'priority']);
+  v_changed := tokenbook.changed_fields(to_jsonb(v_before), to_jsonb(v_type), array['lifetime_hours', 'priority', 'pays_for']);
   if v_changed <> '{}' then
     perform tokenbook.record_change(
       'set_token_grant_type', null, v_actor.actor_role, v_actor.actor_id, p_reason,
@@ -7810,7 +7993,7 @@ begin
 end
 $$;
 comment on function tokenbook.set_token_grant_type is
-  'Makes a type of grants of the project''s own, or changes what grants of it have from now on where nothing else is said; what was granted stays. For an admin or the server. p_grant_type 1 to 64 characters of a-z 0-9 _, none of Lists; p_terms {lifetime_hours (1 to 876000; null: for ever), priority (0, spent first, to 100; 50 when nothing was ever said)}: what is left out stays. p_reason 1 to 500 characters. A type stays for ever; a project has at most 100. The same again changes nothing. list_token_changes has the history. Returns {success, grant_type, is_new, changed: [field, …], terms (the row)}. Errors: invalid_grant_type, invalid_reason, forbidden.';
+  'Makes a type of grants of the project''s own, or changes what grants of it have from now on where nothing else is said; what was granted stays. For an admin or the server. p_grant_type 1 to 64 characters of a-z 0-9 _, none of Lists; p_terms {lifetime_hours (1 to 876000; null: for ever), priority (0, spent first, to 100; 50 when nothing was ever said), pays_for (as of grant_tokens; null: everything)}: what is left out stays. p_reason 1 to 500 characters. A type stays for ever; a project has at most 100. The same again changes nothing. list_token_changes has the history. Returns {success, grant_type, is_new, changed: [field, …], terms (the row)}. Errors: invalid_grant_type, invalid_reason, forbidden.';
 
 -- from supabase/schemas/20_ledger/settings_lock.sql
 
@@ -7960,6 +8143,7 @@ comment on function tokenbook.slice_allocations is
  *
  * p_tokens is what to take, 0 for a use that costs nothing. With p_hold_id it is set aside for that hold, which runs
  * out after p_hold_seconds. With p_partial it takes what there is, and the shortfall is what remains uncovered.
+ * p_model_used is the model that it is for: some grants pay only for some actions and models.
  * p_cost is what the operation cost, in cents. A correction by an admin ('admin_deduct') is on the account that it
  * names, whatever its team, its caps or its state, and is no use.
  * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found, account_frozen, account_lost,
@@ -7969,7 +8153,8 @@ comment on function tokenbook.slice_allocations is
  * is_behind, where more was due than one call books, a portion of which is booked now (the caller answers
  * tokenbook.answer_busy()); or, without p_partial, a shortfall, and nothing was changed, not even what was due to
  * expire; tokens_remaining then says what there is. capped_by is the cap that allowed less than was wanted: the
- * shortfall counts from what it allows, and p_partial takes that.
+ * shortfall counts from what it allows, and p_partial takes that; tokens_restricted is how many there are that do not pay
+ * for this.
  * Keeps: I1 to I5, I7, I8, I10, I11.
  */
 create function tokenbook.spend_tokens(
@@ -7987,6 +8172,7 @@ create function tokenbook.spend_tokens(
   p_hold_seconds integer default null,
   p_cost numeric default 0,
   p_partial boolean default false,
+  p_model_used text default null,
   out user_id uuid,
   out member_id uuid,
   out id bigint,
@@ -8000,6 +8186,7 @@ create function tokenbook.spend_tokens(
   out tokens_remaining bigint,
   out shortfall bigint,
   out capped_by jsonb,
+  out tokens_restricted bigint,
   out replayed boolean,
   out is_behind boolean
 )
@@ -8015,6 +8202,7 @@ declare
   v_is_fifo boolean := true;
   v_has_passed boolean; -- a threshold of which somebody wants to be told
   v_has_new_rules boolean := false;
+  v_terms jsonb;
   v_used bigint;
   v_spent bigint;
   v_grant_id uuid;
@@ -8041,6 +8229,7 @@ begin
    where a.user_id = p_user_id
      and a.payer_id is null -- @usual-own-account
      and not a.has_caps -- @usual-no-caps
+     and not a.has_restricted_grants -- @usual-pays-for-everything
      and a.tokens_remaining >= p_tokens
      and a.state = 'active' -- @usual-not-frozen
      and (a.next_due_at <= clock_timestamp()) is not true -- @usual-nothing-due
@@ -8070,7 +8259,7 @@ begin
     declare
       v_decided constant record := tokenbook.decide_spending(
         p_user_id, p_tokens, p_action_type, p_actor_role, p_idempotency_key, p_request, p_metadata,
-        p_hold_id is not null, p_partial);
+        p_hold_id is not null, p_partial, p_model_used);
       v_was constant public.token_transactions := v_decided.was;
     begin
       is_behind := v_decided.is_behind;
@@ -8079,6 +8268,7 @@ begin
       tokens_remaining := v_decided.tokens_remaining;
       shortfall := v_decided.shortfall;
       capped_by := v_decided.capped_by;
+      tokens_restricted := v_decided.tokens_restricted;
       if v_was.id is not null then
         user_id := v_was.user_id; -- @replayed-where-it-was
         member_id := v_was.member_id;
@@ -8102,6 +8292,7 @@ begin
       v_place := v_decided.place;
       v_is_fifo := v_decided.is_fifo;
       v_has_new_rules := v_decided.has_new_rules;
+      v_terms := v_decided.terms;
     end;
   elsif p_hold_id is not null then
     perform tokenbook.check_open_holds(p_user_id, null, created_at);
@@ -8126,7 +8317,9 @@ begin
     deducted_from := '[]';
   else
     select t.grant_ids, t.grant_tokens into grant_ids, grant_tokens
-      from tokenbook.take_from_grants(user_id, tokens, created_at) t;
+      from tokenbook.take_from_grants(
+             user_id, tokens, created_at,
+             p_action_type => nullif(p_action_type, 'admin_deduct'), p_model_used => p_model_used) t;
     deducted_from := tokenbook.describe_allocations(user_id, grant_ids, grant_tokens);
   end if;
 
@@ -8155,12 +8348,12 @@ begin
   -- a copy of tokenbook.append_transactions: to call it here takes a tenth more (decision 34)
   insert into public.token_transactions -- @faults-are-told begin
     (user_id, id, entry_type, action_type, tokens, balance_after, reserved_change, grant_ids, grant_tokens, reason,
-     actor_role, actor_id, idempotency_key, request, usage_id, hold_id, member_id, metadata, created_at)
+     actor_role, actor_id, idempotency_key, request, usage_id, hold_id, member_id, metadata, terms, created_at)
   values
     (user_id, id, case when p_hold_id is not null then 'hold' when tokens = 0 then 'usage' else 'deduction' end, p_action_type,
      case when p_hold_id is null then -tokens else 0 end, tokens_remaining,
      case when p_hold_id is null then 0 else tokens end, grant_ids, grant_tokens, p_reason,
-     p_actor_role, p_actor_id, p_idempotency_key, p_request, p_usage_id, p_hold_id, member_id, p_metadata, created_at); -- @faults-are-told end
+     p_actor_role, p_actor_id, p_idempotency_key, p_request, p_usage_id, p_hold_id, member_id, p_metadata, v_terms, created_at); -- @faults-are-told end
   if member_id is not null then
     perform tokenbook.count_for_member(user_id, member_id, v_used, v_spent, created_at, created_at);
   end if;
@@ -8224,6 +8417,7 @@ begin
           where t.member_id = e.user_id and t.idempotency_key = e.idempotency_key
             and (t.actor_role = 'user') = (e.actor_role = 'user'))
        and not a.has_caps -- @batch-no-caps
+       and not a.has_restricted_grants -- @batch-pays-for-everything
        and a.alerts_version = (
          select r.alerts_version from tokenbook.project_settings r
           where not r.has_common_caps) -- @batch-common-caps
@@ -8322,7 +8516,7 @@ comment on function tokenbook.sweep_accounts is
 -- from supabase/schemas/20_ledger/take_from_grants.sql
 
 /*
- * Takes tokens from a user's grants in burn order and says which gave how much. The caller has
+ * Takes tokens from a user's grants in burn order, of those that pay for it, and says which gave how much. The caller has
  * locked the account, booked what was due, and knows that there is enough: where the grants have less
  * than the account says, some of them are lost.
  * From no more grants than one entry may name (grants_in_one_entry of tokenbook.limits()): more is
@@ -8334,6 +8528,8 @@ create function tokenbook.take_from_grants(
   p_tokens bigint,
   p_now timestamptz,
   p_partial boolean default false,
+  p_action_type text default null,
+  p_model_used text default null,
   out grant_ids uuid[],
   out grant_tokens bigint[],
   out tokens bigint
@@ -8348,7 +8544,8 @@ declare
   v_limit constant integer := (tokenbook.limits() -> 'grants_in_one_entry')::integer;
 begin
   select chosen.grant_ids, chosen.grant_tokens into grant_ids, grant_tokens
-    from tokenbook.choose_grants(p_user_id, p_tokens, p_now, v_limit) as chosen;
+    from tokenbook.choose_grants(
+           p_user_id, p_tokens, p_now, v_limit, p_action_type => p_action_type, p_model_used => p_model_used) as chosen;
   tokens := coalesce((select sum(part) from unnest(grant_tokens) part), 0);
   if tokens < p_tokens then
     if cardinality(grant_ids) < v_limit then
@@ -8412,6 +8609,42 @@ end
 $$;
 comment on function tokenbook.tokens_due is
   'What time has changed and nobody has booked yet: tokens lost with their grants, and tokens of holds that have run out, returned or forfeited, what its plan''s schedule gives, and what of those repays a debt.';
+
+-- from supabase/schemas/20_ledger/tokens_payable.sql
+
+/*
+ * How many of p_tokens the grants have that pay for such a use, as tokenbook.take_from_grants would take them: fewer than
+ * the account counts where grants are restricted. Where more grants than one entry may name would have to pay, p_tokens:
+ * whoever takes them refuses that by name.
+ * Caller: internal.   Keeps: I8, I11.
+ */
+create function tokenbook.tokens_payable(
+  p_user_id uuid,
+  p_tokens bigint,
+  p_now timestamptz,
+  p_count_due boolean,
+  p_skip bigint,
+  p_action_type text,
+  p_model_used text
+)
+returns bigint
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_limit constant integer := (tokenbook.limits() -> 'grants_in_one_entry')::integer;
+begin
+  return (
+    select case when cardinality(chosen.grant_ids) < v_limit then coalesce((select sum(part) from unnest(chosen.grant_tokens) part), 0)
+                else p_tokens end
+      from tokenbook.choose_grants(
+             p_user_id, p_tokens, p_now, v_limit, p_count_due, p_skip, p_action_type, p_model_used) as chosen);
+end
+$$;
+comment on function tokenbook.tokens_payable is
+  'How many of p_tokens the grants have that pay for a use of this action and this model.';
 
 -- from supabase/schemas/20_ledger/tokens_used.sql
 
@@ -8814,6 +9047,7 @@ declare
   v_usage public.token_usage;
   v_payers jsonb;
   v_remaining bigint;
+  v_payable bigint;
   v_account public.token_accounts;
   v_cap record;
   v_is_frozen boolean;
@@ -8864,11 +9098,15 @@ begin
             from unnest(chosen.grant_ids, chosen.grant_tokens) with ordinality as paid (grant_id, tokens, nth)
             left join public.token_balances b on b.user_id = v_usage.user_id and b.id = paid.grant_id
             left join tokenbook.due_slots(v_usage.user_id, v_now) d -- not booked yet
-              on (d.slot).id = paid.grant_id and b.id is null)
-    into v_remaining, v_payers
+              on (d.slot).id = paid.grant_id and b.id is null),
+         case when a.has_restricted_grants
+                  and cardinality(chosen.grant_ids) < (tokenbook.limits() -> 'grants_in_one_entry')::integer
+           then coalesce((select sum(part) from unnest(chosen.grant_tokens) part), 0) end
+    into v_remaining, v_payers, v_payable
     from tokenbook.tokens_due(v_usage.user_id, v_now) as due
    cross join lateral tokenbook.choose_grants(
-       v_usage.user_id, v_usage.tokens_used, v_now, (tokenbook.limits() -> 'grants_in_one_entry')::integer, true, due.repaid) as chosen
+       v_usage.user_id, v_usage.tokens_used, v_now, (tokenbook.limits() -> 'grants_in_one_entry')::integer, true, due.repaid,
+       p_action_type, p_model_used) as chosen
     left join public.token_accounts a on a.user_id = v_usage.user_id;
   select a.* into v_account from public.token_accounts a where a.user_id = v_usage.user_id;
   v_cap := tokenbook.spend_headroom(v_account, nullif(v_asked.user_id, v_usage.user_id), v_now);
@@ -8877,15 +9115,17 @@ begin
     'state', case when v_is_frozen then 'frozen' else 'active' end,
     'tokens', v_usage.tokens_used,
     'cost_estimate', v_usage.cost_estimate,
-    'sufficient', not v_is_frozen and least(v_remaining, v_cap.headroom) >= v_usage.tokens_used,
-    'tokens_short', greatest(v_usage.tokens_used - least(v_remaining, v_cap.headroom), 0),
+    'sufficient', not v_is_frozen and least(v_remaining, v_payable, v_cap.headroom) >= v_usage.tokens_used,
+    'tokens_short', greatest(v_usage.tokens_used - least(v_remaining, v_payable, v_cap.headroom), 0),
     'tokens_remaining', v_remaining,
     'would_be_deducted_from', v_payers)
-    || tokenbook.describe_cap(case when v_cap.headroom < v_usage.tokens_used then v_cap.capped_by end);
+    || tokenbook.describe_shortage(
+         case when v_cap.headroom < v_usage.tokens_used then v_cap.capped_by end,
+         case when v_payable < v_usage.tokens_used then v_remaining - v_payable end);
 end
 $$;
 comment on function tokenbook.estimate_tokens is
-  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {state (active, or frozen: not sufficient, however many there are), tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less. Errors: invalid_action_type, invalid_usage, unknown_model, user_not_found, forbidden.';
+  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {state (active, or frozen: not sufficient, however many there are), tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less, and tokens_restricted where so many of tokens_remaining are in grants that do not pay for this action and model. Errors: invalid_action_type, invalid_usage, unknown_model, user_not_found, forbidden.';
 
 -- from supabase/schemas/30_usage/explain_token_charge.sql
 
@@ -10007,7 +10247,7 @@ begin
     p_user_id, case when v_success then v_tokens_used else 0 end, -- @failed-costs-nothing
     p_action_type, p_action_type, v_actor_role, v_actor_id, p_idempotency_key, v_request, coalesce(p_metadata, '{}'),
     p_usage_id => gen_random_uuid(), p_cost => case when v_success then coalesce(v_cost, 0) else 0 end,
-    p_partial => p_on_shortage = 'partial');
+    p_partial => p_on_shortage = 'partial', p_model_used => p_model_used);
   if v_spent.is_behind then
     return tokenbook.answer_busy();
   end if;
@@ -10038,8 +10278,8 @@ begin
     'deducted_from', v_spent.deducted_from,
     'tokens_remaining', v_spent.tokens_remaining,
     'replayed', v_spent.replayed);
-  if v_spent.capped_by is not null then
-    v_receipt := v_receipt || tokenbook.describe_cap(v_spent.capped_by);
+  if num_nonnulls(v_spent.capped_by, v_spent.tokens_restricted) > 0 then
+    v_receipt := v_receipt || tokenbook.describe_shortage(v_spent.capped_by, v_spent.tokens_restricted);
   end if;
   return v_receipt;
 end
@@ -10396,7 +10636,8 @@ declare
   v_is_one_grant boolean; -- which paid, and lives: as a rule
   v_part record;
   v_back record;
-  v_expired bigint := 0;
+  v_expired_ids uuid[] := '{}';
+  v_expired_tokens bigint[] := '{}';
   v_expired_type text;
   v_new public.token_balances;
   v_remaining bigint;
@@ -10502,7 +10743,8 @@ begin
        order by p.nth desc
     loop
       if v_part.has_expired and p_expired_policy = 'reissue' then
-        v_expired := v_expired + v_part.tokens;
+        v_expired_ids := v_expired_ids || v_part.grant_id;
+        v_expired_tokens := v_expired_tokens || v_part.tokens;
         v_expired_type := coalesce(v_expired_type, v_part.grant_type);
       else
         v_entry.grant_ids := v_entry.grant_ids || v_part.grant_id;
@@ -10513,18 +10755,28 @@ begin
   v_back := tokenbook.return_tokens(p_user_id, v_entry.grant_ids, v_entry.grant_tokens, v_now);
   v_entry.grant_ids := v_back.grant_ids;
   v_entry.grant_tokens := v_back.grant_tokens;
-  if v_expired > 0 then
+  for v_part in -- one for each of what they paid for, as a rule everything
+    select b.pays_for, sum(e.tokens)::bigint as tokens
+      from unnest(v_expired_ids, v_expired_tokens) with ordinality as e (grant_id, tokens, nth)
+      join public.token_balances b on b.user_id = p_user_id and b.id = e.grant_id
+     group by b.pays_for
+     order by min(e.nth)
+  loop
     insert into public.token_balances
-      (user_id, grant_type, tokens_granted, tokens_remaining, granted_at, expires_at, metadata, created_at)
+      (user_id, grant_type, tokens_granted, tokens_remaining, granted_at, expires_at, pays_for, metadata, created_at)
     values
-      (p_user_id, v_expired_type, v_expired, v_expired, v_now, v_now + p_lifetime_days * interval '24 hours',
-       jsonb_build_object('reissued_for', v_charge.id), v_now)
+      (p_user_id, v_expired_type, v_part.tokens, v_part.tokens, v_now, v_now + p_lifetime_days * interval '24 hours',
+       v_part.pays_for, jsonb_build_object('reissued_for', v_charge.id), v_now)
     returning * into v_new;
     perform tokenbook.bring_due_forward(p_user_id, v_now + p_lifetime_days * interval '24 hours');
+    if v_new.pays_for is not null then
+      perform tokenbook.note_restricted_grants(p_user_id);
+    end if;
     v_entry.grant_ids := v_entry.grant_ids || v_new.id;
-    v_entry.grant_tokens := v_entry.grant_tokens || v_expired;
-    v_entry.terms := jsonb_build_object('grants', jsonb_build_array(tokenbook.grant_terms(v_new)));
-  end if;
+    v_entry.grant_tokens := v_entry.grant_tokens || v_part.tokens;
+    v_entry.terms := jsonb_build_object(
+      'grants', coalesce(v_entry.terms -> 'grants', '[]') || tokenbook.grant_terms(v_new));
+  end loop;
 
   -- record
   v_entry.entry_type := 'refund';
@@ -10587,7 +10839,7 @@ comment on function tokenbook.release_tokens is
  * Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct, reserved_from,
  * expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_ttl,
- * invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused,
+ * invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused,
  * user_not_found, account_frozen, too_many_holds, too_many_grants, busy.
  * Keeps: I1 to I5, I7, I8, I10.
  */
@@ -10598,7 +10850,8 @@ create function tokenbook.reserve_tokens(
   p_ttl_seconds integer default null,
   p_action_type text default 'deduction',
   p_idempotency_key text default null,
-  p_metadata jsonb default null
+  p_metadata jsonb default null,
+  p_model_used text default null
 )
 returns jsonb
 language plpgsql
@@ -10634,6 +10887,9 @@ begin
     end if;
     perform tokenbook.check_action_type(p_action_type);
   end if;
+  if octet_length(p_model_used) > 200 or p_model_used !~ '[^[:space:]]' then
+    perform tokenbook.refuse('invalid_usage', '{"field": "p_model_used", "rule": "1 to 200 bytes, not all blank"}');
+  end if;
   if p_idempotency_key is not null or p_metadata is not null then
     perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
   end if;
@@ -10642,8 +10898,9 @@ begin
   v_spent := tokenbook.spend_tokens(
     p_user_id, p_tokens, p_action_type, p_action_type, v_actor_role, v_actor_id, p_idempotency_key,
     case when p_idempotency_key is not null then jsonb_build_object(
-      'operation', 'reserve', 'tokens', p_tokens, 'ttl_seconds', p_ttl_seconds, 'action_type', p_action_type) end,
-    coalesce(p_metadata, '{}'), p_hold_id => gen_random_uuid(), p_hold_seconds => p_ttl_seconds);
+      'operation', 'reserve', 'tokens', p_tokens, 'ttl_seconds', p_ttl_seconds, 'action_type', p_action_type,
+      'model_used', p_model_used) end,
+    coalesce(p_metadata, '{}'), p_hold_id => gen_random_uuid(), p_hold_seconds => p_ttl_seconds, p_model_used => p_model_used);
   if v_spent.is_behind then
     return tokenbook.answer_busy();
   end if;
@@ -10676,14 +10933,14 @@ begin
     'transaction_id', v_spent.id,
     'tokens_remaining', v_spent.tokens_remaining,
     'replayed', v_spent.replayed);
-  if v_spent.capped_by is not null then
-    v_receipt := v_receipt || tokenbook.describe_cap(v_spent.capped_by);
+  if num_nonnulls(v_spent.capped_by, v_spent.tokens_restricted) > 0 then
+    v_receipt := v_receipt || tokenbook.describe_shortage(v_spent.capped_by, v_spent.tokens_restricted);
   end if;
   return v_receipt;
 end
 $$;
 comment on function tokenbook.reserve_tokens is
-  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, too_many_holds, too_many_grants, forbidden, busy.';
+  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_model_used the model that will be called, where grants are restricted to some; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, too_many_holds, too_many_grants, forbidden, busy.';
 
 -- from supabase/schemas/40_holds/settle_hold.sql
 
@@ -10762,6 +11019,8 @@ declare
   v_cost numeric;
   v_is_unknown boolean;
   v_usage_id uuid;
+  v_model text; -- that it was for, where grants ask for that
+  v_terms jsonb;
   v_capture_id bigint;
   v_overage_id bigint;
   v_deducted_from jsonb;
@@ -10843,6 +11102,7 @@ begin
         v_is_frozen boolean;
         v_has_left boolean; -- the member the team; or a user their own account, for a team
         v_allowed bigint;
+        v_payable bigint;
       begin
         select a.* into v_account from public.token_accounts a where a.user_id = v_user_id;
         v_cap := tokenbook.spend_headroom(v_account, v_member_id, v_now);
@@ -10851,7 +11111,14 @@ begin
           perform tokenbook.refuse('account_frozen', '{}');
         end if;
         v_has_left := tokenbook.paying_account(coalesce(v_member_id, v_user_id)) <> v_user_id; -- @beyond-holds-is-new
-        v_allowed := case when v_has_left or v_is_frozen then 0 else least(v_account.tokens_remaining, v_cap.headroom) end;
+        if v_account.has_restricted_grants then
+          v_model := coalesce(p_usage.model_used, (
+            select t.terms ->> 'model' from public.token_transactions t where t.user_id = v_user_id and t.id = v_hold_entry));
+          v_terms := case when v_model is not null then jsonb_build_object('model', v_model) end;
+          v_payable := tokenbook.tokens_payable(v_user_id, v_beyond, v_now, false, 0, v_action_type, v_model); -- @beyond-what-pays
+        end if;
+        v_allowed := case when v_has_left or v_is_frozen then 0
+                          else least(v_account.tokens_remaining, v_payable, v_cap.headroom) end;
         if p_over_capture = 'partial' then
           v_uncovered := greatest(v_beyond - v_allowed, 0);
           v_beyond := v_beyond - v_uncovered; -- @takes-what-there-is
@@ -10859,7 +11126,9 @@ begin
           select h.* into v_hold from public.token_holds h where h.user_id = v_user_id and h.id = p_hold_id;
           return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => false)
               || jsonb_build_object('tokens_remaining_to_deduct', v_beyond - v_allowed)
-              || tokenbook.describe_cap(case when not v_has_left and v_cap.headroom < v_beyond then v_cap.capped_by end);
+              || tokenbook.describe_shortage(
+                 case when not v_has_left and v_cap.headroom < v_beyond then v_cap.capped_by end,
+                 case when v_payable < v_beyond then v_account.tokens_remaining - v_payable end);
         end if;
       end;
     end if;
@@ -10966,10 +11235,12 @@ begin
       v_entry.usage_id := v_usage_id;
       v_entry.hold_id := p_hold_id;
       v_entry.metadata := p_metadata;
+      v_entry.terms := v_terms;
       v_entry.created_at := v_now;
       select taken.grant_ids, taken.grant_tokens, v_uncovered + v_beyond - taken.tokens, taken.tokens
         into v_entry.grant_ids, v_entry.grant_tokens, v_uncovered, v_beyond
-        from tokenbook.take_from_grants(v_user_id, v_beyond, v_now, p_partial => p_over_capture = 'partial') as taken;
+        from tokenbook.take_from_grants(v_user_id, v_beyond, v_now, p_partial => p_over_capture = 'partial',
+               p_action_type => v_action_type, p_model_used => v_model) as taken;
       v_entry.tokens := -v_beyond;
       v_entry := tokenbook.record_transaction(v_entry);
       v_overage_id := v_entry.id;
@@ -13509,10 +13780,10 @@ begin
 
   insert into public.token_balances
     (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at,
-     subscription_id, rolled_over_from, metadata, created_at)
+     subscription_id, rolled_over_from, pays_for, metadata, created_at)
   values
     (v_closing.user_id, v_closing.grant_type, v_tokens, v_tokens, v_closing.priority, p_now, v_expires_at,
-     v_closing.subscription_id, v_closing.id, v_entry.metadata, p_now)
+     v_closing.subscription_id, v_closing.id, v_closing.pays_for, v_entry.metadata, p_now)
   returning * into v_carried;
   perform tokenbook.bring_due_forward(v_closing.user_id, v_expires_at);
   v_entry.tokens := v_tokens;
@@ -19864,13 +20135,14 @@ $$;
 comment on function tokenbook.count_for_member is
   'Counts what a member of a team used and spent, with the payer, into the day, week and month in which it was taken.';
 
--- from supabase/schemas/80_teams/describe_cap.sql
+-- from supabase/schemas/80_teams/describe_shortage.sql
 
 /*
- * What an answer adds when a cap allowed less than was wanted: {capped_by}; nothing otherwise.
+ * What an answer adds where less could be spent than the account has: {capped_by}, where a cap allowed less than was
+ * wanted; {tokens_restricted}, where so many tokens are in grants that do not pay for this; nothing otherwise.
  * Caller: internal.
  */
-create function tokenbook.describe_cap(p_capped_by jsonb)
+create function tokenbook.describe_shortage(p_capped_by jsonb, p_tokens_restricted bigint default null)
 returns jsonb
 language plpgsql
 immutable
@@ -19878,10 +20150,15 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return case when p_capped_by is null then '{}' else jsonb_build_object('capped_by', p_capped_by) end;
+  if num_nonnulls(p_capped_by, p_tokens_restricted) = 0 then
+    return '{}';
+  end if;
+  return jsonb_strip_nulls(jsonb_build_object('tokens_restricted', p_tokens_restricted))
+    || case when p_capped_by is null then '{}' else jsonb_build_object('capped_by', p_capped_by) end;
 end
 $$;
-comment on function tokenbook.describe_cap is '{capped_by} where a cap allowed less than was wanted, else an empty object.';
+comment on function tokenbook.describe_shortage is
+  '{capped_by} where a cap allowed less than was wanted, {tokens_restricted} where grants do not pay for this; else an empty object.';
 
 -- from supabase/schemas/80_teams/describe_team.sql
 
@@ -22842,7 +23119,7 @@ begin
     -- each grant as the entry keeps it that gave it
     select t.user_id, t.id as transaction_id, case when t.entry_type in ('grant', 'rollover') then t.metadata end as attached,
            b.id as grant_id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at, b.subscription_id,
-           b.period_start, b.rolled_over_from, b.legacy_transaction_id, b.created_at
+           b.period_start, b.rolled_over_from, b.legacy_transaction_id, b.pays_for, b.created_at
       from ledger t
      cross join lateral jsonb_populate_recordset(null::public.token_balances,
        case jsonb_typeof(t.terms -> 'grants') when 'array' then t.terms -> 'grants' else '[]' end) b
@@ -22864,7 +23141,7 @@ begin
     select g.user_id, first.transaction_id, g.metadata, g.id, o.grant_type, first.tokens, o.priority, o.granted_at,
            case when later.transaction_id is not null then later.before
                 when o.voided_at > g.created_at then coalesce(latest.after, r.expires_at)
-                else o.expires_at end, null, null, null, null, first.created_at
+                else o.expires_at end, null, null, null, null, o.pays_for, first.created_at
       from grants g
       join grants o on o.user_id = g.user_id and o.id::text = g.metadata ->> 'given_back_for'
       left join recorded r on r.user_id = o.user_id and r.grant_id = o.id
@@ -22881,7 +23158,7 @@ begin
     -- each as it was given, until when it was said last
     select f.user_id, f.transaction_id, f.attached, f.grant_id, f.grant_type, f.tokens_granted, f.priority, f.granted_at,
            case when e.transaction_id is null then f.expires_at else e.after end as expires_at, f.subscription_id,
-           f.period_start, f.rolled_over_from, f.legacy_transaction_id, f.created_at
+           f.period_start, f.rolled_over_from, f.legacy_transaction_id, f.pays_for, f.created_at
       from first_given f
       left join expiries e on e.user_id = f.user_id and e.grant_id = f.grant_id::text and e.is_last
   ), subscriptions as (
@@ -23497,6 +23774,24 @@ begin
    where a.entry_type in ('deduction', 'hold') and a.signed < 0 -- what a hold set aside in time is paid later
      and a.created_at >= g.expires_at
   union all
+  select 'I8 a grant pays only for what it may', a.user_id, a.grant_id, a.transaction_id, g.pays_for::text,
+         concat_ws(' ', t.action_type, t.terms ->> 'model')
+    from grants g
+    join allocated a on a.user_id = g.user_id and a.grant_id = g.id
+    join ledger t on t.user_id = a.user_id and t.id = a.transaction_id
+   where g.pays_for is not null
+     and t.entry_type in ('deduction', 'hold') and t.action_type <> 'admin_deduct' and a.signed < 0
+     and not tokenbook.pays_for(g.pays_for, t.action_type, t.terms ->> 'model')
+  union all
+  select 'I8 the account knows whether its grants pay for everything', a.user_id, null, null,
+         'some do not', 'all do'
+    from accounts a
+   where not a.has_restricted_grants
+     and exists (
+       select from grants g
+        where g.user_id = a.user_id and g.pays_for is not null and g.is_open
+          and (g.expires_at > clock_timestamp() or g.expires_at is null))
+  union all
   select 'I7 an expiry is booked when it is due', a.user_id, a.grant_id, a.transaction_id,
          'not before ' || g.expires_at, a.created_at::text
     from allocated a
@@ -23900,6 +24195,7 @@ begin
      ('period_start', o.period_start::text, g.period_start::text),
      ('rolled_over_from', o.rolled_over_from::text, g.rolled_over_from::text),
      ('legacy_transaction_id', o.legacy_transaction_id, g.legacy_transaction_id),
+     ('pays_for', o.pays_for::text, g.pays_for::text),
      ('created_at', o.created_at::text, g.created_at::text),
      -- what a grant has attached that is from before the books, or was reissued, no entry has
      ('metadata', coalesce(o.attached, g.metadata)::text, g.metadata::text)
@@ -23996,6 +24292,7 @@ begin
                     || case when t.terms ? 'storage' then array['storage'] end
                     || case when t.action_type = 'scheduled_grant' then array['slots'] end
                     || case when t.terms -> 'grants' -> 0 ? 'subscription_id' then array['subscription'] end
+                when t.entry_type in ('deduction', 'hold') and t.terms ? 'model' then array['model'] -- where grants pay only for some
                 when t.action_type = 'plan_change' and t.usage_id is null and t.terms ? 'standing' then array['standing']
                 when t.action_type = 'expiry_change' then array['expiry']
                 when t.action_type = 'plan_change' and t.usage_id is null and not t.metadata ? 'effective_at' then
@@ -25365,6 +25662,9 @@ declare
   v_order integer[]; -- the places in the other burn order, while that is in force
   v_by_expiry integer[];
   v_priorities smallint[];
+  v_pays_for jsonb[]; -- NULL: all of them pay for everything
+  v_action_type text; -- of a use that a restricted grant is asked to pay
+  v_model_used text;
   v_until timestamptz[]; -- when each would run out as was said last: its place in that order; 'infinity': never
   v_head integer; -- what comes before it has nothing left
   v_uncovered bigint;
@@ -25472,6 +25772,7 @@ begin
                             then coalesce(g.tokens_opened, 0) end order by g.nth) as opening,
              array_agg(g.tokens_settled order by g.nth) as settled,
              array_agg(g.priority order by g.nth) as priorities,
+             case when bool_or(g.pays_for is not null) then array_agg(g.pays_for order by g.nth) end as pays_for,
              array_agg(g.until_at_first order by g.nth) as until,
              array_agg(g.nth order by tokenbook.burn_key(g.priority, g.granted_at, nullif(g.until_at_first, 'infinity'), g.id, true))
                filter (where v_order_since is not null) as by_expiry
@@ -25502,13 +25803,13 @@ begin
     select a.user_id, 0 as stage, null::timestamptz as at, null::bigint as id, 'begin' as kind,
            null::bigint as tokens, null::boolean as is_refunded, null::uuid as hold_id, r.id as original_id,
            q.ids as grant_ids, q.at_first as grant_tokens, q.types, q.granted, q.granted_at, q.expires_at,
-           q.stored, q.opening, q.settled, q.priorities, q.until, q.by_expiry
+           q.stored, q.opening, q.settled, q.priorities, q.until, q.by_expiry, q.pays_for
       from accounts a
       left join queues q on q.user_id = a.user_id
       left join repairs r on r.user_id = a.user_id
     union all
     select d.user_id, 1, d.created_at, null, 'old deduction', d.tokens, null, null, null,
-           null, null, null, null, null, null, null, null, null, null, null, null
+           null, null, null, null, null, null, null, null, null, null, null, null, null
       from old_deductions d
     union all
     select t.user_id, 2, t.created_at, t.id,
@@ -25523,7 +25824,7 @@ begin
                 when t.entry_type <> 'deduction' or r.user_id is not null then t.grant_ids end,
            case when t.entry_type <> 'deduction' or r.user_id is not null then t.grant_tokens end,
            null, null, null, null, null, null, null, null,
-           case when t.entry_type = 'usage' then array[coalesce((t.terms -> 'expiry' ->> 'after')::timestamptz, 'infinity')] end, null
+           case when t.entry_type = 'usage' then array[coalesce((t.terms -> 'expiry' ->> 'after')::timestamptz, 'infinity')] end, null, null
       from ledger t
       left join refunded r on r.user_id = t.user_id and r.original_id = t.id
      where t.entry_type not in ('restatement', 'expiry', 'void') -- @replay-knows-releases
@@ -25531,7 +25832,7 @@ begin
        and (t.entry_type <> 'rollover' or t.tokens > 0) -- the one into the new grant stands for both
     union all
     select a.user_id, 3, null, null, 'end', null, null, null, null,
-           null, null, null, null, null, null, null, null, null, null, null, null
+           null, null, null, null, null, null, null, null, null, null, null, null, null
       from accounts a
     order by 1, 2, 3, 4
   loop
@@ -25578,6 +25879,7 @@ begin
       v_count := coalesce(cardinality(v_ids), 0);
       v_order := null;
       v_priorities := v_event.priorities;
+      v_pays_for := v_event.pays_for;
       v_until := v_event.until;
       v_by_expiry := v_event.by_expiry;
       v_head := 1;
@@ -25697,13 +25999,23 @@ begin
         v_order := case when v_order is null then v_by_expiry end;
         v_head := 1;
       end if;
+      if v_pays_for is not null then -- what it was for, and of no use: anything
+        v_action_type := null;
+        v_model_used := null;
+        if v_event.kind in ('deduction', 'hold') then
+          select nullif(t.action_type, 'admin_deduct'), t.terms ->> 'model' into v_action_type, v_model_used
+            from public.token_transactions t where t.user_id = v_event.user_id and t.id = v_event.id;
+        end if;
+      end if;
       v_part_ids := '{}';
       v_part_tokens := '{}';
       v_place := v_head;
       while v_needed > 0 and v_place <= v_count loop
         v_nth := coalesce(v_order[v_place], v_place);
         if v_left[v_nth] > 0 and v_expires_at[v_nth] > v_event.at then -- @expired-pays-nothing
-          if v_event.stage = 2 or v_granted_at[v_nth] <= v_event.at then -- @granted-before-it-pays
+          if (v_event.stage = 2 or v_granted_at[v_nth] <= v_event.at) -- @granted-before-it-pays
+            and (v_pays_for is null or tokenbook.pays_for(v_pays_for[v_nth], v_action_type, v_model_used)) -- @replay-knows-what-pays
+          then
             v_part := least(v_left[v_nth], v_needed);
             v_left[v_nth] := v_left[v_nth] - v_part;
             v_needed := v_needed - v_part;

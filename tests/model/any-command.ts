@@ -1,11 +1,20 @@
 /** Random commands for the books. */
 import fc from "fast-check";
+import type { Grant, Use } from "./reference.ts";
 
 export type Command =
-  | { do: "grant"; tokens: number; priority: number; lifetime: number | null; backdated: number; key: Key }
-  | { do: "deduct"; tokens: number; key: Key }
-  | { do: "track"; tokens: number; success: boolean; partial: boolean; key: Key }
-  | { do: "reserve"; tokens: number; ttl: number; key: Key }
+  | {
+      do: "grant";
+      tokens: number;
+      priority: number;
+      lifetime: number | null;
+      backdated: number;
+      paysFor: Grant["paysFor"];
+      key: Key;
+    }
+  | { do: "deduct"; tokens: number; action: string; key: Key }
+  | { do: "track"; tokens: number; success: boolean; partial: boolean; use: Use; key: Key }
+  | { do: "reserve"; tokens: number; ttl: number; use: Use; key: Key }
   | {
       do: "capture";
       hold: number;
@@ -59,6 +68,12 @@ const key = fc.oneof(
 );
 const few = fc.integer({ min: 1, max: 150 });
 
+const action = fc.constantFrom("chat_conversation", "chat_conversation", "image_generation");
+const use: fc.Arbitrary<Use> = fc.oneof(
+  fc.record({ action }),
+  fc.record({ action, model: fc.constantFrom("small-1", "large-1") }),
+);
+
 const plan = fc.constantFrom("starter", "starter", "pro", "pro", "free", "gold");
 
 /** What is done with tokens, and time. */
@@ -71,10 +86,20 @@ export const aboutTokens: fc.Arbitrary<Command> = fc.oneof(
       priority: fc.constantFrom(50, 50, 10, 90),
       lifetime: fc.constantFrom(null, null, 1_000, 2_000, 4_000),
       backdated: fc.constantFrom(0, 0, 0, 300),
+      paysFor: fc.constantFrom<Grant["paysFor"][]>(
+        null,
+        null,
+        null,
+        null,
+        null,
+        { actions: ["image_generation"] },
+        { actions: ["chat_conversation"], models: ["small-*", "other"] },
+        { models: ["large-1"] },
+      ),
       key,
     }),
   },
-  { weight: 5, arbitrary: fc.record({ do: fc.constant("deduct" as const), tokens: few, key }) },
+  { weight: 5, arbitrary: fc.record({ do: fc.constant("deduct" as const), tokens: few, action, key }) },
   {
     weight: 3,
     arbitrary: fc.record({
@@ -82,6 +107,7 @@ export const aboutTokens: fc.Arbitrary<Command> = fc.oneof(
       tokens: few,
       success: fc.constantFrom(true, true, false),
       partial: fc.boolean(),
+      use,
       key,
     }),
   },
@@ -91,6 +117,7 @@ export const aboutTokens: fc.Arbitrary<Command> = fc.oneof(
       do: fc.constant("reserve" as const),
       tokens: few,
       ttl: fc.constantFrom(600, 1_500),
+      use,
       key,
     }),
   },

@@ -3,7 +3,7 @@ import type pg from "pg";
 import { type Command, type Key, statuses } from "./any-command.ts";
 import { type Facts, type Payment, Plans, type Started } from "./plans.ts";
 import type { BurnOrder } from "../support/burn-order.ts";
-import { Books, Refused, type Charge, type Parts, sum } from "./reference.ts";
+import { Books, Refused, type Charge, type Parts, sum, type Use } from "./reference.ts";
 
 export { anyCommand, type Command } from "./any-command.ts";
 
@@ -125,7 +125,7 @@ export class Run {
     const isUndone = allOrNothing && tried.some((one) => one !== null);
     const outcomes = new Set<string>();
     for (const [nth, { index, ...receipt }] of results.entries()) {
-      const command: Command = { do: "deduct", ...items[nth]! };
+      const command: Command = { do: "deduct", action: "chat_conversation", ...items[nth]! };
       same(command, index, nth);
       const error = receipt.error?.code;
       if (isUndone) {
@@ -155,10 +155,10 @@ export class Run {
 
   /** What would keep each item from being booked, when those before it are. */
   private tryBatch(items: { tokens: number; key: Key }[]): ({ slug?: string; short?: number } | null)[] {
-    let { active } = this.books;
+    let active = this.books.payable({ action: "chat_conversation" });
     const keys = new Map([...this.keys].map(([key, { request }]) => [key, request]));
     return items.map(({ tokens, key }) => {
-      const call = this.callOf({ do: "deduct", tokens, key })!;
+      const call = this.callOf({ do: "deduct", action: "chat_conversation", tokens, key })!;
       const request = JSON.stringify([call.sql, ...call.args]);
       const first = key === null ? undefined : keys.get(key);
       if (first !== undefined) return first === request ? null : { slug: "idempotency_key_reused" };
@@ -234,28 +234,43 @@ export class Run {
         return {
           sql: `public.grant_tokens($1, $2, 'purchase', p_priority => $3,
                   p_expires_at => coalesce(clock_timestamp() + $4 * interval '1 second', 'infinity'),
-                  p_granted_at => clock_timestamp() - $5 * interval '1 second', p_idempotency_key => $6)`,
-          args: [command.tokens, command.priority, command.lifetime, command.backdated, command.key],
+                  p_granted_at => clock_timestamp() - $5 * interval '1 second', p_idempotency_key => $6,
+                  p_pays_for => $7)`,
+          args: [
+            command.tokens,
+            command.priority,
+            command.lifetime,
+            command.backdated,
+            command.key,
+            command.paysFor,
+          ],
           // the moment is part of the request: a grant by the clock is never the same twice
           key: command.key,
         };
       case "deduct":
         return {
-          sql: "public.deduct_tokens_with_fifo($1, $2, 'chat_conversation', $3)",
-          args: [command.tokens, command.key],
+          sql: "public.deduct_tokens_with_fifo($1, $2, $3, $4)",
+          args: [command.tokens, command.action, command.key],
           key: command.key,
         };
       case "track":
         return {
-          sql: `public.track_token_usage($1, 'chat_conversation', p_tokens_used => $2, p_success => $3,
+          sql: `public.track_token_usage($1, $6, $7, p_tokens_used => $2, p_success => $3,
                   p_on_shortage => $4, p_idempotency_key => $5)`,
-          args: [command.tokens, command.success, command.partial ? "partial" : "reject", command.key],
+          args: [
+            command.tokens,
+            command.success,
+            command.partial ? "partial" : "reject",
+            command.key,
+            command.use.action,
+            command.use.model ?? null,
+          ],
           key: command.key,
         };
       case "reserve":
         return {
-          sql: "public.reserve_tokens($1, $2, $3, 'chat_conversation', $4)",
-          args: [command.tokens, command.ttl, command.key],
+          sql: "public.reserve_tokens($1, $2, $3, $5, $4, p_model_used => $6)",
+          args: [command.tokens, command.ttl, command.key, command.use.action, command.use.model ?? null],
           key: command.key,
         };
       case "capture": {
@@ -398,7 +413,7 @@ export class Run {
     const { books } = this;
     switch (command.do) {
       case "grant": {
-        books.grant(command.tokens, command.priority, command.lifetime, command.backdated);
+        books.grant(command.tokens, command.priority, command.lifetime, command.backdated, command.paysFor);
         const left = books.active;
         return (receipt) => {
           same(command, receipt["tokens_remaining"], left);
@@ -407,9 +422,9 @@ export class Run {
         };
       }
       case "deduct":
-        return this.spend(command, command.tokens, true);
+        return this.spend(command, command.tokens, { action: command.action });
       case "adjust": {
-        if (command.delta < 0) return this.spend(command, -command.delta, false);
+        if (command.delta < 0) return this.spend(command, -command.delta);
         books.grant(command.delta, 50, 365 * 86_400);
         const left = books.active;
         return (receipt) => {
@@ -421,9 +436,10 @@ export class Run {
       }
       case "track": {
         const wanted = command.success ? command.tokens : 0;
-        if (!command.partial && wanted > books.active) return this.short(command, wanted);
-        const taken = Math.min(wanted, books.active);
-        const parts = books.take(taken);
+        const payable = books.payable(command.use);
+        if (!command.partial && wanted > payable) return this.short(command, wanted, payable);
+        const taken = Math.min(wanted, payable);
+        const parts = books.take(taken, command.use);
         return (receipt) => {
           this.compare(command, receipt, {
             success: true,
@@ -438,8 +454,9 @@ export class Run {
         };
       }
       case "reserve": {
-        if (command.tokens > books.active) return this.short(command, command.tokens);
-        const hold = books.reserve(command.tokens, command.ttl);
+        const payable = books.payable(command.use);
+        if (command.tokens > payable) return this.short(command, command.tokens, payable);
+        const hold = books.reserve(command.tokens, command.ttl, command.use);
         return (receipt) => {
           this.compare(command, receipt, {
             success: true,
@@ -480,10 +497,11 @@ export class Run {
           command.tokens ?? before,
           command.days === null ? null : command.days * 86_400,
         );
-        const reissued = restored.find(([n]) => n >= this.grantIds.length);
+        const reissued = restored.filter(([n]) => n >= this.grantIds.length).length;
         return (receipt) => {
           const lists = receipt as { restored: { grant_id: string }[] };
-          if (reissued !== undefined) this.grantIds.push(lists.restored.at(-1)!.grant_id);
+          if (reissued > 0)
+            this.grantIds.push(...lists.restored.slice(-reissued).map(({ grant_id }) => grant_id));
           this.compare(command, receipt, {
             success: true,
             tokens_refunded: command.tokens ?? before,
@@ -493,7 +511,7 @@ export class Run {
             tokens_remaining: books.active,
             replayed: false,
           });
-          return reissued ? "reissued" : forfeited.length > 0 ? "forfeited" : "restored";
+          return reissued > 0 ? "reissued" : forfeited.length > 0 ? "forfeited" : "restored";
         };
       }
       case "expiry": {
@@ -674,10 +692,11 @@ export class Run {
     };
   }
 
-  private spend(command: Command, tokens: number, isUse: boolean) {
+  private spend(command: Command, tokens: number, use?: Use) {
     const { books } = this;
-    if (tokens > books.active) return this.short(command, tokens);
-    const parts = books.take(tokens);
+    const payable = use === undefined ? books.active : books.payable(use);
+    if (tokens > payable) return this.short(command, tokens, payable);
+    const parts = books.take(tokens, use);
     return (receipt: Record<string, unknown>) => {
       this.compare(command, receipt, {
         success: true,
@@ -686,18 +705,19 @@ export class Run {
         tokens_remaining: books.active,
         replayed: false,
       });
-      books.charge(receipt["transaction_id"] as number, tokens, parts, isUse);
+      books.charge(receipt["transaction_id"] as number, tokens, parts, use !== undefined);
       return "deducted";
     };
   }
 
-  private short(command: Command, wanted: number) {
+  private short(command: Command, wanted: number, payable: number) {
     const available = this.books.active;
     return (receipt: Record<string, unknown>) => {
       this.compare(command, receipt, {
         success: false,
-        tokens_remaining_to_deduct: wanted - available,
+        tokens_remaining_to_deduct: wanted - payable,
         transaction_id: null,
+        tokens_restricted: payable < Math.min(wanted, available) ? available - payable : undefined,
         tokens_remaining: available,
         replayed: false,
       });
@@ -722,8 +742,8 @@ export class Run {
     const tokens = command.success ? (command.tokens ?? hold.tokens) : 0;
     const over = Math.max(tokens - hold.tokens, 0);
     if (over > 0 && command.over === "reject") throw new Refused("capture_exceeds_hold");
-    if (over > books.active && command.over === "deduct") {
-      const available = books.active;
+    const available = books.payable(hold.use);
+    if (over > available && command.over === "deduct") {
       return (receipt: Record<string, unknown>) => {
         this.compare(command, receipt, {
           success: false,
@@ -736,8 +756,8 @@ export class Run {
     }
     const captured = Math.min(tokens, hold.tokens);
     const parts = takeFront(hold.parts, captured);
-    const beyond = { deduct: over, partial: Math.min(over, books.active), cap: 0, reject: 0 }[command.over];
-    const more = books.take(beyond);
+    const beyond = { deduct: over, partial: Math.min(over, available), cap: 0, reject: 0 }[command.over];
+    const more = books.take(beyond, hold.use);
     books.settle(hold, captured, "captured");
     return (receipt: Record<string, unknown>) => {
       this.compare(command, receipt, {

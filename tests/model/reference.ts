@@ -7,6 +7,12 @@
  */
 import { type BurnOrder, inBurnOrder } from "../support/burn-order.ts";
 
+/** What tokens are used for: an action, and the model that it called. */
+export interface Use {
+  action: string;
+  model?: string;
+}
+
 /** A grant; `n` is its number in order of booking. */
 export interface Grant {
   n: number;
@@ -15,6 +21,8 @@ export interface Grant {
   priority: number;
   grantedAt: number;
   expiresAt: number;
+  /** The uses that it pays for; null: all of them. */
+  paysFor: { actions?: readonly string[]; models?: readonly string[] } | null;
   voided: boolean;
   /** Tokens of it that ran out, or were taken back: the user has not had them. */
   notHad: number;
@@ -39,6 +47,7 @@ export interface Hold {
   tokens: number;
   parts: Parts;
   expiresAt: number;
+  use: Use;
   captured: number;
 }
 
@@ -69,6 +78,11 @@ export class Books {
 
   get active(): number {
     return sum(this.grants.map((grant) => grant.left));
+  }
+
+  /** How many of them can be used for that. */
+  payable(use: Use): number {
+    return sum(this.queue().map((grant) => (pays(grant, use) ? grant.left : 0)));
   }
 
   get reserved(): number {
@@ -110,23 +124,31 @@ export class Books {
     return [this.owed, this.planLimit, this.grants.length].some((now, nth) => now !== before[nth]);
   }
 
-  grant(tokens: number, priority: number, lifetime: number | null, backdated = 0): Grant {
+  grant(
+    tokens: number,
+    priority: number,
+    lifetime: number | null,
+    backdated = 0,
+    paysFor: Grant["paysFor"] = null,
+  ): Grant {
     const grant = this.add({
       granted: tokens,
       priority,
       grantedAt: this.now - backdated,
       expiresAt: lifetime === null ? Infinity : this.now + lifetime,
+      paysFor,
     });
     this.repay();
     return grant;
   }
 
-  /** What a deduction of that many would be paid from. */
-  choose(tokens: number): Parts {
+  /** What a deduction of that many would be paid from; of no use, what is taken back or owed. */
+  choose(tokens: number, use?: Use): Parts {
     const parts: Parts = [];
     let needed = tokens;
     for (const grant of this.queue()) {
       if (needed === 0) break;
+      if (use !== undefined && !pays(grant, use)) continue;
       const taken = Math.min(grant.left, needed);
       parts.push([grant.n, taken]);
       needed -= taken;
@@ -134,8 +156,8 @@ export class Books {
     return parts;
   }
 
-  take(tokens: number): Parts {
-    const parts = this.choose(tokens);
+  take(tokens: number, use?: Use): Parts {
+    const parts = this.choose(tokens, use);
     for (const [n, taken] of parts) this.grants[n]!.left -= taken;
     return parts;
   }
@@ -145,12 +167,13 @@ export class Books {
     if (isUse) this.used += tokens;
   }
 
-  reserve(tokens: number, ttl: number): Hold {
+  reserve(tokens: number, ttl: number, use: Use): Hold {
     const hold: Hold = {
       status: "open",
       tokens,
-      parts: this.take(tokens),
+      parts: this.take(tokens, use),
       expiresAt: this.now + ttl,
+      use,
       captured: 0,
     };
     this.holds.push(hold);
@@ -180,15 +203,24 @@ export class Books {
       return { restored: all.filter((part) => !over(part)), forfeited: all.filter(over) };
     }
     const went = this.putBack(restored);
-    const reissued = sum(late.map(([, part]) => part));
-    const grant = this.add({
-      granted: reissued,
-      priority: 50,
-      grantedAt: this.now,
-      expiresAt: this.now + reissueFor,
-    });
+    // one for each of what they paid for
+    const reissued = new Map<string, Parts>();
+    for (const part of late) {
+      const paysFor = JSON.stringify(this.grants[part[0]]!.paysFor);
+      reissued.set(paysFor, [...(reissued.get(paysFor) ?? []), part]);
+    }
+    for (const parts of reissued.values()) {
+      const grant = this.add({
+        granted: sum(parts.map(([, part]) => part)),
+        priority: 50,
+        grantedAt: this.now,
+        expiresAt: this.now + reissueFor,
+        paysFor: this.grants[parts[0]![0]]!.paysFor,
+      });
+      went.push([grant.n, grant.granted]);
+    }
     this.repay();
-    return { restored: [...went, [grant.n, reissued]], forfeited: [] };
+    return { restored: went, forfeited: [] };
   }
 
   setExpiry(grant: Grant, seconds: number | null): void {
@@ -256,13 +288,17 @@ export class Books {
       priority: from.priority,
       grantedAt: this.now,
       expiresAt: this.now + lifetime,
+      paysFor: from.paysFor,
     });
     this.repay();
     this.now += 0.0001; // what begins next is younger
   }
 
-  private add(terms: Pick<Grant, "granted" | "priority" | "grantedAt" | "expiresAt">): Grant {
+  private add(
+    terms: Pick<Grant, "granted" | "priority" | "grantedAt" | "expiresAt"> & Partial<Pick<Grant, "paysFor">>,
+  ): Grant {
     const grant = {
+      paysFor: null,
       ...terms,
       n: this.grants.length,
       left: terms.granted,
@@ -292,8 +328,8 @@ export class Books {
         went.push([n, fits]);
       }
       if (fits === tokens) continue;
-      const { priority, grantedAt, expiresAt } = grant;
-      const other = this.add({ granted: tokens - fits, priority, grantedAt, expiresAt });
+      const { priority, grantedAt, expiresAt, paysFor } = grant;
+      const other = this.add({ granted: tokens - fits, priority, grantedAt, expiresAt, paysFor });
       went.push([other.n, other.granted]);
     }
     return went;
@@ -326,6 +362,15 @@ export class Books {
     this.owed -= tokens;
     if (this.planLimit !== null) this.planLimit = Math.max(this.planLimit, this.active);
   }
+}
+
+/** Whether a grant pays for that. */
+function pays({ paysFor }: Grant, { action, model }: Use): boolean {
+  const fits = (name: string) => (name.endsWith("*") ? model!.startsWith(name.slice(0, -1)) : name === model);
+  return (
+    (paysFor?.actions?.includes(action) ?? true) &&
+    (paysFor?.models === undefined || (model !== undefined && paysFor.models.some(fits)))
+  );
 }
 
 /** The parts between two points, counted in tokens from the front. */

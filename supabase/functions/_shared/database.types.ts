@@ -11,6 +11,7 @@ export type Database = {
           alert_below: number | null;
           alerts_version: number;
           has_caps: boolean;
+          has_restricted_grants: boolean;
           last_alert_id: number;
           last_transaction_id: number;
           next_alert_at: string | null;
@@ -37,6 +38,7 @@ export type Database = {
           alert_below?: number | null;
           alerts_version?: number;
           has_caps?: boolean;
+          has_restricted_grants?: boolean;
           last_alert_id?: number;
           last_transaction_id?: number;
           next_alert_at?: string | null;
@@ -62,6 +64,7 @@ export type Database = {
           alert_below?: number | null;
           alerts_version?: number;
           has_caps?: boolean;
+          has_restricted_grants?: boolean;
           last_alert_id?: number;
           last_transaction_id?: number;
           next_alert_at?: string | null;
@@ -202,6 +205,7 @@ export type Database = {
           legacy_transaction_id: string | null;
           metadata: NonNullable<Json>;
           payment_id: string | null;
+          pays_for: Json | null;
           period_start: string | null;
           priority: number;
           rolled_over_from: string | null;
@@ -222,6 +226,7 @@ export type Database = {
           legacy_transaction_id?: string | null;
           metadata?: NonNullable<Json>;
           payment_id?: string | null;
+          pays_for?: Json | null;
           period_start?: string | null;
           priority?: number;
           rolled_over_from?: string | null;
@@ -241,6 +246,7 @@ export type Database = {
           legacy_transaction_id?: string | null;
           metadata?: NonNullable<Json>;
           payment_id?: string | null;
+          pays_for?: Json | null;
           period_start?: string | null;
           priority?: number;
           rolled_over_from?: string | null;
@@ -299,6 +305,7 @@ export type Database = {
           created_at: string;
           grant_type: string;
           lifetime_hours: number | null;
+          pays_for: Json | null;
           priority: number;
         };
         ComputedFields: never;
@@ -306,12 +313,14 @@ export type Database = {
           created_at?: string;
           grant_type: string;
           lifetime_hours?: number | null;
+          pays_for?: Json | null;
           priority?: number;
         };
         Update: {
           created_at?: string;
           grant_type?: string;
           lifetime_hours?: number | null;
+          pays_for?: Json | null;
           priority?: number;
         };
         Relationships: [];
@@ -1312,7 +1321,10 @@ export type Database = {
         };
         Returns: Json;
       };
-      can_spend_tokens: { Args: { p_tokens?: number; p_user_id?: string }; Returns: boolean };
+      can_spend_tokens: {
+        Args: { p_action_type?: string; p_model_used?: string; p_tokens?: number; p_user_id?: string };
+        Returns: boolean;
+      };
       capture_tokens: {
         Args: {
           p_cached_tokens?: number;
@@ -1543,6 +1555,7 @@ export type Database = {
           p_granted_at?: string;
           p_idempotency_key?: string;
           p_metadata?: Json;
+          p_pays_for?: Json;
           p_priority?: number;
           p_reason?: string;
           p_tokens: number;
@@ -1675,6 +1688,7 @@ export type Database = {
           p_action_type?: string;
           p_idempotency_key?: string;
           p_metadata?: Json;
+          p_model_used?: string;
           p_tokens: number;
           p_ttl_seconds?: number;
           p_user_id: string;

@@ -241,6 +241,13 @@ export const errors = {
     retryable: false,
     hint: "Give a moment that has passed.",
   },
+  invalid_pays_for: {
+    status: 400,
+    title: "Invalid restriction",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Do as the rule says.",
+  },
   invalid_page: {
     status: 400,
     title: "Invalid page",
@@ -758,6 +765,13 @@ export const errors = {
     sqlstate: "PT429",
     retryable: false,
     hint: "Wait until a payment has been decided.",
+  },
+  too_many_restricted_grants: {
+    status: 409,
+    title: "Too many restricted grants",
+    sqlstate: "PT409",
+    retryable: false,
+    hint: "Let some of those grants be spent, or void them.",
   },
   too_many_grants: {
     status: 409,

@@ -72,6 +72,7 @@ export interface Terms {
   userId: string;
   tokens: number;
   actionType: string;
+  model: string | undefined;
   ttlSeconds: number;
   /** Of the caller's request. */
   idempotencyKey: string | undefined;
@@ -276,6 +277,7 @@ function reserveArgs(terms: Terms, key: string, run: string): Record<string, unk
     p_tokens: terms.tokens,
     p_ttl_seconds: terms.ttlSeconds,
     p_action_type: terms.actionType,
+    p_model_used: terms.model,
     p_idempotency_key: key,
     p_metadata: { ...terms.metadata, run },
   };

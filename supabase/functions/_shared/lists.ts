@@ -19,6 +19,7 @@ export const limits = {
   report_totals: 100000,
   payment_disputes: 200,
   pending_payments: 20,
+  restricted_grants: 100,
   slots_in_one_grant: 10000,
   grants_in_one_entry: 10000,
   code_attempt_seconds: 3600,

@@ -38,6 +38,8 @@ export interface HoldOptions {
   tokens: number;
   /** What the call is, as in `token_action_costs`. */
   actionType: string;
+  /** The model that will be called: some grants pay only for some. */
+  model?: string | undefined;
   /**
    * Seconds after which the hold runs out by itself, from 2 on: when a process dies with its call, this is
    * when the tokens come back. Default as in `reserve_tokens`.
@@ -394,11 +396,12 @@ function termsOf(options: HoldOptions): { terms: Terms; timeoutMs: number; grace
   if (!(timeoutMs > 0 && graceMs >= 0 && timeoutMs + graceMs < ttlSeconds * 1_000)) {
     throw new RangeError("timeoutMs: more than 0, and with graceMs less than the hold lives");
   }
-  const { userId, tokens, actionType, idempotencyKey, metadata = {}, onOverrun = "deduct" } = options;
+  const { userId, tokens, actionType, model, idempotencyKey, metadata = {}, onOverrun = "deduct" } = options;
   const terms: Terms = {
     userId,
     tokens,
     actionType,
+    model,
     ttlSeconds,
     idempotencyKey,
     metadata,

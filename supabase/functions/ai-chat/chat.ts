@@ -52,6 +52,7 @@ export async function chat(request: Request, context: Context): Promise<Response
     userId,
     tokens: Math.max(tokens, 1), // an action that is free is recorded all the same
     actionType,
+    model: call.model,
     ttlSeconds: provider.timeoutSeconds + settlingSeconds,
     timeoutMs: provider.timeoutSeconds * 1_000,
     idempotencyKey: key,

@@ -28,13 +28,13 @@ create index token_balances_expiring_first_idx
 create function tokenbook.open_grants_fifo(p_user_id uuid, p_now timestamptz)
 returns table (
   grant_ctid tid, id uuid, grant_type text, tokens_granted bigint, tokens_remaining bigint, priority smallint,
-  granted_at timestamptz, expires_at timestamptz
+  granted_at timestamptz, expires_at timestamptz, pays_for jsonb
 )
 language sql
 stable
 security invoker
 as $$
-  select b.ctid, b.id, b.grant_type, b.tokens_granted, b.tokens_remaining, b.priority, b.granted_at, b.expires_at
+  select b.ctid, b.id, b.grant_type, b.tokens_granted, b.tokens_remaining, b.priority, b.granted_at, b.expires_at, b.pays_for
     from public.token_balances b
    where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
    order by b.priority, b.granted_at, b.id -- @oldest-first
@@ -61,13 +61,13 @@ comment on function tokenbook.oldest_open_grant is
 create function tokenbook.open_grants_expiring_first(p_user_id uuid, p_now timestamptz)
 returns table (
   grant_ctid tid, id uuid, grant_type text, tokens_granted bigint, tokens_remaining bigint, priority smallint,
-  granted_at timestamptz, expires_at timestamptz
+  granted_at timestamptz, expires_at timestamptz, pays_for jsonb
 )
 language sql
 stable
 security invoker
 as $$
-  select b.ctid, b.id, b.grant_type, b.tokens_granted, b.tokens_remaining, b.priority, b.granted_at, b.expires_at
+  select b.ctid, b.id, b.grant_type, b.tokens_granted, b.tokens_remaining, b.priority, b.granted_at, b.expires_at, b.pays_for
     from public.token_balances b
    where b.user_id = p_user_id and b.is_open and (b.expires_at > p_now or b.expires_at is null)
    order by b.priority, b.expires_at, b.granted_at, b.id -- @soonest-first
@@ -79,7 +79,7 @@ comment on function tokenbook.open_grants_expiring_first is
 create function tokenbook.open_grants_in_order(p_user_id uuid, p_now timestamptz, p_expiring_first boolean)
 returns table (
   grant_ctid tid, id uuid, grant_type text, tokens_granted bigint, tokens_remaining bigint, priority smallint,
-  granted_at timestamptz, expires_at timestamptz
+  granted_at timestamptz, expires_at timestamptz, pays_for jsonb
 )
 language sql
 stable

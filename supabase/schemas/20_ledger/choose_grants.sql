@@ -5,7 +5,9 @@
  * A deduction takes what this says, a quote and the balance show it; the order itself is in burn_order.sql.
  * With p_count_due what holds that have run out will give back counts as if it were back, and what the account is due
  * by its plan's schedule as if it were given, for who only looks; a deduction books it first.
- * Reads no more open grants than it chooses (I11), and all of those holds and slots.
+ * p_action_type and p_model_used say what for: grants that do not pay for that are passed over (tokenbook.pays_for; an
+ * account has few of those). Without an action it is for everything.
+ * Reads no more open grants than it chooses or passes over (I11), and all of those holds and slots.
  * Caller: internal.   Keeps: I7, I8, I11.
  */
 create function tokenbook.choose_grants(
@@ -15,6 +17,8 @@ create function tokenbook.choose_grants(
   p_limit integer default null,
   p_count_due boolean default false,
   p_skip bigint default 0,
+  p_action_type text default null,
+  p_model_used text default null,
   out grant_ids uuid[],
   out grant_tokens bigint[]
 )
@@ -57,14 +61,17 @@ begin
             select g.* from public.token_balances g where g.user_id = h.user_id and g.id = part.grant_id offset 0) b
          where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
            and (b.expires_at > p_now or b.expires_at is null)
+           and tokenbook.pays_for(b.pays_for, p_action_type, p_model_used)
          group by b.id, b.priority, b.granted_at, b.expires_at
         union all
         select (d.slot).id, (d.slot).tokens_remaining,
                tokenbook.burn_key((d.slot).priority, (d.slot).granted_at, (d.slot).expires_at, (d.slot).id, v_expiring_first)
-          from tokenbook.due_slots(p_user_id, p_now) d) back;
+          from tokenbook.due_slots(p_user_id, p_now) d
+         where tokenbook.pays_for((d.slot).pays_for, p_action_type, p_model_used)) back;
   end if;
 
-  open v_grants for select g.* from tokenbook.open_grants_in_order(p_user_id, p_now, v_expiring_first) g;
+  open v_grants for select g.* from tokenbook.open_grants_in_order(p_user_id, p_now, v_expiring_first) g
+   where tokenbook.pays_for(g.pays_for, p_action_type, p_model_used); -- @passes-over-the-restricted
   loop
     exit when v_needed <= 0 or cardinality(grant_ids) >= p_limit;
     if not v_is_fetched then
@@ -99,4 +106,4 @@ begin
 end
 $$;
 comment on function tokenbook.choose_grants is
-  'Which grants would pay for that many tokens now, after the first p_skip, and how much each, in burn order; at most p_limit grants; with p_count_due what holds that have run out give back, and what the plan''s schedule gives, counts too.';
+  'Which grants would pay for that many tokens now, after the first p_skip, and how much each, in burn order; at most p_limit grants; with p_count_due what holds that have run out give back, and what the plan''s schedule gives, counts too; with p_action_type only of those that pay for it.';

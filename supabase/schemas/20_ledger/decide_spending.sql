@@ -7,13 +7,16 @@
  * correction stays on the account that it names, and no cap and no freeze keeps it from there.
  * A cap that allows less, or of which nothing is left then, is told to the endpoints of webhooks that ask for it: the one
  * thing that a spending leaves behind which was refused for it.
+ * Where some of the account's grants do not pay for everything, only what pays for this action and this model counts; what
+ * has too little for it is said in tokens_restricted.
  * From a frozen account nothing is spent: refused, or with p_partial all of it is uncovered, so that a use
  * that has happened is recorded. Nothing is held for a user who was deleted.
  * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found, account_frozen, account_lost,
  * too_many_holds.
  * Returns, as tokenbook.spend_tokens says them: user_id, member_id, tokens (what to take), shortfall,
- * tokens_remaining, capped_by, is_behind, and was, what the key had done; for what it goes on with: place (where the
- * account's row is), decided_at (the clock under the lock), is_fifo (the oldest grant is the next), has_new_rules
+ * tokens_remaining, capped_by, tokens_restricted, is_behind, and was, what the key had done; for what it goes on with: place (where the
+ * account's row is), decided_at (the clock under the lock), is_fifo (the oldest grant is the next), terms (what the entry
+ * keeps of the use, where grants ask for that), has_new_rules
  * (the account's alert thresholds are of older rules).
  */
 create function tokenbook.decide_spending(
@@ -26,12 +29,15 @@ create function tokenbook.decide_spending(
   p_metadata jsonb,
   p_is_hold boolean,
   p_partial boolean,
+  p_model_used text,
   out user_id uuid,
   out member_id uuid,
   out tokens bigint,
   out shortfall bigint,
   out tokens_remaining bigint,
   out capped_by jsonb,
+  out tokens_restricted bigint,
+  out terms jsonb,
   out is_behind boolean,
   out was public.token_transactions,
   out place tid,
@@ -51,7 +57,10 @@ declare
   v_account public.token_accounts;
   v_asked public.token_transactions;
   v_is_due boolean;
+  v_repaid bigint := 0;
   v_is_frozen boolean := false;
+  v_is_restricted boolean;
+  v_payable bigint;
   v_cap record;
 begin
   user_id := p_user_id;
@@ -111,7 +120,7 @@ begin
   tokens_remaining := coalesce(v_account.tokens_remaining, 0);
   v_is_due := coalesce(v_account.next_due_at <= decided_at, false);
   if v_is_due then
-    select tokens_remaining - due.lost + due.returned + due.given - due.repaid into tokens_remaining
+    select tokens_remaining - due.lost + due.returned + due.given - due.repaid, due.repaid into tokens_remaining, v_repaid
       from tokenbook.tokens_due(user_id, decided_at) as due;
   end if;
   if tokens_remaining < p_tokens
@@ -123,6 +132,14 @@ begin
     tokens_remaining := coalesce(v_account.tokens_remaining, 0);
   end if;
   tokens := least(p_tokens, case when v_is_frozen then 0 else tokens_remaining end);
+  v_is_restricted := coalesce(v_account.has_restricted_grants, false) and not v_is_correction;
+  if v_is_restricted then
+    v_payable := tokenbook.tokens_payable(user_id, tokens, decided_at, v_is_due, v_repaid, p_action_type, p_model_used);
+    if v_payable < tokens then -- @restricted-do-not-count
+      tokens := v_payable;
+      tokens_restricted := tokens_remaining - v_payable;
+    end if;
+  end if;
   if p_tokens > 0 and not v_is_correction
     and (member_id is not null
       or v_account.has_caps
@@ -145,7 +162,23 @@ begin
     perform tokenbook.record_expiries(array[user_id], decided_at);
   end if;
 
-  select a.ctid, not coalesce(r.is_expiring_first, tokenbook.is_expiring_first_at('infinity')),
+  if v_is_restricted then
+    if tokens > 0 and p_model_used is not null then
+      terms := jsonb_build_object('model', p_model_used); -- @terms-name-the-model
+    end if;
+    if not exists (
+      select from public.token_balances b
+       where b.user_id = decide_spending.user_id and b.pays_for is not null and b.expires_at is null)
+      and not exists (
+        select from public.token_balances b
+         where b.user_id = decide_spending.user_id and b.pays_for is not null and b.is_open in (true, false)
+           and b.expires_at > decided_at)
+    then
+      update public.token_accounts a set has_restricted_grants = false where a.user_id = decide_spending.user_id;
+    end if;
+  end if;
+
+  select a.ctid, not coalesce(r.is_expiring_first, tokenbook.is_expiring_first_at('infinity')) and not v_is_restricted,
          a.alerts_version is distinct from r.alerts_version -- @alerts-without-settings
     into place, is_fifo, has_new_rules
     from public.token_accounts a

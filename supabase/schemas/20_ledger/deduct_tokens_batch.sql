@@ -147,7 +147,7 @@ begin
           v_results[i] := tokenbook.deduction_receipt(
             -v_entry.tokens, v_spent.id, v_spent.deducted_from,
             v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed)
-            || tokenbook.describe_cap(v_spent.capped_by);
+            || tokenbook.describe_shortage(v_spent.capped_by, v_spent.tokens_restricted);
         else
           -- an account made meanwhile would be locked out of order: to this batch there is none
           perform tokenbook.require_user(v_account_ids[i], 'service');

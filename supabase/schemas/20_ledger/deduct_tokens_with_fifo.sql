@@ -58,8 +58,8 @@ begin
   end if;
   v_receipt := tokenbook.deduction_receipt(
     p_tokens_to_deduct, v_spent.id, v_spent.deducted_from, v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed);
-  if v_spent.capped_by is not null then
-    v_receipt := v_receipt || tokenbook.describe_cap(v_spent.capped_by);
+  if num_nonnulls(v_spent.capped_by, v_spent.tokens_restricted) > 0 then
+    v_receipt := v_receipt || tokenbook.describe_shortage(v_spent.capped_by, v_spent.tokens_restricted);
   end if;
   return v_receipt;
 end

@@ -63,13 +63,13 @@ begin
          and (h.settled_at is null or h.settled_at > p_at)
        group by part.grant_id
     ), known as (
-      select b.id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at,
+      select b.id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at, b.pays_for,
              tokenbook.expiry_as_granted(b) as granted_until, a.tokens, coalesce(c.tokens, 0) as back
         from allocated a
         join public.token_balances b on b.user_id = p_user_id and b.id = a.grant_id
         left join came_back c on c.grant_id = a.grant_id
       union all
-      select d.id, d.grant_type, d.tokens_granted, d.priority, d.granted_at, d.expires_at, d.expires_at, d.tokens_remaining, 0
+      select d.id, d.grant_type, d.tokens_granted, d.priority, d.granted_at, d.expires_at, d.pays_for, d.expires_at, d.tokens_remaining, 0
         from tokenbook.due_slots_as_of(p_user_id, p_at) d -- @past-slots-count
     ), grants as (
       select k.*,
@@ -104,7 +104,8 @@ begin
                  'tokens_remaining', g.tokens_left,
                  'priority', g.priority,
                  'granted_at', g.granted_at,
-                 'expires_at', g.expires_at)
+                 'expires_at', g.expires_at,
+                 'pays_for', g.pays_for)
                order by g.place) filter (where g.place <= 100) as grants
         from left_over g
     )
@@ -125,4 +126,4 @@ begin
 end
 $$;
 comment on function tokenbook.get_token_balance_as_of is
-  'What the user could spend at a moment that has passed, from the ledger up to then. For the user himself (leave p_user_id out), an admin, or the server. p_at is that moment. Returns {user_id, at, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they would have been spent, at most 100, has_more_grants}. Errors: not_authenticated, forbidden, invalid_moment, before_the_books (facts: opened_at).';
+  'What the user could spend at a moment that has passed, from the ledger up to then. For the user himself (leave p_user_id out), an admin, or the server. p_at is that moment. Returns {user_id, at, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, pays_for}] in the order in which they would have been spent, at most 100, has_more_grants}. Errors: not_authenticated, forbidden, invalid_moment, before_the_books (facts: opened_at).';

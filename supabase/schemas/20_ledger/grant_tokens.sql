@@ -8,7 +8,7 @@
  * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
  * tokens_remaining, replayed}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_grant_type,
- * invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key,
+ * invalid_priority, invalid_granted_at, invalid_expiry, invalid_pays_for, too_many_restricted_grants, invalid_reason, invalid_idempotency_key,
  * invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, busy.
  * Keeps: I2, I3, I5, I10.
  */
@@ -22,7 +22,8 @@ create function tokenbook.grant_tokens(
   p_granted_at timestamptz default null,
   p_reason text default null,
   p_idempotency_key text default null,
-  p_metadata jsonb default null
+  p_metadata jsonb default null,
+  p_pays_for jsonb default null
 )
 returns jsonb
 language plpgsql
@@ -37,6 +38,7 @@ declare
   v_issued record;
   v_transaction public.token_transactions;
   v_type constant jsonb := tokenbook.grant_type_terms(p_grant_type);
+  v_broken_rule constant text := tokenbook.broken_pays_for(p_pays_for);
 begin
   v_entry.actor_role := 'service';
   if not tokenbook.is_plain_server_call(p_user_id) then
@@ -63,6 +65,9 @@ begin
     perform tokenbook.refuse('invalid_expiry', jsonb_build_object(
       'field', 'p_expires_at', 'rule', format('a moment: a grant of type %s ends', p_grant_type)));
   end if;
+  if v_broken_rule is not null then
+    perform tokenbook.refuse('invalid_pays_for', jsonb_build_object('field', 'p_pays_for', 'rule', v_broken_rule));
+  end if;
   if p_idempotency_key is not null or p_reason is not null or p_metadata is not null then
     perform tokenbook.check_request(p_idempotency_key, p_reason, p_metadata);
   end if;
@@ -72,6 +77,7 @@ begin
   v_grant.priority := p_priority;
   v_grant.granted_at := p_granted_at;
   v_grant.expires_at := p_expires_at;
+  v_grant.pays_for := p_pays_for;
   v_grant.metadata := coalesce(p_metadata, '{}');
   v_entry.user_id := p_user_id;
   v_entry.reason := p_reason;
@@ -79,7 +85,7 @@ begin
   if p_idempotency_key is not null then
     v_entry.request := jsonb_build_object(
       'operation', 'grant', 'tokens', p_tokens, 'grant_type', p_grant_type, 'priority', p_priority,
-      'reason', p_reason,
+      'reason', p_reason, 'pays_for', p_pays_for,
       'expires_at', (p_expires_at at time zone 'utc')::text, -- not in the session's time zone
       'granted_at', (p_granted_at at time zone 'utc')::text);
   end if;
@@ -112,10 +118,11 @@ begin
     'grant_type', v_grant.grant_type,
     'granted_at', v_grant.granted_at,
     'expires_at', v_grant.expires_at,
+    'pays_for', v_grant.pays_for,
     'transaction_id', v_transaction.id,
     'tokens_remaining', v_issued.tokens_remaining, -- @debt-is-repaid-first
     'replayed', v_issued.replayed);
 end
 $$;
 comment on function tokenbook.grant_tokens is
-  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each), or one of token_grant_types; p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100, left out: what token_grant_types says, else 50; p_granted_at in the past, for the server only; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, forbidden, busy.';
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each), or one of token_grant_types; p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100, left out: what token_grant_types says, else 50; p_granted_at in the past, for the server only; p_pays_for {actions: [action_type, …], models: [name, or its beginning and *, …]}, either or both: what the grant pays for; left out: what token_grant_types says, else everything; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, pays_for, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_pays_for, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, too_many_restricted_grants, forbidden, busy.';

@@ -1,13 +1,13 @@
 /*
  * Gives tokens to a user as one new grant: what every way of granting is made of. The caller has
  * checked who asks and what for.
- * p_grant is the grant to be: grant_type, tokens_granted, priority (NULL: the type's own, or 50), granted_at (NULL:
+ * p_grant is the grant to be: grant_type, tokens_granted, priority (NULL: the type's own, or 50), pays_for (NULL: the type's own, or everything), granted_at (NULL:
  * now), expires_at (NULL: p_lifetime, or else the type's own; 'infinity': never), where it came from, metadata.
  * p_entry is its transaction: user_id, action_type (NULL: the type's own), reason, actor, key, request, links.
  * Locks: the account, made first where there is none.   With is_behind, and nothing given, where more was due than one
  * call books: the caller answers tokenbook.answer_busy(), or refuses.
  * Errors: user_not_found, busy, idempotency_key_reused, invalid_granted_at, invalid_expiry,
- * balance_limit_exceeded.   What depends on the clock is checked after the replay: a replay a
+ * balance_limit_exceeded, too_many_restricted_grants.   What depends on the clock is checked after the replay: a replay a
  * year later must still get the first answer.
  * Keeps: I2 to I5, I9, I10.
  */
@@ -66,6 +66,7 @@ begin
   -- act
   v_type := tokenbook.grant_type_terms(p_grant.grant_type);
   p_grant.priority := coalesce(p_grant.priority, (v_type -> 'priority')::smallint, 50);
+  p_grant.pays_for := coalesce(p_grant.pays_for, nullif(v_type -> 'pays_for', 'null'));
   p_entry.action_type := coalesce(p_entry.action_type, v_type ->> 'action_type');
   p_grant.granted_at := coalesce(p_grant.granted_at, v_now);
   if p_grant.granted_at > v_now then -- @granted-in-the-past
@@ -90,13 +91,23 @@ begin
     perform tokenbook.refuse('balance_limit_exceeded', '{"limit": 9007199254740991}');
   end if;
 
+  if p_grant.pays_for is not null then
+    if (select count(*) from public.token_balances b
+         where b.user_id = p_entry.user_id and b.is_open and b.pays_for is not null)
+       >= (tokenbook.limits() -> 'restricted_grants')::integer -- @restricted-grants-are-few
+    then
+      perform tokenbook.refuse('too_many_restricted_grants', jsonb_build_object('limit', tokenbook.limits() -> 'restricted_grants'));
+    end if;
+    perform tokenbook.note_restricted_grants(p_entry.user_id);
+  end if;
+
   insert into public.token_balances
     (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at,
-     payment_id, subscription_id, period_start, metadata, created_at)
+     payment_id, subscription_id, period_start, pays_for, metadata, created_at)
   values
     (p_entry.user_id, p_grant.grant_type, p_grant.tokens_granted, p_grant.tokens_granted,
      p_grant.priority, p_grant.granted_at, p_grant.expires_at,
-     p_grant.payment_id, p_grant.subscription_id, p_grant.period_start, p_grant.metadata, v_now)
+     p_grant.payment_id, p_grant.subscription_id, p_grant.period_start, p_grant.pays_for, p_grant.metadata, v_now)
   returning * into granted;
 
   -- record

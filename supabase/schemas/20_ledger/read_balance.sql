@@ -3,7 +3,7 @@
  * name), or each of the grants would be sorted; so is what the balance is made of, below.
  */
 create type tokenbook.listed_grant as (
-  id uuid, priority smallint, expires_at timestamptz, grant_type text, granted_at timestamptz, tokens_granted bigint,
+  id uuid, pays_for jsonb, priority smallint, expires_at timestamptz, grant_type text, granted_at timestamptz, tokens_granted bigint,
   tokens_remaining bigint
 );
 comment on type tokenbook.listed_grant is 'A grant as a balance lists it.';
@@ -92,13 +92,13 @@ begin
   -- the grants, in burn order
   select not r.is_expiring_first into v_is_fifo from tokenbook.project_settings r;
   if v_is_fifo and not v_is_due then -- @usual-grants-as-stored
-    select array_agg(row(g.id, g.priority, g.expires_at, g.grant_type, g.granted_at, g.tokens_granted, g.tokens_remaining)::tokenbook.listed_grant),
+    select array_agg(row(g.id, g.pays_for, g.priority, g.expires_at, g.grant_type, g.granted_at, g.tokens_granted, g.tokens_remaining)::tokenbook.listed_grant),
            min(g.expires_at)
       into v_grants, v_next_expiry
       from (select f.* from tokenbook.open_grants_fifo(v_account_id, v_now) f limit c_listed + 1) g;
   else
     select array_agg(
-             row((g.it).id, (g.it).priority, (g.it).expires_at, (g.it).grant_type, (g.it).granted_at, (g.it).tokens_granted, g.tokens)::tokenbook.listed_grant
+             row((g.it).id, (g.it).pays_for, (g.it).priority, (g.it).expires_at, (g.it).grant_type, (g.it).granted_at, (g.it).tokens_granted, g.tokens)::tokenbook.listed_grant
              order by g.nth),
            min((g.it).expires_at)
       into v_grants, v_next_expiry

@@ -11,6 +11,7 @@
  *
  * p_tokens is what to take, 0 for a use that costs nothing. With p_hold_id it is set aside for that hold, which runs
  * out after p_hold_seconds. With p_partial it takes what there is, and the shortfall is what remains uncovered.
+ * p_model_used is the model that it is for: some grants pay only for some actions and models.
  * p_cost is what the operation cost, in cents. A correction by an admin ('admin_deduct') is on the account that it
  * names, whatever its team, its caps or its state, and is no use.
  * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found, account_frozen, account_lost,
@@ -20,7 +21,8 @@
  * is_behind, where more was due than one call books, a portion of which is booked now (the caller answers
  * tokenbook.answer_busy()); or, without p_partial, a shortfall, and nothing was changed, not even what was due to
  * expire; tokens_remaining then says what there is. capped_by is the cap that allowed less than was wanted: the
- * shortfall counts from what it allows, and p_partial takes that.
+ * shortfall counts from what it allows, and p_partial takes that; tokens_restricted is how many there are that do not pay
+ * for this.
  * Keeps: I1 to I5, I7, I8, I10, I11.
  */
 create function tokenbook.spend_tokens(
@@ -38,6 +40,7 @@ create function tokenbook.spend_tokens(
   p_hold_seconds integer default null,
   p_cost numeric default 0,
   p_partial boolean default false,
+  p_model_used text default null,
   out user_id uuid,
   out member_id uuid,
   out id bigint,
@@ -51,6 +54,7 @@ create function tokenbook.spend_tokens(
   out tokens_remaining bigint,
   out shortfall bigint,
   out capped_by jsonb,
+  out tokens_restricted bigint,
   out replayed boolean,
   out is_behind boolean
 )
@@ -66,6 +70,7 @@ declare
   v_is_fifo boolean := true;
   v_has_passed boolean; -- a threshold of which somebody wants to be told
   v_has_new_rules boolean := false;
+  v_terms jsonb;
   v_used bigint;
   v_spent bigint;
   v_grant_id uuid;
@@ -92,6 +97,7 @@ begin
    where a.user_id = p_user_id
      and a.payer_id is null -- @usual-own-account
      and not a.has_caps -- @usual-no-caps
+     and not a.has_restricted_grants -- @usual-pays-for-everything
      and a.tokens_remaining >= p_tokens
      and a.state = 'active' -- @usual-not-frozen
      and (a.next_due_at <= clock_timestamp()) is not true -- @usual-nothing-due
@@ -121,7 +127,7 @@ begin
     declare
       v_decided constant record := tokenbook.decide_spending(
         p_user_id, p_tokens, p_action_type, p_actor_role, p_idempotency_key, p_request, p_metadata,
-        p_hold_id is not null, p_partial);
+        p_hold_id is not null, p_partial, p_model_used);
       v_was constant public.token_transactions := v_decided.was;
     begin
       is_behind := v_decided.is_behind;
@@ -130,6 +136,7 @@ begin
       tokens_remaining := v_decided.tokens_remaining;
       shortfall := v_decided.shortfall;
       capped_by := v_decided.capped_by;
+      tokens_restricted := v_decided.tokens_restricted;
       if v_was.id is not null then
         user_id := v_was.user_id; -- @replayed-where-it-was
         member_id := v_was.member_id;
@@ -153,6 +160,7 @@ begin
       v_place := v_decided.place;
       v_is_fifo := v_decided.is_fifo;
       v_has_new_rules := v_decided.has_new_rules;
+      v_terms := v_decided.terms;
     end;
   elsif p_hold_id is not null then
     perform tokenbook.check_open_holds(p_user_id, null, created_at);
@@ -177,7 +185,9 @@ begin
     deducted_from := '[]';
   else
     select t.grant_ids, t.grant_tokens into grant_ids, grant_tokens
-      from tokenbook.take_from_grants(user_id, tokens, created_at) t;
+      from tokenbook.take_from_grants(
+             user_id, tokens, created_at,
+             p_action_type => nullif(p_action_type, 'admin_deduct'), p_model_used => p_model_used) t;
     deducted_from := tokenbook.describe_allocations(user_id, grant_ids, grant_tokens);
   end if;
 
@@ -206,12 +216,12 @@ begin
   -- a copy of tokenbook.append_transactions: to call it here takes a tenth more (decision 34)
   insert into public.token_transactions -- @faults-are-told begin
     (user_id, id, entry_type, action_type, tokens, balance_after, reserved_change, grant_ids, grant_tokens, reason,
-     actor_role, actor_id, idempotency_key, request, usage_id, hold_id, member_id, metadata, created_at)
+     actor_role, actor_id, idempotency_key, request, usage_id, hold_id, member_id, metadata, terms, created_at)
   values
     (user_id, id, case when p_hold_id is not null then 'hold' when tokens = 0 then 'usage' else 'deduction' end, p_action_type,
      case when p_hold_id is null then -tokens else 0 end, tokens_remaining,
      case when p_hold_id is null then 0 else tokens end, grant_ids, grant_tokens, p_reason,
-     p_actor_role, p_actor_id, p_idempotency_key, p_request, p_usage_id, p_hold_id, member_id, p_metadata, created_at); -- @faults-are-told end
+     p_actor_role, p_actor_id, p_idempotency_key, p_request, p_usage_id, p_hold_id, member_id, p_metadata, v_terms, created_at); -- @faults-are-told end
   if member_id is not null then
     perform tokenbook.count_for_member(user_id, member_id, v_used, v_spent, created_at, created_at);
   end if;

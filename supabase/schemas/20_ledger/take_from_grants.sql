@@ -1,5 +1,5 @@
 /*
- * Takes tokens from a user's grants in burn order and says which gave how much. The caller has
+ * Takes tokens from a user's grants in burn order, of those that pay for it, and says which gave how much. The caller has
  * locked the account, booked what was due, and knows that there is enough: where the grants have less
  * than the account says, some of them are lost.
  * From no more grants than one entry may name (grants_in_one_entry of tokenbook.limits()): more is
@@ -11,6 +11,8 @@ create function tokenbook.take_from_grants(
   p_tokens bigint,
   p_now timestamptz,
   p_partial boolean default false,
+  p_action_type text default null,
+  p_model_used text default null,
   out grant_ids uuid[],
   out grant_tokens bigint[],
   out tokens bigint
@@ -25,7 +27,8 @@ declare
   v_limit constant integer := (tokenbook.limits() -> 'grants_in_one_entry')::integer;
 begin
   select chosen.grant_ids, chosen.grant_tokens into grant_ids, grant_tokens
-    from tokenbook.choose_grants(p_user_id, p_tokens, p_now, v_limit) as chosen;
+    from tokenbook.choose_grants(
+           p_user_id, p_tokens, p_now, v_limit, p_action_type => p_action_type, p_model_used => p_model_used) as chosen;
   tokens := coalesce((select sum(part) from unnest(grant_tokens) part), 0);
   if tokens < p_tokens then
     if cardinality(grant_ids) < v_limit then

@@ -32,6 +32,7 @@ declare
   v_usage public.token_usage;
   v_payers jsonb;
   v_remaining bigint;
+  v_payable bigint;
   v_account public.token_accounts;
   v_cap record;
   v_is_frozen boolean;
@@ -82,11 +83,15 @@ begin
             from unnest(chosen.grant_ids, chosen.grant_tokens) with ordinality as paid (grant_id, tokens, nth)
             left join public.token_balances b on b.user_id = v_usage.user_id and b.id = paid.grant_id
             left join tokenbook.due_slots(v_usage.user_id, v_now) d -- not booked yet
-              on (d.slot).id = paid.grant_id and b.id is null)
-    into v_remaining, v_payers
+              on (d.slot).id = paid.grant_id and b.id is null),
+         case when a.has_restricted_grants
+                  and cardinality(chosen.grant_ids) < (tokenbook.limits() -> 'grants_in_one_entry')::integer
+           then coalesce((select sum(part) from unnest(chosen.grant_tokens) part), 0) end
+    into v_remaining, v_payers, v_payable
     from tokenbook.tokens_due(v_usage.user_id, v_now) as due
    cross join lateral tokenbook.choose_grants(
-       v_usage.user_id, v_usage.tokens_used, v_now, (tokenbook.limits() -> 'grants_in_one_entry')::integer, true, due.repaid) as chosen
+       v_usage.user_id, v_usage.tokens_used, v_now, (tokenbook.limits() -> 'grants_in_one_entry')::integer, true, due.repaid,
+       p_action_type, p_model_used) as chosen
     left join public.token_accounts a on a.user_id = v_usage.user_id;
   select a.* into v_account from public.token_accounts a where a.user_id = v_usage.user_id;
   v_cap := tokenbook.spend_headroom(v_account, nullif(v_asked.user_id, v_usage.user_id), v_now);
@@ -95,12 +100,14 @@ begin
     'state', case when v_is_frozen then 'frozen' else 'active' end,
     'tokens', v_usage.tokens_used,
     'cost_estimate', v_usage.cost_estimate,
-    'sufficient', not v_is_frozen and least(v_remaining, v_cap.headroom) >= v_usage.tokens_used,
-    'tokens_short', greatest(v_usage.tokens_used - least(v_remaining, v_cap.headroom), 0),
+    'sufficient', not v_is_frozen and least(v_remaining, v_payable, v_cap.headroom) >= v_usage.tokens_used,
+    'tokens_short', greatest(v_usage.tokens_used - least(v_remaining, v_payable, v_cap.headroom), 0),
     'tokens_remaining', v_remaining,
     'would_be_deducted_from', v_payers)
-    || tokenbook.describe_cap(case when v_cap.headroom < v_usage.tokens_used then v_cap.capped_by end);
+    || tokenbook.describe_shortage(
+         case when v_cap.headroom < v_usage.tokens_used then v_cap.capped_by end,
+         case when v_payable < v_usage.tokens_used then v_remaining - v_payable end);
 end
 $$;
 comment on function tokenbook.estimate_tokens is
-  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {state (active, or frozen: not sufficient, however many there are), tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less. Errors: invalid_action_type, invalid_usage, unknown_model, user_not_found, forbidden.';
+  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {state (active, or frozen: not sufficient, however many there are), tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less, and tokens_restricted where so many of tokens_remaining are in grants that do not pay for this action and model. Errors: invalid_action_type, invalid_usage, unknown_model, user_not_found, forbidden.';

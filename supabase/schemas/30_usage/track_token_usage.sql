@@ -128,7 +128,7 @@ begin
     p_user_id, case when v_success then v_tokens_used else 0 end, -- @failed-costs-nothing
     p_action_type, p_action_type, v_actor_role, v_actor_id, p_idempotency_key, v_request, coalesce(p_metadata, '{}'),
     p_usage_id => gen_random_uuid(), p_cost => case when v_success then coalesce(v_cost, 0) else 0 end,
-    p_partial => p_on_shortage = 'partial');
+    p_partial => p_on_shortage = 'partial', p_model_used => p_model_used);
   if v_spent.is_behind then
     return tokenbook.answer_busy();
   end if;
@@ -159,8 +159,8 @@ begin
     'deducted_from', v_spent.deducted_from,
     'tokens_remaining', v_spent.tokens_remaining,
     'replayed', v_spent.replayed);
-  if v_spent.capped_by is not null then
-    v_receipt := v_receipt || tokenbook.describe_cap(v_spent.capped_by);
+  if num_nonnulls(v_spent.capped_by, v_spent.tokens_restricted) > 0 then
+    v_receipt := v_receipt || tokenbook.describe_shortage(v_spent.capped_by, v_spent.tokens_restricted);
   end if;
   return v_receipt;
 end

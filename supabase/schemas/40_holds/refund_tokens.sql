@@ -37,7 +37,8 @@ declare
   v_is_one_grant boolean; -- which paid, and lives: as a rule
   v_part record;
   v_back record;
-  v_expired bigint := 0;
+  v_expired_ids uuid[] := '{}';
+  v_expired_tokens bigint[] := '{}';
   v_expired_type text;
   v_new public.token_balances;
   v_remaining bigint;
@@ -143,7 +144,8 @@ begin
        order by p.nth desc
     loop
       if v_part.has_expired and p_expired_policy = 'reissue' then
-        v_expired := v_expired + v_part.tokens;
+        v_expired_ids := v_expired_ids || v_part.grant_id;
+        v_expired_tokens := v_expired_tokens || v_part.tokens;
         v_expired_type := coalesce(v_expired_type, v_part.grant_type);
       else
         v_entry.grant_ids := v_entry.grant_ids || v_part.grant_id;
@@ -154,18 +156,28 @@ begin
   v_back := tokenbook.return_tokens(p_user_id, v_entry.grant_ids, v_entry.grant_tokens, v_now);
   v_entry.grant_ids := v_back.grant_ids;
   v_entry.grant_tokens := v_back.grant_tokens;
-  if v_expired > 0 then
+  for v_part in -- one for each of what they paid for, as a rule everything
+    select b.pays_for, sum(e.tokens)::bigint as tokens
+      from unnest(v_expired_ids, v_expired_tokens) with ordinality as e (grant_id, tokens, nth)
+      join public.token_balances b on b.user_id = p_user_id and b.id = e.grant_id
+     group by b.pays_for
+     order by min(e.nth)
+  loop
     insert into public.token_balances
-      (user_id, grant_type, tokens_granted, tokens_remaining, granted_at, expires_at, metadata, created_at)
+      (user_id, grant_type, tokens_granted, tokens_remaining, granted_at, expires_at, pays_for, metadata, created_at)
     values
-      (p_user_id, v_expired_type, v_expired, v_expired, v_now, v_now + p_lifetime_days * interval '24 hours',
-       jsonb_build_object('reissued_for', v_charge.id), v_now)
+      (p_user_id, v_expired_type, v_part.tokens, v_part.tokens, v_now, v_now + p_lifetime_days * interval '24 hours',
+       v_part.pays_for, jsonb_build_object('reissued_for', v_charge.id), v_now)
     returning * into v_new;
     perform tokenbook.bring_due_forward(p_user_id, v_now + p_lifetime_days * interval '24 hours');
+    if v_new.pays_for is not null then
+      perform tokenbook.note_restricted_grants(p_user_id);
+    end if;
     v_entry.grant_ids := v_entry.grant_ids || v_new.id;
-    v_entry.grant_tokens := v_entry.grant_tokens || v_expired;
-    v_entry.terms := jsonb_build_object('grants', jsonb_build_array(tokenbook.grant_terms(v_new)));
-  end if;
+    v_entry.grant_tokens := v_entry.grant_tokens || v_part.tokens;
+    v_entry.terms := jsonb_build_object(
+      'grants', coalesce(v_entry.terms -> 'grants', '[]') || tokenbook.grant_terms(v_new));
+  end loop;
 
   -- record
   v_entry.entry_type := 'refund';

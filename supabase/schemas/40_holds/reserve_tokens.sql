@@ -6,7 +6,7 @@
  * Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct, reserved_from,
  * expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_ttl,
- * invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused,
+ * invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused,
  * user_not_found, account_frozen, too_many_holds, too_many_grants, busy.
  * Keeps: I1 to I5, I7, I8, I10.
  */
@@ -17,7 +17,8 @@ create function tokenbook.reserve_tokens(
   p_ttl_seconds integer default null,
   p_action_type text default 'deduction',
   p_idempotency_key text default null,
-  p_metadata jsonb default null
+  p_metadata jsonb default null,
+  p_model_used text default null
 )
 returns jsonb
 language plpgsql
@@ -53,6 +54,9 @@ begin
     end if;
     perform tokenbook.check_action_type(p_action_type);
   end if;
+  if octet_length(p_model_used) > 200 or p_model_used !~ '[^[:space:]]' then
+    perform tokenbook.refuse('invalid_usage', '{"field": "p_model_used", "rule": "1 to 200 bytes, not all blank"}');
+  end if;
   if p_idempotency_key is not null or p_metadata is not null then
     perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
   end if;
@@ -61,8 +65,9 @@ begin
   v_spent := tokenbook.spend_tokens(
     p_user_id, p_tokens, p_action_type, p_action_type, v_actor_role, v_actor_id, p_idempotency_key,
     case when p_idempotency_key is not null then jsonb_build_object(
-      'operation', 'reserve', 'tokens', p_tokens, 'ttl_seconds', p_ttl_seconds, 'action_type', p_action_type) end,
-    coalesce(p_metadata, '{}'), p_hold_id => gen_random_uuid(), p_hold_seconds => p_ttl_seconds);
+      'operation', 'reserve', 'tokens', p_tokens, 'ttl_seconds', p_ttl_seconds, 'action_type', p_action_type,
+      'model_used', p_model_used) end,
+    coalesce(p_metadata, '{}'), p_hold_id => gen_random_uuid(), p_hold_seconds => p_ttl_seconds, p_model_used => p_model_used);
   if v_spent.is_behind then
     return tokenbook.answer_busy();
   end if;
@@ -95,11 +100,11 @@ begin
     'transaction_id', v_spent.id,
     'tokens_remaining', v_spent.tokens_remaining,
     'replayed', v_spent.replayed);
-  if v_spent.capped_by is not null then
-    v_receipt := v_receipt || tokenbook.describe_cap(v_spent.capped_by);
+  if num_nonnulls(v_spent.capped_by, v_spent.tokens_restricted) > 0 then
+    v_receipt := v_receipt || tokenbook.describe_shortage(v_spent.capped_by, v_spent.tokens_restricted);
   end if;
   return v_receipt;
 end
 $$;
 comment on function tokenbook.reserve_tokens is
-  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, too_many_holds, too_many_grants, forbidden, busy.';
+  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_model_used the model that will be called, where grants are restricted to some; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, too_many_holds, too_many_grants, forbidden, busy.';

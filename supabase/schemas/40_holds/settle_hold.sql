@@ -73,6 +73,8 @@ declare
   v_cost numeric;
   v_is_unknown boolean;
   v_usage_id uuid;
+  v_model text; -- that it was for, where grants ask for that
+  v_terms jsonb;
   v_capture_id bigint;
   v_overage_id bigint;
   v_deducted_from jsonb;
@@ -154,6 +156,7 @@ begin
         v_is_frozen boolean;
         v_has_left boolean; -- the member the team; or a user their own account, for a team
         v_allowed bigint;
+        v_payable bigint;
       begin
         select a.* into v_account from public.token_accounts a where a.user_id = v_user_id;
         v_cap := tokenbook.spend_headroom(v_account, v_member_id, v_now);
@@ -162,7 +165,14 @@ begin
           perform tokenbook.refuse('account_frozen', '{}');
         end if;
         v_has_left := tokenbook.paying_account(coalesce(v_member_id, v_user_id)) <> v_user_id; -- @beyond-holds-is-new
-        v_allowed := case when v_has_left or v_is_frozen then 0 else least(v_account.tokens_remaining, v_cap.headroom) end;
+        if v_account.has_restricted_grants then
+          v_model := coalesce(p_usage.model_used, (
+            select t.terms ->> 'model' from public.token_transactions t where t.user_id = v_user_id and t.id = v_hold_entry));
+          v_terms := case when v_model is not null then jsonb_build_object('model', v_model) end;
+          v_payable := tokenbook.tokens_payable(v_user_id, v_beyond, v_now, false, 0, v_action_type, v_model); -- @beyond-what-pays
+        end if;
+        v_allowed := case when v_has_left or v_is_frozen then 0
+                          else least(v_account.tokens_remaining, v_payable, v_cap.headroom) end;
         if p_over_capture = 'partial' then
           v_uncovered := greatest(v_beyond - v_allowed, 0);
           v_beyond := v_beyond - v_uncovered; -- @takes-what-there-is
@@ -170,7 +180,9 @@ begin
           select h.* into v_hold from public.token_holds h where h.user_id = v_user_id and h.id = p_hold_id;
           return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => false)
               || jsonb_build_object('tokens_remaining_to_deduct', v_beyond - v_allowed)
-              || tokenbook.describe_cap(case when not v_has_left and v_cap.headroom < v_beyond then v_cap.capped_by end);
+              || tokenbook.describe_shortage(
+                 case when not v_has_left and v_cap.headroom < v_beyond then v_cap.capped_by end,
+                 case when v_payable < v_beyond then v_account.tokens_remaining - v_payable end);
         end if;
       end;
     end if;
@@ -277,10 +289,12 @@ begin
       v_entry.usage_id := v_usage_id;
       v_entry.hold_id := p_hold_id;
       v_entry.metadata := p_metadata;
+      v_entry.terms := v_terms;
       v_entry.created_at := v_now;
       select taken.grant_ids, taken.grant_tokens, v_uncovered + v_beyond - taken.tokens, taken.tokens
         into v_entry.grant_ids, v_entry.grant_tokens, v_uncovered, v_beyond
-        from tokenbook.take_from_grants(v_user_id, v_beyond, v_now, p_partial => p_over_capture = 'partial') as taken;
+        from tokenbook.take_from_grants(v_user_id, v_beyond, v_now, p_partial => p_over_capture = 'partial',
+               p_action_type => v_action_type, p_model_used => v_model) as taken;
       v_entry.tokens := -v_beyond;
       v_entry := tokenbook.record_transaction(v_entry);
       v_overage_id := v_entry.id;

@@ -63,7 +63,7 @@ begin
     -- each grant as the entry keeps it that gave it
     select t.user_id, t.id as transaction_id, case when t.entry_type in ('grant', 'rollover') then t.metadata end as attached,
            b.id as grant_id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at, b.subscription_id,
-           b.period_start, b.rolled_over_from, b.legacy_transaction_id, b.created_at
+           b.period_start, b.rolled_over_from, b.legacy_transaction_id, b.pays_for, b.created_at
       from ledger t
      cross join lateral jsonb_populate_recordset(null::public.token_balances,
        case jsonb_typeof(t.terms -> 'grants') when 'array' then t.terms -> 'grants' else '[]' end) b
@@ -85,7 +85,7 @@ begin
     select g.user_id, first.transaction_id, g.metadata, g.id, o.grant_type, first.tokens, o.priority, o.granted_at,
            case when later.transaction_id is not null then later.before
                 when o.voided_at > g.created_at then coalesce(latest.after, r.expires_at)
-                else o.expires_at end, null, null, null, null, first.created_at
+                else o.expires_at end, null, null, null, null, o.pays_for, first.created_at
       from grants g
       join grants o on o.user_id = g.user_id and o.id::text = g.metadata ->> 'given_back_for'
       left join recorded r on r.user_id = o.user_id and r.grant_id = o.id
@@ -102,7 +102,7 @@ begin
     -- each as it was given, until when it was said last
     select f.user_id, f.transaction_id, f.attached, f.grant_id, f.grant_type, f.tokens_granted, f.priority, f.granted_at,
            case when e.transaction_id is null then f.expires_at else e.after end as expires_at, f.subscription_id,
-           f.period_start, f.rolled_over_from, f.legacy_transaction_id, f.created_at
+           f.period_start, f.rolled_over_from, f.legacy_transaction_id, f.pays_for, f.created_at
       from first_given f
       left join expiries e on e.user_id = f.user_id and e.grant_id = f.grant_id::text and e.is_last
   ), subscriptions as (
@@ -718,6 +718,24 @@ begin
    where a.entry_type in ('deduction', 'hold') and a.signed < 0 -- what a hold set aside in time is paid later
      and a.created_at >= g.expires_at
   union all
+  select 'I8 a grant pays only for what it may', a.user_id, a.grant_id, a.transaction_id, g.pays_for::text,
+         concat_ws(' ', t.action_type, t.terms ->> 'model')
+    from grants g
+    join allocated a on a.user_id = g.user_id and a.grant_id = g.id
+    join ledger t on t.user_id = a.user_id and t.id = a.transaction_id
+   where g.pays_for is not null
+     and t.entry_type in ('deduction', 'hold') and t.action_type <> 'admin_deduct' and a.signed < 0
+     and not tokenbook.pays_for(g.pays_for, t.action_type, t.terms ->> 'model')
+  union all
+  select 'I8 the account knows whether its grants pay for everything', a.user_id, null, null,
+         'some do not', 'all do'
+    from accounts a
+   where not a.has_restricted_grants
+     and exists (
+       select from grants g
+        where g.user_id = a.user_id and g.pays_for is not null and g.is_open
+          and (g.expires_at > clock_timestamp() or g.expires_at is null))
+  union all
   select 'I7 an expiry is booked when it is due', a.user_id, a.grant_id, a.transaction_id,
          'not before ' || g.expires_at, a.created_at::text
     from allocated a
@@ -1121,6 +1139,7 @@ begin
      ('period_start', o.period_start::text, g.period_start::text),
      ('rolled_over_from', o.rolled_over_from::text, g.rolled_over_from::text),
      ('legacy_transaction_id', o.legacy_transaction_id, g.legacy_transaction_id),
+     ('pays_for', o.pays_for::text, g.pays_for::text),
      ('created_at', o.created_at::text, g.created_at::text),
      -- what a grant has attached that is from before the books, or was reissued, no entry has
      ('metadata', coalesce(o.attached, g.metadata)::text, g.metadata::text)
@@ -1217,6 +1236,7 @@ begin
                     || case when t.terms ? 'storage' then array['storage'] end
                     || case when t.action_type = 'scheduled_grant' then array['slots'] end
                     || case when t.terms -> 'grants' -> 0 ? 'subscription_id' then array['subscription'] end
+                when t.entry_type in ('deduction', 'hold') and t.terms ? 'model' then array['model'] -- where grants pay only for some
                 when t.action_type = 'plan_change' and t.usage_id is null and t.terms ? 'standing' then array['standing']
                 when t.action_type = 'expiry_change' then array['expiry']
                 when t.action_type = 'plan_change' and t.usage_id is null and not t.metadata ? 'effective_at' then

@@ -60,6 +60,9 @@ declare
   v_order integer[]; -- the places in the other burn order, while that is in force
   v_by_expiry integer[];
   v_priorities smallint[];
+  v_pays_for jsonb[]; -- NULL: all of them pay for everything
+  v_action_type text; -- of a use that a restricted grant is asked to pay
+  v_model_used text;
   v_until timestamptz[]; -- when each would run out as was said last: its place in that order; 'infinity': never
   v_head integer; -- what comes before it has nothing left
   v_uncovered bigint;
@@ -167,6 +170,7 @@ begin
                             then coalesce(g.tokens_opened, 0) end order by g.nth) as opening,
              array_agg(g.tokens_settled order by g.nth) as settled,
              array_agg(g.priority order by g.nth) as priorities,
+             case when bool_or(g.pays_for is not null) then array_agg(g.pays_for order by g.nth) end as pays_for,
              array_agg(g.until_at_first order by g.nth) as until,
              array_agg(g.nth order by tokenbook.burn_key(g.priority, g.granted_at, nullif(g.until_at_first, 'infinity'), g.id, true))
                filter (where v_order_since is not null) as by_expiry
@@ -197,13 +201,13 @@ begin
     select a.user_id, 0 as stage, null::timestamptz as at, null::bigint as id, 'begin' as kind,
            null::bigint as tokens, null::boolean as is_refunded, null::uuid as hold_id, r.id as original_id,
            q.ids as grant_ids, q.at_first as grant_tokens, q.types, q.granted, q.granted_at, q.expires_at,
-           q.stored, q.opening, q.settled, q.priorities, q.until, q.by_expiry
+           q.stored, q.opening, q.settled, q.priorities, q.until, q.by_expiry, q.pays_for
       from accounts a
       left join queues q on q.user_id = a.user_id
       left join repairs r on r.user_id = a.user_id
     union all
     select d.user_id, 1, d.created_at, null, 'old deduction', d.tokens, null, null, null,
-           null, null, null, null, null, null, null, null, null, null, null, null
+           null, null, null, null, null, null, null, null, null, null, null, null, null
       from old_deductions d
     union all
     select t.user_id, 2, t.created_at, t.id,
@@ -218,7 +222,7 @@ begin
                 when t.entry_type <> 'deduction' or r.user_id is not null then t.grant_ids end,
            case when t.entry_type <> 'deduction' or r.user_id is not null then t.grant_tokens end,
            null, null, null, null, null, null, null, null,
-           case when t.entry_type = 'usage' then array[coalesce((t.terms -> 'expiry' ->> 'after')::timestamptz, 'infinity')] end, null
+           case when t.entry_type = 'usage' then array[coalesce((t.terms -> 'expiry' ->> 'after')::timestamptz, 'infinity')] end, null, null
       from ledger t
       left join refunded r on r.user_id = t.user_id and r.original_id = t.id
      where t.entry_type not in ('restatement', 'expiry', 'void') -- @replay-knows-releases
@@ -226,7 +230,7 @@ begin
        and (t.entry_type <> 'rollover' or t.tokens > 0) -- the one into the new grant stands for both
     union all
     select a.user_id, 3, null, null, 'end', null, null, null, null,
-           null, null, null, null, null, null, null, null, null, null, null, null
+           null, null, null, null, null, null, null, null, null, null, null, null, null
       from accounts a
     order by 1, 2, 3, 4
   loop
@@ -273,6 +277,7 @@ begin
       v_count := coalesce(cardinality(v_ids), 0);
       v_order := null;
       v_priorities := v_event.priorities;
+      v_pays_for := v_event.pays_for;
       v_until := v_event.until;
       v_by_expiry := v_event.by_expiry;
       v_head := 1;
@@ -392,13 +397,23 @@ begin
         v_order := case when v_order is null then v_by_expiry end;
         v_head := 1;
       end if;
+      if v_pays_for is not null then -- what it was for, and of no use: anything
+        v_action_type := null;
+        v_model_used := null;
+        if v_event.kind in ('deduction', 'hold') then
+          select nullif(t.action_type, 'admin_deduct'), t.terms ->> 'model' into v_action_type, v_model_used
+            from public.token_transactions t where t.user_id = v_event.user_id and t.id = v_event.id;
+        end if;
+      end if;
       v_part_ids := '{}';
       v_part_tokens := '{}';
       v_place := v_head;
       while v_needed > 0 and v_place <= v_count loop
         v_nth := coalesce(v_order[v_place], v_place);
         if v_left[v_nth] > 0 and v_expires_at[v_nth] > v_event.at then -- @expired-pays-nothing
-          if v_event.stage = 2 or v_granted_at[v_nth] <= v_event.at then -- @granted-before-it-pays
+          if (v_event.stage = 2 or v_granted_at[v_nth] <= v_event.at) -- @granted-before-it-pays
+            and (v_pays_for is null or tokenbook.pays_for(v_pays_for[v_nth], v_action_type, v_model_used)) -- @replay-knows-what-pays
+          then
             v_part := least(v_left[v_nth], v_needed);
             v_left[v_nth] := v_left[v_nth] - v_part;
             v_needed := v_needed - v_part;

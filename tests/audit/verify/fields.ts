@@ -183,6 +183,16 @@ export const fields: Record<string, Record<string, Field>> = {
     spent_week: field(off("spent_week", /^I3 spent in this day, week and month$/)),
     spent_month: field(off("spent_month", /^I3 spent in this day, week and month$/)),
     payer_id: field([{ to: another, named: /^I3 a member has one payer$/ }]),
+    has_restricted_grants: field(
+      [
+        {
+          to: "false",
+          where: "x.has_restricted_grants",
+          named: /^I8 the account knows whether its grants pay for everything$/,
+        },
+      ],
+      freeWhere("not x.has_restricted_grants", "then a spending looks at grants that it need not look at"),
+    ),
     has_caps: field([{ to: "not x.has_caps", named: /^I3 the account knows whether it has caps$/ }]),
     state: unseen(
       "whether it may be spent from now on: no entry depends on it; tokenbook.changes says who set it",
@@ -209,6 +219,17 @@ export const fields: Record<string, Record<string, Field>> = {
       { to: "x.tokens_granted + $2", named: /^I1 no overspend$/ },
     ]),
     priority: field(off("priority", terms)),
+    pays_for: field([
+      { to: `'{"actions": ["image_generation"]}'`, where: "x.pays_for is null", named: terms },
+      { to: "null", where: "x.pays_for is not null", named: terms },
+      {
+        to: `'{"actions": ["something_else"]}'`,
+        where: inLedger(
+          "t.entry_type = 'deduction' and t.reserved_change = 0 and t.action_type <> 'admin_deduct'",
+        ),
+        named: /^I8 a grant pays only for what it may$/,
+      },
+    ]),
     granted_at: field([
       { to: "x.granted_at + $2 * interval '1 day'", where: hasGiver, named: gave },
       ...hoursOff("granted_at", terms),

@@ -116,6 +116,17 @@ export async function live(db: Database, user: string, admin: string, n: number)
       p_expires_at,
       p_reason: "a promise",
     });
+  await asServer("grant_tokens", {
+    p_user_id: user,
+    p_tokens: 30,
+    p_priority: 0,
+    p_pays_for: { actions: ["chat_conversation"], models: ["small*"] },
+  });
+  await asHimself("track_token_usage", {
+    p_action_type: "chat_conversation",
+    p_model_used: "small",
+    p_tokens_used: 12,
+  });
   await asServer("void_token_grant", {
     p_user_id: user,
     p_grant_id: await grant(db, user, 25, { type: "admin" }),

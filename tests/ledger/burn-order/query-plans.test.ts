@@ -94,7 +94,7 @@ const elsewhere = async (where: Database, of: string): Promise<unknown[]> => {
         select g.nth, row_number() over (
                  order by tokenbook.burn_key(g.priority, g.granted_at, g.expires_at, g.id, o.expiring_first)) as by_key
           from rows from (tokenbook.open_grants_in_order($1, clock_timestamp(), o.expiring_first)) with ordinality
-               as g (grant_ctid, id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, nth)) a
+               as g (grant_ctid, id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, pays_for, nth)) a
       group by 1 order by 1`,
     [of],
   );

@@ -48,6 +48,7 @@ export function termsOf(
     ...rest,
     tokens: call.tokens,
     actionType: actionType ?? actions[call.kind],
+    model: call.model,
     idempotencyKey: call.key,
     metadata: { ...(call.model !== undefined && { model: call.model }), ...options.metadata },
     ...(call.signal !== undefined && { signal: call.signal }),

@@ -31,6 +31,8 @@ export interface Grant {
   granted_at: string;
   /** The first moment at which it cannot be spent any more; null: never. */
   expires_at: string | null;
+  /** What it pays for; null: everything. */
+  pays_for: { actions?: string[]; models?: string[] } | null;
 }
 
 /** What a user can spend now. */
@@ -106,6 +108,8 @@ export interface Shortage {
   replayed: false;
   /** The cap, if it was one. */
   capped_by?: SpendCap;
+  /** How many of `tokens_remaining` are in grants that do not pay for this, where that is why. */
+  tokens_restricted?: number;
 }
 
 /** What became of one item of a batch. */
@@ -148,6 +152,7 @@ export interface TrackedUsage {
   tokens_remaining: number;
   replayed: boolean;
   capped_by?: SpendCap;
+  tokens_restricted?: number;
 }
 
 /** There were not enough tokens. Nothing was recorded. */
@@ -163,6 +168,7 @@ export interface UntrackedUsage {
   tokens_remaining: number;
   replayed: false;
   capped_by?: SpendCap;
+  tokens_restricted?: number;
 }
 
 /** What an operation would deduct and cost. Nothing was changed. */
@@ -176,6 +182,7 @@ export interface Quote {
   tokens_remaining: number;
   would_be_deducted_from: Allocation[];
   capped_by?: SpendCap;
+  tokens_restricted?: number;
 }
 
 /** Tokens are set aside. */
@@ -206,6 +213,7 @@ export interface NoReservation {
   tokens_remaining: number;
   replayed: false;
   capped_by?: SpendCap;
+  tokens_restricted?: number;
 }
 
 /** What came of a hold; also of one that had been settled before, or had run out. */
@@ -232,6 +240,7 @@ export interface SettledHold {
   tokens_remaining: number;
   replayed: boolean;
   capped_by?: SpendCap;
+  tokens_restricted?: number;
 }
 
 /** Short of tokens beyond the hold: nothing was changed, and the hold is open. */
@@ -253,6 +262,7 @@ export interface OpenHold {
   tokens_remaining: number;
   replayed: false;
   capped_by?: SpendCap;
+  tokens_restricted?: number;
 }
 
 export interface GrantReceipt {

@@ -59,11 +59,28 @@ export interface TrackOptions extends WriteOptions, Usage {
   onShortage?: "reject" | "partial" | undefined;
 }
 
+/** What tokens are to be spent on: some grants pay only for some actions and models. */
+export interface CanSpendOptions extends CallOptions {
+  /** Default: `deduction`. */
+  actionType?: string | undefined;
+  model?: string | undefined;
+}
+
+/** What a grant pays for: either, or both, of lists of up to 50. */
+export interface PaysFor {
+  /** Action types: `chat_conversation`, … */
+  actions?: string[] | undefined;
+  /** Names of models, or how they begin, and `*`. */
+  models?: string[] | undefined;
+}
+
 export interface ReserveOptions extends WriteOptions {
   /** Seconds after which the tokens are back by themselves. Default 900. */
   ttlSeconds?: number | undefined;
   /** What for. Default: `deduction`. */
   actionType?: string | undefined;
+  /** The model that will be called, where grants pay only for some. */
+  model?: string | undefined;
   metadata?: Metadata | undefined;
 }
 
@@ -83,6 +100,8 @@ export interface GrantOptions extends WriteOptions {
   expiresAt?: Moment | undefined;
   /** 0 (spent first) to 100. Default 50. */
   priority?: number | undefined;
+  /** Left out: what its type says, else everything. */
+  paysFor?: PaysFor | undefined;
   /** In the past, for the server only. */
   grantedAt?: Moment | undefined;
   /** 1 to 500 characters. */

@@ -67,6 +67,7 @@ import type {
   AlertsOptions,
   BatchItem,
   CallOptions,
+  CanSpendOptions,
   CaptureOptions,
   CapOptions,
   ChangePlanOptions,
@@ -122,7 +123,7 @@ export interface Tokenbook {
   /** What they could spend at a moment that has passed. */
   balanceAt(at: Moment, options?: CallOptions): Promise<PastTokenBalance>;
   /** Whether `deduct` would succeed now. Nothing is changed, and nothing is promised. */
-  canSpend(tokens?: number, options?: CallOptions): Promise<boolean>;
+  canSpend(tokens?: number, options?: CanSpendOptions): Promise<boolean>;
   /** Whether that plan is in force. */
   hasPlan(planType: string, options?: CallOptions): Promise<boolean>;
   /** The quota in gigabytes that came with their plans. */
@@ -332,7 +333,11 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
     balance: (o = {}) => call("get_user_token_balance", { p_user_id: orSelf(o) }, o.signal),
     balanceAt: (at, o = {}) => call("get_token_balance_as_of", { p_user_id: orSelf(o), p_at: at }, o.signal),
     canSpend: (tokens, o = {}) =>
-      call("can_spend_tokens", { p_tokens: tokens, p_user_id: orSelf(o) }, o.signal),
+      call(
+        "can_spend_tokens",
+        { p_tokens: tokens, p_user_id: orSelf(o), p_action_type: o.actionType, p_model_used: o.model },
+        o.signal,
+      ),
     hasPlan: (planType, o = {}) =>
       call("has_token_plan", { p_plan_type: planType, p_user_id: orSelf(o) }, o.signal),
     storageQuota: (o = {}) => call("get_user_storage_quota", { p_user_id: orSelf(o) }, o.signal),
@@ -399,6 +404,7 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
           p_tokens: tokens,
           p_ttl_seconds: o.ttlSeconds,
           p_action_type: o.actionType,
+          p_model_used: o.model,
           p_idempotency_key: keyOf(o),
           p_metadata: o.metadata,
         },
@@ -433,6 +439,7 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
           p_tokens: tokens,
           p_grant_type: o.grantType,
           p_expires_at: o.expiresAt,
+          p_pays_for: o.paysFor,
           p_priority: o.priority,
           p_granted_at: o.grantedAt,
           p_reason: o.reason,

@@ -28,7 +28,7 @@ begin
            "pack_tokens": 1000000000, "pack_quantity": 1000,
            "slot_tokens": 100000000, "slots_in_one_grant": 10000,
            "usage_rows": 25000, "report_totals": 100000, "report_rows": 5000,
-           "open_holds": 200, "pending_payments": 20, "payment_disputes": 200, "plans_beside": 100, "grant_types": 100,
+           "open_holds": 200, "pending_payments": 20, "payment_disputes": 200, "plans_beside": 100, "grant_types": 100, "restricted_grants": 100,
            "code_attempts": 10, "code_attempt_seconds": 3600}';
 end
 $$;

@@ -79,7 +79,8 @@ declare
 begin
   if v_terms is null then
     select jsonb_build_object(
-             'lifetime_hours', g.lifetime_hours, 'must_end', false, 'action_type', 'custom_grant', 'priority', g.priority)
+             'lifetime_hours', g.lifetime_hours, 'must_end', false, 'action_type', 'custom_grant', 'priority', g.priority,
+             'pays_for', g.pays_for)
       into v_terms
       from public.token_grant_types g
      where g.grant_type = p_grant_type;
@@ -88,4 +89,4 @@ begin
 end
 $$;
 comment on function tokenbook.grant_type_terms is
-  'What a type of grants has where nothing else is said: {lifetime_hours (null: for ever), must_end, action_type, priority (of own ones)}; NULL: there is no such type.';
+  'What a type of grants has where nothing else is said: {lifetime_hours (null: for ever), must_end, action_type, priority and pays_for (of own ones)}; NULL: there is no such type.';

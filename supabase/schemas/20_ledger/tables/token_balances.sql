@@ -17,6 +17,7 @@ create table public.token_balances (
   legacy_transaction_id text,
   voided_at timestamptz,
   rolled_over_from uuid,
+  pays_for jsonb,
   metadata jsonb not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
   constraint token_balances_pkey primary key (user_id, id),
@@ -40,12 +41,17 @@ comment on column public.token_balances.period_start is 'The period of that subs
 comment on column public.token_balances.legacy_transaction_id is 'The old grant transaction it was made from, by migration.';
 comment on column public.token_balances.voided_at is 'When an admin ended it; expires_at is then no later.';
 comment on column public.token_balances.rolled_over_from is 'The grant of the closed period that its tokens were carried over from.';
+comment on column public.token_balances.pays_for is 'What it pays for, where that is not everything: {actions: [action_type, …], models: [name, or its beginning and *, …]}, either may be left out; NULL = everything. Never changes.';
 comment on column public.token_balances.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_balances.created_at is 'When it was booked.';
 
 -- the indexes of the burn order are in burn_order.sql
 create index token_balances_expiry_idx
   on public.token_balances (user_id, expires_at) where is_open and expires_at is not null;
+
+-- what pays only for some things, of those that are open first
+create index token_balances_restricted_idx
+  on public.token_balances (user_id, is_open, expires_at) where pays_for is not null;
 
 -- what a user has left of their plan's own tokens, however many others they have
 create index token_balances_subscription_idx
@@ -84,6 +90,7 @@ as $$
     when p_grant.priority not between 0 and 100 then 'priority_is_between_0_and_100'
     when p_grant.expires_at <= p_grant.granted_at then 'expires_after_it_was_granted'
     when not isfinite(p_grant.expires_at) then 'expiry_is_finite'
+    when p_grant.pays_for is not null and tokenbook.broken_pays_for(p_grant.pays_for) is not null then 'pays_for_is_plain'
     when p_grant.grant_type is not null and tokenbook.grant_type_terms(p_grant.grant_type) is null then 'grant_type_is_known'
   end
 $$;
