@@ -5133,6 +5133,7 @@ begin
   end if;
   perform tokenbook.check_tokens('p_tokens', p_tokens);
   perform tokenbook.check_action_type(p_action_type);
+  perform tokenbook.check_model(p_model_used);
 
   -- as a rule nothing about it is unusual: the account that tokenbook.spend_tokens takes at once
   perform from public.token_accounts a
@@ -5184,7 +5185,7 @@ begin
 end
 $$;
 comment on function tokenbook.can_spend_tokens is
-  'Whether the user could spend so many tokens now (1 to 10^12; default 1): true exactly where deduct_tokens_with_fifo would succeed; nothing is changed, and nothing is promised. Stable, for row level security: write (select can_spend_tokens(10)), and it is asked once a statement. For the user themself (leave p_user_id out), an admin, or the server; to anybody else, and without a user, it says false. What is due is counted as if it were booked, spend caps count, of restricted grants those count that pay for p_action_type (left out: deduction) and p_model_used; a frozen account cannot; a member of a team is told of their payer''s account. Errors: invalid_amount, invalid_action_type, invalid_user_id (the server, without a user), subject_not_registered, busy (more is due than ten calls book).';
+  'Whether the user could spend so many tokens now (1 to 10^12; default 1): true exactly where deduct_tokens_with_fifo would succeed; nothing is changed, and nothing is promised. Stable, for row level security: write (select can_spend_tokens(10)), and it is asked once a statement. For the user themself (leave p_user_id out), an admin, or the server; to anybody else, and without a user, it says false. What is due is counted as if it were booked, spend caps count, of restricted grants those count that pay for p_action_type (left out: deduction) and p_model_used; a frozen account cannot; a member of a team is told of their payer''s account. Errors: invalid_amount, invalid_action_type, invalid_usage, invalid_user_id (the server, without a user), subject_not_registered, busy (more is due than ten calls book).';
 
 -- from supabase/schemas/20_ledger/choose_grants.sql
 
@@ -8885,16 +8886,35 @@ begin
     perform tokenbook.refuse('invalid_usage', '{"field": "p_images", "rule": "a whole number from 0 to 1000000"}');
   elsif p_usage.seconds not between 0 and 1000000 or scale(p_usage.seconds) > 30 then -- NaN is greater than any number
     perform tokenbook.refuse('invalid_usage', '{"field": "p_seconds", "rule": "a number from 0 to 1000000, of at most 30 decimals"}');
-  elsif octet_length(p_usage.model_used) > 200 or p_usage.model_used !~ '[^[:space:]]' then
-    perform tokenbook.refuse('invalid_usage',
-      '{"field": "p_model_used", "rule": "1 to 200 bytes, not all blank"}');
   elsif length(p_usage.error_message) > 2000 then
     perform tokenbook.refuse('invalid_usage', '{"field": "p_error_message", "rule": "at most 2000 characters"}');
   end if;
+  perform tokenbook.check_model(p_usage.model_used);
 end
 $$;
 comment on function tokenbook.check_usage is
   'Refuses amounts of use that cannot be, with invalid_usage, naming the field.';
+
+/*
+ * Whether a text can be the name of a model; NULL can.
+ * Caller: internal.   Returns true.   Errors: invalid_usage.
+ */
+create function tokenbook.check_model(p_model_used text)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if octet_length(p_model_used) > 200 or p_model_used !~ '[^[:space:]]' then
+    perform tokenbook.refuse('invalid_usage', '{"field": "p_model_used", "rule": "1 to 200 bytes, not all blank"}');
+  end if;
+  return true;
+end
+$$;
+comment on function tokenbook.check_model is
+  'Refuses the name of a model that is too long or blank, with invalid_usage.';
 
 -- from supabase/schemas/30_usage/count_usage.sql
 
@@ -10887,8 +10907,8 @@ begin
     end if;
     perform tokenbook.check_action_type(p_action_type);
   end if;
-  if octet_length(p_model_used) > 200 or p_model_used !~ '[^[:space:]]' then
-    perform tokenbook.refuse('invalid_usage', '{"field": "p_model_used", "rule": "1 to 200 bytes, not all blank"}');
+  if p_model_used is not null then
+    perform tokenbook.check_model(p_model_used);
   end if;
   if p_idempotency_key is not null or p_metadata is not null then
     perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
@@ -21200,7 +21220,7 @@ comment on function tokenbook.random_code is 'A random code of so many character
  * the code, so that a used key does not say which codes there are either.
  * A member of a team redeems for their own account, as they buy.
  * Caller: the user for themself, an admin, service_role.   Locks: the account, then the code.
- * Returns {success, code_id, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
+ * Returns {success, code_id, grant_id, tokens_granted, grant_type, granted_at, expires_at, pays_for, transaction_id,
  * tokens_remaining, replayed}, or {success: false, code, message, details, hint}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_code, invalid_idempotency_key, user_not_found,
  * too_many_attempts, idempotency_key_reused, account_frozen, balance_limit_exceeded, busy; code_not_redeemable as an answer.
@@ -21302,13 +21322,14 @@ begin
     'grant_type', v_grant.grant_type,
     'granted_at', v_grant.granted_at,
     'expires_at', v_grant.expires_at,
+    'pays_for', v_grant.pays_for,
     'transaction_id', v_transaction.id,
     'tokens_remaining', tokenbook.remaining_after(v_transaction),
     'replayed', v_replayed);
 end
 $$;
 comment on function tokenbook.redeem_token_code is
-  'Redeems a code (p_code; capitals, blanks and hyphens do not count): its tokens, as one grant of the user''s own account. For the user themself, an admin, or the server. As often as the code allows each user; once more answers the last one, replayed. p_idempotency_key makes a retry safe where that is more than once. A code that there is not, or that is over, used up, ended or not begun, has one answer: {success: false, code, message: code_not_redeemable, details, hint}, through the API with status 404. After so many of these (code_attempts of Lists) in an hour everything is refused with too_many_attempts. Returns {success, code_id, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: code_not_redeemable, too_many_attempts, invalid_code, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen, balance_limit_exceeded, forbidden, busy.';
+  'Redeems a code (p_code; capitals, blanks and hyphens do not count): its tokens, as one grant of the user''s own account. For the user themself, an admin, or the server. As often as the code allows each user; once more answers the last one, replayed. p_idempotency_key makes a retry safe where that is more than once. A code that there is not, or that is over, used up, ended or not begun, has one answer: {success: false, code, message: code_not_redeemable, details, hint}, through the API with status 404. After so many of these (code_attempts of Lists) in an hour everything is refused with too_many_attempts. Returns {success, code_id, grant_id, tokens_granted, grant_type, granted_at, expires_at, pays_for, transaction_id, tokens_remaining, replayed}. Errors: code_not_redeemable, too_many_attempts, invalid_code, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen, balance_limit_exceeded, forbidden, busy.';
 
 -- from supabase/schemas/82_codes/refuse_guessing.sql
 
@@ -24369,6 +24390,8 @@ begin
      ('metadata', (case when u.action_type in ('admin_grant', 'admin_deduct')
                         then t.metadata || jsonb_build_object('reason', t.reason, 'transaction_id', t.id) else t.metadata end)::text,
                   u.metadata::text),
+     -- where grants pay only for some models, which it was stands in both
+     ('model_used', coalesce(t.terms ->> 'model', u.model_used), u.model_used),
      -- what was measured stands in the request too, where there was a key
      ('measured', case when t.request ->> 'operation' = 'track' then measured.asked else measured.found end::text,
                   measured.found::text)

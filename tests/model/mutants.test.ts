@@ -25,6 +25,7 @@ test.each([
   ["fast-path-forgets-restrictions", "a usual deduction takes from whatever grant"],
   ["batch-forgets-restrictions", "an item of a batch takes from whatever grant"],
   ["restricted-tokens-count", "tokens that do not pay for it count as there"],
+  ["actions-are-not-asked", "a grant for some actions pays for all"],
   ["models-are-not-asked", "a grant for some models pays for all"],
   ["entries-forget-the-model", "the ledger does not say which model was called"],
   ["upgrades-fill-up", "an upgrade gives what a renewal would"],

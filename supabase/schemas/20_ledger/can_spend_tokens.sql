@@ -36,6 +36,7 @@ begin
   end if;
   perform tokenbook.check_tokens('p_tokens', p_tokens);
   perform tokenbook.check_action_type(p_action_type);
+  perform tokenbook.check_model(p_model_used);
 
   -- as a rule nothing about it is unusual: the account that tokenbook.spend_tokens takes at once
   perform from public.token_accounts a
@@ -87,4 +88,4 @@ begin
 end
 $$;
 comment on function tokenbook.can_spend_tokens is
-  'Whether the user could spend so many tokens now (1 to 10^12; default 1): true exactly where deduct_tokens_with_fifo would succeed; nothing is changed, and nothing is promised. Stable, for row level security: write (select can_spend_tokens(10)), and it is asked once a statement. For the user themself (leave p_user_id out), an admin, or the server; to anybody else, and without a user, it says false. What is due is counted as if it were booked, spend caps count, of restricted grants those count that pay for p_action_type (left out: deduction) and p_model_used; a frozen account cannot; a member of a team is told of their payer''s account. Errors: invalid_amount, invalid_action_type, invalid_user_id (the server, without a user), subject_not_registered, busy (more is due than ten calls book).';
+  'Whether the user could spend so many tokens now (1 to 10^12; default 1): true exactly where deduct_tokens_with_fifo would succeed; nothing is changed, and nothing is promised. Stable, for row level security: write (select can_spend_tokens(10)), and it is asked once a statement. For the user themself (leave p_user_id out), an admin, or the server; to anybody else, and without a user, it says false. What is due is counted as if it were booked, spend caps count, of restricted grants those count that pay for p_action_type (left out: deduction) and p_model_used; a frozen account cannot; a member of a team is told of their payer''s account. Errors: invalid_amount, invalid_action_type, invalid_usage, invalid_user_id (the server, without a user), subject_not_registered, busy (more is due than ten calls book).';

@@ -34,13 +34,32 @@ begin
     perform tokenbook.refuse('invalid_usage', '{"field": "p_images", "rule": "a whole number from 0 to 1000000"}');
   elsif p_usage.seconds not between 0 and 1000000 or scale(p_usage.seconds) > 30 then -- NaN is greater than any number
     perform tokenbook.refuse('invalid_usage', '{"field": "p_seconds", "rule": "a number from 0 to 1000000, of at most 30 decimals"}');
-  elsif octet_length(p_usage.model_used) > 200 or p_usage.model_used !~ '[^[:space:]]' then
-    perform tokenbook.refuse('invalid_usage',
-      '{"field": "p_model_used", "rule": "1 to 200 bytes, not all blank"}');
   elsif length(p_usage.error_message) > 2000 then
     perform tokenbook.refuse('invalid_usage', '{"field": "p_error_message", "rule": "at most 2000 characters"}');
   end if;
+  perform tokenbook.check_model(p_usage.model_used);
 end
 $$;
 comment on function tokenbook.check_usage is
   'Refuses amounts of use that cannot be, with invalid_usage, naming the field.';
+
+/*
+ * Whether a text can be the name of a model; NULL can.
+ * Caller: internal.   Returns true.   Errors: invalid_usage.
+ */
+create function tokenbook.check_model(p_model_used text)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if octet_length(p_model_used) > 200 or p_model_used !~ '[^[:space:]]' then
+    perform tokenbook.refuse('invalid_usage', '{"field": "p_model_used", "rule": "1 to 200 bytes, not all blank"}');
+  end if;
+  return true;
+end
+$$;
+comment on function tokenbook.check_model is
+  'Refuses the name of a model that is too long or blank, with invalid_usage.';

@@ -54,8 +54,8 @@ begin
     end if;
     perform tokenbook.check_action_type(p_action_type);
   end if;
-  if octet_length(p_model_used) > 200 or p_model_used !~ '[^[:space:]]' then
-    perform tokenbook.refuse('invalid_usage', '{"field": "p_model_used", "rule": "1 to 200 bytes, not all blank"}');
+  if p_model_used is not null then
+    perform tokenbook.check_model(p_model_used);
   end if;
   if p_idempotency_key is not null or p_metadata is not null then
     perform tokenbook.check_request(p_idempotency_key, null, p_metadata);

@@ -6,7 +6,7 @@
  * the code, so that a used key does not say which codes there are either.
  * A member of a team redeems for their own account, as they buy.
  * Caller: the user for themself, an admin, service_role.   Locks: the account, then the code.
- * Returns {success, code_id, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
+ * Returns {success, code_id, grant_id, tokens_granted, grant_type, granted_at, expires_at, pays_for, transaction_id,
  * tokens_remaining, replayed}, or {success: false, code, message, details, hint}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_code, invalid_idempotency_key, user_not_found,
  * too_many_attempts, idempotency_key_reused, account_frozen, balance_limit_exceeded, busy; code_not_redeemable as an answer.
@@ -108,10 +108,11 @@ begin
     'grant_type', v_grant.grant_type,
     'granted_at', v_grant.granted_at,
     'expires_at', v_grant.expires_at,
+    'pays_for', v_grant.pays_for,
     'transaction_id', v_transaction.id,
     'tokens_remaining', tokenbook.remaining_after(v_transaction),
     'replayed', v_replayed);
 end
 $$;
 comment on function tokenbook.redeem_token_code is
-  'Redeems a code (p_code; capitals, blanks and hyphens do not count): its tokens, as one grant of the user''s own account. For the user themself, an admin, or the server. As often as the code allows each user; once more answers the last one, replayed. p_idempotency_key makes a retry safe where that is more than once. A code that there is not, or that is over, used up, ended or not begun, has one answer: {success: false, code, message: code_not_redeemable, details, hint}, through the API with status 404. After so many of these (code_attempts of Lists) in an hour everything is refused with too_many_attempts. Returns {success, code_id, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id, tokens_remaining, replayed}. Errors: code_not_redeemable, too_many_attempts, invalid_code, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen, balance_limit_exceeded, forbidden, busy.';
+  'Redeems a code (p_code; capitals, blanks and hyphens do not count): its tokens, as one grant of the user''s own account. For the user themself, an admin, or the server. As often as the code allows each user; once more answers the last one, replayed. p_idempotency_key makes a retry safe where that is more than once. A code that there is not, or that is over, used up, ended or not begun, has one answer: {success: false, code, message: code_not_redeemable, details, hint}, through the API with status 404. After so many of these (code_attempts of Lists) in an hour everything is refused with too_many_attempts. Returns {success, code_id, grant_id, tokens_granted, grant_type, granted_at, expires_at, pays_for, transaction_id, tokens_remaining, replayed}. Errors: code_not_redeemable, too_many_attempts, invalid_code, invalid_idempotency_key, idempotency_key_reused, user_not_found, account_frozen, balance_limit_exceeded, forbidden, busy.';

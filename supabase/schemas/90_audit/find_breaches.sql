@@ -1313,6 +1313,8 @@ begin
      ('metadata', (case when u.action_type in ('admin_grant', 'admin_deduct')
                         then t.metadata || jsonb_build_object('reason', t.reason, 'transaction_id', t.id) else t.metadata end)::text,
                   u.metadata::text),
+     -- where grants pay only for some models, which it was stands in both
+     ('model_used', coalesce(t.terms ->> 'model', u.model_used), u.model_used),
      -- what was measured stands in the request too, where there was a key
      ('measured', case when t.request ->> 'operation' = 'track' then measured.asked else measured.found end::text,
                   measured.found::text)

@@ -519,48 +519,59 @@ export const fields: Record<string, Record<string, Field>> = {
       ],
       freeWhere("x.entry_type not in ('expiry', 'debt_repayment', 'release', 'hold', 'grant')", attached),
     ),
-    terms: field([
-      { to: "null", where: "x.terms is not null", named: kind },
-      { to: "'{}'", named: kind },
-      { to: `coalesce(x.terms, '{}') || '{"x": 1}'`, named: kind },
-      {
-        to: "jsonb_set(x.terms, '{grants,0,priority}', '7')",
-        where: "jsonb_array_length(x.terms -> 'grants') > 0",
-        named: terms,
-      },
-      {
-        to: "jsonb_set(x.terms, '{grants,0,expires_at}', to_jsonb(clock_timestamp()))",
-        where: "jsonb_array_length(x.terms -> 'grants') > 0",
-        named: /^I4 a grant (keeps the terms it was given on|is voided by its entry)$/,
-      },
-      {
-        to: `jsonb_set(x.terms, '{subscription,plan_type}', '"annual"')`,
-        where: `x.terms ? 'subscription' and x.id = (select max(t.id) from public.token_transactions t
+    terms: field(
+      [
+        { to: "null", where: "x.terms is not null and not x.terms ? 'model'", named: kind },
+        {
+          to: `jsonb_set(x.terms, '{model}', '"another"')`,
+          where: "x.terms ? 'model' and x.usage_id is not null",
+          named: sameAsTransaction,
+        },
+        { to: "'{}'", named: kind },
+        { to: `coalesce(x.terms, '{}') || '{"x": 1}'`, named: kind },
+        {
+          to: "jsonb_set(x.terms, '{grants,0,priority}', '7')",
+          where: "jsonb_array_length(x.terms -> 'grants') > 0",
+          named: terms,
+        },
+        {
+          to: "jsonb_set(x.terms, '{grants,0,expires_at}', to_jsonb(clock_timestamp()))",
+          where: "jsonb_array_length(x.terms -> 'grants') > 0",
+          named: /^I4 a grant (keeps the terms it was given on|is voided by its entry)$/,
+        },
+        {
+          to: `jsonb_set(x.terms, '{subscription,plan_type}', '"annual"')`,
+          where: `x.terms ? 'subscription' and x.id = (select max(t.id) from public.token_transactions t
           where t.user_id = x.user_id and t.terms ?| array['subscription', 'standing'])
           and x.terms -> 'subscription' ->> 'plan_type' <> 'annual'
           and x.terms -> 'subscription' ->> 'plan_type' = (select s.plan_type from tokenbook.subscriptions s where s.user_id = x.user_id)`,
-        named: period,
-      },
-      { to: "jsonb_set(x.terms, '{slots,count}', '7')", where: "x.terms ? 'slots'", named: slot },
-      { to: "jsonb_set(x.terms, '{slots,schedule,tokens}', '7')", where: "x.terms ? 'slots'", named: slot },
-      {
-        to: "jsonb_set(x.terms, '{slots,first}', to_jsonb((x.terms -> 'slots' ->> 'first')::timestamptz - $2 * interval '1 hour'))",
-        where: "x.terms ? 'slots'",
-        named: slot,
-      },
-      { to: "x.terms - 'slots'", where: "x.terms ? 'slots'", named: kind },
-      { to: "jsonb_set(x.terms, '{storage,quota_gb}', '7')", where: "x.terms ? 'storage'", named: storage },
-      {
-        to: "jsonb_set(x.terms, '{payment,amount_cents}', '7')",
-        where: "x.terms ? 'payment'",
-        named: ofPayment,
-      },
-      {
-        to: "jsonb_set(x.terms, '{voids}', to_jsonb(gen_random_uuid()))",
-        where: "x.terms ? 'voids'",
-        named: voids,
-      },
-    ]),
+          named: period,
+        },
+        { to: "jsonb_set(x.terms, '{slots,count}', '7')", where: "x.terms ? 'slots'", named: slot },
+        { to: "jsonb_set(x.terms, '{slots,schedule,tokens}', '7')", where: "x.terms ? 'slots'", named: slot },
+        {
+          to: "jsonb_set(x.terms, '{slots,first}', to_jsonb((x.terms -> 'slots' ->> 'first')::timestamptz - $2 * interval '1 hour'))",
+          where: "x.terms ? 'slots'",
+          named: slot,
+        },
+        { to: "x.terms - 'slots'", where: "x.terms ? 'slots'", named: kind },
+        { to: "jsonb_set(x.terms, '{storage,quota_gb}', '7')", where: "x.terms ? 'storage'", named: storage },
+        {
+          to: "jsonb_set(x.terms, '{payment,amount_cents}', '7')",
+          where: "x.terms ? 'payment'",
+          named: ofPayment,
+        },
+        {
+          to: "jsonb_set(x.terms, '{voids}', to_jsonb(gen_random_uuid()))",
+          where: "x.terms ? 'voids'",
+          named: voids,
+        },
+      ],
+      freeWhere(
+        "x.terms ? 'model'",
+        "of a use that a grant for anything paid: which model it was decides nothing",
+      ),
+    ),
     created_at: field(
       [
         {

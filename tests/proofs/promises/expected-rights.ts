@@ -374,6 +374,7 @@ export const calling: Callable[] = [
       "tokenbook.require_active",
       "tokenbook.check_tokens",
       "tokenbook.check_usage",
+      "tokenbook.check_model",
       "tokenbook.chain_ledger",
       "tokenbook.without_words",
       "tokenbook.words_of_ours",

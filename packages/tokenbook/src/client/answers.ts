@@ -19,6 +19,12 @@ export interface SpendCap {
   resets_at: string;
 }
 
+/** What a grant pays for: action types, and names of models, or how they begin and `*`. */
+export interface PaidFor {
+  actions?: string[];
+  models?: string[];
+}
+
 /** A grant, as a balance lists it. */
 export interface Grant {
   id: string;
@@ -32,7 +38,7 @@ export interface Grant {
   /** The first moment at which it cannot be spent any more; null: never. */
   expires_at: string | null;
   /** What it pays for; null: everything. */
-  pays_for: { actions?: string[]; models?: string[] } | null;
+  pays_for: PaidFor | null;
 }
 
 /** What a user can spend now. */
@@ -272,6 +278,7 @@ export interface GrantReceipt {
   grant_type: string;
   granted_at: string;
   expires_at: string | null;
+  pays_for: PaidFor | null;
   transaction_id: number;
   tokens_remaining: number;
   replayed: boolean;
