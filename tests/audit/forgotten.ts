@@ -26,7 +26,7 @@ const each = (columns: string, fate: Fate): Record<string, Fate> =>
 export const forgotten: Record<string, Record<string, Fate>> = {
   token_accounts: { ...each("state", kept(slug)) },
   token_action_costs: { ...each("action_type", kept(whole)) },
-  token_grant_types: { ...each("grant_type", kept(whole)) },
+  token_grant_types: { ...each("grant_type pays_for", kept(whole)) },
   token_alert_rules: { ...each("kind plan_type rule", kept(slug)) },
   token_alerts: {
     ...each("kind rule", kept(slug)),
@@ -35,6 +35,7 @@ export const forgotten: Record<string, Record<string, Fate>> = {
   token_balances: {
     grant_type: kept(slug),
     legacy_transaction_id: kept("an id of the old app's"),
+    pays_for: kept("names of actions and models"),
     metadata: ownOnly,
   },
   token_default_spend_caps: { ...each("actor_role plan_type reason spend_window", kept(whole)) },
