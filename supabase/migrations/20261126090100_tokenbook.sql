@@ -6403,7 +6403,6 @@ declare
   v_issued record;
   v_transaction public.token_transactions;
   v_type constant jsonb := tokenbook.grant_type_terms(p_grant_type);
-  v_broken_rule constant text := tokenbook.broken_pays_for(p_pays_for);
 begin
   v_entry.actor_role := 'service';
   if not tokenbook.is_plain_server_call(p_user_id) then
@@ -6430,8 +6429,9 @@ begin
     perform tokenbook.refuse('invalid_expiry', jsonb_build_object(
       'field', 'p_expires_at', 'rule', format('a moment: a grant of type %s ends', p_grant_type)));
   end if;
-  if v_broken_rule is not null then
-    perform tokenbook.refuse('invalid_pays_for', jsonb_build_object('field', 'p_pays_for', 'rule', v_broken_rule));
+  if p_pays_for is not null and tokenbook.broken_pays_for(p_pays_for) is not null then
+    perform tokenbook.refuse('invalid_pays_for', jsonb_build_object(
+      'field', 'p_pays_for', 'rule', tokenbook.broken_pays_for(p_pays_for)));
   end if;
   if p_idempotency_key is not null or p_reason is not null or p_metadata is not null then
     perform tokenbook.check_request(p_idempotency_key, p_reason, p_metadata);
