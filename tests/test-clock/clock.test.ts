@@ -36,8 +36,17 @@ describe("who may", () => {
 
   /** Users whose clock nobody advances, and what they are told; empty where nobody did. */
   async function advancedAllTheSame(where: Database): Promise<string[]> {
+    const wrong: string[] = [];
+    const expectRefused = async (user: string, rule: string) => {
+      const said = await advanceOnce(where, user, "1 day").then(
+        () => "advanced",
+        ({ message, detail }: { message: string; detail: string }) => `${message} ${JSON.parse(detail).rule}`,
+      );
+      if (said !== `not_a_test_user ${rule}`) wrong.push(`${rule}: ${said}`);
+    };
     const anybody = await createUser(where);
     await grant(where, anybody, 100);
+    await expectRefused(anybody, "named in tokenbook.test_users");
     const payer = await testUser(where);
     await asService(where, (client) =>
       rpc(client, "set_token_customer", {
@@ -46,21 +55,11 @@ describe("who may", () => {
         p_customer_id: `cus_${payer}`,
       }),
     );
+    await expectRefused(payer, "nobody of whom a payment provider has told");
     const sealed = await testUser(where);
     await grant(where, sealed, 100);
     await asService(where, (client) => rpc(client, "checkpoint_token_ledger", {}));
-    const wrong: string[] = [];
-    for (const [user, rule] of [
-      [anybody, "named in tokenbook.test_users"],
-      [payer, "nobody of whom a payment provider has told"],
-      [sealed, "in no checkpoint of the ledger"],
-    ] as const) {
-      const said = await advanceOnce(where, user, "1 day").then(
-        () => "advanced",
-        ({ message, detail }: { message: string; detail: string }) => `${message} ${JSON.parse(detail).rule}`,
-      );
-      if (said !== `not_a_test_user ${rule}`) wrong.push(`${rule}: ${said}`);
-    }
+    await expectRefused(sealed, "in no checkpoint of the ledger");
     return wrong;
   }
 
@@ -309,14 +308,14 @@ describe("nothing is left behind", () => {
     const read = async () => {
       const found: Record<string, number[]> = {};
       for (const { name, column } of columns) {
-        const { rows } = await db.admin.query<{ at: string }>(
+        const moments = await db.admin.query<{ at: string }>(
           `select extract(epoch from m[1]::timestamptz)::text as at
              from ${name} r
             cross join lateral regexp_matches(r."${column}"::text, '\\d{4}-\\d\\d-\\d\\d[T ][0-9:.]+(?:Z|[+-][0-9:]+)?', 'g') m
             where r.user_id = $1 order by 1`,
           [user],
         );
-        if (rows.length > 0) found[`${name}.${column}`] = rows.map(({ at }) => Number(at));
+        if (moments.rows.length > 0) found[`${name}.${column}`] = moments.rows.map(({ at }) => Number(at));
       }
       return found;
     };

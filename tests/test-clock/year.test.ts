@@ -116,7 +116,7 @@ async function aYearOfMonths(where: Database): Promise<string[]> {
   // at any moment there is what was given and has not run out
   for (let at = start.getTime() + day / 2; at < start.getTime() + 400 * day; at += 5 * day) {
     const says = 1000 * expected.filter((slot) => slot <= at && at < slot + 40 * day).length;
-    const { rows } = await where.admin.query<{ ledger: number; total: string }>(
+    const seen = await where.admin.query<{ ledger: number; total: string }>(
       `select coalesce(sum(t.tokens), 0)::int as ledger,
               public.get_token_balance_as_of($1, to_timestamp($2::float8 / 1000) - u.ahead) ->> 'total_active' as total
          from tokenbook.test_users u
@@ -124,8 +124,8 @@ async function aYearOfMonths(where: Database): Promise<string[]> {
         where u.user_id = $1 group by u.ahead`,
       [user, at],
     );
-    if (rows[0]!.ledger !== says || Number(rows[0]!.total) !== says)
-      wrong.push(`on ${dates([at])} ${rows[0]!.ledger} and ${rows[0]!.total}, not ${says}`);
+    if (seen.rows[0]!.ledger !== says || Number(seen.rows[0]!.total) !== says)
+      wrong.push(`on ${dates([at])} ${seen.rows[0]!.ledger} and ${seen.rows[0]!.total}, not ${says}`);
   }
   console.log(
     `an annual plan: slots=${slots.length} expiries=${expiries.length} days=${41 + 365} took=${took} ms violations=${wrong.length}`,
