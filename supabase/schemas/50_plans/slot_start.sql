@@ -27,7 +27,7 @@ begin
     when 'day' then make_interval(days => p_number)
     when 'week' then make_interval(weeks => p_number)
     else make_interval(months => p_number)
-  end) at time zone 'utc' - v_moved; -- @slots-by-their-own-calendar
+  end) at time zone 'utc' - v_moved; -- @slots-on-their-days
 end
 $$;
 comment on function tokenbook.slot_start is
