@@ -1900,7 +1900,7 @@ comment on column tokenbook.subscriptions.period_start is 'When the present peri
 comment on column tokenbook.subscriptions.expires_at is 'Until when it is paid; NULL = it does not end.';
 comment on column tokenbook.subscriptions.grace_days is 'Days of 24 hours that it stays in force after that when nobody renews it: as the plan said when the period began.';
 comment on column tokenbook.subscriptions.next_plan_type is 'The plan from the next period on, after a downgrade.';
-comment on column tokenbook.subscriptions.schedule is 'On which terms it gives tokens while the period lasts, as the plan said when it began: {every, on, tokens (of a slot, before a refund takes its share), refill_to, lifetime_days, grant_type}; NULL = all at once.';
+comment on column tokenbook.subscriptions.schedule is 'On which terms it gives tokens while the period lasts, as the plan said when it began: {every, on, tokens (of a slot, before a refund takes its share), refill_to, lifetime_days, grant_type}, of a test user also moved: {seconds, id} (tokenbook.move_past); NULL = all at once.';
 comment on column tokenbook.subscriptions.next_slot_at is 'When the first slot of that begins which is not booked yet, so that all before it are; NULL = none in this period.';
 comment on column tokenbook.subscriptions.cancel_at is 'When it ends for good, by the word of its provider; NULL = it is not cancelled.';
 comment on column tokenbook.subscriptions.paused_at is 'Since when its provider has paused it; NULL = it is not paused.';
@@ -3056,6 +3056,21 @@ comment on column tokenbook.shadow_changes.changed_at is 'When it was written.';
 comment on column tokenbook.shadow_changes.transaction_id is 'In which transaction of the project''s.';
 comment on column tokenbook.shadow_changes.error is 'Why it could not be booked: SQLSTATE and message. Tried again by the next run; NULL = not tried.';
 alter table tokenbook.shadow_changes enable row level security;
+
+-- from supabase/schemas/87_test_clock/tables/test_users.sql
+
+-- Whose time may be advanced: users that the owner of the database has named, by a row here. There is none in production.
+create table tokenbook.test_users (
+  user_id uuid primary key,
+  ahead interval not null default '0',
+  added_at timestamptz not null default clock_timestamp()
+);
+comment on table tokenbook.test_users is
+  'The users whose clock a test may advance. Written by the owner of the database alone, and by advance_test_clock.';
+comment on column tokenbook.test_users.user_id is 'The test user.';
+comment on column tokenbook.test_users.ahead is 'How far their clock is ahead of everybody''s: to what any moment of theirs says, add this.';
+comment on column tokenbook.test_users.added_at is 'Since when they are a test user.';
+alter table tokenbook.test_users enable row level security;
 
 -- from supabase/schemas/90_audit/tables/acknowledged_findings.sql
 
@@ -4316,6 +4331,7 @@ begin
       ('invalid_metadata', 'PT400', 'Give a JSON object of at most 8192 bytes.'),
       ('invalid_usage', 'PT400', 'Say what was used: whole numbers from 0, parts no larger than the whole.'),
       ('invalid_ttl', 'PT400', 'Hold for as many seconds as the rule allows.'),
+      ('invalid_test_interval', 'PT400', 'Advance the clock by whole seconds, 1 to ten years.'),
       ('invalid_refund', 'PT400', 'Use forfeit, or reissue with a lifetime in days.'),
       ('invalid_burn_order', 'PT400', 'Use fifo or expiring_first.'),
       ('invalid_batch', 'PT400', 'Send no more items and bytes than the rule says, and at least one item.'),
@@ -4362,6 +4378,7 @@ begin
       ('already_subscribed', 'PT409', 'The user has a subscription at the payment provider: change it there.'),
       ('top_up_already_settled', 'PT409', 'The request has been settled otherwise. Nothing was changed.'),
       ('grant_already_voided', 'PT409', 'The grant has been ended before. Nothing was changed.'),
+      ('not_a_test_user', 'PT409', 'The clock is advanced of test users alone; the rule says what is missing.'),
       ('grant_has_ended', 'PT409', 'The grant has run out. Give another.'),
       ('capture_exceeds_hold', 'PT409', 'Capture no more than was held, or choose deduct or cap.'),
       ('not_refundable', 'PT409', 'Only deductions can be refunded.'),
@@ -6858,6 +6875,8 @@ as $$
 begin
   if tg_op = 'UPDATE' and current_setting('tokenbook.erasing', true) = 'yes' then -- @only-to-erase
     return null; -- tokenbook.forget_token_user, which puts nothing in the place of words but that they are erased
+  elsif tg_op = 'UPDATE' and current_setting('tokenbook.moving_past', true) = 'yes' then
+    return null; -- tokenbook.move_past, which moves the whole of a test user's past
   end if;
   perform tokenbook.refuse('ledger_is_append_only');
   return null;
@@ -12662,9 +12681,10 @@ begin
 
   select tokenbook.plan_schedule(p) into v_schedule from public.token_plans p where p.plan_type = v_subscription.plan_type;
   if v_has_moved and v_subscription.expires_at is null and v_subscription.payment_id is null
-    and v_schedule is distinct from v_subscription.schedule
+    and v_schedule is distinct from v_subscription.schedule - 'moved'
   then
-    v_subscription.schedule := v_schedule;
+    v_subscription.schedule := v_schedule
+      || case when v_subscription.schedule ? 'moved' then jsonb_build_object('moved', v_subscription.schedule -> 'moved') else '{}' end;
     v_subscription.next_slot_at := tokenbook.next_slot_at(v_subscription, p_now);
     v_entry := null;
     v_entry.reason := v_subscription.plan_type || ' has another schedule';
@@ -12923,6 +12943,30 @@ end
 $$;
 comment on function tokenbook.move_slots is
   'A subscription''s row when everything is booked that its plans give by themselves until p_at.';
+
+-- from supabase/schemas/50_plans/moved_by.sql
+
+/*
+ * How far the past of a plan with a schedule was moved back (tokenbook.move_past), so that its slots stay on the days
+ * on which they would have been: a month that began on the 28th ends on the 28th, and months differ in length.
+ * Caller: internal, and whoever reads token_subscriptions.
+ */
+create function tokenbook.moved_by(p_schedule jsonb)
+returns interval
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_schedule ? 'moved' then
+    return make_interval(secs => (p_schedule #>> '{moved,seconds}')::double precision);
+  end if;
+  return '0';
+end
+$$;
+comment on function tokenbook.moved_by is
+  'How far the past of a plan with a schedule was moved back; 0 but for test users.';
 
 -- from supabase/schemas/50_plans/newest_slot_at.sql
 
@@ -14211,7 +14255,9 @@ as $$
 begin
   return left(encode(sha256(convert_to(
     format('slot %s %s %s %s %s', p_period.id, p_period.plan_type, p_period.payment_id,
-           extract(epoch from p_period.period_start), extract(epoch from p_slot_start)), 'UTF8')), 'hex'), 32)::uuid;
+           extract(epoch from p_period.period_start), extract(epoch from p_slot_start))
+    -- a test user's past can be moved to where another slot was
+    || coalesce(p_period.schedule -> 'moved' ->> 'id', ''), 'UTF8')), 'hex'), 32)::uuid; -- @moved-slots-are-others
 end
 $$;
 comment on function tokenbook.slot_grant_id is
@@ -14232,8 +14278,9 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_from timestamp := p_period_start at time zone 'utc';
-  v_at timestamp := p_at at time zone 'utc';
+  v_moved interval := tokenbook.moved_by(p_schedule);
+  v_from timestamp := (p_period_start + v_moved) at time zone 'utc';
+  v_at timestamp := (p_at + v_moved) at time zone 'utc';
   v_months integer;
 begin
   if p_at < p_period_start then
@@ -14285,7 +14332,8 @@ comment on function tokenbook.slot_share is
  * When the slot of that number begins. A period's slots are numbered from 0, which begins with the period. On the
  * anniversary the others are whole days, weeks or months after that, counted from the period's start and not from
  * the slot before: what began on the 31st is on the last day of a shorter month and on the 31st again. On the
- * calendar they are at midnight, on Mondays, on the first of the month. All in UTC.
+ * calendar they are at midnight, on Mondays, on the first of the month. All in UTC. Of a test user whose past was moved
+ * (tokenbook.move_past) they are where they were to be before, by the calendar of that time.
  * Caller: internal.
  */
 create function tokenbook.slot_start(p_schedule jsonb, p_period_start timestamptz, p_number integer)
@@ -14296,7 +14344,8 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_from timestamp := p_period_start at time zone 'utc';
+  v_moved interval := tokenbook.moved_by(p_schedule);
+  v_from timestamp := (p_period_start + v_moved) at time zone 'utc';
 begin
   if p_number = 0 then
     return p_period_start;
@@ -14308,7 +14357,7 @@ begin
     when 'day' then make_interval(days => p_number)
     when 'week' then make_interval(weeks => p_number)
     else make_interval(months => p_number)
-  end) at time zone 'utc';
+  end) at time zone 'utc' - v_moved; -- @slots-on-their-days
 end
 $$;
 comment on function tokenbook.slot_start is
@@ -22202,6 +22251,275 @@ $$;
 comment on function tokenbook.write_shadow_function is
   'Writes tokenbook.note_shadow_change(), the function of the triggers on the project''s counter, for these columns of it. For whoever owns the database.';
 
+-- from supabase/schemas/87_test_clock/advance_test_clock.sql
+
+/*
+ * Advances the clock of one test user, for tests of an app: a year of a plan in a second. From one due moment of the
+ * account to the next their past is moved back (tokenbook.move_past), and what is due then is booked as ever: slots,
+ * expiries, holds that run out, plans that end, alerts. So each of them comes when it would have come.
+ * At most 100 steps a call (I11): call it again with the seconds that are left, until is_done. Each step goes through all
+ * that the user has.
+ * Only for whom the owner of the database has made a row in tokenbook.test_users; never for a user of whom a payment
+ * provider has told, or whose entries a checkpoint covers: their past is somebody's evidence.
+ * Caller: the owner of the database; no role of the API may execute it.   Locks: the account.
+ * Returns {user_id, advanced_seconds, seconds_left, ahead_seconds, transactions, alerts, is_done}.
+ * Errors: user_not_found, invalid_test_interval, not_a_test_user, busy.   Keeps: every invariant but that the past stays.
+ */
+create function tokenbook.advance_test_clock(p_user_id uuid, p_by interval)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+as $$
+declare
+  c_steps constant integer := 100;
+  v_now timestamptz := clock_timestamp();
+  v_seconds numeric;
+  v_left numeric;
+  v_step numeric;
+  v_rule text;
+  v_before public.token_accounts;
+  v_account public.token_accounts;
+begin
+  -- validate
+  v_seconds := extract(epoch from v_now + p_by - v_now);
+  if v_seconds is null or v_seconds <> trunc(v_seconds) or v_seconds not between 1 and 10 * 366 * 86400 then
+    perform tokenbook.refuse('invalid_test_interval', '{"field": "p_by", "rule": "whole seconds, 1 to ten years"}');
+  end if;
+  if not tokenbook.is_user(p_user_id) then
+    perform tokenbook.refuse('user_not_found', '{"field": "p_user_id"}');
+  end if;
+
+  -- lock
+  v_before := tokenbook.lock_account(p_user_id, p_create => true);
+  v_rule := case
+    when not exists (select from tokenbook.test_users u where u.user_id = p_user_id) then 'named in tokenbook.test_users' -- @test-users-are-named
+    when exists (select from tokenbook.provider_customers c where c.user_id = p_user_id) -- @nobody-who-pays begin
+      or exists (select from tokenbook.provider_payments p where p.user_id = p_user_id)
+      or exists (select from tokenbook.provider_subscriptions s where s.user_id = p_user_id)
+      or exists (select from public.token_payments p where p.user_id = p_user_id and p.provider <> 'manual') -- @nobody-who-pays end
+      then 'nobody of whom a payment provider has told'
+    when exists (select from tokenbook.ledger_checkpoints c where c.user_id = p_user_id) -- @nobody-in-a-checkpoint
+      then 'in no checkpoint of the ledger'
+  end;
+  if v_rule is not null then
+    perform tokenbook.refuse('not_a_test_user', jsonb_build_object('rule', v_rule));
+  end if;
+
+  -- act
+  v_left := v_seconds;
+  for v_nth in 1 .. c_steps
+  loop
+    v_account := tokenbook.lock_account(p_user_id);
+    v_now := clock_timestamp();
+    if v_account.next_due_at <= v_now then
+      perform tokenbook.record_expiries(array[p_user_id], v_now, p_in_portions => true);
+      v_account := tokenbook.lock_account(p_user_id);
+    end if;
+    continue when v_account.next_due_at <= v_now;
+    exit when v_left = 0;
+    v_step := case when v_account.next_due_at is null then v_left
+                   else least(v_left, ceil(extract(epoch from v_account.next_due_at - v_now))) end; -- @from-due-to-due
+    perform tokenbook.move_past(p_user_id, make_interval(secs => v_step::double precision));
+    v_left := v_left - v_step;
+  end loop;
+
+  -- record
+  v_account := tokenbook.lock_account(p_user_id);
+  update tokenbook.test_users u
+     set ahead = u.ahead + make_interval(secs => (v_seconds - v_left)::double precision)
+   where u.user_id = p_user_id;
+  return jsonb_build_object(
+    'user_id', p_user_id,
+    'advanced_seconds', v_seconds - v_left,
+    'seconds_left', v_left,
+    'ahead_seconds', (select extract(epoch from u.ahead)::bigint from tokenbook.test_users u where u.user_id = p_user_id),
+    'transactions', v_account.last_transaction_id - v_before.last_transaction_id,
+    'alerts', v_account.last_alert_id - v_before.last_alert_id,
+    'is_done', v_left = 0 and (v_account.next_due_at <= clock_timestamp()) is not true);
+end
+$$;
+comment on function tokenbook.advance_test_clock is
+  'Advances the clock of a user of tokenbook.test_users, for an app''s tests: their past is moved back from one due moment to the next, and what is due is booked. For the owner of the database alone. At most 100 steps a call: call it again with seconds_left until is_done. Returns {user_id, advanced_seconds, seconds_left, ahead_seconds (in all), transactions, alerts, is_done}. Errors: user_not_found, invalid_test_interval, not_a_test_user, busy.';
+
+-- from supabase/schemas/87_test_clock/move_past.sql
+
+/*
+ * Moves a user's whole past back: every moment of every row of theirs, those in JSON too, so that what was to come in
+ * that time has come. There is one clock for everybody; to this user's books it is as if it had been set forward.
+ * Books nothing. As the columns are looked up in the catalogue, a new one is moved as well.
+ * Not moved is what is of others: what a payment provider said (by its own clock), what waits to be sent to an endpoint
+ * (by the real one), and reports of migrations. Counted anew is what is counted by the calendar's hours, days, weeks and
+ * months: of the user and, where they pay for a team, of its members.
+ * Changes the append-only ledger, which the trigger lets through for this; a checkpoint would show it as changed.
+ * Caller: internal; nobody may execute it but the owner of the database.   Locks: the account.
+ */
+create function tokenbook.move_past(p_user_id uuid, p_by interval)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+as $$
+declare
+  c_not_moved constant text[] := array[
+    'provider_customers', 'provider_payments', 'provider_subscriptions', 'webhook_deliveries',
+    'archived_profile_counters', 'cleared_token_balances', 'test_users', 'usage_marks', 'usage_totals'];
+  v_move_id constant uuid := gen_random_uuid();
+  v_table record;
+  v_by interval;
+begin
+  perform tokenbook.lock_account(p_user_id);
+  perform set_config('tokenbook.moving_past', 'yes', true); -- what keep_ledger_append_only lets through
+  for v_table in
+    select c.oid::regclass as name,
+           string_agg(format('%1$I = t.%1$I - $2', a.attname), ', ') as moved,
+           exists (
+             select from pg_index i
+              where i.indrelid = c.oid and i.indisunique and i.indkey::smallint[] && array_agg(a.attnum)) as is_unique
+      from pg_class c
+      join pg_attribute a on a.attrelid = c.oid and a.atttypid = 'timestamptz'::regtype and not a.attisdropped -- @each-moment-moves
+     where c.relkind = 'r'
+       and (c.relnamespace = 'tokenbook'::regnamespace and c.relname <> all (c_not_moved)
+         or c.relnamespace = 'public'::regnamespace and c.relname = any (tokenbook.own_relations()))
+       and exists (
+         select from pg_attribute u where u.attrelid = c.oid and u.attname = 'user_id' and not u.attisdropped)
+     group by c.oid
+     order by c.oid
+  loop
+    -- where no two may have the same moment by way of another time, or one would be in the other's way
+    foreach v_by in array case when v_table.is_unique then array[p_by + interval '1000000 days', interval '-1000000 days'] else array[p_by] end
+    loop
+      execute format('update %s t set %s where t.user_id = $1', v_table.name, v_table.moved) using p_user_id, v_by;
+    end loop;
+  end loop;
+
+  update public.token_transactions t
+     set terms = tokenbook.moved_moments(t.terms, p_by, v_move_id) -- @terms-move-too
+   where t.user_id = p_user_id and t.terms is not null;
+  -- of metadata what the books wrote themselves
+  update public.token_transactions t
+     set metadata = t.metadata || tokenbook.moved_moments((
+           select jsonb_object_agg(m.key, m.value)
+             from jsonb_each(t.metadata) m where m.key in ('expires_at', 'effective_at', 'period_start')), p_by, v_move_id)
+   where t.user_id = p_user_id
+     and (t.terms ? 'voids' or t.entry_type = 'rollover' or t.action_type = 'plan_change' and t.usage_id is null)
+     and t.metadata ?| array['expires_at', 'effective_at', 'period_start'];
+  update public.token_balances b
+     set metadata = tokenbook.moved_moments(b.metadata, p_by, v_move_id)
+   where b.user_id = p_user_id and b.rolled_over_from is not null;
+  update tokenbook.subscriptions s
+     set schedule = tokenbook.moved_moments(jsonb_build_object('schedule', s.schedule), p_by, v_move_id) -> 'schedule'
+   where s.user_id = p_user_id and s.schedule is not null;
+  update tokenbook.subscriptions s
+     set beside = tokenbook.moved_moments(s.beside, p_by, v_move_id)
+   where s.user_id = p_user_id and s.beside <> '[]';
+  update public.token_payments p
+     set terms = tokenbook.moved_moments(p.terms, p_by, v_move_id)
+   where p.user_id = p_user_id;
+  update public.token_alerts a
+     set payload = tokenbook.moved_moments(a.payload, p_by, v_move_id)
+   where a.user_id = p_user_id;
+  update tokenbook.changes c
+     set details = tokenbook.moved_moments(c.details, p_by, v_move_id)
+   where c.user_id = p_user_id;
+  perform set_config('tokenbook.moving_past', '', true); -- @moved-and-no-longer
+
+  -- what is counted by days, weeks and months
+  with spent as (
+    select t.member_id, t.reserved_change - t.tokens as tokens, tokenbook.spending_time(t) as at, t.created_at,
+           t.entry_type in ('deduction', 'hold', 'release', 'refund') and t.action_type <> 'admin_deduct' as counts
+      from public.token_transactions t
+     where t.user_id = p_user_id and t.entry_type not in ('opening_balance', 'expiry')
+  ), latest as (
+    select s.member_id, grouping(s.member_id) = 1 as is_account, max(s.created_at) as at
+      from spent s
+     group by grouping sets ((), (s.member_id))
+  ), counted as (
+    select l.member_id, l.is_account, l.at,
+           coalesce(sum(s.tokens) filter (where s.at >= date_trunc('day', l.at, 'UTC')), 0) as in_day,
+           coalesce(sum(s.tokens) filter (where s.at >= date_trunc('week', l.at, 'UTC')), 0) as in_week,
+           coalesce(sum(s.tokens) filter (where s.at >= date_trunc('month', l.at, 'UTC')), 0) as in_month
+      from latest l
+      left join spent s on s.counts and (l.is_account or s.member_id = l.member_id)
+     group by l.member_id, l.is_account, l.at
+  ), members as (
+    update public.token_team_members m
+       set spent_at = c.at, spent_day = c.in_day, spent_week = c.in_week, spent_month = c.in_month
+      from counted c
+     where m.user_id = p_user_id and m.member_id = c.member_id and not c.is_account
+  )
+  update public.token_accounts a
+     set spent_at = c.at, spent_day = c.in_day, spent_week = c.in_week, spent_month = c.in_month
+    from counted c
+   where a.user_id = p_user_id and c.is_account;
+
+  -- what reports have counted of these uses, they count again; everyone's too
+  if exists (select from public.token_usage u where u.user_id = p_user_id) then
+    delete from tokenbook.usage_marks m
+     where m.user_id in (
+       select u.member_id from public.token_usage u where u.user_id = p_user_id
+       union all values (p_user_id), ('00000000-0000-0000-0000-000000000000'));
+    delete from tokenbook.usage_totals n
+     where not exists (select from tokenbook.usage_marks m where m.user_id = n.user_id);
+  end if;
+end
+$$;
+comment on function tokenbook.move_past is
+  'Moves every moment of a user''s rows back, and counts anew what is counted by the calendar; books nothing. For advance_test_clock.';
+
+-- from supabase/schemas/87_test_clock/moved_moments.sql
+
+/*
+ * A JSON value with every moment in it moved back, written as it was: for what the books keep in JSON themselves. A
+ * schedule also keeps how far, and with which move (tokenbook.moved_by, tokenbook.slot_grant_id). What a catalogue or a
+ * caller wrote (features, metadata) is no moment of ours.
+ * Caller: internal.
+ */
+create function tokenbook.moved_moments(p_value jsonb, p_by interval, p_move_id uuid)
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- how a moment is written must not make it another
+as $$
+declare
+  v_text text := p_value #>> '{}';
+begin
+  case jsonb_typeof(p_value)
+    when 'object' then
+      return (
+        select coalesce(jsonb_object_agg(m.key, case
+                 when m.key in ('features', 'metadata') then m.value
+                 when m.key = 'schedule' and jsonb_typeof(m.value) = 'object' then
+                   m.value || jsonb_build_object('moved', jsonb_build_object(
+                     'seconds', coalesce((m.value #>> '{moved,seconds}')::numeric, 0) + extract(epoch from p_by), 'id', p_move_id))
+                 else tokenbook.moved_moments(m.value, p_by, p_move_id)
+               end), '{}')
+          from jsonb_each(p_value) m);
+    when 'array' then
+      return (
+        select coalesce(jsonb_agg(tokenbook.moved_moments(e.value, p_by, p_move_id) order by e.nth), '[]')
+          from jsonb_array_elements(p_value) with ordinality as e (value, nth));
+    when 'string' then
+      if v_text ~ '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d(:\d\d)?)$' then
+        return to_jsonb(v_text::timestamptz - p_by);
+      elsif v_text ~ '^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?Z$' then
+        return to_jsonb(((v_text::timestamptz - p_by) at time zone 'utc')::text || 'Z');
+      end if;
+    else
+      null;
+  end case;
+  return p_value;
+end
+$$;
+comment on function tokenbook.moved_moments is
+  'A JSON value of the books with every moment in it moved back.';
+
 -- from supabase/schemas/90_audit/acknowledge_token_finding.sql
 
 /*
@@ -26949,6 +27267,7 @@ grant execute on function
     tokenbook.plan_schedule(public.token_plans), tokenbook.next_slot_at(tokenbook.subscriptions, timestamptz),
     tokenbook.newest_slot_at(tokenbook.subscriptions, timestamptz),
     tokenbook.slot_start(jsonb, timestamptz, integer), tokenbook.slot_number(jsonb, timestamptz, timestamptz),
+    tokenbook.moved_by(jsonb),
     tokenbook.slot_tokens_due(uuid),
     tokenbook.is_storage_in_force(public.token_storage_quotas)
   to authenticated, service_role;

@@ -51,6 +51,7 @@ grant execute on function
     tokenbook.plan_schedule(public.token_plans), tokenbook.next_slot_at(tokenbook.subscriptions, timestamptz),
     tokenbook.newest_slot_at(tokenbook.subscriptions, timestamptz),
     tokenbook.slot_start(jsonb, timestamptz, integer), tokenbook.slot_number(jsonb, timestamptz, timestamptz),
+    tokenbook.moved_by(jsonb),
     tokenbook.slot_tokens_due(uuid),
     tokenbook.is_storage_in_force(public.token_storage_quotas)
   to authenticated, service_role;

@@ -167,6 +167,7 @@ export const forgotten: Record<string, Record<string, Fate>> = {
     schedule: kept("when a plan gives tokens"),
     features: kept("what the plan includes, from the catalogue"),
   },
+  "tokenbook.test_users": {},
   "tokenbook.token_alert_states": { ...each("rule", kept(slug)) },
   "tokenbook.trial_keys": { ...each("key", kept(whole)) },
   "tokenbook.trials_taken": {

@@ -2,7 +2,6 @@
 import fc from "fast-check";
 import type pg from "pg";
 import { createDatabase, type Database } from "../support/database.ts";
-import { followThePast } from "../support/past.ts";
 import { createUser } from "../support/roles.ts";
 import { catalogue } from "./plans.ts";
 import type { BurnOrder } from "../support/burn-order.ts";
@@ -16,41 +15,9 @@ const LANES = 3;
  */
 export async function booksWithAClock(order: BurnOrder = "fifo"): Promise<Database> {
   const books = await createDatabase();
-  await books.admin.query(followThePast("public"));
   await books.admin.query(`
-    alter table public.token_transactions disable trigger token_transactions_keep_append_only;
-    create function public.test_step(p_user_id uuid, p_seconds integer) returns void language plpgsql as $$
-    declare
-      v_by interval := p_seconds * interval '1 second';
-      v_grant uuid;
-    begin
-      -- the account first, as everyone does: the sweeper of another lane may be at it
-      update public.token_accounts
-         set next_due_at = next_due_at - v_by, updated_at = updated_at - v_by
-       where user_id = p_user_id;
-      update tokenbook.subscriptions
-         set period_start = period_start - v_by, expires_at = expires_at - v_by,
-             taken_back_at = taken_back_at - v_by, ended_at = ended_at - v_by,
-             created_at = created_at - v_by, updated_at = updated_at - v_by
-       where user_id = p_user_id;
-      update public.token_balances
-         set granted_at = granted_at - v_by, expires_at = expires_at - v_by,
-             created_at = created_at - v_by, voided_at = voided_at - v_by
-       where user_id = p_user_id;
-      -- the earliest first: no two periods may ever begin at one moment
-      for v_grant in
-        select id from public.token_balances where user_id = p_user_id and period_start is not null order by period_start
-      loop
-        update public.token_balances set period_start = period_start - v_by where user_id = p_user_id and id = v_grant;
-      end loop;
-      update public.token_holds
-         set expires_at = expires_at - v_by, created_at = created_at - v_by, settled_at = settled_at - v_by
-       where user_id = p_user_id;
-      update public.token_transactions set created_at = created_at - v_by where user_id = p_user_id;
-      update public.token_usage set created_at = created_at - v_by where user_id = p_user_id;
-      -- and what the ledger keeps of it; what was spent may be of another day now
-      perform public.follow_the_past(p_user_id, v_by);
-    end
+    create function public.test_step(p_user_id uuid, p_seconds integer) returns void language sql as $$
+      select tokenbook.move_past(p_user_id, p_seconds * interval '1 second')
     $$;
     -- when the present or the next period begins, whether what is due has been recorded or not
     create function public.test_period(p_user_id uuid, p_period text) returns timestamptz language sql as $$

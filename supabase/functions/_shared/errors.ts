@@ -164,6 +164,13 @@ export const errors = {
     retryable: false,
     hint: "Hold for as many seconds as the rule allows.",
   },
+  invalid_test_interval: {
+    status: 400,
+    title: "Invalid interval",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Advance the clock by whole seconds, 1 to ten years.",
+  },
   invalid_refund: {
     status: 400,
     title: "Invalid refund",
@@ -485,6 +492,13 @@ export const errors = {
     sqlstate: "PT409",
     retryable: false,
     hint: "The grant has been ended before. Nothing was changed.",
+  },
+  not_a_test_user: {
+    status: 409,
+    title: "Not a test user",
+    sqlstate: "PT409",
+    retryable: false,
+    hint: "The clock is advanced of test users alone; the rule says what is missing.",
   },
   grant_has_ended: {
     status: 409,

@@ -84,9 +84,10 @@ begin
 
   select tokenbook.plan_schedule(p) into v_schedule from public.token_plans p where p.plan_type = v_subscription.plan_type;
   if v_has_moved and v_subscription.expires_at is null and v_subscription.payment_id is null
-    and v_schedule is distinct from v_subscription.schedule
+    and v_schedule is distinct from v_subscription.schedule - 'moved'
   then
-    v_subscription.schedule := v_schedule;
+    v_subscription.schedule := v_schedule
+      || case when v_subscription.schedule ? 'moved' then jsonb_build_object('moved', v_subscription.schedule -> 'moved') else '{}' end;
     v_subscription.next_slot_at := tokenbook.next_slot_at(v_subscription, p_now);
     v_entry := null;
     v_entry.reason := v_subscription.plan_type || ' has another schedule';

@@ -13,7 +13,9 @@ as $$
 begin
   return left(encode(sha256(convert_to(
     format('slot %s %s %s %s %s', p_period.id, p_period.plan_type, p_period.payment_id,
-           extract(epoch from p_period.period_start), extract(epoch from p_slot_start)), 'UTF8')), 'hex'), 32)::uuid;
+           extract(epoch from p_period.period_start), extract(epoch from p_slot_start))
+    -- a test user's past can be moved to where another slot was
+    || coalesce(p_period.schedule -> 'moved' ->> 'id', ''), 'UTF8')), 'hex'), 32)::uuid; -- @moved-slots-are-others
 end
 $$;
 comment on function tokenbook.slot_grant_id is

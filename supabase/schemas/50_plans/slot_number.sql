@@ -11,8 +11,9 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_from timestamp := p_period_start at time zone 'utc';
-  v_at timestamp := p_at at time zone 'utc';
+  v_moved interval := tokenbook.moved_by(p_schedule);
+  v_from timestamp := (p_period_start + v_moved) at time zone 'utc';
+  v_at timestamp := (p_at + v_moved) at time zone 'utc';
   v_months integer;
 begin
   if p_at < p_period_start then

@@ -2,7 +2,6 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { grant } from "../../support/books.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { applyMutant } from "../../support/mutants.ts";
-import { followThePast } from "../../support/past.ts";
 import { asAdmin, asService, asUser, createUser, rpc } from "../../support/roles.ts";
 import { verify } from "./books-to-corrupt.ts";
 
@@ -34,9 +33,8 @@ async function move(where: Database, user: string, entries: number[], by: string
     "update public.token_transactions set created_at = created_at + $3::interval where user_id = $1 and id = any ($2)",
     [user, entries, by],
   );
-  await client.query(followThePast("pg_temp"));
-  await client.query("select pg_temp.follow_the_past($1, interval '0')", [user]);
   await client.query("alter table public.token_transactions enable trigger user");
+  await client.query("select tokenbook.move_past($1, '0')", [user]);
   client.release();
 }
 

@@ -1210,6 +1210,7 @@ export const notTheBooks: Record<string, string> = {
   "tokenbook.referrals":
     "who was referred by whom: said once, and nothing else says it; I5 compares the two grants with their entries",
   "tokenbook.code_attempts": "how often somebody guessed: no token depends on it",
+  "tokenbook.test_users": "whose clock tests advance: none in production, and no token depends on it",
   "tokenbook.subjects": "who somebody is who signs in elsewhere: no token depends on it",
   "tokenbook.token_alert_states":
     "on which side of a threshold somebody was told that they are: no token depends on it",

@@ -8,7 +8,16 @@ import { holdFiles } from "../../functions/shared/token-hold/files.ts";
 import type { Snippet } from "./pages.ts";
 
 /** What a snippet may import; nothing else of this repository's packages is in the folder. */
-const packages = ["@supabase/supabase-js", "@types/node", "@types/ws", "standardwebhooks", "stripe", "ws"];
+const packages = [
+  "@supabase/supabase-js",
+  "@types/node",
+  "@types/pg",
+  "@types/ws",
+  "pg",
+  "standardwebhooks",
+  "stripe",
+  "ws",
+];
 
 /** The names that names.ts has, and how each is told from a longer one or a member. */
 const names = ["server", "supabase", "user", "admin", "payer", "ann", "requestId", "askTheModel", "show"];

@@ -52,6 +52,7 @@ async function tryIt(mutant: string | null, users: number): Promise<Tried> {
       await isReportedOn(db, life);
       await triesCodes(db, life);
       await isBeingTold(db);
+      await isATestUser(db, life);
       const rows = await rowsOf(db, tables, life.id);
       for (const [table, found] of rows)
         if (found.length === 0) wrong.push(`proves nothing of ${table}: it has no row`);
@@ -108,6 +109,10 @@ async function tryIt(mutant: string | null, users: number): Promise<Tried> {
     await db.drop();
   }
 }
+
+/** Their clock may be advanced. */
+const isATestUser = (db: Database, { id }: PopulatedUser) =>
+  db.admin.query("insert into tokenbook.test_users (user_id) values ($1)", [id]);
 
 /** Another auth server knows them: forgotten on request alone. */
 const signsInElsewhere = (db: Database, { id, mark }: PopulatedUser) =>
