@@ -23,26 +23,26 @@ declare
     'token_alerts_crossing_key', 'token_alerts_grant_key', 'token_alerts_pkey', 'token_balances',
     'token_balances_burn_order_idx', 'token_balances_expiring_first_idx',
     'token_balances_expiry_idx', 'token_balances_payment_key', 'token_balances_period_key',
-    'token_balances_pkey', 'token_balances_restricted_idx', 'token_balances_rollover_key',
-    'token_balances_subscription_idx', 'token_counters', 'token_default_spend_caps',
-    'token_default_spend_caps_key', 'token_default_spend_caps_pkey', 'token_grant_types',
-    'token_grant_types_pkey', 'token_holds', 'token_holds_due_idx', 'token_holds_member_idx',
-    'token_holds_pkey', 'token_holds_spender_idx', 'token_legacy_transactions',
-    'token_legacy_transactions_pkey', 'token_model_prices', 'token_model_prices_pkey',
-    'token_model_rates', 'token_model_rates_pkey', 'token_packs', 'token_packs_pkey',
-    'token_packs_stripe_price_id_key', 'token_payments', 'token_payments_from_plan_idx',
-    'token_payments_idempotency_key', 'token_payments_pack_idx', 'token_payments_pending_idx',
-    'token_payments_pkey', 'token_payments_provider_key', 'token_payments_to_plan_idx',
-    'token_payments_user_pending_idx', 'token_plans', 'token_plans_one_default_idx',
-    'token_plans_paypal_plan_id_key', 'token_plans_pkey', 'token_plans_stripe_price_id_key',
-    'token_price_ids', 'token_spend_caps', 'token_spend_caps_pkey', 'token_storage_quotas',
-    'token_storage_quotas_pkey', 'token_subscriptions', 'token_team_members',
-    'token_team_members_member_idx', 'token_team_members_page_idx', 'token_team_members_pkey',
-    'token_top_up_requests', 'token_top_up_requests_due_idx',
-    'token_top_up_requests_one_pending_key', 'token_top_up_requests_pack_idx',
-    'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx', 'token_top_up_requests_time_idx',
-    'token_top_ups', 'token_top_ups_pack_idx', 'token_top_ups_pkey', 'token_top_ups_plan_idx',
-    'token_transactions', 'token_transactions_grants_idx', 'token_transactions_idempotency_key',
+    'token_balances_pkey', 'token_balances_rollover_key', 'token_balances_subscription_idx',
+    'token_counters', 'token_default_spend_caps', 'token_default_spend_caps_key',
+    'token_default_spend_caps_pkey', 'token_grant_types', 'token_grant_types_pkey', 'token_holds',
+    'token_holds_due_idx', 'token_holds_member_idx', 'token_holds_pkey', 'token_holds_spender_idx',
+    'token_legacy_transactions', 'token_legacy_transactions_pkey', 'token_model_prices',
+    'token_model_prices_pkey', 'token_model_rates', 'token_model_rates_pkey', 'token_packs',
+    'token_packs_pkey', 'token_packs_stripe_price_id_key', 'token_payments',
+    'token_payments_from_plan_idx', 'token_payments_idempotency_key', 'token_payments_pack_idx',
+    'token_payments_pending_idx', 'token_payments_pkey', 'token_payments_provider_key',
+    'token_payments_to_plan_idx', 'token_payments_user_pending_idx', 'token_plans',
+    'token_plans_one_default_idx', 'token_plans_paypal_plan_id_key', 'token_plans_pkey',
+    'token_plans_stripe_price_id_key', 'token_price_ids', 'token_spend_caps',
+    'token_spend_caps_pkey', 'token_storage_quotas', 'token_storage_quotas_pkey',
+    'token_subscriptions', 'token_team_members', 'token_team_members_member_idx',
+    'token_team_members_page_idx', 'token_team_members_pkey', 'token_top_up_requests',
+    'token_top_up_requests_due_idx', 'token_top_up_requests_one_pending_key',
+    'token_top_up_requests_pack_idx', 'token_top_up_requests_pkey', 'token_top_up_requests_plan_idx',
+    'token_top_up_requests_time_idx', 'token_top_ups', 'token_top_ups_pack_idx',
+    'token_top_ups_pkey', 'token_top_ups_plan_idx', 'token_transactions',
+    'token_transactions_grants_idx', 'token_transactions_idempotency_key',
     'token_transactions_member_idx', 'token_transactions_member_key',
     'token_transactions_original_idx', 'token_transactions_pkey', 'token_usage',
     'token_usage_history', 'token_usage_member_idx', 'token_usage_pkey', 'token_usage_time_idx',
@@ -755,7 +755,7 @@ alter table tokenbook.set_aside_accounts enable row level security;
 --   next_due_at                            spend_tokens, bring_due_forward, record_expiries, raise_alerts
 --   alert_…, next_alert_at, warns_of_expiry, alerts_version, last_alert_id  raise_alerts
 --   has_caps                               note_spend_caps
---   has_restricted_grants                  note_restricted_grants, decide_spending
+--   restricted_until                       note_restricted_grants
 --   payer_id                               add_token_team_member, remove_token_team_member
 --   state                                  set_token_account_state
 create table public.token_accounts (
@@ -774,7 +774,7 @@ create table public.token_accounts (
   spent_month bigint not null default 0,
   payer_id uuid,
   has_caps boolean not null default false,
-  has_restricted_grants boolean not null default false,
+  restricted_until timestamptz,
   state text not null default 'active',
   alert_below bigint,
   alert_above bigint,
@@ -802,7 +802,7 @@ comment on column public.token_accounts.spent_week is 'In that week (ISO, from M
 comment on column public.token_accounts.spent_month is 'In that month.';
 comment on column public.token_accounts.payer_id is 'The account that he spends from while he is in a team; NULL: his own.';
 comment on column public.token_accounts.has_caps is 'Whether they have caps of their own (token_spend_caps).';
-comment on column public.token_accounts.has_restricted_grants is 'Whether they have grants that do not pay for everything (token_balances.pays_for); stays for a while when all of those have ended.';
+comment on column public.token_accounts.restricted_until is 'Until when they have grants that do not pay for everything (token_balances.pays_for), as was said of each; NULL = they never had one.';
 comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state).';
 comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, no slot of his plan begins, his plan does not end, and no alert falls due. NULL when nothing will. May be early, never late.';
 comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
@@ -926,10 +926,6 @@ comment on column public.token_balances.created_at is 'When it was booked.';
 -- the indexes of the burn order are in burn_order.sql
 create index token_balances_expiry_idx
   on public.token_balances (user_id, expires_at) where is_open and expires_at is not null;
-
--- what pays only for some things, of those that are open first
-create index token_balances_restricted_idx
-  on public.token_balances (user_id, is_open, expires_at) where pays_for is not null;
 
 -- what a user has left of their plan's own tokens, however many others they have
 create index token_balances_subscription_idx
@@ -5140,7 +5136,7 @@ begin
     where a.user_id = p_user_id
       and a.payer_id is null
       and not a.has_caps
-      and not a.has_restricted_grants
+      and (a.restricted_until > v_now) is not true
       and a.tokens_remaining >= p_tokens
       and a.state = 'active' -- @asked-not-frozen
       and (a.next_due_at <= v_now) is not true -- @asked-nothing-due
@@ -5174,7 +5170,7 @@ begin
       return false;
     end if;
     v_remaining := v_plan.tokens - coalesce(v_account.tokens_owed, 0);
-  elsif v_account.has_restricted_grants then -- @asked-what-pays
+  elsif v_account.restricted_until > v_now then -- @asked-what-pays
     v_remaining := tokenbook.tokens_payable(
       v_account_id, p_tokens, v_now, coalesce(v_account.next_due_at <= v_now, false), v_repaid, p_action_type, p_model_used);
   end if;
@@ -5504,7 +5500,7 @@ begin
     tokens_remaining := coalesce(v_account.tokens_remaining, 0);
   end if;
   tokens := least(p_tokens, case when v_is_frozen then 0 else tokens_remaining end);
-  v_is_restricted := coalesce(v_account.has_restricted_grants, false) and not v_is_correction;
+  v_is_restricted := coalesce(v_account.restricted_until > decided_at, false) and not v_is_correction;
   if v_is_restricted then
     v_payable := tokenbook.tokens_payable(user_id, tokens, decided_at, v_is_due, v_repaid, p_action_type, p_model_used);
     if v_payable < tokens then -- @restricted-do-not-count
@@ -5534,20 +5530,8 @@ begin
     perform tokenbook.record_expiries(array[user_id], decided_at);
   end if;
 
-  if v_is_restricted then
-    if tokens > 0 and p_model_used is not null then
-      terms := jsonb_build_object('model', p_model_used); -- @terms-name-the-model
-    end if;
-    if not exists (
-      select from public.token_balances b
-       where b.user_id = decide_spending.user_id and b.pays_for is not null and b.expires_at is null)
-      and not exists (
-        select from public.token_balances b
-         where b.user_id = decide_spending.user_id and b.pays_for is not null and b.is_open in (true, false)
-           and b.expires_at > decided_at)
-    then
-      update public.token_accounts a set has_restricted_grants = false where a.user_id = decide_spending.user_id;
-    end if;
+  if v_is_restricted and tokens > 0 and p_model_used is not null then
+    terms := jsonb_build_object('model', p_model_used); -- @terms-name-the-model
   end if;
 
   select a.ctid, not coalesce(r.is_expiring_first, tokenbook.is_expiring_first_at('infinity')) and not v_is_restricted,
@@ -6808,13 +6792,14 @@ begin
   end if;
 
   if p_grant.pays_for is not null then
-    if (select count(*) from public.token_balances b
+    if v_account.restricted_until > v_now
+      and (select count(*) from public.token_balances b
          where b.user_id = p_entry.user_id and b.is_open and b.pays_for is not null)
        >= (tokenbook.limits() -> 'restricted_grants')::integer -- @restricted-grants-are-few
     then
       perform tokenbook.refuse('too_many_restricted_grants', jsonb_build_object('limit', tokenbook.limits() -> 'restricted_grants'));
     end if;
-    perform tokenbook.note_restricted_grants(p_entry.user_id);
+    perform tokenbook.note_restricted_grants(p_entry.user_id, p_grant.expires_at);
   end if;
 
   insert into public.token_balances
@@ -6910,12 +6895,11 @@ comment on function tokenbook.lock_settings is
 -- from supabase/schemas/20_ledger/note_restricted_grants.sql
 
 /*
- * Notes on the account that some of its grants pay only for some things, so that whoever spends looks which: the quick
- * way of spending does not. The caller holds the account's lock. Taken back by tokenbook.decide_spending, once all of
- * them have ended.
+ * Notes on the account until when it has grants that pay only for some things (NULL: for ever), so that whoever spends
+ * looks which pay: the quick way of spending does not. The caller holds the account's lock.
  * Caller: internal.   Keeps: I8.
  */
-create function tokenbook.note_restricted_grants(p_user_id uuid)
+create function tokenbook.note_restricted_grants(p_user_id uuid, p_until timestamptz)
 returns void
 language plpgsql
 volatile
@@ -6924,12 +6908,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   update public.token_accounts a
-     set has_restricted_grants = true -- @restricted-grants-are-noted
-   where a.user_id = p_user_id and not a.has_restricted_grants;
+     set restricted_until = greatest(a.restricted_until, coalesce(p_until, 'infinity')) -- @restricted-grants-are-noted
+   where a.user_id = p_user_id;
 end
 $$;
 comment on function tokenbook.note_restricted_grants is
-  'Notes on the account that some of its grants pay only for some things.';
+  'Notes on the account until when it has grants that pay only for some things.';
 
 -- from supabase/schemas/20_ledger/parse_batch_item.sql
 
@@ -7866,6 +7850,9 @@ begin
     update public.token_balances b
        set expires_at = nullif(p_expires_at, 'infinity')
      where b.user_id = p_user_id and b.id = p_grant_id;
+    if v_grant.pays_for is not null then
+      perform tokenbook.note_restricted_grants(p_user_id, p_expires_at);
+    end if;
 
     -- record
     v_entry.entry_type := 'usage';
@@ -8230,7 +8217,7 @@ begin
    where a.user_id = p_user_id
      and a.payer_id is null -- @usual-own-account
      and not a.has_caps -- @usual-no-caps
-     and not a.has_restricted_grants -- @usual-pays-for-everything
+     and (a.restricted_until > clock_timestamp()) is not true -- @usual-pays-for-everything
      and a.tokens_remaining >= p_tokens
      and a.state = 'active' -- @usual-not-frozen
      and (a.next_due_at <= clock_timestamp()) is not true -- @usual-nothing-due
@@ -8418,7 +8405,7 @@ begin
           where t.member_id = e.user_id and t.idempotency_key = e.idempotency_key
             and (t.actor_role = 'user') = (e.actor_role = 'user'))
        and not a.has_caps -- @batch-no-caps
-       and not a.has_restricted_grants -- @batch-pays-for-everything
+       and (a.restricted_until > p_now) is not true -- @batch-pays-for-everything
        and a.alerts_version = (
          select r.alerts_version from tokenbook.project_settings r
           where not r.has_common_caps) -- @batch-common-caps
@@ -9119,7 +9106,7 @@ begin
             left join public.token_balances b on b.user_id = v_usage.user_id and b.id = paid.grant_id
             left join tokenbook.due_slots(v_usage.user_id, v_now) d -- not booked yet
               on (d.slot).id = paid.grant_id and b.id is null),
-         case when a.has_restricted_grants
+         case when a.restricted_until > v_now
                   and cardinality(chosen.grant_ids) < (tokenbook.limits() -> 'grants_in_one_entry')::integer
            then coalesce((select sum(part) from unnest(chosen.grant_tokens) part), 0) end
     into v_remaining, v_payers, v_payable
@@ -10790,7 +10777,7 @@ begin
     returning * into v_new;
     perform tokenbook.bring_due_forward(p_user_id, v_now + p_lifetime_days * interval '24 hours');
     if v_new.pays_for is not null then
-      perform tokenbook.note_restricted_grants(p_user_id);
+      perform tokenbook.note_restricted_grants(p_user_id, v_new.expires_at);
     end if;
     v_entry.grant_ids := v_entry.grant_ids || v_new.id;
     v_entry.grant_tokens := v_entry.grant_tokens || v_part.tokens;
@@ -11131,7 +11118,7 @@ begin
           perform tokenbook.refuse('account_frozen', '{}');
         end if;
         v_has_left := tokenbook.paying_account(coalesce(v_member_id, v_user_id)) <> v_user_id; -- @beyond-holds-is-new
-        if v_account.has_restricted_grants then
+        if v_account.restricted_until > v_now then
           v_model := coalesce(p_usage.model_used, (
             select t.terms ->> 'model' from public.token_transactions t where t.user_id = v_user_id and t.id = v_hold_entry));
           v_terms := case when v_model is not null then jsonb_build_object('model', v_model) end;
@@ -13806,6 +13793,9 @@ begin
      v_closing.subscription_id, v_closing.id, v_closing.pays_for, v_entry.metadata, p_now)
   returning * into v_carried;
   perform tokenbook.bring_due_forward(v_closing.user_id, v_expires_at);
+  if v_carried.pays_for is not null then
+    perform tokenbook.note_restricted_grants(v_closing.user_id, v_expires_at);
+  end if;
   v_entry.tokens := v_tokens;
   v_entry.grant_ids := array[v_carried.id];
   v_entry.grant_tokens := array[v_tokens];
@@ -23804,14 +23794,14 @@ begin
      and t.entry_type in ('deduction', 'hold') and t.action_type <> 'admin_deduct' and a.signed < 0
      and not tokenbook.pays_for(g.pays_for, t.action_type, t.terms ->> 'model')
   union all
-  select 'I8 the account knows whether its grants pay for everything', a.user_id, null, null,
-         'some do not', 'all do'
+  select 'I8 the account knows until when its grants are restricted', a.user_id, null, null,
+         'not before ' || g.until, coalesce(a.restricted_until::text, 'none is')
     from accounts a
-   where not a.has_restricted_grants
-     and exists (
-       select from grants g
-        where g.user_id = a.user_id and g.pays_for is not null and g.is_open
-          and (g.expires_at > clock_timestamp() or g.expires_at is null))
+    join (
+      select r.user_id, max(coalesce(r.expires_at, 'infinity')) as until
+        from grants r where r.pays_for is not null and r.is_open
+       group by r.user_id) g on g.user_id = a.user_id
+   where g.until > coalesce(a.restricted_until, '-infinity')
   union all
   select 'I7 an expiry is booked when it is due', a.user_id, a.grant_id, a.transaction_id,
          'not before ' || g.expires_at, a.created_at::text

@@ -212,17 +212,32 @@ test("when all of them have ended, a deduction is a usual one again", async () =
   const user = await createUser(db);
   await give(user, 100, images, { p_expires_at: new Date(Date.now() + 86_400_000).toISOString() });
   await give(user, 100, null);
-  const isNoted = async () =>
+  const isUsual = async () =>
     (
-      await rowsOf("select has_restricted_grants as noted from public.token_accounts where user_id = $1", [
-        user,
-      ])
-    )[0].noted;
+      await rowsOf(
+        "select (restricted_until > clock_timestamp()) is not true as usual from public.token_accounts where user_id = $1",
+        [user],
+      )
+    )[0].usual;
   await spend(user, 1);
-  expect(await isNoted()).toBe(true);
+  expect(await isUsual()).toBe(false);
   await letTimePass(db, user, 2);
   await spend(user, 1);
-  expect(await isNoted()).toBe(false);
+  expect(await isUsual()).toBe(true);
+  await expectClean();
+});
+
+test("a restricted grant that is to live longer stays restricted", async () => {
+  const user = await createUser(db);
+  const id = await give(user, 100, images, { p_expires_at: new Date(Date.now() + 86_400_000).toISOString() });
+  await server("set_token_grant_expiry", {
+    p_user_id: user,
+    p_grant_id: id,
+    p_expires_at: "infinity",
+    p_reason: "a promise",
+  });
+  await letTimePass(db, user, 2);
+  expect(await spend(user, 1)).toMatchObject({ success: false, tokens_restricted: 100 });
   await expectClean();
 });
 
@@ -374,7 +389,7 @@ describe("the test sees it", { tags: ["proof"] }, () => {
     );
     expect(found.map((row) => row.invariant)).toEqual([
       "I8 a grant pays only for what it may",
-      "I8 the account knows whether its grants pay for everything",
+      "I8 the account knows until when its grants are restricted",
     ]);
     await broken.drop();
   });

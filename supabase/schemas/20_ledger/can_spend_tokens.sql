@@ -43,7 +43,7 @@ begin
     where a.user_id = p_user_id
       and a.payer_id is null
       and not a.has_caps
-      and not a.has_restricted_grants
+      and (a.restricted_until > v_now) is not true
       and a.tokens_remaining >= p_tokens
       and a.state = 'active' -- @asked-not-frozen
       and (a.next_due_at <= v_now) is not true -- @asked-nothing-due
@@ -77,7 +77,7 @@ begin
       return false;
     end if;
     v_remaining := v_plan.tokens - coalesce(v_account.tokens_owed, 0);
-  elsif v_account.has_restricted_grants then -- @asked-what-pays
+  elsif v_account.restricted_until > v_now then -- @asked-what-pays
     v_remaining := tokenbook.tokens_payable(
       v_account_id, p_tokens, v_now, coalesce(v_account.next_due_at <= v_now, false), v_repaid, p_action_type, p_model_used);
   end if;

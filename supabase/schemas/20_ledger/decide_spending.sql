@@ -132,7 +132,7 @@ begin
     tokens_remaining := coalesce(v_account.tokens_remaining, 0);
   end if;
   tokens := least(p_tokens, case when v_is_frozen then 0 else tokens_remaining end);
-  v_is_restricted := coalesce(v_account.has_restricted_grants, false) and not v_is_correction;
+  v_is_restricted := coalesce(v_account.restricted_until > decided_at, false) and not v_is_correction;
   if v_is_restricted then
     v_payable := tokenbook.tokens_payable(user_id, tokens, decided_at, v_is_due, v_repaid, p_action_type, p_model_used);
     if v_payable < tokens then -- @restricted-do-not-count
@@ -162,20 +162,8 @@ begin
     perform tokenbook.record_expiries(array[user_id], decided_at);
   end if;
 
-  if v_is_restricted then
-    if tokens > 0 and p_model_used is not null then
-      terms := jsonb_build_object('model', p_model_used); -- @terms-name-the-model
-    end if;
-    if not exists (
-      select from public.token_balances b
-       where b.user_id = decide_spending.user_id and b.pays_for is not null and b.expires_at is null)
-      and not exists (
-        select from public.token_balances b
-         where b.user_id = decide_spending.user_id and b.pays_for is not null and b.is_open in (true, false)
-           and b.expires_at > decided_at)
-    then
-      update public.token_accounts a set has_restricted_grants = false where a.user_id = decide_spending.user_id;
-    end if;
+  if v_is_restricted and tokens > 0 and p_model_used is not null then
+    terms := jsonb_build_object('model', p_model_used); -- @terms-name-the-model
   end if;
 
   select a.ctid, not coalesce(r.is_expiring_first, tokenbook.is_expiring_first_at('infinity')) and not v_is_restricted,

@@ -92,13 +92,14 @@ begin
   end if;
 
   if p_grant.pays_for is not null then
-    if (select count(*) from public.token_balances b
+    if v_account.restricted_until > v_now
+      and (select count(*) from public.token_balances b
          where b.user_id = p_entry.user_id and b.is_open and b.pays_for is not null)
        >= (tokenbook.limits() -> 'restricted_grants')::integer -- @restricted-grants-are-few
     then
       perform tokenbook.refuse('too_many_restricted_grants', jsonb_build_object('limit', tokenbook.limits() -> 'restricted_grants'));
     end if;
-    perform tokenbook.note_restricted_grants(p_entry.user_id);
+    perform tokenbook.note_restricted_grants(p_entry.user_id, p_grant.expires_at);
   end if;
 
   insert into public.token_balances

@@ -1,10 +1,9 @@
 /*
- * Notes on the account that some of its grants pay only for some things, so that whoever spends looks which: the quick
- * way of spending does not. The caller holds the account's lock. Taken back by tokenbook.decide_spending, once all of
- * them have ended.
+ * Notes on the account until when it has grants that pay only for some things (NULL: for ever), so that whoever spends
+ * looks which pay: the quick way of spending does not. The caller holds the account's lock.
  * Caller: internal.   Keeps: I8.
  */
-create function tokenbook.note_restricted_grants(p_user_id uuid)
+create function tokenbook.note_restricted_grants(p_user_id uuid, p_until timestamptz)
 returns void
 language plpgsql
 volatile
@@ -13,9 +12,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   update public.token_accounts a
-     set has_restricted_grants = true -- @restricted-grants-are-noted
-   where a.user_id = p_user_id and not a.has_restricted_grants;
+     set restricted_until = greatest(a.restricted_until, coalesce(p_until, 'infinity')) -- @restricted-grants-are-noted
+   where a.user_id = p_user_id;
 end
 $$;
 comment on function tokenbook.note_restricted_grants is
-  'Notes on the account that some of its grants pay only for some things.';
+  'Notes on the account until when it has grants that pay only for some things.';

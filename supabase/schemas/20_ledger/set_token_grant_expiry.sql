@@ -82,6 +82,9 @@ begin
     update public.token_balances b
        set expires_at = nullif(p_expires_at, 'infinity')
      where b.user_id = p_user_id and b.id = p_grant_id;
+    if v_grant.pays_for is not null then
+      perform tokenbook.note_restricted_grants(p_user_id, p_expires_at);
+    end if;
 
     -- record
     v_entry.entry_type := 'usage';

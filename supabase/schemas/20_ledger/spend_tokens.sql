@@ -97,7 +97,7 @@ begin
    where a.user_id = p_user_id
      and a.payer_id is null -- @usual-own-account
      and not a.has_caps -- @usual-no-caps
-     and not a.has_restricted_grants -- @usual-pays-for-everything
+     and (a.restricted_until > clock_timestamp()) is not true -- @usual-pays-for-everything
      and a.tokens_remaining >= p_tokens
      and a.state = 'active' -- @usual-not-frozen
      and (a.next_due_at <= clock_timestamp()) is not true -- @usual-nothing-due

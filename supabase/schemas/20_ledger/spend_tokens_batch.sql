@@ -48,7 +48,7 @@ begin
           where t.member_id = e.user_id and t.idempotency_key = e.idempotency_key
             and (t.actor_role = 'user') = (e.actor_role = 'user'))
        and not a.has_caps -- @batch-no-caps
-       and not a.has_restricted_grants -- @batch-pays-for-everything
+       and (a.restricted_until > p_now) is not true -- @batch-pays-for-everything
        and a.alerts_version = (
          select r.alerts_version from tokenbook.project_settings r
           where not r.has_common_caps) -- @batch-common-caps

@@ -84,7 +84,7 @@ begin
             left join public.token_balances b on b.user_id = v_usage.user_id and b.id = paid.grant_id
             left join tokenbook.due_slots(v_usage.user_id, v_now) d -- not booked yet
               on (d.slot).id = paid.grant_id and b.id is null),
-         case when a.has_restricted_grants
+         case when a.restricted_until > v_now
                   and cardinality(chosen.grant_ids) < (tokenbook.limits() -> 'grants_in_one_entry')::integer
            then coalesce((select sum(part) from unnest(chosen.grant_tokens) part), 0) end
     into v_remaining, v_payers, v_payable

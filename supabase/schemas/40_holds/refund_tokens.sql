@@ -171,7 +171,7 @@ begin
     returning * into v_new;
     perform tokenbook.bring_due_forward(p_user_id, v_now + p_lifetime_days * interval '24 hours');
     if v_new.pays_for is not null then
-      perform tokenbook.note_restricted_grants(p_user_id);
+      perform tokenbook.note_restricted_grants(p_user_id, v_new.expires_at);
     end if;
     v_entry.grant_ids := v_entry.grant_ids || v_new.id;
     v_entry.grant_tokens := v_entry.grant_tokens || v_part.tokens;

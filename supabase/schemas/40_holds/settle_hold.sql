@@ -165,7 +165,7 @@ begin
           perform tokenbook.refuse('account_frozen', '{}');
         end if;
         v_has_left := tokenbook.paying_account(coalesce(v_member_id, v_user_id)) <> v_user_id; -- @beyond-holds-is-new
-        if v_account.has_restricted_grants then
+        if v_account.restricted_until > v_now then
           v_model := coalesce(p_usage.model_used, (
             select t.terms ->> 'model' from public.token_transactions t where t.user_id = v_user_id and t.id = v_hold_entry));
           v_terms := case when v_model is not null then jsonb_build_object('model', v_model) end;

@@ -96,6 +96,9 @@ begin
      v_closing.subscription_id, v_closing.id, v_closing.pays_for, v_entry.metadata, p_now)
   returning * into v_carried;
   perform tokenbook.bring_due_forward(v_closing.user_id, v_expires_at);
+  if v_carried.pays_for is not null then
+    perform tokenbook.note_restricted_grants(v_closing.user_id, v_expires_at);
+  end if;
   v_entry.tokens := v_tokens;
   v_entry.grant_ids := array[v_carried.id];
   v_entry.grant_tokens := array[v_tokens];

@@ -727,14 +727,14 @@ begin
      and t.entry_type in ('deduction', 'hold') and t.action_type <> 'admin_deduct' and a.signed < 0
      and not tokenbook.pays_for(g.pays_for, t.action_type, t.terms ->> 'model')
   union all
-  select 'I8 the account knows whether its grants pay for everything', a.user_id, null, null,
-         'some do not', 'all do'
+  select 'I8 the account knows until when its grants are restricted', a.user_id, null, null,
+         'not before ' || g.until, coalesce(a.restricted_until::text, 'none is')
     from accounts a
-   where not a.has_restricted_grants
-     and exists (
-       select from grants g
-        where g.user_id = a.user_id and g.pays_for is not null and g.is_open
-          and (g.expires_at > clock_timestamp() or g.expires_at is null))
+    join (
+      select r.user_id, max(coalesce(r.expires_at, 'infinity')) as until
+        from grants r where r.pays_for is not null and r.is_open
+       group by r.user_id) g on g.user_id = a.user_id
+   where g.until > coalesce(a.restricted_until, '-infinity')
   union all
   select 'I7 an expiry is booked when it is due', a.user_id, a.grant_id, a.transaction_id,
          'not before ' || g.expires_at, a.created_at::text

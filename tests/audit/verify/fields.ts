@@ -183,15 +183,21 @@ export const fields: Record<string, Record<string, Field>> = {
     spent_week: field(off("spent_week", /^I3 spent in this day, week and month$/)),
     spent_month: field(off("spent_month", /^I3 spent in this day, week and month$/)),
     payer_id: field([{ to: another, named: /^I3 a member has one payer$/ }]),
-    has_restricted_grants: field(
+    restricted_until: field(
       [
         {
-          to: "false",
-          where: "x.has_restricted_grants",
-          named: /^I8 the account knows whether its grants pay for everything$/,
+          to: "null",
+          where: `exists (select from public.token_balances b
+            where b.user_id = x.user_id and b.is_open and b.pays_for is not null)`,
+          named: /^I8 the account knows until when its grants are restricted$/,
         },
       ],
-      freeWhere("not x.has_restricted_grants", "then a spending looks at grants that it need not look at"),
+      freeWays(["more", "another row's"], "later: then a spending looks at grants that it need not look at"),
+      freeWhere(
+        `not exists (select from public.token_balances b
+          where b.user_id = x.user_id and b.is_open and b.pays_for is not null)`,
+        "no grant is restricted any more",
+      ),
     ),
     has_caps: field([{ to: "not x.has_caps", named: /^I3 the account knows whether it has caps$/ }]),
     state: unseen(

@@ -1,2 +1,2 @@
 -- Whoever asks whether something can be spent is told of all tokens, whatever they pay for.
-select pg_temp.mutate('asked-what-pays', 'v_account.has_restricted_grants', 'false');
+select pg_temp.mutate('asked-what-pays', 'v_account.restricted_until > v_now', 'false');

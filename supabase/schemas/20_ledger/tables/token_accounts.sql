@@ -10,7 +10,7 @@
 --   next_due_at                            spend_tokens, bring_due_forward, record_expiries, raise_alerts
 --   alert_…, next_alert_at, warns_of_expiry, alerts_version, last_alert_id  raise_alerts
 --   has_caps                               note_spend_caps
---   has_restricted_grants                  note_restricted_grants, decide_spending
+--   restricted_until                       note_restricted_grants
 --   payer_id                               add_token_team_member, remove_token_team_member
 --   state                                  set_token_account_state
 create table public.token_accounts (
@@ -29,7 +29,7 @@ create table public.token_accounts (
   spent_month bigint not null default 0,
   payer_id uuid,
   has_caps boolean not null default false,
-  has_restricted_grants boolean not null default false,
+  restricted_until timestamptz,
   state text not null default 'active',
   alert_below bigint,
   alert_above bigint,
@@ -57,7 +57,7 @@ comment on column public.token_accounts.spent_week is 'In that week (ISO, from M
 comment on column public.token_accounts.spent_month is 'In that month.';
 comment on column public.token_accounts.payer_id is 'The account that he spends from while he is in a team; NULL: his own.';
 comment on column public.token_accounts.has_caps is 'Whether they have caps of their own (token_spend_caps).';
-comment on column public.token_accounts.has_restricted_grants is 'Whether they have grants that do not pay for everything (token_balances.pays_for); stays for a while when all of those have ended.';
+comment on column public.token_accounts.restricted_until is 'Until when they have grants that do not pay for everything (token_balances.pays_for), as was said of each; NULL = they never had one.';
 comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state).';
 comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, no slot of his plan begins, his plan does not end, and no alert falls due. NULL when nothing will. May be early, never late.';
 comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';

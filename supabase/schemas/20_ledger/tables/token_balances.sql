@@ -49,10 +49,6 @@ comment on column public.token_balances.created_at is 'When it was booked.';
 create index token_balances_expiry_idx
   on public.token_balances (user_id, expires_at) where is_open and expires_at is not null;
 
--- what pays only for some things, of those that are open first
-create index token_balances_restricted_idx
-  on public.token_balances (user_id, is_open, expires_at) where pays_for is not null;
-
 -- what a user has left of their plan's own tokens, however many others they have
 create index token_balances_subscription_idx
   on public.token_balances (user_id, subscription_id) where is_open and subscription_id is not null;
