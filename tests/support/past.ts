@@ -38,6 +38,8 @@ begin
            || case when t.terms ? 'grants' then jsonb_build_object('grants', (
                 select coalesce(jsonb_agg(${schema}.moved(g, p_by, 'granted_at', 'expires_at', 'period_start', 'created_at')), '[]')
                   from jsonb_array_elements(t.terms -> 'grants') g)) else '{}' end
+           || case when t.terms ? 'upcoming' then jsonb_build_object('upcoming',
+                ${schema}.moved(t.terms -> 'upcoming', p_by, 'granted_at', 'expires_at')) else '{}' end
            || case when t.terms ? 'expiry' then jsonb_build_object('expiry', (
                 select jsonb_object_agg(e.key, case when e.key = 'grant_id' then e.value
                          else to_jsonb((((e.value #>> '{}')::timestamptz - p_by) at time zone 'utc')::text || 'Z') end)
@@ -57,6 +59,7 @@ begin
      set metadata = ${schema}.moved(t.metadata, p_by, 'effective_at')
    where t.user_id = p_user_id and t.action_type = 'plan_change' and t.metadata ? 'effective_at';
 
+  update tokenbook.upcoming_grants u set starts_at = u.starts_at - p_by where u.user_id = p_user_id;
   update tokenbook.subscriptions s
      set beside = ${schema}.moved_plan(to_jsonb(s), p_by) -> 'beside'
    where s.user_id = p_user_id;
