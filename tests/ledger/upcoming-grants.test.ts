@@ -91,6 +91,7 @@ test("nothing counts it before its moment; at its moment it counts, and whoever 
         grant_type: "purchase",
         tokens_granted: 100,
         priority: 50,
+        pays_for: null,
         starts_at: to.granted_at,
         expires_at: to.expires_at,
         transaction_id: 1,
@@ -217,6 +218,23 @@ test("it is called off, and does not come; a retry is told so again", async () =
   await letTimePass(db, user, 11);
   expect(await server("get_user_token_balance")).toMatchObject({ total_active: 7 });
   expect((await entries())[2]).toMatchObject({ entry_type: "void", tokens: 0, original_id: 1 });
+  await expectCleanLedger();
+});
+
+test("what it pays for it pays for, and nothing else, booked or not", async () => {
+  user = await createUser(db);
+  const own = await promise({ p_pays_for: { actions: ["image_generation"] } });
+  expect((await server("list_upcoming_token_grants")).grants).toMatchObject([
+    { id: own.grant_id, pays_for: { actions: ["image_generation"] } },
+  ]);
+  await grant(db, user, 5);
+  await spend(1); // takes no note back of a grant that is still to come
+  await letTimePass(db, user, 11);
+  expect(await looks()).toMatchObject({ active: 104, sufficient: false });
+  expect(await spend(50)).toMatchObject({ success: false, tokens_remaining: 104 });
+  expect(
+    await server("deduct_tokens_with_fifo", { p_tokens_to_deduct: 50, p_action_type: "image_generation" }),
+  ).toMatchObject({ success: true, tokens_remaining: 54 });
   await expectCleanLedger();
 });
 

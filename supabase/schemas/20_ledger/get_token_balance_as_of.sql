@@ -72,7 +72,7 @@ begin
       select d.id, d.grant_type, d.tokens_granted, d.priority, d.granted_at, d.expires_at, d.pays_for, d.expires_at, d.tokens_remaining, 0
         from tokenbook.due_slots_as_of(p_user_id, p_at) d -- @past-slots-count
       union all
-      select u.id, u.grant_type, u.tokens_granted, u.priority, u.granted_at, u.expires_at, u.expires_at, u.tokens_granted, 0
+      select u.id, u.grant_type, u.tokens_granted, u.priority, u.granted_at, u.expires_at, u.pays_for, u.expires_at, u.tokens_granted, 0
         from public.token_transactions t
        cross join lateral tokenbook.upcoming_grant(t) u
        where t.user_id = p_user_id and t.created_at <= p_at and t.terms ? 'upcoming' and u.granted_at <= p_at -- @past-beginnings-count

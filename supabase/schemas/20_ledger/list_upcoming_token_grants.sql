@@ -21,7 +21,7 @@ begin
              jsonb_agg(
                jsonb_build_object(
                  'id', u.id, 'grant_type', g.grant_type, 'tokens_granted', g.tokens_granted, 'priority', g.priority,
-                 'starts_at', u.starts_at, 'expires_at', g.expires_at, 'transaction_id', t.id)
+                 'pays_for', g.pays_for, 'starts_at', u.starts_at, 'expires_at', g.expires_at, 'transaction_id', t.id)
                order by u.starts_at, u.id),
              '[]')
       from tokenbook.upcoming_grants u
@@ -31,4 +31,4 @@ begin
 end
 $$;
 comment on function tokenbook.list_upcoming_token_grants is
-  'The grants that a user is still to be given (p_starts_at of grant_tokens), the next first. For the user themself (leave p_user_id out), an admin, or the server. Returns {user_id, grants: [{id, grant_type, tokens_granted, priority, starts_at, expires_at (null: never), transaction_id (what said it)}]}, at most 100. void_token_grant calls one off. Errors: user_not_found, forbidden.';
+  'The grants that a user is still to be given (p_starts_at of grant_tokens), the next first. For the user themself (leave p_user_id out), an admin, or the server. Returns {user_id, grants: [{id, grant_type, tokens_granted, priority, pays_for (null: everything), starts_at, expires_at (null: never), transaction_id (what said it)}]}, at most 100. void_token_grant calls one off. Errors: user_not_found, forbidden.';

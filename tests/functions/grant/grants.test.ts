@@ -142,7 +142,6 @@ describe("a bad body is 400 and names the field", () => {
     ["invalid_expiry", "expiresAt", { expiresAt: null }],
     ["invalid_expiry", "expiresAt", { expiresAt: 4102444800 }],
     ["invalid_granted_at", "grantedAt", { grantedAt: "infinity" }],
-    ["invalid_starts_at", "startsAt", { startsAt: "2020-01-01T00:00:00Z" }],
     ["invalid_starts_at", "startsAt", { startsAt: "infinity" }],
     ["invalid_starts_at", "startsAt", { startsAt: "soon" }],
     ["invalid_granted_at", "grantedAt", { grantedAt: "now" }],

@@ -355,6 +355,8 @@ export interface UpcomingGrant {
   grant_type: string;
   tokens_granted: number;
   priority: number;
+  /** What it pays for; null: everything. */
+  pays_for: PaidFor | null;
   starts_at: string;
   /** null: never. */
   expires_at: string | null;
