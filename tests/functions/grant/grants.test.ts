@@ -33,6 +33,7 @@ describe("a grant", () => {
       grant_type: "admin",
       granted_at: expect.any(String),
       expires_at: expect.any(String),
+      pays_for: null,
       transaction_id: 1,
       tokens_remaining: 1000,
     });
