@@ -61,19 +61,20 @@ declare
     'get_users_with_low_token_balance', 'get_users_without_token_balance', 'grant_tokens',
     'has_token_plan', 'list_parked_token_payments', 'list_token_changes', 'list_token_codes',
     'list_token_team_members', 'list_token_webhook_deliveries', 'list_token_webhook_endpoints',
-    'prepare_token_checkout', 'reconcile_user_token_balance', 'record_token_payment_event',
-    'record_token_subscription_event', 'redeem_token_code', 'refund_token_payment', 'refund_tokens',
-    'reject_token_payment', 'release_tokens', 'remove_token_alert_rule', 'remove_token_team_member',
-    'remove_token_webhook_endpoint', 'renew_token_subscription', 'repeat_token_webhook_delivery',
-    'replay_token_balances', 'reserve_tokens', 'restate_token_balances', 'retry_token_webhooks',
-    'reverse_token_restatement', 'set_token_account_state', 'set_token_action_cost',
-    'set_token_alert_rule', 'set_token_burn_order', 'set_token_customer', 'set_token_grant_expiry',
-    'set_token_grant_type', 'set_token_limit', 'set_token_model_price', 'set_token_model_rate',
-    'set_token_pack', 'set_token_plan', 'set_token_referral_policy', 'set_token_spend_cap',
-    'set_token_subject', 'set_token_top_up', 'set_token_trial_policy',
-    'set_token_unknown_model_policy', 'set_token_webhook_endpoint', 'settle_token_top_up',
-    'settle_token_webhook', 'token_offer_now', 'token_payment_disagrees', 'tokens_used',
-    'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
+    'list_upcoming_token_grants', 'prepare_token_checkout', 'reconcile_user_token_balance',
+    'record_token_payment_event', 'record_token_subscription_event', 'redeem_token_code',
+    'refund_token_payment', 'refund_tokens', 'reject_token_payment', 'release_tokens',
+    'remove_token_alert_rule', 'remove_token_team_member', 'remove_token_webhook_endpoint',
+    'renew_token_subscription', 'repeat_token_webhook_delivery', 'replay_token_balances',
+    'reserve_tokens', 'restate_token_balances', 'retry_token_webhooks', 'reverse_token_restatement',
+    'set_token_account_state', 'set_token_action_cost', 'set_token_alert_rule',
+    'set_token_burn_order', 'set_token_customer', 'set_token_grant_expiry', 'set_token_grant_type',
+    'set_token_limit', 'set_token_model_price', 'set_token_model_rate', 'set_token_pack',
+    'set_token_plan', 'set_token_referral_policy', 'set_token_spend_cap', 'set_token_subject',
+    'set_token_top_up', 'set_token_trial_policy', 'set_token_unknown_model_policy',
+    'set_token_webhook_endpoint', 'settle_token_top_up', 'settle_token_webhook', 'token_offer_now',
+    'token_payment_disagrees', 'tokens_used', 'track_token_usage', 'verify_token_checkpoint',
+    'verify_token_ledger', 'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
@@ -466,7 +467,8 @@ alter table tokenbook.chosen_limits enable row level security;
  * times pack_quantity, what one may buy at once, is no more than a movement may have; nor is slot_tokens, what one
  * slot of a schedule may give, times slots_in_one_grant. payment_disputes is how many of one payment are weighed, plans_beside how many
  * paid periods a user may have beside the one in force. usage_rows is how many uses a report adds up, report_totals how
- * many totals of uses it reads, report_rows how long it is. open_holds and
+ * many totals of uses it reads, report_rows how long it is. upcoming_grants is how many grants to come a user may have.
+ * open_holds and
  * pending_payments are what a user may have at a time unless the project has chosen otherwise
  * (set_token_limit, tokenbook.limit_of).
  * code_attempts is how many codes one may try in vain before one waits, until code_attempt_seconds after the first.
@@ -489,7 +491,8 @@ begin
            "pack_tokens": 1000000000, "pack_quantity": 1000,
            "slot_tokens": 100000000, "slots_in_one_grant": 10000,
            "usage_rows": 25000, "report_totals": 100000, "report_rows": 5000,
-           "open_holds": 200, "pending_payments": 20, "payment_disputes": 200, "plans_beside": 100, "grant_types": 100, "restricted_grants": 100,
+           "open_holds": 200, "pending_payments": 20, "payment_disputes": 200, "plans_beside": 100, "grant_types": 100,
+           "restricted_grants": 100, "upcoming_grants": 100,
            "code_attempts": 10, "code_attempt_seconds": 3600}';
 end
 $$;
@@ -804,7 +807,7 @@ comment on column public.token_accounts.payer_id is 'The account that he spends 
 comment on column public.token_accounts.has_caps is 'Whether they have caps of their own (token_spend_caps).';
 comment on column public.token_accounts.restricted_until is 'Until when they have grants that do not pay for everything (token_balances.pays_for), as was said of each; NULL = all pay for everything.';
 comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state).';
-comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, no slot of his plan begins, his plan does not end, and no alert falls due. NULL when nothing will. May be early, never late.';
+comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, no grant to come and no slot of his plan begins, his plan does not end, and no alert falls due. NULL when nothing will. May be early, never late.';
 comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
 comment on column public.token_accounts.alert_above is 'The next threshold above: something is armed again when this many remain. NULL = none.';
 comment on column public.token_accounts.next_alert_at is 'When the next alert falls due by time alone: a warning of an expiry, or the end of a cooldown. NULL = none.';
@@ -1088,7 +1091,7 @@ comment on table public.token_transactions is
   'The ledger: every change of a user''s tokens, numbered per user without gaps, append-only. Grants are positive, deductions negative. Written by the functions only.';
 comment on column public.token_transactions.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column public.token_transactions.id is 'The transaction''s number among the user''s: 1, 2, 3, …';
-comment on column public.token_transactions.entry_type is 'What it is to the books: opening_balance, grant, deduction, expiry; clawback (a payment was refunded or disputed), restoration (a dispute was won), debt_repayment (a grant paid a debt first); usage (an operation that cost nothing; a change of plan, or of a grant''s expiry), restatement (history was replayed exactly, and this is the difference); hold (tokens set aside) and release (given back); refund (undoes a deduction), void (what was left of a grant); rollover (carried out of a closing period, negative, and into the grant that it lives on in, positive).';
+comment on column public.token_transactions.entry_type is 'What it is to the books: opening_balance, grant, deduction, expiry; clawback (a payment was refunded or disputed), restoration (a dispute was won), debt_repayment (a grant paid a debt first); usage (an operation that cost nothing; a change of plan, or of a grant''s expiry; a grant to come), restatement (history was replayed exactly, and this is the difference); hold (tokens set aside) and release (given back); refund (undoes a deduction), void (what was left of a grant; a grant to come was called off); rollover (carried out of a closing period, negative, and into the grant that it lives on in, positive).';
 comment on column public.token_transactions.action_type is 'What it was for: the kind of grant (admin_grant, …), or the AI action that was paid for (chat_conversation, …; projects add their own).';
 comment on column public.token_transactions.tokens is 'Tokens, signed: positive into the account, negative out of it.';
 comment on column public.token_transactions.balance_after is 'Tokens that could be spent after it.';
@@ -1104,11 +1107,11 @@ comment on column public.token_transactions.request is 'What was asked under tha
 comment on column public.token_transactions.usage_id is 'The usage that was paid for.';
 comment on column public.token_transactions.hold_id is 'The hold that was captured.';
 comment on column public.token_transactions.payment_id is 'The payment that bought it.';
-comment on column public.token_transactions.original_id is 'The transaction that this one undoes, whole or in part; of a rollover, the one that the tokens came from.';
+comment on column public.token_transactions.original_id is 'The transaction that this one undoes, whole or in part; of a rollover, the one that the tokens came from; of a grant that was to come, the one that said so.';
 comment on column public.token_transactions.member_id is 'The member of the user''s team who spent it; NULL: the user himself.';
 comment on column public.token_transactions.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_transactions.created_at is 'When it was booked.';
-comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, slots: {first, count, schedule, had, payment_id}, voids (a grant''s id), expiry: {grant_id, before, after}, refund: {amount_cents, refunded_cents, disputed_cents}}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
+comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, slots: {first, count, schedule, had, payment_id}, voids (a grant''s id), expiry: {grant_id, before, after}, upcoming (the grant to be), refund: {amount_cents, refunded_cents, disputed_cents}}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
 
 -- A user's keys and the server's keys for him never meet: he must not be able to use up a key
 -- that the server will need. Nor do the keys of two members of a team.
@@ -1187,6 +1190,25 @@ as $$
 $$;
 comment on function tokenbook.broken_transaction_rule is
   'The rule that an entry of the ledger breaks, NULL when none: the sign, the debt and the reserve follow the kind of entry; numbered from one; never below zero; each grant with its tokens; a known actor; a key with its request.';
+
+-- from supabase/schemas/20_ledger/tables/upcoming_grants.sql
+
+-- Grants that are still to come, one row each: which entry of the ledger says the grant to be, and when it begins. What it
+-- is, the entry says alone (terms.upcoming). The row goes when the grant begins, or is called off.
+create table tokenbook.upcoming_grants (
+  user_id uuid not null,
+  id uuid not null,
+  starts_at timestamptz not null,
+  transaction_id bigint not null,
+  constraint upcoming_grants_pkey primary key (user_id, starts_at, id)
+);
+comment on table tokenbook.upcoming_grants is
+  'Grants that are still to come: where in the ledger each is said, and when it begins. Written by grant_tokens and void_token_grant, and by whoever books what is due.';
+comment on column tokenbook.upcoming_grants.user_id is 'The user. No foreign key: money outlives the user.';
+comment on column tokenbook.upcoming_grants.id is 'The id that the grant will have.';
+comment on column tokenbook.upcoming_grants.starts_at is 'From when on it can be spent; its granted_at.';
+comment on column tokenbook.upcoming_grants.transaction_id is 'The entry of the ledger that says what it will be.';
+alter table tokenbook.upcoming_grants enable row level security;
 
 -- from supabase/schemas/30_usage/tables/chosen_model_policy.sql
 
@@ -4325,6 +4347,7 @@ begin
       ('invalid_action_type', 'PT400', 'Use 1 to 64 characters of a-z 0-9 _, starting with a letter; names that mean something to the books are reserved.'),
       ('invalid_priority', 'PT400', 'Use 0 (spent first) to 100 (spent last).'),
       ('invalid_granted_at', 'PT400', 'Give a moment that is not in the future, or leave it out.'),
+      ('invalid_starts_at', 'PT400', 'Give a moment in the next ten years, or leave it out: the grant begins now.'),
       ('invalid_expiry', 'PT400', 'Give a moment in the future, ''infinity'' for never, or leave it out.'),
       ('invalid_reason', 'PT400', 'Use 1 to 500 characters that are not all blank.'),
       ('invalid_idempotency_key', 'PT400', 'Use 1 to 255 characters of A-Z a-z 0-9 . _ : -'),
@@ -4414,6 +4437,7 @@ begin
       ('too_many_payments', 'PT429', 'Wait until a payment has been decided.'),
       ('too_many_restricted_grants', 'PT409', 'Let some of those grants be spent, or void them.'),
       ('too_many_grants', 'PT409', 'Spend at most as many tokens at once as the fact says.'),
+      ('too_many_upcoming_grants', 'PT409', 'Call one off, or wait until one begins.'),
       ('old_counter_is_read_only', 'PT409', 'The books keep the balance now: spend with deduct_tokens_with_fifo, add with grant_tokens. Nothing was changed.'),
       ('invalid_limit', 'PT400', 'Use open_holds or pending_payments, and 1 to 10000.'),
       ('invalid_trial_policy', 'PT400', 'Use allow, refuse, or reduced with either a percentage or a number of tokens.'),
@@ -4531,7 +4555,7 @@ begin
   -- @names-are-reserved begin
   return tokenbook.recorded_grant_actions()
     || array['admin_deduct', 'opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'restating',
-             'void', 'rollover', 'plan_change', 'expiry_change'];
+             'void', 'rollover', 'plan_change', 'expiry_change', 'upcoming_grant'];
   -- @names-are-reserved end
 end
 $$;
@@ -4945,6 +4969,103 @@ $$;
 comment on function tokenbook.append_transactions is
   'Appends complete transactions to the ledger; the caller has locked their accounts and changes grants and totals with them.';
 
+-- from supabase/schemas/20_ledger/begin_grants.sql
+
+/*
+ * Books the grants whose moment has come (tokenbook.grants_to_begin), one grant and entry each; of what an admin gave, or
+ * of type admin, the token_usage row admin_grant too, as tokenbook.grant_tokens does. What the account cannot hold is
+ * called off, and the ledger says so. Before the slots of plans: what there is room for then, those get.
+ * Caller: tokenbook.record_expiries, holding the account's lock, which sets what the account is due next and lifts the
+ * plan limit.   Returns how many.   Keeps: I2, I3, I4, I10, I11.
+ */
+create function tokenbook.begin_grants(p_user_id uuid, p_now timestamptz)
+returns integer
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_due record;
+  v_grant public.token_balances;
+  v_entry public.token_transactions;
+  v_booked integer := 0;
+begin
+  for v_due in
+    select (g.scheduled).id, (g.scheduled).actor_role, (g.scheduled).reason, g.granted, g.is_fitting
+      from tokenbook.grants_to_begin(p_user_id, p_now) g
+  loop
+    v_grant := v_due.granted;
+    v_booked := v_booked + 1;
+    delete from tokenbook.upcoming_grants u
+     where u.user_id = p_user_id and u.starts_at = v_grant.granted_at and u.id = v_grant.id;
+    v_entry := null;
+    v_entry.user_id := p_user_id;
+    v_entry.original_id := v_due.id;
+    v_entry.actor_role := 'system';
+    v_entry.created_at := p_now;
+    if not v_due.is_fitting then
+      v_entry := tokenbook.as_void(v_entry, v_grant.id);
+      v_entry.reason := 'the account cannot hold more tokens';
+      perform tokenbook.call_off_grant(v_entry);
+      continue;
+    end if;
+
+    v_grant.created_at := p_now;
+    insert into public.token_balances select (v_grant).*
+    on conflict (user_id, id) do nothing; -- whatever else is wrong, nobody is locked out of their account
+    continue when not found;
+    v_entry.entry_type := 'grant';
+    v_entry.action_type := tokenbook.grant_type_terms(v_grant.grant_type) ->> 'action_type';
+    v_entry.tokens := v_grant.tokens_granted;
+    v_entry.grant_ids := array[v_grant.id];
+    v_entry.grant_tokens := array[v_grant.tokens_granted];
+    v_entry.reason := v_due.reason;
+    v_entry.metadata := v_grant.metadata;
+    v_entry.terms := jsonb_build_object('grants', jsonb_build_array(tokenbook.grant_terms(v_grant)));
+    if v_grant.grant_type = 'admin' or v_due.actor_role = 'admin' then
+      v_entry.usage_id := gen_random_uuid();
+    end if;
+    v_entry := tokenbook.record_transaction(v_entry);
+    if v_entry.usage_id is not null then
+      insert into public.token_usage
+        (user_id, id, action_type, tokens_used, cost_estimate, metadata, created_at, transaction_id)
+      values
+        (p_user_id, v_entry.usage_id, 'admin_grant', v_entry.tokens, 0,
+         v_entry.metadata || jsonb_build_object('reason', v_entry.reason, 'transaction_id', v_entry.id),
+         p_now, v_entry.id);
+    end if;
+  end loop;
+  return v_booked;
+end
+$$;
+comment on function tokenbook.begin_grants is
+  'Books the grants whose moment has come, one grant and entry each; the caller holds the account''s lock.';
+
+/*
+ * Records that a grant to come will not: an entry of 0 tokens. p_entry is the transaction to be, of tokenbook.as_void,
+ * with the entry that said it as its original_id.
+ * Caller: internal, holding the account's lock, which has removed the row of the grant to come.   Returns the transaction.
+ */
+create function tokenbook.call_off_grant(p_entry public.token_transactions)
+returns public.token_transactions
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  p_entry.entry_type := 'void';
+  p_entry.action_type := 'void';
+  p_entry.tokens := 0;
+  p_entry.grant_ids := '{}';
+  p_entry.grant_tokens := '{}';
+  return tokenbook.record_transaction(p_entry);
+end
+$$;
+comment on function tokenbook.call_off_grant is
+  'Records that a grant to come will not. Returns the transaction.';
+
 -- from supabase/schemas/20_ledger/bring_due_forward.sql
 
 /*
@@ -5208,7 +5329,7 @@ comment on function tokenbook.can_spend_tokens is
  * NULL is as many as there are; p_skip leaves out that many tokens at the front.
  * A deduction takes what this says, a quote and the balance show it; the order itself is in burn_order.sql.
  * With p_count_due what holds that have run out will give back counts as if it were back, and what the account is due
- * by its plan's schedule as if it were given, for who only looks; a deduction books it first.
+ * by its plan's schedule or was to begin as if it were given, for who only looks; a deduction books it first.
  * p_action_type and p_model_used say what for: grants that do not pay for that are passed over (tokenbook.pays_for; an
  * account has few of those). Without an action it is for everything.
  * Reads no more open grants than it chooses or passes over (I11), and all of those holds and slots.
@@ -5268,10 +5389,10 @@ begin
            and tokenbook.pays_for(b.pays_for, p_action_type, p_model_used)
          group by b.id, b.priority, b.granted_at, b.expires_at
         union all
-        select (d.slot).id, (d.slot).tokens_remaining,
-               tokenbook.burn_key((d.slot).priority, (d.slot).granted_at, (d.slot).expires_at, (d.slot).id, v_expiring_first)
-          from tokenbook.due_slots(p_user_id, p_now) d
-         where tokenbook.pays_for((d.slot).pays_for, p_action_type, p_model_used)) back;
+        select d.id, d.tokens_remaining,
+               tokenbook.burn_key(d.priority, d.granted_at, d.expires_at, d.id, v_expiring_first)
+          from tokenbook.due_grants(p_user_id, p_now) d
+         where tokenbook.pays_for(d.pays_for, p_action_type, p_model_used)) back;
   end if;
 
   open v_grants for select g.* from tokenbook.open_grants_in_order(p_user_id, p_now, v_expiring_first) g
@@ -5310,7 +5431,7 @@ begin
 end
 $$;
 comment on function tokenbook.choose_grants is
-  'Which grants would pay for that many tokens now, after the first p_skip, and how much each, in burn order; at most p_limit grants; with p_count_due what holds that have run out give back, and what the plan''s schedule gives, counts too; with p_action_type only of those that pay for it.';
+  'Which grants would pay for that many tokens now, after the first p_skip, and how much each, in burn order; at most p_limit grants; with p_count_due what holds that have run out give back, and what the plan''s schedule and grants to come give, counts too; with p_action_type only of those that pay for it.';
 
 -- from supabase/schemas/20_ledger/claw_back.sql
 
@@ -5972,10 +6093,36 @@ $$;
 comment on function tokenbook.describe_item_error is
   'A refusal as the answer to one item of a batch: {success: false, error: {code, hint, …facts}}.';
 
+-- from supabase/schemas/20_ledger/due_grants.sql
+
+/*
+ * What an account is due at p_at and has not been booked yet, one row a grant that can be spent then: what the schedules
+ * of its plans give (tokenbook.due_slots), and what was to begin by then (tokenbook.grants_to_begin) and has not run out
+ * since. For who only looks; tokenbook.record_expiries books exactly these.
+ * Caller: internal.   Keeps: I7.
+ */
+create function tokenbook.due_grants(p_user_id uuid, p_at timestamptz)
+returns setof public.token_balances
+language plpgsql
+stable -- sees what the statement that asks sees: a balance and its grants are of one moment
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select (d.slot).* from tokenbook.due_slots(p_user_id, p_at) d
+  union all
+  select (g.granted).* from tokenbook.grants_to_begin(p_user_id, p_at) g
+   where g.is_fitting and coalesce((g.granted).expires_at > p_at, true); -- @beginnings-count
+end
+$$;
+comment on function tokenbook.due_grants is
+  'What an account is due at p_at and has not been booked yet: what its plans'' schedules give, and grants whose moment has come.';
+
 -- from supabase/schemas/20_ledger/due_work.sql
 
 /*
- * How much there is to book on an account now, counted in grants (a hold or a slot of a plan is as much as five, to look
+ * How much there is to book on an account now, counted in grants (a hold, a grant that begins or a slot of a plan is as much as five, to look
  * at a plan that is due as ten); more than any call books where it is behind. For who goes through many accounts in one
  * call, and has a bound for all of them.
  * Caller: internal.   Keeps: I11.
@@ -6000,6 +6147,7 @@ begin
      where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now) + (
     select 5 * count(*) + coalesce(sum(cardinality(h.grant_ids)), 0) from public.token_holds h
      where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= v_now) + (
+    select 5 * count(*) from tokenbook.upcoming_grants u where u.user_id = p_user_id and u.starts_at <= v_now) + (
     select 5 * count(*) from tokenbook.due_slots(p_user_id, v_now)) +
     case when tokenbook.plan_due_at(p_user_id) <= v_now then 10 else 0 end;
 end
@@ -6057,8 +6205,8 @@ comment on function tokenbook.expire_old_token_grants is
 
 /*
  * A user's balance as it was at a moment: from the ledger up to then, with what had run out by then
- * (booked or not) not counted, and what the plan's schedule gave by then (booked or not) counted. In one pass over the
- * user's ledger.
+ * (booked or not) not counted, and what the plan's schedule gave and what began by then (booked or not) counted. In
+ * passes over the user's ledger.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_moment, user_not_found,
  * before_the_books, account_lost.   Keeps: I7.
@@ -6128,6 +6276,15 @@ begin
       union all
       select d.id, d.grant_type, d.tokens_granted, d.priority, d.granted_at, d.expires_at, d.pays_for, d.expires_at, d.tokens_remaining, 0
         from tokenbook.due_slots_as_of(p_user_id, p_at) d -- @past-slots-count
+      union all
+      select u.id, u.grant_type, u.tokens_granted, u.priority, u.granted_at, u.expires_at, u.pays_for, u.expires_at, u.tokens_granted, 0
+        from public.token_transactions t
+       cross join lateral tokenbook.upcoming_grant(t) u
+       where t.user_id = p_user_id and t.created_at <= p_at and t.terms ? 'upcoming' and u.granted_at <= p_at -- @past-beginnings-count
+         and not exists ( -- booked by then, called off, or there was no room for it
+           select from public.token_transactions b
+            where b.user_id = t.user_id and b.original_id = t.id
+              and (b.created_at <= p_at or b.entry_type = 'void' and b.actor_role = 'system'))
     ), grants as (
       select k.*,
              coalesce(k.expires_at > p_at, true) as is_alive, -- @past-grants-run-out
@@ -6373,11 +6530,14 @@ comment on function tokenbook.grant_terms is
  * Caller: an admin, service_role (only the latter may backdate).   Locks: the account.
  * p_expires_at left out: the grant type's own lifetime, counted from p_granted_at; 'infinity': never, which
  * a trial, a 28day and an annual grant may not be. p_priority left out: the type's own, of most 50.
+ * With p_starts_at it is a grant to come: an entry of 0 tokens says so, list_upcoming_token_grants lists it,
+ * void_token_grant calls it off, and at that moment it is a grant like any other (tokenbook.begin_grants).
  * A trial that is granted so is somebody's decision: the policy is not asked, and it is remembered.
  * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
  * tokens_remaining, replayed}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_grant_type,
- * invalid_priority, invalid_granted_at, invalid_expiry, invalid_pays_for, too_many_restricted_grants, invalid_reason, invalid_idempotency_key,
+ * invalid_priority, invalid_granted_at, invalid_starts_at, invalid_expiry, invalid_pays_for, too_many_restricted_grants,
+ * too_many_upcoming_grants, invalid_reason, invalid_idempotency_key,
  * invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, busy.
  * Keeps: I2, I3, I5, I10.
  */
@@ -6392,7 +6552,8 @@ create function tokenbook.grant_tokens(
   p_reason text default null,
   p_idempotency_key text default null,
   p_metadata jsonb default null,
-  p_pays_for jsonb default null
+  p_pays_for jsonb default null,
+  p_starts_at timestamptz default null
 )
 returns jsonb
 language plpgsql
@@ -6426,7 +6587,16 @@ begin
     perform tokenbook.refuse('invalid_granted_at',
       '{"field": "p_granted_at", "rule": "a finite moment, and only the server may set it"}');
   end if;
-  if p_expires_at = '-infinity' or p_expires_at <= p_granted_at then
+  if p_starts_at is not null then
+    if p_granted_at is not null or not isfinite(p_starts_at) or p_starts_at > clock_timestamp() + interval '10 years' then
+      perform tokenbook.refuse('invalid_starts_at',
+        '{"field": "p_starts_at", "rule": "a moment of the next ten years, and left out where p_granted_at is given"}');
+    end if;
+    v_grant.granted_at := p_starts_at;
+  else
+    v_grant.granted_at := p_granted_at;
+  end if;
+  if p_expires_at = '-infinity' or p_expires_at <= v_grant.granted_at then
     perform tokenbook.refuse('invalid_expiry', '{"field": "p_expires_at", "rule": "later than it was granted"}');
   end if;
   if p_expires_at = 'infinity' and (v_type -> 'must_end')::boolean then
@@ -6444,7 +6614,6 @@ begin
   v_grant.grant_type := p_grant_type;
   v_grant.tokens_granted := p_tokens;
   v_grant.priority := p_priority;
-  v_grant.granted_at := p_granted_at;
   v_grant.expires_at := p_expires_at;
   v_grant.pays_for := p_pays_for;
   v_grant.metadata := coalesce(p_metadata, '{}');
@@ -6457,12 +6626,15 @@ begin
       'reason', p_reason, 'pays_for', p_pays_for,
       'expires_at', (p_expires_at at time zone 'utc')::text, -- not in the session's time zone
       'granted_at', (p_granted_at at time zone 'utc')::text);
+    if p_starts_at is not null then -- what was asked before there were grants to come is asked again as it was
+      v_entry.request := v_entry.request || jsonb_build_object('starts_at', (p_starts_at at time zone 'utc')::text);
+    end if;
   end if;
   v_entry.metadata := v_grant.metadata;
-  if p_grant_type = 'admin' or v_entry.actor_role = 'admin' then
+  if (p_grant_type = 'admin' or v_entry.actor_role = 'admin') and p_starts_at is null then
     v_entry.usage_id := gen_random_uuid();
   end if;
-  v_issued := tokenbook.issue_grant(v_grant, v_entry);
+  v_issued := tokenbook.issue_grant(v_grant, v_entry, p_begins_later => p_starts_at is not null);
   if v_issued.is_behind then
     return tokenbook.answer_busy();
   end if;
@@ -6494,14 +6666,73 @@ begin
 end
 $$;
 comment on function tokenbook.grant_tokens is
-  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each), or one of token_grant_types; p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100, left out: what token_grant_types says, else 50; p_granted_at in the past, for the server only; p_pays_for {actions: [action_type, …], models: [name, or its beginning and *, …]}, either or both: what the grant pays for; left out: what token_grant_types says, else everything; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, pays_for, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_pays_for, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, too_many_restricted_grants, forbidden, busy.';
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each), or one of token_grant_types; p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100, left out: what token_grant_types says, else 50; p_granted_at in the past, for the server only; p_starts_at in the next ten years: a grant to come, that nothing counts before, whose lifetime and place in the queue are from then on (list_upcoming_token_grants lists it, void_token_grant calls it off; the transaction is one of 0 tokens, upcoming_grant); p_pays_for {actions: [action_type, …], models: [name, or its beginning and *, …]}, either or both: what the grant pays for; left out: what token_grant_types says, else everything; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, pays_for, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_starts_at, invalid_expiry, invalid_pays_for, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, too_many_restricted_grants, too_many_upcoming_grants, forbidden, busy.';
+
+-- from supabase/schemas/20_ledger/grants_to_begin.sql
+
+/*
+ * Of grants to come, those whose moment has come by p_at and that are not booked yet, one row each, in the order in which
+ * they are booked: the entry that said it, the grant to be, and whether it fits: an account that cannot hold that many
+ * tokens more does not get it.
+ * The one answer for who looks (tokenbook.due_grants, tokenbook.tokens_due) and for who books (tokenbook.begin_grants).
+ * A frozen account gets it too, as it may be given any grant; nothing of it is spent until it is active again.
+ * Caller: internal.   Keeps: I7, I11.
+ */
+create function tokenbook.grants_to_begin(p_user_id uuid, p_at timestamptz)
+returns table (scheduled public.token_transactions, granted public.token_balances, is_fitting boolean)
+language plpgsql
+stable -- sees what the statement that asks sees: a balance and its grants are of one moment
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select due.entry, due.it,
+         sum((due.it).tokens_granted) over (order by due.starts_at, due.id)
+           <= 9007199254740991 - due.tokens as is_fitting
+    from (
+      select t as entry, tokenbook.upcoming_grant(t) as it, g.starts_at, g.id,
+             a.tokens_remaining + a.tokens_reserved + a.tokens_used as tokens
+        from tokenbook.upcoming_grants g
+        join public.token_accounts a on a.user_id = g.user_id
+        join public.token_transactions t on t.user_id = g.user_id and t.id = g.transaction_id
+       where g.user_id = p_user_id and g.starts_at <= p_at) due -- @begins-at-its-moment
+   order by due.starts_at, due.id;
+end
+$$;
+comment on function tokenbook.grants_to_begin is
+  'Of grants to come, those whose moment has come by p_at and that are not booked yet: the entry that said it, the grant to be, and whether the account can hold it.';
+
+/*
+ * The grant to be that an entry says (terms.upcoming), as it is when it begins: whole, and open.
+ * Caller: internal.
+ */
+create function tokenbook.upcoming_grant(p_entry public.token_transactions)
+returns public.token_balances
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_grant public.token_balances;
+begin
+  v_grant := jsonb_populate_record(v_grant, p_entry.terms -> 'upcoming');
+  v_grant.user_id := p_entry.user_id;
+  v_grant.tokens_remaining := v_grant.tokens_granted;
+  v_grant.is_open := true;
+  v_grant.metadata := p_entry.metadata;
+  return v_grant;
+end
+$$;
+comment on function tokenbook.upcoming_grant is 'The grant to be that an entry says, as it is when it begins.';
 
 -- from supabase/schemas/20_ledger/has_backlog.sql
 
 /*
  * Of an account that is due: whether more is than one call books (due_grants and due_holds of tokenbook.limits()), or
- * than so many portions of that: grants that have run out, with those that holds which have run out give back to,
- * and such holds. Counts no further than that.
+ * than so many portions of that: grants that have run out, with those that holds which have run out give back to and
+ * those that were to begin, which may have run out since, and such holds. Counts no further than that.
  * Caller: internal.   Keeps: I11.
  */
 create function tokenbook.has_backlog(p_user_id uuid, p_portions integer default 1)
@@ -6521,7 +6752,9 @@ begin
            select count(*) from (
              select from public.token_balances b
               where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now
-              limit v_grants + 1) g) as grants,
+              limit v_grants + 1) g) + (
+           select count(*) from tokenbook.upcoming_grants u
+            where u.user_id = p_user_id and u.starts_at <= v_now) as grants,
          holds.count as holds, holds.parts
     into v_due
     from (
@@ -6724,10 +6957,13 @@ comment on function tokenbook.is_set_aside is
  * p_grant is the grant to be: grant_type, tokens_granted, priority (NULL: the type's own, or 50), pays_for (NULL: the type's own, or everything), granted_at (NULL:
  * now), expires_at (NULL: p_lifetime, or else the type's own; 'infinity': never), where it came from, metadata.
  * p_entry is its transaction: user_id, action_type (NULL: the type's own), reason, actor, key, request, links.
+ * With p_begins_later it is a grant to come: granted_at is the moment at which it begins, and its
+ * transaction says so, of 0 tokens (tokenbook.schedule_grant).
  * Locks: the account, made first where there is none.   With is_behind, and nothing given, where more was due than one
  * call books: the caller answers tokenbook.answer_busy(), or refuses.
- * Errors: user_not_found, busy, idempotency_key_reused, invalid_granted_at, invalid_expiry,
- * balance_limit_exceeded, too_many_restricted_grants.   What depends on the clock is checked after the replay: a replay a
+ * Errors: user_not_found, busy, idempotency_key_reused, invalid_granted_at, invalid_starts_at, invalid_expiry,
+ * balance_limit_exceeded, too_many_restricted_grants, too_many_upcoming_grants.   What depends on the clock is checked
+ * after the replay: a replay a
  * year later must still get the first answer.
  * Keeps: I2 to I5, I9, I10.
  */
@@ -6735,6 +6971,7 @@ create function tokenbook.issue_grant(
   p_grant public.token_balances,
   p_entry public.token_transactions,
   p_lifetime interval default null,
+  p_begins_later boolean default false,
   out transaction public.token_transactions,
   out granted public.token_balances,
   out replayed boolean,
@@ -6775,9 +7012,13 @@ begin
     transaction := tokenbook.find_replay(p_entry);
   end if;
   if transaction.id is not null then
-    select b.* into granted
-      from public.token_balances b
-     where b.user_id = transaction.user_id and b.id = transaction.grant_ids[1];
+    if transaction.terms ? 'upcoming' then
+      granted := tokenbook.upcoming_grant(transaction);
+    else
+      select b.* into granted
+        from public.token_balances b
+       where b.user_id = transaction.user_id and b.id = transaction.grant_ids[1];
+    end if;
     tokens_remaining := tokenbook.remaining_after(transaction);
     replayed := true;
     return;
@@ -6789,7 +7030,10 @@ begin
   p_grant.pays_for := coalesce(p_grant.pays_for, nullif(v_type -> 'pays_for', 'null'));
   p_entry.action_type := coalesce(p_entry.action_type, v_type ->> 'action_type');
   p_grant.granted_at := coalesce(p_grant.granted_at, v_now);
-  if p_grant.granted_at > v_now then -- @granted-in-the-past
+  if (p_grant.granted_at > v_now) <> p_begins_later then -- @granted-in-the-past
+    if p_begins_later then
+      perform tokenbook.refuse('invalid_starts_at', '{"field": "p_starts_at", "rule": "in the future"}');
+    end if;
     perform tokenbook.refuse('invalid_granted_at', '{"field": "p_granted_at", "rule": "not in the future"}');
   end if;
   p_grant.expires_at := nullif(
@@ -6815,11 +7059,20 @@ begin
     if v_account.restricted_until > v_now
       and (select count(*) from public.token_balances b
          where b.user_id = p_entry.user_id and b.is_open and b.pays_for is not null)
+       + (select count(*) from tokenbook.upcoming_grants u
+            join public.token_transactions t on t.user_id = u.user_id and t.id = u.transaction_id
+           where u.user_id = p_entry.user_id and t.terms -> 'upcoming' ? 'pays_for')
        >= (tokenbook.limits() -> 'restricted_grants')::integer -- @restricted-grants-are-few
     then
       perform tokenbook.refuse('too_many_restricted_grants', jsonb_build_object('limit', tokenbook.limits() -> 'restricted_grants'));
     end if;
     perform tokenbook.note_restricted_grants(p_entry.user_id, p_grant.expires_at);
+  end if;
+  if p_begins_later then
+    transaction := tokenbook.schedule_grant(p_grant, p_entry, v_now);
+    granted := tokenbook.upcoming_grant(transaction);
+    tokens_remaining := transaction.balance_after;
+    return;
   end if;
 
   insert into public.token_balances
@@ -6891,6 +7144,43 @@ create trigger changes_keep_append_only
 create trigger token_transactions_keep_append_only
   before update or delete or truncate on public.token_transactions
   for each statement execute function tokenbook.keep_ledger_append_only();
+
+-- from supabase/schemas/20_ledger/list_upcoming_token_grants.sql
+
+/*
+ * The grants that a user is still to be given, the next first. Those whose moment has come are in the balance.
+ * Caller: the user for themself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.
+ */
+-- Security definer: an admin reads other users' rows.
+create function tokenbook.list_upcoming_token_grants(p_user_id uuid default tokenbook.caller_id())
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+begin
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
+  perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  return jsonb_build_object('user_id', p_user_id, 'grants', (
+    select coalesce(
+             jsonb_agg(
+               jsonb_build_object(
+                 'id', u.id, 'grant_type', g.grant_type, 'tokens_granted', g.tokens_granted, 'priority', g.priority,
+                 'pays_for', g.pays_for, 'starts_at', u.starts_at, 'expires_at', g.expires_at, 'transaction_id', t.id)
+               order by u.starts_at, u.id),
+             '[]')
+      from tokenbook.upcoming_grants u
+      join public.token_transactions t on t.user_id = u.user_id and t.id = u.transaction_id
+     cross join lateral tokenbook.upcoming_grant(t) g
+     where u.user_id = p_user_id and u.starts_at > clock_timestamp()));
+end
+$$;
+comment on function tokenbook.list_upcoming_token_grants is
+  'The grants that a user is still to be given (p_starts_at of grant_tokens), the next first. For the user themself (leave p_user_id out), an admin, or the server. Returns {user_id, grants: [{id, grant_type, tokens_granted, priority, pays_for (null: everything), starts_at, expires_at (null: never), transaction_id (what said it)}]}, at most 100. void_token_grant calls one off. Errors: user_not_found, forbidden.';
 
 -- from supabase/schemas/20_ledger/lock_settings.sql
 
@@ -7087,7 +7377,7 @@ begin
              v_reserved - due.returned - due.forfeited, v_owed - due.repaid, due.repaid, due.given
         into v_active, v_expired, v_reserved, v_owed, v_repaid, v_given
         from tokenbook.tokens_due(v_account_id, v_now) as due;
-      if v_given > 0 then
+      if v_given > 0 and (v_active > v_tokens_limit or exists (select from tokenbook.due_slots(v_account_id, v_now))) then
         v_tokens_limit := v_active; -- as a slot sets it
       end if;
     end if;
@@ -7107,12 +7397,12 @@ begin
            min((g.it).expires_at)
       into v_grants, v_next_expiry
       from (
-        select case when b.id is not null then b else d.slot end as it, chosen.tokens, chosen.nth
+        select case when b.id is not null then b else d end as it, chosen.tokens, chosen.nth
           from tokenbook.choose_grants(v_account_id, null, v_now, c_listed + 1, v_is_due, v_repaid) as next
          cross join lateral unnest(next.grant_ids, next.grant_tokens) with ordinality as chosen (grant_id, tokens, nth)
           left join public.token_balances b on b.user_id = v_account_id and b.id = chosen.grant_id
-          left join tokenbook.due_slots(v_account_id, case when v_is_due then v_now end) d -- not booked yet
-            on (d.slot).id = chosen.grant_id and b.id is null) g;
+          left join tokenbook.due_grants(v_account_id, case when v_is_due then v_now end) d -- not booked yet
+            on d.id = chosen.grant_id and b.id is null) g;
   end if;
   if v_grants is null then
     if p_account_id is null then
@@ -7151,21 +7441,22 @@ comment on function tokenbook.read_balance is
 -- from supabase/schemas/20_ledger/record_expiries.sql
 
 /*
- * Books what time has changed: what the schedules of plans give is given, and a plan that is over is recorded; then due
+ * Books what time has changed: grants whose moment has come begin, what the schedules of plans give is given, and a plan that is over is recorded; then due
  * holds are released; then due grants are closed, with one `expiry` transaction each; the account's totals and
  * next_due_at follow; what is owed is repaid from what came in; and after a slot the plan limit is the balance, as after
  * a renewal. For one user or a thousand: the same code serves whoever touches an account and the sweeper, so the two
  * cannot disagree. Alerts that fall due by time alone are raised here too.
  *
  * Bounded (I11): of one account it books at most due_holds and due_grants of tokenbook.limits() (and no more holds
- * than give back to as many grants), and what its plan's schedule gives, which is bounded by itself; of several together
- * at most ten times that, and no more slots and plans' ends than cost as much as due_grants, and what one account is due
+ * than give back to as many grants), and grants to come and what its plan's schedule gives, which are bounded by
+ * themselves; of several together
+ * at most ten times that, and no more of these and plans' ends than cost as much as due_grants, and what one account is due
  * beyond: an account that has to wait for these waits with all of it. A hold is by far the dearer. What is left stays
  * due. With p_in_portions that is the caller's to go on with; otherwise it is busy, because the caller goes on as if
  * nothing were due: tokenbook.settle_backlog has looked before that it does not come to this.
  * The caller has locked these accounts. Nothing depends on it being run: what is due is neither
  * spent nor counted before it is booked either.
- * Caller: internal.   Returns how many holds, grants and slots were booked.   Errors: busy.
+ * Caller: internal.   Returns how many holds, grants, slots and beginnings were booked.   Errors: busy.
  * Keeps: I2, I3, I4, I7, I11.
  */
 create function tokenbook.record_expiries(p_user_ids uuid[], p_now timestamptz, p_in_portions boolean default false)
@@ -7179,17 +7470,19 @@ as $$
 declare
   v_grants constant integer := (tokenbook.limits() -> 'due_grants')::integer;
   v_holds constant integer := (tokenbook.limits() -> 'due_holds')::integer;
-  v_user_id uuid;
+  v_next record;
+  v_begun integer;
   v_slots integer;
   v_issued bigint := 0;
-  v_work bigint := 0; -- of slots and plans' ends, in grants
+  v_work bigint := 0; -- of beginnings, slots and plans' ends, in grants
   v_postponed uuid[] := '{}';
   v_scheduled uuid[] := '{}';
   v_hold public.token_holds;
+  v_released bigint := 0;
   v_due record;
   v_entry public.token_transactions;
   v_entries public.token_transactions[] := '{}';
-  v_released uuid[] := '{}';
+  v_lifted uuid[] := '{}'; -- who may have more than their plan limit now
   v_user_ids uuid[] := '{}'; -- one for each account; the next four are of the same
   v_lost bigint[] := '{}';
   v_counts bigint[] := '{}';
@@ -7199,25 +7492,38 @@ declare
   v_account record;
 begin
   -- first: what a slot gives depends on what there was when it began
-  for v_user_id in
-    select s.user_id
+  for v_next in
+    select u.user_id, begins.grants as has_grants, begins.plan as has_plan
       from unnest(p_user_ids) as u (user_id)
-      join tokenbook.subscriptions s on s.user_id = u.user_id
-      join public.token_accounts a on a.user_id = u.user_id
-     where a.state = 'active'
-       and (least(s.next_slot_at, s.expires_at, s.cancel_at) <= p_now or s.beside <> '[]') -- as a rule not
-       and tokenbook.plan_due_at(s.user_id) <= p_now
-     order by s.user_id
+     cross join lateral (
+       select exists (
+                select from tokenbook.upcoming_grants g
+                 where g.user_id = u.user_id and g.starts_at <= p_now) as grants, -- @begins-at-its-moment
+              exists (
+                select from tokenbook.subscriptions s
+                  join public.token_accounts a on a.user_id = s.user_id
+                 where s.user_id = u.user_id and a.state = 'active'
+                   and (least(s.next_slot_at, s.expires_at, s.cancel_at) <= p_now or s.beside <> '[]') -- as a rule not
+                   and tokenbook.plan_due_at(s.user_id) <= p_now) as plan) begins
+     where begins.grants or begins.plan
+     order by u.user_id
   loop
     if v_work >= v_grants then
-      v_postponed := v_postponed || v_user_id; -- whole: what has run out of it was there when its slots began
+      v_postponed := v_postponed || v_next.user_id; -- whole: what has run out of it was there when its slots began
       continue;
     end if;
-    v_slots := tokenbook.issue_slots(v_user_id, p_now);
+    if v_next.has_grants then
+      v_begun := tokenbook.begin_grants(v_next.user_id, p_now);
+      v_issued := v_issued + v_begun;
+      v_work := v_work + 5 * v_begun; -- as tokenbook.due_work counts it
+      v_lifted := v_lifted || v_next.user_id;
+    end if;
+    continue when not v_next.has_plan;
+    v_slots := tokenbook.issue_slots(v_next.user_id, p_now);
     v_issued := v_issued + greatest(v_slots, 1); -- a slot that gave nothing is work done too: a sweep goes on
-    v_work := v_work + 5 * v_slots + 10; -- as tokenbook.due_work counts it
+    v_work := v_work + 5 * v_slots + 10;
     if v_slots > 0 then
-      v_scheduled := v_scheduled || v_user_id;
+      v_scheduled := v_scheduled || v_next.user_id;
     end if;
   end loop;
   if v_postponed <> '{}' then -- @postponed-whole
@@ -7245,7 +7551,8 @@ begin
      limit 10 * v_holds
   loop
     continue when tokenbook.settle_hold(v_hold.user_id, v_hold.id, 'expired', 'system', null, p_now => p_now) is null;
-    v_released := v_released || v_hold.user_id;
+    v_released := v_released + 1;
+    v_lifted := v_lifted || v_hold.user_id;
   end loop;
 
   v_entry.entry_type := 'expiry';
@@ -7328,9 +7635,9 @@ begin
       perform tokenbook.repay_debt(v_account.user_id, p_now);
     end if;
   end loop;
-  if v_released <> '{}' then
+  if v_lifted <> '{}' then
     perform tokenbook.move_plan_limit(r.user_id, 0)
-       from (select distinct u.user_id from unnest(v_released) as u (user_id)) r;
+       from (select distinct u.user_id from unnest(v_lifted) as u (user_id)) r;
   end if;
   if v_scheduled <> '{}' then
     update tokenbook.subscriptions s
@@ -7339,11 +7646,11 @@ begin
      where s.user_id = any (v_scheduled) and a.user_id = s.user_id;
     perform tokenbook.refresh_alert_thresholds(u.user_id) from unnest(v_scheduled) as u (user_id);
   end if;
-  return cardinality(v_released) + cardinality(v_entries) + v_issued;
+  return v_released + cardinality(v_entries) + v_issued;
 end
 $$;
 comment on function tokenbook.record_expiries is
-  'Gives these users what the schedules of their plans give by then, releases holds that have run out, and books such grants, one expiry transaction each, at most a portion of an account; the caller holds their accounts'' locks. Returns how many; busy when more is due than that, unless p_in_portions.';
+  'Gives these users what was to begin and what the schedules of their plans give by then, releases holds that have run out, and books such grants, one expiry transaction each, at most a portion of an account; the caller holds their accounts'' locks. Returns how many; busy when more is due than that, unless p_in_portions.';
 
 -- from supabase/schemas/20_ledger/record_transaction.sql
 
@@ -7652,6 +7959,48 @@ end
 $$;
 comment on function tokenbook.return_tokens is
   'Puts tokens back into the grants that they came from; what does not fit becomes a grant with the same terms. Returns where they went.';
+
+-- from supabase/schemas/20_ledger/schedule_grant.sql
+
+/*
+ * Says in the ledger that a grant is to come: an entry of 0 tokens that keeps what it will be (terms.upcoming), and when.
+ * p_grant is the grant to be, with the moment at which it begins as its granted_at; p_entry the transaction to be.
+ * Caller: tokenbook.issue_grant, holding the account's lock, with nothing due.   Returns the transaction.
+ * Errors: too_many_upcoming_grants.   Keeps: I3, I5, I7, I10, I11.
+ */
+create function tokenbook.schedule_grant(
+  p_grant public.token_balances,
+  p_entry public.token_transactions,
+  p_now timestamptz
+)
+returns public.token_transactions
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_limit constant integer := (tokenbook.limits() -> 'upcoming_grants')::integer;
+begin
+  if (select count(*) from tokenbook.upcoming_grants u where u.user_id = p_entry.user_id) >= v_limit then -- @few-grants-to-come
+    perform tokenbook.refuse('too_many_upcoming_grants', jsonb_build_object('limit', v_limit));
+  end if;
+  p_grant.id := gen_random_uuid();
+  p_entry.entry_type := 'usage';
+  p_entry.action_type := 'upcoming_grant';
+  p_entry.tokens := 0;
+  p_entry.grant_ids := '{}';
+  p_entry.grant_tokens := '{}';
+  p_entry.terms := jsonb_build_object('upcoming', tokenbook.grant_terms(p_grant));
+  p_entry.created_at := p_now;
+  p_entry := tokenbook.record_transaction(p_entry, p_due_at => p_grant.granted_at); -- @due-when-it-begins
+  insert into tokenbook.upcoming_grants (user_id, id, starts_at, transaction_id)
+  values (p_entry.user_id, p_grant.id, p_grant.granted_at, p_entry.id);
+  return p_entry;
+end
+$$;
+comment on function tokenbook.schedule_grant is
+  'Says in the ledger that a grant is to come, and when. Returns the transaction.';
 
 -- from supabase/schemas/20_ledger/set_token_account_state.sql
 
@@ -8579,8 +8928,9 @@ comment on function tokenbook.take_from_grants is
 /*
  * What time has changed and nobody has booked yet: tokens that the account still counts although
  * their grants have run out (lost), tokens of holds that have run out, by whether they come back
- * to a grant that lives (returned) or to one that does not (forfeited), what the schedule of their plan gives
- * (given), and what of all there is repays a debt at once (repaid).
+ * to a grant that lives (returned) or to one that does not (forfeited), what the schedule of their plan and grants
+ * whose moment has come give (given), and what of all there is repays a debt at once (repaid).
+ * A grant that began and ran out meanwhile was given, and is lost.
  * What can be spent is tokens_remaining - lost + returned + given - repaid.
  * Caller: internal.   Keeps: I7.
  */
@@ -8611,14 +8961,18 @@ begin
    cross join lateral ( -- each by its key, however many the user has had
       select g.* from public.token_balances g where g.user_id = h.user_id and g.id = part.grant_id offset 0) b
    where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now;
-  given := coalesce((select sum((d.slot).tokens_remaining) from tokenbook.due_slots(p_user_id, p_now) d), 0); -- @reads-count-slots
+  given := coalesce((select sum(d.tokens_remaining) from tokenbook.due_grants(p_user_id, p_now) d), 0); -- @reads-count-slots
+  select lost + coalesce(sum((g.granted).tokens_granted), 0), given + coalesce(sum((g.granted).tokens_granted), 0)
+    into lost, given
+    from tokenbook.grants_to_begin(p_user_id, p_now) g
+   where g.is_fitting and (g.granted).expires_at <= p_now;
   repaid := coalesce((
     select least(a.tokens_owed, a.tokens_remaining - lost + returned + given)
       from public.token_accounts a where a.user_id = p_user_id and a.tokens_owed > 0), 0);
 end
 $$;
 comment on function tokenbook.tokens_due is
-  'What time has changed and nobody has booked yet: tokens lost with their grants, and tokens of holds that have run out, returned or forfeited, what its plan''s schedule gives, and what of those repays a debt.';
+  'What time has changed and nobody has booked yet: tokens lost with their grants, and tokens of holds that have run out, returned or forfeited, what its plan''s schedule and grants to come give, and what of those repays a debt.';
 
 -- from supabase/schemas/20_ledger/tokens_payable.sql
 
@@ -8774,6 +9128,7 @@ comment on function tokenbook.void_grant is
  * Ends a grant now: what is left of it is taken away, and what comes back to it later expires at
  * once. With p_take_back, for a grant made by mistake, what was spent of it is taken from the other
  * grants too, and what is not there becomes debt, repaid first by what comes in next.
+ * A grant to come is called off: there is nothing of it to take.
  * Tokens of it that a hold has set aside stay with the hold: what is captured is spent, what comes back expires.
  * Caller: an admin, service_role.   Locks: the account.
  * Returns {success, grant_id, tokens_voided, tokens_owed, transaction_id, tokens_remaining, replayed}.
@@ -8834,14 +9189,24 @@ begin
     end if;
     select b.* into v_grant from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id;
     if v_grant.id is null then
-      perform tokenbook.refuse('grant_not_found', '{}');
+      delete from tokenbook.upcoming_grants u
+       where u.user_id = p_user_id and u.id = p_grant_id
+      returning u.transaction_id into v_entry.original_id;
+      if v_entry.original_id is null then
+        perform tokenbook.refuse('grant_not_found', '{}');
+      end if;
     end if;
     if v_grant.voided_at is not null then
       perform tokenbook.refuse('grant_already_voided', '{}');
     end if;
 
     -- record
-    v_voided := tokenbook.void_grant(v_entry, p_grant_id, coalesce(p_take_back, false), v_now);
+    if v_entry.original_id is null then
+      v_voided := tokenbook.void_grant(v_entry, p_grant_id, coalesce(p_take_back, false), v_now);
+    else
+      v_entry.created_at := v_now;
+      v_voided := tokenbook.call_off_grant(v_entry);
+    end if;
   end if;
 
   return jsonb_build_object(
@@ -8855,7 +9220,7 @@ begin
 end
 $$;
 comment on function tokenbook.void_token_grant is
-  'Ends a grant now: what is left of it is taken away. With p_take_back, for a grant made by mistake, what was spent of it is taken back too: from the other grants, and what is not there becomes debt. For an admin or the server. p_reason 1 to 500 characters; p_idempotency_key makes a retry safe for ever. Returns {success, grant_id, tokens_voided, tokens_owed (added to the debt), transaction_id, tokens_remaining, replayed}. Errors: invalid_reason, invalid_idempotency_key, idempotency_key_reused, user_not_found, grant_not_found, grant_already_voided, forbidden, busy.';
+  'Ends a grant now: what is left of it is taken away. With p_take_back, for a grant made by mistake, what was spent of it is taken back too: from the other grants, and what is not there becomes debt. A grant to come (list_upcoming_token_grants) is called off, and tokens_voided is 0. For an admin or the server. p_reason 1 to 500 characters; p_idempotency_key makes a retry safe for ever. Returns {success, grant_id, tokens_voided, tokens_owed (added to the debt), transaction_id, tokens_remaining, replayed}. Errors: invalid_reason, invalid_idempotency_key, idempotency_key_reused, user_not_found, grant_not_found, grant_already_voided, forbidden, busy.';
 
 -- from supabase/schemas/30_usage/check_usage.sql
 
@@ -9122,12 +9487,12 @@ begin
   -- one statement: what there is and who would pay are of one moment
   select coalesce(a.tokens_remaining - due.lost + due.returned + due.given - due.repaid, 0),
          (select coalesce(jsonb_agg(tokenbook.describe_allocation(
-                   paid.grant_id, coalesce(b.grant_type, (d.slot).grant_type), coalesce(b.granted_at, (d.slot).granted_at),
+                   paid.grant_id, coalesce(b.grant_type, d.grant_type), coalesce(b.granted_at, d.granted_at),
                    paid.tokens) order by paid.nth), '[]')
             from unnest(chosen.grant_ids, chosen.grant_tokens) with ordinality as paid (grant_id, tokens, nth)
             left join public.token_balances b on b.user_id = v_usage.user_id and b.id = paid.grant_id
-            left join tokenbook.due_slots(v_usage.user_id, v_now) d -- not booked yet
-              on (d.slot).id = paid.grant_id and b.id is null),
+            left join tokenbook.due_grants(v_usage.user_id, v_now) d -- not booked yet
+              on d.id = paid.grant_id and b.id is null),
          case when a.restricted_until > v_now
                   and cardinality(chosen.grant_ids) < (tokenbook.limits() -> 'grants_in_one_entry')::integer
            then coalesce((select sum(part) from unnest(chosen.grant_tokens) part), 0) end
@@ -10016,7 +10381,7 @@ comment on function tokenbook.set_token_unknown_model_policy is
 -- from supabase/schemas/30_usage/slot_tokens_due.sql
 
 /*
- * What an account is due now by the schedule of its plan, and has not been booked: for the view token_counters, which
+ * What an account is due now by the schedule of its plan and of grants to come, and has not been booked: for the view token_counters, which
  * reads with its caller's rights. Of somebody else a user is told 0, and so is whoever is not known of anybody.
  * Caller: whoever reads token_counters.
  */
@@ -10033,11 +10398,11 @@ begin
     return 0; -- @dues-of-ones-own
   end if;
   return coalesce((
-    select sum((d.slot).tokens_remaining) from tokenbook.due_slots(p_user_id, clock_timestamp()) d), 0);
+    select sum(d.tokens_remaining) from tokenbook.due_grants(p_user_id, clock_timestamp()) d), 0);
 end
 $$;
 comment on function tokenbook.slot_tokens_due is
-  'What an account is due now by the schedule of its plan, and has not been booked; of somebody else 0.';
+  'What an account is due now by the schedule of its plan and of grants to come, and has not been booked; of somebody else 0.';
 
 -- from supabase/schemas/30_usage/token_counters.sql
 
@@ -12046,7 +12411,9 @@ begin
   then
     return;
   end if;
-  v_room := 9007199254740991 - v_account.tokens_remaining - v_account.tokens_reserved - v_account.tokens_used;
+  v_room := 9007199254740991 - v_account.tokens_remaining - v_account.tokens_reserved - v_account.tokens_used - coalesce((
+    select sum((g.granted).tokens_granted) -- booked first
+      from tokenbook.grants_to_begin(p_user_id, p_at) g where g.is_fitting), 0);
 
   for v_scheduled in
     select s.* from tokenbook.scheduled_slots(v_subscription, p_at) s
@@ -12343,6 +12710,7 @@ comment on function tokenbook.grace_of is
  * it is given (given_to_users_since), nothing: a default plan that is added to a project in
  * production is for whoever comes, not for everyone who is there. Who has no date of sign-up is new only
  * while they sign up.
+ * A grant to come is one, whether it has begun or not: what is given does not depend on when somebody comes by.
  * A default plan whose grants are trials is given as the policy says (tokenbook.take_trial): where that is nothing,
  * no plan begins either. While somebody signs up it is not known yet who they are: their first touch gives it.
  * Nor does it give anything to a frozen account, or where grants have been and are gone: the account or the ledger says so.
@@ -12362,6 +12730,8 @@ declare
 begin
   if exists (select from public.token_balances b where b.user_id = p_user_id) then
     return; -- as a rule
+  elsif exists (select from tokenbook.upcoming_grants u where u.user_id = p_user_id) then
+    return;
   elsif exists (
     select from public.token_accounts a
      where a.user_id = p_user_id and a.tokens_remaining + a.tokens_reserved > 0
@@ -13360,6 +13730,7 @@ begin
       select from public.token_accounts a
        where a.user_id = p_user_id and (a.state = 'frozen' or a.tokens_remaining + a.tokens_reserved > 0))
     or exists (select from public.token_transactions t where t.user_id = p_user_id and t.grant_ids <> '{}')
+    or exists (select from tokenbook.upcoming_grants u where u.user_id = p_user_id)
     or tokenbook.is_ledger_lost(p_user_id)
   then
     return null;
@@ -18685,7 +19056,7 @@ comment on function tokenbook.list_token_webhook_endpoints is
 
 /*
  * When something of an account changes by itself next: a grant or a hold runs out (but for p_but_hold_id, which is being
- * settled), an alert falls due, or a plan makes it due: a slot begins, or the plan ends. One row; NULL = never.
+ * settled), a grant begins, an alert falls due, or a plan makes it due: a slot begins, or the plan ends. One row; NULL = never.
  * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22): where nothing is
  * to be looked for, it costs nothing.
  * Caller: internal, holding the account's lock.   Keeps: I7.
@@ -18704,11 +19075,14 @@ as $$
     (select h.expires_at from public.token_holds h
       where h.user_id = p_user_id and h.status = 'open' and h.id is distinct from p_but_hold_id
       order by h.expires_at limit 1),
+    (select u.starts_at from tokenbook.upcoming_grants u
+      where u.user_id = p_user_id
+      order by u.starts_at limit 1), -- @begins-are-due
     (select tokenbook.plan_due_at(s.user_id) from tokenbook.subscriptions s
       where s.user_id = p_user_id and (num_nonnulls(s.next_slot_at, s.expires_at, s.cancel_at) > 0 or s.beside <> '[]')))
 $$;
 comment on function tokenbook.next_due is
-  'When something of an account changes by itself next: a grant or hold runs out, an alert or a slot falls due, a plan ends; NULL is never.';
+  'When something of an account changes by itself next: a grant or hold runs out, a grant, an alert or a slot falls due, a plan ends; NULL is never.';
 
 -- from supabase/schemas/70_alerts/outdate_alert_thresholds.sql
 
@@ -23428,7 +23802,9 @@ begin
            -- what follows of itself when tokens come in is booked at the same moment, before the plan limit is moved
            (lead(t.created_at) over by_number = t.created_at
              and (lead(t.entry_type) over by_number in ('release', 'expiry', 'debt_repayment')
-               or (t.action_type = 'scheduled_grant' and lead(t.entry_type) over by_number = 'clawback'))) is not true as is_settled
+               or (t.action_type = 'scheduled_grant' and lead(t.entry_type) over by_number = 'clawback')
+               -- a grant that was to come begins before whatever else is due
+               or (t.entry_type = 'grant' and t.original_id is not null and lead(t.actor_role) over by_number = 'system'))) is not true as is_settled
       from public.token_transactions t
      where (p_user_id is null or t.user_id = p_user_id)
        and (p_after is null or t.user_id > p_after)
@@ -23456,9 +23832,22 @@ begin
      cross join lateral jsonb_populate_recordset(null::public.token_balances,
        case jsonb_typeof(t.terms -> 'grants') when 'array' then t.terms -> 'grants' else '[]' end) b
      where t.terms ? 'grants'
+  ), to_come as (
+    -- grants to come, as the entry keeps each that says it, and what came of it
+    select t.user_id, t.id as transaction_id, u.id as grant_id, u.granted_at as starts_at, t.terms -> 'upcoming' as terms,
+           t.metadata, t.created_at, came.id as came_id, came.times
+      from ledger t
+     cross join lateral jsonb_populate_record(null::public.token_balances, t.terms -> 'upcoming') u
+      left join (
+        select l.user_id, l.original_id, min(l.id) as id, count(*) as times
+          from ledger l where l.original_id is not null group by l.user_id, l.original_id) came
+        on came.user_id = t.user_id and came.original_id = t.id
+     where t.terms ? 'upcoming'
   ), voids as (
     select t.user_id, t.terms ->> 'voids' as grant_id, t.id as transaction_id, t.created_at, t.original_id, t.metadata
-      from ledger t where t.terms ? 'voids'
+      from ledger t
+     where t.terms ? 'voids'
+       and not exists (select from to_come c where c.user_id = t.user_id and c.transaction_id = t.original_id)
   ), expiries as (
     -- what set_token_grant_expiry said, in the order of each grant
     select t.user_id, t.terms -> 'expiry' ->> 'grant_id' as grant_id, t.id as transaction_id, t.created_at,
@@ -24136,6 +24525,12 @@ begin
     join of_grants g on g.user_id = a.user_id
    where g.due < coalesce(a.next_due_at, 'infinity')
   union all
+  select 'I7 the account is due no later than its next grant to come', a.user_id, null, null,
+         'at ' || u.due || ' or before', coalesce(a.next_due_at::text, 'never')
+    from accounts a
+    join (select g.user_id, min(g.starts_at) as due from tokenbook.upcoming_grants g group by g.user_id) u on u.user_id = a.user_id
+   where u.due < coalesce(a.next_due_at, 'infinity')
+  union all
   select 'I7 the account is due no later than its next slot', a.user_id, null, null,
          'at ' || s.next_slot_at || ' or before', coalesce(a.next_due_at::text, 'never')
     from accounts a
@@ -24545,6 +24940,45 @@ begin
    where o.grant_id is null or given.by is distinct from v.original_id
       or (o.expires_at at time zone 'utc')::text || 'Z' is distinct from v.metadata ->> 'expires_at'
   union all
+  -- a grant to come waits, begins as it was said and not before its moment, or is called off
+  select 'I4 a grant to come waits for its moment', coalesce(c.user_id, u.user_id), coalesce(c.grant_id, u.id), coalesce(c.transaction_id, u.transaction_id),
+         concat_ws(' ', 'grant', coalesce(c.grant_id::text, 'none'), 'of entry', c.transaction_id, 'from', c.starts_at),
+         concat_ws(' ', 'grant', coalesce(u.id::text, 'none'), 'of entry', u.transaction_id, 'from', u.starts_at)
+    from (select w.* from to_come w where w.came_id is null) c
+    full join (
+      select g.* from tokenbook.upcoming_grants g
+       where (p_user_id is null or g.user_id = p_user_id)
+         and (p_after is null or g.user_id > p_after)
+         and (p_until is null or g.user_id <= p_until)) u on u.user_id = c.user_id and u.transaction_id = c.transaction_id
+   where (c.grant_id, c.starts_at) is distinct from (u.id, u.starts_at)
+  union all
+  select 'I4 what came of a grant to come is what was said', c.user_id, c.grant_id, c.came_id,
+         differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
+    from to_come c
+    join ledger t on t.user_id = c.user_id and t.id = c.came_id
+   cross join lateral (values
+     ('entries', '1', c.times::text),
+     ('entry_type', case when t.entry_type in ('grant', 'void') then t.entry_type else 'grant or void' end, t.entry_type),
+     ('grant', c.grant_id::text, case t.entry_type when 'void' then t.terms ->> 'voids' else t.grant_ids[1]::text end),
+     ('moment', case when t.entry_type = 'grant' then greatest(c.starts_at, t.created_at) end::text,
+                case when t.entry_type = 'grant' then t.created_at end::text),
+     ('terms', case when t.entry_type = 'grant' then to_jsonb(jsonb_populate_record(null::public.token_balances, c.terms)) end::text,
+               case when t.entry_type = 'grant' then
+                 to_jsonb(jsonb_populate_record(null::public.token_balances, (t.terms -> 'grants' -> 0) - 'created_at')) end::text),
+     ('metadata', case when t.entry_type = 'grant' then c.metadata end::text, case when t.entry_type = 'grant' then t.metadata end::text)
+   ) as differs (field, expected, found)
+   where differs.expected is distinct from differs.found
+  union all
+  select 'I4 a grant that was to come was said to', t.user_id, t.grant_ids[1], t.id, 'an entry that says so', coalesce(t.original_id::text, 'none')
+    from ledger t
+    left join to_come c on c.user_id = t.user_id and c.transaction_id = t.original_id
+   where t.entry_type = 'grant' and t.original_id is not null and c.transaction_id is null
+  union all
+  select 'I4 a grant to come is said before it comes', c.user_id, c.grant_id, c.transaction_id,
+         'after ' || c.created_at, coalesce(c.starts_at::text, 'never')
+    from to_come c
+   where (c.starts_at > c.created_at) is not true
+  union all
   select 'I4 an expiry is changed from what it was', e.user_id, null, e.transaction_id,
          'grant ' || e.grant_id || ' until ' || coalesce(e.expected::text, 'never'),
          'grant ' || e.grant_id || ' until ' || coalesce(e.before::text, 'never')
@@ -24607,7 +25041,7 @@ begin
           end
           and (t.usage_id is null or t.entry_type in ('grant', 'deduction', 'usage', 'refund'))
           and (t.payment_id is null or t.entry_type in ('grant', 'clawback', 'restoration'))
-          and (t.original_id is null or t.entry_type in ('release', 'refund', 'void', 'restatement', 'rollover') or t.terms ? 'voids')
+          and (t.original_id is null or t.entry_type in ('release', 'refund', 'void', 'restatement', 'rollover', 'grant') or t.terms ? 'voids')
           -- and what it keeps of what began or ended with it
           and (jsonb_typeof(t.terms) = 'object' and t.terms <> '{}') is distinct from false
           and case when t.terms is null then '{}'
@@ -24627,6 +25061,7 @@ begin
                 when t.entry_type in ('deduction', 'hold') and t.terms ? 'model' then array['model'] -- where grants pay only for some
                 when t.action_type = 'plan_change' and t.usage_id is null and t.terms ? 'standing' then array['standing']
                 when t.action_type = 'expiry_change' then array['expiry']
+                when t.action_type = 'upcoming_grant' then array['upcoming']
                 when t.action_type = 'plan_change' and t.usage_id is null and not t.metadata ? 'effective_at' then
                   case when t.terms ? 'storage' then array['storage'] end || array['subscription']
                 else '{}' end
@@ -24643,7 +25078,7 @@ begin
                     and case when t.terms -> 'grants' -> 0 ? 'subscription_id'
                           then right(t.action_type, 6) = '_grant' and t.action_type <> 'admin_grant' -- no pack, and nobody's gift
                           else t.action_type = tokenbook.grant_type_terms(t.terms -> 'grants' -> 0 ->> 'grant_type') ->> 'action_type' end
-                when t.action_type in ('plan_change', 'restating', 'expiry_change') then t.entry_type = 'usage' and t.usage_id is null
+                when t.action_type in ('plan_change', 'restating', 'expiry_change', 'upcoming_grant') then t.entry_type = 'usage' and t.usage_id is null
                 else t.entry_type <> 'grant'
                   and t.action_type <> all (array_remove(tokenbook.reserved_action_types(), 'admin_deduct'))
               end) is not true
@@ -24777,7 +25212,8 @@ begin
     from ledger t
    cross join lateral (values
      ('operation', coalesce(t.request ->> 'operation', 'one'), t.request ->> 'operation'),
-     ('tokens', case when t.request ->> 'operation' in ('deduct', 'reserve', 'grant') then greatest(abs(t.tokens), t.reserved_change)
+     ('tokens', case when t.terms ? 'upcoming' then (t.terms -> 'upcoming' -> 'tokens_granted')::bigint
+                     when t.request ->> 'operation' in ('deduct', 'reserve', 'grant') then greatest(abs(t.tokens), t.reserved_change)
                      when t.request ->> 'operation' = 'adjust' then t.tokens end::text,
                 case when t.request ->> 'operation' in ('deduct', 'reserve', 'grant') then t.request ->> 'tokens'
                      when t.request ->> 'operation' = 'adjust' then t.request ->> 'delta' end),
@@ -24816,7 +25252,7 @@ begin
     from ledger t
    where (length(t.reason) between 1 and 500) is not true
      -- what an admin or the server may do without giving one
-     and not (t.reason is null and (t.entry_type in ('grant', 'refund', 'void', 'clawback') or t.action_type = 'admin_deduct'))
+     and not (t.reason is null and (t.entry_type in ('grant', 'refund', 'void', 'clawback') or t.action_type in ('admin_deduct', 'upcoming_grant')))
   union all
   -- what a table's rows may be at all, as its writers ask it
   select 'I3 a row keeps the rules of its table', a.user_id, null, null, 'token_accounts', tokenbook.broken_account_rule(a)
@@ -27157,7 +27593,7 @@ begin
     p_entry.metadata := tokenbook.words_of_ours(p_entry.metadata);
   end if;
   if p_entry.entry_type in ('grant', 'refund', 'void', 'clawback', 'restoration', 'restatement')
-    or p_entry.action_type in ('admin_deduct', 'restating', 'expiry_change')
+    or p_entry.action_type in ('admin_deduct', 'restating', 'expiry_change', 'upcoming_grant')
   then
     p_entry.reason := tokenbook.erased(p_entry.reason); -- @reasons-are-erased
   end if;
@@ -27296,7 +27732,7 @@ declare
     'reserve_tokens', 'capture_tokens', 'release_tokens',
     'get_user_storage_quota', 'check_token_trial', 'create_token_payment',
     'set_token_top_up', 'prepare_token_checkout', 'get_token_customer',
-    'get_token_spend_caps', 'list_token_team_members',
+    'get_token_spend_caps', 'list_token_team_members', 'list_upcoming_token_grants',
     'redeem_token_code', 'get_token_referral_code', 'claim_token_referral'];
   c_for_admins constant text[] := array[
     'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',

@@ -80,7 +80,7 @@ declare
     'reserve_tokens', 'capture_tokens', 'release_tokens',
     'get_user_storage_quota', 'check_token_trial', 'create_token_payment',
     'set_token_top_up', 'prepare_token_checkout', 'get_token_customer',
-    'get_token_spend_caps', 'list_token_team_members',
+    'get_token_spend_caps', 'list_token_team_members', 'list_upcoming_token_grants',
     'redeem_token_code', 'get_token_referral_code', 'claim_token_referral'];
   c_for_admins constant text[] := array[
     'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',

@@ -34,6 +34,7 @@ const ABOUT_BOB: [name: string, args: () => Record<string, unknown>][] = [
   ["explain_token_charge", () => ({ p_user_id: bob, p_transaction_id: 1 })],
   ["get_token_spend_caps", () => ({ p_user_id: bob })],
   ["list_token_team_members", () => ({ p_user_id: bob })],
+  ["list_upcoming_token_grants", () => ({ p_user_id: bob })],
   ["grant_tokens", () => ({ p_user_id: bob, p_tokens: 1 })],
   ["adjust_tokens", () => ({ p_user_id: bob, p_delta: 1 })],
   ["create_token_payment", () => ({ p_user_id: bob, p_to_plan: "starter" })],

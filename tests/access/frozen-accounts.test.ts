@@ -276,6 +276,7 @@ describe("what goes on", () => {
     const operations: [string, object][] = [
       ["refund_tokens", { p_transaction_id: spent.transaction_id }],
       ["grant_tokens", { p_tokens: 5 }],
+      ["grant_tokens", { p_tokens: 5, p_starts_at: new Date(Date.now() + 86_400_000).toISOString() }],
       ["adjust_tokens", { p_delta: -1 }],
       ["adjust_tokens", { p_delta: 1 }],
       ["set_token_grant_expiry", { p_grant_id: mistake, p_expires_at: "2999-01-01", p_reason: "a test" }],

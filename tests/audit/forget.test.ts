@@ -62,6 +62,14 @@ async function populate(of: Database): Promise<PopulatedUser> {
     p_expires_at: "2999-01-01T00:00:00Z",
     p_reason: words,
   });
+  await asServer("grant_tokens", {
+    p_tokens: 8,
+    p_grant_type: "purchase",
+    p_reason: words,
+    p_metadata: { of: one.mark },
+    p_idempotency_key: "promised",
+    p_starts_at: new Date(Date.now() + 86_400_000).toISOString(),
+  });
   await asServer("void_token_grant", { p_grant_id: one.things.p_grant_id, p_reason: words });
   await asServer("approve_token_payment", { p_payment_id: one.things.p_payment_id, p_reason: words });
   await asServer("set_token_account_state", { p_state: "frozen", p_reason: words });

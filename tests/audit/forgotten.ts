@@ -115,6 +115,7 @@ export const forgotten: Record<string, Record<string, Fate>> = {
       emptied("deleted for the accounts in which words went, and computed anew by the next checkpoint"),
     ),
   },
+  "tokenbook.upcoming_grants": {},
   "tokenbook.migration_reports": { ...each("migration report", kept(whole)) },
   "tokenbook.provider_customers": { ...each("customer_id event_id provider", kept(atProvider)) },
   "tokenbook.provider_events": {

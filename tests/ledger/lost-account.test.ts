@@ -48,6 +48,7 @@ const entries: Record<string, () => Record<string, unknown>> = {
   get_token_balance_as_of: () => ({ p_at: "2026-01-01T00:00:00Z" }),
   get_token_spend_caps: () => ({}),
   list_token_team_members: () => ({}),
+  list_upcoming_token_grants: () => ({}),
   estimate_tokens: () => ({ p_action_type: "chat", p_tokens_used: 1 }),
   explain_token_charge: () => ({ p_transaction_id: 1 }),
   deduct_tokens_with_fifo: () => ({ p_tokens_to_deduct: 1 }),

@@ -12,6 +12,16 @@ export type Command =
       paysFor: Grant["paysFor"];
       key: Key;
     }
+  | {
+      do: "promise";
+      tokens: number;
+      priority: number;
+      begins: number;
+      lifetime: number | null;
+      paysFor: Grant["paysFor"];
+      key: Key;
+    }
+  | { do: "call off"; promise: number; key: Key }
   | { do: "deduct"; tokens: number; action: string; key: Key }
   | { do: "track"; tokens: number; success: boolean; partial: boolean; use: Use; key: Key }
   | { do: "reserve"; tokens: number; ttl: number; use: Use; key: Key }
@@ -76,6 +86,17 @@ const use: fc.Arbitrary<Use> = fc.oneof(
 
 const plan = fc.constantFrom("starter", "starter", "pro", "pro", "free", "gold");
 
+const paysFor = fc.constantFrom<Grant["paysFor"][]>(
+  null,
+  null,
+  null,
+  null,
+  null,
+  { actions: ["image_generation"] },
+  { actions: ["chat_conversation"], models: ["small-*", "other"] },
+  { models: ["large-1"] },
+);
+
 /** What is done with tokens, and time. */
 export const aboutTokens: fc.Arbitrary<Command> = fc.oneof(
   {
@@ -86,19 +107,23 @@ export const aboutTokens: fc.Arbitrary<Command> = fc.oneof(
       priority: fc.constantFrom(50, 50, 10, 90),
       lifetime: fc.constantFrom(null, null, 1_000, 2_000, 4_000),
       backdated: fc.constantFrom(0, 0, 0, 300),
-      paysFor: fc.constantFrom<Grant["paysFor"][]>(
-        null,
-        null,
-        null,
-        null,
-        null,
-        { actions: ["image_generation"] },
-        { actions: ["chat_conversation"], models: ["small-*", "other"] },
-        { models: ["large-1"] },
-      ),
+      paysFor,
       key,
     }),
   },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant("promise" as const),
+      tokens: fc.integer({ min: 1, max: 400 }),
+      priority: fc.constantFrom(50, 50, 10, 90),
+      begins: fc.constantFrom(400, 800, 1_300, 86_000),
+      lifetime: fc.constantFrom(null, null, 1_000, 4_000),
+      paysFor,
+      key,
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("call off" as const), promise: fc.nat(5), key }) },
   { weight: 5, arbitrary: fc.record({ do: fc.constant("deduct" as const), tokens: few, action, key }) },
   {
     weight: 3,

@@ -3,7 +3,7 @@ import type pg from "pg";
 import { type Command, type Key, statuses } from "./any-command.ts";
 import { type Facts, type Payment, Plans, type Started } from "./plans.ts";
 import type { BurnOrder } from "../support/burn-order.ts";
-import { Books, Refused, type Charge, type Parts, sum, type Use } from "./reference.ts";
+import { Books, Refused, type Charge, type Parts, type Promised, sum, type Use } from "./reference.ts";
 
 export { anyCommand, type Command } from "./any-command.ts";
 
@@ -17,6 +17,7 @@ export class Run {
   private readonly books: Books;
   private readonly plans: Plans;
   private readonly grantIds: string[] = [];
+  private readonly promises: Promised[] = [];
   private readonly payments: { id: string; payment: Payment; approved?: Receipt }[] = [];
   private readonly facts = [0, 1, 2].map((): Facts => ({
     told: [],
@@ -101,7 +102,15 @@ export class Run {
         throw new Error(
           `the database has ${rows.length} grants more than ${this.grantIds.length}, the model ${grants.length} in all`,
         );
-      this.grantIds.push(...rows.map((row) => row.id));
+      // what was promised is known by its id
+      const promised = new Set(this.promises.map(({ id }) => id));
+      const others = rows.filter(({ id }) => !promised.has(id));
+      for (const grant of grants.slice(this.grantIds.length)) {
+        const id = grant.id ?? others.shift()?.id;
+        if (id === undefined || !rows.some((row) => row.id === id))
+          throw new Error(`the model has a grant that the database has not: ${JSON.stringify(grant)}`);
+        this.grantIds.push(id);
+      }
     }
     for (const grant of grants) grant.id ??= this.grantIds[grant.n]!;
   }
@@ -247,6 +256,32 @@ export class Run {
           // the moment is part of the request: a grant by the clock is never the same twice
           key: command.key,
         };
+      case "promise":
+        return {
+          sql: `public.grant_tokens($1, $2, 'purchase', p_priority => $3, p_idempotency_key => $6, p_pays_for => $7,
+                  p_expires_at => coalesce(clock_timestamp() + ($4::int + $5::int) * interval '1 second', 'infinity'),
+                  p_starts_at => clock_timestamp() + $4::int * interval '1 second')`,
+          args: [
+            command.tokens,
+            command.priority,
+            command.begins,
+            command.lifetime,
+            command.key,
+            command.paysFor,
+          ],
+          key: command.key,
+        };
+      case "call off": {
+        const promised = pick(this.promises, command.promise);
+        // one that has begun is a grant: that is "void"
+        return promised === undefined || this.grantIds.includes(promised.id!)
+          ? null
+          : {
+              sql: "public.void_token_grant($1, $2, null, false, $3)",
+              args: [promised.id, command.key],
+              key: command.key,
+            };
+      }
       case "deduct":
         return {
           sql: "public.deduct_tokens_with_fifo($1, $2, $3, $4)",
@@ -380,7 +415,8 @@ export class Run {
     const request = JSON.stringify([call.sql, ...call.args]);
     if (first !== undefined) {
       // a grant's moments come from the clock: the same key is another request each time
-      if (first.request !== request || command.do === "grant") return { refused: "idempotency_key_reused" };
+      if (first.request !== request || command.do === "grant" || command.do === "promise")
+        return { refused: "idempotency_key_reused" };
       return {
         learn: (receipt) => {
           same(command, lasting(receipt), lasting({ ...first.receipt, replayed: true }));
@@ -419,6 +455,35 @@ export class Run {
           same(command, receipt["tokens_remaining"], left);
           this.grantIds.push(receipt["grant_id"] as string);
           return "granted";
+        };
+      }
+      case "promise": {
+        const promised = books.promise(
+          command.tokens,
+          command.priority,
+          command.begins,
+          command.lifetime,
+          command.paysFor,
+        );
+        return (receipt) => {
+          same(command, receipt["tokens_remaining"], books.active);
+          promised.id = receipt["grant_id"] as string;
+          this.promises.push(promised);
+          this.hasEntries = true;
+          return "promised";
+        };
+      }
+      case "call off": {
+        books.callOff(pick(this.promises, command.promise)!);
+        return (receipt) => {
+          this.compare(command, receipt, {
+            success: true,
+            tokens_voided: 0,
+            tokens_owed: 0,
+            tokens_remaining: books.active,
+            replayed: false,
+          });
+          return "called off";
         };
       }
       case "deduct":

@@ -12,6 +12,7 @@ test.each([
   ["overruns-take-nothing", "what was used beyond a hold is not taken, though it is there"],
   ["holds-never-run-out", "a hold that ran out is not released"],
   ["refunds-forget-each-other", "a charge is refunded twice"],
+  ["grants-begin-before-their-moment", "a grant to come is there before its moment"],
   ["voids-forget-what-was-spent", "taking back leaves what was spent"],
   ["voids-take-what-was-carried-over", "taking back takes what another grant has now"],
   ["batches-undo-nothing", "all or nothing is whatever goes"],

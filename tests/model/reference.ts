@@ -32,6 +32,16 @@ export interface Grant {
   id?: string;
 }
 
+/** A grant to come. */
+export interface Promised {
+  id?: string;
+  granted: number;
+  priority: number;
+  paysFor: Grant["paysFor"];
+  startsAt: number;
+  expiresAt: number;
+}
+
 /** What paid, grant by grant, in the order of paying. */
 export type Parts = [n: number, tokens: number][];
 
@@ -57,6 +67,8 @@ export class Books {
   /** In seconds; no two commands come at the same moment. */
   now = 0;
   grants: Grant[] = [];
+  /** What is to come, and has neither begun nor been called off. */
+  promises: Promised[] = [];
   holds: Hold[] = [];
   /** By the number of its transaction in the ledger. */
   charges = new Map<number, Charge>();
@@ -112,7 +124,7 @@ export class Books {
   step(seconds: number): boolean {
     this.now += seconds;
     const before = [this.owed, this.planLimit, this.grants.length];
-    let cameBack = false;
+    let cameBack = this.begin();
     for (const hold of this.holds) {
       if (hold.status !== "open" || hold.expiresAt > this.now) continue;
       hold.status = "expired";
@@ -140,6 +152,30 @@ export class Books {
     });
     this.repay();
     return grant;
+  }
+
+  promise(
+    tokens: number,
+    priority: number,
+    begins: number,
+    lifetime: number | null,
+    paysFor: Grant["paysFor"],
+  ): Promised {
+    const startsAt = this.now + begins;
+    const promised = {
+      granted: tokens,
+      priority,
+      paysFor,
+      startsAt,
+      expiresAt: lifetime === null ? Infinity : startsAt + lifetime,
+    };
+    this.promises.push(promised);
+    return promised;
+  }
+
+  callOff(promised: Promised): void {
+    if (!this.promises.includes(promised)) throw new Refused("grant_not_found");
+    this.promises = this.promises.filter((other) => other !== promised);
   }
 
   /** What a deduction of that many would be paid from; of no use, what is taken back or owed. */
@@ -297,7 +333,7 @@ export class Books {
   private add(
     terms: Pick<Grant, "granted" | "priority" | "grantedAt" | "expiresAt"> & Partial<Pick<Grant, "paysFor">>,
   ): Grant {
-    const grant = {
+    const grant: Grant = {
       paysFor: null,
       ...terms,
       n: this.grants.length,
@@ -308,6 +344,17 @@ export class Books {
     };
     this.grants.push(grant);
     return grant;
+  }
+
+  /** @returns whether anything began. */
+  private begin(): boolean {
+    const due = this.promises
+      .filter((promised) => promised.startsAt <= this.now)
+      .toSorted((a, b) => a.startsAt - b.startsAt);
+    for (const { id, granted, priority, paysFor, startsAt, expiresAt } of due)
+      this.add({ granted, priority, paysFor, grantedAt: startsAt, expiresAt }).id = id!;
+    this.promises = this.promises.filter((promised) => !due.includes(promised));
+    return due.length > 0;
   }
 
   private comeIn(parts: Parts): Parts {

@@ -202,6 +202,13 @@ test("an admin and the server give, correct, undo and end", async () => {
   const shorter = await admin.setGrantExpiry(grant.grant_id, sooner, key);
   expect(shorter).toMatchObject({ success: true, replayed: false });
   expect(await admin.setGrantExpiry(grant.grant_id, sooner, key)).toMatchObject({ replayed: true });
+  const later = { ...o, startsAt: new Date(Date.now() + 86_400_000) };
+  const toCome = await admin.grant(70, later);
+  const coming = await admin.upcomingGrants({ userId: id });
+  expect(coming.grants).toMatchObject([
+    { id: toCome.grant_id, tokens_granted: 70, starts_at: toCome.granted_at },
+  ]);
+  expect(await admin.voidGrant(toCome.grant_id, o)).toMatchObject({ success: true, tokens_voided: 0 });
   expect(await admin.adjust(100, o)).toMatchObject({ success: true, delta: 100 });
   expect(await admin.adjust(-100, o)).toMatchObject({ success: true, delta: -100 });
   expect(await admin.adjust(-100_000, o)).toMatchObject({ success: false });

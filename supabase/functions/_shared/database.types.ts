@@ -1558,6 +1558,7 @@ export type Database = {
           p_pays_for?: Json;
           p_priority?: number;
           p_reason?: string;
+          p_starts_at?: string;
           p_tokens: number;
           p_user_id: string;
         };
@@ -1604,6 +1605,7 @@ export type Database = {
         Returns: Json;
       };
       list_token_webhook_endpoints: { Args: Record<PropertyKey, never>; Returns: Json };
+      list_upcoming_token_grants: { Args: { p_user_id?: string }; Returns: Json };
       prepare_token_checkout: {
         Args: {
           p_idempotency_key?: string;

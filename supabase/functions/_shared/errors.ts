@@ -122,6 +122,13 @@ export const errors = {
     retryable: false,
     hint: "Give a moment that is not in the future, or leave it out.",
   },
+  invalid_starts_at: {
+    status: 400,
+    title: "Invalid beginning of a grant to come",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Give a moment in the next ten years, or leave it out: the grant begins now.",
+  },
   invalid_expiry: {
     status: 400,
     title: "Invalid expiry",
@@ -793,6 +800,13 @@ export const errors = {
     sqlstate: "PT409",
     retryable: false,
     hint: "Spend at most as many tokens at once as the fact says.",
+  },
+  too_many_upcoming_grants: {
+    status: 409,
+    title: "Too many grants to come",
+    sqlstate: "PT409",
+    retryable: false,
+    hint: "Call one off, or wait until one begins.",
   },
   old_counter_is_read_only: {
     status: 409,

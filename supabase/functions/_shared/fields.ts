@@ -15,6 +15,7 @@ const slugs: Record<string, Slug> = {
   grantType: "invalid_grant_type",
   expiresAt: "invalid_expiry",
   grantedAt: "invalid_granted_at",
+  startsAt: "invalid_starts_at",
   priority: "invalid_priority",
   reason: "invalid_reason",
   idempotencyKey: "invalid_idempotency_key",

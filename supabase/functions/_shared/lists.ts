@@ -17,6 +17,7 @@ export const limits = {
   code_attempts: 10,
   pack_quantity: 1000,
   report_totals: 100000,
+  upcoming_grants: 100,
   payment_disputes: 200,
   pending_payments: 20,
   restricted_grants: 100,

@@ -1,10 +1,11 @@
 /// <reference types="npm:@supabase/functions-js@2.119.1/src/edge-runtime.d.ts" />
 /**
  * POST /functions/v1/grant
- *   { userId, tokens, grantType, expiresAt, priority, grantedAt, reason, idempotencyKey, metadata }
+ *   { userId, tokens, grantType, expiresAt, priority, grantedAt, startsAt, reason,
+ *     idempotencyKey, metadata }
  *
  * Gives tokens to a user; userId and tokens are required. For an admin, or the server (which alone
- * may set grantedAt). Answers what grant_tokens returns.
+ * may set grantedAt). With startsAt it is a grant to come. Answers what grant_tokens returns.
  */
 import { z } from "zod";
 import { endpoint } from "../_shared/endpoint.ts";
@@ -19,6 +20,7 @@ const Body = z.strictObject({
   expiresAt: momentOrNever.optional(),
   priority: smallInteger.optional(),
   grantedAt: moment.optional(),
+  startsAt: moment.optional(),
   reason: text.optional(),
   idempotencyKey: text.optional(),
   metadata: jsonObject.optional(),
@@ -39,6 +41,7 @@ export default {
           p_reason: body.reason,
           p_idempotency_key: body.idempotencyKey,
           p_metadata: body.metadata,
+          p_starts_at: body.startsAt,
         }),
       ),
     ),

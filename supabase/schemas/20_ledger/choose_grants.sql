@@ -4,7 +4,7 @@
  * NULL is as many as there are; p_skip leaves out that many tokens at the front.
  * A deduction takes what this says, a quote and the balance show it; the order itself is in burn_order.sql.
  * With p_count_due what holds that have run out will give back counts as if it were back, and what the account is due
- * by its plan's schedule as if it were given, for who only looks; a deduction books it first.
+ * by its plan's schedule or was to begin as if it were given, for who only looks; a deduction books it first.
  * p_action_type and p_model_used say what for: grants that do not pay for that are passed over (tokenbook.pays_for; an
  * account has few of those). Without an action it is for everything.
  * Reads no more open grants than it chooses or passes over (I11), and all of those holds and slots.
@@ -64,10 +64,10 @@ begin
            and tokenbook.pays_for(b.pays_for, p_action_type, p_model_used)
          group by b.id, b.priority, b.granted_at, b.expires_at
         union all
-        select (d.slot).id, (d.slot).tokens_remaining,
-               tokenbook.burn_key((d.slot).priority, (d.slot).granted_at, (d.slot).expires_at, (d.slot).id, v_expiring_first)
-          from tokenbook.due_slots(p_user_id, p_now) d
-         where tokenbook.pays_for((d.slot).pays_for, p_action_type, p_model_used)) back;
+        select d.id, d.tokens_remaining,
+               tokenbook.burn_key(d.priority, d.granted_at, d.expires_at, d.id, v_expiring_first)
+          from tokenbook.due_grants(p_user_id, p_now) d
+         where tokenbook.pays_for(d.pays_for, p_action_type, p_model_used)) back;
   end if;
 
   open v_grants for select g.* from tokenbook.open_grants_in_order(p_user_id, p_now, v_expiring_first) g
@@ -106,4 +106,4 @@ begin
 end
 $$;
 comment on function tokenbook.choose_grants is
-  'Which grants would pay for that many tokens now, after the first p_skip, and how much each, in burn order; at most p_limit grants; with p_count_due what holds that have run out give back, and what the plan''s schedule gives, counts too; with p_action_type only of those that pay for it.';
+  'Which grants would pay for that many tokens now, after the first p_skip, and how much each, in burn order; at most p_limit grants; with p_count_due what holds that have run out give back, and what the plan''s schedule and grants to come give, counts too; with p_action_type only of those that pay for it.';

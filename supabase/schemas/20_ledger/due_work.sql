@@ -1,5 +1,5 @@
 /*
- * How much there is to book on an account now, counted in grants (a hold or a slot of a plan is as much as five, to look
+ * How much there is to book on an account now, counted in grants (a hold, a grant that begins or a slot of a plan is as much as five, to look
  * at a plan that is due as ten); more than any call books where it is behind. For who goes through many accounts in one
  * call, and has a bound for all of them.
  * Caller: internal.   Keeps: I11.
@@ -24,6 +24,7 @@ begin
      where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now) + (
     select 5 * count(*) + coalesce(sum(cardinality(h.grant_ids)), 0) from public.token_holds h
      where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= v_now) + (
+    select 5 * count(*) from tokenbook.upcoming_grants u where u.user_id = p_user_id and u.starts_at <= v_now) + (
     select 5 * count(*) from tokenbook.due_slots(p_user_id, v_now)) +
     case when tokenbook.plan_due_at(p_user_id) <= v_now then 10 else 0 end;
 end

@@ -1,7 +1,7 @@
 /*
  * A user's balance as it was at a moment: from the ledger up to then, with what had run out by then
- * (booked or not) not counted, and what the plan's schedule gave by then (booked or not) counted. In one pass over the
- * user's ledger.
+ * (booked or not) not counted, and what the plan's schedule gave and what began by then (booked or not) counted. In
+ * passes over the user's ledger.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_moment, user_not_found,
  * before_the_books, account_lost.   Keeps: I7.
@@ -71,6 +71,15 @@ begin
       union all
       select d.id, d.grant_type, d.tokens_granted, d.priority, d.granted_at, d.expires_at, d.pays_for, d.expires_at, d.tokens_remaining, 0
         from tokenbook.due_slots_as_of(p_user_id, p_at) d -- @past-slots-count
+      union all
+      select u.id, u.grant_type, u.tokens_granted, u.priority, u.granted_at, u.expires_at, u.pays_for, u.expires_at, u.tokens_granted, 0
+        from public.token_transactions t
+       cross join lateral tokenbook.upcoming_grant(t) u
+       where t.user_id = p_user_id and t.created_at <= p_at and t.terms ? 'upcoming' and u.granted_at <= p_at -- @past-beginnings-count
+         and not exists ( -- booked by then, called off, or there was no room for it
+           select from public.token_transactions b
+            where b.user_id = t.user_id and b.original_id = t.id
+              and (b.created_at <= p_at or b.entry_type = 'void' and b.actor_role = 'system'))
     ), grants as (
       select k.*,
              coalesce(k.expires_at > p_at, true) as is_alive, -- @past-grants-run-out

@@ -4,11 +4,14 @@
  * Caller: an admin, service_role (only the latter may backdate).   Locks: the account.
  * p_expires_at left out: the grant type's own lifetime, counted from p_granted_at; 'infinity': never, which
  * a trial, a 28day and an annual grant may not be. p_priority left out: the type's own, of most 50.
+ * With p_starts_at it is a grant to come: an entry of 0 tokens says so, list_upcoming_token_grants lists it,
+ * void_token_grant calls it off, and at that moment it is a grant like any other (tokenbook.begin_grants).
  * A trial that is granted so is somebody's decision: the policy is not asked, and it is remembered.
  * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
  * tokens_remaining, replayed}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_grant_type,
- * invalid_priority, invalid_granted_at, invalid_expiry, invalid_pays_for, too_many_restricted_grants, invalid_reason, invalid_idempotency_key,
+ * invalid_priority, invalid_granted_at, invalid_starts_at, invalid_expiry, invalid_pays_for, too_many_restricted_grants,
+ * too_many_upcoming_grants, invalid_reason, invalid_idempotency_key,
  * invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, busy.
  * Keeps: I2, I3, I5, I10.
  */
@@ -23,7 +26,8 @@ create function tokenbook.grant_tokens(
   p_reason text default null,
   p_idempotency_key text default null,
   p_metadata jsonb default null,
-  p_pays_for jsonb default null
+  p_pays_for jsonb default null,
+  p_starts_at timestamptz default null
 )
 returns jsonb
 language plpgsql
@@ -57,7 +61,16 @@ begin
     perform tokenbook.refuse('invalid_granted_at',
       '{"field": "p_granted_at", "rule": "a finite moment, and only the server may set it"}');
   end if;
-  if p_expires_at = '-infinity' or p_expires_at <= p_granted_at then
+  if p_starts_at is not null then
+    if p_granted_at is not null or not isfinite(p_starts_at) or p_starts_at > clock_timestamp() + interval '10 years' then
+      perform tokenbook.refuse('invalid_starts_at',
+        '{"field": "p_starts_at", "rule": "a moment of the next ten years, and left out where p_granted_at is given"}');
+    end if;
+    v_grant.granted_at := p_starts_at;
+  else
+    v_grant.granted_at := p_granted_at;
+  end if;
+  if p_expires_at = '-infinity' or p_expires_at <= v_grant.granted_at then
     perform tokenbook.refuse('invalid_expiry', '{"field": "p_expires_at", "rule": "later than it was granted"}');
   end if;
   if p_expires_at = 'infinity' and (v_type -> 'must_end')::boolean then
@@ -75,7 +88,6 @@ begin
   v_grant.grant_type := p_grant_type;
   v_grant.tokens_granted := p_tokens;
   v_grant.priority := p_priority;
-  v_grant.granted_at := p_granted_at;
   v_grant.expires_at := p_expires_at;
   v_grant.pays_for := p_pays_for;
   v_grant.metadata := coalesce(p_metadata, '{}');
@@ -88,12 +100,15 @@ begin
       'reason', p_reason, 'pays_for', p_pays_for,
       'expires_at', (p_expires_at at time zone 'utc')::text, -- not in the session's time zone
       'granted_at', (p_granted_at at time zone 'utc')::text);
+    if p_starts_at is not null then -- what was asked before there were grants to come is asked again as it was
+      v_entry.request := v_entry.request || jsonb_build_object('starts_at', (p_starts_at at time zone 'utc')::text);
+    end if;
   end if;
   v_entry.metadata := v_grant.metadata;
-  if p_grant_type = 'admin' or v_entry.actor_role = 'admin' then
+  if (p_grant_type = 'admin' or v_entry.actor_role = 'admin') and p_starts_at is null then
     v_entry.usage_id := gen_random_uuid();
   end if;
-  v_issued := tokenbook.issue_grant(v_grant, v_entry);
+  v_issued := tokenbook.issue_grant(v_grant, v_entry, p_begins_later => p_starts_at is not null);
   if v_issued.is_behind then
     return tokenbook.answer_busy();
   end if;
@@ -125,4 +140,4 @@ begin
 end
 $$;
 comment on function tokenbook.grant_tokens is
-  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each), or one of token_grant_types; p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100, left out: what token_grant_types says, else 50; p_granted_at in the past, for the server only; p_pays_for {actions: [action_type, …], models: [name, or its beginning and *, …]}, either or both: what the grant pays for; left out: what token_grant_types says, else everything; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, pays_for, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_expiry, invalid_pays_for, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, too_many_restricted_grants, forbidden, busy.';
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each), or one of token_grant_types; p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100, left out: what token_grant_types says, else 50; p_granted_at in the past, for the server only; p_starts_at in the next ten years: a grant to come, that nothing counts before, whose lifetime and place in the queue are from then on (list_upcoming_token_grants lists it, void_token_grant calls it off; the transaction is one of 0 tokens, upcoming_grant); p_pays_for {actions: [action_type, …], models: [name, or its beginning and *, …]}, either or both: what the grant pays for; left out: what token_grant_types says, else everything; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, pays_for, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_starts_at, invalid_expiry, invalid_pays_for, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, too_many_restricted_grants, too_many_upcoming_grants, forbidden, busy.';

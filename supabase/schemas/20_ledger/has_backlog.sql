@@ -1,7 +1,7 @@
 /*
  * Of an account that is due: whether more is than one call books (due_grants and due_holds of tokenbook.limits()), or
- * than so many portions of that: grants that have run out, with those that holds which have run out give back to,
- * and such holds. Counts no further than that.
+ * than so many portions of that: grants that have run out, with those that holds which have run out give back to and
+ * those that were to begin, which may have run out since, and such holds. Counts no further than that.
  * Caller: internal.   Keeps: I11.
  */
 create function tokenbook.has_backlog(p_user_id uuid, p_portions integer default 1)
@@ -21,7 +21,9 @@ begin
            select count(*) from (
              select from public.token_balances b
               where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now
-              limit v_grants + 1) g) as grants,
+              limit v_grants + 1) g) + (
+           select count(*) from tokenbook.upcoming_grants u
+            where u.user_id = p_user_id and u.starts_at <= v_now) as grants,
          holds.count as holds, holds.parts
     into v_due
     from (

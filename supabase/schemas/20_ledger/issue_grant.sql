@@ -4,10 +4,13 @@
  * p_grant is the grant to be: grant_type, tokens_granted, priority (NULL: the type's own, or 50), pays_for (NULL: the type's own, or everything), granted_at (NULL:
  * now), expires_at (NULL: p_lifetime, or else the type's own; 'infinity': never), where it came from, metadata.
  * p_entry is its transaction: user_id, action_type (NULL: the type's own), reason, actor, key, request, links.
+ * With p_begins_later it is a grant to come: granted_at is the moment at which it begins, and its
+ * transaction says so, of 0 tokens (tokenbook.schedule_grant).
  * Locks: the account, made first where there is none.   With is_behind, and nothing given, where more was due than one
  * call books: the caller answers tokenbook.answer_busy(), or refuses.
- * Errors: user_not_found, busy, idempotency_key_reused, invalid_granted_at, invalid_expiry,
- * balance_limit_exceeded, too_many_restricted_grants.   What depends on the clock is checked after the replay: a replay a
+ * Errors: user_not_found, busy, idempotency_key_reused, invalid_granted_at, invalid_starts_at, invalid_expiry,
+ * balance_limit_exceeded, too_many_restricted_grants, too_many_upcoming_grants.   What depends on the clock is checked
+ * after the replay: a replay a
  * year later must still get the first answer.
  * Keeps: I2 to I5, I9, I10.
  */
@@ -15,6 +18,7 @@ create function tokenbook.issue_grant(
   p_grant public.token_balances,
   p_entry public.token_transactions,
   p_lifetime interval default null,
+  p_begins_later boolean default false,
   out transaction public.token_transactions,
   out granted public.token_balances,
   out replayed boolean,
@@ -55,9 +59,13 @@ begin
     transaction := tokenbook.find_replay(p_entry);
   end if;
   if transaction.id is not null then
-    select b.* into granted
-      from public.token_balances b
-     where b.user_id = transaction.user_id and b.id = transaction.grant_ids[1];
+    if transaction.terms ? 'upcoming' then
+      granted := tokenbook.upcoming_grant(transaction);
+    else
+      select b.* into granted
+        from public.token_balances b
+       where b.user_id = transaction.user_id and b.id = transaction.grant_ids[1];
+    end if;
     tokens_remaining := tokenbook.remaining_after(transaction);
     replayed := true;
     return;
@@ -69,7 +77,10 @@ begin
   p_grant.pays_for := coalesce(p_grant.pays_for, nullif(v_type -> 'pays_for', 'null'));
   p_entry.action_type := coalesce(p_entry.action_type, v_type ->> 'action_type');
   p_grant.granted_at := coalesce(p_grant.granted_at, v_now);
-  if p_grant.granted_at > v_now then -- @granted-in-the-past
+  if (p_grant.granted_at > v_now) <> p_begins_later then -- @granted-in-the-past
+    if p_begins_later then
+      perform tokenbook.refuse('invalid_starts_at', '{"field": "p_starts_at", "rule": "in the future"}');
+    end if;
     perform tokenbook.refuse('invalid_granted_at', '{"field": "p_granted_at", "rule": "not in the future"}');
   end if;
   p_grant.expires_at := nullif(
@@ -95,11 +106,20 @@ begin
     if v_account.restricted_until > v_now
       and (select count(*) from public.token_balances b
          where b.user_id = p_entry.user_id and b.is_open and b.pays_for is not null)
+       + (select count(*) from tokenbook.upcoming_grants u
+            join public.token_transactions t on t.user_id = u.user_id and t.id = u.transaction_id
+           where u.user_id = p_entry.user_id and t.terms -> 'upcoming' ? 'pays_for')
        >= (tokenbook.limits() -> 'restricted_grants')::integer -- @restricted-grants-are-few
     then
       perform tokenbook.refuse('too_many_restricted_grants', jsonb_build_object('limit', tokenbook.limits() -> 'restricted_grants'));
     end if;
     perform tokenbook.note_restricted_grants(p_entry.user_id, p_grant.expires_at);
+  end if;
+  if p_begins_later then
+    transaction := tokenbook.schedule_grant(p_grant, p_entry, v_now);
+    granted := tokenbook.upcoming_grant(transaction);
+    tokens_remaining := transaction.balance_after;
+    return;
   end if;
 
   insert into public.token_balances

@@ -83,7 +83,7 @@ begin
              v_reserved - due.returned - due.forfeited, v_owed - due.repaid, due.repaid, due.given
         into v_active, v_expired, v_reserved, v_owed, v_repaid, v_given
         from tokenbook.tokens_due(v_account_id, v_now) as due;
-      if v_given > 0 then
+      if v_given > 0 and (v_active > v_tokens_limit or exists (select from tokenbook.due_slots(v_account_id, v_now))) then
         v_tokens_limit := v_active; -- as a slot sets it
       end if;
     end if;
@@ -103,12 +103,12 @@ begin
            min((g.it).expires_at)
       into v_grants, v_next_expiry
       from (
-        select case when b.id is not null then b else d.slot end as it, chosen.tokens, chosen.nth
+        select case when b.id is not null then b else d end as it, chosen.tokens, chosen.nth
           from tokenbook.choose_grants(v_account_id, null, v_now, c_listed + 1, v_is_due, v_repaid) as next
          cross join lateral unnest(next.grant_ids, next.grant_tokens) with ordinality as chosen (grant_id, tokens, nth)
           left join public.token_balances b on b.user_id = v_account_id and b.id = chosen.grant_id
-          left join tokenbook.due_slots(v_account_id, case when v_is_due then v_now end) d -- not booked yet
-            on (d.slot).id = chosen.grant_id and b.id is null) g;
+          left join tokenbook.due_grants(v_account_id, case when v_is_due then v_now end) d -- not booked yet
+            on d.id = chosen.grant_id and b.id is null) g;
   end if;
   if v_grants is null then
     if p_account_id is null then

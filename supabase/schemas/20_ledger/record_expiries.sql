@@ -1,19 +1,20 @@
 /*
- * Books what time has changed: what the schedules of plans give is given, and a plan that is over is recorded; then due
+ * Books what time has changed: grants whose moment has come begin, what the schedules of plans give is given, and a plan that is over is recorded; then due
  * holds are released; then due grants are closed, with one `expiry` transaction each; the account's totals and
  * next_due_at follow; what is owed is repaid from what came in; and after a slot the plan limit is the balance, as after
  * a renewal. For one user or a thousand: the same code serves whoever touches an account and the sweeper, so the two
  * cannot disagree. Alerts that fall due by time alone are raised here too.
  *
  * Bounded (I11): of one account it books at most due_holds and due_grants of tokenbook.limits() (and no more holds
- * than give back to as many grants), and what its plan's schedule gives, which is bounded by itself; of several together
- * at most ten times that, and no more slots and plans' ends than cost as much as due_grants, and what one account is due
+ * than give back to as many grants), and grants to come and what its plan's schedule gives, which are bounded by
+ * themselves; of several together
+ * at most ten times that, and no more of these and plans' ends than cost as much as due_grants, and what one account is due
  * beyond: an account that has to wait for these waits with all of it. A hold is by far the dearer. What is left stays
  * due. With p_in_portions that is the caller's to go on with; otherwise it is busy, because the caller goes on as if
  * nothing were due: tokenbook.settle_backlog has looked before that it does not come to this.
  * The caller has locked these accounts. Nothing depends on it being run: what is due is neither
  * spent nor counted before it is booked either.
- * Caller: internal.   Returns how many holds, grants and slots were booked.   Errors: busy.
+ * Caller: internal.   Returns how many holds, grants, slots and beginnings were booked.   Errors: busy.
  * Keeps: I2, I3, I4, I7, I11.
  */
 create function tokenbook.record_expiries(p_user_ids uuid[], p_now timestamptz, p_in_portions boolean default false)
@@ -27,17 +28,19 @@ as $$
 declare
   v_grants constant integer := (tokenbook.limits() -> 'due_grants')::integer;
   v_holds constant integer := (tokenbook.limits() -> 'due_holds')::integer;
-  v_user_id uuid;
+  v_next record;
+  v_begun integer;
   v_slots integer;
   v_issued bigint := 0;
-  v_work bigint := 0; -- of slots and plans' ends, in grants
+  v_work bigint := 0; -- of beginnings, slots and plans' ends, in grants
   v_postponed uuid[] := '{}';
   v_scheduled uuid[] := '{}';
   v_hold public.token_holds;
+  v_released bigint := 0;
   v_due record;
   v_entry public.token_transactions;
   v_entries public.token_transactions[] := '{}';
-  v_released uuid[] := '{}';
+  v_lifted uuid[] := '{}'; -- who may have more than their plan limit now
   v_user_ids uuid[] := '{}'; -- one for each account; the next four are of the same
   v_lost bigint[] := '{}';
   v_counts bigint[] := '{}';
@@ -47,25 +50,38 @@ declare
   v_account record;
 begin
   -- first: what a slot gives depends on what there was when it began
-  for v_user_id in
-    select s.user_id
+  for v_next in
+    select u.user_id, begins.grants as has_grants, begins.plan as has_plan
       from unnest(p_user_ids) as u (user_id)
-      join tokenbook.subscriptions s on s.user_id = u.user_id
-      join public.token_accounts a on a.user_id = u.user_id
-     where a.state = 'active'
-       and (least(s.next_slot_at, s.expires_at, s.cancel_at) <= p_now or s.beside <> '[]') -- as a rule not
-       and tokenbook.plan_due_at(s.user_id) <= p_now
-     order by s.user_id
+     cross join lateral (
+       select exists (
+                select from tokenbook.upcoming_grants g
+                 where g.user_id = u.user_id and g.starts_at <= p_now) as grants, -- @begins-at-its-moment
+              exists (
+                select from tokenbook.subscriptions s
+                  join public.token_accounts a on a.user_id = s.user_id
+                 where s.user_id = u.user_id and a.state = 'active'
+                   and (least(s.next_slot_at, s.expires_at, s.cancel_at) <= p_now or s.beside <> '[]') -- as a rule not
+                   and tokenbook.plan_due_at(s.user_id) <= p_now) as plan) begins
+     where begins.grants or begins.plan
+     order by u.user_id
   loop
     if v_work >= v_grants then
-      v_postponed := v_postponed || v_user_id; -- whole: what has run out of it was there when its slots began
+      v_postponed := v_postponed || v_next.user_id; -- whole: what has run out of it was there when its slots began
       continue;
     end if;
-    v_slots := tokenbook.issue_slots(v_user_id, p_now);
+    if v_next.has_grants then
+      v_begun := tokenbook.begin_grants(v_next.user_id, p_now);
+      v_issued := v_issued + v_begun;
+      v_work := v_work + 5 * v_begun; -- as tokenbook.due_work counts it
+      v_lifted := v_lifted || v_next.user_id;
+    end if;
+    continue when not v_next.has_plan;
+    v_slots := tokenbook.issue_slots(v_next.user_id, p_now);
     v_issued := v_issued + greatest(v_slots, 1); -- a slot that gave nothing is work done too: a sweep goes on
-    v_work := v_work + 5 * v_slots + 10; -- as tokenbook.due_work counts it
+    v_work := v_work + 5 * v_slots + 10;
     if v_slots > 0 then
-      v_scheduled := v_scheduled || v_user_id;
+      v_scheduled := v_scheduled || v_next.user_id;
     end if;
   end loop;
   if v_postponed <> '{}' then -- @postponed-whole
@@ -93,7 +109,8 @@ begin
      limit 10 * v_holds
   loop
     continue when tokenbook.settle_hold(v_hold.user_id, v_hold.id, 'expired', 'system', null, p_now => p_now) is null;
-    v_released := v_released || v_hold.user_id;
+    v_released := v_released + 1;
+    v_lifted := v_lifted || v_hold.user_id;
   end loop;
 
   v_entry.entry_type := 'expiry';
@@ -176,9 +193,9 @@ begin
       perform tokenbook.repay_debt(v_account.user_id, p_now);
     end if;
   end loop;
-  if v_released <> '{}' then
+  if v_lifted <> '{}' then
     perform tokenbook.move_plan_limit(r.user_id, 0)
-       from (select distinct u.user_id from unnest(v_released) as u (user_id)) r;
+       from (select distinct u.user_id from unnest(v_lifted) as u (user_id)) r;
   end if;
   if v_scheduled <> '{}' then
     update tokenbook.subscriptions s
@@ -187,8 +204,8 @@ begin
      where s.user_id = any (v_scheduled) and a.user_id = s.user_id;
     perform tokenbook.refresh_alert_thresholds(u.user_id) from unnest(v_scheduled) as u (user_id);
   end if;
-  return cardinality(v_released) + cardinality(v_entries) + v_issued;
+  return v_released + cardinality(v_entries) + v_issued;
 end
 $$;
 comment on function tokenbook.record_expiries is
-  'Gives these users what the schedules of their plans give by then, releases holds that have run out, and books such grants, one expiry transaction each, at most a portion of an account; the caller holds their accounts'' locks. Returns how many; busy when more is due than that, unless p_in_portions.';
+  'Gives these users what was to begin and what the schedules of their plans give by then, releases holds that have run out, and books such grants, one expiry transaction each, at most a portion of an account; the caller holds their accounts'' locks. Returns how many; busy when more is due than that, unless p_in_portions.';

@@ -1,8 +1,9 @@
 /*
  * What time has changed and nobody has booked yet: tokens that the account still counts although
  * their grants have run out (lost), tokens of holds that have run out, by whether they come back
- * to a grant that lives (returned) or to one that does not (forfeited), what the schedule of their plan gives
- * (given), and what of all there is repays a debt at once (repaid).
+ * to a grant that lives (returned) or to one that does not (forfeited), what the schedule of their plan and grants
+ * whose moment has come give (given), and what of all there is repays a debt at once (repaid).
+ * A grant that began and ran out meanwhile was given, and is lost.
  * What can be spent is tokens_remaining - lost + returned + given - repaid.
  * Caller: internal.   Keeps: I7.
  */
@@ -33,11 +34,15 @@ begin
    cross join lateral ( -- each by its key, however many the user has had
       select g.* from public.token_balances g where g.user_id = h.user_id and g.id = part.grant_id offset 0) b
    where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now;
-  given := coalesce((select sum((d.slot).tokens_remaining) from tokenbook.due_slots(p_user_id, p_now) d), 0); -- @reads-count-slots
+  given := coalesce((select sum(d.tokens_remaining) from tokenbook.due_grants(p_user_id, p_now) d), 0); -- @reads-count-slots
+  select lost + coalesce(sum((g.granted).tokens_granted), 0), given + coalesce(sum((g.granted).tokens_granted), 0)
+    into lost, given
+    from tokenbook.grants_to_begin(p_user_id, p_now) g
+   where g.is_fitting and (g.granted).expires_at <= p_now;
   repaid := coalesce((
     select least(a.tokens_owed, a.tokens_remaining - lost + returned + given)
       from public.token_accounts a where a.user_id = p_user_id and a.tokens_owed > 0), 0);
 end
 $$;
 comment on function tokenbook.tokens_due is
-  'What time has changed and nobody has booked yet: tokens lost with their grants, and tokens of holds that have run out, returned or forfeited, what its plan''s schedule gives, and what of those repays a debt.';
+  'What time has changed and nobody has booked yet: tokens lost with their grants, and tokens of holds that have run out, returned or forfeited, what its plan''s schedule and grants to come give, and what of those repays a debt.';

@@ -2,6 +2,7 @@
  * Ends a grant now: what is left of it is taken away, and what comes back to it later expires at
  * once. With p_take_back, for a grant made by mistake, what was spent of it is taken from the other
  * grants too, and what is not there becomes debt, repaid first by what comes in next.
+ * A grant to come is called off: there is nothing of it to take.
  * Tokens of it that a hold has set aside stay with the hold: what is captured is spent, what comes back expires.
  * Caller: an admin, service_role.   Locks: the account.
  * Returns {success, grant_id, tokens_voided, tokens_owed, transaction_id, tokens_remaining, replayed}.
@@ -62,14 +63,24 @@ begin
     end if;
     select b.* into v_grant from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id;
     if v_grant.id is null then
-      perform tokenbook.refuse('grant_not_found', '{}');
+      delete from tokenbook.upcoming_grants u
+       where u.user_id = p_user_id and u.id = p_grant_id
+      returning u.transaction_id into v_entry.original_id;
+      if v_entry.original_id is null then
+        perform tokenbook.refuse('grant_not_found', '{}');
+      end if;
     end if;
     if v_grant.voided_at is not null then
       perform tokenbook.refuse('grant_already_voided', '{}');
     end if;
 
     -- record
-    v_voided := tokenbook.void_grant(v_entry, p_grant_id, coalesce(p_take_back, false), v_now);
+    if v_entry.original_id is null then
+      v_voided := tokenbook.void_grant(v_entry, p_grant_id, coalesce(p_take_back, false), v_now);
+    else
+      v_entry.created_at := v_now;
+      v_voided := tokenbook.call_off_grant(v_entry);
+    end if;
   end if;
 
   return jsonb_build_object(
@@ -83,4 +94,4 @@ begin
 end
 $$;
 comment on function tokenbook.void_token_grant is
-  'Ends a grant now: what is left of it is taken away. With p_take_back, for a grant made by mistake, what was spent of it is taken back too: from the other grants, and what is not there becomes debt. For an admin or the server. p_reason 1 to 500 characters; p_idempotency_key makes a retry safe for ever. Returns {success, grant_id, tokens_voided, tokens_owed (added to the debt), transaction_id, tokens_remaining, replayed}. Errors: invalid_reason, invalid_idempotency_key, idempotency_key_reused, user_not_found, grant_not_found, grant_already_voided, forbidden, busy.';
+  'Ends a grant now: what is left of it is taken away. With p_take_back, for a grant made by mistake, what was spent of it is taken back too: from the other grants, and what is not there becomes debt. A grant to come (list_upcoming_token_grants) is called off, and tokens_voided is 0. For an admin or the server. p_reason 1 to 500 characters; p_idempotency_key makes a retry safe for ever. Returns {success, grant_id, tokens_voided, tokens_owed (added to the debt), transaction_id, tokens_remaining, replayed}. Errors: invalid_reason, invalid_idempotency_key, idempotency_key_reused, user_not_found, grant_not_found, grant_already_voided, forbidden, busy.';

@@ -78,12 +78,12 @@ begin
   -- one statement: what there is and who would pay are of one moment
   select coalesce(a.tokens_remaining - due.lost + due.returned + due.given - due.repaid, 0),
          (select coalesce(jsonb_agg(tokenbook.describe_allocation(
-                   paid.grant_id, coalesce(b.grant_type, (d.slot).grant_type), coalesce(b.granted_at, (d.slot).granted_at),
+                   paid.grant_id, coalesce(b.grant_type, d.grant_type), coalesce(b.granted_at, d.granted_at),
                    paid.tokens) order by paid.nth), '[]')
             from unnest(chosen.grant_ids, chosen.grant_tokens) with ordinality as paid (grant_id, tokens, nth)
             left join public.token_balances b on b.user_id = v_usage.user_id and b.id = paid.grant_id
-            left join tokenbook.due_slots(v_usage.user_id, v_now) d -- not booked yet
-              on (d.slot).id = paid.grant_id and b.id is null),
+            left join tokenbook.due_grants(v_usage.user_id, v_now) d -- not booked yet
+              on d.id = paid.grant_id and b.id is null),
          case when a.restricted_until > v_now
                   and cardinality(chosen.grant_ids) < (tokenbook.limits() -> 'grants_in_one_entry')::integer
            then coalesce((select sum(part) from unnest(chosen.grant_tokens) part), 0) end

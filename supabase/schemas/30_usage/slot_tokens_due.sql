@@ -1,5 +1,5 @@
 /*
- * What an account is due now by the schedule of its plan, and has not been booked: for the view token_counters, which
+ * What an account is due now by the schedule of its plan and of grants to come, and has not been booked: for the view token_counters, which
  * reads with its caller's rights. Of somebody else a user is told 0, and so is whoever is not known of anybody.
  * Caller: whoever reads token_counters.
  */
@@ -16,8 +16,8 @@ begin
     return 0; -- @dues-of-ones-own
   end if;
   return coalesce((
-    select sum((d.slot).tokens_remaining) from tokenbook.due_slots(p_user_id, clock_timestamp()) d), 0);
+    select sum(d.tokens_remaining) from tokenbook.due_grants(p_user_id, clock_timestamp()) d), 0);
 end
 $$;
 comment on function tokenbook.slot_tokens_due is
-  'What an account is due now by the schedule of its plan, and has not been booked; of somebody else 0.';
+  'What an account is due now by the schedule of its plan and of grants to come, and has not been booked; of somebody else 0.';

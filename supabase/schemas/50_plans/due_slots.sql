@@ -50,7 +50,9 @@ begin
   then
     return;
   end if;
-  v_room := 9007199254740991 - v_account.tokens_remaining - v_account.tokens_reserved - v_account.tokens_used;
+  v_room := 9007199254740991 - v_account.tokens_remaining - v_account.tokens_reserved - v_account.tokens_used - coalesce((
+    select sum((g.granted).tokens_granted) -- booked first
+      from tokenbook.grants_to_begin(p_user_id, p_at) g where g.is_fitting), 0);
 
   for v_scheduled in
     select s.* from tokenbook.scheduled_slots(v_subscription, p_at) s

@@ -7,6 +7,7 @@
  * it is given (given_to_users_since), nothing: a default plan that is added to a project in
  * production is for whoever comes, not for everyone who is there. Who has no date of sign-up is new only
  * while they sign up.
+ * A grant to come is one, whether it has begun or not: what is given does not depend on when somebody comes by.
  * A default plan whose grants are trials is given as the policy says (tokenbook.take_trial): where that is nothing,
  * no plan begins either. While somebody signs up it is not known yet who they are: their first touch gives it.
  * Nor does it give anything to a frozen account, or where grants have been and are gone: the account or the ledger says so.
@@ -26,6 +27,8 @@ declare
 begin
   if exists (select from public.token_balances b where b.user_id = p_user_id) then
     return; -- as a rule
+  elsif exists (select from tokenbook.upcoming_grants u where u.user_id = p_user_id) then
+    return;
   elsif exists (
     select from public.token_accounts a
      where a.user_id = p_user_id and a.tokens_remaining + a.tokens_reserved > 0

@@ -40,7 +40,9 @@ begin
            -- what follows of itself when tokens come in is booked at the same moment, before the plan limit is moved
            (lead(t.created_at) over by_number = t.created_at
              and (lead(t.entry_type) over by_number in ('release', 'expiry', 'debt_repayment')
-               or (t.action_type = 'scheduled_grant' and lead(t.entry_type) over by_number = 'clawback'))) is not true as is_settled
+               or (t.action_type = 'scheduled_grant' and lead(t.entry_type) over by_number = 'clawback')
+               -- a grant that was to come begins before whatever else is due
+               or (t.entry_type = 'grant' and t.original_id is not null and lead(t.actor_role) over by_number = 'system'))) is not true as is_settled
       from public.token_transactions t
      where (p_user_id is null or t.user_id = p_user_id)
        and (p_after is null or t.user_id > p_after)
@@ -68,9 +70,22 @@ begin
      cross join lateral jsonb_populate_recordset(null::public.token_balances,
        case jsonb_typeof(t.terms -> 'grants') when 'array' then t.terms -> 'grants' else '[]' end) b
      where t.terms ? 'grants'
+  ), to_come as (
+    -- grants to come, as the entry keeps each that says it, and what came of it
+    select t.user_id, t.id as transaction_id, u.id as grant_id, u.granted_at as starts_at, t.terms -> 'upcoming' as terms,
+           t.metadata, t.created_at, came.id as came_id, came.times
+      from ledger t
+     cross join lateral jsonb_populate_record(null::public.token_balances, t.terms -> 'upcoming') u
+      left join (
+        select l.user_id, l.original_id, min(l.id) as id, count(*) as times
+          from ledger l where l.original_id is not null group by l.user_id, l.original_id) came
+        on came.user_id = t.user_id and came.original_id = t.id
+     where t.terms ? 'upcoming'
   ), voids as (
     select t.user_id, t.terms ->> 'voids' as grant_id, t.id as transaction_id, t.created_at, t.original_id, t.metadata
-      from ledger t where t.terms ? 'voids'
+      from ledger t
+     where t.terms ? 'voids'
+       and not exists (select from to_come c where c.user_id = t.user_id and c.transaction_id = t.original_id)
   ), expiries as (
     -- what set_token_grant_expiry said, in the order of each grant
     select t.user_id, t.terms -> 'expiry' ->> 'grant_id' as grant_id, t.id as transaction_id, t.created_at,
@@ -748,6 +763,12 @@ begin
     join of_grants g on g.user_id = a.user_id
    where g.due < coalesce(a.next_due_at, 'infinity')
   union all
+  select 'I7 the account is due no later than its next grant to come', a.user_id, null, null,
+         'at ' || u.due || ' or before', coalesce(a.next_due_at::text, 'never')
+    from accounts a
+    join (select g.user_id, min(g.starts_at) as due from tokenbook.upcoming_grants g group by g.user_id) u on u.user_id = a.user_id
+   where u.due < coalesce(a.next_due_at, 'infinity')
+  union all
   select 'I7 the account is due no later than its next slot', a.user_id, null, null,
          'at ' || s.next_slot_at || ' or before', coalesce(a.next_due_at::text, 'never')
     from accounts a
@@ -1157,6 +1178,45 @@ begin
    where o.grant_id is null or given.by is distinct from v.original_id
       or (o.expires_at at time zone 'utc')::text || 'Z' is distinct from v.metadata ->> 'expires_at'
   union all
+  -- a grant to come waits, begins as it was said and not before its moment, or is called off
+  select 'I4 a grant to come waits for its moment', coalesce(c.user_id, u.user_id), coalesce(c.grant_id, u.id), coalesce(c.transaction_id, u.transaction_id),
+         concat_ws(' ', 'grant', coalesce(c.grant_id::text, 'none'), 'of entry', c.transaction_id, 'from', c.starts_at),
+         concat_ws(' ', 'grant', coalesce(u.id::text, 'none'), 'of entry', u.transaction_id, 'from', u.starts_at)
+    from (select w.* from to_come w where w.came_id is null) c
+    full join (
+      select g.* from tokenbook.upcoming_grants g
+       where (p_user_id is null or g.user_id = p_user_id)
+         and (p_after is null or g.user_id > p_after)
+         and (p_until is null or g.user_id <= p_until)) u on u.user_id = c.user_id and u.transaction_id = c.transaction_id
+   where (c.grant_id, c.starts_at) is distinct from (u.id, u.starts_at)
+  union all
+  select 'I4 what came of a grant to come is what was said', c.user_id, c.grant_id, c.came_id,
+         differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
+    from to_come c
+    join ledger t on t.user_id = c.user_id and t.id = c.came_id
+   cross join lateral (values
+     ('entries', '1', c.times::text),
+     ('entry_type', case when t.entry_type in ('grant', 'void') then t.entry_type else 'grant or void' end, t.entry_type),
+     ('grant', c.grant_id::text, case t.entry_type when 'void' then t.terms ->> 'voids' else t.grant_ids[1]::text end),
+     ('moment', case when t.entry_type = 'grant' then greatest(c.starts_at, t.created_at) end::text,
+                case when t.entry_type = 'grant' then t.created_at end::text),
+     ('terms', case when t.entry_type = 'grant' then to_jsonb(jsonb_populate_record(null::public.token_balances, c.terms)) end::text,
+               case when t.entry_type = 'grant' then
+                 to_jsonb(jsonb_populate_record(null::public.token_balances, (t.terms -> 'grants' -> 0) - 'created_at')) end::text),
+     ('metadata', case when t.entry_type = 'grant' then c.metadata end::text, case when t.entry_type = 'grant' then t.metadata end::text)
+   ) as differs (field, expected, found)
+   where differs.expected is distinct from differs.found
+  union all
+  select 'I4 a grant that was to come was said to', t.user_id, t.grant_ids[1], t.id, 'an entry that says so', coalesce(t.original_id::text, 'none')
+    from ledger t
+    left join to_come c on c.user_id = t.user_id and c.transaction_id = t.original_id
+   where t.entry_type = 'grant' and t.original_id is not null and c.transaction_id is null
+  union all
+  select 'I4 a grant to come is said before it comes', c.user_id, c.grant_id, c.transaction_id,
+         'after ' || c.created_at, coalesce(c.starts_at::text, 'never')
+    from to_come c
+   where (c.starts_at > c.created_at) is not true
+  union all
   select 'I4 an expiry is changed from what it was', e.user_id, null, e.transaction_id,
          'grant ' || e.grant_id || ' until ' || coalesce(e.expected::text, 'never'),
          'grant ' || e.grant_id || ' until ' || coalesce(e.before::text, 'never')
@@ -1219,7 +1279,7 @@ begin
           end
           and (t.usage_id is null or t.entry_type in ('grant', 'deduction', 'usage', 'refund'))
           and (t.payment_id is null or t.entry_type in ('grant', 'clawback', 'restoration'))
-          and (t.original_id is null or t.entry_type in ('release', 'refund', 'void', 'restatement', 'rollover') or t.terms ? 'voids')
+          and (t.original_id is null or t.entry_type in ('release', 'refund', 'void', 'restatement', 'rollover', 'grant') or t.terms ? 'voids')
           -- and what it keeps of what began or ended with it
           and (jsonb_typeof(t.terms) = 'object' and t.terms <> '{}') is distinct from false
           and case when t.terms is null then '{}'
@@ -1239,6 +1299,7 @@ begin
                 when t.entry_type in ('deduction', 'hold') and t.terms ? 'model' then array['model'] -- where grants pay only for some
                 when t.action_type = 'plan_change' and t.usage_id is null and t.terms ? 'standing' then array['standing']
                 when t.action_type = 'expiry_change' then array['expiry']
+                when t.action_type = 'upcoming_grant' then array['upcoming']
                 when t.action_type = 'plan_change' and t.usage_id is null and not t.metadata ? 'effective_at' then
                   case when t.terms ? 'storage' then array['storage'] end || array['subscription']
                 else '{}' end
@@ -1255,7 +1316,7 @@ begin
                     and case when t.terms -> 'grants' -> 0 ? 'subscription_id'
                           then right(t.action_type, 6) = '_grant' and t.action_type <> 'admin_grant' -- no pack, and nobody's gift
                           else t.action_type = tokenbook.grant_type_terms(t.terms -> 'grants' -> 0 ->> 'grant_type') ->> 'action_type' end
-                when t.action_type in ('plan_change', 'restating', 'expiry_change') then t.entry_type = 'usage' and t.usage_id is null
+                when t.action_type in ('plan_change', 'restating', 'expiry_change', 'upcoming_grant') then t.entry_type = 'usage' and t.usage_id is null
                 else t.entry_type <> 'grant'
                   and t.action_type <> all (array_remove(tokenbook.reserved_action_types(), 'admin_deduct'))
               end) is not true
@@ -1389,7 +1450,8 @@ begin
     from ledger t
    cross join lateral (values
      ('operation', coalesce(t.request ->> 'operation', 'one'), t.request ->> 'operation'),
-     ('tokens', case when t.request ->> 'operation' in ('deduct', 'reserve', 'grant') then greatest(abs(t.tokens), t.reserved_change)
+     ('tokens', case when t.terms ? 'upcoming' then (t.terms -> 'upcoming' -> 'tokens_granted')::bigint
+                     when t.request ->> 'operation' in ('deduct', 'reserve', 'grant') then greatest(abs(t.tokens), t.reserved_change)
                      when t.request ->> 'operation' = 'adjust' then t.tokens end::text,
                 case when t.request ->> 'operation' in ('deduct', 'reserve', 'grant') then t.request ->> 'tokens'
                      when t.request ->> 'operation' = 'adjust' then t.request ->> 'delta' end),
@@ -1428,7 +1490,7 @@ begin
     from ledger t
    where (length(t.reason) between 1 and 500) is not true
      -- what an admin or the server may do without giving one
-     and not (t.reason is null and (t.entry_type in ('grant', 'refund', 'void', 'clawback') or t.action_type = 'admin_deduct'))
+     and not (t.reason is null and (t.entry_type in ('grant', 'refund', 'void', 'clawback') or t.action_type in ('admin_deduct', 'upcoming_grant')))
   union all
   -- what a table's rows may be at all, as its writers ask it
   select 'I3 a row keeps the rules of its table', a.user_id, null, null, 'token_accounts', tokenbook.broken_account_rule(a)

@@ -27,7 +27,7 @@ begin
     p_entry.metadata := tokenbook.words_of_ours(p_entry.metadata);
   end if;
   if p_entry.entry_type in ('grant', 'refund', 'void', 'clawback', 'restoration', 'restatement')
-    or p_entry.action_type in ('admin_deduct', 'restating', 'expiry_change')
+    or p_entry.action_type in ('admin_deduct', 'restating', 'expiry_change', 'upcoming_grant')
   then
     p_entry.reason := tokenbook.erased(p_entry.reason); -- @reasons-are-erased
   end if;

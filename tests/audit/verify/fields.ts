@@ -63,6 +63,7 @@ const gave = /^I4 a grant is what its transaction gave$/;
 const kind = /^I4 an entry is of one kind$/;
 const hold = /^I4 a hold is what its entry says$/;
 const history = /^I4 a hold is what its history says$/;
+const toCome = /^I4 a grant to come waits for its moment$/;
 const ofHold = /^I4 an entry of a hold is like it$/;
 const ofCharge = /^I4 a refund is of its charge$/;
 const hasGiver = `exists (select from public.token_transactions t
@@ -349,7 +350,7 @@ export const fields: Record<string, Record<string, Field>> = {
       ],
       freeWhere(
         `x.entry_type in ('deduction', 'usage') and x.usage_id is null and x.hold_id is null and x.request is null
-         and x.action_type not in ('admin_deduct', 'plan_change', 'expiry_change')`,
+         and x.action_type not in ('admin_deduct', 'plan_change', 'expiry_change', 'upcoming_grant')`,
         "one AI action for another, of a deduction without usage and key: no second record has it",
       ),
     ),
@@ -559,6 +560,23 @@ export const fields: Record<string, Record<string, Field>> = {
           to: "jsonb_set(x.terms, '{slots,first}', to_jsonb((x.terms -> 'slots' ->> 'first')::timestamptz - $2 * interval '1 hour'))",
           where: "x.terms ? 'slots'",
           named: slot,
+        },
+        {
+          to: "jsonb_set(x.terms, '{upcoming,id}', to_jsonb(gen_random_uuid()))",
+          where: "x.terms ? 'upcoming'",
+          named: /^I4 (a grant to come waits for its moment|what came of a grant to come is what was said)$/,
+        },
+        {
+          to: "jsonb_set(x.terms, '{upcoming,granted_at}', to_jsonb((x.terms -> 'upcoming' ->> 'granted_at')::timestamptz + $2 * interval '1 hour'))",
+          where:
+            "x.terms ? 'upcoming' and not exists (select from public.token_transactions t where t.user_id = x.user_id and t.original_id = x.id and t.entry_type = 'void')",
+          named: /^I4 (a grant to come waits for its moment|what came of a grant to come is what was said)$/,
+        },
+        {
+          to: "jsonb_set(x.terms, '{upcoming,tokens_granted}', '7')",
+          where:
+            "x.terms ? 'upcoming' and exists (select from public.token_transactions t where t.user_id = x.user_id and t.original_id = x.id and t.entry_type = 'grant')",
+          named: /^I4 what came of a grant to come is what was said$/,
         },
         { to: "x.terms - 'slots'", where: "x.terms ? 'slots'", named: kind },
         { to: "jsonb_set(x.terms, '{storage,quota_gb}', '7')", where: "x.terms ? 'storage'", named: storage },
@@ -1176,6 +1194,13 @@ export const fields: Record<string, Record<string, Field>> = {
       unseen(setting),
     ]),
   ),
+
+  "tokenbook.upcoming_grants": {
+    user_id: field([{ to: another, named: toCome }]),
+    id: field([{ to: another, named: toCome }]),
+    starts_at: field(hoursOff("starts_at", toCome)),
+    transaction_id: field(off("transaction_id", toCome)),
+  },
 
   token_legacy_transactions: {
     user_id: field([], beforeTheBooks),

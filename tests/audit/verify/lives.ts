@@ -132,6 +132,22 @@ export async function live(db: Database, user: string, admin: string, n: number)
     p_grant_id: await grant(db, user, 25, { type: "admin" }),
     p_reason: "by mistake",
   });
+  const inDays = (days: number) => new Date(Date.now() + days * 86_400_000).toISOString();
+  const toCome: string[] = [];
+  for (const days of [0.5, 0.6, 20, 30])
+    toCome.push(
+      (
+        await asServer("grant_tokens", {
+          p_user_id: user,
+          p_tokens: 20 + n,
+          p_grant_type: days < 20 ? "purchase" : "admin",
+          p_reason: "later",
+          p_idempotency_key: days === 30 ? "later" : null,
+          p_starts_at: inDays(days),
+        })
+      ).grant_id,
+    );
+  await asServer("void_token_grant", { p_user_id: user, p_grant_id: toCome[2], p_reason: "not later" });
   await pay({ kind: "paid", user_id: user, plan_type: "starter", amount_cents: 900 });
   await letTimePass(db, user, 1);
   await asHimself("get_user_token_balance", {});

@@ -33,6 +33,7 @@ describe("a grant", () => {
       grant_type: "admin",
       granted_at: expect.any(String),
       expires_at: expect.any(String),
+      pays_for: null,
       transaction_id: 1,
       tokens_remaining: 1000,
     });
@@ -142,6 +143,8 @@ describe("a bad body is 400 and names the field", () => {
     ["invalid_expiry", "expiresAt", { expiresAt: null }],
     ["invalid_expiry", "expiresAt", { expiresAt: 4102444800 }],
     ["invalid_granted_at", "grantedAt", { grantedAt: "infinity" }],
+    ["invalid_starts_at", "startsAt", { startsAt: "infinity" }],
+    ["invalid_starts_at", "startsAt", { startsAt: "soon" }],
     ["invalid_granted_at", "grantedAt", { grantedAt: "now" }],
     ["invalid_reason", "reason", { reason: "" }],
     ["invalid_idempotency_key", "idempotencyKey", { idempotencyKey: "ü" }],

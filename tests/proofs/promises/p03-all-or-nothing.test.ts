@@ -54,6 +54,9 @@ const operations: Record<string, { sql: string; of?: keyof Things }> = {
     sql: "public.set_token_grant_expiry($1, $2, '2999-01-01', 'a promise')",
     of: "grant",
   },
+  "grant to come": {
+    sql: "public.grant_tokens($1, 100, 'purchase', p_starts_at => clock_timestamp() + interval '1 day')",
+  },
   "void of a grant": { sql: "public.void_token_grant($1, $2)", of: "grant" },
   "void, taking back what was spent": {
     sql: "public.void_token_grant($1, $2, null, true)",

@@ -71,6 +71,8 @@ interface Operation {
   of?: { argument: string; sql: string };
 }
 
+const inAYear = new Date(Date.now() + 365 * 86_400_000).toISOString();
+
 const operations: Record<string, Operation> = {
   grant: {
     calls: "grant_tokens",
@@ -146,6 +148,19 @@ const operations: Record<string, Operation> = {
       reason: { p_reason: "it was right" },
       expired_policy: { p_expired_policy: "reissue", p_lifetime_days: 30 },
       transaction_id: { p_transaction_id: 1 },
+    },
+  },
+  "grant to come": {
+    calls: "grant_tokens",
+    with: {
+      p_tokens: 40,
+      p_grant_type: "purchase",
+      p_expires_at: "2199-01-01T00:00:00Z",
+      p_starts_at: inAYear,
+    },
+    changes: {
+      tokens: { p_tokens: 41 },
+      starts_at: { p_starts_at: new Date(Date.parse(inAYear) + 1).toISOString() },
     },
   },
   "change of an expiry": {

@@ -51,6 +51,7 @@ async function tryIt(mutant: string | null, users: number): Promise<Tried> {
       await hasACounter(db, life);
       await isReportedOn(db, life);
       await triesCodes(db, life);
+      await isPromisedAGrant(db, life);
       await isBeingTold(db);
       await isATestUser(db, life);
       const rows = await rowsOf(db, tables, life.id);
@@ -143,6 +144,16 @@ const isReportedOn = (db: Database, { id }: PopulatedUser) =>
 /** What there is to send of them is being sent: nobody else takes it up. */
 const isBeingTold = (db: Database) =>
   asService(db, (client) => client.query("select public.claim_token_webhooks('app', 200, 3600)"));
+
+/** A grant of theirs is still to come. */
+const isPromisedAGrant = (db: Database, { id }: PopulatedUser) =>
+  asService(db, (client) =>
+    rpc(client, "grant_tokens", {
+      p_user_id: id,
+      p_tokens: 5,
+      p_starts_at: new Date(Date.now() + 86_400_000).toISOString(),
+    }),
+  );
 
 /** They have redeemed a code, and tried one that there is not; they were referred, and refer others. */
 const triesCodes = (db: Database, { id, member, things }: PopulatedUser) =>

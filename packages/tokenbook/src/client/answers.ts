@@ -343,6 +343,26 @@ export interface VoidedGrant {
   replayed: boolean;
 }
 
+/** Grants that are to begin later: nothing counts them before. */
+export interface UpcomingGrants {
+  user_id: string;
+  /** The next first. */
+  grants: UpcomingGrant[];
+}
+
+export interface UpcomingGrant {
+  id: string;
+  grant_type: string;
+  tokens_granted: number;
+  priority: number;
+  /** What it pays for; null: everything. */
+  pays_for: PaidFor | null;
+  starts_at: string;
+  /** null: never. */
+  expires_at: string | null;
+  transaction_id: number;
+}
+
 export interface GrantExpiry {
   success: true;
   grant_id: string;
@@ -809,6 +829,7 @@ export interface Answers {
   add_token_team_member: TeamMember;
   remove_token_team_member: TeamMember;
   list_token_team_members: TeamPage;
+  list_upcoming_token_grants: UpcomingGrants;
   set_token_alert_rule: AlertRule;
   remove_token_alert_rule: AlertRuleRemoval;
   set_token_top_up: TopUpSetting;

@@ -39,7 +39,7 @@ interface Supabase {
 
 type Functions = Database["public"]["Functions"];
 type Json = NonNullable<Functions["grant_tokens"]["Args"]["p_metadata"]>;
-type Moments = "p_at" | "p_from" | "p_to" | "p_expires_at" | "p_granted_at";
+type Moments = "p_at" | "p_from" | "p_to" | "p_expires_at" | "p_granted_at" | "p_starts_at";
 
 /**
  * The arguments of a function as `database.types.ts` has them, each of them said: one that the client does not offer

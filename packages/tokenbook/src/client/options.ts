@@ -104,6 +104,8 @@ export interface GrantOptions extends WriteOptions {
   paysFor?: PaysFor | undefined;
   /** In the past, for the server only. */
   grantedAt?: Moment | undefined;
+  /** In the next ten years: a grant to come. Left out: it begins now. */
+  startsAt?: Moment | undefined;
   /** 1 to 500 characters. */
   reason?: string | undefined;
   metadata?: Metadata | undefined;

@@ -57,6 +57,7 @@ import type {
   TrackedUsage,
   TrialCheck,
   UntrackedUsage,
+  UpcomingGrants,
   UsageReport,
   VoidedGrant,
 } from "./answers.ts";
@@ -182,13 +183,15 @@ export interface Tokenbook {
     lastChunk?: (end: StreamEnd) => Chunk | undefined,
   ): Promise<HeldStream<Chunk>>;
 
-  /** Gives tokens as one new grant. For an admin or the server. */
+  /** Gives tokens as one new grant, now or from a moment to come. For an admin or the server. */
   grant(tokens: number, options?: GrantOptions): Promise<GrantReceipt>;
   /** Corrects a balance, upwards or downwards. For an admin or the server. */
   adjust(delta: number, options?: AdjustOptions): Promise<Adjustment | NoAdjustment>;
   /** Undoes a deduction, or part of it, back to the grants that paid. For an admin or the server. */
   refund(transactionId: number, options?: RefundOptions): Promise<Refund>;
-  /** Ends a grant now. For an admin or the server. */
+  /** The grants that a user is still to be given, the next first. */
+  upcomingGrants(options?: CallOptions): Promise<UpcomingGrants>;
+  /** Ends a grant now, or calls one off that is to come. For an admin or the server. */
   voidGrant(grantId: string, options?: VoidOptions): Promise<VoidedGrant>;
   /** Says anew when a grant runs out; `infinity`: never. For an admin or the server. */
   setGrantExpiry(
@@ -445,6 +448,7 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
           p_reason: o.reason,
           p_idempotency_key: keyOf(o),
           p_metadata: o.metadata,
+          p_starts_at: o.startsAt,
         },
         o.signal,
       ),
@@ -486,6 +490,7 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
         },
         o.signal,
       ),
+    upcomingGrants: (o = {}) => call("list_upcoming_token_grants", { p_user_id: orSelf(o) }, o.signal),
     setGrantExpiry: async (grantId, expiresAt, o) =>
       call(
         "set_token_grant_expiry",

@@ -5,7 +5,8 @@
  * times pack_quantity, what one may buy at once, is no more than a movement may have; nor is slot_tokens, what one
  * slot of a schedule may give, times slots_in_one_grant. payment_disputes is how many of one payment are weighed, plans_beside how many
  * paid periods a user may have beside the one in force. usage_rows is how many uses a report adds up, report_totals how
- * many totals of uses it reads, report_rows how long it is. open_holds and
+ * many totals of uses it reads, report_rows how long it is. upcoming_grants is how many grants to come a user may have.
+ * open_holds and
  * pending_payments are what a user may have at a time unless the project has chosen otherwise
  * (set_token_limit, tokenbook.limit_of).
  * code_attempts is how many codes one may try in vain before one waits, until code_attempt_seconds after the first.
@@ -28,7 +29,8 @@ begin
            "pack_tokens": 1000000000, "pack_quantity": 1000,
            "slot_tokens": 100000000, "slots_in_one_grant": 10000,
            "usage_rows": 25000, "report_totals": 100000, "report_rows": 5000,
-           "open_holds": 200, "pending_payments": 20, "payment_disputes": 200, "plans_beside": 100, "grant_types": 100, "restricted_grants": 100,
+           "open_holds": 200, "pending_payments": 20, "payment_disputes": 200, "plans_beside": 100, "grant_types": 100,
+           "restricted_grants": 100, "upcoming_grants": 100,
            "code_attempts": 10, "code_attempt_seconds": 3600}';
 end
 $$;

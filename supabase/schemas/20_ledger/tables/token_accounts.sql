@@ -59,7 +59,7 @@ comment on column public.token_accounts.payer_id is 'The account that he spends 
 comment on column public.token_accounts.has_caps is 'Whether they have caps of their own (token_spend_caps).';
 comment on column public.token_accounts.restricted_until is 'Until when they have grants that do not pay for everything (token_balances.pays_for), as was said of each; NULL = all pay for everything.';
 comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state).';
-comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, no slot of his plan begins, his plan does not end, and no alert falls due. NULL when nothing will. May be early, never late.';
+comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, no grant to come and no slot of his plan begins, his plan does not end, and no alert falls due. NULL when nothing will. May be early, never late.';
 comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
 comment on column public.token_accounts.alert_above is 'The next threshold above: something is armed again when this many remain. NULL = none.';
 comment on column public.token_accounts.next_alert_at is 'When the next alert falls due by time alone: a warning of an expiry, or the end of a cooldown. NULL = none.';
