@@ -44,17 +44,20 @@ export function TokenbookProvider(props: TokenbookProviderProps) {
   const { supabase, patience, live = true, children } = props;
   const queryClient = useQueryClient();
   const [signedIn, setSignedIn] = useState<TokenUser>(undefined);
-  const userId = props.userId === undefined ? signedIn : props.userId;
+  const isGiven = props.userId !== undefined;
+  const userId = isGiven ? props.userId : signedIn;
 
   useEffect(() => {
     let former: string | null = null;
     return followUser(supabase, (now) => {
       setSignedIn(now);
-      // nothing of theirs stays, wherever the app has its user from
-      if (former !== null && former !== now) void queryClient.resetQueries({ queryKey: tokenKeys.users });
+      // the app may be late to say so: until it does, the database refuses what is read anew
+      if (isGiven && former !== null && former !== now) {
+        void queryClient.resetQueries({ queryKey: tokenKeys.users });
+      }
       former = now;
     });
-  }, [supabase, queryClient]);
+  }, [supabase, queryClient, isGiven]);
 
   useEffect(() => {
     if (!live || userId == null) return;
