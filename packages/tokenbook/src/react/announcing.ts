@@ -1,7 +1,12 @@
 import type { Tokenbook } from "../client/index.ts";
 
+/** What the calls of a client are called, those of its parts too. */
+type Names<Part> = {
+  [Name in keyof Part]: Part[Name] extends (...args: never) => unknown ? Name : Names<Part[Name]>;
+}[keyof Part];
+
 /** The calls that change nothing. One that is missing here is taken to change something, which costs a read. */
-const reads = new Set<string>([
+const reads: ReadonlySet<string> = new Set<Names<Tokenbook>>([
   "balance",
   "balanceAt",
   "canSpend",
