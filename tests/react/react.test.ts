@@ -202,11 +202,14 @@ describe.skipIf(chromium === undefined)("in a browser", () => {
       await expect.poll(() => realtime.filters()).toHaveLength(1);
       await page.waitForTimeout(500);
       const before = site.asked.length;
-      for (let n = 0; n < 20; n += 1) await spendElsewhere(user, 1);
-      await says(page, ".total", "980");
+      await stack.db.admin.query(
+        "select pg_notify('changed', $1 || '#' || n) from generate_series(1, 20) as n",
+        [user.id],
+      );
+      await page.waitForTimeout(1_000);
       const reads = site.asked.slice(before).filter((it) => it.endsWith("/get_user_token_balance")).length;
       console.log(`changes=20 reads=${reads}`);
-      expect(reads).toBeLessThan(10);
+      expect([1, 2]).toContain(reads);
     });
 
     test("is read when a lost connection is back", async () => {
@@ -402,6 +405,7 @@ describe.skipIf(chromium === undefined)("in a browser", () => {
   test("examples/react signs in, shows, spends, lists and says what is missing, in 30 lines", async () => {
     const source = readFileSync(join(projectRoot, "examples/react/App.tsx"), "utf8");
     expect(source.trimEnd().split("\n").length).toBeLessThanOrEqual(30);
+    expect(readFileSync(join(projectRoot, "docs/guides/react.md"), "utf8")).toContain(source);
     const env = { SUPABASE_URL: site.url, SUPABASE_KEY: stack.keys.publishableKey };
     site.folder = await project.build("example", "examples/react/main.tsx", { env });
     const user = await person(300);

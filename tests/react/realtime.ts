@@ -43,7 +43,8 @@ export async function startRealtime(server: Server, db: Database): Promise<Realt
   const listener = new pg.Client({ connectionString: db.url() });
   await listener.connect();
   await listener.query("listen changed");
-  listener.on("notification", ({ payload: userId }) => {
+  listener.on("notification", ({ payload }) => {
+    const [userId] = payload!.split("#");
     for (const { socket, joinRef, topic, filter } of joined) {
       if (filter !== `user_id=eq.${userId}`) continue;
       const data = { schema: "public", table: "token_accounts", type: "UPDATE", columns: [], record: {} };
