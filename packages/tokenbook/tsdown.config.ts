@@ -7,12 +7,28 @@ const supabase = fileURLToPath(new URL("../../supabase", import.meta.url));
 const dist = fileURLToPath(new URL("dist", import.meta.url));
 
 const client = {
-  entry: { index: "src/client/index.ts", ai: "src/ai/index.ts" },
+  entry: {
+    index: "src/client/index.ts",
+    ai: "src/ai/index.ts",
+    react: "src/react/index.ts",
+  },
   platform: "neutral",
   target: "es2022",
   // wherever an app runs, and nothing beside it: what it needs is in the file
   deps: { onlyBundle: ["eventsource-parser"] },
   dts: true,
+  // what runs in a page alone is a file of its own and says so; the queries are another, for servers too
+  inputOptions: { preserveEntrySignatures: "allow-extension" },
+  outputOptions: {
+    codeSplitting: {
+      includeDependenciesRecursively: false,
+      groups: [
+        { name: "react-queries", test: /src\/react\/queries\.ts$/ },
+        { name: "react-page", test: /src\/react\/(?!index)\w+\.tsx?$/ },
+      ],
+    },
+    banner: ({ name }) => (name === "react-page" ? '"use client";' : ""),
+  },
   clean: false, // the other entry's files are in the same folder
 } satisfies UserConfig;
 

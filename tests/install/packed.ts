@@ -1,8 +1,10 @@
 /** The package as it is published: packed, and installed into an empty folder. */
 import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { promisify } from "node:util";
 import packageJson from "../../packages/tokenbook/package.json" with { type: "json" };
 import { projectRoot } from "../../scripts/project.ts";
@@ -24,7 +26,7 @@ export interface Packed {
 
 export async function pack(): Promise<Packed> {
   const packed = await mkdtemp(join(tmpdir(), "tokenbook-pack-"));
-  await run("npm", ["pack", "--silent", "--pack-destination", packed], { cwd: source });
+  await alone(() => run("npm", ["pack", "--silent", "--pack-destination", packed], { cwd: source }));
   const [now, next] = [await installed(packed), await installed(packed)];
   await makeNext(join(next, "node_modules/tokenbook/dist/supabase"));
   return {
@@ -35,6 +37,27 @@ export async function pack(): Promise<Packed> {
       for (const folder of [now, next, packed]) await rm(folder, { recursive: true });
     },
   };
+}
+
+/** One at a time: a build begins by emptying `dist`. Who was killed meanwhile is waited for five minutes. */
+async function alone(work: () => Promise<unknown>): Promise<void> {
+  const lock = join(tmpdir(), `tokenbook-packs-${createHash("md5").update(source).digest("hex")}`);
+  while (
+    !(await mkdir(lock).then(
+      () => true,
+      () => false,
+    ))
+  ) {
+    const since = await stat(lock).catch(() => undefined);
+    if (since !== undefined && Date.now() - since.mtimeMs > 300_000)
+      await rm(lock, { recursive: true, force: true });
+    await setTimeout(200);
+  }
+  try {
+    await work();
+  } finally {
+    await rm(lock, { recursive: true, force: true });
+  }
 }
 
 async function installed(packed: string): Promise<string> {

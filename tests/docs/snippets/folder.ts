@@ -1,7 +1,7 @@
 /** An empty folder as somebody has it who copies a snippet: the packages that it names, the database's types, and it. */
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import ts from "typescript";
 import { projectRoot } from "../../../scripts/project.ts";
 import { holdFiles } from "../../functions/shared/token-hold/files.ts";
@@ -10,10 +10,13 @@ import type { Snippet } from "./pages.ts";
 /** What a snippet may import; nothing else of this repository's packages is in the folder. */
 const packages = [
   "@supabase/supabase-js",
+  "@tanstack/react-query",
   "@types/node",
   "@types/pg",
+  "@types/react",
   "@types/ws",
   "pg",
+  "react",
   "standardwebhooks",
   "stripe",
   "ws",
@@ -23,12 +26,15 @@ const packages = [
 const names = ["server", "supabase", "user", "admin", "payer", "ann", "requestId", "askTheModel", "show"];
 
 /** The folder is where `tokenbook` is found too: its sources lie in it as they lie here. */
-const client = "packages/tokenbook/src/client";
+const [client, react] = ["packages/tokenbook/src/client", "packages/tokenbook/src/react"];
 const withTokenbook = {
   name: "tokenbook",
   private: true,
   type: "module",
-  exports: { ".": { types: `./${client}/index.ts`, default: `./${client}/index.js` } },
+  exports: {
+    ".": { types: `./${client}/index.ts`, default: `./${client}/index.js` },
+    "./react": { types: `./${react}/index.ts` },
+  },
 };
 
 export interface Folder {
@@ -50,12 +56,15 @@ export function makeFolder(snippets: readonly Snippet[]): Folder {
   const shared = join(projectRoot, "supabase/functions/_shared");
   for (const file of holdFiles) cpSync(join(shared, file), join(path, "_shared", file));
   cpSync(join(shared, "database.types.ts"), join(path, "database.types.ts"));
-  cpSync(join(projectRoot, client), join(path, client), { recursive: true });
+  for (const part of [client, react]) cpSync(join(projectRoot, part), join(path, part), { recursive: true });
   for (const file of [...holdFiles, "database.types.ts"])
     cpSync(join(shared, file), join(path, "supabase/functions/_shared", file));
-  const fileOf = ({ page, line }: Snippet) =>
-    join(path, "snippets", `${page.replaceAll(/[^a-z]+/gi, "-")}-${line}.ts`);
+  const fileOf = ({ page, line, language }: Snippet) =>
+    join(path, "snippets", `${page.replaceAll(/[^a-z]+/gi, "-")}-${line}.${language}`);
   mkdirSync(join(path, "snippets"));
+  // what the page of examples/react imports
+  for (const file of ["examples/react/supabase.ts", "tests/react/pages/env.d.ts"])
+    cpSync(join(projectRoot, file), join(path, "snippets", basename(file)));
   const known = readFileSync(join(projectRoot, "tests/docs/snippets/names.ts"), "utf8");
   writeFileSync(
     join(path, "snippets/names.ts"),
@@ -85,6 +94,7 @@ const options: ts.CompilerOptions = {
   module: ts.ModuleKind.NodeNext,
   moduleResolution: ts.ModuleResolutionKind.NodeNext,
   types: ["node"],
+  jsx: ts.JsxEmit.ReactJSX,
   strict: true,
   skipLibCheck: true,
   allowImportingTsExtensions: true,
@@ -93,7 +103,7 @@ const options: ts.CompilerOptions = {
 
 /** What the compiler says to the snippets, each by the line of its page. */
 export function compile(folder: Folder, snippets: readonly Snippet[]): string[] {
-  const program = ts.createProgram(snippets.map(folder.fileOf), {
+  const program = ts.createProgram([...snippets.map(folder.fileOf), join(folder.path, "snippets/env.d.ts")], {
     ...options,
     noEmit: true,
     typeRoots: [join(folder.path, "node_modules/@types")],

@@ -17,6 +17,7 @@ const of = (...languages: string[]) => every.filter(({ language }) => languages.
 /** What a block may be, and what becomes of it. */
 const languages: Record<string, string> = {
   ts: "compiled here, and run by tests/examples/snippets.test.ts",
+  tsx: "compiled here; examples/react is run by tests/react",
   sql: "run by tests/examples/snippets.test.ts",
   bash: "its commands are looked up here; curl is run by tests/examples/snippets.test.ts",
   console: "commands and what they print: the commands are looked up here",
@@ -52,7 +53,7 @@ test("the test sees a fence that is never closed, and a block without a language
 });
 
 test("every snippet in TypeScript compiles, strictly, from an empty folder", { timeout: 60_000 }, () => {
-  const snippets = of("ts");
+  const snippets = of("ts", "tsx");
   const folder = makeFolder(snippets);
   try {
     console.log(`snippets=${snippets.length}`);
@@ -126,4 +127,5 @@ test("every example is run by a test", () => {
   expect(read("streaming.test.ts")).toContain("charge-a-stream.ts");
   expect(read("ai.test.ts")).toContain("charge-calls.ts");
   expect(read("stripe-events.test.ts")).toContain("post-an-invoice.ts");
+  expect(read("../react/react.test.ts")).toContain("examples/react/main.tsx");
 });

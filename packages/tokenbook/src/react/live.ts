@@ -1,0 +1,69 @@
+import type { SupabaseLike } from "../client/index.ts";
+
+/** A client of supabase-js in a page: it also says who signs in, and listens. */
+export interface LiveSupabase extends SupabaseLike {
+  channel(name: string): unknown;
+  removeChannel(channel: never): unknown;
+}
+
+/** The same, as far as it is needed here. */
+interface Supabase {
+  channel(name: string): Channel;
+  removeChannel(channel: Channel): PromiseLike<unknown>;
+  readonly auth: {
+    onAuthStateChange(told: (event: string, session: { user: { id: string } } | null) => void): {
+      data: { subscription: { unsubscribe(): void } };
+    };
+  };
+  /** Of a project with other sign-ins, whose `auth` is out of reach. */
+  readonly accessToken?: unknown;
+}
+
+interface Channel {
+  on(type: string, filter: object, told: (payload: { extension?: string; status?: string }) => void): Channel;
+  subscribe(): Channel;
+}
+
+/** Follows who is signed in. Where the sign-in is elsewhere, nobody says it. @returns ends it */
+export function followUser(client: LiveSupabase, told: (userId: string | null) => void): () => void {
+  const supabase = client as unknown as Supabase;
+  if (supabase.accessToken != null) return () => {};
+  const { data } = supabase.auth.onAuthStateChange((_, session) => told(session?.user.id ?? null));
+  return () => data.subscription.unsubscribe();
+}
+
+/** supabase-js gives the channel of a name that it has, also one that is being closed: each has a name of its own. */
+let channels = 0;
+
+/** Changes of one spending come together, those of many one after the other: they are one read. */
+const togetherMs = 100;
+
+/**
+ * Listens to a user's row of `token_accounts`, which every change of their books changes. Where there is no Realtime, or
+ * it fails, it says nothing; supabase-js goes on trying.
+ *
+ * @returns ends it
+ */
+export function followAccount(client: LiveSupabase, userId: string, changed: () => void): () => void {
+  const supabase = client as unknown as Supabase;
+  let waiting: ReturnType<typeof setTimeout> | undefined;
+  const soon = () => {
+    waiting ??= setTimeout(() => {
+      waiting = undefined;
+      changed();
+    }, togetherMs);
+  };
+  const row = { event: "*", schema: "public", table: "token_accounts", filter: `user_id=eq.${userId}` };
+  const channel = supabase
+    .channel(`tokenbook-${userId}-${++channels}`)
+    .on("postgres_changes", row, soon)
+    // from now on it listens: what happened before, and while a connection was lost, was not heard
+    .on("system", {}, ({ extension, status }) => {
+      if (extension === "postgres_changes" && status === "ok") soon();
+    })
+    .subscribe();
+  return () => {
+    clearTimeout(waiting);
+    void supabase.removeChannel(channel);
+  };
+}
