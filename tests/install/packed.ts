@@ -23,25 +23,32 @@ export interface Packed {
 }
 
 export async function pack(): Promise<Packed> {
-  const packed = await mkdtemp(join(tmpdir(), "tokenbook-pack-"));
-  await run("npm", ["pack", "--silent", "--pack-destination", packed], { cwd: source });
-  const [now, next] = [await installed(packed), await installed(packed)];
+  const { archive, remove } = await packOnly();
+  const [now, next] = [await installed(archive), await installed(archive)];
   await makeNext(join(next, "node_modules/tokenbook/dist/supabase"));
   return {
-    archive: join(packed, archiveName),
+    archive,
     now,
     next,
     remove: async () => {
-      for (const folder of [now, next, packed]) await rm(folder, { recursive: true });
+      for (const folder of [now, next]) await rm(folder, { recursive: true });
+      await remove();
     },
   };
 }
 
-async function installed(packed: string): Promise<string> {
+/** The package packed, for whoever installs it themself. */
+export async function packOnly(): Promise<{ archive: string; remove(): Promise<void> }> {
+  const folder = await mkdtemp(join(tmpdir(), "tokenbook-pack-"));
+  await run("npm", ["pack", "--silent", "--pack-destination", folder], { cwd: source });
+  return { archive: join(folder, archiveName), remove: () => rm(folder, { recursive: true }) };
+}
+
+/** An empty folder with these packages installed: archives, and names with their versions. */
+export async function installed(...packages: string[]): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "tokenbook-empty-"));
   await writeFile(join(folder, "package.json"), '{ "name": "app", "private": true }');
-  const file = join(packed, archiveName);
-  await run("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", file], { cwd: folder });
+  await run("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", ...packages], { cwd: folder });
   return folder;
 }
 
