@@ -3,11 +3,9 @@
 import { copyFile, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import rootJson from "../../package.json" with { type: "json" };
-import packageJson from "../../packages/tokenbook/package.json" with { type: "json" };
 import { projectRoot } from "../../scripts/project.ts";
 import { startStack, type Stack } from "../functions/stack.ts";
-import { installed, packOnly } from "../install/packed.ts";
+import { asHere, installed, packOnly } from "../install/packed.ts";
 import { startApiProcess } from "../proofs/faults/killable-api.ts";
 import { expectCleanBooks, grant } from "../support/books.ts";
 import { takeTheClock } from "../support/clock.ts";
@@ -33,14 +31,8 @@ let packed: Awaited<ReturnType<typeof packOnly>>;
 let folder: string;
 beforeAll(async () => {
   packed = await packOnly();
-  const { ai, "@ai-sdk/openai-compatible": compatible } = packageJson.devDependencies;
-  const supabase = rootJson.devDependencies["@supabase/supabase-js"];
-  folder = await installed(
-    packed.archive,
-    `ai@${ai}`,
-    `@ai-sdk/openai-compatible@${compatible}`,
-    `@supabase/supabase-js@${supabase}`,
-  );
+  const sdks = asHere("ai", "@ai-sdk/openai-compatible", "@supabase/supabase-js");
+  folder = await installed(packed.archive, ...sdks);
 }, 300_000);
 afterAll(async () => {
   await rm(folder, { recursive: true });

@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import rootJson from "../../package.json" with { type: "json" };
 import packageJson from "../../packages/tokenbook/package.json" with { type: "json" };
 import { projectRoot } from "../../scripts/project.ts";
 import type { Guest } from "./guest.ts";
@@ -47,10 +48,20 @@ export async function packOnly(): Promise<{ archive: string; remove(): Promise<v
 /** An empty folder with these packages installed: archives, and names with their versions. */
 export async function installed(...packages: string[]): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "tokenbook-empty-"));
-  await writeFile(join(folder, "package.json"), '{ "name": "app", "private": true }');
-  await run("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", ...packages], { cwd: folder });
+  await writeFile(join(folder, "package.json"), '{ "name": "app", "private": true, "type": "module" }');
+  await install(folder, ...packages);
   return folder;
 }
+
+/** Installs packages beside those that are there. */
+export async function install(folder: string, ...packages: string[]): Promise<void> {
+  await run("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", ...packages], { cwd: folder });
+}
+
+const ours: Record<string, string> = { ...rootJson.devDependencies, ...packageJson.devDependencies };
+
+/** Packages in the versions that this repository has. */
+export const asHere = (...names: string[]): string[] => names.map((name) => `${name}@${ours[name]}`);
 
 /** A release after this one: a column and another text of the version, another column, and a change of an edge function. */
 async function makeNext(supabase: string): Promise<void> {
