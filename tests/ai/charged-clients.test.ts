@@ -1,7 +1,7 @@
 import Anthropic from "@anthropic-ai/sdk";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { createClient } from "@supabase/supabase-js";
-import { generateText, streamText, wrapLanguageModel } from "ai";
+import { generateText, jsonSchema, stepCountIs, streamText, tool, wrapLanguageModel } from "ai";
 import OpenAI, { APIError } from "openai";
 import ws from "ws";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -307,6 +307,24 @@ describe("the AI SDK, charged,", () => {
   test("is refused what the user cannot pay, with the books' own error", async () => {
     const asking = generateText({ model: language(runs), prompt: "When?", maxOutputTokens: 20_000 });
     await expect(asking).rejects.toThrow(TokensShortError);
+  });
+
+  test("is called once for a key, and so is each step of a loop over tools", async () => {
+    const look_up_the_tide = tool({ inputSchema: jsonSchema({ type: "object" }), execute: () => "at noon" });
+    const asked = {
+      model: language(modelOf("calls a tool", 20, 10)),
+      prompt: "When?",
+      tools: { look_up_the_tide },
+      stopWhen: stepCountIs(5),
+      headers: { "Idempotency-Key": `${userId}-1` },
+    };
+    expect((await generateText(asked)).steps).toHaveLength(2);
+    await expect(generateText(asked)).rejects.toMatchObject({
+      name: "CallAlreadyMadeError",
+      code: "call_already_made",
+      holdStatus: "settled",
+    });
+    expect(await paid()).toMatchObject({ used: 60, held: 0, usage: [{ output: 10 }, { output: 10 }] });
   });
 
   test("is aborted, and what had come is paid", async () => {

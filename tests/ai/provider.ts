@@ -1,5 +1,5 @@
 /** A server with the APIs of OpenAI and Anthropic, over real HTTP. What it does stands in the model's name. */
-import { createServer, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
 /** What becomes of a call. */
@@ -11,7 +11,8 @@ export type Fate =
   | "is cut"
   | "ends early"
   | "errs"
-  | "stalls";
+  | "stalls"
+  | "calls a tool";
 
 export interface Provider {
   /** Without a path. */
@@ -27,9 +28,19 @@ export const words = ["four", "more", "tide", "come"];
 export const modelOf = (fate: Fate, input: number, output: number) =>
   `${fate.replaceAll(" ", "_")}:${input}:${output}`;
 
+/** Where an answer that is streamed has got to: the request is there, its headers were sent, that many words, the count. */
+export type Step = "asked" | "begun" | number | "counted";
+
 const pause = (ms: number) => new Promise((go) => setTimeout(go, ms));
 
-export async function startProvider(pauseMs = 5): Promise<Provider> {
+/**
+ * @param pauseMs before each word
+ * @param at hears each step of a stream, and keeps it there until it is done
+ */
+export async function startProvider(
+  pauseMs = 5,
+  at: (step: Step, request: IncomingMessage) => Promise<void> = async () => {},
+): Promise<Provider> {
   const asked: Provider["asked"] = [];
   const server = createServer(async (incoming, outgoing) => {
     const chunks: Buffer[] = [];
@@ -43,7 +54,7 @@ export async function startProvider(pauseMs = 5): Promise<Provider> {
     const isForm = incoming.headers["content-type"]?.startsWith("multipart/") ?? false;
     const request = isForm
       ? { model: /name="model"\s+([^\r]+)/.exec(body)![1]!, stream: false }
-      : (JSON.parse(body) as { model: string; stream?: boolean; input?: unknown });
+      : (JSON.parse(body) as { model: string; stream?: boolean; messages?: { role: string }[] });
     const [fate, input, output] = request.model.split(":");
     const call: Call = {
       fate: fate!.replaceAll("_", " ") as Fate,
@@ -51,7 +62,10 @@ export async function startProvider(pauseMs = 5): Promise<Provider> {
       output: Number(output),
       path: incoming.url!,
       outgoing,
+      at: (step) => at(step, incoming),
     };
+    // once: what the tool said is there
+    if (call.fate === "calls a tool" && request.messages?.at(-1)?.role === "tool") call.fate = "runs";
     if (call.fate === "says-500" || call.fate === "says-400") {
       outgoing.writeHead(Number(call.fate.slice(5)), { "content-type": "application/json" });
       outgoing.end(JSON.stringify({ type: "error", error: { type: "no", message: "not today" } }));
@@ -75,17 +89,20 @@ interface Call {
   output: number;
   path: string;
   outgoing: ServerResponse;
+  at: (step: Step) => Promise<void>;
 }
 
 async function whole({ fate, input, output, path, outgoing }: Call, pauseMs: number): Promise<void> {
   const text = words.join(" ");
   const counts = { input_tokens: input, output_tokens: output };
   const total = { prompt_tokens: input, completion_tokens: output, total_tokens: input + output };
+  const call = { id: "call-1", type: "function", function: { name: "look_up_the_tide", arguments: "{}" } };
+  const choice =
+    fate === "calls a tool"
+      ? { message: { role: "assistant", tool_calls: [call] }, finish_reason: "tool_calls" }
+      : { message: { role: "assistant", content: text }, finish_reason: "stop" };
   const answers: [RegExp, object][] = [
-    [
-      /chat\/completions$/,
-      { choices: [{ message: { role: "assistant", content: text }, finish_reason: "stop" }], usage: total },
-    ],
+    [/chat\/completions$/, { choices: [choice], usage: total }],
     [/messages$/, { type: "message", role: "assistant", content: [{ type: "text", text }], usage: counts }],
     [
       /responses$/,
@@ -123,10 +140,12 @@ async function whole({ fate, input, output, path, outgoing }: Call, pauseMs: num
   } else outgoing.end(json);
 }
 
-async function stream({ fate, input, output, path, outgoing }: Call, pauseMs: number): Promise<void> {
+async function stream({ fate, input, output, path, outgoing, at }: Call, pauseMs: number): Promise<void> {
   const isOpenAI = path.endsWith("/chat/completions");
   const isAnthropic = path.endsWith("/messages");
-  outgoing.setHeader("content-type", "text/event-stream");
+  await at("asked");
+  outgoing.setHeader("content-type", "text/event-stream").flushHeaders();
+  await at("begun");
   const send = (data: object, event?: string) =>
     outgoing.write(`${event === undefined ? "" : `event: ${event}\n`}data: ${JSON.stringify(data)}\n\n`);
   const named = (data: { type: string }) => send(data, data.type);
@@ -169,6 +188,7 @@ async function stream({ fate, input, output, path, outgoing }: Call, pauseMs: nu
         type: string;
       });
     else named({ type: "response.output_text.delta", delta: word } as { type: string });
+    await at(nth + 1);
   }
   if (isOpenAI) {
     send({ choices: [{ index: 0, delta: {}, finish_reason: "stop" }] });
@@ -178,6 +198,7 @@ async function stream({ fate, input, output, path, outgoing }: Call, pauseMs: nu
     });
     if (fate === "ends in zeros")
       send({ choices: [], usage: { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 } });
+    await at("counted");
     outgoing.write("data: [DONE]\n\n");
   } else if (isAnthropic) {
     named({ type: "content_block_stop", index: 0 } as { type: string });

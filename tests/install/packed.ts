@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { promisify } from "node:util";
+import rootJson from "../../package.json" with { type: "json" };
 import packageJson from "../../packages/tokenbook/package.json" with { type: "json" };
 import { projectRoot } from "../../scripts/project.ts";
 import type { Guest } from "./guest.ts";
@@ -25,16 +26,16 @@ export interface Packed {
 }
 
 export async function pack(): Promise<Packed> {
-  const packed = await mkdtemp(join(tmpdir(), "tokenbook-pack-"));
-  await alone(() => run("npm", ["pack", "--silent", "--pack-destination", packed], { cwd: source }));
-  const [now, next] = [await installed(packed), await installed(packed)];
+  const { archive, remove } = await packOnly();
+  const [now, next] = [await installed(archive), await installed(archive)];
   await makeNext(join(next, "node_modules/tokenbook/dist/supabase"));
   return {
-    archive: join(packed, archiveName),
+    archive,
     now,
     next,
     remove: async () => {
-      for (const folder of [now, next, packed]) await rm(folder, { recursive: true });
+      for (const folder of [now, next]) await rm(folder, { recursive: true });
+      await remove();
     },
   };
 }
@@ -60,13 +61,30 @@ async function alone(work: () => Promise<unknown>): Promise<void> {
   }
 }
 
-async function installed(packed: string): Promise<string> {
+/** The package packed, for whoever installs it themself. */
+export async function packOnly(): Promise<{ archive: string; remove(): Promise<void> }> {
+  const folder = await mkdtemp(join(tmpdir(), "tokenbook-pack-"));
+  await alone(() => run("npm", ["pack", "--silent", "--pack-destination", folder], { cwd: source }));
+  return { archive: join(folder, archiveName), remove: () => rm(folder, { recursive: true }) };
+}
+
+/** An empty folder with these packages installed: archives, and names with their versions. */
+export async function installed(...packages: string[]): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "tokenbook-empty-"));
-  await writeFile(join(folder, "package.json"), '{ "name": "app", "private": true }');
-  const file = join(packed, archiveName);
-  await run("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", file], { cwd: folder });
+  await writeFile(join(folder, "package.json"), '{ "name": "app", "private": true, "type": "module" }');
+  await install(folder, ...packages);
   return folder;
 }
+
+/** Installs packages beside those that are there. */
+export async function install(folder: string, ...packages: string[]): Promise<void> {
+  await run("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", ...packages], { cwd: folder });
+}
+
+const ours: Record<string, string> = { ...rootJson.devDependencies, ...packageJson.devDependencies };
+
+/** Packages in the versions that this repository has. */
+export const asHere = (...names: string[]): string[] => names.map((name) => `${name}@${ours[name]}`);
 
 /** A release after this one: a column and another text of the version, another column, and a change of an edge function. */
 async function makeNext(supabase: string): Promise<void> {

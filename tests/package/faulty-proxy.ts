@@ -12,6 +12,9 @@ export type Trouble =
   | "hangs"
   | { status: number; headers?: Record<string, string>; body?: string };
 
+/** Where a request has got to: it is here, it was answered, whoever asked has the answer. */
+export type Step = "asked" | "answered" | "told";
+
 export interface Proxy {
   url: string;
   /** What becomes of the next requests, in order; then all is well. */
@@ -22,13 +25,22 @@ export interface Proxy {
   close(): void;
 }
 
-export async function startProxy(target: string): Promise<Proxy> {
+/**
+ * @param at hears each step of each request, keeps it there until it is done, and may say what becomes of it
+ */
+export async function startProxy(
+  target: string,
+  at: (step: Step, path: string, body: string) => Promise<Trouble | undefined> = async () => undefined,
+): Promise<Proxy> {
   const server = createServer((incoming, outgoing) => {
     const parts: Buffer[] = [];
     incoming.on("data", (part: Buffer) => parts.push(part));
     incoming.on("end", async () => {
-      const trouble = proxy.troubles.shift();
-      proxy.asked.push(incoming.url!);
+      const body = Buffer.concat(parts);
+      const text = body.toString("utf8");
+      const path = incoming.url!;
+      proxy.asked.push(path);
+      const trouble = proxy.troubles.shift() ?? (await at("asked", path, text));
       outgoing.on("close", () => {
         if (!outgoing.writableEnded && trouble === "hangs") proxy.givenUp++;
       });
@@ -42,17 +54,19 @@ export async function startProxy(target: string): Promise<Proxy> {
       const answer = await fetch(`${target}${incoming.url}`, {
         method: incoming.method!,
         headers: headers as Record<string, string>,
-        ...(parts.length > 0 && { body: Buffer.concat(parts) }),
-      });
-      const body = Buffer.from(await answer.arrayBuffer());
-      if (trouble === "answer lost") return void incoming.socket.destroy();
+        ...(parts.length > 0 && { body }),
+      }).catch(() => undefined);
+      if (answer === undefined) return void incoming.socket.destroy(); // nobody is there
+      const said = Buffer.from(await answer.arrayBuffer());
+      if (((await at("answered", path, text)) ?? trouble) === "answer lost")
+        return void incoming.socket.destroy();
       const {
         "content-encoding": ____,
         "transfer-encoding": _____,
-        ...said
+        ...kept
       } = Object.fromEntries(answer.headers);
-      outgoing.writeHead(answer.status, said);
-      outgoing.end(body);
+      outgoing.writeHead(answer.status, kept);
+      outgoing.end(said, () => void at("told", path, text));
     });
   });
   await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));

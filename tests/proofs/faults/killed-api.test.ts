@@ -1,14 +1,11 @@
 // @module-tag proof
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createKeys, type Keys } from "local-platform/gateway/keys";
 import { expectCleanBooks, grant } from "../../support/books.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { createUser } from "../../support/roles.ts";
+import { type ApiProcess, startApiProcess } from "./killable-api.ts";
 
 let db: Database;
 let keys: Keys;
@@ -17,24 +14,6 @@ beforeAll(async () => {
   keys = await createKeys();
 });
 afterAll(() => db.drop());
-
-interface ApiProcess {
-  url: string;
-  child: ChildProcess;
-}
-
-async function startApiProcess(): Promise<ApiProcess> {
-  const child = spawn(
-    process.execPath,
-    ["--import", "tsx", fileURLToPath(new URL("api-process.ts", import.meta.url))],
-    {
-      env: { ...process.env, TEST_DATABASE_URL: db.url("authenticator"), TEST_KEYS: JSON.stringify(keys) },
-      stdio: ["ignore", "pipe", "inherit"],
-    },
-  );
-  const [url] = (await once(createInterface(child.stdout!), "line")) as [string];
-  return { url, child };
-}
 
 /** Deducts over HTTP; undefined when there was no answer. */
 async function deduct({ url }: ApiProcess, user: string, tokens: number, key: string | null) {
@@ -59,7 +38,7 @@ async function crashApi(withKeys: boolean) {
   const users = await Promise.all(Array.from({ length: 4 }, () => createUser(db)));
   for (const user of users) await grant(db, user, 1_000_000);
   const figures = { asked: 0, unanswered: 0, "had happened": 0, spent: 0, meant: 0 };
-  let api = await startApiProcess();
+  let api = await startApiProcess(db, keys);
   for (let round = 0; round < 3; round++) {
     const unanswered: { user: string; tokens: number; key: string | null }[] = [];
     const killed = new AbortController();
@@ -85,7 +64,7 @@ async function crashApi(withKeys: boolean) {
     await Promise.all(clients);
 
     // what got no answer is sent again to the one that the next round kills
-    api = await startApiProcess();
+    api = await startApiProcess(db, keys);
     for (const { user, tokens, key } of unanswered) {
       figures.unanswered++;
       const answer = await deduct(api, user, tokens, key);

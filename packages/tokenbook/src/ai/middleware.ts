@@ -11,6 +11,7 @@ import { type ChargeOptions, tell, termsOf } from "./options.ts";
 /** What a language model of the AI SDK is asked, as far as it is needed here. */
 interface Params {
   prompt: unknown;
+  headers?: Record<string, string | undefined> | undefined;
   abortSignal?: AbortSignal | undefined;
 }
 
@@ -44,8 +45,11 @@ export interface TokenMiddleware {
  * loop over tools is a call of its own. Tokens are held before a call, what the provider reports is paid when it has
  * come to its end; a call that failed costs nothing, one that was aborted or timed out what had come.
  *
+ * A call with the header `Idempotency-Key` is paid for once, and each step of its loop over tools is.
+ *
  * @param books a supabase-js client with the secret key
- * @throws {TokensShortError} {@link BudgetSpentError} {@link TokenbookError} from the call, before the model is asked
+ * @throws {TokensShortError} {@link CallAlreadyMadeError} {@link BudgetSpentError} {@link TokenbookError} from the
+ *   call, before the model is asked
  *
  * @example
  * ```ts
@@ -53,7 +57,8 @@ export interface TokenMiddleware {
  *   model: openai("gpt-4.1-mini"),
  *   middleware: tokenMiddleware(books, { userId: user.id }),
  * });
- * const { text } = await generateText({ model, prompt: "When does the tide come in?" });
+ * const headers = { "Idempotency-Key": message.id };
+ * const { text } = await generateText({ model, prompt: "When does the tide come in?", headers });
  * ```
  */
 export function tokenMiddleware(books: HoldClient, options: ChargeOptions): TokenMiddleware {
@@ -62,7 +67,7 @@ export function tokenMiddleware(books: HoldClient, options: ChargeOptions): Toke
     const signal = params.abortSignal;
     return {
       meter: new Meter({ model, inputTokens }),
-      terms: termsOf(options, { kind: "chat", model, tokens, ...(signal && { signal }) }),
+      terms: termsOf(options, { kind: "chat", model, tokens, key: keyOf(params), ...(signal && { signal }) }),
     };
   };
 
@@ -126,4 +131,13 @@ export function tokenMiddleware(books: HoldClient, options: ChargeOptions): Toke
       return { ...result!, stream };
     },
   };
+}
+
+/** The key of the request. All steps of a loop over tools have its headers, so each takes its number along. */
+function keyOf({ prompt, headers = {} }: Params): string | undefined {
+  const key = Object.entries(headers).find(([name]) => name.toLowerCase() === "idempotency-key")?.[1];
+  if (key === undefined || !Array.isArray(prompt)) return key;
+  const roles = prompt.map((message) => fields(message)["role"]);
+  const steps = roles.slice(roles.lastIndexOf("user") + 1).filter((role) => role === "assistant").length;
+  return steps === 0 ? key : `${key}:step-${steps}`;
 }

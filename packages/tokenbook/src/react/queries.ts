@@ -1,6 +1,7 @@
 /** What is asked of the books, under which key: for the hooks, and for apps that prefetch or invalidate. Runs anywhere. */
 import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
 import type {
+  CanSpendOptions as ClientCanSpendOptions,
   HistoryPage,
   Tokenbook,
   TokenBalance,
@@ -30,13 +31,8 @@ export const tokenKeys = {
   packs: ["tokenbook", "packs"] as const,
 };
 
-/** What may be spent for; see {@link tokenQueries}. */
-export interface CanSpendOptions {
-  /** For which action: its grants and its cost count, as in `quote`. Left out: `deduct` without one. */
-  actionType?: string | undefined;
-  /** By which model. */
-  model?: string | undefined;
-}
+/** What tokens are to be spent on. */
+export type CanSpendOptions = Pick<ClientCanSpendOptions, "actionType" | "model">;
 
 /** Which uses are added up, and how. A moment should stay the same from render to render: it is part of the key. */
 export type TokenUsageOptions = Pick<UsageByOptions, "bucket" | "by" | "from" | "to">;
@@ -75,11 +71,7 @@ export function tokenQueries(books: Tokenbook, userId: TokenUser) {
       queryOptions({
         ...always,
         queryKey: [...tokenKeys.user(userId), "canSpend", { tokens, actionType, model }],
-        queryFn: async ({ signal }) => {
-          const asked = { userId: known(), signal };
-          if (actionType === undefined) return await books.canSpend(tokens, asked);
-          return (await books.quote({ ...asked, actionType, model, tokens })).sufficient;
-        },
+        queryFn: ({ signal }) => books.canSpend(tokens, { userId: known(), signal, actionType, model }),
         refetchOnWindowFocus: "always",
       }),
 
