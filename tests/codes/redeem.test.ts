@@ -162,6 +162,7 @@ describe("redeeming", () => {
       grant_type: "bonus",
       granted_at: expect.any(String),
       expires_at: expect.any(String),
+      pays_for: null,
       transaction_id: 1,
       tokens_remaining: 500,
       replayed: false,

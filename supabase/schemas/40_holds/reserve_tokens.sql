@@ -65,8 +65,7 @@ begin
   v_spent := tokenbook.spend_tokens(
     p_user_id, p_tokens, p_action_type, p_action_type, v_actor_role, v_actor_id, p_idempotency_key,
     case when p_idempotency_key is not null then jsonb_build_object(
-      'operation', 'reserve', 'tokens', p_tokens, 'ttl_seconds', p_ttl_seconds, 'action_type', p_action_type,
-      'model_used', p_model_used) end,
+      'operation', 'reserve', 'tokens', p_tokens, 'ttl_seconds', p_ttl_seconds, 'action_type', p_action_type) end, -- a retry may call another model
     coalesce(p_metadata, '{}'), p_hold_id => gen_random_uuid(), p_hold_seconds => p_ttl_seconds, p_model_used => p_model_used);
   if v_spent.is_behind then
     return tokenbook.answer_busy();
