@@ -22879,9 +22879,9 @@ begin
         select coalesce(jsonb_agg(tokenbook.moved_moments(e.value, p_by, p_move_id) order by e.nth), '[]')
           from jsonb_array_elements(p_value) with ordinality as e (value, nth));
     when 'string' then
-      if v_text ~ '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d(:\d\d)?)$' then
+      if v_text ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?(Z|[+-][0-9]{2}(:[0-9]{2})?)$' then
         return to_jsonb(v_text::timestamptz - p_by);
-      elsif v_text ~ '^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?Z$' then
+      elsif v_text ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?Z$' then
         return to_jsonb(((v_text::timestamptz - p_by) at time zone 'utc')::text || 'Z');
       end if;
     else

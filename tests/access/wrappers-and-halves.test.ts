@@ -50,6 +50,7 @@ const askedByViews = [
   "is_storage_in_force",
   "newest_slot_at",
   "next_slot_at",
+  "moved_by",
   "payment_id_in",
   "period_end",
   "plan_beside",

@@ -118,7 +118,7 @@ export function compile(folder: Folder, snippets: readonly Snippet[]): string[] 
 
 /** Makes JavaScript of everything in the folder, for whichever Node runs it. */
 export function emit(folder: Folder): void {
-  for (const path of ts.sys.readDirectory(folder.path, [".ts"], ["node_modules"])) {
+  for (const path of ts.sys.readDirectory(folder.path, [".ts"], ["node_modules", "**/*.d.ts"])) {
     const { outputText } = ts.transpileModule(ts.sys.readFile(path)!, {
       compilerOptions: { ...options, module: ts.ModuleKind.ESNext },
       fileName: path,
