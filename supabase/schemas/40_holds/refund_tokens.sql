@@ -156,28 +156,30 @@ begin
   v_back := tokenbook.return_tokens(p_user_id, v_entry.grant_ids, v_entry.grant_tokens, v_now);
   v_entry.grant_ids := v_back.grant_ids;
   v_entry.grant_tokens := v_back.grant_tokens;
-  for v_part in -- one for each of what they paid for, as a rule everything
-    select b.pays_for, sum(e.tokens)::bigint as tokens
-      from unnest(v_expired_ids, v_expired_tokens) with ordinality as e (grant_id, tokens, nth)
-      join public.token_balances b on b.user_id = p_user_id and b.id = e.grant_id
-     group by b.pays_for
-     order by min(e.nth)
-  loop
-    insert into public.token_balances
-      (user_id, grant_type, tokens_granted, tokens_remaining, granted_at, expires_at, pays_for, metadata, created_at)
-    values
-      (p_user_id, v_expired_type, v_part.tokens, v_part.tokens, v_now, v_now + p_lifetime_days * interval '24 hours',
-       v_part.pays_for, jsonb_build_object('reissued_for', v_charge.id), v_now)
-    returning * into v_new;
-    perform tokenbook.bring_due_forward(p_user_id, v_now + p_lifetime_days * interval '24 hours');
-    if v_new.pays_for is not null then
-      perform tokenbook.note_restricted_grants(p_user_id, v_new.expires_at);
-    end if;
-    v_entry.grant_ids := v_entry.grant_ids || v_new.id;
-    v_entry.grant_tokens := v_entry.grant_tokens || v_part.tokens;
-    v_entry.terms := jsonb_build_object(
-      'grants', coalesce(v_entry.terms -> 'grants', '[]') || tokenbook.grant_terms(v_new));
-  end loop;
+  if v_expired_ids <> '{}' then
+    for v_part in -- one for each of what they paid for, as a rule everything
+      select b.pays_for, sum(e.tokens)::bigint as tokens
+        from unnest(v_expired_ids, v_expired_tokens) with ordinality as e (grant_id, tokens, nth)
+        join public.token_balances b on b.user_id = p_user_id and b.id = e.grant_id
+       group by b.pays_for
+       order by min(e.nth)
+    loop
+      insert into public.token_balances
+        (user_id, grant_type, tokens_granted, tokens_remaining, granted_at, expires_at, pays_for, metadata, created_at)
+      values
+        (p_user_id, v_expired_type, v_part.tokens, v_part.tokens, v_now, v_now + p_lifetime_days * interval '24 hours',
+         v_part.pays_for, jsonb_build_object('reissued_for', v_charge.id), v_now)
+      returning * into v_new;
+      perform tokenbook.bring_due_forward(p_user_id, v_now + p_lifetime_days * interval '24 hours');
+      if v_new.pays_for is not null then
+        perform tokenbook.note_restricted_grants(p_user_id, v_new.expires_at);
+      end if;
+      v_entry.grant_ids := v_entry.grant_ids || v_new.id;
+      v_entry.grant_tokens := v_entry.grant_tokens || v_part.tokens;
+      v_entry.terms := jsonb_build_object(
+        'grants', coalesce(v_entry.terms -> 'grants', '[]') || tokenbook.grant_terms(v_new));
+    end loop;
+  end if;
 
   -- record
   v_entry.entry_type := 'refund';
