@@ -5326,7 +5326,8 @@ comment on function tokenbook.can_spend_tokens is
 /*
  * Which grants would pay for that many tokens now, and how much each: in burn order, stopping at
  * the grant that covers the rest, or after p_limit grants. Adds up to less when there is less. p_tokens
- * NULL is as many as there are; p_skip leaves out that many tokens at the front.
+ * NULL is as many as there are; p_skip leaves out that many tokens at the front, whatever they
+ * pay for.
  * A deduction takes what this says, a quote and the balance show it; the order itself is in burn_order.sql.
  * With p_count_due what holds that have run out will give back counts as if it were back, and what the account is due
  * by its plan's schedule or was to begin as if it were given, for who only looks; a deduction books it first.
@@ -5354,7 +5355,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_needed bigint := p_tokens + p_skip;
+  v_needed bigint := p_tokens;
   v_skip bigint := p_skip;
   v_expiring_first boolean := (select r.is_expiring_first from tokenbook.project_settings r);
   v_grants refcursor;
@@ -5362,11 +5363,14 @@ declare
   v_is_fetched boolean := false;
   v_back_ids uuid[] := '{}'; -- what holds give back to, and what is due, in burn order too
   v_back_tokens bigint[];
+  v_back_pays boolean[];
   v_back_keys tokenbook.burn_position[];
   v_nth integer := 1; -- the next of those
   v_is_open boolean;
   v_id uuid;
   v_tokens bigint;
+  v_pays boolean; -- for this
+  v_skipped bigint;
 begin
   if v_expiring_first is null then
     v_expiring_first := tokenbook.is_expiring_first_at('infinity'); -- the settings are not there
@@ -5375,28 +5379,27 @@ begin
   grant_tokens := '{}';
   if p_count_due then
     select coalesce(array_agg(back.id order by back.place), '{}'), array_agg(back.tokens order by back.place),
-           array_agg(back.place order by back.place)
-      into v_back_ids, v_back_tokens, v_back_keys
+           array_agg(back.place order by back.place), array_agg(back.pays order by back.place)
+      into v_back_ids, v_back_tokens, v_back_keys, v_back_pays
       from (
         select b.id, sum(part.tokens)::bigint as tokens,
-               tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, v_expiring_first) as place
+               tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, v_expiring_first) as place,
+               tokenbook.pays_for(b.pays_for, p_action_type, p_model_used) as pays
           from public.token_holds h
          cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
          cross join lateral ( -- each by its key, however many the user has had
             select g.* from public.token_balances g where g.user_id = h.user_id and g.id = part.grant_id offset 0) b
          where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
            and (b.expires_at > p_now or b.expires_at is null)
-           and tokenbook.pays_for(b.pays_for, p_action_type, p_model_used)
-         group by b.id, b.priority, b.granted_at, b.expires_at
+         group by b.id, b.priority, b.granted_at, b.expires_at, b.pays_for
         union all
         select d.id, d.tokens_remaining,
-               tokenbook.burn_key(d.priority, d.granted_at, d.expires_at, d.id, v_expiring_first)
-          from tokenbook.due_grants(p_user_id, p_now) d
-         where tokenbook.pays_for(d.pays_for, p_action_type, p_model_used)) back;
+               tokenbook.burn_key(d.priority, d.granted_at, d.expires_at, d.id, v_expiring_first),
+               tokenbook.pays_for(d.pays_for, p_action_type, p_model_used)
+          from tokenbook.due_grants(p_user_id, p_now) d) back;
   end if;
 
-  open v_grants for select g.* from tokenbook.open_grants_in_order(p_user_id, p_now, v_expiring_first) g
-   where tokenbook.pays_for(g.pays_for, p_action_type, p_model_used); -- @passes-over-the-restricted
+  open v_grants for select g.* from tokenbook.open_grants_in_order(p_user_id, p_now, v_expiring_first) g;
   loop
     exit when v_needed <= 0 or cardinality(grant_ids) >= p_limit;
     if not v_is_fetched then
@@ -5412,20 +5415,23 @@ begin
     if v_is_open then
       v_id := v_open.id;
       v_tokens := v_open.tokens_remaining;
+      v_pays := tokenbook.pays_for(v_open.pays_for, p_action_type, p_model_used); -- @passes-over-the-restricted
       v_is_fetched := false;
     end if;
     if v_nth <= cardinality(v_back_ids) and (not v_is_open or v_id = v_back_ids[v_nth]) then
       v_id := v_back_ids[v_nth];
       v_tokens := v_tokens + v_back_tokens[v_nth];
+      v_pays := v_back_pays[v_nth];
       v_nth := v_nth + 1;
     end if;
-    v_tokens := least(v_tokens, v_needed);
-    v_needed := v_needed - v_tokens;
-    if v_tokens > v_skip then
+    v_skipped := least(v_tokens, v_skip); -- @skips-before-it-passes-over
+    v_skip := v_skip - v_skipped;
+    v_tokens := least(v_tokens - v_skipped, v_needed);
+    if v_pays and v_tokens > 0 then
+      v_needed := v_needed - v_tokens;
       grant_ids := grant_ids || v_id;
-      grant_tokens := grant_tokens || v_tokens - v_skip;
+      grant_tokens := grant_tokens || v_tokens;
     end if;
-    v_skip := greatest(v_skip - v_tokens, 0);
   end loop;
   close v_grants;
 end
@@ -5623,19 +5629,18 @@ begin
   if p_is_hold then
     perform tokenbook.check_open_holds(user_id, member_id, decided_at);
   end if;
-  tokens_remaining := coalesce(v_account.tokens_remaining, 0);
-  v_is_due := coalesce(v_account.next_due_at <= decided_at, false);
-  if v_is_due then
-    select tokens_remaining - due.lost + due.returned + due.given - due.repaid, due.repaid into tokens_remaining, v_repaid
-      from tokenbook.tokens_due(user_id, decided_at) as due;
-  end if;
-  if tokens_remaining < p_tokens
+  if coalesce(v_account.tokens_remaining, 0) < p_tokens
     and not exists (select from public.token_balances b where b.user_id = decide_spending.user_id)
   then
     perform tokenbook.grant_initial_plan(user_id); -- an account, and still never a grant
     v_account := tokenbook.lock_account(user_id);
     decided_at := clock_timestamp(); -- what was just granted comes before what is now spent
-    tokens_remaining := coalesce(v_account.tokens_remaining, 0);
+  end if;
+  tokens_remaining := coalesce(v_account.tokens_remaining, 0);
+  v_is_due := coalesce(v_account.next_due_at <= decided_at, false);
+  if v_is_due then
+    select tokens_remaining - due.lost + due.returned + due.given - due.repaid, due.repaid into tokens_remaining, v_repaid
+      from tokenbook.tokens_due(user_id, decided_at) as due;
   end if;
   tokens := least(p_tokens, case when v_is_frozen then 0 else tokens_remaining end);
   v_is_restricted := coalesce(v_account.restricted_until > decided_at, false) and not v_is_correction;
@@ -5671,7 +5676,7 @@ begin
   if v_account.restricted_until <= decided_at then -- none of them lives: usual again
     update public.token_accounts a set restricted_until = null where a.user_id = decide_spending.user_id;
   end if;
-  if v_is_restricted and tokens > 0 and p_model_used is not null then
+  if (v_is_restricted or p_is_hold) and tokens > 0 and p_model_used is not null then
     terms := jsonb_build_object('model', p_model_used); -- @terms-name-the-model
   end if;
 
@@ -7059,6 +7064,10 @@ begin
     if v_account.restricted_until > v_now
       and (select count(*) from public.token_balances b
          where b.user_id = p_entry.user_id and b.is_open and b.pays_for is not null)
+       + (select count(distinct b.id) from public.token_holds h -- what is held comes back
+           cross join lateral unnest(h.grant_ids) as part (grant_id)
+            join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
+           where h.user_id = p_entry.user_id and h.status = 'open' and not b.is_open and b.pays_for is not null)
        + (select count(*) from tokenbook.upcoming_grants u
             join public.token_transactions t on t.user_id = u.user_id and t.id = u.transaction_id
            where u.user_id = p_entry.user_id and t.terms -> 'upcoming' ? 'pays_for')
@@ -8655,6 +8664,9 @@ begin
     end;
   elsif p_hold_id is not null then
     perform tokenbook.check_open_holds(p_user_id, null, created_at);
+    if p_model_used is not null then -- what goes beyond it may be paid by a grant that is still to come
+      v_terms := jsonb_build_object('model', p_model_used);
+    end if;
   end if;
 
   -- act
@@ -9001,10 +9013,10 @@ declare
   v_limit constant integer := (tokenbook.limits() -> 'grants_in_one_entry')::integer;
 begin
   return (
-    select case when cardinality(chosen.grant_ids) < v_limit then coalesce((select sum(part) from unnest(chosen.grant_tokens) part), 0)
+    select case when cardinality(chosen.grant_ids) <= v_limit then coalesce((select sum(part) from unnest(chosen.grant_tokens) part), 0)
                 else p_tokens end
       from tokenbook.choose_grants(
-             p_user_id, p_tokens, p_now, v_limit, p_count_due, p_skip, p_action_type, p_model_used) as chosen);
+             p_user_id, p_tokens, p_now, v_limit + 1, p_count_due, p_skip, p_action_type, p_model_used) as chosen);
 end
 $$;
 comment on function tokenbook.tokens_payable is
@@ -9515,7 +9527,7 @@ begin
     'would_be_deducted_from', v_payers)
     || tokenbook.describe_shortage(
          case when v_cap.headroom < v_usage.tokens_used then v_cap.capped_by end,
-         case when v_payable < v_usage.tokens_used then v_remaining - v_payable end);
+         case when v_payable < least(v_usage.tokens_used, v_remaining) then v_remaining - v_payable end);
 end
 $$;
 comment on function tokenbook.estimate_tokens is
@@ -9596,12 +9608,12 @@ begin
                order by t.id)
         from (
           select u.* from public.token_transactions u
-           where u.user_id = p_user_id and u.original_id = v_transaction.id
+           where u.user_id = p_user_id and u.original_id = v_transaction.id and u.entry_type <> 'grant' -- one that was to come has begun
            order by u.id desc
            limit 1000) t), '[]'),
     'tokens_net', v_transaction.tokens + coalesce((
       select sum(t.tokens) from public.token_transactions t
-       where t.user_id = p_user_id and t.original_id = v_transaction.id), 0));
+       where t.user_id = p_user_id and t.original_id = v_transaction.id and t.entry_type <> 'grant'), 0));
 end
 $$;
 comment on function tokenbook.explain_token_charge is
@@ -11523,7 +11535,7 @@ begin
               || jsonb_build_object('tokens_remaining_to_deduct', v_beyond - v_allowed)
               || tokenbook.describe_shortage(
                  case when not v_has_left and v_cap.headroom < v_beyond then v_cap.capped_by end,
-                 case when v_payable < v_beyond then v_account.tokens_remaining - v_payable end);
+                 case when v_payable < least(v_beyond, v_account.tokens_remaining) then v_account.tokens_remaining - v_payable end);
         end if;
       end;
     end if;

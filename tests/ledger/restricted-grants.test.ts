@@ -363,6 +363,80 @@ describe("what goes beyond a hold", () => {
   });
 });
 
+test("a hold keeps its model for what goes beyond it, whatever there was when it was made", async () => {
+  const user = await createUser(db);
+  await give(user, 10, null);
+  const held = await server("reserve_tokens", { p_user_id: user, p_tokens: 10, p_model_used: "other" });
+  const later = await give(user, 100, small);
+  const capture = await server("capture_tokens", {
+    p_user_id: user,
+    p_hold_id: held.hold_id,
+    p_tokens: 30,
+    p_over_capture: "deduct",
+  });
+  expect(capture).toMatchObject({ success: true, tokens_deducted: 30 });
+  expect(paidBy(capture)[1]).toEqual([later, 20]);
+  await expectClean();
+});
+
+test("what is held counts among the hundred", async () => {
+  const user = await createUser(db);
+  for (let nth = 0; nth < 60; nth++) await give(user, 1, images);
+  await server("reserve_tokens", { p_user_id: user, p_tokens: 60, p_action_type: "image_generation" });
+  for (let nth = 0; nth < 40; nth++) await give(user, 1, images);
+  await expect(give(user, 1, images)).rejects.toThrow("too_many_restricted_grants");
+});
+
+test("tokens_restricted is said where something is restricted, and nowhere else", async () => {
+  const user = await createUser(db);
+  await give(user, 30, images);
+  const quote = (tokens: number) =>
+    server("estimate_tokens", { p_user_id: user, p_action_type: "image_generation", p_tokens_used: tokens });
+  expect(await quote(40)).toMatchObject({ tokens_short: 10 });
+  expect(await quote(40)).not.toHaveProperty("tokens_restricted");
+  expect(await spend(user, 40, "image_generation")).not.toHaveProperty("tokens_restricted");
+});
+
+describe("a debt that is due is repaid from what comes first, not from what pays for the use", () => {
+  /** Owes 50; then 100 for images begin, and a day later 100 for everything. */
+  const owing = async (of: Database) => {
+    const user = await createUser(of);
+    const mistake = await give(user, 50, null, {}, of);
+    await spend(user, 50, "chat_conversation", {}, of);
+    await server("void_token_grant", { p_user_id: user, p_grant_id: mistake, p_take_back: true }, of);
+    const inDays = (days: number) => new Date(Date.now() + days * 86_400_000).toISOString();
+    await give(user, 100, images, { p_starts_at: inDays(1) }, of);
+    await give(user, 100, null, { p_starts_at: inDays(2) }, of);
+    await letTimePass(of, user, 3);
+    return user;
+  };
+  const asked = async (user: string, of: Database) => [
+    await server(
+      "can_spend_tokens",
+      { p_user_id: user, p_tokens: 100, p_action_type: "chat_conversation" },
+      of,
+    ),
+    (
+      await server(
+        "estimate_tokens",
+        { p_user_id: user, p_tokens_used: 100, p_action_type: "chat_conversation" },
+        of,
+      )
+    ).sufficient,
+    (await spend(user, 100, "chat_conversation", {}, of)).success,
+  ];
+  test("asked, quoted and spent", async () => {
+    expect(await asked(await owing(db), db)).toEqual([true, true, true]);
+    await expectClean();
+  });
+  test("the test sees it: debts-are-paid-by-what-pays", { tags: ["proof"] }, async () => {
+    const broken = await createDatabase();
+    await applyMutant(broken, "debts-are-paid-by-what-pays");
+    expect(await asked(await owing(broken), broken)).toEqual([false, false, false]);
+    await broken.drop();
+  });
+});
+
 describe("the test sees it", { tags: ["proof"] }, () => {
   test("can-spend-whatever-it-is-for", async () => {
     const broken = await createDatabase();

@@ -590,6 +590,44 @@ describe("the tests see", { tags: ["proof"] }, () => {
   });
 });
 
+describe("the first grant, due and not booked, counts for who asks for more than it has", () => {
+  const late = async () => {
+    user = await createUser(db);
+    await promise({ p_tokens: 33 });
+    await letTimePass(db, user, 11);
+  };
+  test("short", async () => {
+    await late();
+    expect(await spend(40)).toMatchObject({
+      success: false,
+      tokens_remaining: 33,
+      tokens_remaining_to_deduct: 7,
+    });
+    await expectCleanLedger();
+  });
+  test("in part", async () => {
+    await late();
+    const use = await server("track_token_usage", {
+      p_action_type: "chat_conversation",
+      p_tokens_used: 40,
+      p_on_shortage: "partial",
+    });
+    expect(use).toMatchObject({ tokens_deducted: 33, tokens_remaining_to_deduct: 7, tokens_remaining: 0 });
+    await expectCleanLedger();
+  });
+});
+
+test("what said a grant to come is not undone by its beginning", async () => {
+  user = await createUser(db);
+  const { transaction_id } = await promise();
+  await letTimePass(db, user, 11);
+  await spend(1);
+  expect(await server("explain_token_charge", { p_transaction_id: transaction_id })).toMatchObject({
+    undone_by: [],
+    tokens_net: 0,
+  });
+});
+
 /** As `expectCleanBooks`, and what the verifier says of this user. */
 async function expectCleanLedger(of = db): Promise<void> {
   const { rows } = await of.admin.query("select * from public.verify_token_ledger($1)", [user]);

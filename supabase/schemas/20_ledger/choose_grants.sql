@@ -1,7 +1,8 @@
 /*
  * Which grants would pay for that many tokens now, and how much each: in burn order, stopping at
  * the grant that covers the rest, or after p_limit grants. Adds up to less when there is less. p_tokens
- * NULL is as many as there are; p_skip leaves out that many tokens at the front.
+ * NULL is as many as there are; p_skip leaves out that many tokens at the front, whatever they
+ * pay for.
  * A deduction takes what this says, a quote and the balance show it; the order itself is in burn_order.sql.
  * With p_count_due what holds that have run out will give back counts as if it were back, and what the account is due
  * by its plan's schedule or was to begin as if it were given, for who only looks; a deduction books it first.
@@ -29,7 +30,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_needed bigint := p_tokens + p_skip;
+  v_needed bigint := p_tokens;
   v_skip bigint := p_skip;
   v_expiring_first boolean := (select r.is_expiring_first from tokenbook.project_settings r);
   v_grants refcursor;
@@ -37,11 +38,14 @@ declare
   v_is_fetched boolean := false;
   v_back_ids uuid[] := '{}'; -- what holds give back to, and what is due, in burn order too
   v_back_tokens bigint[];
+  v_back_pays boolean[];
   v_back_keys tokenbook.burn_position[];
   v_nth integer := 1; -- the next of those
   v_is_open boolean;
   v_id uuid;
   v_tokens bigint;
+  v_pays boolean; -- for this
+  v_skipped bigint;
 begin
   if v_expiring_first is null then
     v_expiring_first := tokenbook.is_expiring_first_at('infinity'); -- the settings are not there
@@ -50,28 +54,27 @@ begin
   grant_tokens := '{}';
   if p_count_due then
     select coalesce(array_agg(back.id order by back.place), '{}'), array_agg(back.tokens order by back.place),
-           array_agg(back.place order by back.place)
-      into v_back_ids, v_back_tokens, v_back_keys
+           array_agg(back.place order by back.place), array_agg(back.pays order by back.place)
+      into v_back_ids, v_back_tokens, v_back_keys, v_back_pays
       from (
         select b.id, sum(part.tokens)::bigint as tokens,
-               tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, v_expiring_first) as place
+               tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, v_expiring_first) as place,
+               tokenbook.pays_for(b.pays_for, p_action_type, p_model_used) as pays
           from public.token_holds h
          cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
          cross join lateral ( -- each by its key, however many the user has had
             select g.* from public.token_balances g where g.user_id = h.user_id and g.id = part.grant_id offset 0) b
          where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
            and (b.expires_at > p_now or b.expires_at is null)
-           and tokenbook.pays_for(b.pays_for, p_action_type, p_model_used)
-         group by b.id, b.priority, b.granted_at, b.expires_at
+         group by b.id, b.priority, b.granted_at, b.expires_at, b.pays_for
         union all
         select d.id, d.tokens_remaining,
-               tokenbook.burn_key(d.priority, d.granted_at, d.expires_at, d.id, v_expiring_first)
-          from tokenbook.due_grants(p_user_id, p_now) d
-         where tokenbook.pays_for(d.pays_for, p_action_type, p_model_used)) back;
+               tokenbook.burn_key(d.priority, d.granted_at, d.expires_at, d.id, v_expiring_first),
+               tokenbook.pays_for(d.pays_for, p_action_type, p_model_used)
+          from tokenbook.due_grants(p_user_id, p_now) d) back;
   end if;
 
-  open v_grants for select g.* from tokenbook.open_grants_in_order(p_user_id, p_now, v_expiring_first) g
-   where tokenbook.pays_for(g.pays_for, p_action_type, p_model_used); -- @passes-over-the-restricted
+  open v_grants for select g.* from tokenbook.open_grants_in_order(p_user_id, p_now, v_expiring_first) g;
   loop
     exit when v_needed <= 0 or cardinality(grant_ids) >= p_limit;
     if not v_is_fetched then
@@ -87,20 +90,23 @@ begin
     if v_is_open then
       v_id := v_open.id;
       v_tokens := v_open.tokens_remaining;
+      v_pays := tokenbook.pays_for(v_open.pays_for, p_action_type, p_model_used); -- @passes-over-the-restricted
       v_is_fetched := false;
     end if;
     if v_nth <= cardinality(v_back_ids) and (not v_is_open or v_id = v_back_ids[v_nth]) then
       v_id := v_back_ids[v_nth];
       v_tokens := v_tokens + v_back_tokens[v_nth];
+      v_pays := v_back_pays[v_nth];
       v_nth := v_nth + 1;
     end if;
-    v_tokens := least(v_tokens, v_needed);
-    v_needed := v_needed - v_tokens;
-    if v_tokens > v_skip then
+    v_skipped := least(v_tokens, v_skip); -- @skips-before-it-passes-over
+    v_skip := v_skip - v_skipped;
+    v_tokens := least(v_tokens - v_skipped, v_needed);
+    if v_pays and v_tokens > 0 then
+      v_needed := v_needed - v_tokens;
       grant_ids := grant_ids || v_id;
-      grant_tokens := grant_tokens || v_tokens - v_skip;
+      grant_tokens := grant_tokens || v_tokens;
     end if;
-    v_skip := greatest(v_skip - v_tokens, 0);
   end loop;
   close v_grants;
 end

@@ -117,19 +117,18 @@ begin
   if p_is_hold then
     perform tokenbook.check_open_holds(user_id, member_id, decided_at);
   end if;
-  tokens_remaining := coalesce(v_account.tokens_remaining, 0);
-  v_is_due := coalesce(v_account.next_due_at <= decided_at, false);
-  if v_is_due then
-    select tokens_remaining - due.lost + due.returned + due.given - due.repaid, due.repaid into tokens_remaining, v_repaid
-      from tokenbook.tokens_due(user_id, decided_at) as due;
-  end if;
-  if tokens_remaining < p_tokens
+  if coalesce(v_account.tokens_remaining, 0) < p_tokens
     and not exists (select from public.token_balances b where b.user_id = decide_spending.user_id)
   then
     perform tokenbook.grant_initial_plan(user_id); -- an account, and still never a grant
     v_account := tokenbook.lock_account(user_id);
     decided_at := clock_timestamp(); -- what was just granted comes before what is now spent
-    tokens_remaining := coalesce(v_account.tokens_remaining, 0);
+  end if;
+  tokens_remaining := coalesce(v_account.tokens_remaining, 0);
+  v_is_due := coalesce(v_account.next_due_at <= decided_at, false);
+  if v_is_due then
+    select tokens_remaining - due.lost + due.returned + due.given - due.repaid, due.repaid into tokens_remaining, v_repaid
+      from tokenbook.tokens_due(user_id, decided_at) as due;
   end if;
   tokens := least(p_tokens, case when v_is_frozen then 0 else tokens_remaining end);
   v_is_restricted := coalesce(v_account.restricted_until > decided_at, false) and not v_is_correction;
@@ -165,7 +164,7 @@ begin
   if v_account.restricted_until <= decided_at then -- none of them lives: usual again
     update public.token_accounts a set restricted_until = null where a.user_id = decide_spending.user_id;
   end if;
-  if v_is_restricted and tokens > 0 and p_model_used is not null then
+  if (v_is_restricted or p_is_hold) and tokens > 0 and p_model_used is not null then
     terms := jsonb_build_object('model', p_model_used); -- @terms-name-the-model
   end if;
 

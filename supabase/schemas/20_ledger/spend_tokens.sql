@@ -164,6 +164,9 @@ begin
     end;
   elsif p_hold_id is not null then
     perform tokenbook.check_open_holds(p_user_id, null, created_at);
+    if p_model_used is not null then -- what goes beyond it may be paid by a grant that is still to come
+      v_terms := jsonb_build_object('model', p_model_used);
+    end if;
   end if;
 
   -- act

@@ -23,10 +23,10 @@ declare
   v_limit constant integer := (tokenbook.limits() -> 'grants_in_one_entry')::integer;
 begin
   return (
-    select case when cardinality(chosen.grant_ids) < v_limit then coalesce((select sum(part) from unnest(chosen.grant_tokens) part), 0)
+    select case when cardinality(chosen.grant_ids) <= v_limit then coalesce((select sum(part) from unnest(chosen.grant_tokens) part), 0)
                 else p_tokens end
       from tokenbook.choose_grants(
-             p_user_id, p_tokens, p_now, v_limit, p_count_due, p_skip, p_action_type, p_model_used) as chosen);
+             p_user_id, p_tokens, p_now, v_limit + 1, p_count_due, p_skip, p_action_type, p_model_used) as chosen);
 end
 $$;
 comment on function tokenbook.tokens_payable is

@@ -106,7 +106,7 @@ begin
     'would_be_deducted_from', v_payers)
     || tokenbook.describe_shortage(
          case when v_cap.headroom < v_usage.tokens_used then v_cap.capped_by end,
-         case when v_payable < v_usage.tokens_used then v_remaining - v_payable end);
+         case when v_payable < least(v_usage.tokens_used, v_remaining) then v_remaining - v_payable end);
 end
 $$;
 comment on function tokenbook.estimate_tokens is

@@ -71,12 +71,12 @@ begin
                order by t.id)
         from (
           select u.* from public.token_transactions u
-           where u.user_id = p_user_id and u.original_id = v_transaction.id
+           where u.user_id = p_user_id and u.original_id = v_transaction.id and u.entry_type <> 'grant' -- one that was to come has begun
            order by u.id desc
            limit 1000) t), '[]'),
     'tokens_net', v_transaction.tokens + coalesce((
       select sum(t.tokens) from public.token_transactions t
-       where t.user_id = p_user_id and t.original_id = v_transaction.id), 0));
+       where t.user_id = p_user_id and t.original_id = v_transaction.id and t.entry_type <> 'grant'), 0));
 end
 $$;
 comment on function tokenbook.explain_token_charge is

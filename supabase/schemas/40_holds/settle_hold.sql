@@ -182,7 +182,7 @@ begin
               || jsonb_build_object('tokens_remaining_to_deduct', v_beyond - v_allowed)
               || tokenbook.describe_shortage(
                  case when not v_has_left and v_cap.headroom < v_beyond then v_cap.capped_by end,
-                 case when v_payable < v_beyond then v_account.tokens_remaining - v_payable end);
+                 case when v_payable < least(v_beyond, v_account.tokens_remaining) then v_account.tokens_remaining - v_payable end);
         end if;
       end;
     end if;
