@@ -44,6 +44,7 @@ export const inlinedFunctions = [
   "tokenbook.open_grants_expiring_first",
   "tokenbook.open_grants_in_order",
   "tokenbook.burn_key",
+  "tokenbook.pays_for",
   "tokenbook.next_due",
   "tokenbook.hold_receipt",
   "tokenbook.oldest_open_grant",
