@@ -582,7 +582,11 @@ export const fields: Record<string, Record<string, Field>> = {
         { to: "jsonb_set(x.terms, '{storage,quota_gb}', '7')", where: "x.terms ? 'storage'", named: storage },
         {
           to: "jsonb_set(x.terms, '{payment,amount_cents}', '7')",
-          where: "x.terms ? 'payment'",
+          // of a part of another payment the provider has told the whole
+          where: `x.terms ? 'payment' and not exists (
+            select from public.token_payments p
+              join tokenbook.provider_payments f on f.provider = p.provider and f.provider_payment_id = p.provider_payment_id
+             where p.user_id = x.user_id and p.id::text = x.terms -> 'payment' ->> 'id' and f.part_of is not null)`,
           named: ofPayment,
         },
         {
