@@ -24,12 +24,16 @@ export interface Results {
   failed: number;
   /** One line for each: the checks and tests that failed, and what counts as failed although no test says so. */
   complaints: string[];
+  /** How many tests want a browser where there is none. */
+  untried: number;
 }
 
 /**
  * Counts checks and tests. Whatever else went wrong counts as failed too: a file that could not be
  * read, a test that was skipped, an error outside of every test, a run without a report. "0 failed" beside
  * a run that proved less than it should is the one thing this must never say.
+ *
+ * What has the tag `browser` may be skipped, where no browser is found: that is told, and counts as neither.
  *
  * A file may hold tests of both kinds, and each of the two runs leaves the other's tests out: those alone
  * may be skipped.
@@ -50,6 +54,7 @@ export function countResults(
   const failed = failedChecks.length + (report?.numFailedTests ?? 0);
   const failures = failedChecks.map(({ name }) => name);
   const complaints: string[] = [];
+  let untried = 0;
   if (report === undefined) complaints.push("The tests did not run to their end.");
   for (const { name, status, assertionResults } of report?.testResults ?? []) {
     const isProof = ({ tags }: { tags: string[] }) => tags.includes("proof");
@@ -61,7 +66,8 @@ export function countResults(
     for (const test of assertionResults) {
       if (test.status === "failed") failures.push(`${relative(projectRoot, name)} > ${test.fullName}`);
       const isOthers = run === "tests" ? isProof(test) : isMixed && !isProof(test);
-      if (!isOthers && !["passed", "failed"].includes(test.status)) {
+      if (!isOthers && test.status === "skipped" && test.tags.includes("browser")) untried++;
+      else if (!isOthers && !["passed", "failed"].includes(test.status)) {
         complaints.push(`Not run (${test.status}): ${test.fullName}`);
       }
     }
@@ -75,7 +81,7 @@ export function countResults(
   if (!vitestSucceeded && complaints.length === 0 && !report?.numFailedTests) {
     complaints.push("An error happened outside of every test; see above.");
   }
-  return { passed, failed: failed + complaints.length, complaints: [...failures, ...complaints] };
+  return { passed, failed: failed + complaints.length, complaints: [...failures, ...complaints], untried };
 }
 
 /**

@@ -56,6 +56,10 @@ rmSync(directory, { recursive: true });
 console.log(timesOfParts(report, projectRoot));
 const results = countResults(checks, report, status === 0, isProofs ? "proofs" : "tests", withProofs);
 for (const complaint of results.complaints) console.log(`Failed: ${complaint}`);
+if (results.untried > 0)
+  console.log(
+    `Not tried: ${results.untried} tests, for want of a browser (Debian's chromium; CHROMIUM= says where one is).`,
+  );
 process.exitCode = results.failed === 0 ? 0 : 1;
 const seconds = (from: number, to: number) => `${((to - from) / 1000).toFixed(0)} s`;
 const now = performance.now();

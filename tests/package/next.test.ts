@@ -32,7 +32,7 @@ const chromium = chromiumPath();
 if (chromium === undefined)
   console.log("NOT TRIED IN A BROWSER: there is no Chromium; say where it is: CHROMIUM=…");
 
-describe.skipIf(chromium === undefined)("a new project of Next.js", () => {
+describe.skipIf(chromium === undefined)("a new project of Next.js", { tags: ["browser"] }, () => {
   let stack: Stack;
   let packed: Awaited<ReturnType<typeof packOnly>>;
   let folder: string;

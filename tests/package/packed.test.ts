@@ -112,46 +112,51 @@ test("Bun runs it", async () => {
   expect(await appBy(bun, "run", "app.ts")).toEqual(done);
 });
 
-test.skipIf(chromium === undefined)("a browser runs it, for whoever signs in", async () => {
-  const { outputFiles } = await build({
-    entryPoints: [join(apps, "page.ts")],
-    absWorkingDir: folder,
-    nodePaths: [join(folder, "node_modules")],
-    bundle: true,
-    format: "esm",
-    platform: "browser",
-    define: { SUPABASE_URL: JSON.stringify(stack.url), KEY: JSON.stringify(stack.keys.publishableKey) },
-    write: false,
-  });
-  const site = createServer(({ url }, answer) => {
-    if (url === "/page.js") answer.setHeader("content-type", "text/javascript").end(outputFiles[0]!.contents);
-    else
-      answer
-        .setHeader("content-type", "text/html")
-        .end(`<p></p><button>Spend</button><script type="module" src="/page.js"></script>`);
-  });
-  await new Promise<void>((listening) => site.listen(0, "127.0.0.1", listening));
-  const browser = await startBrowser();
-  try {
-    const who = { email: "ann@example.com", password: "a password of a test" };
-    const { data } = await supabaseOf(stack).auth.admin.createUser({ ...who, email_confirm: true });
-    await grant(stack.db, data.user!.id, 1_000);
-    const page = await browser.newPage();
-    const complaints: string[] = [];
-    page.on("pageerror", (error) => complaints.push(String(error)));
-    const query = new URLSearchParams(who);
-    await page.goto(`http://127.0.0.1:${(site.address() as AddressInfo).port}/?${query}`);
-    const shows = (text: string) => page.getByText(text, { exact: true }).waitFor({ timeout: 20_000 });
-    await shows("1000 tokens");
-    await page.getByRole("button").click();
-    await shows("950 tokens: -50, 1000; invalid_amount");
-    expect(complaints).toEqual([]);
-  } finally {
-    await browser.close();
-    site.closeAllConnections();
-    site.close();
-  }
-});
+test.skipIf(chromium === undefined)(
+  "a browser runs it, for whoever signs in",
+  { tags: ["browser"] },
+  async () => {
+    const { outputFiles } = await build({
+      entryPoints: [join(apps, "page.ts")],
+      absWorkingDir: folder,
+      nodePaths: [join(folder, "node_modules")],
+      bundle: true,
+      format: "esm",
+      platform: "browser",
+      define: { SUPABASE_URL: JSON.stringify(stack.url), KEY: JSON.stringify(stack.keys.publishableKey) },
+      write: false,
+    });
+    const site = createServer(({ url }, answer) => {
+      if (url === "/page.js")
+        answer.setHeader("content-type", "text/javascript").end(outputFiles[0]!.contents);
+      else
+        answer
+          .setHeader("content-type", "text/html")
+          .end(`<p></p><button>Spend</button><script type="module" src="/page.js"></script>`);
+    });
+    await new Promise<void>((listening) => site.listen(0, "127.0.0.1", listening));
+    const browser = await startBrowser();
+    try {
+      const who = { email: "ann@example.com", password: "a password of a test" };
+      const { data } = await supabaseOf(stack).auth.admin.createUser({ ...who, email_confirm: true });
+      await grant(stack.db, data.user!.id, 1_000);
+      const page = await browser.newPage();
+      const complaints: string[] = [];
+      page.on("pageerror", (error) => complaints.push(String(error)));
+      const query = new URLSearchParams(who);
+      await page.goto(`http://127.0.0.1:${(site.address() as AddressInfo).port}/?${query}`);
+      const shows = (text: string) => page.getByText(text, { exact: true }).waitFor({ timeout: 20_000 });
+      await shows("1000 tokens");
+      await page.getByRole("button").click();
+      await shows("950 tokens: -50, 1000; invalid_amount");
+      expect(complaints).toEqual([]);
+    } finally {
+      await browser.close();
+      site.closeAllConnections();
+      site.close();
+    }
+  },
+);
 
 test("a bundle for browsers has nothing of the command line, and is small", async () => {
   const sizeOf = async (what: string) => {

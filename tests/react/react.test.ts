@@ -43,7 +43,7 @@ let trial: string;
 /** What the pages of a test complained of. */
 let complaints: string[];
 
-describe.skipIf(chromium === undefined)("in a browser", () => {
+describe.skipIf(chromium === undefined)("in a browser", { tags: ["browser"] }, () => {
   beforeAll(async () => {
     api = await startStripeApi();
     api.price("price_small", 500);

@@ -30,7 +30,7 @@ const report = (over: Partial<VitestReport> = {}): VitestReport => ({
 });
 
 test("checks and tests are counted together", () => {
-  expect(countResults(checks, report(), true)).toEqual({ passed: 5, failed: 0, complaints: [] });
+  expect(countResults(checks, report(), true)).toEqual({ passed: 5, failed: 0, complaints: [], untried: 0 });
   expect(
     countResults([{ name: "formatted", passed: false }], report({ numFailedTests: 2 }), false),
   ).toMatchObject({ passed: 3, failed: 3 });
@@ -44,7 +44,7 @@ test("what failed is named at the end, where a long log is still read", () => {
     ],
   });
 
-  expect(countResults([{ name: "formatted", passed: false }], failing, false)).toEqual({
+  expect(countResults([{ name: "formatted", passed: false }], failing, false)).toMatchObject({
     passed: 3,
     failed: 2,
     complaints: ["formatted", "a.test.ts > a"],
@@ -165,4 +165,16 @@ test("every file that calls itself a test is one of a run's", () => {
       !readFileSync(join(projectRoot, path), "utf8").startsWith("// @module-tag proof\n"),
   );
   expect(untagged).toEqual([]);
+});
+
+test("what wants a browser may be skipped, and is counted apart", () => {
+  const skipped = (tags: string[]) =>
+    countResults(
+      checks,
+      report({ testResults: [file("a.test.ts", [{ status: "skipped", fullName: "a", tags }])] }),
+      true,
+      "proofs",
+    );
+  expect(skipped(["proof", "browser"])).toMatchObject({ failed: 0, untried: 1, complaints: [] });
+  expect(skipped(["proof"])).toMatchObject({ failed: 1, untried: 0, complaints: ["Not run (skipped): a"] });
 });
