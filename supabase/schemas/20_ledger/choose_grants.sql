@@ -99,7 +99,7 @@ begin
       v_pays := v_back_pays[v_nth];
       v_nth := v_nth + 1;
     end if;
-    v_skipped := least(v_tokens, v_skip); -- @skips-before-it-passes-over
+    v_skipped := least(v_tokens, v_skip); -- @skips-before-passing-over
     v_skip := v_skip - v_skipped;
     v_tokens := least(v_tokens - v_skipped, v_needed);
     if v_pays and v_tokens > 0 then
