@@ -5238,7 +5238,8 @@ comment on function tokenbook.is_expiring_first_at is
  * Caller: the user for themself (p_user_id left out), an admin, service_role. A policy is to be answered: to whoever may
  * not ask, or is nobody, it says false. Written as (select public.can_spend_tokens(10)) it is asked once a statement.
  * Where grants pay only for some things, those count that pay for this action and this model.
- * Locks: nothing.   Errors: invalid_amount, invalid_action_type, invalid_user_id, subject_not_registered, busy.   Keeps: I7, I11.
+ * Locks: nothing.   Errors: invalid_amount, invalid_action_type, invalid_usage, invalid_user_id, subject_not_registered,
+ * busy.   Keeps: I7, I11.
  */
 -- Security definer: a policy runs as whoever is signed in, who may not read what is looked at here.
 create function tokenbook.can_spend_tokens(
@@ -6959,8 +6960,9 @@ comment on function tokenbook.is_set_aside is
 /*
  * Gives tokens to a user as one new grant: what every way of granting is made of. The caller has
  * checked who asks and what for.
- * p_grant is the grant to be: grant_type, tokens_granted, priority (NULL: the type's own, or 50), pays_for (NULL: the type's own, or everything), granted_at (NULL:
- * now), expires_at (NULL: p_lifetime, or else the type's own; 'infinity': never), where it came from, metadata.
+ * p_grant is the grant to be: grant_type, tokens_granted, priority (NULL: the type's own, or 50), pays_for (NULL: the
+ * type's own, or everything), granted_at (NULL: now), expires_at (NULL: p_lifetime, or else the type's own; 'infinity':
+ * never), where it came from, metadata.
  * p_entry is its transaction: user_id, action_type (NULL: the type's own), reason, actor, key, request, links.
  * With p_begins_later it is a grant to come: granted_at is the moment at which it begins, and its
  * transaction says so, of 0 tokens (tokenbook.schedule_grant).

@@ -14,7 +14,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { projectRoot } from "../../scripts/project.ts";
 import { startStack, type Stack } from "../functions/stack.ts";
 import { asHere, install, installed, packOnly } from "../install/packed.ts";
-import { chromiumPath, startBrowser } from "../react/browser.ts";
+import { chromium, startBrowser } from "../react/browser.ts";
 import { expectCleanBooks, grant } from "../support/books.ts";
 import { supabaseOf } from "./books.ts";
 
@@ -27,10 +27,6 @@ const versions = [
   "@supabase/ssr@0.12.7",
   "@supabase/supabase-js@2.119.1",
 ];
-
-const chromium = chromiumPath();
-if (chromium === undefined)
-  console.log("NOT TRIED IN A BROWSER: there is no Chromium; say where it is: CHROMIUM=…");
 
 describe.skipIf(chromium === undefined)("a new project of Next.js", { tags: ["browser"] }, () => {
   let stack: Stack;

@@ -16,16 +16,12 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { projectRoot } from "../../scripts/project.ts";
 import { startStack, type Stack } from "../functions/stack.ts";
 import { asHere, install, installed, packOnly } from "../install/packed.ts";
-import { chromiumPath, startBrowser } from "../react/browser.ts";
+import { chromium, startBrowser } from "../react/browser.ts";
 import { grant } from "../support/books.ts";
 import { createUser } from "../support/roles.ts";
 import { supabaseOf } from "./books.ts";
 
 const run = promisify(execFile);
-
-const chromium = chromiumPath();
-if (chromium === undefined)
-  console.log("NOT TRIED IN A BROWSER: there is no Chromium; say where it is: CHROMIUM=…");
 
 /** No dependency of this repository: what is installed for one test. */
 const bunVersion = "1.4.5";

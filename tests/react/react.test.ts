@@ -15,15 +15,11 @@ import { startStripeApi, type StripeApi } from "../functions/stripe-api.ts";
 import { expectCleanBooks, grant } from "../support/books.ts";
 import { asService, rpc } from "../support/roles.ts";
 import { projectRoot } from "../../scripts/project.ts";
-import { chromiumPath, startBrowser } from "./browser.ts";
+import { chromium, startBrowser } from "./browser.ts";
 import type { render } from "./pages/server.tsx";
 import { makeProject, type Project } from "./project.ts";
 import { type Realtime, startRealtime } from "./realtime.ts";
 import { type Site, startSite } from "./site.ts";
-
-const chromium = chromiumPath();
-if (chromium === undefined)
-  console.log("NOT TRIED IN A BROWSER: there is no Chromium; say where it is: CHROMIUM=…");
 
 interface User {
   id: string;

@@ -7,7 +7,8 @@
  * Caller: the user for themself (p_user_id left out), an admin, service_role. A policy is to be answered: to whoever may
  * not ask, or is nobody, it says false. Written as (select public.can_spend_tokens(10)) it is asked once a statement.
  * Where grants pay only for some things, those count that pay for this action and this model.
- * Locks: nothing.   Errors: invalid_amount, invalid_action_type, invalid_user_id, subject_not_registered, busy.   Keeps: I7, I11.
+ * Locks: nothing.   Errors: invalid_amount, invalid_action_type, invalid_usage, invalid_user_id, subject_not_registered,
+ * busy.   Keeps: I7, I11.
  */
 -- Security definer: a policy runs as whoever is signed in, who may not read what is looked at here.
 create function tokenbook.can_spend_tokens(

@@ -1,8 +1,9 @@
 /*
  * Gives tokens to a user as one new grant: what every way of granting is made of. The caller has
  * checked who asks and what for.
- * p_grant is the grant to be: grant_type, tokens_granted, priority (NULL: the type's own, or 50), pays_for (NULL: the type's own, or everything), granted_at (NULL:
- * now), expires_at (NULL: p_lifetime, or else the type's own; 'infinity': never), where it came from, metadata.
+ * p_grant is the grant to be: grant_type, tokens_granted, priority (NULL: the type's own, or 50), pays_for (NULL: the
+ * type's own, or everything), granted_at (NULL: now), expires_at (NULL: p_lifetime, or else the type's own; 'infinity':
+ * never), where it came from, metadata.
  * p_entry is its transaction: user_id, action_type (NULL: the type's own), reason, actor, key, request, links.
  * With p_begins_later it is a grant to come: granted_at is the moment at which it begins, and its
  * transaction says so, of 0 tokens (tokenbook.schedule_grant).
