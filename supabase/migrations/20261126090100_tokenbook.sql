@@ -4910,12 +4910,9 @@ begin
   end if;
 
   if v_transaction.id is not null and not v_done.replayed then
-    insert into public.token_usage
-      (user_id, id, action_type, tokens_used, cost_estimate, metadata, created_at, transaction_id)
-    values
-      (p_user_id, v_entry.usage_id, v_entry.action_type, abs(p_delta), 0,
-       v_entry.metadata || jsonb_build_object('reason', v_entry.reason, 'transaction_id', v_transaction.id),
-       v_transaction.created_at, v_transaction.id);
+    v_entry.id := v_transaction.id;
+    v_entry.created_at := v_transaction.created_at;
+    perform tokenbook.write_admin_usage(v_entry, v_entry.action_type);
   end if;
 
   return jsonb_build_object(
@@ -5028,12 +5025,7 @@ begin
     end if;
     v_entry := tokenbook.record_transaction(v_entry);
     if v_entry.usage_id is not null then
-      insert into public.token_usage
-        (user_id, id, action_type, tokens_used, cost_estimate, metadata, created_at, transaction_id)
-      values
-        (p_user_id, v_entry.usage_id, 'admin_grant', v_entry.tokens, 0,
-         v_entry.metadata || jsonb_build_object('reason', v_entry.reason, 'transaction_id', v_entry.id),
-         p_now, v_entry.id);
+      perform tokenbook.write_admin_usage(v_entry, 'admin_grant');
     end if;
   end loop;
   return v_booked;
@@ -6650,12 +6642,7 @@ begin
 
   v_transaction := v_issued.transaction;
   if v_entry.usage_id is not null and not v_issued.replayed then
-    insert into public.token_usage
-      (user_id, id, action_type, tokens_used, cost_estimate, metadata, created_at, transaction_id)
-    values
-      (p_user_id, v_entry.usage_id, 'admin_grant', p_tokens, 0,
-       v_entry.metadata || jsonb_build_object('reason', v_entry.reason, 'transaction_id', v_transaction.id),
-       v_transaction.created_at, v_transaction.id);
+    perform tokenbook.write_admin_usage(v_transaction, 'admin_grant');
   end if;
   v_grant := v_issued.granted;
   return jsonb_build_object(
@@ -9235,6 +9222,32 @@ end
 $$;
 comment on function tokenbook.void_token_grant is
   'Ends a grant now: what is left of it is taken away. With p_take_back, for a grant made by mistake, what was spent of it is taken back too: from the other grants, and what is not there becomes debt. A grant to come (list_upcoming_token_grants) is called off, and tokens_voided is 0. For an admin or the server. p_reason 1 to 500 characters; p_idempotency_key makes a retry safe for ever. Returns {success, grant_id, tokens_voided, tokens_owed (added to the debt), transaction_id, tokens_remaining, replayed}. Errors: invalid_reason, invalid_idempotency_key, idempotency_key_reused, user_not_found, grant_not_found, grant_already_voided, forbidden, busy.';
+
+-- from supabase/schemas/20_ledger/write_admin_usage.sql
+
+/*
+ * Writes the row of token_usage that an admin's grant or correction leaves in the trail: p_action_type is admin_grant, of
+ * whatever type the grant is, or admin_deduct. p_entry is the transaction that it stands for, with a usage_id.
+ * Caller: internal, with that transaction.   Keeps: I10.
+ */
+create function tokenbook.write_admin_usage(p_entry public.token_transactions, p_action_type text)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into public.token_usage
+    (user_id, id, action_type, tokens_used, cost_estimate, metadata, created_at, transaction_id)
+  values
+    (p_entry.user_id, p_entry.usage_id, p_action_type, abs(p_entry.tokens), 0,
+     p_entry.metadata || jsonb_build_object('reason', p_entry.reason, 'transaction_id', p_entry.id),
+     p_entry.created_at, p_entry.id);
+end
+$$;
+comment on function tokenbook.write_admin_usage is
+  'Writes the row of token_usage that an admin''s grant or correction leaves in the trail.';
 
 -- from supabase/schemas/30_usage/check_usage.sql
 

@@ -77,12 +77,9 @@ begin
   end if;
 
   if v_transaction.id is not null and not v_done.replayed then
-    insert into public.token_usage
-      (user_id, id, action_type, tokens_used, cost_estimate, metadata, created_at, transaction_id)
-    values
-      (p_user_id, v_entry.usage_id, v_entry.action_type, abs(p_delta), 0,
-       v_entry.metadata || jsonb_build_object('reason', v_entry.reason, 'transaction_id', v_transaction.id),
-       v_transaction.created_at, v_transaction.id);
+    v_entry.id := v_transaction.id;
+    v_entry.created_at := v_transaction.created_at;
+    perform tokenbook.write_admin_usage(v_entry, v_entry.action_type);
   end if;
 
   return jsonb_build_object(

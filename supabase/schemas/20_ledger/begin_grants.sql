@@ -55,12 +55,7 @@ begin
     end if;
     v_entry := tokenbook.record_transaction(v_entry);
     if v_entry.usage_id is not null then
-      insert into public.token_usage
-        (user_id, id, action_type, tokens_used, cost_estimate, metadata, created_at, transaction_id)
-      values
-        (p_user_id, v_entry.usage_id, 'admin_grant', v_entry.tokens, 0,
-         v_entry.metadata || jsonb_build_object('reason', v_entry.reason, 'transaction_id', v_entry.id),
-         p_now, v_entry.id);
+      perform tokenbook.write_admin_usage(v_entry, 'admin_grant');
     end if;
   end loop;
   return v_booked;

@@ -118,12 +118,7 @@ begin
 
   v_transaction := v_issued.transaction;
   if v_entry.usage_id is not null and not v_issued.replayed then
-    insert into public.token_usage
-      (user_id, id, action_type, tokens_used, cost_estimate, metadata, created_at, transaction_id)
-    values
-      (p_user_id, v_entry.usage_id, 'admin_grant', p_tokens, 0,
-       v_entry.metadata || jsonb_build_object('reason', v_entry.reason, 'transaction_id', v_transaction.id),
-       v_transaction.created_at, v_transaction.id);
+    perform tokenbook.write_admin_usage(v_transaction, 'admin_grant');
   end if;
   v_grant := v_issued.granted;
   return jsonb_build_object(

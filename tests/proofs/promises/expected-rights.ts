@@ -548,6 +548,7 @@ export const calling: Callable[] = [
       "tokenbook.remaining_after",
       "tokenbook.take_from_grants",
       "tokenbook.tokens_payable",
+      "tokenbook.write_admin_usage",
       "tokenbook.pays_for",
       "tokenbook.broken_pays_for",
       "tokenbook.note_restricted_grants",
