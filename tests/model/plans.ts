@@ -108,6 +108,7 @@ export class Plans {
     books.onExpiry = (grant, tokens) => {
       if (!this.lostAtFirst.has(grant)) this.lostAtFirst.set(grant, tokens);
     };
+    books.lossesOf = (n) => [...this.paid.values()].map((one) => one.taken.get(n) ?? 0);
   }
 
   get plan(): string | null {
@@ -408,7 +409,7 @@ export class Plans {
     );
     const hasBack = (n: number) =>
       sum([...this.paid.values()].map((one) => Math.max(0, -(one.taken.get(n) ?? 0))));
-    for (const n of repaid) give(n, books.repaid.get(n)!.tokens - hasBack(n));
+    for (const n of repaid) give(n, books.repaid.get(n)!.tokens - hasBack(n) - (books.givenBack.get(n) ?? 0));
     give(own, left);
     return parts;
   }
