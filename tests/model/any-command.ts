@@ -134,7 +134,7 @@ export const aboutTokens: fc.Arbitrary<Command> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant("call off" as const), promise: fc.nat(5), key }) },
   { weight: 5, arbitrary: fc.record({ do: fc.constant("deduct" as const), tokens: few, action, key }) },
   {
-    weight: 3,
+    weight: 5,
     arbitrary: fc.record({
       do: fc.constant("track" as const),
       tokens: few,
@@ -173,7 +173,7 @@ export const aboutTokens: fc.Arbitrary<Command> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constant("release" as const), hold: fc.nat(20) }) },
   {
     weight: 2,
-    arbitrary: fc.record({ do: fc.constant("allow" as const), tokens: fc.constantFrom(0, 60, 150, 400) }),
+    arbitrary: fc.record({ do: fc.constant("allow" as const), tokens: fc.constantFrom(0, 60, 400, 400) }),
   },
   {
     weight: 5,
