@@ -25,6 +25,7 @@ export type Command =
   | { do: "deduct"; tokens: number; action: string; key: Key }
   | { do: "track"; tokens: number; success: boolean; partial: boolean; use: Use; key: Key }
   | { do: "reserve"; tokens: number; ttl: number; use: Use; key: Key }
+  | { do: "split"; hold: number; tokens: number; ttl: number; use: Use; key: Key }
   | {
       do: "capture";
       hold: number;
@@ -140,6 +141,17 @@ export const aboutTokens: fc.Arbitrary<Command> = fc.oneof(
     weight: 5,
     arbitrary: fc.record({
       do: fc.constant("reserve" as const),
+      tokens: few,
+      ttl: fc.constantFrom(600, 1_500),
+      use,
+      key,
+    }),
+  },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      do: fc.constant("split" as const),
+      hold: fc.nat(20),
       tokens: few,
       ttl: fc.constantFrom(600, 1_500),
       use,

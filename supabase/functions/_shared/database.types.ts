@@ -330,6 +330,7 @@ export type Database = {
           action_type: string;
           actor_role: string;
           capture_id: number | null;
+          children_captured: number;
           created_at: string;
           expires_at: string;
           grant_ids: string[];
@@ -338,10 +339,12 @@ export type Database = {
           member_id: string | null;
           metadata: NonNullable<Json>;
           overage_id: number | null;
+          parent_id: string | null;
           settled_at: string | null;
           status: string;
           tokens: number;
           tokens_captured: number | null;
+          tokens_passed: number;
           tokens_uncovered: number;
           transaction_id: number;
           usage_id: string | null;
@@ -352,6 +355,7 @@ export type Database = {
           action_type: string;
           actor_role: string;
           capture_id?: number | null;
+          children_captured?: number;
           created_at: string;
           expires_at: string;
           grant_ids: string[];
@@ -360,10 +364,12 @@ export type Database = {
           member_id?: string | null;
           metadata?: NonNullable<Json>;
           overage_id?: number | null;
+          parent_id?: string | null;
           settled_at?: string | null;
           status?: string;
           tokens: number;
           tokens_captured?: number | null;
+          tokens_passed?: number;
           tokens_uncovered?: number;
           transaction_id: number;
           usage_id?: string | null;
@@ -373,6 +379,7 @@ export type Database = {
           action_type?: string;
           actor_role?: string;
           capture_id?: number | null;
+          children_captured?: number;
           created_at?: string;
           expires_at?: string;
           grant_ids?: string[];
@@ -381,10 +388,12 @@ export type Database = {
           member_id?: string | null;
           metadata?: NonNullable<Json>;
           overage_id?: number | null;
+          parent_id?: string | null;
           settled_at?: string | null;
           status?: string;
           tokens?: number;
           tokens_captured?: number | null;
+          tokens_passed?: number;
           tokens_uncovered?: number;
           transaction_id?: number;
           usage_id?: string | null;
@@ -1691,6 +1700,7 @@ export type Database = {
           p_idempotency_key?: string;
           p_metadata?: Json;
           p_model_used?: string;
+          p_parent_hold?: string;
           p_tokens: number;
           p_ttl_seconds?: number;
           p_user_id: string;
