@@ -148,7 +148,7 @@ export const aboutTokens: fc.Arbitrary<Command> = fc.oneof(
     }),
   },
   {
-    weight: 5,
+    weight: 7,
     arbitrary: fc.record({
       do: fc.constant("split" as const),
       hold: fc.nat(20),
