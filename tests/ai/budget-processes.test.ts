@@ -123,7 +123,7 @@ test("many calls at once in several processes, killed at random, cost no more th
   await expectCleanBooks(stack.db);
 }, 240_000);
 
-test("the test sees it: what the dead had is never back", async () => {
-  await applyMutant(stack.db, "holds-never-run-out");
+test("the test sees it: budgets that keep what they have passed on", async () => {
+  await applyMutant(stack.db, "parents-end-for-their-children");
   expect((await tasks(1)).found.leaks).toBeGreaterThan(0);
 }, 120_000);
