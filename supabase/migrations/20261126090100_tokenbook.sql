@@ -1095,7 +1095,7 @@ comment on table public.token_transactions is
   'The ledger: every change of a user''s tokens, numbered per user without gaps, append-only. Grants are positive, deductions negative. Written by the functions only.';
 comment on column public.token_transactions.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column public.token_transactions.id is 'The transaction''s number among the user''s: 1, 2, 3, …';
-comment on column public.token_transactions.entry_type is 'What it is to the books: opening_balance, grant, deduction, expiry; clawback (a payment was refunded or disputed), restoration (a dispute was won), debt_repayment (a grant paid a debt first); usage (an operation that cost nothing; a change of plan, or of a grant''s expiry; a grant to come), restatement (history was replayed exactly, and this is the difference); hold (tokens set aside) and release (given back); refund (undoes a deduction), void (what was left of a grant; a grant to come was called off); rollover (carried out of a closing period, negative, and into the grant that it lives on in, positive).';
+comment on column public.token_transactions.entry_type is 'What it is to the books: opening_balance, grant, deduction, expiry; clawback (a payment was refunded or disputed), restoration (a dispute was won), debt_repayment (a grant paid a debt first); usage (an operation that cost nothing; a change of plan, or of a grant''s expiry; a grant to come; tokens that moved between a hold and its child), restatement (history was replayed exactly, and this is the difference); hold (tokens set aside) and release (given back); refund (undoes a deduction), void (what was left of a grant; a grant to come was called off); rollover (carried out of a closing period, negative, and into the grant that it lives on in, positive).';
 comment on column public.token_transactions.action_type is 'What it was for: the kind of grant (admin_grant, …), or the AI action that was paid for (chat_conversation, …; projects add their own).';
 comment on column public.token_transactions.tokens is 'Tokens, signed: positive into the account, negative out of it.';
 comment on column public.token_transactions.balance_after is 'Tokens that could be spent after it.';
@@ -1109,13 +1109,13 @@ comment on column public.token_transactions.actor_id is 'Which user or admin.';
 comment on column public.token_transactions.idempotency_key is 'The caller''s key; one effect, for ever.';
 comment on column public.token_transactions.request is 'What was asked under that key, to tell a replay from a reuse. Without the metadata, which stands beside it.';
 comment on column public.token_transactions.usage_id is 'The usage that was paid for.';
-comment on column public.token_transactions.hold_id is 'The hold that was captured.';
+comment on column public.token_transactions.hold_id is 'The hold that was captured; of a move between a hold and its child, the child.';
 comment on column public.token_transactions.payment_id is 'The payment that bought it.';
 comment on column public.token_transactions.original_id is 'The transaction that this one undoes, whole or in part; of a rollover, the one that the tokens came from; of a grant that was to come, the one that said so.';
 comment on column public.token_transactions.member_id is 'The member of the user''s team who spent it; NULL: the user himself.';
 comment on column public.token_transactions.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_transactions.created_at is 'When it was booked.';
-comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, slots: {first, count, schedule, had, payment_id}, voids (a grant''s id), expiry: {grant_id, before, after}, upcoming (the grant to be), refund: {amount_cents, refunded_cents, disputed_cents}, repaid: {grant_ids, grant_tokens} (of a refund: the grants that had repaid what was owed for it)}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
+comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, slots: {first, count, schedule, had, payment_id}, voids (a grant''s id), expiry: {grant_id, before, after}, upcoming (the grant to be), move: {from, to, grant_ids, grant_tokens} (between a hold and its child), refund: {amount_cents, refunded_cents, disputed_cents}, repaid: {grant_ids, grant_tokens} (of a refund: the grants that had repaid what was owed for it)}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
 
 -- A user's keys and the server's keys for him never meet: he must not be able to use up a key
 -- that the server will need. Nor do the keys of two members of a team.
@@ -1488,6 +1488,9 @@ create table public.token_holds (
   overage_id bigint,
   usage_id uuid,
   member_id uuid,
+  parent_id uuid,
+  tokens_passed bigint not null default 0,
+  children_captured bigint not null default 0,
   metadata jsonb not null default '{}',
   created_at timestamptz not null,
   settled_at timestamptz,
@@ -1500,19 +1503,22 @@ comment on table public.token_holds is
 comment on column public.token_holds.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column public.token_holds.id is 'The hold; unique per user.';
 comment on column public.token_holds.status is 'open; then once and for ever captured, released, or expired (it ran out).';
-comment on column public.token_holds.tokens is 'Tokens set aside.';
-comment on column public.token_holds.grant_ids is 'The grants that they were taken from, in burn order.';
+comment on column public.token_holds.tokens is 'Tokens that it has: set aside, less what it has passed on to its children. What it had, once it is settled.';
+comment on column public.token_holds.grant_ids is 'The grants that they were taken from, in burn order; of a child, in the order of its parent.';
 comment on column public.token_holds.grant_tokens is 'How much from each.';
 comment on column public.token_holds.expires_at is 'The first moment at which it holds nothing any more; at most 24 hours after created_at.';
 comment on column public.token_holds.action_type is 'What they were set aside for.';
 comment on column public.token_holds.actor_role is 'Who made it: user, admin or service. A user settles no hold that he did not make.';
-comment on column public.token_holds.transaction_id is 'Its entry in the ledger.';
+comment on column public.token_holds.transaction_id is 'Its entry in the ledger; of a child, the hold_split that gave it its first tokens.';
 comment on column public.token_holds.tokens_captured is 'Of these, paid; the rest went back. NULL while open.';
 comment on column public.token_holds.tokens_uncovered is 'Used beyond the hold and not paid: the capture was capped, or took what there was.';
 comment on column public.token_holds.capture_id is 'The ledger entry of the capture.';
 comment on column public.token_holds.overage_id is 'The deduction of what was captured beyond the hold.';
 comment on column public.token_holds.usage_id is 'The usage that was recorded with the capture.';
 comment on column public.token_holds.member_id is 'The member of the user''s team whom it is for; NULL: the user himself.';
+comment on column public.token_holds.parent_id is 'The hold that its tokens are a part of: the budget of a task of many calls. NULL: they came from the grants.';
+comment on column public.token_holds.tokens_passed is 'Tokens that its children have of it, or paid; what they did not use and gave back counts no more.';
+comment on column public.token_holds.children_captured is 'Tokens that its children paid.';
 comment on column public.token_holds.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_holds.created_at is 'Since when.';
 comment on column public.token_holds.settled_at is 'When it was captured, released or found to have run out.';
@@ -1541,7 +1547,10 @@ immutable
 security invoker
 as $$
   select case
-    when p_hold.tokens not between 1 and 1000000000000 then 'tokens_are_within_limits'
+    when p_hold.tokens < 0 or p_hold.tokens + p_hold.tokens_passed not between 1 and 1000000000000 then 'tokens_are_within_limits'
+    when p_hold.children_captured not between 0 and p_hold.tokens_passed then 'children_pay_what_was_passed'
+    when p_hold.parent_id is not null and (p_hold.tokens_passed > 0 or p_hold.parent_id = p_hold.id)
+      then 'children_have_no_children'
     when p_hold.expires_at <= p_hold.created_at or p_hold.expires_at > p_hold.created_at + interval '24 hours'
       then 'live_at_most_a_day'
     when p_hold.tokens_captured > p_hold.tokens then 'captured_is_part_of_held'
@@ -1555,7 +1564,7 @@ as $$
   end
 $$;
 comment on function tokenbook.broken_hold_rule is
-  'The rule that a hold breaks, NULL when none: 1 to 10^12 tokens, for at most a day, of which no more is captured, and settled once.';
+  'The rule that a hold breaks, NULL when none: 1 to 10^12 tokens with what it has passed on, for at most a day, of which no more is captured, children of one level, and settled once.';
 
 -- Caller: the trigger.   Errors: check_violation, with the broken rule for its constraint.
 create function tokenbook.check_hold_rules()
@@ -1577,9 +1586,9 @@ $$;
 comment on function tokenbook.check_hold_rules is
   'Trigger: refuses to make of a hold what breaks a rule. The error names the rule.';
 
--- nothing changes these
+-- nothing changes these, but that a hold passes tokens on to a child
 create trigger token_holds_are_sound
-  after update of user_id, tokens, expires_at, created_at on public.token_holds
+  after update of user_id, tokens, parent_id, expires_at, created_at on public.token_holds
   for each row execute function tokenbook.check_hold_rules();
 
 -- from supabase/schemas/50_plans/tables/chosen_trial_policy.sql
@@ -4411,6 +4420,8 @@ begin
       ('grant_already_voided', 'PT409', 'The grant has been ended before. Nothing was changed.'),
       ('not_a_test_user', 'PT409', 'The clock is advanced of test users alone; the rule says what is missing.'),
       ('grant_has_ended', 'PT409', 'The grant has run out. Give another.'),
+      ('parent_hold_ended', 'PT409', 'The hold passes nothing on any more; the status says why. Reserve another.'),
+      ('parent_hold_short', 'PT402', 'The budget has less left than is needed. Ask for less, or wait until other calls of the task give back.'),
       ('capture_exceeds_hold', 'PT409', 'Capture no more than was held, or choose deduct or cap.'),
       ('not_refundable', 'PT409', 'Only deductions can be refunded.'),
       ('refund_exceeds_charge', 'PT409', 'No more can be refunded than is left of the charge.'),
@@ -4563,7 +4574,7 @@ begin
   -- @names-are-reserved begin
   return tokenbook.recorded_grant_actions()
     || array['admin_deduct', 'opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'restating',
-             'void', 'rollover', 'plan_change', 'expiry_change', 'upcoming_grant'];
+             'void', 'rollover', 'plan_change', 'expiry_change', 'upcoming_grant', 'hold_split', 'hold_return'];
   -- @names-are-reserved end
 end
 $$;
@@ -5391,6 +5402,7 @@ begin
          cross join lateral ( -- each by its key, however many the user has had
             select g.* from public.token_balances g where g.user_id = h.user_id and g.id = part.grant_id offset 0) b
          where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
+           and (h.parent_id is null or not tokenbook.is_parent_open(h.user_id, h.parent_id, p_now))
            and (b.expires_at > p_now or b.expires_at is null)
          group by b.id, b.priority, b.granted_at, b.expires_at, b.pays_for
         union all
@@ -6280,6 +6292,7 @@ begin
        cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
        where h.user_id = p_user_id and h.created_at <= p_at and h.expires_at <= p_at -- @past-holds-run-out
          and (h.settled_at is null or h.settled_at > p_at)
+         and (h.parent_id is null or not tokenbook.is_parent_open(h.user_id, h.parent_id, p_at)) -- @past-children-return
        group by part.grant_id
     ), known as (
       select b.id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at, b.pays_for,
@@ -9105,7 +9118,8 @@ begin
    cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
    cross join lateral ( -- each by its key, however many the user has had
       select g.* from public.token_balances g where g.user_id = h.user_id and g.id = part.grant_id offset 0) b
-   where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now;
+   where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
+     and (h.parent_id is null or not tokenbook.is_parent_open(h.user_id, h.parent_id, p_now)); -- @due-to-its-parent
   given := coalesce((select sum(d.tokens_remaining) from tokenbook.due_grants(p_user_id, p_now) d), 0); -- @reads-count-slots
   select lost + coalesce(sum((g.granted).tokens_granted), 0), given + coalesce(sum((g.granted).tokens_granted), 0)
     into lost, given
@@ -10893,6 +10907,37 @@ $$;
 comment on function tokenbook.usage_between is
   'The uses of a user within a time, those as a member of a team among them; of everyone for all zeros. Without an admin''s corrections.';
 
+-- from supabase/schemas/40_holds/budget_receipt.sql
+
+/*
+ * What a receipt says of the budget that a hold is, or is a part of: what the parent was made for, what its children have
+ * of it, what is left to pass on, and what they all paid. Nothing of a hold without a family.
+ * Caller: internal.
+ */
+create function tokenbook.budget_receipt(p_user_id uuid, p_hold_id uuid)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce((
+    select jsonb_build_object('budget', jsonb_build_object(
+             'hold_id', h.id,
+             'status', h.status,
+             'tokens', h.tokens + h.tokens_passed,
+             'tokens_passed', h.tokens_passed,
+             'tokens_left', case when h.status = 'open' then h.tokens else 0 end,
+             'tokens_used', h.children_captured + coalesce(h.tokens_captured, 0),
+             'expires_at', h.expires_at))
+      from public.token_holds h
+     where h.user_id = p_user_id and h.id = p_hold_id), '{}');
+end
+$$;
+comment on function tokenbook.budget_receipt is
+  'What a receipt says of a budget: {budget: {hold_id, status, tokens, tokens_passed, tokens_left, tokens_used, expires_at}}.';
+
 -- from supabase/schemas/40_holds/capture_tokens.sql
 
 /*
@@ -11018,6 +11063,86 @@ $$;
 comment on function tokenbook.check_open_holds is
   'Refuses one more hold to a user, or a member of their team, who has as many open ones as one may have, or is deleted.';
 
+-- from supabase/schemas/40_holds/grow_hold.sql
+
+/*
+ * Gives a child hold more of its parent's tokens, for a call that used more than it held: all or nothing, or with
+ * p_partial what the parent has left that pays for it. Nothing, when that has ended.
+ * The caller settles the child, and has locked the account and the child.
+ * Caller: tokenbook.settle_hold.   Returns how many (NULL: somebody has locked the parent), and how many there were.
+ * Errors: account_frozen.   Keeps: I1, I3, I8.
+ */
+create function tokenbook.grow_hold(
+  p_user_id uuid,
+  p_hold_id uuid,
+  p_tokens bigint,
+  p_partial boolean,
+  p_model_used text,
+  p_actor_role text,
+  p_actor_id uuid,
+  p_now timestamptz,
+  out tokens bigint,
+  out payable bigint
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_hold public.token_holds;
+  v_account public.token_accounts;
+  v_model text;
+  v_taken record;
+  v_entry public.token_transactions;
+begin
+  tokens := 0;
+  payable := 0;
+  select h.* into v_hold from public.token_holds h where h.user_id = p_user_id and h.id = p_hold_id;
+  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
+  if tokenbook.is_frozen(v_account, v_hold.member_id) then -- as beyond any other hold
+    if not p_partial then
+      perform tokenbook.refuse('account_frozen', '{}');
+    end if;
+    return;
+  elsif not tokenbook.is_parent_open(p_user_id, v_hold.parent_id, p_now) then
+    return;
+  end if;
+  v_model := coalesce(p_model_used, (
+    select t.terms ->> 'model' from public.token_transactions t where t.user_id = p_user_id and t.id = v_hold.transaction_id));
+  v_taken := tokenbook.take_from_hold(p_user_id, v_hold.parent_id, p_tokens, v_hold.action_type, v_model, p_partial);
+  tokens := v_taken.tokens;
+  payable := v_taken.payable;
+  if tokens > 0 then
+    update public.token_holds h
+       set tokens = h.tokens + grow_hold.tokens, grant_ids = merged.grant_ids, grant_tokens = merged.grant_tokens
+      from public.token_holds p
+      join public.token_transactions t on t.user_id = p.user_id and t.id = p.transaction_id
+     cross join lateral tokenbook.merge_allocations(
+             v_hold.grant_ids, v_hold.grant_tokens, v_taken.grant_ids, v_taken.grant_tokens, t.grant_ids) merged
+     where h.user_id = p_user_id and h.id = p_hold_id and p.user_id = p_user_id and p.id = v_hold.parent_id;
+    v_entry.user_id := p_user_id;
+    v_entry.entry_type := 'usage';
+    v_entry.action_type := 'hold_split';
+    v_entry.tokens := 0;
+    v_entry.grant_ids := '{}';
+    v_entry.grant_tokens := '{}';
+    v_entry.reason := v_hold.action_type;
+    v_entry.actor_role := p_actor_role;
+    v_entry.actor_id := p_actor_id;
+    v_entry.hold_id := p_hold_id;
+    v_entry.member_id := v_hold.member_id;
+    v_entry.metadata := '{}';
+    v_entry.terms := tokenbook.move_terms(v_hold.parent_id, p_hold_id, v_taken.grant_ids, v_taken.grant_tokens, v_model);
+    v_entry.created_at := p_now;
+    v_entry := tokenbook.record_transaction(v_entry);
+  end if;
+end
+$$;
+comment on function tokenbook.grow_hold is
+  'Gives a child hold more of what its parent has left, for a call that used more than it held.';
+
 -- from supabase/schemas/40_holds/hold_receipt.sql
 
 /*
@@ -11068,6 +11193,50 @@ as $$
 $$;
 comment on function tokenbook.hold_receipt is
   'What came of a hold: status, tokens reserved, captured, released and deducted, the grants that paid, the usage.';
+
+-- from supabase/schemas/40_holds/is_parent_open.sql
+
+/*
+ * Whether what a hold does not use goes back to its parent at that moment, and not to the grants: it has one, which was
+ * open and had not run out.
+ * Caller: internal.
+ */
+create function tokenbook.is_parent_open(p_user_id uuid, p_parent_id uuid, p_at timestamptz)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_parent_id is not null and exists (
+    select from public.token_holds p
+     where p.user_id = p_user_id and p.id = p_parent_id and p.expires_at > p_at
+       and (p.settled_at is null or p.settled_at > p_at));
+end
+$$;
+comment on function tokenbook.is_parent_open is
+  'Whether a hold has a parent that was open at that moment: what it does not use goes back to that.';
+
+/*
+ * When the tokens of a hold were set aside: when it was made, or its parent. A cap counts them in that window, once.
+ * Caller: internal.
+ */
+create function tokenbook.set_aside_at(p_hold public.token_holds)
+returns timestamptz
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce(
+    (select p.created_at from public.token_holds p where p.user_id = p_hold.user_id and p.id = p_hold.parent_id),
+    p_hold.created_at);
+end
+$$;
+comment on function tokenbook.set_aside_at is
+  'When the tokens of a hold were set aside: when it was made, or the parent that they are a part of.';
 
 -- from supabase/schemas/40_holds/lock_hold.sql
 
@@ -11441,11 +11610,13 @@ comment on function tokenbook.release_tokens is
  * all or nothing, and remembered grant by grant. To be captured or released; else it runs out after
  * p_ttl_seconds, and whoever touches the account next releases it.
  * Caller: the user for himself, an admin, service_role.   Locks: the account.
+ * With p_parent_hold they are a part of that hold, the budget of a task of many calls (tokenbook.reserve_within).
  * Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct, reserved_from,
  * expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_ttl,
  * invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused,
- * user_not_found, account_frozen, too_many_holds, too_many_grants, busy.
+ * user_not_found, account_frozen, too_many_holds, too_many_grants, busy; of a parent hold_not_found, parent_hold_ended,
+ * parent_hold_short.
  * Keeps: I1 to I5, I7, I8, I10.
  */
 -- Security definer: clients and the server may not write the tables themselves.
@@ -11456,7 +11627,8 @@ create function tokenbook.reserve_tokens(
   p_action_type text default 'deduction',
   p_idempotency_key text default null,
   p_metadata jsonb default null,
-  p_model_used text default null
+  p_model_used text default null,
+  p_parent_hold uuid default null
 )
 returns jsonb
 language plpgsql
@@ -11497,6 +11669,12 @@ begin
   end if;
   if p_idempotency_key is not null or p_metadata is not null then
     perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
+  end if;
+
+  if p_parent_hold is not null then
+    return tokenbook.reserve_within(
+      p_user_id, p_parent_hold, p_tokens, p_ttl_seconds, p_action_type, v_actor_role, v_actor_id,
+      p_idempotency_key, coalesce(p_metadata, '{}'), p_model_used);
   end if;
 
   -- lock, replay, act
@@ -11544,7 +11722,143 @@ begin
 end
 $$;
 comment on function tokenbook.reserve_tokens is
-  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_model_used the model that will be called, where grants are restricted to some; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, too_many_holds, too_many_grants, forbidden, busy.';
+  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_model_used the model that will be called, where grants are restricted to some; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB; p_parent_hold an open hold of the same user that these tokens are a part of: the budget of a task of many calls, from which nothing more is taken than it has. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}, and with a parent budget: {hold_id, status, tokens, tokens_passed (what its children have, or paid), tokens_left, tokens_used, expires_at}. Short of tokens: success false, nothing changed; a parent that is short refuses. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, too_many_holds, too_many_grants, hold_not_found, parent_hold_ended, parent_hold_short, forbidden, busy.';
+
+-- from supabase/schemas/40_holds/reserve_within.sql
+
+/*
+ * Sets tokens aside for one call of a task, out of the hold that is the task's budget: a child hold. The grants gave them
+ * when the parent was made, so nothing about the account changes: an entry of 0 tokens, hold_split, says which of the
+ * parent's tokens they are. tokenbook.reserve_tokens has checked who asks and for what.
+ *
+ *   lock     the account, with what is due on it booked; the parent
+ *   replay   what the key has done before
+ *   decide   whether the parent may pass on, and what of its rest pays for this
+ *   act      the parent's tokens are the child's
+ *   record   the entry and the child
+ *
+ * A member's parent is on the account that it was taken from. From a frozen account nothing is passed on.
+ * Caller: internal.   Locks: the account.   Returns what tokenbook.reserve_tokens does, and budget.
+ * Errors: busy, user_not_found, hold_not_found, forbidden, idempotency_key_reused, parent_hold_ended, parent_hold_short,
+ * account_frozen, too_many_holds.   Keeps: I1, I5, I7, I8, I10, I11.
+ */
+create function tokenbook.reserve_within(
+  p_user_id uuid,
+  p_parent_id uuid,
+  p_tokens bigint,
+  p_ttl_seconds integer,
+  p_action_type text,
+  p_actor_role text,
+  p_actor_id uuid,
+  p_idempotency_key text,
+  p_metadata jsonb,
+  p_model_used text
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_locked record;
+  v_parent public.token_holds;
+  v_now timestamptz;
+  v_account public.token_accounts;
+  v_entry public.token_transactions;
+  v_was public.token_transactions;
+  v_taken record;
+  v_status text := 'open';
+  v_expires_at timestamptz;
+begin
+  -- lock
+  v_locked := tokenbook.lock_hold(p_user_id, p_parent_id, p_actor_role); -- @splits-lock-first
+  if v_locked.is_behind then
+    return tokenbook.answer_busy();
+  end if;
+  v_parent := v_locked.hold;
+  v_now := v_locked.locked_at;
+
+  -- replay
+  v_entry.user_id := v_parent.user_id;
+  v_entry.member_id := v_parent.member_id;
+  v_entry.actor_role := p_actor_role;
+  v_entry.actor_id := p_actor_id;
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.metadata := p_metadata;
+  if p_idempotency_key is not null then
+    v_entry.request := jsonb_build_object(
+      'operation', 'reserve', 'tokens', p_tokens, 'ttl_seconds', p_ttl_seconds, 'action_type', p_action_type,
+      'parent_hold', p_parent_id);
+    v_was := tokenbook.find_replay(v_entry);
+  end if;
+
+  if v_was.id is not null then
+    v_entry := v_was;
+    select case when h.status = 'open' and h.expires_at <= v_now then 'expired' else h.status end, h.expires_at
+      into v_status, v_expires_at
+      from public.token_holds h
+     where h.user_id = v_was.user_id and h.id = v_was.hold_id;
+  else
+    -- decide
+    if v_parent.status <> 'open' or v_parent.expires_at <= v_now or v_parent.parent_id is not null then
+      perform tokenbook.refuse('parent_hold_ended', jsonb_build_object('status', case
+        when v_parent.parent_id is not null then 'child' when v_parent.status = 'open' then 'expired' else v_parent.status end));
+    end if;
+    select a.* into v_account from public.token_accounts a where a.user_id = v_parent.user_id;
+    if tokenbook.is_frozen(v_account, v_parent.member_id) then -- @frozen-pass-nothing-on
+      perform tokenbook.refuse('account_frozen', '{}');
+    end if;
+    perform tokenbook.check_open_holds(v_parent.user_id, v_parent.member_id, v_now);
+
+    -- act
+    v_taken := tokenbook.take_from_hold(v_parent.user_id, v_parent.id, p_tokens, p_action_type, p_model_used);
+    if v_taken.tokens is null then
+      return tokenbook.answer_busy(); -- somebody has locked it by itself, in the SQL editor
+    elsif v_taken.tokens < p_tokens then
+      perform tokenbook.refuse('parent_hold_short', jsonb_build_object(
+        'budget', v_parent.tokens + v_parent.tokens_passed, 'passed', v_parent.tokens_passed, 'left', v_parent.tokens,
+        'payable', v_taken.payable, 'needed', p_tokens));
+    end if;
+
+    -- record
+    v_expires_at := v_now + p_ttl_seconds * interval '1 second';
+    v_entry.entry_type := 'usage';
+    v_entry.action_type := 'hold_split';
+    v_entry.tokens := 0;
+    v_entry.grant_ids := '{}';
+    v_entry.grant_tokens := '{}';
+    v_entry.reason := p_action_type;
+    v_entry.hold_id := gen_random_uuid();
+    v_entry.terms := tokenbook.move_terms(v_parent.id, v_entry.hold_id, v_taken.grant_ids, v_taken.grant_tokens, p_model_used);
+    v_entry.created_at := v_now;
+    v_entry := tokenbook.record_transaction(v_entry, p_due_at => v_expires_at); -- @splits-spend-nothing
+    insert into public.token_holds
+      (user_id, id, tokens, grant_ids, grant_tokens, expires_at, action_type, actor_role,
+       transaction_id, member_id, parent_id, metadata, created_at)
+    values
+      (v_entry.user_id, v_entry.hold_id, p_tokens, v_taken.grant_ids, v_taken.grant_tokens, v_expires_at,
+       p_action_type, p_actor_role, v_entry.id, v_entry.member_id, v_parent.id, p_metadata, v_now);
+  end if;
+
+  return jsonb_build_object(
+    'success', true,
+    'hold_id', v_entry.hold_id,
+    'status', v_status,
+    'tokens_reserved', p_tokens,
+    'tokens_remaining_to_deduct', 0,
+    'reserved_from', tokenbook.describe_allocations(
+      v_entry.user_id,
+      array(select jsonb_array_elements_text(v_entry.terms #> '{move,grant_ids}')::uuid),
+      array(select jsonb_array_elements_text(v_entry.terms #> '{move,grant_tokens}')::bigint)),
+    'expires_at', v_expires_at,
+    'transaction_id', v_entry.id,
+    'tokens_remaining', v_entry.balance_after,
+    'replayed', v_was.id is not null) || tokenbook.budget_receipt(v_parent.user_id, v_parent.id);
+end
+$$;
+comment on function tokenbook.reserve_within is
+  'Sets tokens aside for one call out of the hold that is the budget of its task: a child hold. The receipt of reserve_tokens, with budget.';
 
 -- from supabase/schemas/40_holds/settle_hold.sql
 
@@ -11560,6 +11874,8 @@ comment on function tokenbook.reserve_tokens is
  *
  * p_status: captured, released or expired. Captured: p_tokens, else what p_usage counts for, else all of it. p_usage is
  * the row of token_usage to be, or nothing; p_over_capture as tokenbook.capture_tokens says it.
+ * A child's rest goes back to its parent while that is open, and what it used beyond itself is taken from what the parent
+ * has left, never from the grants. A parent settles what it has not passed on; its children stay as they are.
  * Expired is for who books what has run out: they have locked the account, at p_now, and go on with it.
  * Caller: internal.   Locks: the account.
  * Returns what tokenbook.hold_receipt says; of a hold that has run out, NULL where somebody else has locked it.
@@ -11609,6 +11925,8 @@ declare
   v_action_type text;
   v_hold_entry bigint;
   v_created_at timestamptz;
+  v_parent_id uuid;
+  v_has_family boolean; -- a parent, or children
   v_grant_place tid;
   v_grant_type text;
   v_granted_at timestamptz;
@@ -11640,10 +11958,10 @@ begin
   loop
     select a.ctid, a.tokens_remaining, a.next_due_at, a.next_alert_at, a.spent_at, a.spent_day, a.spent_week, a.spent_month,
            a.last_transaction_id, h.ctid, h.member_id, h.tokens, h.grant_ids, h.grant_tokens, h.expires_at, h.action_type,
-           h.transaction_id, h.created_at, b.ctid, b.grant_type, b.granted_at, coalesce(v_now, clock_timestamp())
+           h.transaction_id, h.created_at, h.parent_id, h.parent_id is not null or h.tokens_passed > 0, b.ctid, b.grant_type, b.granted_at, coalesce(v_now, clock_timestamp())
       into v_account_place, v_remaining, v_due_at, v_alert_at, v_spent_at, v_spent_day, v_spent_week, v_spent_month,
            v_last_id, v_hold_place, v_member_id, v_held, v_grant_ids, v_grant_tokens, v_expires_at, v_action_type,
-           v_hold_entry, v_created_at, v_grant_place, v_grant_type, v_granted_at, v_now
+           v_hold_entry, v_created_at, v_parent_id, v_has_family, v_grant_place, v_grant_type, v_granted_at, v_now
       from public.token_accounts a
       join public.token_holds h on h.user_id = v_user_id and h.id = p_hold_id
       left join public.token_balances b on b.user_id = v_user_id and b.id = h.grant_ids[1]
@@ -11699,6 +12017,33 @@ begin
     elsif p_over_capture = 'cap' then
       v_uncovered := v_beyond;
       v_beyond := null;
+    elsif v_parent_id is not null then -- @beyond-its-budget
+      declare
+        v_grown record;
+        v_hold public.token_holds;
+      begin
+        v_grown := tokenbook.grow_hold(
+          v_user_id, p_hold_id, v_beyond, p_over_capture = 'partial',
+          p_usage.model_used, p_actor_role, p_actor_id, v_now);
+        if v_grown.tokens is null then
+          return tokenbook.answer_busy();
+        elsif v_grown.tokens < v_beyond and p_over_capture <> 'partial' then
+          select h.* into v_hold from public.token_holds h where h.user_id = v_user_id and h.id = p_hold_id;
+          return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => false)
+              || jsonb_build_object('tokens_remaining_to_deduct', v_beyond - v_grown.payable);
+        end if;
+        v_uncovered := v_beyond - v_grown.tokens;
+        v_beyond := null;
+        if v_grown.tokens > 0 then
+          select a.ctid, a.spent_at, a.spent_day, a.spent_week, a.spent_month, a.last_transaction_id,
+                 h.ctid, h.tokens, h.tokens, h.grant_ids, h.grant_tokens
+            into v_account_place, v_spent_at, v_spent_day, v_spent_week, v_spent_month, v_last_id,
+                 v_hold_place, v_held, v_paid, v_grant_ids, v_grant_tokens
+            from public.token_accounts a
+            join public.token_holds h on h.user_id = a.user_id and h.id = p_hold_id
+           where a.user_id = v_user_id;
+        end if;
+      end;
     else
       declare
         v_account public.token_accounts;
@@ -11748,6 +12093,59 @@ begin
     end if;
   end if;
   v_back := v_held - v_paid; -- @captures-what-was-used
+
+  if v_has_family then
+    declare
+      v_is_open boolean;
+      v_returned bigint := 0; -- of its rest, to the parent
+      v_return public.token_transactions;
+    begin
+      -- what comes back was set aside when the parent was, and by its entry
+      select p.id = v_parent_id and p.status = 'open' and p.expires_at > v_now, p.created_at, p.transaction_id
+        into v_is_open, v_created_at, v_hold_entry
+        from public.token_holds p
+       where p.user_id = v_user_id and p.id = coalesce(v_parent_id, p_hold_id)
+         for no key update skip locked;
+      if not found then
+        return case when p_now is null then tokenbook.answer_busy() end;
+      elsif v_is_open and v_back > 0 then -- @children-give-back
+        select part.grant_ids, part.grant_tokens into v_back_ids, v_back_tokens
+          from tokenbook.slice_allocations(v_grant_ids, v_grant_tokens, v_paid, v_held) as part;
+        select part.grant_ids, part.grant_tokens into v_grant_ids, v_grant_tokens
+          from tokenbook.slice_allocations(v_grant_ids, v_grant_tokens, 0, v_paid) as part;
+        perform tokenbook.return_to_hold(v_user_id, v_parent_id, v_back_ids, v_back_tokens);
+        v_returned := v_back;
+        v_held := v_paid; -- what is settled with the grants
+        v_back := 0;
+      end if;
+      update public.token_holds h
+         set children_captured = h.children_captured + v_paid
+       where h.user_id = v_user_id and h.id = v_parent_id and v_paid > 0;
+      if v_returned > 0 or v_held = 0 then -- to its parent; or a parent that has nothing left
+        v_last_id := v_last_id + 1;
+        v_return.user_id := v_user_id;
+        v_return.id := v_last_id;
+        v_return.entry_type := 'usage';
+        v_return.action_type := 'hold_return';
+        v_return.tokens := 0;
+        v_return.balance_after := v_remaining;
+        v_return.debt_change := 0;
+        v_return.reserved_change := 0;
+        v_return.grant_ids := '{}';
+        v_return.grant_tokens := '{}';
+        v_return.reason := case p_status when 'expired' then 'the hold ran out' when 'captured' then 'not needed' else 'released' end;
+        v_return.actor_role := p_actor_role;
+        v_return.actor_id := p_actor_id;
+        v_return.hold_id := p_hold_id;
+        v_return.member_id := v_member_id;
+        v_return.metadata := '{}';
+        v_return.terms := tokenbook.move_terms(
+          p_hold_id, v_parent_id, coalesce(v_back_ids, '{}'), coalesce(v_back_tokens, '{}'));
+        v_return.created_at := v_now;
+        perform tokenbook.append_transactions(array[v_return]);
+      end if;
+    end;
+  end if;
 
   -- act: as a rule nothing goes back, or to one grant, which lives and has room: a copy of tokenbook.return_tokens, which
   -- to call here takes a fifteenth more (decision 26)
@@ -11896,6 +12294,14 @@ begin
     end;
   end if;
 
+  if v_has_family then
+    declare
+      v_hold public.token_holds;
+    begin
+      select h.* into v_hold from public.token_holds h where h.user_id = v_user_id and h.id = p_hold_id;
+      return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => false);
+    end;
+  end if;
   v_deducted_from := case
     when v_paid = 0 then '[]'
     when cardinality(v_grant_ids) = 1
@@ -11913,6 +12319,80 @@ end
 $$;
 comment on function tokenbook.settle_hold is
   'Settles a hold, once: pays for the front of it, gives the rest back to its grants, last taken first; captured, released, or expired by whoever books what has run out. The receipt.';
+
+-- from supabase/schemas/40_holds/split_allocation.sql
+
+/*
+ * Takes so many tokens from the front of an allocation, of the grants that pay for what they are for, and says what is
+ * taken and what is left, both in its order. Less is taken where less pays.
+ * Caller: internal.
+ */
+create function tokenbook.split_allocation(
+  p_grant_ids uuid[],
+  p_grant_tokens bigint[],
+  p_pays boolean[],
+  p_tokens bigint,
+  out grant_ids uuid[],
+  out grant_tokens bigint[],
+  out left_ids uuid[],
+  out left_tokens bigint[]
+)
+returns record
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  select coalesce(array_agg(part.grant_id order by part.nth) filter (where part.taken > 0), '{}'),
+         coalesce(array_agg(part.taken order by part.nth) filter (where part.taken > 0), '{}'),
+         coalesce(array_agg(part.grant_id order by part.nth) filter (where part.taken < part.tokens), '{}'),
+         coalesce(array_agg(part.tokens - part.taken order by part.nth) filter (where part.taken < part.tokens), '{}')
+    into grant_ids, grant_tokens, left_ids, left_tokens
+    from (
+      select p.grant_id, p.tokens, p.nth,
+             case when p.pays then greatest(0, least(p.tokens,
+               p_tokens - (sum(p.tokens) filter (where p.pays) over (order by p.nth) - p.tokens)::bigint)) else 0 end as taken
+        from unnest(p_grant_ids, p_grant_tokens, p_pays) with ordinality as p (grant_id, tokens, pays, nth)) part;
+end
+$$;
+comment on function tokenbook.split_allocation is
+  'Takes tokens from the front of an allocation, of the grants in it that pay for it: what is taken and what is left.';
+
+/*
+ * Puts parts of an allocation together again, each grant once, in the order of p_order: that of the hold which they
+ * all came from.
+ * Caller: internal.
+ */
+create function tokenbook.merge_allocations(
+  p_grant_ids uuid[],
+  p_grant_tokens bigint[],
+  p_more_ids uuid[],
+  p_more_tokens bigint[],
+  p_order uuid[],
+  out grant_ids uuid[],
+  out grant_tokens bigint[]
+)
+returns record
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  select coalesce(array_agg(m.grant_id order by m.place), '{}'), coalesce(array_agg(m.tokens order by m.place), '{}')
+    into grant_ids, grant_tokens
+    from (
+      select part.grant_id, sum(part.tokens)::bigint as tokens, array_position(p_order, part.grant_id) as place
+        from (
+          select p.* from unnest(p_grant_ids, p_grant_tokens) as p (grant_id, tokens)
+          union all
+          select p.* from unnest(p_more_ids, p_more_tokens) as p (grant_id, tokens)) part
+       group by part.grant_id) m;
+end
+$$;
+comment on function tokenbook.merge_allocations is
+  'Puts two allocations together, each grant once, in the order given.';
 
 -- from supabase/schemas/40_holds/stored_hold_receipt.sql
 
@@ -11946,7 +12426,9 @@ begin
     tokenbook.describe_allocations(p_hold.user_id, v_capture.grant_ids, v_capture.grant_tokens)
       || tokenbook.describe_allocations(p_hold.user_id, v_overage.grant_ids, v_overage.grant_tokens),
     p_hold.capture_id, p_hold.overage_id, p_hold.usage_id, v_cost, p_hold.settled_at, v_remaining, p_replayed)
-    || case when v_overage.debt_change > 0 then jsonb_build_object('tokens_overdrawn', v_overage.debt_change) else '{}' end;
+    || case when v_overage.debt_change > 0 then jsonb_build_object('tokens_overdrawn', v_overage.debt_change) else '{}' end
+    || tokenbook.budget_receipt(
+         p_hold.user_id, coalesce(p_hold.parent_id, case when p_hold.tokens_passed > 0 then p_hold.id end));
 end
 $$;
 comment on function tokenbook.stored_hold_receipt is
@@ -11999,6 +12481,131 @@ end
 $$;
 comment on function tokenbook.stored_refund_receipt is
   'What a refund gave back and what of it was forfeited, grant by grant, from what is stored.';
+
+-- from supabase/schemas/40_holds/take_from_hold.sql
+
+/*
+ * Takes tokens out of an open hold for a child of it, from its front, of the grants in it that pay for what the child is
+ * for; all or nothing, or with p_partial what there is. The grants have given them already: nothing about the account
+ * changes. The caller has locked the account, knows that the hold is open, and writes the entry.
+ * p_order is how the hold had its grants first; p_payable what of its rest pays. tokens is NULL where somebody has locked
+ * the hold by itself, in the SQL editor.
+ * Caller: internal.   Keeps: I1, I8.
+ */
+create function tokenbook.take_from_hold(
+  p_user_id uuid,
+  p_hold_id uuid,
+  p_tokens bigint,
+  p_action_type text,
+  p_model_used text,
+  p_partial boolean default false,
+  out grant_ids uuid[],
+  out grant_tokens bigint[],
+  out tokens bigint,
+  out payable bigint
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_hold public.token_holds;
+  v_pays boolean[];
+  v_split record;
+begin
+  select h.* into v_hold
+    from public.token_holds h
+   where h.user_id = p_user_id and h.id = p_hold_id
+     for no key update skip locked; -- @parent-read-with-lock
+  if v_hold.id is null then
+    return;
+  end if;
+  select coalesce(array_agg(part.pays order by part.nth), '{}'), coalesce(sum(part.tokens) filter (where part.pays), 0)
+    into v_pays, payable
+    from (
+      select p.nth, p.tokens, coalesce(tokenbook.pays_for(b.pays_for, p_action_type, p_model_used), true) as pays -- @passes-on-what-pays
+        from unnest(v_hold.grant_ids, v_hold.grant_tokens) with ordinality as p (grant_id, tokens, nth)
+        left join public.token_balances b on b.user_id = p_user_id and b.id = p.grant_id) part;
+  tokens := least(p_tokens, payable); -- @passes-no-more
+  if tokens < p_tokens and not p_partial then
+    tokens := 0;
+  end if;
+  v_split := tokenbook.split_allocation(v_hold.grant_ids, v_hold.grant_tokens, v_pays, tokens);
+  grant_ids := v_split.grant_ids;
+  grant_tokens := v_split.grant_tokens;
+  if tokens > 0 then
+    update public.token_holds h
+       set tokens = h.tokens - take_from_hold.tokens, -- @passed-on-is-gone
+           tokens_passed = h.tokens_passed + take_from_hold.tokens,
+           grant_ids = v_split.left_ids,
+           grant_tokens = v_split.left_tokens
+     where h.user_id = p_user_id and h.id = p_hold_id;
+  end if;
+end
+$$;
+comment on function tokenbook.take_from_hold is
+  'Takes tokens out of an open hold for a child of it, of the grants in it that pay for that; which they are, how many, and how many there were that pay.';
+
+/*
+ * What a child does not use goes back to its open parent, each grant to its place. The caller has locked the account and
+ * both holds, and writes the entry.
+ * Caller: internal.   Keeps: I1.
+ */
+create function tokenbook.return_to_hold(p_user_id uuid, p_hold_id uuid, p_grant_ids uuid[], p_grant_tokens bigint[])
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_merged record;
+  v_tokens constant bigint := (select sum(part) from unnest(p_grant_tokens) part);
+begin
+  select m.* into v_merged
+    from public.token_holds h
+    join public.token_transactions t on t.user_id = h.user_id and t.id = h.transaction_id
+   cross join lateral tokenbook.merge_allocations(h.grant_ids, h.grant_tokens, p_grant_ids, p_grant_tokens, t.grant_ids) m
+   where h.user_id = p_user_id and h.id = p_hold_id;
+  update public.token_holds h
+     set tokens = h.tokens + v_tokens,
+         tokens_passed = h.tokens_passed - v_tokens,
+         grant_ids = v_merged.grant_ids,
+         grant_tokens = v_merged.grant_tokens
+   where h.user_id = p_user_id and h.id = p_hold_id;
+end
+$$;
+comment on function tokenbook.return_to_hold is
+  'Puts what a child of a hold did not use back into that hold.';
+
+/*
+ * The terms of an entry that moves tokens between a hold and its child: {move: {from, to, grant_ids, grant_tokens}}, and
+ * the model that they are for, where one was named.
+ * Caller: internal.
+ */
+create function tokenbook.move_terms(
+  p_from uuid,
+  p_to uuid,
+  p_grant_ids uuid[],
+  p_grant_tokens bigint[],
+  p_model_used text default null
+)
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_strip_nulls(jsonb_build_object(
+    'model', p_model_used,
+    'move', jsonb_build_object('from', p_from, 'to', p_to, 'grant_ids', p_grant_ids, 'grant_tokens', p_grant_tokens)));
+end
+$$;
+comment on function tokenbook.move_terms is
+  'What an entry keeps of tokens that moved between a hold and its child: {move: {from, to, grant_ids, grant_tokens}, model}.';
 
 -- from supabase/schemas/50_plans/ask_trial.sql
 
@@ -21289,7 +21896,8 @@ begin
                    from public.token_holds h
                   where p_account.next_due_at <= p_now
                     and h.user_id = p_account.user_id and h.status = 'open' and h.expires_at <= p_now
-                    and h.created_at >= date_trunc(c.spend_window, p_now, 'UTC')
+                    and (h.parent_id is null or not tokenbook.is_parent_open(h.user_id, h.parent_id, p_now))
+                    and tokenbook.set_aside_at(h) >= date_trunc(c.spend_window, p_now, 'UTC')
                     and (c.scope <> 'member' or h.member_id = p_member_id)), 0)::bigint
            else 0 end,
          (date_trunc(c.spend_window, p_now at time zone 'utc') + ('1 ' || c.spend_window)::interval) at time zone 'utc'
@@ -21337,7 +21945,7 @@ comment on function tokenbook.spend_headroom is
 
 /*
  * When the tokens were taken that an entry spends or gives back: its own moment; of a release that
- * of the hold; of a refund that of the charge, or of the hold that the charge captured. What comes
+ * of the hold, or of its parent; of a refund that of the charge, or of the hold that the charge captured. What comes
  * back comes back into the window that it was taken from.
  * Caller: internal.
  */
@@ -21357,7 +21965,7 @@ begin
   select t.* into v_original from public.token_transactions t
    where t.user_id = p_entry.user_id and t.id = p_entry.original_id;
   if v_original.reserved_change < 0 then
-    return (select h.created_at from public.token_holds h
+    return (select tokenbook.set_aside_at(h) from public.token_holds h
              where h.user_id = p_entry.user_id and h.id = v_original.hold_id);
   end if;
   return v_original.created_at;
@@ -24491,13 +25099,52 @@ begin
   ), of_holds as (
     select h.user_id, sum(h.tokens) as tokens, min(h.expires_at) as due
       from holds h where h.status = 'open' group by h.user_id
+  ), hold_moves as (
+    -- between a hold and its child: the one's loss, the other's gain
+    select t.user_id, t.id, t.created_at, t.action_type, m.hold_id, m.sign, part.grant_id, m.sign * part.tokens as tokens
+      from ledger t
+     cross join lateral (values (t.terms #>> '{move,from}', -1), (t.terms #>> '{move,to}', 1)) as m (hold_id, sign)
+     cross join lateral rows from (
+       jsonb_array_elements_text(case jsonb_typeof(t.terms #> '{move,grant_ids}') when 'array' then t.terms #> '{move,grant_ids}' end),
+       jsonb_array_elements(case jsonb_typeof(t.terms #> '{move,grant_tokens}') when 'array' then t.terms #> '{move,grant_tokens}' end)
+     ) as given (grant_id, tokens)
+     cross join lateral (
+       select given.grant_id, case jsonb_typeof(given.tokens) when 'number' then given.tokens::numeric end as tokens) part
+     where t.action_type in ('hold_split', 'hold_return') and m.hold_id is not null
+  ), moved_holds as (
+    select m.user_id, m.hold_id, sum(m.tokens) as tokens, -sum(m.tokens) as passed,
+           sum(m.tokens) filter (where m.sign = 1) as received
+      from hold_moves m group by m.user_id, m.hold_id
+  ), split_holds as (
+    -- what a hold with a parent or children had in the end: a child what it was given, a parent what it had not passed on
+    select h.user_id, h.id as hold_id, coalesce(sum(part.tokens), 0) as tokens,
+           coalesce(array_agg(part.grant_id order by part.place) filter (where part.tokens <> 0), '{}')::text as grant_ids,
+           coalesce(array_agg(part.tokens order by part.place) filter (where part.tokens <> 0), '{}')::text as grant_tokens
+      from (select h.* from holds h
+             where h.parent_id is not null
+                or exists (select from moved_holds m where m.user_id = h.user_id and m.hold_id = h.id::text)) h
+      left join holds p on p.user_id = h.user_id and p.id = h.parent_id
+      left join ledger o on o.user_id = h.user_id and o.id = coalesce(p.transaction_id, h.transaction_id)
+      left join lateral (
+        select one.grant_id, sum(one.tokens) as tokens, array_position(o.grant_ids::text[], one.grant_id) as place
+          from (
+            select own.grant_id::text, own.tokens from unnest(o.grant_ids, o.grant_tokens) as own (grant_id, tokens) where h.parent_id is null
+            union all
+            select m.grant_id, m.tokens from hold_moves m
+             where m.user_id = h.user_id and m.hold_id = h.id::text and (h.parent_id is null or m.sign = 1)) one
+         group by one.grant_id) part on true
+     group by h.user_id, h.id
+  ), of_children as (
+    select h.user_id, h.parent_id, sum(h.tokens_captured) as captured
+      from holds h where h.parent_id is not null group by h.user_id, h.parent_id
   ), of_hold_entries as (
     select t.user_id, t.hold_id, sum(t.reserved_change) as reserved,
            -sum(t.tokens) filter (where t.entry_type = 'deduction' and t.reserved_change < 0) as captured,
-           min(t.id) filter (where t.entry_type = 'usage' or (t.entry_type = 'deduction' and t.reserved_change < 0)) as capture_id,
+           min(t.id) filter (where t.entry_type = 'usage' and t.action_type not in ('hold_split', 'hold_return')
+             or t.entry_type = 'deduction' and t.reserved_change < 0) as capture_id,
            min(t.id) filter (where t.entry_type = 'deduction' and t.reserved_change = 0) as overage_id,
-           max(t.created_at) filter (where t.reserved_change < 0) as settled_at,
-           max(t.reason) filter (where t.entry_type = 'release') as release_reason
+           max(t.created_at) filter (where t.reserved_change < 0 or t.action_type = 'hold_return') as settled_at,
+           max(t.reason) filter (where t.entry_type = 'release' or t.action_type = 'hold_return') as release_reason
       from ledger t where t.hold_id is not null group by t.user_id, t.hold_id
   ), charged as (
     select t.user_id, t.usage_id, abs(sum(t.tokens - t.debt_change)) as tokens
@@ -24517,10 +25164,11 @@ begin
   ), spending as (
     -- what was spent or came back, and the moment it was taken: a cap's window is that one's
     select t.user_id, t.member_id, t.reserved_change - t.tokens + t.debt_change as tokens, t.debt_change - t.tokens as used,
-           case when o.id is null then t.created_at when o.reserved_change < 0 then h.created_at else o.created_at end as at
+           case when o.id is null then t.created_at when o.reserved_change < 0 then coalesce(p.created_at, h.created_at) else o.created_at end as at
       from ledger t
       left join ledger o on o.user_id = t.user_id and o.id = t.original_id and t.entry_type in ('release', 'refund')
       left join holds h on h.user_id = o.user_id and h.id = o.hold_id
+      left join holds p on p.user_id = h.user_id and p.id = h.parent_id
      where t.entry_type in ('deduction', 'hold', 'release', 'refund') and t.action_type <> 'admin_deduct'
   ), members as (
     select m.* from public.token_team_members m
@@ -24722,12 +25370,13 @@ begin
   union all
   select 'I4 a hold is what its history says', h.user_id, null, h.transaction_id,
          format('%s reserved, %s captured', case when h.status = 'open' then h.tokens else 0 end, coalesce(h.tokens_captured, 0)),
-         format('%s reserved, %s captured', coalesce(t.reserved, 0), coalesce(t.captured, 0))
+         format('%s reserved, %s captured', coalesce(t.reserved, 0) + coalesce(m.tokens, 0), coalesce(t.captured, 0))
     from holds h
     left join of_hold_entries t on t.user_id = h.user_id and t.hold_id = h.id
-   where coalesce(t.reserved, 0) <> case when h.status = 'open' then h.tokens else 0 end
+    left join moved_holds m on m.user_id = h.user_id and m.hold_id = h.id::text
+   where coalesce(t.reserved, 0) + coalesce(m.tokens, 0) <> case when h.status = 'open' then h.tokens else 0 end
       or coalesce(t.captured, 0) <> coalesce(h.tokens_captured, 0)
-      or h.tokens <> (select sum(part) from unnest(h.grant_tokens) part)
+      or h.tokens <> (select coalesce(sum(part), 0) from unnest(h.grant_tokens) part)
   union all
   select 'I7 the account is due no later than its holds', a.user_id, null, null,
          'at ' || h.due || ' or before', coalesce(a.next_due_at::text, 'never')
@@ -25351,6 +26000,7 @@ begin
                 when t.entry_type in ('deduction', 'hold') and t.terms ? 'model' then array['model'] -- where grants pay only for some
                 when t.action_type = 'plan_change' and t.usage_id is null and t.terms ? 'standing' then array['standing']
                 when t.action_type = 'expiry_change' then array['expiry']
+                when t.action_type in ('hold_split', 'hold_return') then case when t.terms ? 'model' then array['model', 'move'] else array['move'] end
                 when t.action_type = 'upcoming_grant' then array['upcoming']
                 when t.action_type = 'plan_change' and t.usage_id is null and not t.metadata ? 'effective_at' then
                   case when t.terms ? 'storage' then array['storage'] end || array['subscription']
@@ -25368,6 +26018,7 @@ begin
                     and case when t.terms -> 'grants' -> 0 ? 'subscription_id'
                           then right(t.action_type, 6) = '_grant' and t.action_type <> 'admin_grant' -- no pack, and nobody's gift
                           else t.action_type = tokenbook.grant_type_terms(t.terms -> 'grants' -> 0 ->> 'grant_type') ->> 'action_type' end
+                when t.action_type in ('hold_split', 'hold_return') then t.entry_type = 'usage' and t.usage_id is null and t.hold_id is not null
                 when t.action_type in ('plan_change', 'restating', 'expiry_change', 'upcoming_grant') then t.entry_type = 'usage' and t.usage_id is null
                 else t.entry_type <> 'grant'
                   and t.action_type <> all (array_remove(tokenbook.reserved_action_types(), 'admin_deduct'))
@@ -25438,16 +26089,22 @@ begin
   select 'I4 a hold is what its entry says', h.user_id, null, h.transaction_id,
          differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
     from holds h
-    left join ledger t on t.user_id = h.user_id and t.id = h.transaction_id and t.entry_type = 'hold'
+    left join ledger t on t.user_id = h.user_id and t.id = h.transaction_id and (t.entry_type = 'hold' or t.action_type = 'hold_split')
+    left join split_holds s on s.user_id = h.user_id and s.hold_id = h.id
+    left join moved_holds m on m.user_id = h.user_id and m.hold_id = h.id::text
+    left join of_children k on k.user_id = h.user_id and k.parent_id = h.id
     left join of_hold_entries e on e.user_id = h.user_id and e.hold_id = h.id
     left join ledger c on c.user_id = h.user_id and c.id = e.capture_id
     left join usages u on u.user_id = h.user_id and u.id = h.usage_id
    cross join lateral (values
      ('hold_id', t.hold_id::text, h.id::text),
-     ('tokens', t.reserved_change::text, h.tokens::text),
-     ('grant_ids', t.grant_ids::text, h.grant_ids::text),
-     ('grant_tokens', t.grant_tokens::text, h.grant_tokens::text),
-     ('action_type', t.action_type, h.action_type),
+     ('tokens', coalesce(s.tokens, t.reserved_change)::text, h.tokens::text),
+     ('grant_ids', coalesce(s.grant_ids, t.grant_ids::text), h.grant_ids::text),
+     ('grant_tokens', coalesce(s.grant_tokens, t.grant_tokens::text), h.grant_tokens::text),
+     ('parent_id', case when t.action_type = 'hold_split' then t.terms #>> '{move,from}' end, h.parent_id::text),
+     ('tokens_passed', (case when h.parent_id is null then coalesce(m.passed, 0) else 0 end)::text, h.tokens_passed::text),
+     ('children_captured', coalesce(k.captured, 0)::text, h.children_captured::text),
+     ('action_type', case when t.action_type = 'hold_split' then t.reason else t.action_type end, h.action_type),
      ('actor_role', t.actor_role, h.actor_role),
      ('created_at', t.created_at::text, h.created_at::text),
      ('member_id', t.member_id::text, h.member_id::text),
@@ -25473,9 +26130,44 @@ begin
          coalesce('for ' || h.action_type, 'no hold'), concat_ws(' ', 'for', t.action_type, 'of hold', t.hold_id)
     from ledger t
     left join holds h on h.user_id = t.user_id and h.id = t.hold_id
-   where case when t.hold_id is not null then (h.action_type, h.member_id) is distinct from (t.action_type, t.member_id)
-                or (t.entry_type = 'release' and t.original_id is distinct from h.transaction_id)
+   where case when t.hold_id is not null then (h.action_type, h.member_id) is distinct from (
+                  case when t.action_type = 'hold_split' then t.reason when t.action_type = 'hold_return' then h.action_type else t.action_type end, t.member_id)
+                or (t.entry_type = 'release' and t.original_id is distinct from coalesce(
+                  (select p.transaction_id from holds p where p.user_id = h.user_id and p.id = h.parent_id), h.transaction_id))
               else t.entry_type in ('hold', 'release') end
+  union all
+  -- what moves between a hold and its child
+  select 'I4 a move is between a hold and its child', t.user_id, null, t.id,
+         case t.action_type when 'hold_split' then concat_ws(' ', h.parent_id, 'to', h.id) else concat_ws(' ', h.id, 'to', h.parent_id) end,
+         concat_ws(' ', t.terms #>> '{move,from}', 'to', t.terms #>> '{move,to}')
+    from ledger t
+    left join holds h on h.user_id = t.user_id and h.id = t.hold_id
+    left join holds p on p.user_id = h.user_id and p.id = h.parent_id
+   where t.action_type in ('hold_split', 'hold_return')
+     and (case t.action_type
+            when 'hold_split' then t.terms #>> '{move,from}' = p.id::text and t.terms #>> '{move,to}' = h.id::text
+              and t.id >= h.transaction_id and t.terms -> 'move' -> 'grant_ids' <> '[]'
+            else t.terms #>> '{move,from}' = h.id::text and (t.terms #>> '{move,to}') is not distinct from p.id::text
+          end
+          and (p.id is null or p.parent_id is null and p.member_id is not distinct from h.member_id -- the parent is one, and open
+            and t.created_at < p.expires_at and t.created_at <= coalesce(p.settled_at, 'infinity'))) is not true
+  union all
+  select 'I1 children have no more than was set aside', m.user_id, null, m.id, 'at most ' || m.set_aside, m.passed::text
+    from (
+      select m.user_id, m.id, o.reserved_change as set_aside,
+             -sum(m.tokens) over (partition by m.user_id, m.hold_id order by m.id) as passed
+        from (select m.user_id, m.hold_id, m.id, sum(m.tokens) as tokens from hold_moves m group by m.user_id, m.hold_id, m.id) m
+        join holds h on h.user_id = m.user_id and h.id::text = m.hold_id and h.parent_id is null
+        join ledger o on o.user_id = h.user_id and o.id = h.transaction_id) m
+   where m.passed > m.set_aside
+  union all
+  select 'I8 a grant pays only for what it may', m.user_id, g.id, m.id, g.pays_for::text,
+         concat_ws(' ', t.reason, t.terms ->> 'model')
+    from hold_moves m
+    join ledger t on t.user_id = m.user_id and t.id = m.id
+    join grants g on g.user_id = m.user_id and g.id::text = m.grant_id
+   where m.sign = 1 and t.action_type = 'hold_split' and g.pays_for is not null
+     and not tokenbook.pays_for(g.pays_for, t.reason, t.terms ->> 'model')
   union all
   select 'I4 a refund is of its charge', t.user_id, null, t.id,
          concat_ws(' ', 'a deduction', o.action_type, o.usage_id, o.hold_id),
@@ -25513,12 +26205,15 @@ begin
    cross join lateral (values
      ('operation', coalesce(t.request ->> 'operation', 'one'), t.request ->> 'operation'),
      ('tokens', case when t.terms ? 'upcoming' then (t.terms -> 'upcoming' -> 'tokens_granted')::bigint
+                     when t.action_type = 'hold_split' then (
+                       select sum(m.tokens) from hold_moves m where m.user_id = t.user_id and m.id = t.id and m.sign = 1)
                      when t.request ->> 'operation' in ('deduct', 'reserve', 'grant') then greatest(abs(t.tokens), t.reserved_change)
                      when t.request ->> 'operation' = 'adjust' then t.tokens end::text,
                 case when t.request ->> 'operation' in ('deduct', 'reserve', 'grant') then t.request ->> 'tokens'
                      when t.request ->> 'operation' = 'adjust' then t.request ->> 'delta' end),
-     ('action_type', case when t.request ->> 'operation' in ('deduct', 'reserve', 'track') then t.action_type end,
+     ('action_type', case when t.request ->> 'operation' in ('deduct', 'reserve', 'track') then case when t.action_type = 'hold_split' then t.reason else t.action_type end end,
                      case when t.request ->> 'operation' in ('deduct', 'reserve', 'track') then t.request ->> 'action_type' end),
+     ('parent_hold', t.terms #>> '{move,from}', t.request ->> 'parent_hold'),
      ('reason', case when t.request ->> 'reason' is not null then t.reason end, t.request ->> 'reason')
    ) as differs (field, expected, found)
    where t.request is not null and differs.expected is distinct from differs.found
@@ -25721,7 +26416,7 @@ begin
          set reason = f.reason, request = f.request, metadata = f.metadata
         from found f
        where t.user_id = f.user_id and t.id = f.id
-      returning t.user_id, t.id, t.entry_type, t.grant_ids[1] as grant_id, t.usage_id, t.hold_id, t.payment_id, t.reason, t.metadata
+      returning t.user_id, t.id, t.entry_type, t.grant_ids[1] as grant_id, t.usage_id, t.hold_id, t.payment_id, t.reason, t.metadata, t.terms ? 'move' as moves
     ), grants as (
       update public.token_balances b set metadata = e.metadata
         from erased e where e.entry_type = 'grant' and b.user_id = e.user_id and b.id = e.grant_id
@@ -25733,7 +26428,7 @@ begin
         from erased e where u.user_id = e.user_id and u.id = e.usage_id and u.transaction_id = e.id -- @trail-goes-along
     ), holds as (
       update public.token_holds h set metadata = e.metadata
-        from erased e where e.entry_type = 'hold' and h.user_id = e.user_id and h.id = e.hold_id
+        from erased e where (e.entry_type = 'hold' or e.moves) and h.user_id = e.user_id and h.id = e.hold_id
     ), payments as (
       update public.token_payments p set reason = e.reason
         from erased e where e.entry_type = 'grant' and p.user_id = e.user_id and p.id = e.payment_id and p.reason is not null
@@ -26683,7 +27378,7 @@ comment on function tokenbook.recorded_grant_actions is
  * balance says it had. So does every grant of a user whose counter had more than all of them
  * (tokenbook.grants_at_opening); no old deduction is spread over those.
  * Since then, the ledger: deductions and holds are spread anew; what is given back goes to where the
- * replay took it from; a clawback and a repaid debt take from the grants they name, then in burn
+ * replay took it from; what moves between a hold and its child is a part of what the replay took for that; a clawback and a repaid debt take from the grants they name, then in burn
  * order; what was carried over comes out of the grant that closed, as far as it has it. A restatement changes what is stored, never what is exact: so nothing is left to restate
  * after one, and all of it is there again after its reversal. A repair by reconciliation is somebody's
  * decision and settles what was before it: from there on, what was stored then is exact.
@@ -26870,6 +27565,13 @@ begin
          and not exists (
            select from public.token_legacy_transactions h
             where h.user_id = u.user_id and h.tokens < 0 and h.action_type <> all (c_grants))
+    ), parents as (
+      select distinct h.user_id, h.parent_id
+        from public.token_holds h
+       where h.parent_id is not null
+         and (p_user_id is null or h.user_id = p_user_id)
+         and (p_after is null or h.user_id > p_after)
+         and (p_until is null or h.user_id <= p_until)
     ), refunded as (
       select distinct t.user_id, t.original_id
         from ledger t where t.original_id is not null and t.entry_type = 'refund'
@@ -26888,21 +27590,27 @@ begin
     union all
     select t.user_id, 2, t.created_at, t.id,
            case when t.entry_type = 'deduction' and t.reserved_change <> 0 then 'capture'
+                when t.action_type in ('hold_split', 'hold_return') then t.action_type
                 when t.entry_type = 'usage' then 'expiry change' else t.entry_type end,
-           greatest(abs(t.tokens), abs(t.reserved_change)), r.user_id is not null, t.hold_id, t.original_id,
+           case when t.terms ? 'move' then (
+                  select sum(part::bigint)::bigint from jsonb_array_elements_text(t.terms #> '{move,grant_tokens}') part)
+                else greatest(abs(t.tokens), abs(t.reserved_change)) end,
+           r.user_id is not null or p.user_id is not null, t.hold_id, t.original_id,
            -- most are deductions, and what they took is only asked for when some of it comes back
-           case when t.entry_type = 'usage' then array[(t.terms -> 'expiry' ->> 'grant_id')::uuid]
+           case when t.terms ? 'move' then '{}'
+                when t.entry_type = 'usage' then array[(t.terms -> 'expiry' ->> 'grant_id')::uuid]
                 when t.entry_type = 'rollover' then (
                   select array[b.rolled_over_from, b.id] from public.token_balances b
                    where b.user_id = t.user_id and b.id = t.grant_ids[1])
                 when t.entry_type <> 'deduction' or r.user_id is not null then t.grant_ids end,
            case when t.entry_type <> 'deduction' or r.user_id is not null then t.grant_tokens end,
            null, null, null, null, null, null, null, null,
-           case when t.entry_type = 'usage' then array[coalesce((t.terms -> 'expiry' ->> 'after')::timestamptz, 'infinity')] end, null, null
+           case when t.terms ? 'expiry' then array[coalesce((t.terms -> 'expiry' ->> 'after')::timestamptz, 'infinity')] end, null, null
       from ledger t
       left join refunded r on r.user_id = t.user_id and r.original_id = t.id
+      left join parents p on p.user_id = t.user_id and t.entry_type = 'hold' and p.parent_id = t.hold_id
      where t.entry_type not in ('restatement', 'expiry', 'void') -- @replay-knows-releases
-       and (t.entry_type <> 'usage' or t.terms ? 'expiry' and v_order_since is not null)
+       and (t.entry_type <> 'usage' or t.terms ? 'expiry' and v_order_since is not null or t.terms ? 'move')
        and (t.entry_type <> 'rollover' or t.tokens > 0) -- the one into the new grant stands for both
     union all
     select a.user_id, 3, null, null, 'end', null, null, null, null,
@@ -26985,6 +27693,55 @@ begin
     elsif v_event.kind = 'hold' then
       v_needed := v_event.tokens;
       v_key := v_event.hold_id;
+
+    elsif v_event.kind in ('hold_split', 'hold_return') then -- @replay-knows-children
+      -- between a hold and its child, of what the replay took for them
+      declare
+        v_child constant text := v_event.hold_id::text;
+        v_parent text;
+        v_for text;
+        v_rest record;
+      begin
+        select h.parent_id::text, h.action_type into v_parent, v_for
+          from public.token_holds h where h.user_id = v_event.user_id and h.id = v_event.hold_id;
+        if v_event.kind = 'hold_split' and v_moved ? v_parent then
+          v_part_ids := array(select jsonb_array_elements_text(v_moved -> v_parent -> 'ids')::uuid);
+          v_part_tokens := array(select jsonb_array_elements_text(v_moved -> v_parent -> 'tokens')::bigint);
+          select t.terms ->> 'model' into v_model_used
+            from public.token_transactions t where t.user_id = v_event.user_id and t.id = v_event.id;
+          v_rest := tokenbook.split_allocation(v_part_ids, v_part_tokens, array(
+            select v_pays_for is null or coalesce(
+                     tokenbook.pays_for(v_pays_for[array_position(v_ids, part.id)], v_for, v_model_used), true)
+              from unnest(v_part_ids) with ordinality as part (id, nth) order by part.nth), v_event.tokens);
+          v_moved := jsonb_set(v_moved, array[v_parent], (v_moved -> v_parent) || jsonb_build_object(
+            'of', (v_moved -> v_parent ->> 'of')::bigint - v_event.tokens, 'ids', v_rest.left_ids, 'tokens', v_rest.left_tokens));
+          v_part_ids := v_rest.grant_ids;
+          v_part_tokens := v_rest.grant_tokens;
+          v_key := v_child;
+          v_of := v_event.tokens;
+        elsif v_event.kind = 'hold_return' and v_moved ? v_child and v_moved ? v_parent then
+          v_of := (v_moved -> v_child ->> 'of')::bigint;
+          select part.grant_ids, part.grant_tokens into v_part_ids, v_part_tokens
+            from tokenbook.slice_allocations(
+                   array(select jsonb_array_elements_text(v_moved -> v_child -> 'ids')::uuid),
+                   array(select jsonb_array_elements_text(v_moved -> v_child -> 'tokens')::bigint),
+                   v_of - v_event.tokens, v_of) as part;
+          v_moved := v_moved - v_child;
+          v_key := v_parent;
+          v_of := v_event.tokens;
+        end if;
+        if v_key is not null then
+          select m.grant_ids, m.grant_tokens into v_part_ids, v_part_tokens
+            from tokenbook.merge_allocations(
+                   array(select jsonb_array_elements_text(v_moved -> v_key -> 'ids')::uuid),
+                   array(select jsonb_array_elements_text(v_moved -> v_key -> 'tokens')::bigint),
+                   v_part_ids, v_part_tokens,
+                   array(select jsonb_array_elements_text(v_moved -> v_parent -> 'order')::uuid)) as m;
+          v_moved := v_moved || jsonb_build_object(v_key, coalesce(v_moved -> v_key, '{}') || jsonb_build_object(
+            'of', coalesce((v_moved -> v_key ->> 'of')::bigint, 0) + v_of, 'ids', v_part_ids, 'tokens', v_part_tokens));
+          v_key := null;
+        end if;
+      end;
 
     elsif v_event.kind = 'expiry change' then -- what it lives by is what was said last, at any moment
       v_nth := array_position(v_ids, v_event.grant_ids[1]);
@@ -27116,10 +27873,11 @@ begin
       end loop;
       v_uncovered := v_uncovered + v_needed;
       if v_key is not null
-        and (v_part_ids, v_part_tokens) is distinct from (v_event.grant_ids, v_event.grant_tokens) -- @returned-where-taken
+        -- of a parent always: its children are of what the replay took
+        and ((v_part_ids, v_part_tokens) is distinct from (v_event.grant_ids, v_event.grant_tokens) or v_event.kind = 'hold' and v_event.is_refunded) -- @returned-where-taken
       then
         v_moved := coalesce(v_moved, '{}') || jsonb_build_object(v_key, jsonb_build_object(
-          'of', v_event.tokens, 'ids', v_part_ids, 'tokens', v_part_tokens));
+          'of', v_event.tokens, 'ids', v_part_ids, 'tokens', v_part_tokens, 'order', v_part_ids));
       end if;
     end if;
   end loop;

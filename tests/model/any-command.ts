@@ -33,6 +33,7 @@ export type Command =
     }
   | { do: "allow"; tokens: number }
   | { do: "reserve"; tokens: number; ttl: number; use: Use; key: Key }
+  | { do: "split"; hold: number; tokens: number; ttl: number; use: Use; key: Key }
   | {
       do: "capture";
       hold: number;
@@ -148,6 +149,17 @@ export const aboutTokens: fc.Arbitrary<Command> = fc.oneof(
     weight: 5,
     arbitrary: fc.record({
       do: fc.constant("reserve" as const),
+      tokens: few,
+      ttl: fc.constantFrom(600, 1_500),
+      use,
+      key,
+    }),
+  },
+  {
+    weight: 7,
+    arbitrary: fc.record({
+      do: fc.constant("split" as const),
+      hold: fc.nat(20),
       tokens: few,
       ttl: fc.constantFrom(600, 1_500),
       use,

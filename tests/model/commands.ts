@@ -308,6 +308,17 @@ export class Run {
           args: [command.tokens, command.ttl, command.key, command.use.action, command.use.model ?? null],
           key: command.key,
         };
+      case "split": {
+        const hold = pick(this.holdIds, command.hold);
+        const { tokens, ttl, key, use } = command;
+        return hold === undefined
+          ? null
+          : {
+              sql: "public.reserve_tokens($1, $2, $3, $5, $4, p_model_used => $6, p_parent_hold => $7)",
+              args: [tokens, ttl, key, use.action, use.model ?? null, hold],
+              key,
+            };
+      }
       case "capture": {
         const hold = pick(this.holdIds, command.hold);
         return hold === undefined
@@ -557,6 +568,24 @@ export class Run {
           });
           this.holdIds.push(receipt["hold_id"] as string);
           return "reserved";
+        };
+      }
+      case "split": {
+        const parent = pick(books.holds, command.hold)!;
+        const hold = books.split(parent, command.tokens, command.ttl, command.use);
+        const left = parent.tokens;
+        return (receipt) => {
+          this.compare(command, receipt, {
+            success: true,
+            status: "open",
+            tokens_reserved: command.tokens,
+            reserved_from: hold.parts,
+            tokens_remaining: books.active,
+            replayed: false,
+          });
+          same(command, (receipt["budget"] as { tokens_left: number }).tokens_left, left);
+          this.holdIds.push(receipt["hold_id"] as string);
+          return "split";
         };
       }
       case "capture":
@@ -831,11 +860,15 @@ export class Run {
       };
     }
     const tokens = command.success ? (command.tokens ?? hold.tokens) : 0;
-    const over = Math.max(tokens - hold.tokens, 0);
+    let over = Math.max(tokens - hold.tokens, 0);
     if (over > 0 && command.over === "reject") throw new Refused("capture_exceeds_hold");
-    const available = books.payable(hold.use);
+    const available =
+      hold.parent === undefined ? books.payable(hold.use) : books.payableOf(hold.parent, hold.use);
+    // what goes beyond a part of a budget is the budget's, and nothing is owed for it
     const owed =
-      command.over === "overdraft" && over > available ? books.mayOwe(over - available, available) : 0;
+      command.over === "overdraft" && over > available && hold.parent === undefined
+        ? books.mayOwe(over - available, available)
+        : 0;
     if (over > available + owed && (command.over === "deduct" || command.over === "overdraft")) {
       return (receipt: Record<string, unknown>) => {
         this.compare(command, receipt, {
@@ -847,10 +880,20 @@ export class Run {
         return "short";
       };
     }
+    if (hold.parent !== undefined) {
+      const grown = { deduct: over, overdraft: over, partial: Math.min(over, available), cap: 0, reject: 0 }[
+        command.over
+      ];
+      if (grown > 0) books.grow(hold, grown);
+      over -= grown;
+    }
     const captured = Math.min(tokens, hold.tokens);
     const parts = takeFront(hold.parts, captured);
     const there = Math.min(over, available);
-    const beyond = { deduct: over, partial: there, overdraft: there, cap: 0, reject: 0 }[command.over];
+    const beyond =
+      hold.parent === undefined
+        ? { deduct: over, partial: there, overdraft: there, cap: 0, reject: 0 }[command.over]
+        : 0;
     const more = books.take(beyond, hold.use);
     books.owed += owed;
     books.settle(hold, captured, "captured");
@@ -901,7 +944,7 @@ export class Run {
 function lasting(receipt: Receipt): Receipt {
   return JSON.parse(
     JSON.stringify(receipt, (name, value: unknown) =>
-      ["status", "granted_at", "expires_at", "effective_at"].includes(name) ? undefined : value,
+      ["status", "granted_at", "expires_at", "effective_at", "budget"].includes(name) ? undefined : value,
     ),
   );
 }

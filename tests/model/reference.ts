@@ -61,6 +61,10 @@ export interface Hold {
   expiresAt: number;
   use: Use;
   captured: number;
+  /** The hold that it is a part of. */
+  parent?: Hold;
+  /** The grants that it had at first, in its order. */
+  order: number[];
 }
 
 export class Refused extends Error {}
@@ -136,6 +140,7 @@ export class Books {
     for (const hold of this.holds) {
       if (hold.status !== "open" || hold.expiresAt > this.now) continue;
       hold.status = "expired";
+      if (this.giveBack(hold, hold.parts)) continue;
       this.putBack(hold.parts);
       cameBack = true;
     }
@@ -217,23 +222,84 @@ export class Books {
   }
 
   reserve(tokens: number, ttl: number, use: Use): Hold {
+    const parts = this.take(tokens, use);
     const hold: Hold = {
       status: "open",
       tokens,
-      parts: this.take(tokens, use),
+      parts,
       expiresAt: this.now + ttl,
       use,
       captured: 0,
+      order: parts.map(([n]) => n),
     };
     this.holds.push(hold);
     return hold;
+  }
+
+  /** A part of a hold, for one call of a task. */
+  split(parent: Hold, tokens: number, ttl: number, use: Use): Hold {
+    if (parent.status !== "open" || parent.parent !== undefined) throw new Refused("parent_hold_ended");
+    if (tokens > this.payableOf(parent, use)) throw new Refused("parent_hold_short");
+    const { order } = parent;
+    const parts = this.passOn(parent, tokens, use);
+    const hold: Hold = {
+      status: "open",
+      tokens,
+      parts,
+      expiresAt: this.now + ttl,
+      use,
+      captured: 0,
+      parent,
+      order,
+    };
+    this.holds.push(hold);
+    return hold;
+  }
+
+  /** What an open hold has that pays for such a use. */
+  payableOf(hold: Hold, use: Use): number {
+    if (!this.isOpen(hold)) return 0;
+    return sum(hold.parts.map(([n, part]) => (pays(this.grants[n]!, use) ? part : 0)));
+  }
+
+  /** Takes from the front of a hold what pays for it. */
+  private passOn(parent: Hold, tokens: number, use: Use): Parts {
+    const taken: Parts = [];
+    let needed = tokens;
+    parent.parts = parent.parts.flatMap(([n, part]): Parts => {
+      const some = pays(this.grants[n]!, use) ? Math.min(part, needed) : 0;
+      if (some > 0) taken.push([n, some]);
+      needed -= some;
+      return part > some ? [[n, part - some]] : [];
+    });
+    parent.tokens -= tokens;
+    return taken;
+  }
+
+  /** A call used more than its part: it gets more of what its parent has left. */
+  grow(hold: Hold, tokens: number): void {
+    hold.parts = merged(hold.parts, this.passOn(hold.parent!, tokens, hold.use), hold.order);
+    hold.tokens += tokens;
+  }
+
+  private isOpen(hold: Hold): boolean {
+    return hold.status === "open" && hold.expiresAt > this.now;
+  }
+
+  /** To the parent, if there is one that is open. */
+  private giveBack({ parent }: Hold, rest: Parts): boolean {
+    if (parent === undefined || !this.isOpen(parent)) return false;
+    parent.parts = merged(parent.parts, rest, parent.order);
+    parent.tokens += sum(rest.map(([, part]) => part));
+    return true;
   }
 
   /** Settles an open hold: pays for the front of it and puts the rest back. */
   settle(hold: Hold, captured: number, status: "captured" | "released"): void {
     hold.status = status;
     hold.captured = captured;
-    this.comeIn(slice(hold.parts, captured, hold.tokens));
+    const rest = slice(hold.parts, captured, hold.tokens);
+    if (!this.giveBack(hold, rest)) this.comeIn(rest);
   }
 
   /** Lets off what is owed for it and gives back what was paid last, and says what of it came too late. */
@@ -469,6 +535,14 @@ function pays({ paysFor }: Grant, { action, model }: Use): boolean {
 }
 
 /** The parts between two points, counted in tokens from the front. */
+/** Both, each grant once, in that order. */
+function merged(parts: Parts, more: Parts, order: number[]): Parts {
+  return order.flatMap((n): Parts => {
+    const tokens = sum([...parts, ...more].map(([of, part]) => (of === n ? part : 0)));
+    return tokens > 0 ? [[n, tokens]] : [];
+  });
+}
+
 export function slice(parts: Parts, from: number, to: number): Parts {
   const found: Parts = [];
   let at = 0;

@@ -333,6 +333,7 @@ export type Database = {
           action_type: string;
           actor_role: string;
           capture_id: number | null;
+          children_captured: number;
           created_at: string;
           expires_at: string;
           grant_ids: string[];
@@ -341,10 +342,12 @@ export type Database = {
           member_id: string | null;
           metadata: NonNullable<Json>;
           overage_id: number | null;
+          parent_id: string | null;
           settled_at: string | null;
           status: string;
           tokens: number;
           tokens_captured: number | null;
+          tokens_passed: number;
           tokens_uncovered: number;
           transaction_id: number;
           usage_id: string | null;
@@ -355,6 +358,7 @@ export type Database = {
           action_type: string;
           actor_role: string;
           capture_id?: number | null;
+          children_captured?: number;
           created_at: string;
           expires_at: string;
           grant_ids: string[];
@@ -363,10 +367,12 @@ export type Database = {
           member_id?: string | null;
           metadata?: NonNullable<Json>;
           overage_id?: number | null;
+          parent_id?: string | null;
           settled_at?: string | null;
           status?: string;
           tokens: number;
           tokens_captured?: number | null;
+          tokens_passed?: number;
           tokens_uncovered?: number;
           transaction_id: number;
           usage_id?: string | null;
@@ -376,6 +382,7 @@ export type Database = {
           action_type?: string;
           actor_role?: string;
           capture_id?: number | null;
+          children_captured?: number;
           created_at?: string;
           expires_at?: string;
           grant_ids?: string[];
@@ -384,10 +391,12 @@ export type Database = {
           member_id?: string | null;
           metadata?: NonNullable<Json>;
           overage_id?: number | null;
+          parent_id?: string | null;
           settled_at?: string | null;
           status?: string;
           tokens?: number;
           tokens_captured?: number | null;
+          tokens_passed?: number;
           tokens_uncovered?: number;
           transaction_id?: number;
           usage_id?: string | null;
@@ -1697,6 +1706,7 @@ export type Database = {
           p_idempotency_key?: string;
           p_metadata?: Json;
           p_model_used?: string;
+          p_parent_hold?: string;
           p_tokens: number;
           p_ttl_seconds?: number;
           p_user_id: string;

@@ -514,6 +514,20 @@ export const errors = {
     retryable: false,
     hint: "The grant has run out. Give another.",
   },
+  parent_hold_ended: {
+    status: 409,
+    title: "Parent hold ended",
+    sqlstate: "PT409",
+    retryable: false,
+    hint: "The hold passes nothing on any more; the status says why. Reserve another.",
+  },
+  parent_hold_short: {
+    status: 402,
+    title: "Parent hold short",
+    sqlstate: "PT402",
+    retryable: false,
+    hint: "The budget has less left than is needed. Ask for less, or wait until other calls of the task give back.",
+  },
   capture_exceeds_hold: {
     status: 409,
     title: "Capture exceeds hold",

@@ -85,6 +85,8 @@ begin
       ('grant_already_voided', 'PT409', 'The grant has been ended before. Nothing was changed.'),
       ('not_a_test_user', 'PT409', 'The clock is advanced of test users alone; the rule says what is missing.'),
       ('grant_has_ended', 'PT409', 'The grant has run out. Give another.'),
+      ('parent_hold_ended', 'PT409', 'The hold passes nothing on any more; the status says why. Reserve another.'),
+      ('parent_hold_short', 'PT402', 'The budget has less left than is needed. Ask for less, or wait until other calls of the task give back.'),
       ('capture_exceeds_hold', 'PT409', 'Capture no more than was held, or choose deduct or cap.'),
       ('not_refundable', 'PT409', 'Only deductions can be refunded.'),
       ('refund_exceeds_charge', 'PT409', 'No more can be refunded than is left of the charge.'),

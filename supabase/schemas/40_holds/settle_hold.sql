@@ -10,6 +10,8 @@
  *
  * p_status: captured, released or expired. Captured: p_tokens, else what p_usage counts for, else all of it. p_usage is
  * the row of token_usage to be, or nothing; p_over_capture as tokenbook.capture_tokens says it.
+ * A child's rest goes back to its parent while that is open, and what it used beyond itself is taken from what the parent
+ * has left, never from the grants. A parent settles what it has not passed on; its children stay as they are.
  * Expired is for who books what has run out: they have locked the account, at p_now, and go on with it.
  * Caller: internal.   Locks: the account.
  * Returns what tokenbook.hold_receipt says; of a hold that has run out, NULL where somebody else has locked it.
@@ -59,6 +61,8 @@ declare
   v_action_type text;
   v_hold_entry bigint;
   v_created_at timestamptz;
+  v_parent_id uuid;
+  v_has_family boolean; -- a parent, or children
   v_grant_place tid;
   v_grant_type text;
   v_granted_at timestamptz;
@@ -90,10 +94,10 @@ begin
   loop
     select a.ctid, a.tokens_remaining, a.next_due_at, a.next_alert_at, a.spent_at, a.spent_day, a.spent_week, a.spent_month,
            a.last_transaction_id, h.ctid, h.member_id, h.tokens, h.grant_ids, h.grant_tokens, h.expires_at, h.action_type,
-           h.transaction_id, h.created_at, b.ctid, b.grant_type, b.granted_at, coalesce(v_now, clock_timestamp())
+           h.transaction_id, h.created_at, h.parent_id, h.parent_id is not null or h.tokens_passed > 0, b.ctid, b.grant_type, b.granted_at, coalesce(v_now, clock_timestamp())
       into v_account_place, v_remaining, v_due_at, v_alert_at, v_spent_at, v_spent_day, v_spent_week, v_spent_month,
            v_last_id, v_hold_place, v_member_id, v_held, v_grant_ids, v_grant_tokens, v_expires_at, v_action_type,
-           v_hold_entry, v_created_at, v_grant_place, v_grant_type, v_granted_at, v_now
+           v_hold_entry, v_created_at, v_parent_id, v_has_family, v_grant_place, v_grant_type, v_granted_at, v_now
       from public.token_accounts a
       join public.token_holds h on h.user_id = v_user_id and h.id = p_hold_id
       left join public.token_balances b on b.user_id = v_user_id and b.id = h.grant_ids[1]
@@ -149,6 +153,33 @@ begin
     elsif p_over_capture = 'cap' then
       v_uncovered := v_beyond;
       v_beyond := null;
+    elsif v_parent_id is not null then -- @beyond-its-budget
+      declare
+        v_grown record;
+        v_hold public.token_holds;
+      begin
+        v_grown := tokenbook.grow_hold(
+          v_user_id, p_hold_id, v_beyond, p_over_capture = 'partial',
+          p_usage.model_used, p_actor_role, p_actor_id, v_now);
+        if v_grown.tokens is null then
+          return tokenbook.answer_busy();
+        elsif v_grown.tokens < v_beyond and p_over_capture <> 'partial' then
+          select h.* into v_hold from public.token_holds h where h.user_id = v_user_id and h.id = p_hold_id;
+          return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => false)
+              || jsonb_build_object('tokens_remaining_to_deduct', v_beyond - v_grown.payable);
+        end if;
+        v_uncovered := v_beyond - v_grown.tokens;
+        v_beyond := null;
+        if v_grown.tokens > 0 then
+          select a.ctid, a.spent_at, a.spent_day, a.spent_week, a.spent_month, a.last_transaction_id,
+                 h.ctid, h.tokens, h.tokens, h.grant_ids, h.grant_tokens
+            into v_account_place, v_spent_at, v_spent_day, v_spent_week, v_spent_month, v_last_id,
+                 v_hold_place, v_held, v_paid, v_grant_ids, v_grant_tokens
+            from public.token_accounts a
+            join public.token_holds h on h.user_id = a.user_id and h.id = p_hold_id
+           where a.user_id = v_user_id;
+        end if;
+      end;
     else
       declare
         v_account public.token_accounts;
@@ -198,6 +229,59 @@ begin
     end if;
   end if;
   v_back := v_held - v_paid; -- @captures-what-was-used
+
+  if v_has_family then
+    declare
+      v_is_open boolean;
+      v_returned bigint := 0; -- of its rest, to the parent
+      v_return public.token_transactions;
+    begin
+      -- what comes back was set aside when the parent was, and by its entry
+      select p.id = v_parent_id and p.status = 'open' and p.expires_at > v_now, p.created_at, p.transaction_id
+        into v_is_open, v_created_at, v_hold_entry
+        from public.token_holds p
+       where p.user_id = v_user_id and p.id = coalesce(v_parent_id, p_hold_id)
+         for no key update skip locked;
+      if not found then
+        return case when p_now is null then tokenbook.answer_busy() end;
+      elsif v_is_open and v_back > 0 then -- @children-give-back
+        select part.grant_ids, part.grant_tokens into v_back_ids, v_back_tokens
+          from tokenbook.slice_allocations(v_grant_ids, v_grant_tokens, v_paid, v_held) as part;
+        select part.grant_ids, part.grant_tokens into v_grant_ids, v_grant_tokens
+          from tokenbook.slice_allocations(v_grant_ids, v_grant_tokens, 0, v_paid) as part;
+        perform tokenbook.return_to_hold(v_user_id, v_parent_id, v_back_ids, v_back_tokens);
+        v_returned := v_back;
+        v_held := v_paid; -- what is settled with the grants
+        v_back := 0;
+      end if;
+      update public.token_holds h
+         set children_captured = h.children_captured + v_paid
+       where h.user_id = v_user_id and h.id = v_parent_id and v_paid > 0;
+      if v_returned > 0 or v_held = 0 then -- to its parent; or a parent that has nothing left
+        v_last_id := v_last_id + 1;
+        v_return.user_id := v_user_id;
+        v_return.id := v_last_id;
+        v_return.entry_type := 'usage';
+        v_return.action_type := 'hold_return';
+        v_return.tokens := 0;
+        v_return.balance_after := v_remaining;
+        v_return.debt_change := 0;
+        v_return.reserved_change := 0;
+        v_return.grant_ids := '{}';
+        v_return.grant_tokens := '{}';
+        v_return.reason := case p_status when 'expired' then 'the hold ran out' when 'captured' then 'not needed' else 'released' end;
+        v_return.actor_role := p_actor_role;
+        v_return.actor_id := p_actor_id;
+        v_return.hold_id := p_hold_id;
+        v_return.member_id := v_member_id;
+        v_return.metadata := '{}';
+        v_return.terms := tokenbook.move_terms(
+          p_hold_id, v_parent_id, coalesce(v_back_ids, '{}'), coalesce(v_back_tokens, '{}'));
+        v_return.created_at := v_now;
+        perform tokenbook.append_transactions(array[v_return]);
+      end if;
+    end;
+  end if;
 
   -- act: as a rule nothing goes back, or to one grant, which lives and has room: a copy of tokenbook.return_tokens, which
   -- to call here takes a fifteenth more (decision 26)
@@ -346,6 +430,14 @@ begin
     end;
   end if;
 
+  if v_has_family then
+    declare
+      v_hold public.token_holds;
+    begin
+      select h.* into v_hold from public.token_holds h where h.user_id = v_user_id and h.id = p_hold_id;
+      return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => false);
+    end;
+  end if;
   v_deducted_from := case
     when v_paid = 0 then '[]'
     when cardinality(v_grant_ids) = 1

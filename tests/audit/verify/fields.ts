@@ -786,6 +786,12 @@ export const fields: Record<string, Record<string, Field>> = {
     created_at: field(hoursOff("created_at", hold)),
     settled_at: field(hoursOff("settled_at", hold, "x.settled_at is not null")),
     member_id: field([{ to: another, named: /^I4 a hold is what its entry says$/ }]),
+    parent_id: field([
+      { to: another, named: hold },
+      { to: "null", where: "x.parent_id is not null", named: hold },
+    ]),
+    tokens_passed: field(off("tokens_passed", hold)),
+    children_captured: field(off("children_captured", hold)),
   },
 
   "tokenbook.subscriptions": {

@@ -98,6 +98,7 @@ export async function live(db: Database, user: string, admin: string, n: number)
   });
   await asHimself("release_tokens", { p_hold_id: await hold(35) });
   await hold(15); // runs out
+  await spendBudget(asHimself, await hold(50));
   const charge = await asHimself("track_token_usage", {
     p_action_type: "assessment_scoring",
     p_tokens_used: 33,
@@ -170,6 +171,26 @@ export async function live(db: Database, user: string, admin: string, n: number)
   }
   await grant(db, user, 80);
   if (n % 2 === 0) await hold(60);
+}
+
+/** The calls of one task: one used less than it held, one more, one runs; and the budget is still there. */
+async function spendBudget(
+  asHimself: (name: string, args: Record<string, unknown>) => Promise<Record<string, unknown>>,
+  budget: string,
+): Promise<void> {
+  const step = async (tokens: number, key?: string) =>
+    (
+      await asHimself("reserve_tokens", {
+        p_tokens: tokens,
+        p_ttl_seconds: 3_600,
+        p_parent_hold: budget,
+        p_idempotency_key: key,
+      })
+    )["hold_id"];
+  await asHimself("capture_tokens", { p_hold_id: await step(20, "step-1"), p_tokens: 12 });
+  await asHimself("capture_tokens", { p_hold_id: await step(5), p_tokens: 9, p_over_capture: "partial" });
+  await asHimself("release_tokens", { p_hold_id: await step(3) });
+  await step(8);
 }
 
 /** A user of before the books whose grants had all been left full, though they had been used. */

@@ -210,6 +210,23 @@ export interface Reservation {
   transaction_id: number;
   tokens_remaining: number;
   replayed: boolean;
+  /** Of a part of another hold: how that stands now. */
+  budget?: HoldBudget;
+}
+
+/** How a hold stands of which others are parts: the budget of a task. */
+export interface HoldBudget {
+  hold_id: string;
+  status: "open" | "captured" | "released" | "expired";
+  /** What was set aside. */
+  tokens: number;
+  /** What its parts have of it, or paid. */
+  tokens_passed: number;
+  /** What can still be taken; 0 once it has ended. */
+  tokens_left: number;
+  /** What its parts and itself have paid. */
+  tokens_used: number;
+  expires_at: string;
 }
 
 /** There were not enough tokens. Nothing was set aside. */
@@ -255,6 +272,8 @@ export interface SettledHold {
   replayed: boolean;
   capped_by?: SpendCap;
   tokens_restricted?: number;
+  /** Of a hold that has parts, or is one. */
+  budget?: HoldBudget;
 }
 
 /** Short of tokens beyond the hold: nothing was changed, and the hold is open. */
@@ -277,6 +296,7 @@ export interface OpenHold {
   replayed: false;
   capped_by?: SpendCap;
   tokens_restricted?: number;
+  budget?: HoldBudget;
 }
 
 export interface GrantReceipt {

@@ -84,6 +84,8 @@ export interface ReserveOptions extends WriteOptions {
   actionType?: string | undefined;
   /** The model that will be called, where grants pay only for some. */
   model?: string | undefined;
+  /** A hold of the same user that these tokens are a part of: the budget of a task of many calls. */
+  parentHold?: string | undefined;
   metadata?: Metadata | undefined;
 }
 

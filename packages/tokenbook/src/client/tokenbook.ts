@@ -416,6 +416,7 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
           p_model_used: o.model,
           p_idempotency_key: keyOf(o),
           p_metadata: o.metadata,
+          p_parent_hold: o.parentHold,
         },
         o.signal,
       ),
