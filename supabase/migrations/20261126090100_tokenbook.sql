@@ -56,10 +56,11 @@ declare
     'deduct_tokens_with_fifo', 'dismiss_parked_token_payment', 'end_token_code', 'estimate_tokens',
     'expire_old_token_grants', 'explain_token_charge', 'find_token_discrepancies',
     'forget_token_user', 'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_customer',
-    'get_token_history', 'get_token_referral_code', 'get_token_spend_caps', 'get_token_usage_by',
-    'get_user_storage_quota', 'get_user_token_balance', 'get_users_with_high_token_usage',
-    'get_users_with_low_token_balance', 'get_users_without_token_balance', 'grant_tokens',
-    'has_token_plan', 'list_parked_token_payments', 'list_token_changes', 'list_token_codes',
+    'get_token_history', 'get_token_referral_code', 'get_token_revenue', 'get_token_spend_caps',
+    'get_token_usage_by', 'get_user_storage_quota', 'get_user_token_balance',
+    'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
+    'get_users_without_token_balance', 'grant_tokens', 'has_token_plan',
+    'list_parked_token_payments', 'list_token_changes', 'list_token_codes',
     'list_token_team_members', 'list_token_webhook_deliveries', 'list_token_webhook_endpoints',
     'list_upcoming_token_grants', 'prepare_token_checkout', 'reconcile_user_token_balance',
     'record_token_payment_event', 'record_token_subscription_event', 'redeem_token_code',
@@ -903,6 +904,9 @@ create table public.token_balances (
   voided_at timestamptz,
   rolled_over_from uuid,
   pays_for jsonb,
+  cost_basis_cents bigint,
+  currency text,
+  cost_basis_of uuid,
   metadata jsonb not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
   constraint token_balances_pkey primary key (user_id, id),
@@ -927,6 +931,9 @@ comment on column public.token_balances.legacy_transaction_id is 'The old grant 
 comment on column public.token_balances.voided_at is 'When an admin ended it; expires_at is then no later.';
 comment on column public.token_balances.rolled_over_from is 'The grant of the closed period that its tokens were carried over from.';
 comment on column public.token_balances.pays_for is 'What it pays for, where that is not everything: {actions: [action_type, …], models: [name, or its beginning and *, …]}, either may be left out; NULL = everything. Never changes.';
+comment on column public.token_balances.cost_basis_cents is 'What all of its tokens cost whoever bought them, in cents of the currency, as grant_tokens was told; 0 = known to be nothing. NULL: said by its payment or cost_basis_of, or nothing was paid. Never changes.';
+comment on column public.token_balances.currency is 'ISO 4217, lower case, of cost_basis_cents.';
+comment on column public.token_balances.cost_basis_of is 'The payment, or the grant, whose money its tokens are, where it has none of its own: of a slot of a plan that was paid for, of what was carried over, given back or reissued.';
 comment on column public.token_balances.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_balances.created_at is 'When it was booked.';
 
@@ -972,11 +979,17 @@ as $$
     when p_grant.expires_at <= p_grant.granted_at then 'expires_after_it_was_granted'
     when not isfinite(p_grant.expires_at) then 'expiry_is_finite'
     when p_grant.pays_for is not null and tokenbook.broken_pays_for(p_grant.pays_for) is not null then 'pays_for_is_plain'
+    when p_grant.cost_basis_cents is not null and (p_grant.currency is null
+        or p_grant.cost_basis_cents not between 0 and (tokenbook.limits() -> 'tokens')::bigint or p_grant.currency !~ '^[a-z]{3}$')
+      then 'cost_basis_is_cents_of_a_currency'
+    when p_grant.currency is not null and p_grant.cost_basis_cents is null then 'currency_has_its_cost_basis'
+    when p_grant.cost_basis_of is not null and num_nonnulls(p_grant.cost_basis_cents, p_grant.payment_id) > 0
+      then 'cost_basis_is_said_once'
     when p_grant.grant_type is not null and tokenbook.grant_type_terms(p_grant.grant_type) is null then 'grant_type_is_known'
   end
 $$;
 comment on function tokenbook.broken_grant_rule is
-  'The rule that a grant breaks, NULL when none: 1 to 10^12 tokens of a known type and priority, no more left than were given, open while some are, and a finite expiry after it was given.';
+  'The rule that a grant breaks, NULL when none: 1 to 10^12 tokens of a known type and priority, no more left than were given, open while some are, a finite expiry after it was given, and a cost basis that is said once, with its currency.';
 
 -- Caller: the trigger.   Errors: check_violation, with the broken rule for its constraint.
 create function tokenbook.check_grant_rules()
@@ -1000,7 +1013,8 @@ comment on function tokenbook.check_grant_rules is
 
 -- a spending changes none of these
 create trigger token_balances_are_sound
-  after insert or update of grant_type, tokens_granted, priority, granted_at, expires_at on public.token_balances
+  after insert or update of grant_type, tokens_granted, priority, granted_at, expires_at, cost_basis_cents, currency, cost_basis_of
+  on public.token_balances
   for each row execute function tokenbook.check_grant_rules();
 
 -- from supabase/schemas/20_ledger/tables/token_grant_types.sql
@@ -2226,6 +2240,95 @@ comment on column tokenbook.provider_subscriptions.updated_at is 'When we last h
 create index provider_subscriptions_user_idx on tokenbook.provider_subscriptions (user_id);
 create index provider_subscriptions_customer_idx on tokenbook.provider_subscriptions (provider, customer_id);
 alter table tokenbook.provider_subscriptions enable row level security;
+
+-- from supabase/schemas/60_payments/tables/sales.sql
+
+-- What was sold, one row a sale: a payment, or a grant whose cost basis was said; and what of it reports have counted.
+-- What it was sold for is read from the payment or the grant, and what became of the tokens from the ledger: this only
+-- keeps how far that has been counted, and is made again from them where it is lost (tokenbook.count_sales).
+create table tokenbook.sales (
+  user_id uuid not null,
+  sale_id uuid not null,
+  since_id bigint not null,
+  schedule jsonb,
+  period_start timestamptz,
+  period_end timestamptz,
+  slots_in_all integer,
+  slots integer not null default 1,
+  is_counted boolean not null default false,
+  slots_counted integer not null default 0,
+  currency text,
+  sold_cents bigint not null default 0,
+  refunded_cents bigint not null default 0,
+  recognised_cents bigint not null default 0,
+  breakage_cents bigint not null default 0,
+  tokens_given bigint not null default 0,
+  tokens_used bigint not null default 0,
+  tokens_ended bigint not null default 0,
+  tokens_taken_back bigint not null default 0,
+  tokens_clawed_back bigint not null default 0,
+  tokens_lapsed bigint not null default 0,
+  constraint sales_pkey primary key (user_id, sale_id)
+);
+comment on table tokenbook.sales is
+  'What was sold, one row a sale: a payment, or a grant whose cost basis was said; and what get_token_revenue has counted of it. Written by the functions that give what was bought, and by tokenbook.count_sales.';
+comment on column tokenbook.sales.user_id is 'The user.';
+comment on column tokenbook.sales.sale_id is 'The payment, or the grant.';
+comment on column tokenbook.sales.since_id is 'The entry of their ledger after which its tokens appear.';
+comment on column tokenbook.sales.schedule is 'Of a plan that gives its tokens over time: on which schedule.';
+comment on column tokenbook.sales.period_start is 'When that period began.';
+comment on column tokenbook.sales.period_end is 'When that period ends; NULL = without an end.';
+comment on column tokenbook.sales.slots_in_all is 'How many slots that period has: each has that part of the money. NULL = all of the money is for what was given.';
+comment on column tokenbook.sales.slots is 'How many of them have begun.';
+comment on column tokenbook.sales.is_counted is 'Whether it has been counted as far as its account (sale_accounts); if not, not at all.';
+comment on column tokenbook.sales.slots_counted is 'Of its slots, how many are counted as begun.';
+comment on column tokenbook.sales.currency is 'ISO 4217, lower case, as counted.';
+comment on column tokenbook.sales.sold_cents is 'What it was sold for, as counted.';
+comment on column tokenbook.sales.refunded_cents is 'What of it went back, or is withheld by disputes, as counted.';
+comment on column tokenbook.sales.recognised_cents is 'What of the rest is used, as counted.';
+comment on column tokenbook.sales.breakage_cents is 'What of the rest ended unused, as counted.';
+comment on column tokenbook.sales.tokens_given is 'Tokens it gave, as counted.';
+comment on column tokenbook.sales.tokens_used is 'Tokens of these that were used, or taken for what others had been used for.';
+comment on column tokenbook.sales.tokens_ended is 'Tokens of these that ran out, were voided, or taken by a correction.';
+comment on column tokenbook.sales.tokens_taken_back is 'Tokens of these that went back with its money.';
+comment on column tokenbook.sales.tokens_clawed_back is 'Tokens that went back with its money, whatever they were taken from.';
+comment on column tokenbook.sales.tokens_lapsed is 'Of these, how many had run out or been voided before.';
+alter table tokenbook.sales enable row level security;
+
+-- How far the ledger of each user who has bought something is counted.
+create table tokenbook.sale_accounts (
+  user_id uuid primary key,
+  counted_id bigint not null,
+  changed_at timestamptz,
+  next_end_at timestamptz
+);
+comment on table tokenbook.sale_accounts is
+  'How far the ledger of each user who has bought something is counted in tokenbook.sales and tokenbook.revenue_totals.';
+comment on column tokenbook.sale_accounts.user_id is 'The user.';
+comment on column tokenbook.sale_accounts.counted_id is 'The last entry of their ledger that is counted.';
+comment on column tokenbook.sale_accounts.changed_at is 'When money of theirs has changed that is not counted; NULL = none has.';
+comment on column tokenbook.sale_accounts.next_end_at is 'When the first of their paid periods ends that gives tokens over time, and is not counted to its end.';
+alter table tokenbook.sale_accounts enable row level security;
+
+-- What was sold and what became of it, added up by day, for the report.
+create table tokenbook.revenue_totals (
+  starts_at timestamptz not null,
+  currency text not null,
+  sold_cents numeric not null,
+  refunded_cents numeric not null,
+  recognised_cents numeric not null,
+  breakage_cents numeric not null,
+  constraint revenue_totals_pkey primary key (starts_at, currency)
+);
+comment on table tokenbook.revenue_totals is
+  'What was sold and what became of it, by day (UTC) and currency, of what tokenbook.sale_accounts says is counted. Written by tokenbook.count_sales, read by get_token_revenue.';
+comment on column tokenbook.revenue_totals.starts_at is 'When that day (UTC) begins.';
+comment on column tokenbook.revenue_totals.currency is 'ISO 4217, lower case.';
+comment on column tokenbook.revenue_totals.sold_cents is 'What was sold, in cents.';
+comment on column tokenbook.revenue_totals.refunded_cents is 'What went back, or came to be withheld by disputes; what came back is less.';
+comment on column tokenbook.revenue_totals.recognised_cents is 'What was used of what was sold; what use was undone, or paid back, is less.';
+comment on column tokenbook.revenue_totals.breakage_cents is 'What ended unused of what was sold.';
+alter table tokenbook.revenue_totals enable row level security;
 
 -- from supabase/schemas/60_payments/tables/token_payments.sql
 
@@ -4384,6 +4487,7 @@ begin
       ('invalid_subject', 'PT400', 'Give the issuer and the subject as the tokens name them.'),
       ('invalid_moment', 'PT400', 'Give a moment that has passed.'),
       ('invalid_pays_for', 'PT400', 'Do as the rule says.'),
+      ('invalid_cost_basis', 'PT400', 'Do as the rule says.'),
       ('invalid_page', 'PT400', 'Ask for 1 to 200 entries, and pass next_before on as it was given.'),
       ('invalid_state', 'PT400', 'Use active or frozen.'),
       ('invalid_scope', 'PT400', 'Name a user, or a plan, or say p_for_everyone true.'),
@@ -5043,6 +5147,9 @@ begin
       v_entry.usage_id := gen_random_uuid();
     end if;
     v_entry := tokenbook.record_transaction(v_entry);
+    if v_grant.cost_basis_cents is not null then
+      perform tokenbook.note_sale(p_user_id, v_grant.id, v_entry.id - 1);
+    end if;
     if v_entry.usage_id is not null then
       perform tokenbook.write_admin_usage(v_entry, 'admin_grant');
     end if;
@@ -6544,6 +6651,7 @@ as $$
     'priority', p_grant.priority, 'granted_at', p_grant.granted_at, 'expires_at', p_grant.expires_at,
     'subscription_id', p_grant.subscription_id, 'period_start', p_grant.period_start,
     'rolled_over_from', p_grant.rolled_over_from, 'legacy_transaction_id', p_grant.legacy_transaction_id, 'pays_for', p_grant.pays_for,
+    'cost_basis_cents', p_grant.cost_basis_cents, 'currency', p_grant.currency, 'cost_basis_of', p_grant.cost_basis_of,
     'created_at', p_grant.created_at))
 $$;
 comment on function tokenbook.grant_terms is
@@ -6559,11 +6667,12 @@ comment on function tokenbook.grant_terms is
  * a trial, a 28day and an annual grant may not be. p_priority left out: the type's own, of most 50.
  * With p_starts_at it is a grant to come: an entry of 0 tokens says so, list_upcoming_token_grants lists it,
  * void_token_grant calls it off, and at that moment it is a grant like any other (tokenbook.begin_grants).
+ * p_cost_basis_cents is what all of the tokens cost whoever bought them, of p_currency; left out: they were given away.
  * A trial that is granted so is somebody's decision: the policy is not asked, and it is remembered.
  * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
  * tokens_remaining, replayed}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_grant_type,
- * invalid_priority, invalid_granted_at, invalid_starts_at, invalid_expiry, invalid_pays_for, too_many_restricted_grants,
+ * invalid_priority, invalid_granted_at, invalid_starts_at, invalid_expiry, invalid_pays_for, invalid_cost_basis, too_many_restricted_grants,
  * too_many_upcoming_grants, invalid_reason, invalid_idempotency_key,
  * invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, busy.
  * Keeps: I2, I3, I5, I10.
@@ -6580,7 +6689,9 @@ create function tokenbook.grant_tokens(
   p_idempotency_key text default null,
   p_metadata jsonb default null,
   p_pays_for jsonb default null,
-  p_starts_at timestamptz default null
+  p_starts_at timestamptz default null,
+  p_cost_basis_cents bigint default null,
+  p_currency text default null
 )
 returns jsonb
 language plpgsql
@@ -6634,6 +6745,15 @@ begin
     perform tokenbook.refuse('invalid_pays_for', jsonb_build_object(
       'field', 'p_pays_for', 'rule', tokenbook.broken_pays_for(p_pays_for)));
   end if;
+  if p_cost_basis_cents is not null or p_currency is not null then
+    if (p_cost_basis_cents between 0 and 1000000000000) is not true then
+      perform tokenbook.refuse('invalid_cost_basis',
+        '{"field": "p_cost_basis_cents", "rule": "a whole number of cents from 0 to 1000000000000, with p_currency"}');
+    elsif (p_currency ~ '^[a-z]{3}$') is not true then -- @cost-basis-has-currency
+      perform tokenbook.refuse('invalid_cost_basis',
+        '{"field": "p_currency", "rule": "ISO 4217 in lower case, with p_cost_basis_cents"}');
+    end if;
+  end if;
   if p_idempotency_key is not null or p_reason is not null or p_metadata is not null then
     perform tokenbook.check_request(p_idempotency_key, p_reason, p_metadata);
   end if;
@@ -6643,6 +6763,8 @@ begin
   v_grant.priority := p_priority;
   v_grant.expires_at := p_expires_at;
   v_grant.pays_for := p_pays_for;
+  v_grant.cost_basis_cents := p_cost_basis_cents;
+  v_grant.currency := p_currency;
   v_grant.metadata := coalesce(p_metadata, '{}');
   v_entry.user_id := p_user_id;
   v_entry.reason := p_reason;
@@ -6655,6 +6777,9 @@ begin
       'granted_at', (p_granted_at at time zone 'utc')::text);
     if p_starts_at is not null then -- what was asked before there were grants to come is asked again as it was
       v_entry.request := v_entry.request || jsonb_build_object('starts_at', (p_starts_at at time zone 'utc')::text);
+    end if;
+    if p_cost_basis_cents is not null then
+      v_entry.request := v_entry.request || jsonb_build_object('cost_basis_cents', p_cost_basis_cents, 'currency', p_currency);
     end if;
   end if;
   v_entry.metadata := v_grant.metadata;
@@ -6688,7 +6813,7 @@ begin
 end
 $$;
 comment on function tokenbook.grant_tokens is
-  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each), or one of token_grant_types; p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100, left out: what token_grant_types says, else 50; p_granted_at in the past, for the server only; p_starts_at in the next ten years: a grant to come, that nothing counts before, whose lifetime and place in the queue are from then on (list_upcoming_token_grants lists it, void_token_grant calls it off; the transaction is one of 0 tokens, upcoming_grant); p_pays_for {actions: [action_type, …], models: [name, or its beginning and *, …]}, either or both: what the grant pays for; left out: what token_grant_types says, else everything; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, pays_for, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_starts_at, invalid_expiry, invalid_pays_for, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, too_many_restricted_grants, too_many_upcoming_grants, forbidden, busy.';
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each), or one of token_grant_types; p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100, left out: what token_grant_types says, else 50; p_granted_at in the past, for the server only; p_starts_at in the next ten years: a grant to come, that nothing counts before, whose lifetime and place in the queue are from then on (list_upcoming_token_grants lists it, void_token_grant calls it off; the transaction is one of 0 tokens, upcoming_grant); p_pays_for {actions: [action_type, …], models: [name, or its beginning and *, …]}, either or both: what the grant pays for; left out: what token_grant_types says, else everything; p_cost_basis_cents (0 to 10^12) of p_currency (eur, usd, …): what all of the tokens cost whoever bought them, for get_token_revenue and explain_token_charge; left out: they were given away; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, pays_for, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_starts_at, invalid_expiry, invalid_pays_for, invalid_cost_basis, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, too_many_restricted_grants, too_many_upcoming_grants, forbidden, busy.';
 
 -- from supabase/schemas/20_ledger/grants_to_begin.sql
 
@@ -6978,7 +7103,7 @@ comment on function tokenbook.is_set_aside is
  * checked who asks and what for.
  * p_grant is the grant to be: grant_type, tokens_granted, priority (NULL: the type's own, or 50), pays_for (NULL: the
  * type's own, or everything), granted_at (NULL: now), expires_at (NULL: p_lifetime, or else the type's own; 'infinity':
- * never), where it came from, metadata.
+ * never), cost_basis_cents and currency (NULL: its payment's, or nothing), where it came from, metadata.
  * p_entry is its transaction: user_id, action_type (NULL: the type's own), reason, actor, key, request, links.
  * With p_begins_later it is a grant to come: granted_at is the moment at which it begins, and its
  * transaction says so, of 0 tokens (tokenbook.schedule_grant).
@@ -7104,11 +7229,12 @@ begin
 
   insert into public.token_balances
     (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at,
-     payment_id, subscription_id, period_start, pays_for, metadata, created_at)
+     payment_id, subscription_id, period_start, pays_for, cost_basis_cents, currency, metadata, created_at)
   values
     (p_entry.user_id, p_grant.grant_type, p_grant.tokens_granted, p_grant.tokens_granted,
      p_grant.priority, p_grant.granted_at, p_grant.expires_at,
-     p_grant.payment_id, p_grant.subscription_id, p_grant.period_start, p_grant.pays_for, p_grant.metadata, v_now)
+     p_grant.payment_id, p_grant.subscription_id, p_grant.period_start, p_grant.pays_for,
+     p_grant.cost_basis_cents, p_grant.currency, p_grant.metadata, v_now)
   returning * into granted;
 
   -- record
@@ -7131,6 +7257,9 @@ begin
   end if;
   p_entry.created_at := v_now;
   transaction := tokenbook.record_transaction(p_entry, p_due_at => granted.expires_at);
+  if granted.cost_basis_cents is not null then
+    perform tokenbook.note_sale(p_entry.user_id, granted.id, transaction.id - 1);
+  end if;
 
   tokens_remaining := tokenbook.settle_incoming(p_entry.user_id, v_now);
 end
@@ -7230,6 +7359,50 @@ end
 $$;
 comment on function tokenbook.lock_settings is
   'Locks the project''s settings, whose row is made where there is none.';
+
+-- from supabase/schemas/20_ledger/money_of.sql
+
+/*
+ * Whose money the tokens of a grant are: a payment's, or that of a grant (itself, or the one that it stands for); NULL,
+ * nobody's: they were given away. Of a grant that came in when the books opened nobody knows what it cost, and what stands
+ * for it says so.
+ * Caller: internal.
+ */
+create function tokenbook.money_of(p_grant public.token_balances)
+returns uuid
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce(
+    p_grant.cost_basis_of,
+    p_grant.payment_id,
+    case when p_grant.cost_basis_cents is not null or tokenbook.is_from_opening(p_grant.user_id, p_grant.id) then p_grant.id end);
+end
+$$;
+comment on function tokenbook.money_of is
+  'The payment or the grant whose money the tokens of a grant are; NULL: they were given away.';
+
+/*
+ * Whether a grant came in when the books opened.
+ * Caller: internal.
+ */
+create function tokenbook.is_from_opening(p_user_id uuid, p_grant_id uuid)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (
+    select from public.token_transactions t
+     where t.user_id = p_user_id and t.id = 1 and t.entry_type = 'opening_balance' and p_grant_id = any (t.grant_ids));
+end
+$$;
+comment on function tokenbook.is_from_opening is 'Whether a grant came in when the books opened.';
 
 -- from supabase/schemas/20_ledger/note_restricted_grants.sql
 
@@ -8016,9 +8189,9 @@ begin
     end if;
     if v_part.tokens > v_part.room then
       insert into public.token_balances
-        (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, pays_for, metadata, created_at)
+        (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, pays_for, cost_basis_of, metadata, created_at)
       select b.user_id, b.grant_type, v_part.tokens - v_part.room, v_part.tokens - v_part.room,
-             b.priority, b.granted_at, b.expires_at, b.pays_for, jsonb_build_object('given_back_for', b.id), p_now
+             b.priority, b.granted_at, b.expires_at, b.pays_for, tokenbook.money_of(b), jsonb_build_object('given_back_for', b.id), p_now
         from public.token_balances b
        where b.user_id = p_user_id and b.id = v_part.id
       returning id into v_id;
@@ -9345,6 +9518,7 @@ begin
     -- act
     if v_account.next_due_at <= v_now then
       perform tokenbook.record_expiries(array[p_user_id], v_now);
+      v_entry := tokenbook.as_void(v_entry, p_grant_id); -- @voids-what-has-begun: it may have been to come until now
     end if;
     select b.* into v_grant from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id;
     if v_grant.id is null then
@@ -9713,7 +9887,7 @@ comment on function tokenbook.estimate_tokens is
 
 /*
  * Explains a charge: the operation, its ledger entry, the grants that paid and where those came
- * from, and what was given back since. Asked by usage or by transaction.
+ * from, with the money that bought the tokens, and what was given back since. Asked by usage or by transaction.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_usage, charge_not_found,
  * user_not_found.
@@ -9755,24 +9929,42 @@ begin
     perform tokenbook.refuse('charge_not_found', '{}');
   end if;
 
-  return jsonb_build_object(
+  return (
+  with worths as (
+    select b as it, paid.tokens, paid.nth, worth.currency, worth.payment_id, paid.tokens * worth.cents / worth.tokens as cents
+      from unnest(v_transaction.grant_ids, v_transaction.grant_tokens)
+           with ordinality as paid (grant_id, tokens, nth)
+      join public.token_balances b on b.user_id = p_user_id and b.id = paid.grant_id
+     cross join lateral tokenbook.worth_of_grant(b) worth
+  ), rounded as (
+    -- whole cents that add up to the whole: what is left of it goes to the largest remainders
+    select w.it, w.tokens, w.nth, w.currency, w.payment_id,
+           (floor(w.cents) + (row_number() over (partition by w.currency order by w.cents - floor(w.cents) desc, w.nth)
+              <= round(sum(w.cents) over of_currency) - sum(floor(w.cents)) over of_currency)::integer)::bigint as cents -- @cents-add-up
+      from worths w
+    window of_currency as (partition by w.currency)
+  )
+  select jsonb_build_object(
     'usage', case when v_usage.id is not null then to_jsonb(v_usage) - 'user_id' end,
     'transaction', case when v_transaction.id is not null then
       to_jsonb(v_transaction) - array['user_id', 'grant_ids', 'grant_tokens', 'request', 'terms'] end,
     'paid_by', coalesce((
       select jsonb_agg(
                jsonb_build_object(
-                 'grant_id', b.id,
-                 'grant_type', b.grant_type,
-                 'tokens', paid.tokens,
-                 'granted_at', b.granted_at,
-                 'expires_at', b.expires_at,
-                 'payment_id', b.payment_id,
-                 'subscription_id', b.subscription_id)
-               order by paid.nth)
-        from unnest(v_transaction.grant_ids, v_transaction.grant_tokens)
-             with ordinality as paid (grant_id, tokens, nth)
-        join public.token_balances b on b.user_id = p_user_id and b.id = paid.grant_id), '[]'),
+                 'grant_id', (r.it).id,
+                 'grant_type', (r.it).grant_type,
+                 'tokens', r.tokens,
+                 'granted_at', (r.it).granted_at,
+                 'expires_at', (r.it).expires_at,
+                 'payment_id', coalesce((r.it).payment_id, r.payment_id),
+                 'subscription_id', (r.it).subscription_id,
+                 'cost_basis_cents', r.cents,
+                 'currency', r.currency)
+               order by r.nth)
+        from rounded r), '[]'),
+    'cost_basis', coalesce((
+      select jsonb_agg(jsonb_build_object('currency', m.currency, 'cents', m.cents) order by m.currency)
+        from (select r.currency, sum(r.cents) as cents from rounded r where r.currency is not null group by r.currency) m), '[]'),
     'undone_by', coalesce((
       select jsonb_agg(
                jsonb_build_object(
@@ -9790,11 +9982,11 @@ begin
            limit 1000) t), '[]'),
     'tokens_net', v_transaction.tokens - v_transaction.debt_change + coalesce((
       select sum(t.tokens - t.debt_change) from public.token_transactions t
-       where t.user_id = p_user_id and t.original_id = v_transaction.id and t.entry_type <> 'grant'), 0));
+       where t.user_id = p_user_id and t.original_id = v_transaction.id and t.entry_type <> 'grant'), 0)));
 end
 $$;
 comment on function tokenbook.explain_token_charge is
-  'Explains a charge, by usage or by transaction. For the user himself (leave p_user_id out), an admin, or the server. Returns {usage (NULL when there was none), transaction (NULL for what happened before the books opened), paid_by: [{grant_id, grant_type, tokens, granted_at, expires_at, payment_id, subscription_id}], undone_by: [{transaction_id, entry_type, tokens, debt_change, reason, created_at}] (the newest 1000), tokens_net (signed: the charge, what is owed for it included, less what was given back)}. Errors: invalid_usage, charge_not_found, user_not_found, forbidden.';
+  'Explains a charge, by usage or by transaction. For the user himself (leave p_user_id out), an admin, or the server. Returns {usage (NULL when there was none), transaction (NULL for what happened before the books opened), paid_by: [{grant_id, grant_type, tokens, granted_at, expires_at, payment_id, subscription_id, cost_basis_cents (what these tokens cost whoever bought them, as far as that money has not gone back: 0, they were given away; NULL, nobody knows), currency}], cost_basis: [{currency, cents}] (what paid, added up), undone_by: [{transaction_id, entry_type, tokens, debt_change, reason, created_at}] (the newest 1000), tokens_net (signed: the charge, what is owed for it included, less what was given back)}. Errors: invalid_usage, charge_not_found, user_not_found, forbidden.';
 
 -- from supabase/schemas/30_usage/get_recent_token_usage.sql
 
@@ -11528,18 +11720,20 @@ begin
   v_entry.grant_ids := v_back.grant_ids;
   v_entry.grant_tokens := v_back.grant_tokens;
   if v_expired_ids <> '{}' then
-    for v_part in -- one for each of what they paid for, as a rule everything
-      select b.pays_for, sum(e.tokens)::bigint as tokens
+    for v_part in -- one for each of what they paid for, as a rule everything, and whose money it was
+      select b.pays_for,
+             tokenbook.money_of(b) as cost_basis_of, -- @reissued-with-its-money
+             sum(e.tokens)::bigint as tokens
         from unnest(v_expired_ids, v_expired_tokens) with ordinality as e (grant_id, tokens, nth)
         join public.token_balances b on b.user_id = p_user_id and b.id = e.grant_id
-       group by b.pays_for
+       group by 1, 2
        order by min(e.nth)
     loop
       insert into public.token_balances
-        (user_id, grant_type, tokens_granted, tokens_remaining, granted_at, expires_at, pays_for, metadata, created_at)
+        (user_id, grant_type, tokens_granted, tokens_remaining, granted_at, expires_at, pays_for, cost_basis_of, metadata, created_at)
       values
         (p_user_id, v_expired_type, v_part.tokens, v_part.tokens, v_now, v_now + p_lifetime_days * interval '24 hours',
-         v_part.pays_for, jsonb_build_object('reissued_for', v_charge.id), v_now)
+         v_part.pays_for, v_part.cost_basis_of, jsonb_build_object('reissued_for', v_charge.id), v_now)
       returning * into v_new;
       perform tokenbook.bring_due_forward(p_user_id, v_now + p_lifetime_days * interval '24 hours');
       if v_new.pays_for is not null then
@@ -13833,13 +14027,14 @@ begin
   foreach v_slot in array v_slots
   loop
     v_grant := v_slot.slot;
+    v_grant.cost_basis_of := v_slot.payment_id; -- @slots-have-their-money
     insert into public.token_balances
       (user_id, id, grant_type, tokens_granted, tokens_remaining, is_open, priority, granted_at, expires_at,
-       subscription_id, metadata, created_at)
+       subscription_id, cost_basis_of, metadata, created_at)
     values
       (p_user_id, v_grant.id, v_grant.grant_type, v_grant.tokens_granted, v_grant.tokens_remaining,
        v_grant.is_open, v_grant.priority, v_grant.granted_at, v_grant.expires_at,
-       v_grant.subscription_id, v_grant.metadata, p_now)
+       v_grant.subscription_id, v_grant.cost_basis_of, v_grant.metadata, p_now)
     on conflict (user_id, id) do nothing; -- whatever else is wrong, nobody is locked out of their account
     continue when not found;
     v_entry := null;
@@ -13865,6 +14060,9 @@ begin
          set tokens = p.tokens + v_grant.tokens_granted,
              tokens_clawed_back = p.tokens_clawed_back + v_slot.taken_back
        where p.user_id = p_user_id and p.id = v_slot.payment_id;
+      update tokenbook.sales s
+         set slots = greatest(s.slots, least(s.slots_in_all, tokenbook.slot_number(s.schedule, s.period_start, v_grant.granted_at) + 1))
+       where s.user_id = p_user_id and s.sale_id = v_slot.payment_id;
     end if;
     if v_slot.taken_back > 0 then
       v_entry.entry_type := 'clawback';
@@ -14270,6 +14468,43 @@ begin
 end
 $$;
 comment on function tokenbook.normal_address is 'An e-mail address in the one form that all ways of writing its mailbox have in common.';
+
+-- from supabase/schemas/50_plans/note_money_of_period.sql
+
+/*
+ * Says of what a period had given before it was paid for whose money it is: of its slots, and of what was carried over.
+ * Caller: tokenbook.give_what_was_bought, holding the account's lock.   Returns the first entry of the ledger that gave a
+ * slot of it; NULL, none did.
+ */
+create function tokenbook.note_money_of_period(p_payment public.token_payments)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_grant public.token_balances;
+  v_ids uuid[];
+  v_first_id bigint;
+begin
+  select b.* into v_grant
+    from public.token_balances b where b.user_id = p_payment.user_id and b.payment_id = p_payment.id;
+  select array_agg(t.grant_ids[1]), min(t.id) into v_ids, v_first_id
+    from public.token_transactions t
+   where t.user_id = v_grant.user_id and t.entry_type = 'grant' and t.action_type = 'scheduled_grant' -- as give_what_was_bought counts them
+     and t.created_at >= v_grant.period_start
+     and t.terms -> 'slots' ->> 'plan_type' = p_payment.to_plan and not t.terms -> 'slots' ? 'payment_id'
+     and (t.terms -> 'slots' ->> 'period_start')::timestamptz = v_grant.period_start;
+  update public.token_balances b
+     set cost_basis_of = p_payment.id
+   where b.user_id = v_grant.user_id and b.cost_basis_of is null
+     and (b.id = any (v_ids) or b.rolled_over_from = v_grant.id);
+  return v_first_id;
+end
+$$;
+comment on function tokenbook.note_money_of_period is
+  'Says of what a period had given before it was paid for whose money it is. Returns the first entry that gave a slot of it.';
 
 -- from supabase/schemas/50_plans/pay_for_period.sql
 
@@ -15038,10 +15273,11 @@ begin
 
   insert into public.token_balances
     (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at,
-     subscription_id, rolled_over_from, pays_for, metadata, created_at)
+     subscription_id, rolled_over_from, pays_for, cost_basis_of, metadata, created_at)
   values
     (v_closing.user_id, v_closing.grant_type, v_tokens, v_tokens, v_closing.priority, p_now, v_expires_at,
-     v_closing.subscription_id, v_closing.id, v_closing.pays_for, v_entry.metadata, p_now)
+     v_closing.subscription_id, v_closing.id, v_closing.pays_for, tokenbook.money_of(v_closing),
+     v_entry.metadata, p_now)
   returning * into v_carried;
   perform tokenbook.bring_due_forward(v_closing.user_id, v_expires_at);
   if v_carried.pays_for is not null then
@@ -16887,6 +17123,270 @@ $$;
 comment on function tokenbook.check_subscription_event is
   'Refuses what is no fact of a subscription; returns when it happened.';
 
+-- from supabase/schemas/60_payments/count_sales.sql
+
+/*
+ * Counts what has become of what was sold, in the order of each user's ledger: at most a portion of entries (usage_rows of
+ * tokenbook.limits). As a user's entries are numbered one after the other under their lock, none comes later that is older:
+ * what is counted is counted once. Whoever finds that somebody else is at it waits two
+ * seconds at most.
+ *
+ * The tokens of a sale are one pool: each is worth the same part of what is left of its money. So after every day
+ *   recognised = money * used / tokens, rounded down; recognised and breakage together = money * (used + ended) / tokens,
+ *   rounded down; what is left is deferred,
+ * and what is written into a day is by how much that has changed: whatever a history was, the sums are exact.
+ * Used is what was deducted and not given back, what repaid a debt, and what was taken for what others had been used for.
+ * Ended is what ran out, was voided, or taken by a correction. What is taken with its money (a refund, a dispute) is
+ * neither; what of that had been used already is not used any more: the debt is, that others pay.
+ * Caller: tokenbook.get_token_revenue.   Returns whether all is counted.   Locks: the accounts' marks.   Keeps: I11.
+ */
+create function tokenbook.count_sales()
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- where days begin
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  c_portion constant integer := tokenbook.limits() -> 'usage_rows';
+  v_waiting integer;
+  v_user_ids uuid[];
+  v_is_whole boolean;
+  v_is_first boolean;
+begin
+  if not exists (select from tokenbook.uncounted_sales()) then
+    return true;
+  elsif current_setting('transaction_read_only')::boolean then
+    return false;
+  end if;
+
+  -- lock: whoever counts has done so in a moment
+  for nth in 1 .. 20 loop
+    v_is_first := pg_try_advisory_xact_lock(hashtextextended('tokenbook.count_sales', 0));
+    exit when v_is_first;
+    perform pg_sleep(0.1);
+  end loop;
+  if not v_is_first then
+    return false;
+  end if;
+  select count(*), array_agg(w.user_id) filter (where w.before < c_portion), coalesce(sum(w.entries), 0) <= c_portion
+    into v_waiting, v_user_ids, v_is_whole
+    from (
+      select u.user_id, u.entries, sum(u.entries) over (order by u.user_id) - u.entries as before
+        from tokenbook.uncounted_sales() u) w;
+  v_user_ids := array(
+    select c.user_id from tokenbook.sale_accounts c
+     where c.user_id = any (v_user_ids) order by c.user_id for update skip locked);
+
+  with chosen as materialized (
+    select c.user_id, c.counted_id, c.changed_at, least(a.last_transaction_id, c.counted_id + c_portion) as upto_id,
+           a.last_transaction_id <= c.counted_id + c_portion as is_whole
+      from tokenbook.sale_accounts c
+      join public.token_accounts a on a.user_id = c.user_id
+     where c.user_id = any (v_user_ids)
+  ), of_sales as materialized (
+    select s.*, c.upto_id, c.is_whole, c.changed_at, case when s.is_counted then c.counted_id else s.since_id end as from_id,
+           p.id is not null as is_payment, coalesce(p.currency, b.currency) as currency_now, p.amount_cents,
+           least(p.amount_cents, p.refunded_cents + p.disputed_cents) as lost_cents
+      from chosen c
+      join tokenbook.sales s on s.user_id = c.user_id
+      left join public.token_payments p on p.user_id = s.user_id and p.id = s.sale_id
+      left join public.token_balances b on b.user_id = s.user_id and b.id = s.sale_id
+     where (s.is_counted or s.since_id < c.upto_id) and coalesce(p.currency, b.currency) is not null
+  ), entries as materialized (
+    select t.*
+      from (
+        select c.user_id, c.upto_id, least(c.counted_id, (select min(s.from_id) from of_sales s where s.user_id = c.user_id)) as from_id
+          from chosen c) c
+     cross join lateral (
+       select l.user_id, l.id, l.entry_type, l.action_type, l.tokens, l.debt_change, l.grant_ids, l.grant_tokens, l.payment_id,
+              l.original_id, l.terms, l.created_at
+         from public.token_transactions l
+        where l.user_id = c.user_id and l.id > c.from_id and l.id <= c.upto_id
+          and l.entry_type not in ('usage', 'hold', 'release', 'opening_balance')) t
+  ), parts as (
+    select t.*, part.grant_id, part.tokens as part_tokens, b.granted_at, b.cost_basis_cents,
+           coalesce(b.cost_basis_of, b.payment_id, case when b.cost_basis_cents is not null then b.id end) as sale_id
+      from entries t
+     cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
+      join public.token_balances b on b.user_id = t.user_id and b.id = part.grant_id
+  ), effects as (
+    select s.user_id, s.sale_id, p.id, 0 as nth, p.created_at,
+           case when p.entry_type = 'grant' then p.part_tokens else 0 end as given,
+           case
+             when p.entry_type = 'deduction' and p.action_type <> 'admin_deduct' then p.part_tokens
+             when p.entry_type = 'refund' and p.action_type <> 'admin_deduct' then -p.part_tokens -- @undone-use-is-deferred
+             when p.entry_type = 'debt_repayment' then p.part_tokens
+             when p.entry_type = 'clawback' and p.payment_id is distinct from s.sale_id
+               and p.terms ->> 'voids' is distinct from p.grant_id::text then p.part_tokens -- @taken-for-others
+             when p.entry_type = 'restoration' and p.payment_id is distinct from s.sale_id then -p.part_tokens
+             when p.entry_type = 'restatement' then -sign(p.tokens) * p.part_tokens
+             else 0
+           end as used,
+           case
+             when p.entry_type in ('expiry', 'void') then p.part_tokens
+             when p.entry_type = 'deduction' and p.action_type = 'admin_deduct' then p.part_tokens
+             when p.entry_type = 'refund' and p.action_type = 'admin_deduct' then -p.part_tokens
+             when p.entry_type = 'clawback' and p.terms ->> 'voids' = p.grant_id::text then p.part_tokens
+             when p.entry_type = 'rollover' and p.tokens > 0 and source.entry_type = 'expiry' then -p.part_tokens -- @carried-over-lives
+             else 0
+           end as ended,
+           case
+             when p.payment_id = s.sale_id and p.entry_type = 'clawback' then p.part_tokens
+             when p.payment_id = s.sale_id and p.entry_type = 'restoration' then -p.part_tokens
+             else 0
+           end as taken_back,
+           0::bigint as clawed_back, 0::bigint as lapsed,
+           case when p.entry_type = 'grant' and p.grant_id = s.sale_id then p.cost_basis_cents end as amount,
+           case when p.entry_type = 'grant' and p.grant_id = s.sale_id then 0::bigint end as lost,
+           case when p.entry_type = 'grant' and p.action_type = 'scheduled_grant' and s.schedule is not null
+                then tokenbook.slot_number(s.schedule, s.period_start, p.granted_at) + 1 else 1 end as slots
+      from parts p
+      join of_sales s on s.user_id = p.user_id and s.sale_id = p.sale_id and p.id > s.from_id -- @each-entry-once
+      left join public.token_transactions source
+        on p.entry_type = 'rollover' and source.user_id = p.user_id and source.id = p.original_id
+    union all
+    -- what an entry says of a payment's money, and what went with it
+    select s.user_id, s.sale_id, t.id, 1, t.created_at, 0, 0, 0, 0,
+           case when t.entry_type in ('clawback', 'restoration')
+                then t.debt_change - t.tokens + coalesce((t.terms -> 'refund' ->> 'lapsed')::bigint, 0) else 0 end,
+           coalesce((t.terms -> 'refund' ->> 'lapsed')::bigint, 0),
+           coalesce((t.terms -> 'refund' ->> 'amount_cents')::bigint, (t.terms -> 'payment' ->> 'amount_cents')::bigint),
+           least(
+             coalesce((t.terms -> 'refund' ->> 'amount_cents')::bigint, 0),
+             coalesce((t.terms -> 'refund' ->> 'refunded_cents')::bigint + (t.terms -> 'refund' ->> 'disputed_cents')::bigint, 0)),
+           null
+      from entries t
+      join of_sales s on s.user_id = t.user_id and s.sale_id = t.payment_id and t.id > s.from_id
+     where t.terms ?| array['refund', 'payment']
+    union all
+    -- a grant that was voided, and what was spent of it taken from elsewhere: nobody used it
+    select s.user_id, s.sale_id, t.id, 2, t.created_at, 0, -x.tokens, x.tokens, 0, 0, 0, null, null, null
+      from entries t
+      join public.token_balances v on v.user_id = t.user_id and v.id = (t.terms ->> 'voids')::uuid
+      join of_sales s on s.user_id = t.user_id and t.id > s.from_id
+       and s.sale_id = coalesce(v.cost_basis_of, v.payment_id, case when v.cost_basis_cents is not null then v.id end)
+     cross join lateral (
+       select t.debt_change - t.tokens - coalesce(sum(own.tokens) filter (where own.grant_id = v.id), 0)::bigint as tokens
+         from unnest(t.grant_ids, t.grant_tokens) as own (grant_id, tokens)) x
+     where t.entry_type = 'clawback' and t.payment_id is null and t.terms ? 'voids'
+    union all
+    -- a paid period that is over: what it did not give it will not give
+    select s.user_id, s.sale_id, s.upto_id, 3, s.period_end, 0, 0, 0, 0, 0, 0, null, null, s.slots_in_all
+      from of_sales s
+     where s.is_whole and s.period_end <= clock_timestamp() and s.slots_counted < s.slots_in_all -- @periods-that-are-over
+    union all
+    -- what is known of the money now, where no entry says it
+    select s.user_id, s.sale_id, s.upto_id, 4,
+           greatest(s.changed_at, (select max(t.created_at) from entries t where t.user_id = s.user_id)), 0, 0, 0, 0, 0, 0,
+           s.amount_cents, s.lost_cents, null
+      from of_sales s
+     where s.is_whole and s.is_payment and s.changed_at is not null -- @money-as-it-is
+  ), days as (
+    select e.user_id, e.sale_id, date_trunc('day', e.created_at) as starts_at, sum(e.given) as given, sum(e.used) as used,
+           sum(e.ended) as ended, sum(e.taken_back) as taken_back, sum(e.clawed_back) as clawed_back, sum(e.lapsed) as lapsed,
+           (array_agg(e.amount order by e.id desc, e.nth desc) filter (where e.amount is not null))[1] as amount,
+           (array_agg(e.lost order by e.id desc, e.nth desc) filter (where e.amount is not null))[1] as lost,
+           max(e.slots) as slots
+      from effects e
+     group by e.user_id, e.sale_id, date_trunc('day', e.created_at)
+  ), running as (
+    select s.user_id, s.sale_id, d.starts_at, s.currency_now, s.slots_in_all,
+           s.tokens_given + sum(d.given) over so_far as given, s.tokens_used + sum(d.used) over so_far as used,
+           s.tokens_ended + sum(d.ended) over so_far as ended, s.tokens_taken_back + sum(d.taken_back) over so_far as taken_back,
+           s.tokens_clawed_back + sum(d.clawed_back) over so_far as clawed_back, s.tokens_lapsed + sum(d.lapsed) over so_far as lapsed,
+           greatest(s.slots_counted, max(d.slots) over so_far) as slots,
+           s.sold_cents as sold_before, s.refunded_cents as refunded_before,
+           array_agg(array[d.amount, d.lost]) filter (where d.amount is not null) over so_far as money,
+           case when s.currency = s.currency_now then array[s.sold_cents, s.refunded_cents, s.recognised_cents, s.breakage_cents]
+                else '{0,0,0,0}' end as counted
+      from days d
+      join of_sales s on s.user_id = d.user_id and s.sale_id = d.sale_id
+    window so_far as (partition by d.user_id, d.sale_id order by d.starts_at)
+  ), standings as (
+    select r.*, m.sold, m.lost, q.recognised, q.either - q.recognised as breakage,
+           row_number() over (partition by r.user_id, r.sale_id order by r.starts_at desc) = 1 as is_last
+      from running r
+     cross join lateral (
+       select coalesce(r.money[array_length(r.money, 1)][1], r.sold_before) as sold,
+              coalesce(r.money[array_length(r.money, 1)][2], r.refunded_before) as lost) m
+     cross join lateral (
+       select greatest(r.used - (r.clawed_back - r.taken_back - r.lapsed), 0) as used, -- @clawed-back-unused
+              greatest(r.ended - r.lapsed, 0) as ended,
+              greatest(r.given - r.used - r.ended - r.taken_back, 0) as unspent,
+              case when r.slots < r.slots_in_all then floor((m.sold - m.lost)::numeric * r.slots / r.slots_in_all) -- @slot-is-a-share
+                   else m.sold - m.lost end as money) n
+     cross join lateral (
+       select case when n.used + n.ended + n.unspent > 0 then floor(n.money * n.used / (n.used + n.ended + n.unspent)) else 0 end as recognised,
+              case when n.used + n.ended + n.unspent > 0
+                   then floor(n.money * (n.used + n.ended) / (n.used + n.ended + n.unspent)) else n.money end as either) q
+  ), changes as (
+    select s.starts_at, s.currency_now as currency,
+           s.sold - lag(s.sold, 1, s.counted[1]) over by_day as sold, s.lost - lag(s.lost, 1, s.counted[2]) over by_day as refunded,
+           s.recognised - lag(s.recognised, 1, s.counted[3]::numeric) over by_day as recognised,
+           s.breakage - lag(s.breakage, 1, s.counted[4]::numeric) over by_day as breakage
+      from standings s
+    window by_day as (partition by s.user_id, s.sale_id order by s.starts_at)
+    union all
+    -- what was counted in another currency
+    select d.starts_at, s.currency, -s.sold_cents, -s.refunded_cents, -s.recognised_cents, -s.breakage_cents
+      from of_sales s
+      join lateral (select min(d.starts_at) as starts_at from days d where d.user_id = s.user_id and d.sale_id = s.sale_id) d
+        on d.starts_at is not null
+     where s.currency <> s.currency_now -- @never-of-two-currencies
+  ), added as (
+    insert into tokenbook.revenue_totals as n (starts_at, currency, sold_cents, refunded_cents, recognised_cents, breakage_cents)
+    select c.starts_at, c.currency, sum(c.sold), sum(c.refunded), sum(c.recognised), sum(c.breakage)
+      from changes c
+     group by c.starts_at, c.currency
+     order by c.starts_at, c.currency
+    on conflict on constraint revenue_totals_pkey do update
+       set sold_cents = n.sold_cents + excluded.sold_cents,
+           refunded_cents = n.refunded_cents + excluded.refunded_cents,
+           recognised_cents = n.recognised_cents + excluded.recognised_cents,
+           breakage_cents = n.breakage_cents + excluded.breakage_cents
+  ), kept as (
+    update tokenbook.sales s
+       set is_counted = true, slots_counted = n.slots, currency = n.currency_now, sold_cents = n.sold, refunded_cents = n.lost,
+           recognised_cents = n.recognised, breakage_cents = n.breakage, tokens_given = n.given, tokens_used = n.used,
+           tokens_ended = n.ended, tokens_taken_back = n.taken_back, tokens_clawed_back = n.clawed_back, tokens_lapsed = n.lapsed
+      from standings n
+     where n.is_last and s.user_id = n.user_id and s.sale_id = n.sale_id
+  )
+  update tokenbook.sale_accounts c
+     set counted_id = d.upto_id,
+         changed_at = case when d.is_whole then null else c.changed_at end,
+         next_end_at = case when d.is_whole then (
+           select min(s.period_end) from tokenbook.sales s where s.user_id = c.user_id and s.period_end > clock_timestamp()) else c.next_end_at end
+    from chosen d
+   where c.user_id = d.user_id;
+  return v_is_whole and cardinality(v_user_ids) = v_waiting;
+end
+$$;
+comment on function tokenbook.count_sales is
+  'Counts the next portion of what has become of what was sold, for get_token_revenue. Returns whether all is counted.';
+
+/*
+ * Who has bought something of which not all is counted, and how many entries there are to look at.
+ * Caller: internal.
+ */
+create function tokenbook.uncounted_sales()
+returns table (user_id uuid, entries bigint)
+language sql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select c.user_id, a.last_transaction_id - c.counted_id
+    from tokenbook.sale_accounts c
+    join public.token_accounts a on a.user_id = c.user_id
+   where a.last_transaction_id > c.counted_id or c.changed_at is not null or c.next_end_at <= clock_timestamp()
+$$;
+comment on function tokenbook.uncounted_sales is
+  'Who has bought something of which not all is counted, and how many entries there are to look at.';
+
 -- from supabase/schemas/60_payments/create_token_payment.sql
 
 /*
@@ -17613,6 +18113,113 @@ $$;
 comment on function tokenbook.get_token_customer is
   'Which customer a user is at a payment provider (p_provider stripe or paypal). For the user themself, an admin, or the server. Returns {user_id, provider, customer_id (NULL = none is known)}. Errors: invalid_customer, user_not_found, forbidden.';
 
+-- from supabase/schemas/60_payments/get_token_revenue.sql
+
+/*
+ * What was sold, and what became of it, by day, month or all together (UTC, whole ones), each currency by itself: what
+ * was used of it (recognised), what ended unused (breakage), what went back, and what is still owed (deferred).
+ * opening deferred + sold - refunded - recognised - breakage = closing deferred, to the cent.
+ * The ledger is counted by portions (tokenbook.count_sales); until that has come to its end the answer is busy.
+ * Caller: an admin, service_role.   Locks: nothing that a use needs.   Errors: not_authenticated, forbidden,
+ * invalid_report, busy.   Keeps: I11.
+ */
+-- Security definer: an admin reads other users' rows, and nobody may write the totals themselves.
+create function tokenbook.get_token_revenue(
+  p_from timestamptz default null,
+  p_to timestamptz default null,
+  p_bucket text default 'day'
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- where days begin
+as $$
+declare
+  c_rows constant integer := tokenbook.limits() -> 'report_rows';
+  v_unit constant text := case p_bucket when 'all' then 'day' else p_bucket end;
+  v_from timestamptz;
+  v_to timestamptz;
+  v_fault jsonb;
+  v_rows jsonb;
+  v_totals jsonb;
+begin
+  -- validate
+  perform tokenbook.authorize_operator();
+  v_to := coalesce(p_to, clock_timestamp());
+  v_from := coalesce(p_from, v_to - interval '30 days');
+  v_fault := case
+    when p_bucket is null or p_bucket not in ('day', 'month', 'all')
+      then '{"field": "p_bucket", "rule": "day, month or all"}'
+    when not (v_from >= '1900-01-01' and v_from < v_to and v_to < '2200-01-01')
+      then '{"field": "p_from", "rule": "before p_to, both of 1900 to 2199"}'
+    when v_to - v_from > make_interval(days => case p_bucket when 'day' then 400 else 4000 end)
+      then '{"field": "p_from", "rule": "at most 400 days before p_to, by month or all together 4000"}'
+  end;
+  if v_fault is not null then
+    perform tokenbook.refuse('invalid_report', v_fault);
+  end if;
+  v_from := date_trunc(v_unit, v_from);
+  if date_trunc(v_unit, v_to) < v_to then
+    v_to := date_trunc(v_unit, v_to) + ('1 ' || v_unit)::interval;
+  end if;
+
+  -- what is not counted yet
+  if not tokenbook.count_sales() then
+    return tokenbook.answer_busy();
+  end if;
+
+  -- answer
+  with buckets as (
+    select case when t.starts_at < v_from then '-infinity' when p_bucket = 'all' then v_from else date_trunc(v_unit, t.starts_at) end as starts_at,
+           t.currency, sum(t.sold_cents) as sold, sum(t.refunded_cents) as refunded, sum(t.recognised_cents) as recognised,
+           sum(t.breakage_cents) as breakage
+      from tokenbook.revenue_totals t
+     where t.starts_at < v_to
+     group by 1, 2
+  ), standing as (
+    select b.*, sum(b.sold - b.refunded - b.recognised - b.breakage) over (partition by b.currency order by b.starts_at) as closing
+      from buckets b
+  ), lines as (
+    select s.*, s.closing - (s.sold - s.refunded - s.recognised - s.breakage) as opening
+      from standing s
+     where s.starts_at >= v_from
+     order by s.starts_at, s.currency
+     limit c_rows + 1
+  )
+  select (select coalesce(jsonb_agg(
+            jsonb_build_object(
+              'starts_at', l.starts_at, 'currency', l.currency, 'opening_deferred_cents', l.opening, 'sold_cents', l.sold,
+              'refunded_cents', l.refunded, 'recognised_cents', l.recognised, 'breakage_cents', l.breakage,
+              'closing_deferred_cents', l.closing)
+            order by l.starts_at, l.currency), '[]') from lines l),
+         (select coalesce(jsonb_agg(
+            jsonb_build_object(
+              'currency', a.currency, 'opening_deferred_cents', a.opening, 'sold_cents', a.sold, 'refunded_cents', a.refunded,
+              'recognised_cents', a.recognised, 'breakage_cents', a.breakage,
+              'closing_deferred_cents', a.opening + a.sold - a.refunded - a.recognised - a.breakage)
+            order by a.currency), '[]')
+            from (
+              select s.currency,
+                     coalesce(sum(s.sold - s.refunded - s.recognised - s.breakage) filter (where s.starts_at < v_from), 0) as opening,
+                     coalesce(sum(s.sold) filter (where s.starts_at >= v_from), 0) as sold,
+                     coalesce(sum(s.refunded) filter (where s.starts_at >= v_from), 0) as refunded,
+                     coalesce(sum(s.recognised) filter (where s.starts_at >= v_from), 0) as recognised,
+                     coalesce(sum(s.breakage) filter (where s.starts_at >= v_from), 0) as breakage
+                from standing s
+               group by s.currency) a)
+    into v_rows, v_totals;
+  if jsonb_array_length(v_rows) > c_rows then
+    perform tokenbook.refuse('invalid_report', jsonb_build_object(
+      'field', 'p_from', 'rule', format('closer to p_to, or p_bucket wider: a report has at most %s rows', c_rows)));
+  end if;
+  return jsonb_build_object('bucket', p_bucket, 'from', v_from, 'to', v_to, 'rows', v_rows, 'totals', v_totals);
+end
+$$;
+comment on function tokenbook.get_token_revenue is
+  'What was sold from p_from to p_to, and what became of it, in whole buckets (p_bucket day, month, all; UTC), each currency by itself. For an admin or the server. Left out: the last 30 days, by day; at most 400 days by day, 4000 else. Sold: payments and grants with a cost basis. Recognised: the part of that money whose tokens were used; breakage: whose tokens ran out, were voided or corrected away; refunded: what went back or is withheld by disputes, less what came back; deferred: the rest, still owed in tokens. Opening deferred + sold - refunded - recognised - breakage = closing deferred. Returns {bucket, from, to, rows: [{starts_at, currency, opening_deferred_cents, sold_cents, refunded_cents, recognised_cents, breakage_cents, closing_deferred_cents}] (where something changed), totals: [the same of all of that time, without starts_at]}. What came in when the books opened has no known cost and is in none of these. busy: more is to be counted than one call does; ask again. Errors: invalid_report, forbidden, busy.';
+
 -- from supabase/schemas/60_payments/give_what_was_bought.sql
 
 /*
@@ -17641,6 +18248,8 @@ declare
   v_plan public.token_plans;
   v_grant public.token_balances;
   v_given record;
+  v_period tokenbook.subscriptions; -- of a plan
+  v_first_id bigint; -- which gave something of it, before it was paid for
 begin
   p_entry.payment_id := p_payment.id;
   if p_payment.to_plan is not null then
@@ -17704,6 +18313,14 @@ begin
   returning p.* into payment;
   if payment.id is null then
     payment := p_payment; -- what it has given since is more
+  elsif p_payment.to_plan is not null then
+    v_first_id := tokenbook.note_money_of_period(payment); -- @paid-later-is-money
+  end if;
+  if transaction.id is not null then
+    select o.* into v_period
+      from tokenbook.plans_of((select s from tokenbook.subscriptions s where s.user_id = p_entry.user_id)) o
+     where o.payment_id = p_payment.id::text;
+    perform tokenbook.note_sale(p_entry.user_id, p_payment.id, least(transaction.id, v_first_id) - 1, v_period); -- @sales-are-noted
   end if;
 end
 $$;
@@ -18096,6 +18713,46 @@ end
 $$;
 comment on function tokenbook.lock_provider_payment is
   'Locks the facts of a provider''s payment and of its parts (at most a second and a half, then busy) and returns their ids.';
+
+-- from supabase/schemas/60_payments/note_sale.sql
+
+/*
+ * Notes that something was sold, once: a payment, or a grant whose cost basis was said, whose tokens appear in the ledger
+ * after the entry p_since_id. p_period is the plan that a payment is of, which may give its tokens over time.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.note_sale(
+  p_user_id uuid,
+  p_sale_id uuid,
+  p_since_id bigint,
+  p_period tokenbook.subscriptions default null
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is_scheduled constant boolean := p_period.schedule is not null and p_period.expires_at is not null;
+begin
+  insert into tokenbook.sales (user_id, sale_id, since_id, schedule, period_start, period_end, slots_in_all, slots)
+  select p_user_id, p_sale_id, p_since_id, s.schedule, s.period_start, s.expires_at,
+         tokenbook.slot_number(s.schedule, s.period_start, s.expires_at - interval '1 microsecond') + 1,
+         coalesce(tokenbook.slot_number(
+           s.schedule, s.period_start, least(p_period.next_slot_at, s.expires_at) - interval '1 microsecond') + 1, 1)
+    from (select case when v_is_scheduled then p_period.schedule end as schedule,
+                 case when v_is_scheduled then p_period.period_start end as period_start,
+                 case when v_is_scheduled then p_period.expires_at end as expires_at) s
+  on conflict do nothing;
+  insert into tokenbook.sale_accounts as c (user_id, counted_id, changed_at, next_end_at)
+  values (p_user_id, p_since_id, clock_timestamp(), case when v_is_scheduled then p_period.expires_at end)
+  on conflict on constraint sale_accounts_pkey do update
+     set changed_at = excluded.changed_at, next_end_at = least(c.next_end_at, excluded.next_end_at);
+end
+$$;
+comment on function tokenbook.note_sale is
+  'Notes that something was sold, once: a payment, or a grant whose cost basis was said.';
 
 -- from supabase/schemas/60_payments/open_credits.sql
 
@@ -19259,6 +19916,11 @@ begin
          tokens_lapsed = p.tokens_lapsed + v_lapsed
    where p.user_id = p_payment.user_id and p.id = p_payment.id
   returning p.* into p_payment;
+  if (p_payment.amount_cents, p_payment.currency, v_lost)
+    is distinct from (v_was.amount_cents, v_was.currency, v_was.refunded_cents + v_was.disputed_cents)
+  then
+    update tokenbook.sale_accounts c set changed_at = clock_timestamp() where c.user_id = p_payment.user_id; -- @counted-again-when-changed
+  end if;
   if v_lost <> v_was.refunded_cents + v_was.disputed_cents then
     perform tokenbook.tell_of_payment(
       case when v_lost > v_was.refunded_cents + v_was.disputed_cents then 'token_payment.refunded' else 'token_payment.restored' end,
@@ -19415,6 +20077,52 @@ end
 $$;
 comment on function tokenbook.waiting_payments is
   'The oldest payments of a provider''s customer that have no user yet, at most 20, and at most 20 that a credit held which is decided.';
+
+-- from supabase/schemas/60_payments/worth_of_grant.sql
+
+/*
+ * What the tokens of a grant cost whoever bought them: tokens of them cost cents, so that n of them cost n * cents / tokens.
+ * Read from the payment as it is: its amount less what went back and what disputes withhold, spread over the tokens that it
+ * gave less those that went with the money. Of a plan that gives its tokens over time, the share of the slots that have
+ * begun. cents is 0 where they were given away, and NULL where nobody knows: of what came in when the books opened.
+ * Caller: internal.
+ */
+create function tokenbook.worth_of_grant(
+  p_grant public.token_balances,
+  out cents numeric,
+  out tokens numeric,
+  out currency text,
+  out payment_id uuid
+)
+returns record
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_money_of constant uuid := tokenbook.money_of(p_grant);
+begin
+  cents := 0;
+  tokens := 1;
+  if v_money_of is null then
+    return;
+  end if;
+  select greatest(p.amount_cents - p.refunded_cents - p.disputed_cents, 0)::numeric * coalesce(s.slots, 1), -- @basis-less-refunds
+         greatest(p.tokens - p.tokens_clawed_back, 1)::numeric * coalesce(s.slots_in_all, 1), p.currency, p.id
+    into cents, tokens, currency, payment_id
+    from public.token_payments p
+    left join tokenbook.sales s on s.user_id = p.user_id and s.sale_id = p.id and s.slots_in_all is not null -- @slots-are-a-share
+   where p.user_id = p_grant.user_id and p.id = v_money_of;
+  if payment_id is null then
+    select b.cost_basis_cents, b.tokens_granted, b.currency into cents, tokens, currency
+      from public.token_balances b
+     where b.user_id = p_grant.user_id and b.id = v_money_of;
+  end if;
+end
+$$;
+comment on function tokenbook.worth_of_grant is
+  'What the tokens of a grant cost whoever bought them: n of them cost n * cents / tokens; cents NULL where nobody knows.';
 
 -- from supabase/schemas/70_alerts/alert_rules_of.sql
 
@@ -23673,6 +24381,9 @@ begin
   update tokenbook.subscriptions s
      set beside = tokenbook.moved_moments(s.beside, p_by, v_move_id)
    where s.user_id = p_user_id and s.beside <> '[]';
+  update tokenbook.sales s
+     set schedule = tokenbook.moved_moments(jsonb_build_object('schedule', s.schedule), p_by, v_move_id) -> 'schedule'
+   where s.user_id = p_user_id and s.schedule is not null;
   update public.token_payments p
      set terms = tokenbook.moved_moments(p.terms, p_by, v_move_id)
    where p.user_id = p_user_id;
@@ -23712,6 +24423,24 @@ begin
      set spent_at = c.at, spent_day = c.in_day, spent_week = c.in_week, spent_month = c.in_month
     from counted c
    where a.user_id = p_user_id and c.is_account;
+
+  -- what was counted as sold is taken out of today, and counted again by the days that it is of now
+  insert into tokenbook.revenue_totals as n (starts_at, currency, sold_cents, refunded_cents, recognised_cents, breakage_cents)
+  select date_trunc('day', clock_timestamp()), s.currency, -sum(s.sold_cents), -sum(s.refunded_cents), -sum(s.recognised_cents),
+         -sum(s.breakage_cents)
+    from tokenbook.sales s
+   where s.user_id = p_user_id and s.is_counted
+   group by s.currency
+  on conflict on constraint revenue_totals_pkey do update
+     set sold_cents = n.sold_cents + excluded.sold_cents,
+         refunded_cents = n.refunded_cents + excluded.refunded_cents,
+         recognised_cents = n.recognised_cents + excluded.recognised_cents,
+         breakage_cents = n.breakage_cents + excluded.breakage_cents;
+  update tokenbook.sales s
+     set is_counted = false, slots_counted = 0, sold_cents = 0, refunded_cents = 0, recognised_cents = 0, breakage_cents = 0,
+         tokens_given = 0, tokens_used = 0, tokens_ended = 0, tokens_taken_back = 0, tokens_clawed_back = 0, tokens_lapsed = 0
+   where s.user_id = p_user_id;
+  update tokenbook.sale_accounts c set changed_at = coalesce(c.changed_at, clock_timestamp()) where c.user_id = p_user_id;
 
   -- what reports have counted of these uses, they count again; everyone's too
   if exists (select from public.token_usage u where u.user_id = p_user_id) then
@@ -24709,7 +25438,8 @@ begin
     -- each grant as the entry keeps it that gave it
     select t.user_id, t.id as transaction_id, case when t.entry_type in ('grant', 'rollover') then t.metadata end as attached,
            b.id as grant_id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at, b.subscription_id,
-           b.period_start, b.rolled_over_from, b.legacy_transaction_id, b.pays_for, b.created_at
+           b.period_start, b.rolled_over_from, b.legacy_transaction_id, b.pays_for,
+           b.cost_basis_cents, b.currency, b.cost_basis_of, b.created_at
       from ledger t
      cross join lateral jsonb_populate_recordset(null::public.token_balances,
        case jsonb_typeof(t.terms -> 'grants') when 'array' then t.terms -> 'grants' else '[]' end) b
@@ -24744,7 +25474,8 @@ begin
     select g.user_id, first.transaction_id, g.metadata, g.id, o.grant_type, first.tokens, o.priority, o.granted_at,
            case when later.transaction_id is not null then later.before
                 when o.voided_at > g.created_at then coalesce(latest.after, r.expires_at)
-                else o.expires_at end, null, null, null, null, o.pays_for, first.created_at
+                else o.expires_at end, null, null, null, null, o.pays_for, null, null, coalesce(o.cost_basis_of, o.payment_id,
+             case when o.cost_basis_cents is not null or opened.id is not null then o.id end), first.created_at
       from grants g
       join grants o on o.user_id = g.user_id and o.id::text = g.metadata ->> 'given_back_for'
       left join recorded r on r.user_id = o.user_id and r.grant_id = o.id
@@ -24755,13 +25486,15 @@ begin
         select e.* from expiries e
          where e.user_id = o.user_id and e.grant_id = o.id::text and e.transaction_id > first.transaction_id
          order by e.transaction_id limit 1) later on true
+      left join ledger opened on opened.user_id = o.user_id and opened.id = 1 and opened.entry_type = 'opening_balance' and o.id = any (opened.grant_ids)
       left join expiries latest on latest.user_id = o.user_id and latest.grant_id = o.id::text and latest.is_last
      where not exists (select from recorded r where r.user_id = g.user_id and r.grant_id = g.id)
   ), given as (
     -- each as it was given, until when it was said last
     select f.user_id, f.transaction_id, f.attached, f.grant_id, f.grant_type, f.tokens_granted, f.priority, f.granted_at,
            case when e.transaction_id is null then f.expires_at else e.after end as expires_at, f.subscription_id,
-           f.period_start, f.rolled_over_from, f.legacy_transaction_id, f.pays_for, f.created_at
+           f.period_start, f.rolled_over_from, f.legacy_transaction_id, f.pays_for, f.cost_basis_cents,
+           f.currency, f.cost_basis_of, f.created_at
       from first_given f
       left join expiries e on e.user_id = f.user_id and e.grant_id = f.grant_id::text and e.is_last
   ), subscriptions as (
@@ -24830,6 +25563,18 @@ begin
       left join payments p
         on p.user_id = g.user_id and p.id = g.payment_id and p.to_plan = s.plan_type and s.created_at <= p.created_at
      group by s.user_id, coalesce(s.payment_id, p.id::text)
+  ), paid_later as (
+    -- whose money those slots are, and what was carried over of a period, of which it was not known when they were given
+    select s.user_id, s.grant_id, p.id as payment_id
+      from slots s
+      join grants g on g.user_id = s.user_id and g.period_start = s.period_start
+      join payments p on p.user_id = g.user_id and p.id = g.payment_id and p.to_plan = s.plan_type and s.created_at <= p.created_at
+     where s.payment_id is null
+    union all
+    select g.user_id, to_jsonb(g.id), c.payment_id
+      from grants g
+      join grants c on c.user_id = g.user_id and c.id = g.rolled_over_from
+     where c.payment_id is not null
   ), plans as (
     -- each plan of each subscription: the first is the one that was recorded to be in force
     select s.user_id, one.nth, one.plan
@@ -25844,6 +26589,7 @@ begin
     from grants g
     full join given o on o.user_id = g.user_id and o.grant_id = g.id
     left join voids v on v.user_id = g.user_id and v.grant_id = g.id::text
+    left join paid_later p on p.user_id = g.user_id and p.grant_id = to_jsonb(g.id)
    cross join lateral (values
      ('id', o.grant_id::text, g.id::text),
      ('grant_type', o.grant_type, g.grant_type),
@@ -25859,6 +26605,9 @@ begin
      ('rolled_over_from', o.rolled_over_from::text, g.rolled_over_from::text),
      ('legacy_transaction_id', o.legacy_transaction_id, g.legacy_transaction_id),
      ('pays_for', o.pays_for::text, g.pays_for::text),
+     ('cost_basis_cents', o.cost_basis_cents::text, g.cost_basis_cents::text),
+     ('currency', o.currency, g.currency),
+     ('cost_basis_of', coalesce(o.cost_basis_of, p.payment_id)::text, g.cost_basis_of::text),
      ('created_at', o.created_at::text, g.created_at::text),
      -- what a grant has attached that is from before the books, or was reissued, no entry has
      ('metadata', coalesce(o.attached, g.metadata)::text, g.metadata::text)
@@ -28813,7 +29562,7 @@ declare
     'set_token_plan', 'set_token_pack', 'set_token_model_price', 'set_token_model_rate', 'set_token_action_cost', 'set_token_grant_type', 'set_token_grant_expiry',
     'change_token_plan', 'renew_token_subscription',
     'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
-    'list_parked_token_payments', 'assign_parked_token_payment', 'dismiss_parked_token_payment',
+    'get_token_revenue', 'list_parked_token_payments', 'assign_parked_token_payment', 'dismiss_parked_token_payment',
     'set_token_customer',
     'set_token_alert_rule', 'remove_token_alert_rule', 'settle_token_top_up',
     'set_token_webhook_endpoint', 'remove_token_webhook_endpoint', 'list_token_webhook_endpoints',

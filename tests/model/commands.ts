@@ -542,7 +542,7 @@ export class Run {
         };
       }
       case "allow": {
-        const same = books.overdraftLimit === command.tokens;
+        const isSame = books.overdraftLimit === command.tokens;
         books.overdraftLimit = command.tokens;
         return (receipt) => {
           this.compare(command, receipt, {
@@ -550,7 +550,7 @@ export class Run {
             limit_in_force: command.tokens,
             tokens_owed: books.owed,
           });
-          return same && receipt["replayed"] ? "as it was" : "allowed";
+          return isSame && receipt["replayed"] ? "as it was" : "allowed";
         };
       }
       case "reserve": {

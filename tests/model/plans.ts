@@ -329,10 +329,15 @@ export class Plans {
       : period.grant;
   }
 
+  /** Grants of closed periods, and what their tokens were carried into. */
+  private readonly carriedInto: [Grant, Grant][] = [];
+
   private pay(payment: Payment, grant: Grant): void {
     this.paid.set(grant, payment);
     payment.grant = grant;
     payment.tokens = grant.granted;
+    grant.money = grant.n;
+    for (const [closed, into] of this.carriedInto) if (closed === grant) into.money = grant.n;
   }
 
   /** What a closing period has left, or lost when it ran out with it, goes into a grant of its own. */
@@ -347,7 +352,7 @@ export class Plans {
     const tokens = Math.min(left, terms.tokens, Math.floor((closing.granted * terms.percent) / 100));
     if (tokens === 0) return;
     this.carried.add(closing);
-    books.carry(closing, tokens, hasRunOut, terms.days * DAY);
+    this.carriedInto.push([closing, books.carry(closing, tokens, hasRunOut, terms.days * DAY)]);
   }
 
   /** Tokens and plan as what was lost of the money asks: what went back in all, and what disputes withhold. */

@@ -23,6 +23,8 @@ export interface Grant {
   expiresAt: number;
   /** The uses that it pays for; null: all of them. */
   paysFor: { actions?: readonly string[]; models?: readonly string[] } | null;
+  /** Whose money it is: what is reissued for several is a grant for each; null: nobody's. */
+  money: number | null;
   voided: boolean;
   /** Tokens of it that ran out, or were taken back: the user has not had them. */
   notHad: number;
@@ -335,11 +337,12 @@ export class Books {
       return { restored: all.filter((part) => !over(part)), forfeited: all.filter(over), letOff };
     }
     const went = this.putBack(restored);
-    // one for each of what they paid for
+    // one for each of what they paid for, and of whose money it was
     const reissued = new Map<string, Parts>();
     for (const part of late) {
-      const paysFor = JSON.stringify(this.grants[part[0]]!.paysFor);
-      reissued.set(paysFor, [...(reissued.get(paysFor) ?? []), part]);
+      const { paysFor, money } = this.grants[part[0]]!;
+      const key = JSON.stringify([paysFor, money]);
+      reissued.set(key, [...(reissued.get(key) ?? []), part]);
     }
     for (const parts of reissued.values()) {
       const grant = this.add({
@@ -348,6 +351,7 @@ export class Books {
         grantedAt: this.now,
         expiresAt: this.now + reissueFor,
         paysFor: this.grants[parts[0]![0]]!.paysFor,
+        money: this.grants[parts[0]![0]]!.money,
       });
       went.push([grant.n, grant.granted]);
     }
@@ -426,29 +430,33 @@ export class Books {
   }
 
   /** What a closing period has left goes into a new grant; or, where it has run out, what it lost. */
-  carry(from: Grant, tokens: number, wasLost: boolean, lifetime: number): void {
+  carry(from: Grant, tokens: number, wasLost: boolean, lifetime: number): Grant {
     if (wasLost) {
       this.expired -= tokens;
     } else {
       from.left -= tokens;
       from.notHad += tokens;
     }
-    this.add({
+    const carried = this.add({
       granted: tokens,
       priority: from.priority,
       grantedAt: this.now,
       expiresAt: this.now + lifetime,
       paysFor: from.paysFor,
+      money: from.money,
     });
     this.repay();
     this.now += 0.0001; // what begins next is younger
+    return carried;
   }
 
   private add(
-    terms: Pick<Grant, "granted" | "priority" | "grantedAt" | "expiresAt"> & Partial<Pick<Grant, "paysFor">>,
+    terms: Pick<Grant, "granted" | "priority" | "grantedAt" | "expiresAt"> &
+      Partial<Pick<Grant, "paysFor" | "money">>,
   ): Grant {
     const grant: Grant = {
       paysFor: null,
+      money: null,
       ...terms,
       n: this.grants.length,
       left: terms.granted,
@@ -489,8 +497,8 @@ export class Books {
         went.push([n, fits]);
       }
       if (fits === tokens) continue;
-      const { priority, grantedAt, expiresAt, paysFor } = grant;
-      const other = this.add({ granted: tokens - fits, priority, grantedAt, expiresAt, paysFor });
+      const { priority, grantedAt, expiresAt, paysFor, money } = grant;
+      const other = this.add({ granted: tokens - fits, priority, grantedAt, expiresAt, paysFor, money });
       went.push([other.n, other.granted]);
     }
     return went;

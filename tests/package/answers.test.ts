@@ -147,6 +147,7 @@ describe("the books of a user", () => {
     const margin = { userId: user.id, by: "model", centsPerMillionTokens: 900 } as const;
     expect((await admin.usageBy(margin)).rows[0]).toMatchObject({ margin_cents: expect.any(Number) });
     expect((await server.usageBy({ forEveryone: true })).rows).toHaveLength(1);
+    expect(await server.revenue({ bucket: "all" })).toMatchObject({ bucket: "all", rows: [], totals: [] });
   });
 });
 

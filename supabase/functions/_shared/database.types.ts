@@ -199,7 +199,10 @@ export type Database = {
       };
       token_balances: {
         Row: {
+          cost_basis_cents: number | null;
+          cost_basis_of: string | null;
           created_at: string;
+          currency: string | null;
           expires_at: string | null;
           grant_type: string;
           granted_at: string;
@@ -220,7 +223,10 @@ export type Database = {
         };
         ComputedFields: never;
         Insert: {
+          cost_basis_cents?: number | null;
+          cost_basis_of?: string | null;
           created_at?: string;
+          currency?: string | null;
           expires_at?: string | null;
           grant_type: string;
           granted_at?: string;
@@ -240,7 +246,10 @@ export type Database = {
           voided_at?: string | null;
         };
         Update: {
+          cost_basis_cents?: number | null;
+          cost_basis_of?: string | null;
           created_at?: string;
+          currency?: string | null;
           expires_at?: string | null;
           grant_type?: string;
           granted_at?: string;
@@ -1521,6 +1530,7 @@ export type Database = {
       get_token_customer: { Args: { p_provider?: string; p_user_id: string }; Returns: Json };
       get_token_history: { Args: { p_before?: number; p_limit?: number; p_user_id?: string }; Returns: Json };
       get_token_referral_code: { Args: { p_user_id?: string }; Returns: Json };
+      get_token_revenue: { Args: { p_bucket?: string; p_from?: string; p_to?: string }; Returns: Json };
       get_token_spend_caps: { Args: { p_user_id?: string }; Returns: Json };
       get_token_usage_by: {
         Args: {
@@ -1565,6 +1575,8 @@ export type Database = {
       };
       grant_tokens: {
         Args: {
+          p_cost_basis_cents?: number;
+          p_currency?: string;
           p_expires_at?: string;
           p_grant_type?: string;
           p_granted_at?: string;

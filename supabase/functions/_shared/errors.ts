@@ -262,6 +262,13 @@ export const errors = {
     retryable: false,
     hint: "Do as the rule says.",
   },
+  invalid_cost_basis: {
+    status: 400,
+    title: "Invalid cost basis",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Do as the rule says.",
+  },
   invalid_page: {
     status: 400,
     title: "Invalid page",

@@ -49,6 +49,7 @@ begin
       ('invalid_subject', 'PT400', 'Give the issuer and the subject as the tokens name them.'),
       ('invalid_moment', 'PT400', 'Give a moment that has passed.'),
       ('invalid_pays_for', 'PT400', 'Do as the rule says.'),
+      ('invalid_cost_basis', 'PT400', 'Do as the rule says.'),
       ('invalid_page', 'PT400', 'Ask for 1 to 200 entries, and pass next_before on as it was given.'),
       ('invalid_state', 'PT400', 'Use active or frozen.'),
       ('invalid_scope', 'PT400', 'Name a user, or a plan, or say p_for_everyone true.'),

@@ -186,18 +186,20 @@ begin
   v_entry.grant_ids := v_back.grant_ids;
   v_entry.grant_tokens := v_back.grant_tokens;
   if v_expired_ids <> '{}' then
-    for v_part in -- one for each of what they paid for, as a rule everything
-      select b.pays_for, sum(e.tokens)::bigint as tokens
+    for v_part in -- one for each of what they paid for, as a rule everything, and whose money it was
+      select b.pays_for,
+             tokenbook.money_of(b) as cost_basis_of, -- @reissued-with-its-money
+             sum(e.tokens)::bigint as tokens
         from unnest(v_expired_ids, v_expired_tokens) with ordinality as e (grant_id, tokens, nth)
         join public.token_balances b on b.user_id = p_user_id and b.id = e.grant_id
-       group by b.pays_for
+       group by 1, 2
        order by min(e.nth)
     loop
       insert into public.token_balances
-        (user_id, grant_type, tokens_granted, tokens_remaining, granted_at, expires_at, pays_for, metadata, created_at)
+        (user_id, grant_type, tokens_granted, tokens_remaining, granted_at, expires_at, pays_for, cost_basis_of, metadata, created_at)
       values
         (p_user_id, v_expired_type, v_part.tokens, v_part.tokens, v_now, v_now + p_lifetime_days * interval '24 hours',
-         v_part.pays_for, jsonb_build_object('reissued_for', v_charge.id), v_now)
+         v_part.pays_for, v_part.cost_basis_of, jsonb_build_object('reissued_for', v_charge.id), v_now)
       returning * into v_new;
       perform tokenbook.bring_due_forward(p_user_id, v_now + p_lifetime_days * interval '24 hours');
       if v_new.pays_for is not null then

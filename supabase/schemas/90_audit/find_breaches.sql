@@ -65,7 +65,8 @@ begin
     -- each grant as the entry keeps it that gave it
     select t.user_id, t.id as transaction_id, case when t.entry_type in ('grant', 'rollover') then t.metadata end as attached,
            b.id as grant_id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at, b.subscription_id,
-           b.period_start, b.rolled_over_from, b.legacy_transaction_id, b.pays_for, b.created_at
+           b.period_start, b.rolled_over_from, b.legacy_transaction_id, b.pays_for,
+           b.cost_basis_cents, b.currency, b.cost_basis_of, b.created_at
       from ledger t
      cross join lateral jsonb_populate_recordset(null::public.token_balances,
        case jsonb_typeof(t.terms -> 'grants') when 'array' then t.terms -> 'grants' else '[]' end) b
@@ -100,7 +101,8 @@ begin
     select g.user_id, first.transaction_id, g.metadata, g.id, o.grant_type, first.tokens, o.priority, o.granted_at,
            case when later.transaction_id is not null then later.before
                 when o.voided_at > g.created_at then coalesce(latest.after, r.expires_at)
-                else o.expires_at end, null, null, null, null, o.pays_for, first.created_at
+                else o.expires_at end, null, null, null, null, o.pays_for, null, null, coalesce(o.cost_basis_of, o.payment_id,
+             case when o.cost_basis_cents is not null or opened.id is not null then o.id end), first.created_at
       from grants g
       join grants o on o.user_id = g.user_id and o.id::text = g.metadata ->> 'given_back_for'
       left join recorded r on r.user_id = o.user_id and r.grant_id = o.id
@@ -111,13 +113,15 @@ begin
         select e.* from expiries e
          where e.user_id = o.user_id and e.grant_id = o.id::text and e.transaction_id > first.transaction_id
          order by e.transaction_id limit 1) later on true
+      left join ledger opened on opened.user_id = o.user_id and opened.id = 1 and opened.entry_type = 'opening_balance' and o.id = any (opened.grant_ids)
       left join expiries latest on latest.user_id = o.user_id and latest.grant_id = o.id::text and latest.is_last
      where not exists (select from recorded r where r.user_id = g.user_id and r.grant_id = g.id)
   ), given as (
     -- each as it was given, until when it was said last
     select f.user_id, f.transaction_id, f.attached, f.grant_id, f.grant_type, f.tokens_granted, f.priority, f.granted_at,
            case when e.transaction_id is null then f.expires_at else e.after end as expires_at, f.subscription_id,
-           f.period_start, f.rolled_over_from, f.legacy_transaction_id, f.pays_for, f.created_at
+           f.period_start, f.rolled_over_from, f.legacy_transaction_id, f.pays_for, f.cost_basis_cents,
+           f.currency, f.cost_basis_of, f.created_at
       from first_given f
       left join expiries e on e.user_id = f.user_id and e.grant_id = f.grant_id::text and e.is_last
   ), subscriptions as (
@@ -186,6 +190,18 @@ begin
       left join payments p
         on p.user_id = g.user_id and p.id = g.payment_id and p.to_plan = s.plan_type and s.created_at <= p.created_at
      group by s.user_id, coalesce(s.payment_id, p.id::text)
+  ), paid_later as (
+    -- whose money those slots are, and what was carried over of a period, of which it was not known when they were given
+    select s.user_id, s.grant_id, p.id as payment_id
+      from slots s
+      join grants g on g.user_id = s.user_id and g.period_start = s.period_start
+      join payments p on p.user_id = g.user_id and p.id = g.payment_id and p.to_plan = s.plan_type and s.created_at <= p.created_at
+     where s.payment_id is null
+    union all
+    select g.user_id, to_jsonb(g.id), c.payment_id
+      from grants g
+      join grants c on c.user_id = g.user_id and c.id = g.rolled_over_from
+     where c.payment_id is not null
   ), plans as (
     -- each plan of each subscription: the first is the one that was recorded to be in force
     select s.user_id, one.nth, one.plan
@@ -1200,6 +1216,7 @@ begin
     from grants g
     full join given o on o.user_id = g.user_id and o.grant_id = g.id
     left join voids v on v.user_id = g.user_id and v.grant_id = g.id::text
+    left join paid_later p on p.user_id = g.user_id and p.grant_id = to_jsonb(g.id)
    cross join lateral (values
      ('id', o.grant_id::text, g.id::text),
      ('grant_type', o.grant_type, g.grant_type),
@@ -1215,6 +1232,9 @@ begin
      ('rolled_over_from', o.rolled_over_from::text, g.rolled_over_from::text),
      ('legacy_transaction_id', o.legacy_transaction_id, g.legacy_transaction_id),
      ('pays_for', o.pays_for::text, g.pays_for::text),
+     ('cost_basis_cents', o.cost_basis_cents::text, g.cost_basis_cents::text),
+     ('currency', o.currency, g.currency),
+     ('cost_basis_of', coalesce(o.cost_basis_of, p.payment_id)::text, g.cost_basis_of::text),
      ('created_at', o.created_at::text, g.created_at::text),
      -- what a grant has attached that is from before the books, or was reissued, no entry has
      ('metadata', coalesce(o.attached, g.metadata)::text, g.metadata::text)

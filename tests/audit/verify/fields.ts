@@ -245,6 +245,15 @@ export const fields: Record<string, Record<string, Field>> = {
         named: /^I8 a grant pays only for what it may$/,
       },
     ]),
+    cost_basis_cents: field([
+      { to: "x.cost_basis_cents + $2", where: "x.cost_basis_cents is not null", named: terms },
+      { to: "null", where: "x.cost_basis_cents is not null", named: terms },
+    ]),
+    currency: field([{ to: "'xyz'", where: "x.currency is not null", named: terms }]),
+    cost_basis_of: field([
+      { to: "x.id", where: "x.cost_basis_of is null", named: terms },
+      { to: "null", where: "x.cost_basis_of is not null and x.rolled_over_from is null", named: terms },
+    ]),
     granted_at: field([
       { to: "x.granted_at + $2 * interval '1 day'", where: hasGiver, named: gave },
       ...hoursOff("granted_at", terms),
@@ -1263,6 +1272,10 @@ export const notTheBooks: Record<string, string> = {
   "tokenbook.chosen_limits": "the project's own choice",
   "tokenbook.chosen_model_policy": "the project's own choice",
   "tokenbook.chosen_trial_policy": "the project's own choice",
+  "tokenbook.sales":
+    "what was sold, made of the payments and grants and counted from the ledger; made again from them where it is lost",
+  "tokenbook.sale_accounts": "how far the ledger is counted in sales and revenue_totals",
+  "tokenbook.revenue_totals": "counted from the ledger by sales; no token depends on it",
   "tokenbook.usage_totals": "made of token_usage, and made again from it where it is emptied with its marks",
   "tokenbook.webhook_endpoints": "the project's own choice",
   "tokenbook.webhook_deliveries":

@@ -122,6 +122,8 @@ export async function live(db: Database, user: string, admin: string, n: number)
     p_tokens: 30,
     p_priority: 0,
     p_pays_for: { actions: ["chat_conversation"], models: ["small*"] },
+    p_cost_basis_cents: 900,
+    p_currency: "eur",
   });
   await asHimself("track_token_usage", {
     p_action_type: "chat_conversation",

@@ -475,7 +475,12 @@ export interface ChargeExplanation {
     expires_at: string | null;
     payment_id: string | null;
     subscription_id: string | null;
+    /** What these tokens cost whoever bought them; 0: they were given away, null: nobody knows. */
+    cost_basis_cents: number | null;
+    currency: string | null;
   }[];
+  /** What paid, added up, each currency by itself. */
+  cost_basis: { currency: string; cents: number }[];
   /** The newest 1000. */
   undone_by: {
     transaction_id: number;
@@ -524,6 +529,30 @@ export interface UsageReport {
   from: string;
   to: string;
   rows: UsageBucket[];
+}
+
+/** What was sold, and what became of it, in cents of one currency. */
+export interface RevenueSums {
+  currency: string;
+  opening_deferred_cents: number;
+  sold_cents: number;
+  /** What went back or is withheld by disputes, less what came back. */
+  refunded_cents: number;
+  /** Whose tokens were used. */
+  recognised_cents: number;
+  /** Whose tokens ended unused. */
+  breakage_cents: number;
+  /** Still owed in tokens. */
+  closing_deferred_cents: number;
+}
+
+/** Of each day or month in which something changed, and of all of that time. */
+export interface RevenueReport {
+  bucket: "day" | "month" | "all";
+  from: string;
+  to: string;
+  rows: (RevenueSums & { starts_at: string })[];
+  totals: RevenueSums[];
 }
 
 export interface StorageQuota {
@@ -862,6 +891,7 @@ export interface Answers {
   get_token_history: HistoryPage;
   explain_token_charge: ChargeExplanation;
   get_token_usage_by: UsageReport;
+  get_token_revenue: RevenueReport;
   get_user_storage_quota: StorageQuota;
   change_token_plan: PlanChange;
   check_token_trial: TrialCheck;

@@ -107,6 +107,10 @@ export interface GrantOptions extends WriteOptions {
   priority?: number | undefined;
   /** Left out: what its type says, else everything. */
   paysFor?: PaysFor | undefined;
+  /** What all of its tokens cost whoever bought them, in cents of `currency`. Left out: they were given away. */
+  costBasisCents?: number | undefined;
+  /** `eur`, `usd`, …: with `costBasisCents`. */
+  currency?: string | undefined;
   /** In the past, for the server only. */
   grantedAt?: Moment | undefined;
   /** In the next ten years: a grant to come. Left out: it begins now. */
@@ -163,6 +167,14 @@ export interface UsageByOptions extends CallOptions {
   forEveryone?: boolean | undefined;
   /** What a million tokens is sold at, in cents: for an admin or the server. */
   centsPerMillionTokens?: number | undefined;
+}
+
+export interface RevenueOptions extends CallOptions {
+  /** Default `day`; UTC. */
+  bucket?: "day" | "month" | "all" | undefined;
+  /** Left out: 30 days before `to`. */
+  from?: Moment | undefined;
+  to?: Moment | undefined;
 }
 
 export interface ChangePlanOptions extends WriteOptions {

@@ -59,6 +59,7 @@ import type {
   TrialCheck,
   UntrackedUsage,
   UpcomingGrants,
+  RevenueReport,
   UsageReport,
   VoidedGrant,
 } from "./answers.ts";
@@ -91,6 +92,7 @@ import type {
   Scope,
   TopUpOptions,
   TrackOptions,
+  RevenueOptions,
   UsageByOptions,
   VoidOptions,
   WriteOptions,
@@ -225,6 +227,8 @@ export interface Tokenbook {
   explain(charge: ExplainOptions): Promise<ChargeExplanation>;
   /** What was used, by time and by model, action or member of the team. */
   usageBy(options?: UsageByOptions): Promise<UsageReport>;
+  /** What was sold, what of it was used, ended unused or went back, and what is still owed: for an admin or the server. */
+  revenue(options?: RevenueOptions): Promise<RevenueReport>;
 
   readonly plans: {
     /** The catalogue, lowest rank first. Nobody needs to be signed in. */
@@ -456,6 +460,8 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
           p_idempotency_key: keyOf(o),
           p_metadata: o.metadata,
           p_starts_at: o.startsAt,
+          p_cost_basis_cents: o.costBasisCents,
+          p_currency: o.currency,
         },
         o.signal,
       ),
@@ -554,6 +560,9 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
         },
         o.signal,
       ),
+
+    revenue: (o = {}) =>
+      call("get_token_revenue", { p_from: o.from, p_to: o.to, p_bucket: o.bucket }, o.signal),
 
     plans: {
       list: ({ signal } = {}) => rows("token_plans", (all) => all.order("rank", { ascending: true }), signal),
