@@ -69,12 +69,12 @@ declare
     'reserve_tokens', 'restate_token_balances', 'retry_token_webhooks', 'reverse_token_restatement',
     'set_token_account_state', 'set_token_action_cost', 'set_token_alert_rule',
     'set_token_burn_order', 'set_token_customer', 'set_token_grant_expiry', 'set_token_grant_type',
-    'set_token_limit', 'set_token_model_price', 'set_token_model_rate', 'set_token_pack',
-    'set_token_plan', 'set_token_referral_policy', 'set_token_spend_cap', 'set_token_subject',
-    'set_token_top_up', 'set_token_trial_policy', 'set_token_unknown_model_policy',
-    'set_token_webhook_endpoint', 'settle_token_top_up', 'settle_token_webhook', 'token_offer_now',
-    'token_payment_disagrees', 'tokens_used', 'track_token_usage', 'verify_token_checkpoint',
-    'verify_token_ledger', 'void_token_grant'];
+    'set_token_limit', 'set_token_model_price', 'set_token_model_rate', 'set_token_overdraft',
+    'set_token_pack', 'set_token_plan', 'set_token_referral_policy', 'set_token_spend_cap',
+    'set_token_subject', 'set_token_top_up', 'set_token_trial_policy',
+    'set_token_unknown_model_policy', 'set_token_webhook_endpoint', 'settle_token_top_up',
+    'settle_token_webhook', 'token_offer_now', 'token_payment_disagrees', 'tokens_used',
+    'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
@@ -753,7 +753,7 @@ alter table tokenbook.set_aside_accounts enable row level security;
 --                                          spend_tokens_batch: with the ledger row
 --   tokens_used, spent_…                   the same without record_expiries
 --   tokens_reserved, total_cost            spend_tokens, record_transaction
---   tokens_owed                            record_transaction
+--   tokens_owed                            spend_tokens, record_transaction
 --   tokens_expired                         record_expiries, and roll_over where it takes an expiry back
 --   next_due_at                            spend_tokens, bring_due_forward, record_expiries, raise_alerts
 --   alert_…, next_alert_at, warns_of_expiry, alerts_version, last_alert_id  raise_alerts
@@ -761,6 +761,7 @@ alter table tokenbook.set_aside_accounts enable row level security;
 --   restricted_until                       note_restricted_grants, decide_spending
 --   payer_id                               add_token_team_member, remove_token_team_member
 --   state                                  set_token_account_state
+--   overdraft_limit                        set_token_overdraft
 create table public.token_accounts (
   user_id uuid primary key,
   tokens_remaining bigint not null default 0,
@@ -779,6 +780,7 @@ create table public.token_accounts (
   has_caps boolean not null default false,
   restricted_until timestamptz,
   state text not null default 'active',
+  overdraft_limit bigint,
   alert_below bigint,
   alert_above bigint,
   next_alert_at timestamptz,
@@ -796,7 +798,7 @@ comment on column public.token_accounts.tokens_remaining is 'Tokens he can spend
 comment on column public.token_accounts.tokens_reserved is 'Tokens set aside by open holds.';
 comment on column public.token_accounts.tokens_used is 'Tokens used in his lifetime; an admin''s corrections are not use.';
 comment on column public.token_accounts.tokens_expired is 'Tokens lost to expiry since the books opened.';
-comment on column public.token_accounts.tokens_owed is 'Debt: tokens that were to be taken back and had been spent. The next grant repays it first.';
+comment on column public.token_accounts.tokens_owed is 'Debt: tokens that were to be taken back and had been spent, and those that an overdraft let them use. The next grant repays it first.';
 comment on column public.token_accounts.total_cost is 'Cost of his usage in his lifetime, in cents.';
 comment on column public.token_accounts.last_transaction_id is 'Number of his newest transaction; numbers have no gaps.';
 comment on column public.token_accounts.spent_at is 'In which day, week and month (UTC) the next three were counted; in a later one they count for nothing.';
@@ -807,6 +809,7 @@ comment on column public.token_accounts.payer_id is 'The account that he spends 
 comment on column public.token_accounts.has_caps is 'Whether they have caps of their own (token_spend_caps).';
 comment on column public.token_accounts.restricted_until is 'Until when they have grants that do not pay for everything (token_balances.pays_for), as was said of each; NULL = all pay for everything.';
 comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state).';
+comment on column public.token_accounts.overdraft_limit is 'How many tokens they may owe by using more than they have, whatever their plan says (set_token_overdraft). NULL: what their plan allows.';
 comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, no grant to come and no slot of his plan begins, his plan does not end, and no alert falls due. NULL when nothing will. May be early, never late.';
 comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
 comment on column public.token_accounts.alert_above is 'The next threshold above: something is armed again when this many remain. NULL = none.';
@@ -840,6 +843,7 @@ as $$
   select case
     when p_account.payer_id = p_account.user_id then 'are_not_their_own_payers'
     when p_account.state not in ('active', 'frozen') then 'state_is_known'
+    when p_account.overdraft_limit not between 0 and 1000000000000 then 'overdraft_is_within_limits'
     when p_account.tokens_remaining < 0 then 'remaining_is_never_negative'
     when p_account.tokens_reserved < 0 then 'reserved_is_never_negative'
     when p_account.tokens_used < 0 then 'used_is_never_negative'
@@ -850,7 +854,7 @@ as $$
   end
 $$;
 comment on function tokenbook.broken_account_rule is
-  'The rule that an account breaks, NULL when none: nobody their own payer, a known state, no total below zero, none too large for JSON.';
+  'The rule that an account breaks, NULL when none: nobody their own payer, a known state, an overdraft within limits, no total below zero, none too large for JSON.';
 
 -- Caller: the trigger.   Errors: check_violation, with the broken rule for its constraint.
 create function tokenbook.check_account_rules()
@@ -874,7 +878,7 @@ comment on function tokenbook.check_account_rules is
 
 -- no transaction changes any of these
 create trigger token_accounts_are_sound
-  after insert or update of user_id, payer_id, state on public.token_accounts
+  after insert or update of user_id, payer_id, state, overdraft_limit on public.token_accounts
   for each row execute function tokenbook.check_account_rules();
 
 -- from supabase/schemas/20_ledger/tables/token_balances.sql
@@ -1095,7 +1099,7 @@ comment on column public.token_transactions.entry_type is 'What it is to the boo
 comment on column public.token_transactions.action_type is 'What it was for: the kind of grant (admin_grant, …), or the AI action that was paid for (chat_conversation, …; projects add their own).';
 comment on column public.token_transactions.tokens is 'Tokens, signed: positive into the account, negative out of it.';
 comment on column public.token_transactions.balance_after is 'Tokens that could be spent after it.';
-comment on column public.token_transactions.debt_change is 'Tokens added to the account''s debt, or taken off it.';
+comment on column public.token_transactions.debt_change is 'Tokens added to the account''s debt, or taken off it. Of a deduction: what it took too little for, and the account owes (an overdraft).';
 comment on column public.token_transactions.reserved_change is 'Tokens set aside by it (negative: no longer set aside). tokens - reserved_change is what it did to the grants.';
 comment on column public.token_transactions.grant_ids is 'The grants it touched, in the order in which they paid.';
 comment on column public.token_transactions.grant_tokens is 'How many tokens each of them gave or received: positive, in the same order; they add up to tokens.';
@@ -1111,7 +1115,7 @@ comment on column public.token_transactions.original_id is 'The transaction that
 comment on column public.token_transactions.member_id is 'The member of the user''s team who spent it; NULL: the user himself.';
 comment on column public.token_transactions.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_transactions.created_at is 'When it was booked.';
-comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, slots: {first, count, schedule, had, payment_id}, voids (a grant''s id), expiry: {grant_id, before, after}, upcoming (the grant to be), refund: {amount_cents, refunded_cents, disputed_cents}}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
+comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, slots: {first, count, schedule, had, payment_id}, voids (a grant''s id), expiry: {grant_id, before, after}, upcoming (the grant to be), refund: {amount_cents, refunded_cents, disputed_cents}, repaid: {grant_ids, grant_tokens} (of a refund: the grants that had repaid what was owed for it)}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
 
 -- A user's keys and the server's keys for him never meet: he must not be able to use up a key
 -- that the server will need. Nor do the keys of two members of a team.
@@ -1153,21 +1157,22 @@ immutable
 security invoker
 as $$
   select case
-    -- the sign follows the kind of entry, and so does what else it may change
+    -- the sign follows the kind of entry, and so does what else it may change; as few words as can be: each of them is
+    -- made ready for every statement. 0 is the sign of what was owed whole, and of a refund of that
     when not case
-      when p_entry.entry_type in ('deduction', 'expiry', 'debt_repayment') then p_entry.tokens < 0
-      when p_entry.entry_type in ('grant', 'refund') then p_entry.tokens > 0
+      when p_entry.entry_type in ('deduction', 'expiry', 'debt_repayment') then p_entry.tokens < (p_entry.debt_change <> 0)::integer
+      when p_entry.entry_type in ('grant', 'refund') then p_entry.tokens > -(p_entry.debt_change <> 0)::integer
       when p_entry.entry_type in ('usage', 'hold', 'release') then p_entry.tokens = 0
       when p_entry.entry_type in ('void', 'clawback') then p_entry.tokens <= 0
       when p_entry.entry_type in ('opening_balance', 'restoration') then p_entry.tokens >= 0
       when p_entry.entry_type in ('rollover', 'restatement') then p_entry.tokens <> 0
       else false
     end then 'sign_follows_entry_type'
-    when not case p_entry.entry_type
-      when 'clawback' then p_entry.debt_change >= 0
-      when 'opening_balance' then p_entry.debt_change >= 0 -- owed already where the balance comes from
-      when 'restoration' then p_entry.debt_change <= 0
-      when 'debt_repayment' then p_entry.debt_change = p_entry.tokens
+    when not case
+      -- an overdraft; what was taken back and is not there; owed already where the balance comes from
+      when p_entry.entry_type in ('deduction', 'clawback', 'opening_balance') then p_entry.debt_change >= 0
+      when p_entry.entry_type in ('refund', 'restoration') then p_entry.debt_change <= 0
+      when p_entry.entry_type = 'debt_repayment' then p_entry.debt_change = p_entry.tokens
       else p_entry.debt_change = 0
     end then 'debt_follows_entry_type'
     when not case p_entry.entry_type
@@ -1717,6 +1722,7 @@ create table public.token_plans (
          when billing_cycle = 'annual' then tokens * case issue_every when 'month' then 12 when 'week' then 53 end
          when billing_cycle = '28day' then tokens * case issue_every when 'week' then 4 when 'day' then 28 end end) stored,
   grace_days integer,
+  overdraft_tokens bigint,
   rank integer not null default 0,
   features jsonb not null default '{}',
   stripe_price_id text unique,
@@ -1749,6 +1755,7 @@ create table public.token_plans (
   constraint token_plans_former_stripe_price_ids_are_few check (cardinality(former_stripe_price_ids) <= 100),
   constraint token_plans_former_paypal_plan_ids_are_few check (cardinality(former_paypal_plan_ids) <= 100),
   constraint token_plans_grace_is_within_a_year check (grace_days between 0 and 365),
+  constraint token_plans_overdraft_is_within_limits check (overdraft_tokens between 0 and 1000000000000),
   constraint token_plans_cap_is_positive check (balance_cap > 0),
   constraint token_plans_rollover_is_positive check (rollover_tokens > 0),
   constraint token_plans_rollover_is_a_part check (rollover_percent between 1 and 100),
@@ -1825,6 +1832,7 @@ comment on column public.token_plans.issue_every is 'How often it gives its toke
 comment on column public.token_plans.issue_on is 'When slots begin: anniversary (so many whole days, weeks or months after the period began; what began on the 31st is on the last day of a shorter month) or calendar (at midnight, on Mondays, on the first of the month). UTC. The first slot begins with the period in any case.';
 comment on column public.token_plans.refill_to is 'A slot gives no more than what fills the plan''s own tokens up to this, and slots that were missed are not made up; NULL = each slot adds to the balance.';
 comment on column public.token_plans.tokens_per_period is 'What a whole period gives: tokens, or with issue_every those of all its slots. NULL where that cannot be known: with refill_to; where periods are not equally long (days of a month), or have no end; on the calendar, where the first slot is a short one. Made from the others.';
+comment on column public.token_plans.overdraft_tokens is 'How many tokens whoever is on it may owe by using more than they have (track_token_usage with overdraft); NULL = none; set_token_overdraft says it for one user. A change counts at once.';
 comment on column public.token_plans.grace_days is 'Days of 24 hours that it stays in force after a period that nobody renews; NULL = 3 where it costs something, else none; a trial has none. Counts for periods that begin from now on.';
 comment on column public.token_plans.rank is 'Order of the plans, default 0: to a higher or equal rank is an upgrade, to a lower one a downgrade, which waits while somebody pays for the higher one. Of plans that nobody pays for none keeps one back that somebody pays for.';
 comment on column public.token_plans.features is 'What else it includes, for the app.';
@@ -5514,11 +5522,13 @@ comment on function tokenbook.claw_back is
  * thing that a spending leaves behind which was refused for it.
  * Where some of the account's grants do not pay for everything, only what pays for this action and this model counts; what
  * has too little for it is said in tokens_restricted.
- * From a frozen account nothing is spent: refused, or with p_partial all of it is uncovered, so that a use
+ * With p_on_shortage 'overdraft' what the account has too little for may be owed, as far as its limit goes
+ * (tokenbook.overdraft_left): only once nothing is left, because what is there would repay it at once.
+ * From a frozen account nothing is spent: refused, or with p_on_shortage 'partial' all of it is uncovered, so that a use
  * that has happened is recorded. Nothing is held for a user who was deleted.
  * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found, account_frozen, account_lost,
  * too_many_holds.
- * Returns, as tokenbook.spend_tokens says them: user_id, member_id, tokens (what to take), shortfall,
+ * Returns, as tokenbook.spend_tokens says them: user_id, member_id, tokens (what to take), tokens_overdrawn, shortfall,
  * tokens_remaining, capped_by, tokens_restricted, is_behind, and was, what the key had done; for what it goes on with: place (where the
  * account's row is), decided_at (the clock under the lock), is_fifo (the oldest grant is the next), terms (what the entry
  * keeps of the use, where grants ask for that), has_new_rules
@@ -5533,11 +5543,12 @@ create function tokenbook.decide_spending(
   p_request jsonb,
   p_metadata jsonb,
   p_is_hold boolean,
-  p_partial boolean,
+  p_on_shortage text,
   p_model_used text,
   out user_id uuid,
   out member_id uuid,
   out tokens bigint,
+  out tokens_overdrawn bigint,
   out shortfall bigint,
   out tokens_remaining bigint,
   out capped_by jsonb,
@@ -5569,6 +5580,7 @@ declare
   v_cap record;
 begin
   user_id := p_user_id;
+  tokens_overdrawn := 0;
   shortfall := 0;
   if not v_is_correction then
     select a.payer_id into v_payer_id from public.token_accounts a where a.user_id = p_user_id;
@@ -5587,7 +5599,7 @@ begin
   if v_account.user_id is null then
     perform tokenbook.require_user(user_id, p_actor_role);
     perform tokenbook.grant_initial_plan(user_id); -- whom registration missed
-    v_account := tokenbook.lock_account(user_id, p_create => p_partial or p_tokens = 0);
+    v_account := tokenbook.lock_account(user_id, p_create => p_on_shortage = 'partial' or p_tokens = 0);
   end if;
   if not v_is_correction -- @payer-asked-again
     and (v_account.payer_id is not null -- joined a team while we waited; or left it, or its payer
@@ -5615,7 +5627,7 @@ begin
   -- decide
   if p_tokens > 0 and not v_is_correction then
     v_is_frozen := tokenbook.is_frozen(v_account, member_id); -- @frozen-after-lock
-    if v_is_frozen and not p_partial then
+    if v_is_frozen and p_on_shortage <> 'partial' then
       perform tokenbook.refuse('account_frozen', '{}');
     end if;
   end if;
@@ -5644,6 +5656,9 @@ begin
       tokens_restricted := tokens_remaining - v_payable;
     end if;
   end if;
+  if p_on_shortage = 'overdraft' and tokens = tokens_remaining and tokens < p_tokens then -- @owed-when-nothing-left
+    tokens_overdrawn := least(p_tokens - tokens, tokenbook.overdraft_left(v_account, v_repaid)); -- @owed-within-the-limit
+  end if;
   if p_tokens > 0 and not v_is_correction
     and (member_id is not null
       or v_account.has_caps
@@ -5653,13 +5668,14 @@ begin
     if v_cap.headroom < p_tokens then
       capped_by := v_cap.capped_by;
       tokens := least(tokens, v_cap.headroom);
+      tokens_overdrawn := least(tokens_overdrawn, v_cap.headroom - tokens); -- @caps-count-the-owed
     end if;
-    if (v_cap.headroom < p_tokens or tokens = v_cap.headroom) and pg_relation_size('tokenbook.webhook_endpoints') > 0 then
+    if (v_cap.headroom < p_tokens or tokens + tokens_overdrawn = v_cap.headroom) and pg_relation_size('tokenbook.webhook_endpoints') > 0 then
       perform tokenbook.tell_of_cap(user_id, member_id, p_tokens, decided_at, v_cap.capped_by);
     end if;
   end if;
-  shortfall := p_tokens - tokens;
-  if shortfall > 0 and not p_partial then
+  shortfall := p_tokens - tokens - tokens_overdrawn;
+  if shortfall > 0 and p_on_shortage <> 'partial' then
     return;
   end if;
   if v_is_due then
@@ -6350,7 +6366,7 @@ comment on type tokenbook.listed_allocation is 'What one grant paid or received,
 create type tokenbook.listed_transaction as (
   id bigint, reason text, tokens bigint, hold_id uuid, actor_id uuid, metadata jsonb, usage_id uuid, member_id uuid,
   actor_role text, created_at timestamptz, entry_type text, action_type text,
-  allocations tokenbook.listed_allocation[], original_id bigint, balance_after bigint, idempotency_key text,
+  allocations tokenbook.listed_allocation[], debt_change bigint, original_id bigint, balance_after bigint, idempotency_key text,
   reserved_change bigint
 );
 comment on type tokenbook.listed_transaction is 'A transaction as a history lists it.';
@@ -6396,7 +6412,7 @@ begin
                       else array(
                         select row(part.tokens, part.grant_id)::tokenbook.listed_allocation
                           from unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)) end,
-                    t.original_id, t.balance_after, t.idempotency_key, t.reserved_change)::tokenbook.listed_transaction
+                    t.debt_change, t.original_id, t.balance_after, t.idempotency_key, t.reserved_change)::tokenbook.listed_transaction
              from public.token_transactions t
             where t.user_id = p_user_id and t.id < coalesce(p_before, 9223372036854775807)
             order by t.id desc
@@ -6413,7 +6429,7 @@ begin
       select row(
                h.id, null, h.tokens, null, null, h.metadata, null, null,
                null, h.created_at, 'history', h.action_type,
-               '{}', null, null, null, 0)::tokenbook.listed_transaction
+               '{}', 0, null, null, null, 0)::tokenbook.listed_transaction
         from public.token_legacy_transactions h
        where h.user_id = p_user_id and h.id < coalesce(p_before, 9223372036854775807)
        order by h.id desc
@@ -6426,7 +6442,7 @@ begin
 end
 $$;
 comment on function tokenbook.get_token_history is
-  'The user''s transactions, newest first. For the user himself (leave p_user_id out), an admin, or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {transactions: [{id, entry_type, action_type, tokens (signed), reserved_change (set aside by it), balance_after, allocations: [{grant_id, tokens}], reason, actor_role, actor_id, idempotency_key, usage_id, hold_id, original_id (the transaction that it undoes), member_id (the member of the team who spent it), metadata, created_at}], next_before (NULL on the last page)}. entry_type as in the ledger, and history for what is older than the books. Errors: not_authenticated, forbidden, invalid_page.';
+  'The user''s transactions, newest first. For the user himself (leave p_user_id out), an admin, or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {transactions: [{id, entry_type, action_type, tokens (signed), reserved_change (set aside by it), balance_after, allocations: [{grant_id, tokens}], debt_change (owed since: of a deduction an overdraft, of a repayment negative), reason, actor_role, actor_id, idempotency_key, usage_id, hold_id, original_id (the transaction that it undoes), member_id (the member of the team who spent it), metadata, created_at}], next_before (NULL on the last page)}. entry_type as in the ledger, and history for what is older than the books. Errors: not_authenticated, forbidden, invalid_page.';
 
 -- from supabase/schemas/20_ledger/get_user_token_balance.sql
 
@@ -7225,6 +7241,49 @@ $$;
 comment on function tokenbook.note_restricted_grants is
   'Notes on the account until when it has grants that pay only for some things.';
 
+-- from supabase/schemas/20_ledger/overdraft_left.sql
+
+/*
+ * How many tokens an account may still come to owe by using more than it has: what set_token_overdraft said of it, else
+ * what the plan in force allows, less what it owes by now, whatever for. p_repaid of that is due to be repaid.
+ * Caller: internal.
+ */
+create function tokenbook.overdraft_left(p_account public.token_accounts, p_repaid bigint default 0)
+returns bigint
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return greatest(
+    tokenbook.overdraft_limit_of(p_account) - coalesce(p_account.tokens_owed, 0) + p_repaid, 0); -- @debt-uses-the-limit
+end
+$$;
+comment on function tokenbook.overdraft_left is
+  'How many tokens an account may still come to owe by using more than it has.';
+
+-- The limit itself: 0 where nothing was said.
+create function tokenbook.overdraft_limit_of(p_account public.token_accounts)
+returns bigint
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce(
+    p_account.overdraft_limit, -- @said-before-the-plan
+    (select p.overdraft_tokens
+       from public.token_subscriptions s
+       join public.token_plans p on p.plan_type = s.plan_type -- @overdraft-of-the-plan
+      where s.user_id = p_account.user_id),
+    0);
+end
+$$;
+comment on function tokenbook.overdraft_limit_of is
+  'How many tokens an account may owe by using more than it has: what was said of it, else what its plan allows.';
+
 -- from supabase/schemas/20_ledger/parse_batch_item.sql
 
 /*
@@ -7427,6 +7486,13 @@ begin
     'total_expired', v_expired,
     'total_reserved', v_reserved,
     'has_more_grants', v_has_more);
+  if v_active = 0 then -- what is asked next: how much more may be used
+    v_balance := v_balance || coalesce((
+      select jsonb_build_object('overdraft_limit', o.tokens)
+        from public.token_accounts a
+       cross join lateral (select tokenbook.overdraft_limit_of(a) as tokens) o
+       where a.user_id = v_account_id and o.tokens > 0), '{}');
+  end if;
   if v_account_id <> p_user_id then
     v_balance := v_balance || jsonb_build_object('payer_id', v_account_id);
   end if;
@@ -7695,8 +7761,8 @@ begin
   v_change := p_entry.tokens - p_entry.reserved_change;
   -- an admin's correction takes tokens away, but nobody used them
   if p_entry.entry_type in ('deduction', 'hold', 'release', 'refund') and p_entry.action_type <> 'admin_deduct' then
-    v_used := -p_entry.tokens;
-    v_spent := p_entry.reserved_change - p_entry.tokens;
+    v_used := p_entry.debt_change - p_entry.tokens;
+    v_spent := p_entry.reserved_change + v_used;
     if p_entry.entry_type in ('release', 'refund') then
       v_spending_time := coalesce(p_taken_at, tokenbook.spending_time(p_entry));
     end if;
@@ -8352,6 +8418,77 @@ $$;
 comment on function tokenbook.set_token_grant_type is
   'Makes a type of grants of the project''s own, or changes what grants of it have from now on where nothing else is said; what was granted stays. For an admin or the server. p_grant_type 1 to 64 characters of a-z 0-9 _, none of Lists; p_terms {lifetime_hours (1 to 876000; null: for ever), priority (0, spent first, to 100; 50 when nothing was ever said), pays_for (as of grant_tokens; null: everything)}: what is left out stays. p_reason 1 to 500 characters. A type stays for ever; a project has at most 100. The same again changes nothing. list_token_changes has the history. Returns {success, grant_type, is_new, changed: [field, …], terms (the row)}. Errors: invalid_grant_type, invalid_reason, forbidden.';
 
+-- from supabase/schemas/20_ledger/set_token_overdraft.sql
+
+/*
+ * Says how many tokens a user may owe by using more than they have; NULL: what their plan allows, overdraft_tokens of
+ * token_plans. It counts at once, for uses that ask for it (track_token_usage and capture_tokens with overdraft). Less
+ * than they owe already takes nothing back: they may not owe more. The same again changes nothing.
+ * Of a member of a team the payer's account says it.
+ * A user without an account is given one when something is said of them.
+ * Caller: an admin, service_role.   Locks: the account.
+ * Returns {success, user_id, overdraft_limit (as said; NULL: the plan's), limit_in_force, tokens_owed, replayed}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_reason, user_not_found, account_lost,
+ * busy.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_overdraft(
+  p_user_id uuid,
+  p_tokens bigint,
+  p_reason text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_account public.token_accounts;
+  v_replayed boolean;
+begin
+  -- validate
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
+  if p_tokens not between 0 and 1000000000000 then
+    perform tokenbook.refuse('invalid_amount', '{"field": "p_tokens", "rule": "a whole number from 0 to 1000000000000, or null"}');
+  elsif p_reason is null then
+    perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
+  end if;
+  perform tokenbook.check_request(null, p_reason, null);
+
+  -- lock
+  v_account := tokenbook.lock_account(p_user_id);
+  if v_account.user_id is null then
+    perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+    v_account := tokenbook.lock_account(p_user_id, p_create => p_tokens is not null);
+  end if;
+
+  -- replay
+  v_replayed := v_account.overdraft_limit is not distinct from p_tokens;
+
+  -- act, record
+  if not v_replayed then
+    update public.token_accounts a
+       set overdraft_limit = p_tokens, updated_at = clock_timestamp()
+     where a.user_id = p_user_id
+    returning a.* into v_account;
+    perform tokenbook.record_change(
+      'set_token_overdraft', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object('overdraft_limit', p_tokens));
+  end if;
+  return jsonb_build_object(
+    'success', true,
+    'user_id', p_user_id,
+    'overdraft_limit', p_tokens,
+    'limit_in_force', tokenbook.overdraft_limit_of(v_account),
+    'tokens_owed', coalesce(v_account.tokens_owed, 0),
+    'replayed', v_replayed);
+end
+$$;
+comment on function tokenbook.set_token_overdraft is
+  'Says how many tokens a user may owe by using more than they have: p_tokens 0 to 10^12; NULL: what their plan allows (overdraft_tokens of token_plans). For an admin or the server. p_reason 1 to 500 characters. It counts at once, for uses that ask for an overdraft; less than is owed already takes nothing back. The same again changes nothing. list_token_changes has the history. Returns {success, user_id, overdraft_limit (as said), limit_in_force, tokens_owed, replayed}. Errors: invalid_amount, invalid_reason, user_not_found, account_lost, forbidden, busy.';
+
 -- from supabase/schemas/20_ledger/settings_lock.sql
 
 /*
@@ -8499,7 +8636,9 @@ comment on function tokenbook.slice_allocations is
  *   record   the account's totals and the ledger row
  *
  * p_tokens is what to take, 0 for a use that costs nothing. With p_hold_id it is set aside for that hold, which runs
- * out after p_hold_seconds. With p_partial it takes what there is, and the shortfall is what remains uncovered.
+ * out after p_hold_seconds. p_on_shortage 'reject' takes all or nothing; 'partial' what there is, and the shortfall is what
+ * remains uncovered; 'overdraft' what there is, and lets the account owe the rest (tokens_overdrawn) within its limit, or
+ * nothing.
  * p_model_used is the model that it is for: some grants pay only for some actions and models.
  * p_cost is what the operation cost, in cents. A correction by an admin ('admin_deduct') is on the account that it
  * names, whatever its team, its caps or its state, and is no use.
@@ -8508,9 +8647,9 @@ comment on function tokenbook.slice_allocations is
  * Returns whose account it was (user_id; member_id, who spent from it) and the entry: id, tokens, grants, created_at,
  * usage_id, hold_id, and deducted_from as receipts say it; with replayed all of that is of then. Or there is no entry:
  * is_behind, where more was due than one call books, a portion of which is booked now (the caller answers
- * tokenbook.answer_busy()); or, without p_partial, a shortfall, and nothing was changed, not even what was due to
+ * tokenbook.answer_busy()); or, but for 'partial', a shortfall, and nothing was changed, not even what was due to
  * expire; tokens_remaining then says what there is. capped_by is the cap that allowed less than was wanted: the
- * shortfall counts from what it allows, and p_partial takes that; tokens_restricted is how many there are that do not pay
+ * shortfall counts from what it allows, and 'partial' takes that; tokens_restricted is how many there are that do not pay
  * for this.
  * Keeps: I1 to I5, I7, I8, I10, I11.
  */
@@ -8528,7 +8667,7 @@ create function tokenbook.spend_tokens(
   p_hold_id uuid default null,
   p_hold_seconds integer default null,
   p_cost numeric default 0,
-  p_partial boolean default false,
+  p_on_shortage text default 'reject',
   p_model_used text default null,
   out user_id uuid,
   out member_id uuid,
@@ -8541,6 +8680,7 @@ create function tokenbook.spend_tokens(
   out hold_id uuid,
   out deducted_from jsonb,
   out tokens_remaining bigint,
+  out tokens_overdrawn bigint,
   out shortfall bigint,
   out capped_by jsonb,
   out tokens_restricted bigint,
@@ -8570,6 +8710,7 @@ begin
   tokens := p_tokens;
   usage_id := p_usage_id;
   hold_id := p_hold_id;
+  tokens_overdrawn := 0;
   shortfall := 0;
   replayed := false;
   is_behind := false;
@@ -8616,7 +8757,7 @@ begin
     declare
       v_decided constant record := tokenbook.decide_spending(
         p_user_id, p_tokens, p_action_type, p_actor_role, p_idempotency_key, p_request, p_metadata,
-        p_hold_id is not null, p_partial, p_model_used);
+        p_hold_id is not null, p_on_shortage, p_model_used);
       v_was constant public.token_transactions := v_decided.was;
     begin
       is_behind := v_decided.is_behind;
@@ -8631,6 +8772,7 @@ begin
         member_id := v_was.member_id;
         id := v_was.id;
         tokens := v_was.reserved_change - v_was.tokens;
+        tokens_overdrawn := v_was.debt_change;
         grant_ids := v_was.grant_ids;
         grant_tokens := v_was.grant_tokens;
         created_at := v_was.created_at;
@@ -8639,12 +8781,13 @@ begin
         deducted_from := tokenbook.describe_allocations(v_was.user_id, v_was.grant_ids, v_was.grant_tokens);
         replayed := true;
         return;
-      elsif is_behind or shortfall > 0 and not p_partial then
+      elsif is_behind or shortfall > 0 and p_on_shortage <> 'partial' then
         tokens := 0;
         deducted_from := '[]';
         return; -- @short-takes-nothing
       end if;
       tokens := v_decided.tokens;
+      tokens_overdrawn := v_decided.tokens_overdrawn;
       created_at := v_decided.decided_at;
       v_place := v_decided.place;
       v_is_fifo := v_decided.is_fifo;
@@ -8684,12 +8827,13 @@ begin
   end if;
 
   -- record: what tokenbook.record_transaction does for everything else; to call it here takes a third more (decision 26)
-  v_spent := case when p_action_type = 'admin_deduct' then 0 else tokens end; -- a correction is no use
+  v_spent := case when p_action_type = 'admin_deduct' then 0 else tokens + tokens_overdrawn end; -- a correction is no use
   v_used := case when p_hold_id is null then v_spent else 0 end;
   update public.token_accounts a
      set tokens_remaining = a.tokens_remaining - tokens,
          tokens_reserved = a.tokens_reserved + case when p_hold_id is null then 0 else tokens end,
          tokens_used = a.tokens_used + v_used,
+         tokens_owed = a.tokens_owed + tokens_overdrawn,
          spent_at = greatest(a.spent_at, spend_tokens.created_at),
          spent_day = case when a.spent_at >= date_trunc('day', spend_tokens.created_at, 'UTC') then a.spent_day else 0 end
            + v_spent, -- @counts-by-day
@@ -8707,11 +8851,11 @@ begin
     into id, tokens_remaining, v_has_passed;
   -- a copy of tokenbook.append_transactions: to call it here takes a tenth more (decision 34)
   insert into public.token_transactions -- @faults-are-told begin
-    (user_id, id, entry_type, action_type, tokens, balance_after, reserved_change, grant_ids, grant_tokens, reason,
+    (user_id, id, entry_type, action_type, tokens, balance_after, debt_change, reserved_change, grant_ids, grant_tokens, reason,
      actor_role, actor_id, idempotency_key, request, usage_id, hold_id, member_id, metadata, terms, created_at)
   values
-    (user_id, id, case when p_hold_id is not null then 'hold' when tokens = 0 then 'usage' else 'deduction' end, p_action_type,
-     case when p_hold_id is null then -tokens else 0 end, tokens_remaining,
+    (user_id, id, case when p_hold_id is not null then 'hold' when tokens + tokens_overdrawn = 0 then 'usage' else 'deduction' end, p_action_type,
+     case when p_hold_id is null then -tokens else 0 end, tokens_remaining, tokens_overdrawn,
      case when p_hold_id is null then 0 else tokens end, grant_ids, grant_tokens, p_reason,
      p_actor_role, p_actor_id, p_idempotency_key, p_request, p_usage_id, p_hold_id, member_id, p_metadata, v_terms, created_at); -- @faults-are-told end
   if member_id is not null then
@@ -8723,7 +8867,7 @@ begin
 end
 $$;
 comment on function tokenbook.spend_tokens is
-  'Spends tokens oldest grant first, all or nothing (with p_partial what there is), under the account''s lock: the entry (new or replayed), or the shortfall with nothing changed; capped_by where a cap allowed less; is_behind where more was due than one call books.';
+  'Spends tokens oldest grant first, all or nothing (with partial what there is, with overdraft the rest is owed), under the account''s lock: the entry (new or replayed), or the shortfall with nothing changed; capped_by where a cap allowed less; is_behind where more was due than one call books.';
 
 -- from supabase/schemas/20_ledger/spend_tokens_batch.sql
 
@@ -9439,7 +9583,7 @@ comment on function tokenbook.count_usage is
  * that tracking runs. Promises nothing: who asks next may be faster.
  * A user who never had a grant and has a plan is given its tokens first, as when he asks for his balance.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
- * Returns {tokens, cost_estimate, sufficient, tokens_short, tokens_remaining, would_be_deducted_from:
+ * Returns {tokens, cost_estimate, sufficient, tokens_short, overdraft_left, tokens_remaining, would_be_deducted_from:
  * [{grant_id, grant_type, granted_at, deducted}]}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage, unknown_model, user_not_found.
  */
@@ -9468,6 +9612,7 @@ declare
   v_usage public.token_usage;
   v_payers jsonb;
   v_remaining bigint;
+  v_repaid bigint;
   v_payable bigint;
   v_account public.token_accounts;
   v_cap record;
@@ -9520,10 +9665,11 @@ begin
             left join public.token_balances b on b.user_id = v_usage.user_id and b.id = paid.grant_id
             left join tokenbook.due_grants(v_usage.user_id, v_now) d -- not booked yet
               on d.id = paid.grant_id and b.id is null),
+         due.repaid,
          case when a.restricted_until > v_now
                   and cardinality(chosen.grant_ids) < (tokenbook.limits() -> 'grants_in_one_entry')::integer
            then coalesce((select sum(part) from unnest(chosen.grant_tokens) part), 0) end
-    into v_remaining, v_payers, v_payable
+    into v_remaining, v_payers, v_repaid, v_payable
     from tokenbook.tokens_due(v_usage.user_id, v_now) as due
    cross join lateral tokenbook.choose_grants(
        v_usage.user_id, v_usage.tokens_used, v_now, (tokenbook.limits() -> 'grants_in_one_entry')::integer, true, due.repaid,
@@ -9538,6 +9684,7 @@ begin
     'cost_estimate', v_usage.cost_estimate,
     'sufficient', not v_is_frozen and least(v_remaining, v_payable, v_cap.headroom) >= v_usage.tokens_used,
     'tokens_short', greatest(v_usage.tokens_used - least(v_remaining, v_payable, v_cap.headroom), 0),
+    'overdraft_left', tokenbook.overdraft_left(v_account, v_repaid),
     'tokens_remaining', v_remaining,
     'would_be_deducted_from', v_payers)
     || tokenbook.describe_shortage(
@@ -9546,7 +9693,7 @@ begin
 end
 $$;
 comment on function tokenbook.estimate_tokens is
-  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {state (active, or frozen: not sufficient, however many there are), tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less, and tokens_restricted where so many of tokens_remaining are in grants that do not pay for this action and model. Errors: invalid_action_type, invalid_usage, unknown_model, user_not_found, forbidden.';
+  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {state (active, or frozen: not sufficient, however many there are), tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, overdraft_left (how many more the account may come to owe, for a use that asks for an overdraft; no part of the others), tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less, and tokens_restricted where so many of tokens_remaining are in grants that do not pay for this action and model. Errors: invalid_action_type, invalid_usage, unknown_model, user_not_found, forbidden.';
 
 -- from supabase/schemas/30_usage/explain_token_charge.sql
 
@@ -9618,6 +9765,7 @@ begin
                  'transaction_id', t.id,
                  'entry_type', t.entry_type,
                  'tokens', t.tokens,
+                 'debt_change', t.debt_change,
                  'reason', t.reason,
                  'created_at', t.created_at)
                order by t.id)
@@ -9626,13 +9774,13 @@ begin
            where u.user_id = p_user_id and u.original_id = v_transaction.id and u.entry_type <> 'grant' -- one that was to come has begun
            order by u.id desc
            limit 1000) t), '[]'),
-    'tokens_net', v_transaction.tokens + coalesce((
-      select sum(t.tokens) from public.token_transactions t
+    'tokens_net', v_transaction.tokens - v_transaction.debt_change + coalesce((
+      select sum(t.tokens - t.debt_change) from public.token_transactions t
        where t.user_id = p_user_id and t.original_id = v_transaction.id and t.entry_type <> 'grant'), 0));
 end
 $$;
 comment on function tokenbook.explain_token_charge is
-  'Explains a charge, by usage or by transaction. For the user himself (leave p_user_id out), an admin, or the server. Returns {usage (NULL when there was none), transaction (NULL for what happened before the books opened), paid_by: [{grant_id, grant_type, tokens, granted_at, expires_at, payment_id, subscription_id}], undone_by: [{transaction_id, entry_type, tokens, reason, created_at}] (the newest 1000), tokens_net (signed: the charge less what was given back)}. Errors: invalid_usage, charge_not_found, user_not_found, forbidden.';
+  'Explains a charge, by usage or by transaction. For the user himself (leave p_user_id out), an admin, or the server. Returns {usage (NULL when there was none), transaction (NULL for what happened before the books opened), paid_by: [{grant_id, grant_type, tokens, granted_at, expires_at, payment_id, subscription_id}], undone_by: [{transaction_id, entry_type, tokens, debt_change, reason, created_at}] (the newest 1000), tokens_net (signed: the charge, what is owed for it included, less what was given back)}. Errors: invalid_usage, charge_not_found, user_not_found, forbidden.';
 
 -- from supabase/schemas/30_usage/get_recent_token_usage.sql
 
@@ -9657,7 +9805,7 @@ begin
     perform tokenbook.refuse('invalid_page', '{"field": "p_hours", "rule": "1 to 8760 hours, 1 to 10000 rows"}');
   end if;
   return query
-  select t.user_id, u.email::text, t.action_type, -t.tokens, t.created_at, a.tokens_remaining
+  select t.user_id, u.email::text, t.action_type, t.debt_change - t.tokens, t.created_at, a.tokens_remaining
     from public.token_transactions t
     join public.token_accounts a on a.user_id = t.user_id
     left join auth.users u on u.id = t.user_id
@@ -10465,7 +10613,7 @@ comment on column public.token_counters.vibe_assistant_total_cost is 'Cost in hi
 create view public.token_usage_history
 with (security_invoker = true)
 as
-select t.id, t.user_id, t.metadata ->> 'article_id' as article_id, -t.tokens as tokens_used,
+select t.id, t.user_id, t.metadata ->> 'article_id' as article_id, t.debt_change - t.tokens as tokens_used,
        t.action_type as action, t.created_at
   from public.token_transactions t
  where t.entry_type = 'deduction';
@@ -10546,9 +10694,10 @@ comment on function tokenbook.tokens_at_rate is
  * within what token_action_costs asks for the action. Cached tokens are part of the input and reasoning tokens part of the output.
  * A failed operation (p_success false) is recorded and deducts nothing.
  * Short of tokens: with p_on_shortage 'reject' success is false and nothing is recorded; with
- * 'partial' what is there is taken and the rest is recorded as uncovered. Under a spend cap it is the
- * same: what the cap allows counts as what is there, and the cap is said in capped_by.
- * From a frozen account: with 'reject' account_frozen, and with 'partial' all of it is recorded as uncovered;
+ * 'partial' what is there is taken and the rest is recorded as uncovered; with 'overdraft' the account owes the rest
+ * (tokens_overdrawn), up to what set_token_overdraft or its plan allows, and past that it is as with 'reject'. Under a
+ * spend cap it is the same: what the cap allows counts as what is there, and the cap is said in capped_by.
+ * From a frozen account: account_frozen, and with 'partial' all of it is recorded as uncovered;
  * what costs nothing is recorded as ever.
  * A member's operation is recorded with his payer, whose tokens it takes, and names the member.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: the account.
@@ -10612,7 +10761,7 @@ begin
     and (p_reasoning_tokens is null or p_reasoning_tokens <= p_output_tokens)
     and (p_model_used is null or octet_length(p_model_used) <= 200 and ascii(p_model_used) between 33 and 126)
     and num_nonnulls(p_images, p_seconds, p_error_message) = 0
-    and p_on_shortage in ('reject', 'partial')) is not true
+    and p_on_shortage in ('reject', 'partial', 'overdraft')) is not true
   then
     v_asked.action_type := p_action_type;
     v_asked.model_used := p_model_used;
@@ -10627,8 +10776,8 @@ begin
     v_asked.seconds := p_seconds;
     perform tokenbook.check_action_type(p_action_type);
     perform tokenbook.check_usage(v_asked);
-    if p_on_shortage is null or p_on_shortage not in ('reject', 'partial') then
-      perform tokenbook.refuse('invalid_usage', '{"field": "p_on_shortage", "rule": "reject or partial"}');
+    if p_on_shortage is null or p_on_shortage not in ('reject', 'partial', 'overdraft') then
+      perform tokenbook.refuse('invalid_usage', '{"field": "p_on_shortage", "rule": "reject, partial or overdraft"}');
     end if;
   end if;
   if p_idempotency_key is not null or p_metadata is not null then
@@ -10668,7 +10817,7 @@ begin
     p_user_id, case when v_success then v_tokens_used else 0 end, -- @failed-costs-nothing
     p_action_type, p_action_type, v_actor_role, v_actor_id, p_idempotency_key, v_request, coalesce(p_metadata, '{}'),
     p_usage_id => gen_random_uuid(), p_cost => case when v_success then coalesce(v_cost, 0) else 0 end,
-    p_partial => p_on_shortage = 'partial', p_model_used => p_model_used);
+    p_on_shortage => p_on_shortage, p_model_used => p_model_used);
   if v_spent.is_behind then
     return tokenbook.answer_busy();
   end if;
@@ -10699,6 +10848,9 @@ begin
     'deducted_from', v_spent.deducted_from,
     'tokens_remaining', v_spent.tokens_remaining,
     'replayed', v_spent.replayed);
+  if v_spent.tokens_overdrawn > 0 then
+    v_receipt := v_receipt || jsonb_build_object('tokens_overdrawn', v_spent.tokens_overdrawn);
+  end if;
   if num_nonnulls(v_spent.capped_by, v_spent.tokens_restricted) > 0 then
     v_receipt := v_receipt || tokenbook.describe_shortage(v_spent.capped_by, v_spent.tokens_restricted);
   end if;
@@ -10706,7 +10858,7 @@ begin
 end
 $$;
 comment on function tokenbook.track_token_usage is
-  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false) or partial (takes what is there, of a frozen account nothing, and records the rest as uncovered); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and, the first time, capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted. Errors: invalid_action_type, invalid_usage, unknown_model, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen (with reject), too_many_grants, forbidden, busy.';
+  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false), partial (takes what is there, of a frozen account nothing, and records the rest as uncovered) or overdraft (takes what is there, and the account owes the rest, tokens_overdrawn, within its limit: set_token_overdraft, or overdraft_tokens of its plan; past that as reject); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and, the first time, capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted. Errors: invalid_action_type, invalid_usage, unknown_model, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen (but for partial), too_many_grants, forbidden, busy.';
 
 -- from supabase/schemas/30_usage/usage_between.sql
 
@@ -10754,7 +10906,8 @@ comment on function tokenbook.usage_between is
  * More than was held: deduct takes the difference as a new deduction, as of now, all or nothing (short
  * of tokens, under a cap that allows less, or where the spender draws from another account now: they left the team,
  * or joined one; success false, the hold stays open); partial takes of the difference what there is to take and records the
- * rest as uncovered; cap takes no more than was held and records the rest as uncovered; reject refuses.
+ * rest as uncovered; overdraft takes what there is and lets the account owe the rest, up to its limit
+ * (set_token_overdraft, or overdraft_tokens of its plan), and past that is as deduct; cap takes no more than was held and records the rest as uncovered; reject refuses.
  * A source grant that ran out meanwhile is honoured; what goes back into it expires at once.
  * Caller: the user for holds he made himself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_usage,
@@ -10798,8 +10951,8 @@ begin
   if p_tokens not between 0 and 1000000000000 then
     perform tokenbook.refuse('invalid_amount', '{"field": "p_tokens", "rule": "a whole number from 0 to 1000000000000"}');
   end if;
-  if p_over_capture is null or p_over_capture not in ('deduct', 'partial', 'cap', 'reject') then
-    perform tokenbook.refuse('invalid_usage', '{"field": "p_over_capture", "rule": "deduct, partial, cap or reject"}');
+  if p_over_capture is null or p_over_capture not in ('deduct', 'partial', 'overdraft', 'cap', 'reject') then
+    perform tokenbook.refuse('invalid_usage', '{"field": "p_over_capture", "rule": "deduct, partial, overdraft, cap or reject"}');
   end if;
   if not p_success or num_nonnulls(p_model_used, p_input_tokens, p_output_tokens, p_images, p_seconds, p_error_message,
     p_cached_tokens, p_reasoning_tokens) > 0
@@ -10825,7 +10978,7 @@ begin
 end
 $$;
 comment on function tokenbook.capture_tokens is
-  'Pays for what was really used out of a hold and gives the rest back; once, and a second time answers what happened the first time. For the user (holds that he made himself), an admin, or the server. p_tokens what to pay, left out: what the usage fields count for, else all of it; nothing when p_success is false; p_over_capture when that is more than was held: deduct (the difference as an ordinary deduction, all or nothing), partial (of the difference what there is, of a frozen account nothing; the rest is recorded as uncovered), cap (none of it) or reject; the other arguments as of track_token_usage, and with any of them the usage is recorded in the same transaction. Returns {success, hold_id, status (open, captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), deducted_from, transaction_id, overage_transaction_id, usage_id, cost_estimate (cents), settled_at, tokens_remaining, replayed}. Short of tokens: success false, status open, nothing changed. Errors: invalid_amount, invalid_usage, invalid_metadata, hold_not_found, user_not_found, account_frozen (beyond the hold, with deduct), capture_exceeds_hold, too_many_grants (beyond the hold, with deduct), forbidden, busy.';
+  'Pays for what was really used out of a hold and gives the rest back; once, and a second time answers what happened the first time. For the user (holds that he made himself), an admin, or the server. p_tokens what to pay, left out: what the usage fields count for, else all of it; nothing when p_success is false; p_over_capture when that is more than was held: deduct (the difference as an ordinary deduction, all or nothing), partial (of the difference what there is, of a frozen account nothing; the rest is recorded as uncovered), overdraft (what there is, and the account owes the rest, tokens_overdrawn, within its limit: set_token_overdraft, or overdraft_tokens of its plan; past that as deduct), cap (none of it) or reject; the other arguments as of track_token_usage, and with any of them the usage is recorded in the same transaction. Returns {success, hold_id, status (open, captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), deducted_from, transaction_id, overage_transaction_id, usage_id, cost_estimate (cents), settled_at, tokens_remaining, replayed}. Short of tokens: success false, status open, nothing changed. Errors: invalid_amount, invalid_usage, invalid_metadata, hold_not_found, user_not_found, account_frozen (beyond the hold, with deduct or overdraft), capture_exceeds_hold, too_many_grants (beyond the hold, with deduct or overdraft), forbidden, busy.';
 
 -- from supabase/schemas/40_holds/check_open_holds.sql
 
@@ -11020,11 +11173,12 @@ comment on function tokenbook.describe_return is
 
 /*
  * Undoes a deduction, in part or whole, as often as there is something left of it: the tokens go
- * back to the very grants that paid, last taken first.
+ * back to the very grants that paid, last taken first. What was used and owed (an overdraft) was taken last: it is owed no
+ * longer, and what has repaid it goes back to the grants that did.
  * Into a grant that has run out: forfeit (they expire at once, in the ledger) or reissue (one new
  * grant that lives p_lifetime_days). What is owed is repaid first, as from anything that comes in.
  * Caller: an admin, service_role.   Locks: the account.
- * Returns {success, transaction_id, tokens_refunded, restored: [{grant_id, grant_type, tokens}],
+ * Returns {success, transaction_id, tokens_refunded, debt_cancelled (of it; only where there was a debt), restored: [{grant_id, grant_type, tokens}],
  * forfeited: [the same], tokens_refundable (what is left of the charge), tokens_remaining, replayed}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_reason,
  * invalid_refund, invalid_idempotency_key, idempotency_key_reused, user_not_found, charge_not_found,
@@ -11054,6 +11208,11 @@ declare
   v_now timestamptz;
   v_charge record;
   v_refundable bigint;
+  v_wanted bigint;
+  v_of_overdraft bigint; -- of what is given back
+  v_paid_left bigint; -- of what grants have paid
+  v_repaid_ids uuid[] := '{}'; -- the grants that have repaid it
+  v_repaid_tokens bigint[] := '{}';
   v_is_one_grant boolean; -- which paid, and lives: as a rule
   v_part record;
   v_back record;
@@ -11094,9 +11253,9 @@ begin
       return tokenbook.answer_busy();
     end if;
   end if;
-  select t.id, t.entry_type, t.action_type, t.tokens, t.reserved_change, t.grant_ids, t.grant_tokens, t.member_id,
+  select t.id, t.entry_type, t.action_type, t.tokens, t.debt_change, t.reserved_change, t.grant_ids, t.grant_tokens, t.member_id,
          t.usage_id, t.hold_id, t.created_at, b.grant_type, b.expires_at, (
-           select coalesce(sum(r.tokens), 0)::bigint
+           select coalesce(sum(r.tokens - r.debt_change), 0)::bigint
              from public.token_transactions r
             where r.user_id = t.user_id and r.original_id = t.id and r.entry_type = 'refund') as refunded
     into v_charge -- and the first of the grants that paid it
@@ -11138,17 +11297,32 @@ begin
   elsif v_charge.entry_type <> 'deduction' then
     perform tokenbook.refuse('not_refundable', jsonb_build_object('entry_type', v_charge.entry_type));
   end if;
-  v_refundable := -v_charge.tokens - v_charge.refunded; -- @refunded-only-once
-  v_entry.tokens := coalesce(p_tokens, v_refundable);
-  if v_entry.tokens > v_refundable or v_refundable = 0 then
+  v_refundable := v_charge.debt_change - v_charge.tokens - v_charge.refunded; -- @refunded-only-once
+  v_wanted := coalesce(p_tokens, v_refundable);
+  if v_wanted > v_refundable or v_refundable = 0 then
     perform tokenbook.refuse('refund_exceeds_charge', jsonb_build_object('limit', v_refundable));
   end if;
   if v_account.next_due_at <= v_now then
     perform tokenbook.record_expiries(array[p_user_id], v_now);
   end if;
 
+  -- act: what was owed for it, by now or repaid meanwhile
+  v_of_overdraft := least(v_wanted, greatest(v_charge.debt_change - v_charge.refunded, 0)); -- @overdrafts-come-back-first
+  v_paid_left := v_refundable - greatest(v_charge.debt_change - v_charge.refunded, 0);
+  v_entry.debt_change := 0;
+  if v_of_overdraft > 0 then
+    select -least(v_of_overdraft, a.tokens_owed) into v_entry.debt_change -- @refunds-let-off-debt
+      from public.token_accounts a where a.user_id = p_user_id;
+    if v_of_overdraft > -v_entry.debt_change then
+      select g.grant_ids, g.grant_tokens into v_repaid_ids, v_repaid_tokens
+        from tokenbook.grants_to_restore(p_user_id, null, v_of_overdraft + v_entry.debt_change, v_now) as g; -- @repaid-overdrafts-go-back
+      v_entry.terms := jsonb_build_object('repaid', jsonb_build_object('grant_ids', v_repaid_ids, 'grant_tokens', v_repaid_tokens));
+    end if;
+  end if;
+  v_entry.tokens := v_wanted + v_entry.debt_change;
+
   -- act: back to the grants that paid, from the end of what they paid
-  v_is_one_grant := cardinality(v_charge.grant_ids) = 1 and (v_charge.expires_at <= v_now) is not true;
+  v_is_one_grant := cardinality(v_charge.grant_ids) = 1 and v_of_overdraft = 0 and (v_charge.expires_at <= v_now) is not true;
   if v_is_one_grant then
     v_entry.grant_ids := v_charge.grant_ids;
     v_entry.grant_tokens := array[v_entry.tokens];
@@ -11157,11 +11331,19 @@ begin
     v_entry.grant_tokens := '{}';
     for v_part in
       select p.grant_id, p.tokens, b.grant_type, coalesce(b.expires_at <= v_now, false) as has_expired
-        from tokenbook.slice_allocations(v_charge.grant_ids, v_charge.grant_tokens,
-               v_refundable - v_entry.tokens, v_refundable) as part -- @refunds-from-the-end
-       cross join lateral unnest(part.grant_ids, part.grant_tokens) with ordinality as p (grant_id, tokens, nth)
+        from (
+          select u.grant_id, sum(u.tokens)::bigint as tokens, min(u.nth) as nth
+            from (
+              select r.grant_id, r.tokens, r.nth - cardinality(v_repaid_ids) as nth
+                from unnest(v_repaid_ids, v_repaid_tokens) with ordinality as r (grant_id, tokens, nth)
+              union all
+              select q.grant_id, q.tokens, cardinality(part.grant_ids) + 1 - q.nth
+                from tokenbook.slice_allocations(v_charge.grant_ids, v_charge.grant_tokens,
+                       v_paid_left - (v_wanted - v_of_overdraft), v_paid_left) as part -- @refunds-from-the-end
+               cross join lateral unnest(part.grant_ids, part.grant_tokens) with ordinality as q (grant_id, tokens, nth)) u
+           group by u.grant_id) p
         join public.token_balances b on b.user_id = p_user_id and b.id = p.grant_id
-       order by p.nth desc
+       order by p.nth
     loop
       if v_part.has_expired and p_expired_policy = 'reissue' then
         v_expired_ids := v_expired_ids || v_part.grant_id;
@@ -11196,7 +11378,7 @@ begin
       end if;
       v_entry.grant_ids := v_entry.grant_ids || v_new.id;
       v_entry.grant_tokens := v_entry.grant_tokens || v_part.tokens;
-      v_entry.terms := jsonb_build_object(
+      v_entry.terms := coalesce(v_entry.terms, '{}') || jsonb_build_object(
         'grants', coalesce(v_entry.terms -> 'grants', '[]') || tokenbook.grant_terms(v_new));
     end loop;
   end if;
@@ -11222,7 +11404,7 @@ begin
 end
 $$;
 comment on function tokenbook.refund_tokens is
-  'Undoes a deduction, in part (p_tokens) or what is left of it, back to the very grants that paid, last taken first. For an admin or the server. p_expired_policy for what paid and has run out since: forfeit (it expires at once) or reissue (a new grant that lives p_lifetime_days, 1 to 36500); p_reason 1 to 500 characters; p_idempotency_key makes a retry safe for ever. Returns {success, transaction_id, tokens_refunded, restored: [{grant_id, grant_type, tokens}], forfeited: [the same], tokens_refundable (what is left of the charge), tokens_remaining, replayed}. Errors: invalid_amount, invalid_reason, invalid_refund, invalid_idempotency_key, idempotency_key_reused, user_not_found, charge_not_found, not_refundable, refund_exceeds_charge, forbidden, busy.';
+  'Undoes a deduction, in part (p_tokens) or what is left of it, back to the very grants that paid, last taken first; of an overdraft what is still owed is let off, and what has been repaid goes back to the grants that repaid it. For an admin or the server. p_expired_policy for what paid and has run out since: forfeit (it expires at once) or reissue (a new grant that lives p_lifetime_days, 1 to 36500); p_reason 1 to 500 characters; p_idempotency_key makes a retry safe for ever. Returns {success, transaction_id, tokens_refunded, debt_cancelled (so many of them were owed, and no longer are; only where some were), restored: [{grant_id, grant_type, tokens}], forfeited: [the same], tokens_refundable (what is left of the charge), tokens_remaining, replayed}. Errors: invalid_amount, invalid_reason, invalid_refund, invalid_idempotency_key, idempotency_key_reused, user_not_found, charge_not_found, not_refundable, refund_exceeds_charge, forbidden, busy.';
 
 -- from supabase/schemas/40_holds/release_tokens.sql
 
@@ -11433,6 +11615,7 @@ declare
   -- what becomes of it
   v_paid bigint; -- of what was used, out of the hold
   v_beyond bigint; -- as a new deduction
+  v_overdrawn bigint := 0; -- of what is beyond, owed
   v_uncovered bigint; -- not at all
   v_back bigint; -- what was not used
   v_back_ids uuid[];
@@ -11545,12 +11728,21 @@ begin
           v_uncovered := greatest(v_beyond - v_allowed, 0);
           v_beyond := v_beyond - v_uncovered; -- @takes-what-there-is
         elsif v_allowed < v_beyond then
-          select h.* into v_hold from public.token_holds h where h.user_id = v_user_id and h.id = p_hold_id;
-          return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => false)
-              || jsonb_build_object('tokens_remaining_to_deduct', v_beyond - v_allowed)
-              || tokenbook.describe_shortage(
-                 case when not v_has_left and v_cap.headroom < v_beyond then v_cap.capped_by end,
-                 case when v_payable < least(v_beyond, v_account.tokens_remaining) then v_account.tokens_remaining - v_payable end);
+          if p_over_capture = 'overdraft' and v_allowed = v_account.tokens_remaining and not v_has_left
+            and (v_cap.headroom < v_beyond) is not true -- @overdrawn-within-the-cap
+          then
+            v_overdrawn := tokenbook.overdraft_left(v_account);
+          end if;
+          if v_allowed + v_overdrawn >= v_beyond then -- @overdrawn-beyond-the-hold
+            v_overdrawn := v_beyond - v_allowed;
+          else
+            select h.* into v_hold from public.token_holds h where h.user_id = v_user_id and h.id = p_hold_id;
+            return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => false)
+                || jsonb_build_object('tokens_remaining_to_deduct', v_beyond - v_allowed - v_overdrawn)
+                || tokenbook.describe_shortage(
+                   case when not v_has_left and v_cap.headroom < v_beyond then v_cap.capped_by end,
+                   case when v_payable < least(v_beyond, v_account.tokens_remaining) then v_account.tokens_remaining - v_payable end);
+          end if;
         end if;
       end;
     end if;
@@ -11661,9 +11853,10 @@ begin
       v_entry.created_at := v_now;
       select taken.grant_ids, taken.grant_tokens, v_uncovered + v_beyond - taken.tokens, taken.tokens
         into v_entry.grant_ids, v_entry.grant_tokens, v_uncovered, v_beyond
-        from tokenbook.take_from_grants(v_user_id, v_beyond, v_now, p_partial => p_over_capture = 'partial',
+        from tokenbook.take_from_grants(v_user_id, v_beyond - v_overdrawn, v_now, p_partial => p_over_capture = 'partial',
                p_action_type => v_action_type, p_model_used => v_model) as taken;
       v_entry.tokens := -v_beyond;
+      v_entry.debt_change := v_overdrawn;
       v_entry := tokenbook.record_transaction(v_entry);
       v_overage_id := v_entry.id;
       v_remaining := v_entry.balance_after;
@@ -11709,12 +11902,13 @@ begin
       then jsonb_build_array(tokenbook.describe_allocation(v_grant_ids[1], v_grant_type, v_granted_at, v_paid))
     else tokenbook.describe_allocations(v_user_id, v_grant_ids, v_grant_tokens)
   end;
-  if v_beyond > 0 then
+  if v_overage_id is not null then
     v_deducted_from := v_deducted_from || v_beyond_from;
   end if;
   return tokenbook.hold_receipt(
     p_status, p_hold_id, p_status, v_held, v_paid, v_paid + coalesce(v_beyond, 0), coalesce(v_uncovered, 0), v_deducted_from,
-    v_capture_id, v_overage_id, v_usage_id, p_usage.cost_estimate, v_now, v_remaining, p_replayed => false);
+    v_capture_id, v_overage_id, v_usage_id, p_usage.cost_estimate, v_now, v_remaining, p_replayed => false)
+    || case when v_overdrawn > 0 then jsonb_build_object('tokens_overdrawn', v_overdrawn) else '{}' end;
 end
 $$;
 comment on function tokenbook.settle_hold is
@@ -11751,7 +11945,8 @@ begin
     -coalesce(v_capture.tokens, 0) - coalesce(v_overage.tokens, 0), p_hold.tokens_uncovered,
     tokenbook.describe_allocations(p_hold.user_id, v_capture.grant_ids, v_capture.grant_tokens)
       || tokenbook.describe_allocations(p_hold.user_id, v_overage.grant_ids, v_overage.grant_tokens),
-    p_hold.capture_id, p_hold.overage_id, p_hold.usage_id, v_cost, p_hold.settled_at, v_remaining, p_replayed);
+    p_hold.capture_id, p_hold.overage_id, p_hold.usage_id, v_cost, p_hold.settled_at, v_remaining, p_replayed)
+    || case when v_overage.debt_change > 0 then jsonb_build_object('tokens_overdrawn', v_overage.debt_change) else '{}' end;
 end
 $$;
 comment on function tokenbook.stored_hold_receipt is
@@ -11784,8 +11979,8 @@ begin
              a.nth, coalesce(b.expires_at <= p_refund.created_at, false) as is_forfeited
         from unnest(p_refund.grant_ids, p_refund.grant_tokens) with ordinality as a (grant_id, tokens, nth)
         join public.token_balances b on b.user_id = p_refund.user_id and b.id = a.grant_id) p;
-  select -t.tokens - (
-           select sum(r.tokens) from public.token_transactions r
+  select t.debt_change - t.tokens - (
+           select sum(r.tokens - r.debt_change) from public.token_transactions r
             where r.user_id = t.user_id and r.original_id = t.id and r.entry_type = 'refund' and r.id <= p_refund.id)
     into v_refundable
     from public.token_transactions t
@@ -11798,7 +11993,8 @@ begin
    order by t.id desc
    limit 1;
   return tokenbook.refund_receipt(
-    p_refund.id, p_refund.tokens, v_restored, v_forfeited, v_refundable, v_remaining, p_replayed);
+    p_refund.id, p_refund.tokens - p_refund.debt_change, v_restored, v_forfeited, v_refundable, v_remaining, p_replayed)
+    || case when p_refund.debt_change < 0 then jsonb_build_object('debt_cancelled', -p_refund.debt_change) else '{}' end;
 end
 $$;
 comment on function tokenbook.stored_refund_receipt is
@@ -11951,7 +12147,7 @@ comment on function tokenbook.begins_by_itself is
 /*
  * Brings a subscription to that row, with an entry of 0 tokens in the ledger that keeps it: who or what changed the
  * plan, why, and what it is since then (terms). Whoever changes it together with tokens keeps it in their entry.
- * p_entry is the transaction to be: reason, actor, metadata.
+ * p_entry is the transaction to be: reason, actor, metadata; created_at, where it is one of several of one moment.
  * Does nothing where the row is that already.
  * Caller: internal, holding the account's lock.   Keeps: I3, I9, I10.
  */
@@ -11984,7 +12180,7 @@ begin
   p_entry.grant_tokens := '{}';
   p_entry.metadata := coalesce(p_entry.metadata, '{}');
   p_entry.terms := jsonb_build_object('standing', tokenbook.subscription_terms(p_subscription));
-  p_entry.created_at := clock_timestamp();
+  p_entry.created_at := coalesce(p_entry.created_at, clock_timestamp());
   perform tokenbook.record_transaction(p_entry);
   perform tokenbook.refresh_alert_thresholds(p_subscription.user_id); -- @rules-follow-the-plan
 end
@@ -13087,6 +13283,7 @@ begin
     v_entry := null;
     v_entry.reason := v_subscription.plan_type || ' has another schedule';
     v_entry.actor_role := 'system';
+    v_entry.created_at := p_now;
     perform tokenbook.change_subscription(v_subscription, v_entry);
   end if;
   return cardinality(v_slots);
@@ -13897,6 +14094,7 @@ begin
     else v_is.plan_type || ' goes on'
   end;
   v_entry.actor_role := 'system';
+  v_entry.created_at := p_now;
   perform tokenbook.change_subscription(v_is, v_entry);
 
   perform tokenbook.tell_of_ends(v_told, p_now);
@@ -16905,6 +17103,105 @@ $$;
 comment on function tokenbook.give_what_was_bought is
   'Gives the plan or the packs of a payment, once, on the terms it was asked for at.';
 
+-- from supabase/schemas/60_payments/grants_to_restore.sql
+
+/*
+ * Which grants get p_tokens back that a loss had taken or a debt was repaid with: so many each, last taken first.
+ * Of a payment (p_payment_id, a dispute that was won): those that its loss was taken from, then those that have repaid
+ * debts, then its own grant. Of an overdraft (none): those that have repaid debts; and those that a loss was taken from
+ * whose restoration let a debt off instead of giving to them.
+ * What was given back before is left out. The caller holds the account's lock.
+ * Caller: internal.
+ */
+create function tokenbook.grants_to_restore(
+  p_user_id uuid,
+  p_payment_id uuid,
+  p_tokens bigint,
+  p_now timestamptz,
+  out grant_ids uuid[],
+  out grant_tokens bigint[]
+)
+returns record
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_left bigint := p_tokens;
+  v_part record;
+  v_nth integer;
+begin
+  grant_ids := '{}';
+  grant_tokens := '{}';
+  for v_part in
+    with entries as materialized (
+      select t.id, t.entry_type, t.payment_id, a.grant_id, a.tokens
+        from public.token_transactions t
+       cross join lateral unnest(t.grant_ids, t.grant_tokens) as a (grant_id, tokens)
+       where t.user_id = p_user_id and t.entry_type in ('clawback', 'restoration', 'debt_repayment')
+      union all
+      select t.id, t.entry_type, null, a.grant_id, a.tokens
+        from public.token_transactions t
+       cross join lateral unnest(
+         array(select jsonb_array_elements_text(t.terms -> 'repaid' -> 'grant_ids')::uuid),
+         array(select jsonb_array_elements_text(t.terms -> 'repaid' -> 'grant_tokens')::bigint)) as a (grant_id, tokens)
+       where t.user_id = p_user_id and t.entry_type = 'refund' and t.terms ? 'repaid'
+    ), taken as (
+      -- by the loss of a payment, and not given back; below 0: what was given back had been taken elsewhere
+      select e.payment_id, e.grant_id, sum(case e.entry_type when 'clawback' then e.tokens else -e.tokens end)::bigint as tokens
+        from entries e
+       where e.entry_type in ('clawback', 'restoration') and e.payment_id is not null
+       group by e.payment_id, e.grant_id
+    ), repaid as (
+      -- from what came in later, and not given back
+      select e.grant_id, max(e.id) filter (where e.entry_type = 'debt_repayment') as newest,
+             sum(case e.entry_type when 'refund' then -e.tokens else e.tokens end)::bigint - coalesce((
+               select sum(-t.tokens) from taken t where t.grant_id = e.grant_id and t.tokens < 0), 0)::bigint as tokens
+        from entries e
+       where e.entry_type in ('debt_repayment', 'refund')
+       group by e.grant_id
+    ), places as (
+      select 1 as place, t.grant_id, t.tokens, null::bigint as newest
+        from taken t where t.payment_id = p_payment_id and t.tokens > 0
+      union all
+      select 2, r.grant_id, r.tokens, r.newest
+        from repaid r where p_payment_id is not null and r.tokens > 0 -- @repaid-from-goes-back
+      union all
+      -- the payment's own grant takes what the others did not give
+      select 3, b.id, p_tokens, null
+        from public.token_balances b where b.user_id = p_user_id and b.payment_id = p_payment_id
+      union all
+      -- whatever was taken from it, and not given back
+      select 4, e.grant_id,
+             sum(case when e.entry_type in ('debt_repayment', 'clawback') then e.tokens else -e.tokens end)::bigint,
+             max(e.id) filter (where e.entry_type = 'debt_repayment')
+        from entries e
+       where p_payment_id is null and (e.payment_id is not null or e.entry_type in ('debt_repayment', 'refund'))
+       group by e.grant_id
+    )
+    select b.id, p.tokens
+      from places p
+      join public.token_balances b on b.user_id = p_user_id and b.id = p.grant_id
+     where p.tokens > 0
+     order by p.place, coalesce(b.payment_id = p_payment_id, false), p.newest desc nulls last,
+              tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, tokenbook.is_expiring_first_at(p_now)) desc
+  loop
+    exit when v_left = 0;
+    v_nth := array_position(grant_ids, v_part.id);
+    if v_nth is null then
+      grant_ids := grant_ids || v_part.id;
+      grant_tokens := grant_tokens || least(v_left, v_part.tokens);
+    else
+      grant_tokens[v_nth] := grant_tokens[v_nth] + least(v_left, v_part.tokens);
+    end if;
+    v_left := v_left - least(v_left, v_part.tokens);
+  end loop;
+end
+$$;
+comment on function tokenbook.grants_to_restore is
+  'Which grants get tokens back that a loss had taken or a debt was repaid with, last taken first: of a payment, or of an overdraft.';
+
 -- from supabase/schemas/60_payments/joined_payments.sql
 
 /*
@@ -17944,8 +18241,7 @@ comment on function tokenbook.release_waiting is
 
 /*
  * Gives back what a dispute or a refund had taken, when it was won or has failed: the debt first, then the tokens, to the
- * grants that they came from, last taken first: those that it was taken from, then those that have repaid the debt, and
- * what neither gave to the payment's own grant. Into a grant that has run out meanwhile it expires at once, in the ledger.
+ * grants that they came from (tokenbook.grants_to_restore). Into a grant that has run out meanwhile it expires at once, in the ledger.
  * p_entry is the transaction to be: user_id, payment_id, reason, actor, metadata.
  * Locks: the account.   Keeps: I1 to I4, I9.
  */
@@ -17959,64 +18255,14 @@ as $$
 declare
   v_account public.token_accounts;
   v_now timestamptz;
-  v_left bigint;
-  v_part record;
-  v_nth integer;
 begin
   v_account := tokenbook.lock_account(p_entry.user_id); -- @won-disputes-give-back
   v_now := clock_timestamp();
 
   p_entry.debt_change := -least(p_tokens, v_account.tokens_owed);
   p_entry.tokens := p_tokens + p_entry.debt_change;
-  p_entry.grant_ids := '{}';
-  p_entry.grant_tokens := '{}';
-  v_left := p_entry.tokens;
-  for v_part in
-    with entries as materialized (
-      select t.id, t.entry_type, t.payment_id, a.grant_id, a.tokens
-        from public.token_transactions t
-       cross join lateral unnest(t.grant_ids, t.grant_tokens) as a (grant_id, tokens)
-       where t.user_id = p_entry.user_id and t.entry_type in ('clawback', 'restoration', 'debt_repayment')
-    ), taken as (
-      -- by the loss of a payment, and not given back; below 0: what was given back had been taken elsewhere
-      select e.payment_id, e.grant_id, sum(case e.entry_type when 'clawback' then e.tokens else -e.tokens end)::bigint as tokens
-        from entries e
-       where e.entry_type in ('clawback', 'restoration') and e.payment_id is not null
-       group by e.payment_id, e.grant_id
-    ), repaid as (
-      -- from what came in later, and not given back
-      select e.grant_id, max(e.id) as newest,
-             sum(e.tokens)::bigint - coalesce((
-               select sum(-t.tokens) from taken t where t.grant_id = e.grant_id and t.tokens < 0), 0)::bigint as tokens
-        from entries e
-       where e.entry_type = 'debt_repayment'
-       group by e.grant_id
-    ), places as (
-      select 1 as place, t.grant_id, t.tokens, null::bigint as newest
-        from taken t where t.payment_id = p_entry.payment_id and t.tokens > 0
-      union all
-      select 2, r.grant_id, r.tokens, r.newest from repaid r where r.tokens > 0 -- @repaid-from-goes-back
-      union all
-      -- the payment's own grant takes what the others did not give
-      select 3, b.id, v_left, null
-        from public.token_balances b where b.user_id = p_entry.user_id and b.payment_id = p_entry.payment_id
-    )
-    select b.id, p.tokens
-      from places p
-      join public.token_balances b on b.user_id = p_entry.user_id and b.id = p.grant_id
-     order by p.place, b.payment_id is not distinct from p_entry.payment_id, p.newest desc,
-              tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, tokenbook.is_expiring_first_at(v_now)) desc
-  loop
-    exit when v_left = 0;
-    v_nth := array_position(p_entry.grant_ids, v_part.id);
-    if v_nth is null then
-      p_entry.grant_ids := p_entry.grant_ids || v_part.id;
-      p_entry.grant_tokens := p_entry.grant_tokens || least(v_left, v_part.tokens);
-    else
-      p_entry.grant_tokens[v_nth] := p_entry.grant_tokens[v_nth] + least(v_left, v_part.tokens);
-    end if;
-    v_left := v_left - least(v_left, v_part.tokens);
-  end loop;
+  select g.grant_ids, g.grant_tokens into p_entry.grant_ids, p_entry.grant_tokens
+    from tokenbook.grants_to_restore(p_entry.user_id, p_entry.payment_id, p_entry.tokens, v_now) as g;
   select back.grant_ids, back.grant_tokens into p_entry.grant_ids, p_entry.grant_tokens
     from tokenbook.return_tokens(p_entry.user_id, p_entry.grant_ids, p_entry.grant_tokens, v_now) as back;
 
@@ -22388,7 +22634,7 @@ begin
       if v_account.tokens_remaining > 0 and v_account.payer_id is null and v_account.state = 'active' then
         v_spent := tokenbook.spend_tokens(
           v_change.user_id, least(v_tokens, v_account.tokens_remaining), 'shadow', v_entry.reason, v_entry.actor_role, null,
-          null, null, v_entry.metadata, p_partial => true);
+          null, null, v_entry.metadata, p_on_shortage => 'partial');
         v_taken := v_taken + v_spent.tokens;
         v_tokens := v_tokens - v_spent.tokens;
       end if;
@@ -22832,7 +23078,7 @@ begin
 
   -- what is counted by days, weeks and months
   with spent as (
-    select t.member_id, t.reserved_change - t.tokens as tokens, tokenbook.spending_time(t) as at, t.created_at,
+    select t.member_id, t.reserved_change - t.tokens + t.debt_change as tokens, tokenbook.spending_time(t) as at, t.created_at,
            t.entry_type in ('deduction', 'hold', 'release', 'refund') and t.action_type <> 'admin_deduct' as counts
       from public.token_transactions t
      where t.user_id = p_user_id and t.entry_type not in ('opening_balance', 'expiry')
@@ -24254,7 +24500,7 @@ begin
            max(t.reason) filter (where t.entry_type = 'release') as release_reason
       from ledger t where t.hold_id is not null group by t.user_id, t.hold_id
   ), charged as (
-    select t.user_id, t.usage_id, abs(sum(t.tokens)) as tokens
+    select t.user_id, t.usage_id, abs(sum(t.tokens - t.debt_change)) as tokens
       from ledger t where t.usage_id is not null and t.entry_type <> 'refund' group by t.user_id, t.usage_id
   ), of_grants as (
     select g.user_id, sum(g.tokens_remaining) as tokens, min(g.expires_at) filter (where g.is_open) as due
@@ -24266,11 +24512,11 @@ begin
            -sum(t.tokens) filter (where t.entry_type in ('expiry', 'rollover')) as expired,
            coalesce(sum((t.metadata ->> 'total_cost')::numeric) filter (where t.entry_type = 'opening_balance'), 0) as opening_cost,
            coalesce(sum((t.metadata ->> 'tokens_used')::numeric) filter (where t.entry_type = 'opening_balance'), 0)
-             - coalesce(sum(t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0) as used
+             + coalesce(sum(t.debt_change - t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0) as used
       from ledger t group by t.user_id
   ), spending as (
     -- what was spent or came back, and the moment it was taken: a cap's window is that one's
-    select t.user_id, t.member_id, t.reserved_change - t.tokens as tokens, -t.tokens as used,
+    select t.user_id, t.member_id, t.reserved_change - t.tokens + t.debt_change as tokens, t.debt_change - t.tokens as used,
            case when o.id is null then t.created_at when o.reserved_change < 0 then h.created_at else o.created_at end as at
       from ledger t
       left join ledger o on o.user_id = t.user_id and o.id = t.original_id and t.entry_type in ('release', 'refund')
@@ -24390,6 +24636,19 @@ begin
    cross join lateral (
      select exists (select from public.token_spend_caps s where s.user_id = a.user_id) as has_caps) c
    where a.has_caps <> c.has_caps
+  union all
+  select 'I3 an overdraft is what was said of it', a.user_id, null, null,
+         coalesce(c.overdraft, 'the plan''s'), coalesce(a.overdraft_limit::text, 'the plan''s')
+    from accounts a
+    left join (
+      select distinct on (l.user_id) l.user_id, l.details ->> 'overdraft_limit' as overdraft
+        from tokenbook.changes l
+       where l.change = 'set_token_overdraft'
+         and (p_user_id is null or l.user_id = p_user_id)
+         and (p_after is null or l.user_id > p_after)
+         and (p_until is null or l.user_id <= p_until)
+       order by l.user_id, l.id desc) c on c.user_id = a.user_id
+   where a.overdraft_limit::text is distinct from c.overdraft
   union all
   select 'I3 a member has one payer', m.user_id, null, null, m.user_id::text, coalesce(a.payer_id::text, 'none')
     from members m
@@ -25053,7 +25312,9 @@ begin
    where (case t.entry_type
             when 'opening_balance' then t.id = 1 and t.tokens >= 0
             when 'grant' then t.tokens > 0
-            when 'deduction' then t.tokens < 0 and t.reserved_change in (0, t.tokens)
+            when 'deduction' then t.reserved_change in (0, t.tokens) and t.debt_change >= 0 and t.tokens - t.debt_change < 0
+              -- what is owed for a use is what was not there
+              and (t.debt_change = 0 or t.reserved_change = 0 and t.balance_after = 0 and t.action_type <> 'admin_deduct')
             when 'expiry' then t.tokens < 0
             when 'clawback' then t.tokens <= 0 and t.debt_change >= 0
               and (t.payment_id is null) = (coalesce(t.terms ? 'voids', false) or t.metadata ? 'mirrored_from')
@@ -25063,7 +25324,7 @@ begin
             when 'restatement' then t.tokens <> 0
             when 'hold' then t.tokens = 0 and t.reserved_change > 0
             when 'release' then t.tokens = 0 and t.reserved_change < 0
-            when 'refund' then t.tokens > 0
+            when 'refund' then t.tokens >= 0 and t.debt_change <= 0 and t.tokens - t.debt_change > 0
             when 'void' then t.tokens <= 0
             when 'rollover' then t.tokens <> 0
           end
@@ -25076,7 +25337,8 @@ begin
                    else array(select jsonb_object_keys(case jsonb_typeof(t.terms) when 'object' then t.terms end) order by 1) end = case
                 when t.entry_type = 'opening_balance' then array['grants']
                 when t.entry_type = 'rollover' and t.tokens > 0 then array['grants']
-                when t.entry_type = 'refund' and t.terms ? 'grants' then array['grants'] -- what was reissued
+                when t.entry_type = 'refund' then -- what was reissued, and the grants that had repaid what was owed
+                  case when t.terms ? 'grants' then array['grants'] else '{}' end || case when t.terms ? 'repaid' then array['repaid'] end
                 when t.entry_type = 'clawback' and t.metadata ? 'mirrored_from' then '{}' -- of a shadow: no payment's, no grant's
                 when t.entry_type = 'void' or (t.entry_type = 'clawback' and t.payment_id is null) then array['voids']
                 when t.entry_type in ('clawback', 'restoration') then array['refund']
@@ -25095,7 +25357,7 @@ begin
                 else '{}' end
           and (t.metadata = '{}' or t.entry_type not in ('expiry', 'debt_repayment', 'release', 'restoration', 'clawback')
             or (t.entry_type = 'clawback' and (t.terms ? 'voids' or t.metadata ? 'mirrored_from')))
-          and (t.debt_change = 0 or t.entry_type in ('opening_balance', 'clawback', 'restoration', 'debt_repayment'))
+          and (t.debt_change = 0 or t.entry_type in ('opening_balance', 'deduction', 'refund', 'clawback', 'restoration', 'debt_repayment'))
           and (t.reserved_change = 0 or t.entry_type in ('deduction', 'hold', 'release'))
           and case
                 when t.entry_type in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover')
@@ -25223,6 +25485,16 @@ begin
    where t.entry_type = 'refund'
      and (o.entry_type, o.action_type, o.usage_id, o.hold_id, o.member_id)
          is distinct from ('deduction', t.action_type, t.usage_id, t.hold_id, t.member_id)
+  union all
+  select 'I4 no more is refunded than was charged', o.user_id, null, o.id,
+         concat_ws(' ', 'at most', o.debt_change - o.tokens, 'tokens,', o.debt_change, 'of them owed'),
+         concat_ws(' ', r.tokens, 'tokens,', r.debt, 'of them owed')
+    from ledger o
+    join (
+      select t.user_id, t.original_id, sum(t.tokens - t.debt_change) as tokens, -sum(t.debt_change) as debt
+        from ledger t where t.entry_type = 'refund' group by t.user_id, t.original_id) r
+      on r.user_id = o.user_id and r.original_id = o.id
+   where r.tokens > o.debt_change - o.tokens or r.debt > o.debt_change
   union all
   -- keys
   select 'I5 one key, one effect', t.user_id, null, max(t.id), '1 for key ' || t.idempotency_key, count(*)::text
@@ -26235,7 +26507,7 @@ begin
 
   -- an account that its own ledger does not agree with
   select coalesce(sum(t.tokens), 0)::bigint as tokens,
-         coalesce(-sum(t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0)::bigint as used
+         coalesce(sum(t.debt_change - t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0)::bigint as used
     into v_ledger
     from public.token_transactions t
    where t.user_id = p_user_id;
@@ -26310,11 +26582,13 @@ begin
              + coalesce(sum(t.tokens) filter (where t.action_type = 'admin_grant'), 0) - greatest(v_repaired, 0),
            'tokens_used', v_corrected.used
              + case when v_base.entry_type = 'opening_balance' then v_old.used else 0 end
-             - coalesce(sum(t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0),
+             + coalesce(sum(t.debt_change - t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0),
            'admin_deducted', v_corrected.admin_deducted
              + case when v_base.entry_type = 'opening_balance' then v_old.deducted else 0 end
              - coalesce(sum(t.tokens) filter (where t.action_type = 'admin_deduct'), 0) + least(v_repaired, 0),
-           'clawed_back', -coalesce(sum(t.tokens) filter (where t.entry_type in ('clawback', 'restoration', 'debt_repayment')), 0),
+           -- what was used and is owed has left no grant yet; what repays it does
+           'clawed_back', -coalesce(sum(t.tokens) filter (where t.entry_type in ('clawback', 'restoration', 'debt_repayment')), 0)
+             - coalesce(sum(t.debt_change) filter (where t.entry_type in ('deduction', 'refund')), 0),
            'other', coalesce(sum(t.tokens) filter (
              where t.entry_type not in ('grant', 'deduction', 'refund', 'expiry', 'clawback', 'restoration', 'debt_repayment')), 0),
            'reserved', coalesce(v_account.tokens_reserved, 0))
@@ -26474,6 +26748,8 @@ declare
   v_part bigint;
   v_part_ids uuid[];
   v_part_tokens bigint[];
+  v_repaid_ids uuid[];
+  v_repaid_tokens bigint[];
   v_key text;
   v_of bigint;
   v_homeless bigint;
@@ -26758,13 +27034,24 @@ begin
       v_homeless := 0;
       if v_moved ? v_key then
         v_of := (v_moved -> v_key ->> 'of')::bigint;
-        select part.grant_ids, part.grant_tokens into v_part_ids, v_part_tokens
+        -- what had repaid an overdraft goes back to where the ledger says
+        select coalesce(array_agg(r.grant_id order by r.nth), '{}'), coalesce(array_agg(r.tokens order by r.nth), '{}'),
+               v_event.tokens - coalesce(sum(r.tokens), 0)
+          into v_repaid_ids, v_repaid_tokens, v_needed
+          from public.token_transactions t
+         cross join lateral unnest(
+           array(select jsonb_array_elements_text(t.terms -> 'repaid' -> 'grant_ids')::uuid),
+           array(select jsonb_array_elements_text(t.terms -> 'repaid' -> 'grant_tokens')::bigint))
+           with ordinality as r (grant_id, tokens, nth)
+         where t.user_id = v_event.user_id and t.id = v_event.id and v_event.kind = 'refund' and t.terms ? 'repaid';
+        select part.grant_ids || v_repaid_ids, part.grant_tokens || v_repaid_tokens into v_part_ids, v_part_tokens
           from tokenbook.slice_allocations(
                  array(select jsonb_array_elements_text(v_moved -> v_key -> 'ids')::uuid),
                  array(select jsonb_array_elements_text(v_moved -> v_key -> 'tokens')::bigint),
-                 v_of - v_event.tokens, v_of) as part;
-        v_moved := case when v_event.kind = 'release' or v_of = v_event.tokens then v_moved - v_key
-                        else jsonb_set(v_moved, array[v_key, 'of'], to_jsonb(v_of - v_event.tokens)) end;
+                 v_of - v_needed, v_of) as part;
+        v_moved := case when v_event.kind = 'release' or v_of = v_needed then v_moved - v_key
+                        else jsonb_set(v_moved, array[v_key, 'of'], to_jsonb(v_of - v_needed)) end;
+        v_needed := 0;
         for v_place in 1 .. cardinality(v_part_ids) loop
           v_nth := coalesce(array_position(v_ids, v_part_ids[v_place]), v_count + 1);
           if v_expires_at[v_nth] <= v_event.at then
@@ -27216,7 +27503,7 @@ begin
     select u.* from tokenbook.audit_trail(p_user_id) u
   ), entries as (
     -- the entries of one operation are one charge
-    select min(t.id) as id, sum(t.tokens)::bigint as tokens,
+    select min(t.id) as id, sum(t.tokens - t.debt_change)::bigint as tokens, -- what is owed for it was used as well
            (array_agg(t.grant_ids[cardinality(t.grant_ids)] order by t.id desc))[1] as grant_id,
            min(t.created_at) as created_at,
            min(t.id) <= coalesce(p_base.id, 0) as is_settled,
@@ -27764,7 +28051,7 @@ declare
     'redeem_token_code', 'get_token_referral_code', 'claim_token_referral'];
   c_for_admins constant text[] := array[
     'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
-    'set_token_account_state', 'list_token_changes', 'forget_token_user',
+    'set_token_account_state', 'set_token_overdraft', 'list_token_changes', 'forget_token_user',
     'set_token_plan', 'set_token_pack', 'set_token_model_price', 'set_token_model_rate', 'set_token_action_cost', 'set_token_grant_type', 'set_token_grant_expiry',
     'change_token_plan', 'renew_token_subscription',
     'approve_token_payment', 'reject_token_payment', 'refund_token_payment',

@@ -210,6 +210,7 @@ test("each function that an admin may call and that changes a row names them in 
     "set_token_grant_type",
     "set_token_model_price",
     "set_token_model_rate",
+    "set_token_overdraft",
     "set_token_pack",
     "set_token_plan",
     "set_token_spend_cap",

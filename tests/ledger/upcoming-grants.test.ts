@@ -634,3 +634,20 @@ async function expectCleanLedger(of = db): Promise<void> {
   expect(rows).toEqual([]);
   if (of === db && rows.length === 0) await expectCleanBooks(of);
 }
+
+test("one that began and ran out before a plan ended is booked at the moment of the plan's end", async () => {
+  user = await createUser(db);
+  await server("change_token_plan", { p_plan_type: "starter" });
+  await promise({ p_expires_at: inDays(11) });
+  await server("change_token_plan", { p_plan_type: "free" });
+  await letTimePass(db, user, 32);
+  await server("get_user_token_balance");
+
+  const { rows } = await db.admin.query(
+    `select count(*)::int as entries, count(distinct created_at)::int as moments from public.token_transactions
+      where user_id = $1 and actor_role = 'system' and created_at > now() - interval '1 hour'`,
+    [user],
+  );
+  expect(rows).toEqual([{ entries: 3, moments: 1 }]);
+  await expectCleanBooks(db);
+});

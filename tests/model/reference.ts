@@ -46,7 +46,9 @@ export interface Promised {
 export type Parts = [n: number, tokens: number][];
 
 export interface Charge {
+  /** What was used: what grants paid, and what is owed for it. */
   tokens: number;
+  owed: number;
   parts: Parts;
   refunded: number;
   isUse: boolean;
@@ -79,6 +81,12 @@ export class Books {
   planLimit: number | null = null;
   /** What has repaid debts, by the number of the grant; `newest` is greater the later it did. */
   readonly repaid = new Map<number, { tokens: number; newest: number }>();
+  /** What has gone back to grants that had repaid an overdraft, by the number of the grant. */
+  readonly givenBack = new Map<number, number>();
+  /** What losses of payments took from a grant, each of them where it is more than it gave back, or less. */
+  lossesOf: (n: number) => number[] = () => [];
+  /** How much may be owed for uses. */
+  overdraftLimit = 0;
   /** Told of each grant that runs out with something left. */
   onExpiry: (grant: Grant, tokens: number) => void = () => {};
   private repayments = 0;
@@ -198,8 +206,13 @@ export class Books {
     return parts;
   }
 
-  charge(transaction: number, tokens: number, parts: Parts, isUse: boolean): void {
-    this.charges.set(transaction, { tokens, parts, refunded: 0, isUse });
+  /** How much of that may be owed, where so much pays for it: nothing while there is more that does not. */
+  mayOwe(tokens: number, payable: number): number {
+    return payable < this.active ? 0 : Math.min(tokens, Math.max(this.overdraftLimit - this.owed, 0));
+  }
+
+  charge(transaction: number, tokens: number, parts: Parts, isUse: boolean, owed = 0): void {
+    this.charges.set(transaction, { tokens, owed, parts, refunded: 0, isUse });
     if (isUse) this.used += tokens;
   }
 
@@ -223,11 +236,28 @@ export class Books {
     this.comeIn(slice(hold.parts, captured, hold.tokens));
   }
 
-  /** Gives back what was paid last, and says what of it came too late. */
-  refund(charge: Charge, tokens: number, reissueFor: number | null): { restored: Parts; forfeited: Parts } {
+  /** Lets off what is owed for it and gives back what was paid last, and says what of it came too late. */
+  refund(
+    charge: Charge,
+    tokens: number,
+    reissueFor: number | null,
+  ): { restored: Parts; forfeited: Parts; letOff: number } {
     const left = charge.tokens - charge.refunded;
     if (tokens > left || left === 0) throw new Refused("refund_exceeds_charge");
-    const back = slice(charge.parts, left - tokens, left).toReversed();
+    const owedLeft = Math.max(charge.owed - charge.refunded, 0);
+    const ofOwed = Math.min(tokens, owedLeft);
+    const letOff = Math.min(ofOwed, this.owed);
+    this.owed -= letOff;
+    const paidLeft = left - owedLeft;
+    const back: Parts = [];
+    for (const [n, part] of [
+      ...this.unrepay(ofOwed - letOff),
+      ...slice(charge.parts, paidLeft - (tokens - ofOwed), paidLeft).toReversed(),
+    ]) {
+      const there = back.find(([other]) => other === n);
+      if (there) there[1] += part;
+      else back.push([n, part]);
+    }
     charge.refunded += tokens;
     if (charge.isUse) this.used -= tokens;
     const isOver = ([n]: [number, number]) => this.grants[n]!.expiresAt <= this.now;
@@ -236,7 +266,7 @@ export class Books {
     if (reissueFor === null || late.length === 0) {
       const all = this.comeIn(back);
       const over = ([n]: [number, number]) => this.grants[n]!.expiresAt <= this.now;
-      return { restored: all.filter((part) => !over(part)), forfeited: all.filter(over) };
+      return { restored: all.filter((part) => !over(part)), forfeited: all.filter(over), letOff };
     }
     const went = this.putBack(restored);
     // one for each of what they paid for
@@ -256,7 +286,25 @@ export class Books {
       went.push([grant.n, grant.granted]);
     }
     this.repay();
-    return { restored: went, forfeited: [] };
+    return { restored: went, forfeited: [], letOff };
+  }
+
+  /** From which grants a debt was repaid, the latest first; and from which a loss took what let off a debt when it was won. */
+  private unrepay(tokens: number): Parts {
+    const newest = (n: number) => this.repaid.get(n)?.newest ?? 0;
+    const parts: Parts = [];
+    let needed = tokens;
+    for (const { n } of this.inOrder([...this.grants])
+      .toReversed()
+      .toSorted((a, b) => newest(b.n) - newest(a.n))) {
+      const there = (this.repaid.get(n)?.tokens ?? 0) + sum(this.lossesOf(n)) - (this.givenBack.get(n) ?? 0);
+      const part = Math.min(needed, there);
+      if (part <= 0) continue;
+      parts.push([n, part]);
+      this.givenBack.set(n, (this.givenBack.get(n) ?? 0) + part);
+      needed -= part;
+    }
+    return parts;
   }
 
   setExpiry(grant: Grant, seconds: number | null): void {

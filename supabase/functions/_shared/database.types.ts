@@ -15,6 +15,7 @@ export type Database = {
           last_transaction_id: number;
           next_alert_at: string | null;
           next_due_at: string | null;
+          overdraft_limit: number | null;
           payer_id: string | null;
           restricted_until: string | null;
           spent_at: string | null;
@@ -42,6 +43,7 @@ export type Database = {
           last_transaction_id?: number;
           next_alert_at?: string | null;
           next_due_at?: string | null;
+          overdraft_limit?: number | null;
           payer_id?: string | null;
           restricted_until?: string | null;
           spent_at?: string | null;
@@ -68,6 +70,7 @@ export type Database = {
           last_transaction_id?: number;
           next_alert_at?: string | null;
           next_due_at?: string | null;
+          overdraft_limit?: number | null;
           payer_id?: string | null;
           restricted_until?: string | null;
           spent_at?: string | null;
@@ -659,6 +662,7 @@ export type Database = {
           issue_every: string | null;
           issue_on: string;
           name: string;
+          overdraft_tokens: number | null;
           paypal_plan_id: string | null;
           plan_type: string;
           price_cents: number;
@@ -692,6 +696,7 @@ export type Database = {
           issue_every?: string | null;
           issue_on?: string;
           name: string;
+          overdraft_tokens?: number | null;
           paypal_plan_id?: string | null;
           plan_type: string;
           price_cents?: number;
@@ -724,6 +729,7 @@ export type Database = {
           issue_every?: string | null;
           issue_on?: string;
           name?: string;
+          overdraft_tokens?: number | null;
           paypal_plan_id?: string | null;
           plan_type?: string;
           price_cents?: number;
@@ -1763,6 +1769,7 @@ export type Database = {
         Args: { p_model_pattern: string; p_rate: Json; p_reason: string; p_valid_from?: string };
         Returns: Json;
       };
+      set_token_overdraft: { Args: { p_reason: string; p_tokens: number; p_user_id: string }; Returns: Json };
       set_token_pack: { Args: { p_pack: Json; p_pack_type: string; p_reason: string }; Returns: Json };
       set_token_plan: { Args: { p_plan: Json; p_plan_type: string; p_reason: string }; Returns: Json };
       set_token_referral_policy: {

@@ -77,7 +77,7 @@ export interface Terms {
   /** Of the caller's request. */
   idempotencyKey: string | undefined;
   metadata: Record<string, unknown>;
-  onOverrun: "deduct" | "cap";
+  onOverrun: "deduct" | "overdraft" | "cap";
   patience: Required<Patience>;
 }
 
@@ -200,38 +200,44 @@ export async function settle(
     p_success: pays ? undefined : false,
     p_error_message: pays ? undefined : (noted.error ?? outcome),
   };
-  const captured = await callOrBare<CaptureReceipt>(
-    client,
-    "capture_tokens",
-    {
-      p_user_id: terms.userId,
-      p_hold_id: held.holdId,
-      p_tokens: pays ? usage.tokens : undefined,
-      p_over_capture: terms.onOverrun === "deduct" ? "partial" : "cap",
-      ...counts,
-      p_metadata: metadata,
-    },
-    terms.patience,
-  );
+  const capture = (overCapture: "partial" | "overdraft" | "cap") =>
+    callOrBare<CaptureReceipt>(
+      client,
+      "capture_tokens",
+      {
+        p_user_id: terms.userId,
+        p_hold_id: held.holdId,
+        p_tokens: pays ? usage.tokens : undefined,
+        p_over_capture: overCapture,
+        ...counts,
+        p_metadata: metadata,
+      },
+      terms.patience,
+    );
+  let captured = await capture(terms.onOverrun === "deduct" ? "partial" : terms.onOverrun);
+  if (!captured.success && captured.status === "open") captured = await capture("partial"); // past the limit
   if (captured.success) return receiptOf(outcome, held, captured, captured.tokens_remaining_to_deduct);
 
   // Released by somebody, or it ran out. What was used is charged all the same, or part of it: no
   // use goes without a trace.
   const isCounted = (seen?.inputTokens ?? seen?.outputTokens) !== undefined;
-  const tracked = await callOrBare<TrackReceipt>(
-    client,
-    "track_token_usage",
-    {
-      p_user_id: terms.userId,
-      p_action_type: terms.actionType,
-      ...counts,
-      p_tokens_used: pays ? (usage.tokens ?? (isCounted ? undefined : held.tokens)) : undefined,
-      p_on_shortage: "partial",
-      p_idempotency_key: lateKey(held.holdId),
-      p_metadata: metadata,
-    },
-    terms.patience,
-  );
+  const track = (onShortage: "partial" | "overdraft") =>
+    callOrBare<TrackReceipt>(
+      client,
+      "track_token_usage",
+      {
+        p_user_id: terms.userId,
+        p_action_type: terms.actionType,
+        ...counts,
+        p_tokens_used: pays ? (usage.tokens ?? (isCounted ? undefined : held.tokens)) : undefined,
+        p_on_shortage: onShortage,
+        p_idempotency_key: lateKey(held.holdId),
+        p_metadata: metadata,
+      },
+      terms.patience,
+    );
+  let tracked = await track(terms.onOverrun === "overdraft" ? "overdraft" : "partial");
+  if (!tracked.success) tracked = await track("partial");
   return receiptOf(
     outcome,
     held,
@@ -258,6 +264,7 @@ interface ReserveReceipt {
 }
 
 interface TrackReceipt {
+  success: boolean;
   tokens_deducted: number;
   tokens_remaining_to_deduct: number;
   tokens_remaining: number;

@@ -68,9 +68,10 @@ export interface HoldOptions {
   charge?: Partial<Record<Exclude<Outcome, "completed">, "reported" | "nothing">>;
   /**
    * When a call used more than was held: `deduct` (default) takes the difference too, or of it
-   * what there is; `cap` takes no more than was held. What is not paid is recorded as uncovered.
+   * what there is; `overdraft` takes what there is, and the account owes the rest, if its limit reaches that far
+   * (else as `deduct`); `cap` takes no more than was held. What is not paid is recorded as uncovered.
    */
-  onOverrun?: "deduct" | "cap";
+  onOverrun?: "deduct" | "overdraft" | "cap";
   /** Milliseconds that stopped work gets to report its last. Default 1000. */
   graceMs?: number;
   /** What the usage row says of a call that is not paid for. Default: the error's message. */

@@ -66,6 +66,7 @@ begin
                  'transaction_id', t.id,
                  'entry_type', t.entry_type,
                  'tokens', t.tokens,
+                 'debt_change', t.debt_change,
                  'reason', t.reason,
                  'created_at', t.created_at)
                order by t.id)
@@ -74,10 +75,10 @@ begin
            where u.user_id = p_user_id and u.original_id = v_transaction.id and u.entry_type <> 'grant' -- one that was to come has begun
            order by u.id desc
            limit 1000) t), '[]'),
-    'tokens_net', v_transaction.tokens + coalesce((
-      select sum(t.tokens) from public.token_transactions t
+    'tokens_net', v_transaction.tokens - v_transaction.debt_change + coalesce((
+      select sum(t.tokens - t.debt_change) from public.token_transactions t
        where t.user_id = p_user_id and t.original_id = v_transaction.id and t.entry_type <> 'grant'), 0));
 end
 $$;
 comment on function tokenbook.explain_token_charge is
-  'Explains a charge, by usage or by transaction. For the user himself (leave p_user_id out), an admin, or the server. Returns {usage (NULL when there was none), transaction (NULL for what happened before the books opened), paid_by: [{grant_id, grant_type, tokens, granted_at, expires_at, payment_id, subscription_id}], undone_by: [{transaction_id, entry_type, tokens, reason, created_at}] (the newest 1000), tokens_net (signed: the charge less what was given back)}. Errors: invalid_usage, charge_not_found, user_not_found, forbidden.';
+  'Explains a charge, by usage or by transaction. For the user himself (leave p_user_id out), an admin, or the server. Returns {usage (NULL when there was none), transaction (NULL for what happened before the books opened), paid_by: [{grant_id, grant_type, tokens, granted_at, expires_at, payment_id, subscription_id}], undone_by: [{transaction_id, entry_type, tokens, debt_change, reason, created_at}] (the newest 1000), tokens_net (signed: the charge, what is owed for it included, less what was given back)}. Errors: invalid_usage, charge_not_found, user_not_found, forbidden.';

@@ -65,6 +65,7 @@ declare
   -- what becomes of it
   v_paid bigint; -- of what was used, out of the hold
   v_beyond bigint; -- as a new deduction
+  v_overdrawn bigint := 0; -- of what is beyond, owed
   v_uncovered bigint; -- not at all
   v_back bigint; -- what was not used
   v_back_ids uuid[];
@@ -177,12 +178,21 @@ begin
           v_uncovered := greatest(v_beyond - v_allowed, 0);
           v_beyond := v_beyond - v_uncovered; -- @takes-what-there-is
         elsif v_allowed < v_beyond then
-          select h.* into v_hold from public.token_holds h where h.user_id = v_user_id and h.id = p_hold_id;
-          return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => false)
-              || jsonb_build_object('tokens_remaining_to_deduct', v_beyond - v_allowed)
-              || tokenbook.describe_shortage(
-                 case when not v_has_left and v_cap.headroom < v_beyond then v_cap.capped_by end,
-                 case when v_payable < least(v_beyond, v_account.tokens_remaining) then v_account.tokens_remaining - v_payable end);
+          if p_over_capture = 'overdraft' and v_allowed = v_account.tokens_remaining and not v_has_left
+            and (v_cap.headroom < v_beyond) is not true -- @overdrawn-within-the-cap
+          then
+            v_overdrawn := tokenbook.overdraft_left(v_account);
+          end if;
+          if v_allowed + v_overdrawn >= v_beyond then -- @overdrawn-beyond-the-hold
+            v_overdrawn := v_beyond - v_allowed;
+          else
+            select h.* into v_hold from public.token_holds h where h.user_id = v_user_id and h.id = p_hold_id;
+            return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => false)
+                || jsonb_build_object('tokens_remaining_to_deduct', v_beyond - v_allowed - v_overdrawn)
+                || tokenbook.describe_shortage(
+                   case when not v_has_left and v_cap.headroom < v_beyond then v_cap.capped_by end,
+                   case when v_payable < least(v_beyond, v_account.tokens_remaining) then v_account.tokens_remaining - v_payable end);
+          end if;
         end if;
       end;
     end if;
@@ -293,9 +303,10 @@ begin
       v_entry.created_at := v_now;
       select taken.grant_ids, taken.grant_tokens, v_uncovered + v_beyond - taken.tokens, taken.tokens
         into v_entry.grant_ids, v_entry.grant_tokens, v_uncovered, v_beyond
-        from tokenbook.take_from_grants(v_user_id, v_beyond, v_now, p_partial => p_over_capture = 'partial',
+        from tokenbook.take_from_grants(v_user_id, v_beyond - v_overdrawn, v_now, p_partial => p_over_capture = 'partial',
                p_action_type => v_action_type, p_model_used => v_model) as taken;
       v_entry.tokens := -v_beyond;
+      v_entry.debt_change := v_overdrawn;
       v_entry := tokenbook.record_transaction(v_entry);
       v_overage_id := v_entry.id;
       v_remaining := v_entry.balance_after;
@@ -341,12 +352,13 @@ begin
       then jsonb_build_array(tokenbook.describe_allocation(v_grant_ids[1], v_grant_type, v_granted_at, v_paid))
     else tokenbook.describe_allocations(v_user_id, v_grant_ids, v_grant_tokens)
   end;
-  if v_beyond > 0 then
+  if v_overage_id is not null then
     v_deducted_from := v_deducted_from || v_beyond_from;
   end if;
   return tokenbook.hold_receipt(
     p_status, p_hold_id, p_status, v_held, v_paid, v_paid + coalesce(v_beyond, 0), coalesce(v_uncovered, 0), v_deducted_from,
-    v_capture_id, v_overage_id, v_usage_id, p_usage.cost_estimate, v_now, v_remaining, p_replayed => false);
+    v_capture_id, v_overage_id, v_usage_id, p_usage.cost_estimate, v_now, v_remaining, p_replayed => false)
+    || case when v_overdrawn > 0 then jsonb_build_object('tokens_overdrawn', v_overdrawn) else '{}' end;
 end
 $$;
 comment on function tokenbook.settle_hold is

@@ -92,6 +92,7 @@ begin
     v_entry := null;
     v_entry.reason := v_subscription.plan_type || ' has another schedule';
     v_entry.actor_role := 'system';
+    v_entry.created_at := p_now;
     perform tokenbook.change_subscription(v_subscription, v_entry);
   end if;
   return cardinality(v_slots);

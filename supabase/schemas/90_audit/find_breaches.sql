@@ -464,7 +464,7 @@ begin
            max(t.reason) filter (where t.entry_type = 'release') as release_reason
       from ledger t where t.hold_id is not null group by t.user_id, t.hold_id
   ), charged as (
-    select t.user_id, t.usage_id, abs(sum(t.tokens)) as tokens
+    select t.user_id, t.usage_id, abs(sum(t.tokens - t.debt_change)) as tokens
       from ledger t where t.usage_id is not null and t.entry_type <> 'refund' group by t.user_id, t.usage_id
   ), of_grants as (
     select g.user_id, sum(g.tokens_remaining) as tokens, min(g.expires_at) filter (where g.is_open) as due
@@ -476,11 +476,11 @@ begin
            -sum(t.tokens) filter (where t.entry_type in ('expiry', 'rollover')) as expired,
            coalesce(sum((t.metadata ->> 'total_cost')::numeric) filter (where t.entry_type = 'opening_balance'), 0) as opening_cost,
            coalesce(sum((t.metadata ->> 'tokens_used')::numeric) filter (where t.entry_type = 'opening_balance'), 0)
-             - coalesce(sum(t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0) as used
+             + coalesce(sum(t.debt_change - t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0) as used
       from ledger t group by t.user_id
   ), spending as (
     -- what was spent or came back, and the moment it was taken: a cap's window is that one's
-    select t.user_id, t.member_id, t.reserved_change - t.tokens as tokens, -t.tokens as used,
+    select t.user_id, t.member_id, t.reserved_change - t.tokens + t.debt_change as tokens, t.debt_change - t.tokens as used,
            case when o.id is null then t.created_at when o.reserved_change < 0 then h.created_at else o.created_at end as at
       from ledger t
       left join ledger o on o.user_id = t.user_id and o.id = t.original_id and t.entry_type in ('release', 'refund')
@@ -600,6 +600,19 @@ begin
    cross join lateral (
      select exists (select from public.token_spend_caps s where s.user_id = a.user_id) as has_caps) c
    where a.has_caps <> c.has_caps
+  union all
+  select 'I3 an overdraft is what was said of it', a.user_id, null, null,
+         coalesce(c.overdraft, 'the plan''s'), coalesce(a.overdraft_limit::text, 'the plan''s')
+    from accounts a
+    left join (
+      select distinct on (l.user_id) l.user_id, l.details ->> 'overdraft_limit' as overdraft
+        from tokenbook.changes l
+       where l.change = 'set_token_overdraft'
+         and (p_user_id is null or l.user_id = p_user_id)
+         and (p_after is null or l.user_id > p_after)
+         and (p_until is null or l.user_id <= p_until)
+       order by l.user_id, l.id desc) c on c.user_id = a.user_id
+   where a.overdraft_limit::text is distinct from c.overdraft
   union all
   select 'I3 a member has one payer', m.user_id, null, null, m.user_id::text, coalesce(a.payer_id::text, 'none')
     from members m
@@ -1263,7 +1276,9 @@ begin
    where (case t.entry_type
             when 'opening_balance' then t.id = 1 and t.tokens >= 0
             when 'grant' then t.tokens > 0
-            when 'deduction' then t.tokens < 0 and t.reserved_change in (0, t.tokens)
+            when 'deduction' then t.reserved_change in (0, t.tokens) and t.debt_change >= 0 and t.tokens - t.debt_change < 0
+              -- what is owed for a use is what was not there
+              and (t.debt_change = 0 or t.reserved_change = 0 and t.balance_after = 0 and t.action_type <> 'admin_deduct')
             when 'expiry' then t.tokens < 0
             when 'clawback' then t.tokens <= 0 and t.debt_change >= 0
               and (t.payment_id is null) = (coalesce(t.terms ? 'voids', false) or t.metadata ? 'mirrored_from')
@@ -1273,7 +1288,7 @@ begin
             when 'restatement' then t.tokens <> 0
             when 'hold' then t.tokens = 0 and t.reserved_change > 0
             when 'release' then t.tokens = 0 and t.reserved_change < 0
-            when 'refund' then t.tokens > 0
+            when 'refund' then t.tokens >= 0 and t.debt_change <= 0 and t.tokens - t.debt_change > 0
             when 'void' then t.tokens <= 0
             when 'rollover' then t.tokens <> 0
           end
@@ -1286,7 +1301,8 @@ begin
                    else array(select jsonb_object_keys(case jsonb_typeof(t.terms) when 'object' then t.terms end) order by 1) end = case
                 when t.entry_type = 'opening_balance' then array['grants']
                 when t.entry_type = 'rollover' and t.tokens > 0 then array['grants']
-                when t.entry_type = 'refund' and t.terms ? 'grants' then array['grants'] -- what was reissued
+                when t.entry_type = 'refund' then -- what was reissued, and the grants that had repaid what was owed
+                  case when t.terms ? 'grants' then array['grants'] else '{}' end || case when t.terms ? 'repaid' then array['repaid'] end
                 when t.entry_type = 'clawback' and t.metadata ? 'mirrored_from' then '{}' -- of a shadow: no payment's, no grant's
                 when t.entry_type = 'void' or (t.entry_type = 'clawback' and t.payment_id is null) then array['voids']
                 when t.entry_type in ('clawback', 'restoration') then array['refund']
@@ -1305,7 +1321,7 @@ begin
                 else '{}' end
           and (t.metadata = '{}' or t.entry_type not in ('expiry', 'debt_repayment', 'release', 'restoration', 'clawback')
             or (t.entry_type = 'clawback' and (t.terms ? 'voids' or t.metadata ? 'mirrored_from')))
-          and (t.debt_change = 0 or t.entry_type in ('opening_balance', 'clawback', 'restoration', 'debt_repayment'))
+          and (t.debt_change = 0 or t.entry_type in ('opening_balance', 'deduction', 'refund', 'clawback', 'restoration', 'debt_repayment'))
           and (t.reserved_change = 0 or t.entry_type in ('deduction', 'hold', 'release'))
           and case
                 when t.entry_type in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover')
@@ -1433,6 +1449,16 @@ begin
    where t.entry_type = 'refund'
      and (o.entry_type, o.action_type, o.usage_id, o.hold_id, o.member_id)
          is distinct from ('deduction', t.action_type, t.usage_id, t.hold_id, t.member_id)
+  union all
+  select 'I4 no more is refunded than was charged', o.user_id, null, o.id,
+         concat_ws(' ', 'at most', o.debt_change - o.tokens, 'tokens,', o.debt_change, 'of them owed'),
+         concat_ws(' ', r.tokens, 'tokens,', r.debt, 'of them owed')
+    from ledger o
+    join (
+      select t.user_id, t.original_id, sum(t.tokens - t.debt_change) as tokens, -sum(t.debt_change) as debt
+        from ledger t where t.entry_type = 'refund' group by t.user_id, t.original_id) r
+      on r.user_id = o.user_id and r.original_id = o.id
+   where r.tokens > o.debt_change - o.tokens or r.debt > o.debt_change
   union all
   -- keys
   select 'I5 one key, one effect', t.user_id, null, max(t.id), '1 for key ' || t.idempotency_key, count(*)::text

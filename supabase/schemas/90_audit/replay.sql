@@ -74,6 +74,8 @@ declare
   v_part bigint;
   v_part_ids uuid[];
   v_part_tokens bigint[];
+  v_repaid_ids uuid[];
+  v_repaid_tokens bigint[];
   v_key text;
   v_of bigint;
   v_homeless bigint;
@@ -358,13 +360,24 @@ begin
       v_homeless := 0;
       if v_moved ? v_key then
         v_of := (v_moved -> v_key ->> 'of')::bigint;
-        select part.grant_ids, part.grant_tokens into v_part_ids, v_part_tokens
+        -- what had repaid an overdraft goes back to where the ledger says
+        select coalesce(array_agg(r.grant_id order by r.nth), '{}'), coalesce(array_agg(r.tokens order by r.nth), '{}'),
+               v_event.tokens - coalesce(sum(r.tokens), 0)
+          into v_repaid_ids, v_repaid_tokens, v_needed
+          from public.token_transactions t
+         cross join lateral unnest(
+           array(select jsonb_array_elements_text(t.terms -> 'repaid' -> 'grant_ids')::uuid),
+           array(select jsonb_array_elements_text(t.terms -> 'repaid' -> 'grant_tokens')::bigint))
+           with ordinality as r (grant_id, tokens, nth)
+         where t.user_id = v_event.user_id and t.id = v_event.id and v_event.kind = 'refund' and t.terms ? 'repaid';
+        select part.grant_ids || v_repaid_ids, part.grant_tokens || v_repaid_tokens into v_part_ids, v_part_tokens
           from tokenbook.slice_allocations(
                  array(select jsonb_array_elements_text(v_moved -> v_key -> 'ids')::uuid),
                  array(select jsonb_array_elements_text(v_moved -> v_key -> 'tokens')::bigint),
-                 v_of - v_event.tokens, v_of) as part;
-        v_moved := case when v_event.kind = 'release' or v_of = v_event.tokens then v_moved - v_key
-                        else jsonb_set(v_moved, array[v_key, 'of'], to_jsonb(v_of - v_event.tokens)) end;
+                 v_of - v_needed, v_of) as part;
+        v_moved := case when v_event.kind = 'release' or v_of = v_needed then v_moved - v_key
+                        else jsonb_set(v_moved, array[v_key, 'of'], to_jsonb(v_of - v_needed)) end;
+        v_needed := 0;
         for v_place in 1 .. cardinality(v_part_ids) loop
           v_nth := coalesce(array_position(v_ids, v_part_ids[v_place]), v_count + 1);
           if v_expires_at[v_nth] <= v_event.at then

@@ -204,6 +204,14 @@ export const fields: Record<string, Record<string, Field>> = {
     state: unseen(
       "whether it may be spent from now on: no entry depends on it; tokenbook.changes says who set it",
     ),
+    overdraft_limit: field([
+      { to: "coalesce(x.overdraft_limit, 0) + $2", named: /^I3 an overdraft is what was said of it$/ },
+      {
+        to: "null",
+        where: "x.overdraft_limit is not null",
+        named: /^I3 an overdraft is what was said of it$/,
+      },
+    ]),
     updated_at: unseen("when the row last changed, for people; nothing is computed from it"),
   },
 

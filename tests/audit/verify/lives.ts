@@ -225,21 +225,23 @@ export async function livesOfTheirOwn(db: Database, admin: string, old: string):
       p_provider_payment_id: of,
       p_facts: told(facts),
     });
-  const users = await Promise.all(Array.from({ length: 12 }, () => createUser(db)));
-  const [carries, fills, leaves, left, pays, lost, asks, leads, packs, splits, drips, refills] = users as [
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-  ];
+  const users = await Promise.all(Array.from({ length: 13 }, () => createUser(db)));
+  const [carries, fills, leaves, left, pays, lost, asks, leads, packs, splits, drips, refills, owes] =
+    users as [
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+    ];
 
   for (const [user, plan] of [
     [carries, "carries"],
@@ -392,6 +394,27 @@ export async function livesOfTheirOwn(db: Database, admin: string, old: string):
     }
     await about(user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 20 });
   }
+
+  await grant(db, owes, 40);
+  await about(owes)("set_token_overdraft", { p_tokens: 200, p_reason: "trusted" });
+  const overdrawn = await about(owes)("track_token_usage", {
+    p_action_type: "image_generation",
+    p_tokens_used: 100,
+    p_on_shortage: "overdraft",
+    p_idempotency_key: "overdrawn",
+  });
+  const overrun = await grant(db, owes, 80).then(() => about(owes)("reserve_tokens", { p_tokens: 15 }));
+  await about(owes)("capture_tokens", {
+    p_hold_id: overrun.hold_id,
+    p_tokens: 60,
+    p_over_capture: "overdraft",
+    p_model_used: "gpt-5-mini",
+  });
+  await about(owes)("refund_tokens", {
+    p_transaction_id: overdrawn.transaction_id,
+    p_tokens: 50,
+    p_reason: "late",
+  });
 
   const restated = await about(old)("restate_token_balances", {
     p_reason: "exact history",

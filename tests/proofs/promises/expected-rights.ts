@@ -223,6 +223,7 @@ export const calling: Callable[] = [
       "set_token_webhook_endpoint",
       "reverse_token_restatement",
       "set_token_account_state",
+      "set_token_overdraft",
       "forget_token_user",
       "set_token_customer",
       "set_token_action_cost",

@@ -53,6 +53,8 @@ export interface TokenBalance {
   total_reserved: number;
   /** Debt: the next grant repays it first. */
   total_owed: number;
+  /** How many they may owe by using more than they have; said where nothing is left and more is allowed than 0. */
+  overdraft_limit?: number;
   /** The balance when it was last filled, by a plan, a pack or a grant; null: they never had a plan. */
   tokens_limit: number | null;
   /** The plan that is in force; null: none. */
@@ -152,6 +154,8 @@ export interface TrackedUsage {
   tokens_deducted: number;
   /** Used and not paid: with `onShortage: "partial"` there were no more. */
   tokens_remaining_to_deduct: number;
+  /** With `onShortage: "overdraft"`: of `tokens_used`, what the account owes for it. */
+  tokens_overdrawn?: number;
   /** What it cost the project, in cents; null: not known. */
   cost_estimate: number | null;
   deducted_from: Allocation[];
@@ -185,6 +189,8 @@ export interface Quote {
   cost_estimate: number | null;
   sufficient: boolean;
   tokens_short: number;
+  /** How many more the account may come to owe, for a use that asks for an overdraft. */
+  overdraft_left: number;
   tokens_remaining: number;
   would_be_deducted_from: Allocation[];
   capped_by?: SpendCap;
@@ -235,6 +241,8 @@ export interface SettledHold {
   tokens_deducted: number;
   /** Used and not paid: the capture took what there was, or no more than was held. */
   tokens_remaining_to_deduct: number;
+  /** With `overCapture: "overdraft"`: what the account owes for it. */
+  tokens_overdrawn?: number;
   deducted_from: Allocation[];
   transaction_id: number | null;
   /** The deduction of what was captured beyond the hold. */
@@ -322,6 +330,8 @@ export interface Refund {
   success: true;
   transaction_id: number;
   tokens_refunded: number;
+  /** Of those, what was owed and no longer is, where something was. */
+  debt_cancelled?: number;
   /** Back in the grants that had paid. */
   restored: Restored[];
   /** Of what has run out since. */
@@ -385,6 +395,17 @@ export interface AccountStateChange {
   replayed: boolean;
 }
 
+export interface Overdraft {
+  success: true;
+  user_id: string;
+  /** As was said of the user; null: what their plan allows. */
+  overdraft_limit: number | null;
+  /** What counts now. */
+  limit_in_force: number;
+  tokens_owed: number;
+  replayed: boolean;
+}
+
 /** An entry of the ledger. */
 export interface TokenTransaction {
   /** Its number among the user's. */
@@ -395,6 +416,8 @@ export interface TokenTransaction {
   action_type: string;
   /** Signed: grants positive, deductions negative. */
   tokens: number;
+  /** Tokens owed since: of a deduction an overdraft; negative: owed no longer. */
+  debt_change: number;
   /** Tokens set aside by it; negative: no longer set aside. */
   reserved_change: number;
   balance_after: number | null;
@@ -438,10 +461,11 @@ export interface ChargeExplanation {
     transaction_id: number;
     entry_type: string;
     tokens: number;
+    debt_change: number;
     reason: string | null;
     created_at: string;
   }[];
-  /** Signed: the charge less what was given back. */
+  /** Signed: the charge, what is owed for it included, less what was given back. */
   tokens_net: number;
 }
 
@@ -814,6 +838,7 @@ export interface Answers {
   void_token_grant: VoidedGrant;
   set_token_grant_expiry: GrantExpiry;
   set_token_account_state: AccountStateChange;
+  set_token_overdraft: Overdraft;
   get_token_history: HistoryPage;
   explain_token_charge: ChargeExplanation;
   get_token_usage_by: UsageReport;

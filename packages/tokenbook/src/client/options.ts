@@ -55,8 +55,11 @@ export interface TrackOptions extends WriteOptions, Usage {
   success?: boolean | undefined;
   /** Why it failed, at most 2000 characters. */
   errorMessage?: string | undefined;
-  /** `reject` (default): nothing is recorded, `success` false. `partial`: takes what there is, and records the rest. */
-  onShortage?: "reject" | "partial" | undefined;
+  /**
+   * `reject` (default): nothing is recorded, `success` false. `partial`: takes what there is, and records the rest.
+   * `overdraft`: takes what there is, and the account owes the rest, within its limit; past that as `reject`.
+   */
+  onShortage?: "reject" | "partial" | "overdraft" | undefined;
 }
 
 /** What tokens are to be spent on: some grants pay only for some actions and models. */
@@ -87,7 +90,7 @@ export interface ReserveOptions extends WriteOptions {
 /** What was used; with any of it, a usage is recorded too. `tokens`: what to pay, else what the counts come to, else all. */
 export interface CaptureOptions extends CallOptions, Usage {
   /** When that is more than was held. Default: `deduct`, all or nothing. */
-  overCapture?: "deduct" | "partial" | "cap" | "reject" | undefined;
+  overCapture?: "deduct" | "partial" | "overdraft" | "cap" | "reject" | undefined;
   /** false: nothing is paid. */
   success?: boolean | undefined;
   errorMessage?: string | undefined;

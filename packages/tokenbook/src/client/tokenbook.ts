@@ -27,6 +27,7 @@ import type {
   NoAdjustment,
   NoReservation,
   OpenHold,
+  Overdraft,
   Pack,
   PastTokenBalance,
   Payment,
@@ -204,6 +205,11 @@ export interface Tokenbook {
     state: AccountState,
     options: CallOptions & { reason: string },
   ): Promise<AccountStateChange>;
+  /**
+   * Says how many tokens a user may owe by using more than they have; null: what their plan allows. For an admin or
+   * the server.
+   */
+  setOverdraft(tokens: number | null, options: CallOptions & { reason: string }): Promise<Overdraft>;
 
   /**
    * The ledger, newest first.
@@ -507,6 +513,12 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
       call(
         "set_token_account_state",
         { p_user_id: await userOf(o), p_state: state, p_reason: o.reason },
+        o.signal,
+      ),
+    setOverdraft: async (tokens, o) =>
+      call(
+        "set_token_overdraft",
+        { p_user_id: await userOf(o), p_tokens: tokens, p_reason: o.reason },
         o.signal,
       ),
 

@@ -34,7 +34,7 @@ comment on column public.token_transactions.entry_type is 'What it is to the boo
 comment on column public.token_transactions.action_type is 'What it was for: the kind of grant (admin_grant, …), or the AI action that was paid for (chat_conversation, …; projects add their own).';
 comment on column public.token_transactions.tokens is 'Tokens, signed: positive into the account, negative out of it.';
 comment on column public.token_transactions.balance_after is 'Tokens that could be spent after it.';
-comment on column public.token_transactions.debt_change is 'Tokens added to the account''s debt, or taken off it.';
+comment on column public.token_transactions.debt_change is 'Tokens added to the account''s debt, or taken off it. Of a deduction: what it took too little for, and the account owes (an overdraft).';
 comment on column public.token_transactions.reserved_change is 'Tokens set aside by it (negative: no longer set aside). tokens - reserved_change is what it did to the grants.';
 comment on column public.token_transactions.grant_ids is 'The grants it touched, in the order in which they paid.';
 comment on column public.token_transactions.grant_tokens is 'How many tokens each of them gave or received: positive, in the same order; they add up to tokens.';
@@ -50,7 +50,7 @@ comment on column public.token_transactions.original_id is 'The transaction that
 comment on column public.token_transactions.member_id is 'The member of the user''s team who spent it; NULL: the user himself.';
 comment on column public.token_transactions.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_transactions.created_at is 'When it was booked.';
-comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, slots: {first, count, schedule, had, payment_id}, voids (a grant''s id), expiry: {grant_id, before, after}, upcoming (the grant to be), refund: {amount_cents, refunded_cents, disputed_cents}}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
+comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, slots: {first, count, schedule, had, payment_id}, voids (a grant''s id), expiry: {grant_id, before, after}, upcoming (the grant to be), refund: {amount_cents, refunded_cents, disputed_cents}, repaid: {grant_ids, grant_tokens} (of a refund: the grants that had repaid what was owed for it)}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
 
 -- A user's keys and the server's keys for him never meet: he must not be able to use up a key
 -- that the server will need. Nor do the keys of two members of a team.
@@ -92,21 +92,22 @@ immutable
 security invoker
 as $$
   select case
-    -- the sign follows the kind of entry, and so does what else it may change
+    -- the sign follows the kind of entry, and so does what else it may change; as few words as can be: each of them is
+    -- made ready for every statement. 0 is the sign of what was owed whole, and of a refund of that
     when not case
-      when p_entry.entry_type in ('deduction', 'expiry', 'debt_repayment') then p_entry.tokens < 0
-      when p_entry.entry_type in ('grant', 'refund') then p_entry.tokens > 0
+      when p_entry.entry_type in ('deduction', 'expiry', 'debt_repayment') then p_entry.tokens < (p_entry.debt_change <> 0)::integer
+      when p_entry.entry_type in ('grant', 'refund') then p_entry.tokens > -(p_entry.debt_change <> 0)::integer
       when p_entry.entry_type in ('usage', 'hold', 'release') then p_entry.tokens = 0
       when p_entry.entry_type in ('void', 'clawback') then p_entry.tokens <= 0
       when p_entry.entry_type in ('opening_balance', 'restoration') then p_entry.tokens >= 0
       when p_entry.entry_type in ('rollover', 'restatement') then p_entry.tokens <> 0
       else false
     end then 'sign_follows_entry_type'
-    when not case p_entry.entry_type
-      when 'clawback' then p_entry.debt_change >= 0
-      when 'opening_balance' then p_entry.debt_change >= 0 -- owed already where the balance comes from
-      when 'restoration' then p_entry.debt_change <= 0
-      when 'debt_repayment' then p_entry.debt_change = p_entry.tokens
+    when not case
+      -- an overdraft; what was taken back and is not there; owed already where the balance comes from
+      when p_entry.entry_type in ('deduction', 'clawback', 'opening_balance') then p_entry.debt_change >= 0
+      when p_entry.entry_type in ('refund', 'restoration') then p_entry.debt_change <= 0
+      when p_entry.entry_type = 'debt_repayment' then p_entry.debt_change = p_entry.tokens
       else p_entry.debt_change = 0
     end then 'debt_follows_entry_type'
     when not case p_entry.entry_type
