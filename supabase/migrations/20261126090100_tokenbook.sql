@@ -979,10 +979,9 @@ as $$
     when p_grant.expires_at <= p_grant.granted_at then 'expires_after_it_was_granted'
     when not isfinite(p_grant.expires_at) then 'expiry_is_finite'
     when p_grant.pays_for is not null and tokenbook.broken_pays_for(p_grant.pays_for) is not null then 'pays_for_is_plain'
-    when p_grant.cost_basis_cents is not null and (p_grant.currency is null
-        or p_grant.cost_basis_cents not between 0 and (tokenbook.limits() -> 'tokens')::bigint or p_grant.currency !~ '^[a-z]{3}$')
+    -- few words: each is made ready for every grant. What a currency and an amount may be is grant_tokens' to ask
+    when (p_grant.cost_basis_cents < 0) is distinct from (case when p_grant.currency is not null then false end)
       then 'cost_basis_is_cents_of_a_currency'
-    when p_grant.currency is not null and p_grant.cost_basis_cents is null then 'currency_has_its_cost_basis'
     when p_grant.cost_basis_of is not null and num_nonnulls(p_grant.cost_basis_cents, p_grant.payment_id) > 0
       then 'cost_basis_is_said_once'
     when p_grant.grant_type is not null and tokenbook.grant_type_terms(p_grant.grant_type) is null then 'grant_type_is_known'
