@@ -6,6 +6,12 @@ const signed = new Intl.NumberFormat(language, { signDisplay: "exceptZero" });
 const day = new Intl.DateTimeFormat(language, { dateStyle: "medium" });
 const dayInUtc = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", timeZone: "UTC" });
 const minute = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
+const minuteOfYear = new Intl.DateTimeFormat(language, {
+  day: "numeric",
+  month: "short",
+  hour: "numeric",
+  minute: "2-digit",
+});
 const second = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" });
 const clock = new Intl.DateTimeFormat(language, { timeStyle: "medium" });
 const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
@@ -28,6 +34,11 @@ export const format = {
   /** The day of a bucket of a report, which begins and ends in UTC. */
   bucket: (moment: string) => dayInUtc.format(new Date(moment)),
   minute: (moment: string) => minute.format(new Date(moment)),
+  /** As short as it can be: the year is said of other years alone. */
+  brief: (moment: string, now = new Date()) => {
+    const date = new Date(moment);
+    return (date.getFullYear() === now.getFullYear() ? minuteOfYear : minute).format(date);
+  },
   second: (moment: string) => second.format(new Date(moment)),
   clock: (moment: number) => clock.format(moment),
   /** "in 3 days"; what is more than a month away is said as a day. */

@@ -19,8 +19,11 @@ import { theme, variables } from "./theme.ts";
 const root = createRoot(document.getElementById("root")!);
 try {
   const supabase = connect(await readConfig());
-  // what is shown is right until something says otherwise: Realtime, an own call, the focus
-  const queryClient = new QueryClient({ defaultOptions: { queries: { staleTime: 30_000, retry: false } } });
+  // What is shown is right until something says otherwise: Realtime, an own call, the focus. A browser that thinks itself
+  // offline may be wrong, and what waits for it says nothing: asked all the same, it is an error that is told.
+  const queryClient = new QueryClient({
+    defaultOptions: { queries: { staleTime: 30_000, retry: false, networkMode: "always" } },
+  });
   root.render(
     <StrictMode>
       <MantineProvider theme={theme} cssVariablesResolver={variables} defaultColorScheme="auto">

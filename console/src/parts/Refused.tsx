@@ -10,7 +10,7 @@ interface RefusedProps {
 
 /** What the server refused, in its words. */
 export function Refused({ error, retry }: RefusedProps) {
-  const { title, hint } = wordsOf(error);
+  const { title, detail, hint } = wordsOf(error);
   return (
     <Alert
       role="alert"
@@ -18,6 +18,11 @@ export function Refused({ error, retry }: RefusedProps) {
       icon={<IconAlertTriangle aria-hidden color="var(--mantine-color-error)" />}
       title={title}
     >
+      {detail !== "" && (
+        <Text size="sm" className="words">
+          {detail}
+        </Text>
+      )}
       {hint !== "" && <Text size="sm">{hint}</Text>}
       {retry !== undefined && (
         <Button size="xs" variant="default" mt="xs" onClick={retry}>

@@ -12,7 +12,7 @@ interface SectionProps extends PaperProps {
 export function Section({ title, actions, children, ...paper }: SectionProps) {
   const id = useId();
   return (
-    <Paper component="section" aria-labelledby={id} withBorder p={{ base: "md", sm: "lg" }} {...paper}>
+    <Paper component="section" aria-labelledby={id} withBorder p={{ base: "sm", sm: "lg" }} {...paper}>
       <Group justify="space-between" gap="xs" mb="md" mih="2rem">
         <Title order={2} id={id}>
           {title}

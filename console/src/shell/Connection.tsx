@@ -12,7 +12,7 @@ export function Connection() {
     <div role="status" className={classes["place"]}>
       {isDown && (
         <div className={classes["notice"]}>
-          <Container size="lg" px={{ base: "md", sm: "lg" }} py={6}>
+          <Container size="lg" px={{ base: "sm", sm: "lg" }} py={6}>
             <Group gap="xs" wrap="nowrap">
               <IconCloudOff size={16} aria-hidden />
               <Text size="sm">

@@ -14,7 +14,7 @@ export function Shell() {
         To the content
       </a>
       <header className={classes["header"]}>
-        <Container size="lg" px={{ base: "md", sm: "lg" }}>
+        <Container size="lg" px={{ base: "sm", sm: "lg" }}>
           <Group className={classes["bar"]!} justify="space-between" wrap="nowrap" gap="xs">
             <Link to="/" className={classes["brand"]!}>
               <Brand />
@@ -33,7 +33,7 @@ export function Shell() {
         id="main"
         tabIndex={-1}
         size="lg"
-        px={{ base: "md", sm: "lg" }}
+        px={{ base: "sm", sm: "lg" }}
         className={classes["main"]!}
       >
         <Outlet />

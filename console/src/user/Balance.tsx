@@ -44,7 +44,7 @@ export function Balance() {
           tokens that you can spend
         </Text>
       </div>
-      <Group component="dl" className={classes["facts"]!} gap="xl">
+      <Group component="dl" className={classes["facts"]!} gap="lg">
         <Fact name="Held for running calls">{data && format.tokens(data.total_reserved)}</Fact>
         <Fact name="Expires next">
           {data &&

@@ -1,6 +1,6 @@
 import { Badge, Button, Group, Skeleton, Stack, Tabs, Text } from "@mantine/core";
 import { useMutation, useQuery } from "@tanstack/react-query";
-import type { ReactNode } from "react";
+import { useRef } from "react";
 import { useTokenbook, useTokenQueries } from "tokenbook/react";
 import { usePayments, usePlans, useSubscription } from "../data/queries.ts";
 import { format, humanized } from "../format.ts";
@@ -18,14 +18,23 @@ export function Buy() {
   const plans = usePlans();
   const current = useSubscription().data?.plan_type ?? null;
   const payments = usePayments();
+  const keys = useRef(new Map<string, string>());
   const buy = useMutation({
     networkMode: "always",
     mutationFn: async ({ offer, isOnline }: { offer: Offer; isOnline: boolean }) => {
-      if (!isOnline) return await books.payments.request(offer);
+      // the same until it is known to have been done: who tries again after a silence does not ask twice
+      const name = JSON.stringify(offer);
+      const idempotencyKey = keys.current.get(name) ?? crypto.randomUUID();
+      keys.current.set(name, idempotencyKey);
+      if (!isOnline) {
+        await books.payments.request({ ...offer, idempotencyKey });
+        keys.current.delete(name);
+        return;
+      }
       const here = location.origin + location.pathname;
-      const { url } = await books.checkout({ ...offer, successUrl: here, cancelUrl: here });
+      const { url } = await books.checkout({ ...offer, idempotencyKey, successUrl: here, cancelUrl: here });
+      keys.current.delete(name);
       location.assign(url);
-      return null;
     },
   });
   const waiting = payments.data?.filter(({ status }) => status === "pending") ?? [];
@@ -37,36 +46,34 @@ export function Buy() {
     ("packType" in buy.variables.offer ? buy.variables.offer.packType : buy.variables.offer.planType) ===
       type;
 
-  const row = (
-    key: string,
-    name: string,
-    tokens: number,
-    price: ReactNode,
-    offer: Offer,
-    isOnline: boolean,
-  ) => (
-    <Group key={key} justify="space-between" wrap="nowrap" gap="sm" className={classes["offer"]!}>
-      <div>
-        <Text size="sm" fw={500} className="words">
-          {name}
-        </Text>
-        <Text size="xs" c="dimmed" className="number">
-          {format.tokens(tokens)} tokens
-        </Text>
-      </div>
-      <Button
-        size="xs"
-        variant="default"
-        className={classes["price"]!}
-        loading={isAsking(key)}
-        disabled={buy.isPending && !isAsking(key)}
-        aria-label={`${isOnline ? "Buy" : "Ask for"} ${name}`}
-        onClick={() => buy.mutate({ offer, isOnline })}
-      >
-        {isOnline ? "Buy" : "Ask"} · {price}
-      </Button>
-    </Group>
-  );
+  const row = (key: string, name: string, tokens: number, price: string, offer: Offer, isOnline: boolean) => {
+    const verb = isOnline ? "Buy" : "Request";
+    return (
+      <Group key={key} justify="space-between" wrap="nowrap" gap="sm" className={classes["offer"]!}>
+        <div>
+          <Text size="sm" fw={500} className="words">
+            {name}
+          </Text>
+          {!name.includes(format.tokens(tokens)) && (
+            <Text size="xs" c="dimmed" className="number">
+              {format.tokens(tokens)} tokens
+            </Text>
+          )}
+        </div>
+        <Button
+          size="xs"
+          variant="default"
+          className={classes["price"]!}
+          loading={isAsking(key)}
+          disabled={buy.isPending && !isAsking(key)}
+          aria-label={`${verb} · ${price}, ${name}`}
+          onClick={() => buy.mutate({ offer, isOnline })}
+        >
+          {verb} · {price}
+        </Button>
+      </Group>
+    );
+  };
 
   return (
     <Section title="Get tokens" flex={1}>

@@ -81,7 +81,7 @@ function Charge({ transactionId }: { transactionId: number }) {
 
 function Fact({ name, children }: { name: string; children: ReactNode }) {
   return (
-    <Group gap="xs" align="baseline" wrap="nowrap" px="xs">
+    <Group gap="xs" align="baseline" wrap="nowrap">
       <Text size="xs" c="dimmed" w="5.5rem" flex="none">
         {name}
       </Text>

@@ -4,6 +4,7 @@ import type { Grant } from "tokenbook";
 import { useTokenBalance } from "tokenbook/react";
 import { useUpcoming } from "../data/queries.ts";
 import { format, humanized } from "../format.ts";
+import { Dotted } from "../parts/Dotted.tsx";
 import { Nothing } from "../parts/Nothing.tsx";
 import { Section } from "../parts/Section.tsx";
 import classes from "./Grants.module.css";
@@ -12,7 +13,7 @@ import classes from "./Grants.module.css";
 const atFirst = 5;
 
 /** Shades of one colour: what goes first is the strongest. */
-const shades = [7, 5, 4, 3, 2].map((shade) => `var(--grant-${shade})`);
+const shades = [0, 1, 2, 3, 4].map((n) => `var(--burn-${n})`);
 const colourOf = (place: number) => shades[Math.min(place, shades.length - 1)]!;
 
 /** The grants in the order in which they are spent: a bar, and a table of the same. */
@@ -35,14 +36,14 @@ export function Grants() {
       {grants.length === 0 ? (
         <Nothing title="No tokens to spend">Buy a pack, or wait for what your plan gives next.</Nothing>
       ) : (
-        <Stack gap="md" className={classes["grants"]!}>
+        <Stack gap="md">
           {/* the table says the same */}
           <Progress.Root size={12} radius="sm" aria-hidden className={classes["bar"]!}>
             {sharesOf(grants, total_active).map(({ key, share, place }) => (
               <Progress.Section key={key} value={share * 100} color={colourOf(place)} tabIndex={-1} />
             ))}
           </Progress.Root>
-          <Table verticalSpacing={6} horizontalSpacing="xs" className={classes["table"]!}>
+          <Table verticalSpacing={6} horizontalSpacing="xs" className="plain">
             <Table.Thead>
               <Table.Tr>
                 <Table.Th scope="col">Grant</Table.Th>
@@ -59,18 +60,15 @@ export function Grants() {
               {shown.map((grant, place) => (
                 <Table.Tr key={grant.id}>
                   <Table.Th scope="row" fw={400}>
-                    <span className={classes["name"]}>
-                      <span className={classes["dot"]} style={{ background: colourOf(place) }} aria-hidden />
-                      <span>
-                        <span className="words">{humanized(grant.grant_type)}</span>
-                        {grant.pays_for !== null && (
-                          <Text size="xs" c="dimmed" className="words">
-                            only for{" "}
-                            {[...(grant.pays_for.actions ?? []), ...(grant.pays_for.models ?? [])].join(", ")}
-                          </Text>
-                        )}
-                      </span>
-                    </span>
+                    <Dotted colour={colourOf(place)}>
+                      {humanized(grant.grant_type)}
+                      {grant.pays_for !== null && (
+                        <Text size="xs" c="dimmed" component="span" display="block">
+                          only for{" "}
+                          {[...(grant.pays_for.actions ?? []), ...(grant.pays_for.models ?? [])].join(", ")}
+                        </Text>
+                      )}
+                    </Dotted>
                   </Table.Th>
                   <Table.Td className="number">{format.tokens(grant.tokens_remaining)}</Table.Td>
                   <Table.Td className="number" c="dimmed" visibleFrom="sm">

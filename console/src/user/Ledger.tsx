@@ -7,6 +7,7 @@ import {
   Table,
   Text,
   UnstyledButton,
+  useMatches,
 } from "@mantine/core";
 import { IconChevronRight } from "@tabler/icons-react";
 import { Fragment, useEffect, useMemo, useState } from "react";
@@ -39,6 +40,8 @@ export function Ledger() {
   });
   const lines = useMemo(() => fold(data ?? []), [data]);
   const shown = show === undefined ? lines : lines.filter(({ kind }) => kind === show);
+  // a column that is not shown counts where another spans it
+  const columns = useMatches({ base: 3, sm: 4 });
   const [opened, setOpened] = useState<ReadonlySet<string>>(new Set());
 
   // what a filter leaves of a page may be nothing: it looks further, a few pages at a time
@@ -83,7 +86,7 @@ export function Ledger() {
           <Table
             verticalSpacing={8}
             horizontalSpacing="xs"
-            className={classes["table"]!}
+            className={`plain ${classes["table"]}`}
             data-testid="ledger"
           >
             <Table.Thead>
@@ -92,10 +95,10 @@ export function Ledger() {
                 <Table.Th scope="col" visibleFrom="sm">
                   When
                 </Table.Th>
-                <Table.Th scope="col" className="number">
+                <Table.Th scope="col" className={`number ${classes["figures"]}`}>
                   Tokens
                 </Table.Th>
-                <Table.Th scope="col" className="number">
+                <Table.Th scope="col" className={`number ${classes["figures"]}`}>
                   Balance
                 </Table.Th>
               </Table.Tr>
@@ -106,7 +109,7 @@ export function Ledger() {
                   <LineRow line={line} isOpen={opened.has(line.key)} toggle={() => toggle(line.key)} />
                   {opened.has(line.key) && (
                     <Table.Tr className={classes["inside"]!}>
-                      <Table.Td colSpan={4} id={`inside-${line.key}`}>
+                      <Table.Td colSpan={columns} id={`inside-${line.key}`}>
                         <Entries line={line} />
                       </Table.Td>
                     </Table.Tr>
@@ -157,18 +160,18 @@ function LineRow({ line, isOpen, toggle }: { line: Line; isOpen: boolean; toggle
           <span>
             <span className="words">{humanized(actionType)}</span>
             {held > 0 && (
-              <Badge size="sm" variant="light" color="gray" ml={6} c="var(--mantine-color-text)">
+              <Badge size="sm" variant="light" color="gray" ml={6} tt="none" c="var(--mantine-color-text)">
                 {format.tokens(held)} held
               </Badge>
             )}
             <Text component="span" size="xs" c="dimmed" hiddenFrom="sm" className={classes["under"]!}>
-              {format.minute(at)}
+              {format.brief(at)}
             </Text>
           </span>
         </UnstyledButton>
       </Table.Th>
       <Table.Td c="dimmed" visibleFrom="sm">
-        <time dateTime={at}>{format.minute(at)}</time>
+        <time dateTime={at}>{format.brief(at)}</time>
       </Table.Td>
       <Table.Td className="number" data-testid="tokens" data-sign={Math.sign(tokens)}>
         {format.change(tokens)}

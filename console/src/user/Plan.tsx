@@ -56,20 +56,22 @@ export function Plan() {
           Choose one below, or buy tokens once.
         </Nothing>
       ) : (
-        <Stack component="dl" gap={6} m={0}>
+        <>
           <Text component="div" size="lg" fw={600} mb={4} className="words">
             {name(type)}
           </Text>
-          {balance?.tokens_limit != null && (
-            <Row name="Limit, when last filled">{format.tokens(balance.tokens_limit)}</Row>
-          )}
-          {expires_at !== null && (
-            <Row name={cancel_at != null || auto_renew === false ? "Ends" : "Renews"}>
-              <time dateTime={expires_at}>{format.day(expires_at)}</time>
-            </Row>
-          )}
-          {next_plan_type != null && <Row name="Then">{name(next_plan_type)}</Row>}
-        </Stack>
+          <Stack component="dl" gap={6} m={0}>
+            {balance?.tokens_limit != null && (
+              <Row name="Limit, when last filled">{format.tokens(balance.tokens_limit)}</Row>
+            )}
+            {expires_at !== null && (
+              <Row name={cancel_at != null || auto_renew === false ? "Ends" : "Renews"}>
+                <time dateTime={expires_at}>{format.day(expires_at)}</time>
+              </Row>
+            )}
+            {next_plan_type != null && <Row name="Then">{name(next_plan_type)}</Row>}
+          </Stack>
+        </>
       )}
       {caps.length > 0 && (
         <Stack component="dl" gap={6} m={0} mt="md">

@@ -5,6 +5,8 @@ import { format } from "../format.ts";
 import { Nothing } from "../parts/Nothing.tsx";
 import { Refused } from "../parts/Refused.tsx";
 import { Section } from "../parts/Section.tsx";
+import { Dotted } from "../parts/Dotted.tsx";
+import { colourOf } from "./series.ts";
 import { useUserSearch } from "./search.ts";
 import { byDay, byModel } from "./usage-sums.ts";
 import classes from "./Usage.module.css";
@@ -55,7 +57,7 @@ export function Usage() {
               </Suspense>
             </Grid.Col>
             <Grid.Col span={{ base: 12, md: 4 }}>
-              <Table verticalSpacing={6} horizontalSpacing="xs" className={classes["table"]!}>
+              <Table verticalSpacing={6} horizontalSpacing="xs" className="plain">
                 <Table.Thead>
                   <Table.Tr>
                     <Table.Th scope="col">Model</Table.Th>
@@ -73,10 +75,10 @@ export function Usage() {
                   </Table.Tr>
                 </Table.Thead>
                 <Table.Tbody>
-                  {models.slice(0, 8).map(({ model, uses, tokens, cents }) => (
+                  {models.slice(0, 8).map(({ model, uses, tokens, cents }, place) => (
                     <Table.Tr key={model}>
                       <Table.Th scope="row" fw={400}>
-                        <span className="words">{model}</span>
+                        <Dotted colour={colourOf(place)}>{model}</Dotted>
                       </Table.Th>
                       <Table.Td className="number" c="dimmed">
                         {format.tokens(uses)}

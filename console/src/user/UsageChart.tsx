@@ -3,11 +3,10 @@ import { BarChart } from "@mantine/charts";
 import { VisuallyHidden } from "@mantine/core";
 import { useReducedMotion } from "@mantine/hooks";
 import { format } from "../format.ts";
+import { coloured as most, colourOf } from "./series.ts";
 import type { DaySum } from "./usage-sums.ts";
 import classes from "./UsageChart.module.css";
 
-/** So many models have a colour; the rest is one series. */
-const most = 4;
 const rest = "Other models";
 
 interface UsageChartProps {
@@ -28,8 +27,8 @@ export default function UsageChart({ days, models }: UsageChartProps) {
     if (others.length > 0) row["rest"] = others.reduce((sum, model) => sum + Number(sums[model] ?? 0), 0);
     return row;
   });
-  const series = first.map((model, n) => ({ name: `m${n}`, label: model, color: `var(--series-${n})` }));
-  if (others.length > 0) series.push({ name: "rest", label: rest, color: "var(--series-4)" });
+  const series = first.map((model, n) => ({ name: `m${n}`, label: model, color: colourOf(n) }));
+  if (others.length > 0) series.push({ name: "rest", label: rest, color: colourOf(most) });
   const totals = days.map((sums) => ({
     day: sums.day,
     tokens: models.reduce((sum, model) => sum + Number(sums[model] ?? 0), 0),
@@ -43,9 +42,7 @@ export default function UsageChart({ days, models }: UsageChartProps) {
           dataKey="day"
           type="stacked"
           series={series}
-          withLegend={series.length > 1}
-          legendProps={{ verticalAlign: "bottom", height: 36 }}
-          gridAxis="y"
+          gridAxis="x"
           strokeDasharray="0"
           tickLine="none"
           maxBarWidth={28}
