@@ -70,10 +70,16 @@ try {
 }
 
 console.log("Ten calls at once, with a budget of 300 tokens");
-const budget = tokenBudget(300);
-const task = chargeOpenAI(plain, books, { ...options, tokens: 80, budget, onSettled: () => {} });
+const budget = await tokenBudget(books, { userId: options.userId, tokens: 300 });
+const task = chargeOpenAI(plain, books, {
+  ...options,
+  tokens: 80,
+  budget: budget.holdId,
+  onSettled: () => {},
+});
 const calls = Array.from({ length: 10 }, () => task.chat.completions.create({ model: "tides", messages }));
 const answered = (await Promise.allSettled(calls)).filter((it) => it.status === "fulfilled").length;
-console.log(`  answered ${answered}, charged ${budget.spent} of ${budget.tokens}`);
+const { tokensUsed } = await budget.end();
+console.log(`  answered ${answered}, charged ${tokensUsed} of ${budget.tokens}`);
 
 model.close();

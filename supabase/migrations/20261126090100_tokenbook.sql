@@ -56,10 +56,11 @@ declare
     'deduct_tokens_with_fifo', 'dismiss_parked_token_payment', 'end_token_code', 'estimate_tokens',
     'expire_old_token_grants', 'explain_token_charge', 'find_token_discrepancies',
     'forget_token_user', 'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_customer',
-    'get_token_history', 'get_token_referral_code', 'get_token_spend_caps', 'get_token_usage_by',
-    'get_user_storage_quota', 'get_user_token_balance', 'get_users_with_high_token_usage',
-    'get_users_with_low_token_balance', 'get_users_without_token_balance', 'grant_tokens',
-    'has_token_plan', 'list_parked_token_payments', 'list_token_changes', 'list_token_codes',
+    'get_token_history', 'get_token_referral_code', 'get_token_revenue', 'get_token_spend_caps',
+    'get_token_usage_by', 'get_user_storage_quota', 'get_user_token_balance',
+    'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
+    'get_users_without_token_balance', 'grant_tokens', 'has_token_plan',
+    'list_parked_token_payments', 'list_token_changes', 'list_token_codes',
     'list_token_team_members', 'list_token_webhook_deliveries', 'list_token_webhook_endpoints',
     'list_upcoming_token_grants', 'prepare_token_checkout', 'reconcile_user_token_balance',
     'record_token_payment_event', 'record_token_subscription_event', 'redeem_token_code',
@@ -69,12 +70,12 @@ declare
     'reserve_tokens', 'restate_token_balances', 'retry_token_webhooks', 'reverse_token_restatement',
     'set_token_account_state', 'set_token_action_cost', 'set_token_alert_rule',
     'set_token_burn_order', 'set_token_customer', 'set_token_grant_expiry', 'set_token_grant_type',
-    'set_token_limit', 'set_token_model_price', 'set_token_model_rate', 'set_token_pack',
-    'set_token_plan', 'set_token_referral_policy', 'set_token_spend_cap', 'set_token_subject',
-    'set_token_top_up', 'set_token_trial_policy', 'set_token_unknown_model_policy',
-    'set_token_webhook_endpoint', 'settle_token_top_up', 'settle_token_webhook', 'token_offer_now',
-    'token_payment_disagrees', 'tokens_used', 'track_token_usage', 'verify_token_checkpoint',
-    'verify_token_ledger', 'void_token_grant'];
+    'set_token_limit', 'set_token_model_price', 'set_token_model_rate', 'set_token_overdraft',
+    'set_token_pack', 'set_token_plan', 'set_token_referral_policy', 'set_token_spend_cap',
+    'set_token_subject', 'set_token_top_up', 'set_token_trial_policy',
+    'set_token_unknown_model_policy', 'set_token_webhook_endpoint', 'settle_token_top_up',
+    'settle_token_webhook', 'token_offer_now', 'token_payment_disagrees', 'tokens_used',
+    'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
@@ -753,7 +754,7 @@ alter table tokenbook.set_aside_accounts enable row level security;
 --                                          spend_tokens_batch: with the ledger row
 --   tokens_used, spent_…                   the same without record_expiries
 --   tokens_reserved, total_cost            spend_tokens, record_transaction
---   tokens_owed                            record_transaction
+--   tokens_owed                            spend_tokens, record_transaction
 --   tokens_expired                         record_expiries, and roll_over where it takes an expiry back
 --   next_due_at                            spend_tokens, bring_due_forward, record_expiries, raise_alerts
 --   alert_…, next_alert_at, warns_of_expiry, alerts_version, last_alert_id  raise_alerts
@@ -761,6 +762,7 @@ alter table tokenbook.set_aside_accounts enable row level security;
 --   restricted_until                       note_restricted_grants, decide_spending
 --   payer_id                               add_token_team_member, remove_token_team_member
 --   state                                  set_token_account_state
+--   overdraft_limit                        set_token_overdraft
 create table public.token_accounts (
   user_id uuid primary key,
   tokens_remaining bigint not null default 0,
@@ -779,6 +781,7 @@ create table public.token_accounts (
   has_caps boolean not null default false,
   restricted_until timestamptz,
   state text not null default 'active',
+  overdraft_limit bigint,
   alert_below bigint,
   alert_above bigint,
   next_alert_at timestamptz,
@@ -796,7 +799,7 @@ comment on column public.token_accounts.tokens_remaining is 'Tokens he can spend
 comment on column public.token_accounts.tokens_reserved is 'Tokens set aside by open holds.';
 comment on column public.token_accounts.tokens_used is 'Tokens used in his lifetime; an admin''s corrections are not use.';
 comment on column public.token_accounts.tokens_expired is 'Tokens lost to expiry since the books opened.';
-comment on column public.token_accounts.tokens_owed is 'Debt: tokens that were to be taken back and had been spent. The next grant repays it first.';
+comment on column public.token_accounts.tokens_owed is 'Debt: tokens that were to be taken back and had been spent, and those that an overdraft let them use. The next grant repays it first.';
 comment on column public.token_accounts.total_cost is 'Cost of his usage in his lifetime, in cents.';
 comment on column public.token_accounts.last_transaction_id is 'Number of his newest transaction; numbers have no gaps.';
 comment on column public.token_accounts.spent_at is 'In which day, week and month (UTC) the next three were counted; in a later one they count for nothing.';
@@ -807,6 +810,7 @@ comment on column public.token_accounts.payer_id is 'The account that he spends 
 comment on column public.token_accounts.has_caps is 'Whether they have caps of their own (token_spend_caps).';
 comment on column public.token_accounts.restricted_until is 'Until when they have grants that do not pay for everything (token_balances.pays_for), as was said of each; NULL = all pay for everything.';
 comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state).';
+comment on column public.token_accounts.overdraft_limit is 'How many tokens they may owe by using more than they have, whatever their plan says (set_token_overdraft). NULL: what their plan allows.';
 comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, no grant to come and no slot of his plan begins, his plan does not end, and no alert falls due. NULL when nothing will. May be early, never late.';
 comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
 comment on column public.token_accounts.alert_above is 'The next threshold above: something is armed again when this many remain. NULL = none.';
@@ -840,6 +844,7 @@ as $$
   select case
     when p_account.payer_id = p_account.user_id then 'are_not_their_own_payers'
     when p_account.state not in ('active', 'frozen') then 'state_is_known'
+    when p_account.overdraft_limit not between 0 and 1000000000000 then 'overdraft_is_within_limits'
     when p_account.tokens_remaining < 0 then 'remaining_is_never_negative'
     when p_account.tokens_reserved < 0 then 'reserved_is_never_negative'
     when p_account.tokens_used < 0 then 'used_is_never_negative'
@@ -850,7 +855,7 @@ as $$
   end
 $$;
 comment on function tokenbook.broken_account_rule is
-  'The rule that an account breaks, NULL when none: nobody their own payer, a known state, no total below zero, none too large for JSON.';
+  'The rule that an account breaks, NULL when none: nobody their own payer, a known state, an overdraft within limits, no total below zero, none too large for JSON.';
 
 -- Caller: the trigger.   Errors: check_violation, with the broken rule for its constraint.
 create function tokenbook.check_account_rules()
@@ -874,7 +879,7 @@ comment on function tokenbook.check_account_rules is
 
 -- no transaction changes any of these
 create trigger token_accounts_are_sound
-  after insert or update of user_id, payer_id, state on public.token_accounts
+  after insert or update of user_id, payer_id, state, overdraft_limit on public.token_accounts
   for each row execute function tokenbook.check_account_rules();
 
 -- from supabase/schemas/20_ledger/tables/token_balances.sql
@@ -899,6 +904,9 @@ create table public.token_balances (
   voided_at timestamptz,
   rolled_over_from uuid,
   pays_for jsonb,
+  cost_basis_cents bigint,
+  currency text,
+  cost_basis_of uuid,
   metadata jsonb not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
   constraint token_balances_pkey primary key (user_id, id),
@@ -923,6 +931,9 @@ comment on column public.token_balances.legacy_transaction_id is 'The old grant 
 comment on column public.token_balances.voided_at is 'When an admin ended it; expires_at is then no later.';
 comment on column public.token_balances.rolled_over_from is 'The grant of the closed period that its tokens were carried over from.';
 comment on column public.token_balances.pays_for is 'What it pays for, where that is not everything: {actions: [action_type, …], models: [name, or its beginning and *, …]}, either may be left out; NULL = everything. Never changes.';
+comment on column public.token_balances.cost_basis_cents is 'What all of its tokens cost whoever bought them, in cents of the currency, as grant_tokens was told; 0 = known to be nothing. NULL: said by its payment or cost_basis_of, or nothing was paid. Never changes.';
+comment on column public.token_balances.currency is 'ISO 4217, lower case, of cost_basis_cents.';
+comment on column public.token_balances.cost_basis_of is 'The payment, or the grant, whose money its tokens are, where it has none of its own: of a slot of a plan that was paid for, of what was carried over, given back or reissued.';
 comment on column public.token_balances.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_balances.created_at is 'When it was booked.';
 
@@ -968,11 +979,17 @@ as $$
     when p_grant.expires_at <= p_grant.granted_at then 'expires_after_it_was_granted'
     when not isfinite(p_grant.expires_at) then 'expiry_is_finite'
     when p_grant.pays_for is not null and tokenbook.broken_pays_for(p_grant.pays_for) is not null then 'pays_for_is_plain'
+    when p_grant.cost_basis_cents is not null and (p_grant.currency is null
+        or p_grant.cost_basis_cents not between 0 and (tokenbook.limits() -> 'tokens')::bigint or p_grant.currency !~ '^[a-z]{3}$')
+      then 'cost_basis_is_cents_of_a_currency'
+    when p_grant.currency is not null and p_grant.cost_basis_cents is null then 'currency_has_its_cost_basis'
+    when p_grant.cost_basis_of is not null and num_nonnulls(p_grant.cost_basis_cents, p_grant.payment_id) > 0
+      then 'cost_basis_is_said_once'
     when p_grant.grant_type is not null and tokenbook.grant_type_terms(p_grant.grant_type) is null then 'grant_type_is_known'
   end
 $$;
 comment on function tokenbook.broken_grant_rule is
-  'The rule that a grant breaks, NULL when none: 1 to 10^12 tokens of a known type and priority, no more left than were given, open while some are, and a finite expiry after it was given.';
+  'The rule that a grant breaks, NULL when none: 1 to 10^12 tokens of a known type and priority, no more left than were given, open while some are, a finite expiry after it was given, and a cost basis that is said once, with its currency.';
 
 -- Caller: the trigger.   Errors: check_violation, with the broken rule for its constraint.
 create function tokenbook.check_grant_rules()
@@ -996,7 +1013,8 @@ comment on function tokenbook.check_grant_rules is
 
 -- a spending changes none of these
 create trigger token_balances_are_sound
-  after insert or update of grant_type, tokens_granted, priority, granted_at, expires_at on public.token_balances
+  after insert or update of grant_type, tokens_granted, priority, granted_at, expires_at, cost_basis_cents, currency, cost_basis_of
+  on public.token_balances
   for each row execute function tokenbook.check_grant_rules();
 
 -- from supabase/schemas/20_ledger/tables/token_grant_types.sql
@@ -1091,11 +1109,11 @@ comment on table public.token_transactions is
   'The ledger: every change of a user''s tokens, numbered per user without gaps, append-only. Grants are positive, deductions negative. Written by the functions only.';
 comment on column public.token_transactions.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column public.token_transactions.id is 'The transaction''s number among the user''s: 1, 2, 3, …';
-comment on column public.token_transactions.entry_type is 'What it is to the books: opening_balance, grant, deduction, expiry; clawback (a payment was refunded or disputed), restoration (a dispute was won), debt_repayment (a grant paid a debt first); usage (an operation that cost nothing; a change of plan, or of a grant''s expiry; a grant to come), restatement (history was replayed exactly, and this is the difference); hold (tokens set aside) and release (given back); refund (undoes a deduction), void (what was left of a grant; a grant to come was called off); rollover (carried out of a closing period, negative, and into the grant that it lives on in, positive).';
+comment on column public.token_transactions.entry_type is 'What it is to the books: opening_balance, grant, deduction, expiry; clawback (a payment was refunded or disputed), restoration (a dispute was won), debt_repayment (a grant paid a debt first); usage (an operation that cost nothing; a change of plan, or of a grant''s expiry; a grant to come; tokens that moved between a hold and its child), restatement (history was replayed exactly, and this is the difference); hold (tokens set aside) and release (given back); refund (undoes a deduction), void (what was left of a grant; a grant to come was called off); rollover (carried out of a closing period, negative, and into the grant that it lives on in, positive).';
 comment on column public.token_transactions.action_type is 'What it was for: the kind of grant (admin_grant, …), or the AI action that was paid for (chat_conversation, …; projects add their own).';
 comment on column public.token_transactions.tokens is 'Tokens, signed: positive into the account, negative out of it.';
 comment on column public.token_transactions.balance_after is 'Tokens that could be spent after it.';
-comment on column public.token_transactions.debt_change is 'Tokens added to the account''s debt, or taken off it.';
+comment on column public.token_transactions.debt_change is 'Tokens added to the account''s debt, or taken off it. Of a deduction: what it took too little for, and the account owes (an overdraft).';
 comment on column public.token_transactions.reserved_change is 'Tokens set aside by it (negative: no longer set aside). tokens - reserved_change is what it did to the grants.';
 comment on column public.token_transactions.grant_ids is 'The grants it touched, in the order in which they paid.';
 comment on column public.token_transactions.grant_tokens is 'How many tokens each of them gave or received: positive, in the same order; they add up to tokens.';
@@ -1105,13 +1123,13 @@ comment on column public.token_transactions.actor_id is 'Which user or admin.';
 comment on column public.token_transactions.idempotency_key is 'The caller''s key; one effect, for ever.';
 comment on column public.token_transactions.request is 'What was asked under that key, to tell a replay from a reuse. Without the metadata, which stands beside it.';
 comment on column public.token_transactions.usage_id is 'The usage that was paid for.';
-comment on column public.token_transactions.hold_id is 'The hold that was captured.';
+comment on column public.token_transactions.hold_id is 'The hold that was captured; of a move between a hold and its child, the child.';
 comment on column public.token_transactions.payment_id is 'The payment that bought it.';
 comment on column public.token_transactions.original_id is 'The transaction that this one undoes, whole or in part; of a rollover, the one that the tokens came from; of a grant that was to come, the one that said so.';
 comment on column public.token_transactions.member_id is 'The member of the user''s team who spent it; NULL: the user himself.';
 comment on column public.token_transactions.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_transactions.created_at is 'When it was booked.';
-comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, slots: {first, count, schedule, had, payment_id}, voids (a grant''s id), expiry: {grant_id, before, after}, upcoming (the grant to be), refund: {amount_cents, refunded_cents, disputed_cents}}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
+comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, slots: {first, count, schedule, had, payment_id}, voids (a grant''s id), expiry: {grant_id, before, after}, upcoming (the grant to be), move: {from, to, grant_ids, grant_tokens} (between a hold and its child), refund: {amount_cents, refunded_cents, disputed_cents}, repaid: {grant_ids, grant_tokens} (of a refund: the grants that had repaid what was owed for it)}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
 
 -- A user's keys and the server's keys for him never meet: he must not be able to use up a key
 -- that the server will need. Nor do the keys of two members of a team.
@@ -1153,21 +1171,22 @@ immutable
 security invoker
 as $$
   select case
-    -- the sign follows the kind of entry, and so does what else it may change
+    -- the sign follows the kind of entry, and so does what else it may change; as few words as can be: each of them is
+    -- made ready for every statement. 0 is the sign of what was owed whole, and of a refund of that
     when not case
-      when p_entry.entry_type in ('deduction', 'expiry', 'debt_repayment') then p_entry.tokens < 0
-      when p_entry.entry_type in ('grant', 'refund') then p_entry.tokens > 0
+      when p_entry.entry_type in ('deduction', 'expiry', 'debt_repayment') then p_entry.tokens < (p_entry.debt_change <> 0)::integer
+      when p_entry.entry_type in ('grant', 'refund') then p_entry.tokens > -(p_entry.debt_change <> 0)::integer
       when p_entry.entry_type in ('usage', 'hold', 'release') then p_entry.tokens = 0
       when p_entry.entry_type in ('void', 'clawback') then p_entry.tokens <= 0
       when p_entry.entry_type in ('opening_balance', 'restoration') then p_entry.tokens >= 0
       when p_entry.entry_type in ('rollover', 'restatement') then p_entry.tokens <> 0
       else false
     end then 'sign_follows_entry_type'
-    when not case p_entry.entry_type
-      when 'clawback' then p_entry.debt_change >= 0
-      when 'opening_balance' then p_entry.debt_change >= 0 -- owed already where the balance comes from
-      when 'restoration' then p_entry.debt_change <= 0
-      when 'debt_repayment' then p_entry.debt_change = p_entry.tokens
+    when not case
+      -- an overdraft; what was taken back and is not there; owed already where the balance comes from
+      when p_entry.entry_type in ('deduction', 'clawback', 'opening_balance') then p_entry.debt_change >= 0
+      when p_entry.entry_type in ('refund', 'restoration') then p_entry.debt_change <= 0
+      when p_entry.entry_type = 'debt_repayment' then p_entry.debt_change = p_entry.tokens
       else p_entry.debt_change = 0
     end then 'debt_follows_entry_type'
     when not case p_entry.entry_type
@@ -1483,6 +1502,9 @@ create table public.token_holds (
   overage_id bigint,
   usage_id uuid,
   member_id uuid,
+  parent_id uuid,
+  tokens_passed bigint not null default 0,
+  children_captured bigint not null default 0,
   metadata jsonb not null default '{}',
   created_at timestamptz not null,
   settled_at timestamptz,
@@ -1495,19 +1517,22 @@ comment on table public.token_holds is
 comment on column public.token_holds.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column public.token_holds.id is 'The hold; unique per user.';
 comment on column public.token_holds.status is 'open; then once and for ever captured, released, or expired (it ran out).';
-comment on column public.token_holds.tokens is 'Tokens set aside.';
-comment on column public.token_holds.grant_ids is 'The grants that they were taken from, in burn order.';
+comment on column public.token_holds.tokens is 'Tokens that it has: set aside, less what it has passed on to its children. What it had, once it is settled.';
+comment on column public.token_holds.grant_ids is 'The grants that they were taken from, in burn order; of a child, in the order of its parent.';
 comment on column public.token_holds.grant_tokens is 'How much from each.';
 comment on column public.token_holds.expires_at is 'The first moment at which it holds nothing any more; at most 24 hours after created_at.';
 comment on column public.token_holds.action_type is 'What they were set aside for.';
 comment on column public.token_holds.actor_role is 'Who made it: user, admin or service. A user settles no hold that he did not make.';
-comment on column public.token_holds.transaction_id is 'Its entry in the ledger.';
+comment on column public.token_holds.transaction_id is 'Its entry in the ledger; of a child, the hold_split that gave it its first tokens.';
 comment on column public.token_holds.tokens_captured is 'Of these, paid; the rest went back. NULL while open.';
 comment on column public.token_holds.tokens_uncovered is 'Used beyond the hold and not paid: the capture was capped, or took what there was.';
 comment on column public.token_holds.capture_id is 'The ledger entry of the capture.';
 comment on column public.token_holds.overage_id is 'The deduction of what was captured beyond the hold.';
 comment on column public.token_holds.usage_id is 'The usage that was recorded with the capture.';
 comment on column public.token_holds.member_id is 'The member of the user''s team whom it is for; NULL: the user himself.';
+comment on column public.token_holds.parent_id is 'The hold that its tokens are a part of: the budget of a task of many calls. NULL: they came from the grants.';
+comment on column public.token_holds.tokens_passed is 'Tokens that its children have of it, or paid; what they did not use and gave back counts no more.';
+comment on column public.token_holds.children_captured is 'Tokens that its children paid.';
 comment on column public.token_holds.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_holds.created_at is 'Since when.';
 comment on column public.token_holds.settled_at is 'When it was captured, released or found to have run out.';
@@ -1536,7 +1561,10 @@ immutable
 security invoker
 as $$
   select case
-    when p_hold.tokens not between 1 and 1000000000000 then 'tokens_are_within_limits'
+    when p_hold.tokens < 0 or p_hold.tokens + p_hold.tokens_passed not between 1 and 1000000000000 then 'tokens_are_within_limits'
+    when p_hold.children_captured not between 0 and p_hold.tokens_passed then 'children_pay_what_was_passed'
+    when p_hold.parent_id is not null and (p_hold.tokens_passed > 0 or p_hold.parent_id = p_hold.id)
+      then 'children_have_no_children'
     when p_hold.expires_at <= p_hold.created_at or p_hold.expires_at > p_hold.created_at + interval '24 hours'
       then 'live_at_most_a_day'
     when p_hold.tokens_captured > p_hold.tokens then 'captured_is_part_of_held'
@@ -1550,7 +1578,7 @@ as $$
   end
 $$;
 comment on function tokenbook.broken_hold_rule is
-  'The rule that a hold breaks, NULL when none: 1 to 10^12 tokens, for at most a day, of which no more is captured, and settled once.';
+  'The rule that a hold breaks, NULL when none: 1 to 10^12 tokens with what it has passed on, for at most a day, of which no more is captured, children of one level, and settled once.';
 
 -- Caller: the trigger.   Errors: check_violation, with the broken rule for its constraint.
 create function tokenbook.check_hold_rules()
@@ -1572,9 +1600,9 @@ $$;
 comment on function tokenbook.check_hold_rules is
   'Trigger: refuses to make of a hold what breaks a rule. The error names the rule.';
 
--- nothing changes these
+-- nothing changes these, but that a hold passes tokens on to a child
 create trigger token_holds_are_sound
-  after update of user_id, tokens, expires_at, created_at on public.token_holds
+  after update of user_id, tokens, parent_id, expires_at, created_at on public.token_holds
   for each row execute function tokenbook.check_hold_rules();
 
 -- from supabase/schemas/50_plans/tables/chosen_trial_policy.sql
@@ -1717,6 +1745,7 @@ create table public.token_plans (
          when billing_cycle = 'annual' then tokens * case issue_every when 'month' then 12 when 'week' then 53 end
          when billing_cycle = '28day' then tokens * case issue_every when 'week' then 4 when 'day' then 28 end end) stored,
   grace_days integer,
+  overdraft_tokens bigint,
   rank integer not null default 0,
   features jsonb not null default '{}',
   stripe_price_id text unique,
@@ -1749,6 +1778,7 @@ create table public.token_plans (
   constraint token_plans_former_stripe_price_ids_are_few check (cardinality(former_stripe_price_ids) <= 100),
   constraint token_plans_former_paypal_plan_ids_are_few check (cardinality(former_paypal_plan_ids) <= 100),
   constraint token_plans_grace_is_within_a_year check (grace_days between 0 and 365),
+  constraint token_plans_overdraft_is_within_limits check (overdraft_tokens between 0 and 1000000000000),
   constraint token_plans_cap_is_positive check (balance_cap > 0),
   constraint token_plans_rollover_is_positive check (rollover_tokens > 0),
   constraint token_plans_rollover_is_a_part check (rollover_percent between 1 and 100),
@@ -1825,6 +1855,7 @@ comment on column public.token_plans.issue_every is 'How often it gives its toke
 comment on column public.token_plans.issue_on is 'When slots begin: anniversary (so many whole days, weeks or months after the period began; what began on the 31st is on the last day of a shorter month) or calendar (at midnight, on Mondays, on the first of the month). UTC. The first slot begins with the period in any case.';
 comment on column public.token_plans.refill_to is 'A slot gives no more than what fills the plan''s own tokens up to this, and slots that were missed are not made up; NULL = each slot adds to the balance.';
 comment on column public.token_plans.tokens_per_period is 'What a whole period gives: tokens, or with issue_every those of all its slots. NULL where that cannot be known: with refill_to; where periods are not equally long (days of a month), or have no end; on the calendar, where the first slot is a short one. Made from the others.';
+comment on column public.token_plans.overdraft_tokens is 'How many tokens whoever is on it may owe by using more than they have (track_token_usage with overdraft); NULL = none; set_token_overdraft says it for one user. A change counts at once.';
 comment on column public.token_plans.grace_days is 'Days of 24 hours that it stays in force after a period that nobody renews; NULL = 3 where it costs something, else none; a trial has none. Counts for periods that begin from now on.';
 comment on column public.token_plans.rank is 'Order of the plans, default 0: to a higher or equal rank is an upgrade, to a lower one a downgrade, which waits while somebody pays for the higher one. Of plans that nobody pays for none keeps one back that somebody pays for.';
 comment on column public.token_plans.features is 'What else it includes, for the app.';
@@ -2209,6 +2240,95 @@ comment on column tokenbook.provider_subscriptions.updated_at is 'When we last h
 create index provider_subscriptions_user_idx on tokenbook.provider_subscriptions (user_id);
 create index provider_subscriptions_customer_idx on tokenbook.provider_subscriptions (provider, customer_id);
 alter table tokenbook.provider_subscriptions enable row level security;
+
+-- from supabase/schemas/60_payments/tables/sales.sql
+
+-- What was sold, one row a sale: a payment, or a grant whose cost basis was said; and what of it reports have counted.
+-- What it was sold for is read from the payment or the grant, and what became of the tokens from the ledger: this only
+-- keeps how far that has been counted, and is made again from them where it is lost (tokenbook.count_sales).
+create table tokenbook.sales (
+  user_id uuid not null,
+  sale_id uuid not null,
+  since_id bigint not null,
+  schedule jsonb,
+  period_start timestamptz,
+  period_end timestamptz,
+  slots_in_all integer,
+  slots integer not null default 1,
+  is_counted boolean not null default false,
+  slots_counted integer not null default 0,
+  currency text,
+  sold_cents bigint not null default 0,
+  refunded_cents bigint not null default 0,
+  recognised_cents bigint not null default 0,
+  breakage_cents bigint not null default 0,
+  tokens_given bigint not null default 0,
+  tokens_used bigint not null default 0,
+  tokens_ended bigint not null default 0,
+  tokens_taken_back bigint not null default 0,
+  tokens_clawed_back bigint not null default 0,
+  tokens_lapsed bigint not null default 0,
+  constraint sales_pkey primary key (user_id, sale_id)
+);
+comment on table tokenbook.sales is
+  'What was sold, one row a sale: a payment, or a grant whose cost basis was said; and what get_token_revenue has counted of it. Written by the functions that give what was bought, and by tokenbook.count_sales.';
+comment on column tokenbook.sales.user_id is 'The user.';
+comment on column tokenbook.sales.sale_id is 'The payment, or the grant.';
+comment on column tokenbook.sales.since_id is 'The entry of their ledger after which its tokens appear.';
+comment on column tokenbook.sales.schedule is 'Of a plan that gives its tokens over time: on which schedule.';
+comment on column tokenbook.sales.period_start is 'When that period began.';
+comment on column tokenbook.sales.period_end is 'When that period ends; NULL = without an end.';
+comment on column tokenbook.sales.slots_in_all is 'How many slots that period has: each has that part of the money. NULL = all of the money is for what was given.';
+comment on column tokenbook.sales.slots is 'How many of them have begun.';
+comment on column tokenbook.sales.is_counted is 'Whether it has been counted as far as its account (sale_accounts); if not, not at all.';
+comment on column tokenbook.sales.slots_counted is 'Of its slots, how many are counted as begun.';
+comment on column tokenbook.sales.currency is 'ISO 4217, lower case, as counted.';
+comment on column tokenbook.sales.sold_cents is 'What it was sold for, as counted.';
+comment on column tokenbook.sales.refunded_cents is 'What of it went back, or is withheld by disputes, as counted.';
+comment on column tokenbook.sales.recognised_cents is 'What of the rest is used, as counted.';
+comment on column tokenbook.sales.breakage_cents is 'What of the rest ended unused, as counted.';
+comment on column tokenbook.sales.tokens_given is 'Tokens it gave, as counted.';
+comment on column tokenbook.sales.tokens_used is 'Tokens of these that were used, or taken for what others had been used for.';
+comment on column tokenbook.sales.tokens_ended is 'Tokens of these that ran out, were voided, or taken by a correction.';
+comment on column tokenbook.sales.tokens_taken_back is 'Tokens of these that went back with its money.';
+comment on column tokenbook.sales.tokens_clawed_back is 'Tokens that went back with its money, whatever they were taken from.';
+comment on column tokenbook.sales.tokens_lapsed is 'Of these, how many had run out or been voided before.';
+alter table tokenbook.sales enable row level security;
+
+-- How far the ledger of each user who has bought something is counted.
+create table tokenbook.sale_accounts (
+  user_id uuid primary key,
+  counted_id bigint not null,
+  changed_at timestamptz,
+  next_end_at timestamptz
+);
+comment on table tokenbook.sale_accounts is
+  'How far the ledger of each user who has bought something is counted in tokenbook.sales and tokenbook.revenue_totals.';
+comment on column tokenbook.sale_accounts.user_id is 'The user.';
+comment on column tokenbook.sale_accounts.counted_id is 'The last entry of their ledger that is counted.';
+comment on column tokenbook.sale_accounts.changed_at is 'When money of theirs has changed that is not counted; NULL = none has.';
+comment on column tokenbook.sale_accounts.next_end_at is 'When the first of their paid periods ends that gives tokens over time, and is not counted to its end.';
+alter table tokenbook.sale_accounts enable row level security;
+
+-- What was sold and what became of it, added up by day, for the report.
+create table tokenbook.revenue_totals (
+  starts_at timestamptz not null,
+  currency text not null,
+  sold_cents numeric not null,
+  refunded_cents numeric not null,
+  recognised_cents numeric not null,
+  breakage_cents numeric not null,
+  constraint revenue_totals_pkey primary key (starts_at, currency)
+);
+comment on table tokenbook.revenue_totals is
+  'What was sold and what became of it, by day (UTC) and currency, of what tokenbook.sale_accounts says is counted. Written by tokenbook.count_sales, read by get_token_revenue.';
+comment on column tokenbook.revenue_totals.starts_at is 'When that day (UTC) begins.';
+comment on column tokenbook.revenue_totals.currency is 'ISO 4217, lower case.';
+comment on column tokenbook.revenue_totals.sold_cents is 'What was sold, in cents.';
+comment on column tokenbook.revenue_totals.refunded_cents is 'What went back, or came to be withheld by disputes; what came back is less.';
+comment on column tokenbook.revenue_totals.recognised_cents is 'What was used of what was sold; what use was undone, or paid back, is less.';
+comment on column tokenbook.revenue_totals.breakage_cents is 'What ended unused of what was sold.';
+alter table tokenbook.revenue_totals enable row level security;
 
 -- from supabase/schemas/60_payments/tables/token_payments.sql
 
@@ -4367,6 +4487,7 @@ begin
       ('invalid_subject', 'PT400', 'Give the issuer and the subject as the tokens name them.'),
       ('invalid_moment', 'PT400', 'Give a moment that has passed.'),
       ('invalid_pays_for', 'PT400', 'Do as the rule says.'),
+      ('invalid_cost_basis', 'PT400', 'Do as the rule says.'),
       ('invalid_page', 'PT400', 'Ask for 1 to 200 entries, and pass next_before on as it was given.'),
       ('invalid_state', 'PT400', 'Use active or frozen.'),
       ('invalid_scope', 'PT400', 'Name a user, or a plan, or say p_for_everyone true.'),
@@ -4403,6 +4524,8 @@ begin
       ('grant_already_voided', 'PT409', 'The grant has been ended before. Nothing was changed.'),
       ('not_a_test_user', 'PT409', 'The clock is advanced of test users alone; the rule says what is missing.'),
       ('grant_has_ended', 'PT409', 'The grant has run out. Give another.'),
+      ('parent_hold_ended', 'PT409', 'The hold passes nothing on any more; the status says why. Reserve another.'),
+      ('parent_hold_short', 'PT402', 'The budget has less left than is needed. Ask for less, or wait until other calls of the task give back.'),
       ('capture_exceeds_hold', 'PT409', 'Capture no more than was held, or choose deduct or cap.'),
       ('not_refundable', 'PT409', 'Only deductions can be refunded.'),
       ('refund_exceeds_charge', 'PT409', 'No more can be refunded than is left of the charge.'),
@@ -4555,7 +4678,7 @@ begin
   -- @names-are-reserved begin
   return tokenbook.recorded_grant_actions()
     || array['admin_deduct', 'opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'restating',
-             'void', 'rollover', 'plan_change', 'expiry_change', 'upcoming_grant'];
+             'void', 'rollover', 'plan_change', 'expiry_change', 'upcoming_grant', 'hold_split', 'hold_return'];
   -- @names-are-reserved end
 end
 $$;
@@ -5024,6 +5147,9 @@ begin
       v_entry.usage_id := gen_random_uuid();
     end if;
     v_entry := tokenbook.record_transaction(v_entry);
+    if v_grant.cost_basis_cents is not null then
+      perform tokenbook.note_sale(p_user_id, v_grant.id, v_entry.id - 1);
+    end if;
     if v_entry.usage_id is not null then
       perform tokenbook.write_admin_usage(v_entry, 'admin_grant');
     end if;
@@ -5383,6 +5509,7 @@ begin
          cross join lateral ( -- each by its key, however many the user has had
             select g.* from public.token_balances g where g.user_id = h.user_id and g.id = part.grant_id offset 0) b
          where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
+           and (h.parent_id is null or not tokenbook.is_parent_open(h.user_id, h.parent_id, p_now))
            and (b.expires_at > p_now or b.expires_at is null)
          group by b.id, b.priority, b.granted_at, b.expires_at, b.pays_for
         union all
@@ -5514,11 +5641,13 @@ comment on function tokenbook.claw_back is
  * thing that a spending leaves behind which was refused for it.
  * Where some of the account's grants do not pay for everything, only what pays for this action and this model counts; what
  * has too little for it is said in tokens_restricted.
- * From a frozen account nothing is spent: refused, or with p_partial all of it is uncovered, so that a use
+ * With p_on_shortage 'overdraft' what the account has too little for may be owed, as far as its limit goes
+ * (tokenbook.overdraft_left): only once nothing is left, because what is there would repay it at once.
+ * From a frozen account nothing is spent: refused, or with p_on_shortage 'partial' all of it is uncovered, so that a use
  * that has happened is recorded. Nothing is held for a user who was deleted.
  * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found, account_frozen, account_lost,
  * too_many_holds.
- * Returns, as tokenbook.spend_tokens says them: user_id, member_id, tokens (what to take), shortfall,
+ * Returns, as tokenbook.spend_tokens says them: user_id, member_id, tokens (what to take), tokens_overdrawn, shortfall,
  * tokens_remaining, capped_by, tokens_restricted, is_behind, and was, what the key had done; for what it goes on with: place (where the
  * account's row is), decided_at (the clock under the lock), is_fifo (the oldest grant is the next), terms (what the entry
  * keeps of the use, where grants ask for that), has_new_rules
@@ -5533,11 +5662,12 @@ create function tokenbook.decide_spending(
   p_request jsonb,
   p_metadata jsonb,
   p_is_hold boolean,
-  p_partial boolean,
+  p_on_shortage text,
   p_model_used text,
   out user_id uuid,
   out member_id uuid,
   out tokens bigint,
+  out tokens_overdrawn bigint,
   out shortfall bigint,
   out tokens_remaining bigint,
   out capped_by jsonb,
@@ -5569,6 +5699,7 @@ declare
   v_cap record;
 begin
   user_id := p_user_id;
+  tokens_overdrawn := 0;
   shortfall := 0;
   if not v_is_correction then
     select a.payer_id into v_payer_id from public.token_accounts a where a.user_id = p_user_id;
@@ -5587,7 +5718,7 @@ begin
   if v_account.user_id is null then
     perform tokenbook.require_user(user_id, p_actor_role);
     perform tokenbook.grant_initial_plan(user_id); -- whom registration missed
-    v_account := tokenbook.lock_account(user_id, p_create => p_partial or p_tokens = 0);
+    v_account := tokenbook.lock_account(user_id, p_create => p_on_shortage = 'partial' or p_tokens = 0);
   end if;
   if not v_is_correction -- @payer-asked-again
     and (v_account.payer_id is not null -- joined a team while we waited; or left it, or its payer
@@ -5615,7 +5746,7 @@ begin
   -- decide
   if p_tokens > 0 and not v_is_correction then
     v_is_frozen := tokenbook.is_frozen(v_account, member_id); -- @frozen-after-lock
-    if v_is_frozen and not p_partial then
+    if v_is_frozen and p_on_shortage <> 'partial' then
       perform tokenbook.refuse('account_frozen', '{}');
     end if;
   end if;
@@ -5644,6 +5775,9 @@ begin
       tokens_restricted := tokens_remaining - v_payable;
     end if;
   end if;
+  if p_on_shortage = 'overdraft' and tokens = tokens_remaining and tokens < p_tokens then -- @owed-when-nothing-left
+    tokens_overdrawn := least(p_tokens - tokens, tokenbook.overdraft_left(v_account, v_repaid)); -- @owed-within-the-limit
+  end if;
   if p_tokens > 0 and not v_is_correction
     and (member_id is not null
       or v_account.has_caps
@@ -5653,13 +5787,14 @@ begin
     if v_cap.headroom < p_tokens then
       capped_by := v_cap.capped_by;
       tokens := least(tokens, v_cap.headroom);
+      tokens_overdrawn := least(tokens_overdrawn, v_cap.headroom - tokens); -- @caps-count-the-owed
     end if;
-    if (v_cap.headroom < p_tokens or tokens = v_cap.headroom) and pg_relation_size('tokenbook.webhook_endpoints') > 0 then
+    if (v_cap.headroom < p_tokens or tokens + tokens_overdrawn = v_cap.headroom) and pg_relation_size('tokenbook.webhook_endpoints') > 0 then
       perform tokenbook.tell_of_cap(user_id, member_id, p_tokens, decided_at, v_cap.capped_by);
     end if;
   end if;
-  shortfall := p_tokens - tokens;
-  if shortfall > 0 and not p_partial then
+  shortfall := p_tokens - tokens - tokens_overdrawn;
+  if shortfall > 0 and p_on_shortage <> 'partial' then
     return;
   end if;
   if v_is_due then
@@ -6264,6 +6399,7 @@ begin
        cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
        where h.user_id = p_user_id and h.created_at <= p_at and h.expires_at <= p_at -- @past-holds-run-out
          and (h.settled_at is null or h.settled_at > p_at)
+         and (h.parent_id is null or not tokenbook.is_parent_open(h.user_id, h.parent_id, p_at)) -- @past-children-return
        group by part.grant_id
     ), known as (
       select b.id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at, b.pays_for,
@@ -6350,7 +6486,7 @@ comment on type tokenbook.listed_allocation is 'What one grant paid or received,
 create type tokenbook.listed_transaction as (
   id bigint, reason text, tokens bigint, hold_id uuid, actor_id uuid, metadata jsonb, usage_id uuid, member_id uuid,
   actor_role text, created_at timestamptz, entry_type text, action_type text,
-  allocations tokenbook.listed_allocation[], original_id bigint, balance_after bigint, idempotency_key text,
+  allocations tokenbook.listed_allocation[], debt_change bigint, original_id bigint, balance_after bigint, idempotency_key text,
   reserved_change bigint
 );
 comment on type tokenbook.listed_transaction is 'A transaction as a history lists it.';
@@ -6396,7 +6532,7 @@ begin
                       else array(
                         select row(part.tokens, part.grant_id)::tokenbook.listed_allocation
                           from unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)) end,
-                    t.original_id, t.balance_after, t.idempotency_key, t.reserved_change)::tokenbook.listed_transaction
+                    t.debt_change, t.original_id, t.balance_after, t.idempotency_key, t.reserved_change)::tokenbook.listed_transaction
              from public.token_transactions t
             where t.user_id = p_user_id and t.id < coalesce(p_before, 9223372036854775807)
             order by t.id desc
@@ -6413,7 +6549,7 @@ begin
       select row(
                h.id, null, h.tokens, null, null, h.metadata, null, null,
                null, h.created_at, 'history', h.action_type,
-               '{}', null, null, null, 0)::tokenbook.listed_transaction
+               '{}', 0, null, null, null, 0)::tokenbook.listed_transaction
         from public.token_legacy_transactions h
        where h.user_id = p_user_id and h.id < coalesce(p_before, 9223372036854775807)
        order by h.id desc
@@ -6426,7 +6562,7 @@ begin
 end
 $$;
 comment on function tokenbook.get_token_history is
-  'The user''s transactions, newest first. For the user himself (leave p_user_id out), an admin, or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {transactions: [{id, entry_type, action_type, tokens (signed), reserved_change (set aside by it), balance_after, allocations: [{grant_id, tokens}], reason, actor_role, actor_id, idempotency_key, usage_id, hold_id, original_id (the transaction that it undoes), member_id (the member of the team who spent it), metadata, created_at}], next_before (NULL on the last page)}. entry_type as in the ledger, and history for what is older than the books. Errors: not_authenticated, forbidden, invalid_page.';
+  'The user''s transactions, newest first. For the user himself (leave p_user_id out), an admin, or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {transactions: [{id, entry_type, action_type, tokens (signed), reserved_change (set aside by it), balance_after, allocations: [{grant_id, tokens}], debt_change (owed since: of a deduction an overdraft, of a repayment negative), reason, actor_role, actor_id, idempotency_key, usage_id, hold_id, original_id (the transaction that it undoes), member_id (the member of the team who spent it), metadata, created_at}], next_before (NULL on the last page)}. entry_type as in the ledger, and history for what is older than the books. Errors: not_authenticated, forbidden, invalid_page.';
 
 -- from supabase/schemas/20_ledger/get_user_token_balance.sql
 
@@ -6515,6 +6651,7 @@ as $$
     'priority', p_grant.priority, 'granted_at', p_grant.granted_at, 'expires_at', p_grant.expires_at,
     'subscription_id', p_grant.subscription_id, 'period_start', p_grant.period_start,
     'rolled_over_from', p_grant.rolled_over_from, 'legacy_transaction_id', p_grant.legacy_transaction_id, 'pays_for', p_grant.pays_for,
+    'cost_basis_cents', p_grant.cost_basis_cents, 'currency', p_grant.currency, 'cost_basis_of', p_grant.cost_basis_of,
     'created_at', p_grant.created_at))
 $$;
 comment on function tokenbook.grant_terms is
@@ -6530,11 +6667,12 @@ comment on function tokenbook.grant_terms is
  * a trial, a 28day and an annual grant may not be. p_priority left out: the type's own, of most 50.
  * With p_starts_at it is a grant to come: an entry of 0 tokens says so, list_upcoming_token_grants lists it,
  * void_token_grant calls it off, and at that moment it is a grant like any other (tokenbook.begin_grants).
+ * p_cost_basis_cents is what all of the tokens cost whoever bought them, of p_currency; left out: they were given away.
  * A trial that is granted so is somebody's decision: the policy is not asked, and it is remembered.
  * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
  * tokens_remaining, replayed}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_grant_type,
- * invalid_priority, invalid_granted_at, invalid_starts_at, invalid_expiry, invalid_pays_for, too_many_restricted_grants,
+ * invalid_priority, invalid_granted_at, invalid_starts_at, invalid_expiry, invalid_pays_for, invalid_cost_basis, too_many_restricted_grants,
  * too_many_upcoming_grants, invalid_reason, invalid_idempotency_key,
  * invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, busy.
  * Keeps: I2, I3, I5, I10.
@@ -6551,7 +6689,9 @@ create function tokenbook.grant_tokens(
   p_idempotency_key text default null,
   p_metadata jsonb default null,
   p_pays_for jsonb default null,
-  p_starts_at timestamptz default null
+  p_starts_at timestamptz default null,
+  p_cost_basis_cents bigint default null,
+  p_currency text default null
 )
 returns jsonb
 language plpgsql
@@ -6605,6 +6745,15 @@ begin
     perform tokenbook.refuse('invalid_pays_for', jsonb_build_object(
       'field', 'p_pays_for', 'rule', tokenbook.broken_pays_for(p_pays_for)));
   end if;
+  if p_cost_basis_cents is not null or p_currency is not null then
+    if (p_cost_basis_cents between 0 and 1000000000000) is not true then
+      perform tokenbook.refuse('invalid_cost_basis',
+        '{"field": "p_cost_basis_cents", "rule": "a whole number of cents from 0 to 1000000000000, with p_currency"}');
+    elsif (p_currency ~ '^[a-z]{3}$') is not true then -- @cost-basis-has-currency
+      perform tokenbook.refuse('invalid_cost_basis',
+        '{"field": "p_currency", "rule": "ISO 4217 in lower case, with p_cost_basis_cents"}');
+    end if;
+  end if;
   if p_idempotency_key is not null or p_reason is not null or p_metadata is not null then
     perform tokenbook.check_request(p_idempotency_key, p_reason, p_metadata);
   end if;
@@ -6614,6 +6763,8 @@ begin
   v_grant.priority := p_priority;
   v_grant.expires_at := p_expires_at;
   v_grant.pays_for := p_pays_for;
+  v_grant.cost_basis_cents := p_cost_basis_cents;
+  v_grant.currency := p_currency;
   v_grant.metadata := coalesce(p_metadata, '{}');
   v_entry.user_id := p_user_id;
   v_entry.reason := p_reason;
@@ -6626,6 +6777,9 @@ begin
       'granted_at', (p_granted_at at time zone 'utc')::text);
     if p_starts_at is not null then -- what was asked before there were grants to come is asked again as it was
       v_entry.request := v_entry.request || jsonb_build_object('starts_at', (p_starts_at at time zone 'utc')::text);
+    end if;
+    if p_cost_basis_cents is not null then
+      v_entry.request := v_entry.request || jsonb_build_object('cost_basis_cents', p_cost_basis_cents, 'currency', p_currency);
     end if;
   end if;
   v_entry.metadata := v_grant.metadata;
@@ -6659,7 +6813,7 @@ begin
 end
 $$;
 comment on function tokenbook.grant_tokens is
-  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each), or one of token_grant_types; p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100, left out: what token_grant_types says, else 50; p_granted_at in the past, for the server only; p_starts_at in the next ten years: a grant to come, that nothing counts before, whose lifetime and place in the queue are from then on (list_upcoming_token_grants lists it, void_token_grant calls it off; the transaction is one of 0 tokens, upcoming_grant); p_pays_for {actions: [action_type, …], models: [name, or its beginning and *, …]}, either or both: what the grant pays for; left out: what token_grant_types says, else everything; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, pays_for, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_starts_at, invalid_expiry, invalid_pays_for, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, too_many_restricted_grants, too_many_upcoming_grants, forbidden, busy.';
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each), or one of token_grant_types; p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100, left out: what token_grant_types says, else 50; p_granted_at in the past, for the server only; p_starts_at in the next ten years: a grant to come, that nothing counts before, whose lifetime and place in the queue are from then on (list_upcoming_token_grants lists it, void_token_grant calls it off; the transaction is one of 0 tokens, upcoming_grant); p_pays_for {actions: [action_type, …], models: [name, or its beginning and *, …]}, either or both: what the grant pays for; left out: what token_grant_types says, else everything; p_cost_basis_cents (0 to 10^12) of p_currency (eur, usd, …): what all of the tokens cost whoever bought them, for get_token_revenue and explain_token_charge; left out: they were given away; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, pays_for, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_starts_at, invalid_expiry, invalid_pays_for, invalid_cost_basis, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, too_many_restricted_grants, too_many_upcoming_grants, forbidden, busy.';
 
 -- from supabase/schemas/20_ledger/grants_to_begin.sql
 
@@ -6949,7 +7103,7 @@ comment on function tokenbook.is_set_aside is
  * checked who asks and what for.
  * p_grant is the grant to be: grant_type, tokens_granted, priority (NULL: the type's own, or 50), pays_for (NULL: the
  * type's own, or everything), granted_at (NULL: now), expires_at (NULL: p_lifetime, or else the type's own; 'infinity':
- * never), where it came from, metadata.
+ * never), cost_basis_cents and currency (NULL: its payment's, or nothing), where it came from, metadata.
  * p_entry is its transaction: user_id, action_type (NULL: the type's own), reason, actor, key, request, links.
  * With p_begins_later it is a grant to come: granted_at is the moment at which it begins, and its
  * transaction says so, of 0 tokens (tokenbook.schedule_grant).
@@ -7075,11 +7229,12 @@ begin
 
   insert into public.token_balances
     (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at,
-     payment_id, subscription_id, period_start, pays_for, metadata, created_at)
+     payment_id, subscription_id, period_start, pays_for, cost_basis_cents, currency, metadata, created_at)
   values
     (p_entry.user_id, p_grant.grant_type, p_grant.tokens_granted, p_grant.tokens_granted,
      p_grant.priority, p_grant.granted_at, p_grant.expires_at,
-     p_grant.payment_id, p_grant.subscription_id, p_grant.period_start, p_grant.pays_for, p_grant.metadata, v_now)
+     p_grant.payment_id, p_grant.subscription_id, p_grant.period_start, p_grant.pays_for,
+     p_grant.cost_basis_cents, p_grant.currency, p_grant.metadata, v_now)
   returning * into granted;
 
   -- record
@@ -7102,6 +7257,9 @@ begin
   end if;
   p_entry.created_at := v_now;
   transaction := tokenbook.record_transaction(p_entry, p_due_at => granted.expires_at);
+  if granted.cost_basis_cents is not null then
+    perform tokenbook.note_sale(p_entry.user_id, granted.id, transaction.id - 1);
+  end if;
 
   tokens_remaining := tokenbook.settle_incoming(p_entry.user_id, v_now);
 end
@@ -7202,6 +7360,50 @@ $$;
 comment on function tokenbook.lock_settings is
   'Locks the project''s settings, whose row is made where there is none.';
 
+-- from supabase/schemas/20_ledger/money_of.sql
+
+/*
+ * Whose money the tokens of a grant are: a payment's, or that of a grant (itself, or the one that it stands for); NULL,
+ * nobody's: they were given away. Of a grant that came in when the books opened nobody knows what it cost, and what stands
+ * for it says so.
+ * Caller: internal.
+ */
+create function tokenbook.money_of(p_grant public.token_balances)
+returns uuid
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce(
+    p_grant.cost_basis_of,
+    p_grant.payment_id,
+    case when p_grant.cost_basis_cents is not null or tokenbook.is_from_opening(p_grant.user_id, p_grant.id) then p_grant.id end);
+end
+$$;
+comment on function tokenbook.money_of is
+  'The payment or the grant whose money the tokens of a grant are; NULL: they were given away.';
+
+/*
+ * Whether a grant came in when the books opened.
+ * Caller: internal.
+ */
+create function tokenbook.is_from_opening(p_user_id uuid, p_grant_id uuid)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (
+    select from public.token_transactions t
+     where t.user_id = p_user_id and t.id = 1 and t.entry_type = 'opening_balance' and p_grant_id = any (t.grant_ids));
+end
+$$;
+comment on function tokenbook.is_from_opening is 'Whether a grant came in when the books opened.';
+
 -- from supabase/schemas/20_ledger/note_restricted_grants.sql
 
 /*
@@ -7224,6 +7426,49 @@ end
 $$;
 comment on function tokenbook.note_restricted_grants is
   'Notes on the account until when it has grants that pay only for some things.';
+
+-- from supabase/schemas/20_ledger/overdraft_left.sql
+
+/*
+ * How many tokens an account may still come to owe by using more than it has: what set_token_overdraft said of it, else
+ * what the plan in force allows, less what it owes by now, whatever for. p_repaid of that is due to be repaid.
+ * Caller: internal.
+ */
+create function tokenbook.overdraft_left(p_account public.token_accounts, p_repaid bigint default 0)
+returns bigint
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return greatest(
+    tokenbook.overdraft_limit_of(p_account) - coalesce(p_account.tokens_owed, 0) + p_repaid, 0); -- @debt-uses-the-limit
+end
+$$;
+comment on function tokenbook.overdraft_left is
+  'How many tokens an account may still come to owe by using more than it has.';
+
+-- The limit itself: 0 where nothing was said.
+create function tokenbook.overdraft_limit_of(p_account public.token_accounts)
+returns bigint
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce(
+    p_account.overdraft_limit, -- @said-before-the-plan
+    (select p.overdraft_tokens
+       from public.token_subscriptions s
+       join public.token_plans p on p.plan_type = s.plan_type -- @overdraft-of-the-plan
+      where s.user_id = p_account.user_id),
+    0);
+end
+$$;
+comment on function tokenbook.overdraft_limit_of is
+  'How many tokens an account may owe by using more than it has: what was said of it, else what its plan allows.';
 
 -- from supabase/schemas/20_ledger/parse_batch_item.sql
 
@@ -7427,6 +7672,13 @@ begin
     'total_expired', v_expired,
     'total_reserved', v_reserved,
     'has_more_grants', v_has_more);
+  if v_active = 0 then -- what is asked next: how much more may be used
+    v_balance := v_balance || coalesce((
+      select jsonb_build_object('overdraft_limit', o.tokens)
+        from public.token_accounts a
+       cross join lateral (select tokenbook.overdraft_limit_of(a) as tokens) o
+       where a.user_id = v_account_id and o.tokens > 0), '{}');
+  end if;
   if v_account_id <> p_user_id then
     v_balance := v_balance || jsonb_build_object('payer_id', v_account_id);
   end if;
@@ -7695,8 +7947,8 @@ begin
   v_change := p_entry.tokens - p_entry.reserved_change;
   -- an admin's correction takes tokens away, but nobody used them
   if p_entry.entry_type in ('deduction', 'hold', 'release', 'refund') and p_entry.action_type <> 'admin_deduct' then
-    v_used := -p_entry.tokens;
-    v_spent := p_entry.reserved_change - p_entry.tokens;
+    v_used := p_entry.debt_change - p_entry.tokens;
+    v_spent := p_entry.reserved_change + v_used;
     if p_entry.entry_type in ('release', 'refund') then
       v_spending_time := coalesce(p_taken_at, tokenbook.spending_time(p_entry));
     end if;
@@ -7937,9 +8189,9 @@ begin
     end if;
     if v_part.tokens > v_part.room then
       insert into public.token_balances
-        (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, pays_for, metadata, created_at)
+        (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, pays_for, cost_basis_of, metadata, created_at)
       select b.user_id, b.grant_type, v_part.tokens - v_part.room, v_part.tokens - v_part.room,
-             b.priority, b.granted_at, b.expires_at, b.pays_for, jsonb_build_object('given_back_for', b.id), p_now
+             b.priority, b.granted_at, b.expires_at, b.pays_for, tokenbook.money_of(b), jsonb_build_object('given_back_for', b.id), p_now
         from public.token_balances b
        where b.user_id = p_user_id and b.id = v_part.id
       returning id into v_id;
@@ -8352,6 +8604,77 @@ $$;
 comment on function tokenbook.set_token_grant_type is
   'Makes a type of grants of the project''s own, or changes what grants of it have from now on where nothing else is said; what was granted stays. For an admin or the server. p_grant_type 1 to 64 characters of a-z 0-9 _, none of Lists; p_terms {lifetime_hours (1 to 876000; null: for ever), priority (0, spent first, to 100; 50 when nothing was ever said), pays_for (as of grant_tokens; null: everything)}: what is left out stays. p_reason 1 to 500 characters. A type stays for ever; a project has at most 100. The same again changes nothing. list_token_changes has the history. Returns {success, grant_type, is_new, changed: [field, …], terms (the row)}. Errors: invalid_grant_type, invalid_reason, forbidden.';
 
+-- from supabase/schemas/20_ledger/set_token_overdraft.sql
+
+/*
+ * Says how many tokens a user may owe by using more than they have; NULL: what their plan allows, overdraft_tokens of
+ * token_plans. It counts at once, for uses that ask for it (track_token_usage and capture_tokens with overdraft). Less
+ * than they owe already takes nothing back: they may not owe more. The same again changes nothing.
+ * Of a member of a team the payer's account says it.
+ * A user without an account is given one when something is said of them.
+ * Caller: an admin, service_role.   Locks: the account.
+ * Returns {success, user_id, overdraft_limit (as said; NULL: the plan's), limit_in_force, tokens_owed, replayed}.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_reason, user_not_found, account_lost,
+ * busy.   Keeps: I10.
+ */
+-- Security definer: nobody may write the tables themselves.
+create function tokenbook.set_token_overdraft(
+  p_user_id uuid,
+  p_tokens bigint,
+  p_reason text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor record;
+  v_account public.token_accounts;
+  v_replayed boolean;
+begin
+  -- validate
+  v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
+  if p_tokens not between 0 and 1000000000000 then
+    perform tokenbook.refuse('invalid_amount', '{"field": "p_tokens", "rule": "a whole number from 0 to 1000000000000, or null"}');
+  elsif p_reason is null then
+    perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
+  end if;
+  perform tokenbook.check_request(null, p_reason, null);
+
+  -- lock
+  v_account := tokenbook.lock_account(p_user_id);
+  if v_account.user_id is null then
+    perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+    v_account := tokenbook.lock_account(p_user_id, p_create => p_tokens is not null);
+  end if;
+
+  -- replay
+  v_replayed := v_account.overdraft_limit is not distinct from p_tokens;
+
+  -- act, record
+  if not v_replayed then
+    update public.token_accounts a
+       set overdraft_limit = p_tokens, updated_at = clock_timestamp()
+     where a.user_id = p_user_id
+    returning a.* into v_account;
+    perform tokenbook.record_change(
+      'set_token_overdraft', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
+      jsonb_build_object('overdraft_limit', p_tokens));
+  end if;
+  return jsonb_build_object(
+    'success', true,
+    'user_id', p_user_id,
+    'overdraft_limit', p_tokens,
+    'limit_in_force', tokenbook.overdraft_limit_of(v_account),
+    'tokens_owed', coalesce(v_account.tokens_owed, 0),
+    'replayed', v_replayed);
+end
+$$;
+comment on function tokenbook.set_token_overdraft is
+  'Says how many tokens a user may owe by using more than they have: p_tokens 0 to 10^12; NULL: what their plan allows (overdraft_tokens of token_plans). For an admin or the server. p_reason 1 to 500 characters. It counts at once, for uses that ask for an overdraft; less than is owed already takes nothing back. The same again changes nothing. list_token_changes has the history. Returns {success, user_id, overdraft_limit (as said), limit_in_force, tokens_owed, replayed}. Errors: invalid_amount, invalid_reason, user_not_found, account_lost, forbidden, busy.';
+
 -- from supabase/schemas/20_ledger/settings_lock.sql
 
 /*
@@ -8499,7 +8822,9 @@ comment on function tokenbook.slice_allocations is
  *   record   the account's totals and the ledger row
  *
  * p_tokens is what to take, 0 for a use that costs nothing. With p_hold_id it is set aside for that hold, which runs
- * out after p_hold_seconds. With p_partial it takes what there is, and the shortfall is what remains uncovered.
+ * out after p_hold_seconds. p_on_shortage 'reject' takes all or nothing; 'partial' what there is, and the shortfall is what
+ * remains uncovered; 'overdraft' what there is, and lets the account owe the rest (tokens_overdrawn) within its limit, or
+ * nothing.
  * p_model_used is the model that it is for: some grants pay only for some actions and models.
  * p_cost is what the operation cost, in cents. A correction by an admin ('admin_deduct') is on the account that it
  * names, whatever its team, its caps or its state, and is no use.
@@ -8508,9 +8833,9 @@ comment on function tokenbook.slice_allocations is
  * Returns whose account it was (user_id; member_id, who spent from it) and the entry: id, tokens, grants, created_at,
  * usage_id, hold_id, and deducted_from as receipts say it; with replayed all of that is of then. Or there is no entry:
  * is_behind, where more was due than one call books, a portion of which is booked now (the caller answers
- * tokenbook.answer_busy()); or, without p_partial, a shortfall, and nothing was changed, not even what was due to
+ * tokenbook.answer_busy()); or, but for 'partial', a shortfall, and nothing was changed, not even what was due to
  * expire; tokens_remaining then says what there is. capped_by is the cap that allowed less than was wanted: the
- * shortfall counts from what it allows, and p_partial takes that; tokens_restricted is how many there are that do not pay
+ * shortfall counts from what it allows, and 'partial' takes that; tokens_restricted is how many there are that do not pay
  * for this.
  * Keeps: I1 to I5, I7, I8, I10, I11.
  */
@@ -8528,7 +8853,7 @@ create function tokenbook.spend_tokens(
   p_hold_id uuid default null,
   p_hold_seconds integer default null,
   p_cost numeric default 0,
-  p_partial boolean default false,
+  p_on_shortage text default 'reject',
   p_model_used text default null,
   out user_id uuid,
   out member_id uuid,
@@ -8541,6 +8866,7 @@ create function tokenbook.spend_tokens(
   out hold_id uuid,
   out deducted_from jsonb,
   out tokens_remaining bigint,
+  out tokens_overdrawn bigint,
   out shortfall bigint,
   out capped_by jsonb,
   out tokens_restricted bigint,
@@ -8570,6 +8896,7 @@ begin
   tokens := p_tokens;
   usage_id := p_usage_id;
   hold_id := p_hold_id;
+  tokens_overdrawn := 0;
   shortfall := 0;
   replayed := false;
   is_behind := false;
@@ -8616,7 +8943,7 @@ begin
     declare
       v_decided constant record := tokenbook.decide_spending(
         p_user_id, p_tokens, p_action_type, p_actor_role, p_idempotency_key, p_request, p_metadata,
-        p_hold_id is not null, p_partial, p_model_used);
+        p_hold_id is not null, p_on_shortage, p_model_used);
       v_was constant public.token_transactions := v_decided.was;
     begin
       is_behind := v_decided.is_behind;
@@ -8631,6 +8958,7 @@ begin
         member_id := v_was.member_id;
         id := v_was.id;
         tokens := v_was.reserved_change - v_was.tokens;
+        tokens_overdrawn := v_was.debt_change;
         grant_ids := v_was.grant_ids;
         grant_tokens := v_was.grant_tokens;
         created_at := v_was.created_at;
@@ -8639,12 +8967,13 @@ begin
         deducted_from := tokenbook.describe_allocations(v_was.user_id, v_was.grant_ids, v_was.grant_tokens);
         replayed := true;
         return;
-      elsif is_behind or shortfall > 0 and not p_partial then
+      elsif is_behind or shortfall > 0 and p_on_shortage <> 'partial' then
         tokens := 0;
         deducted_from := '[]';
         return; -- @short-takes-nothing
       end if;
       tokens := v_decided.tokens;
+      tokens_overdrawn := v_decided.tokens_overdrawn;
       created_at := v_decided.decided_at;
       v_place := v_decided.place;
       v_is_fifo := v_decided.is_fifo;
@@ -8684,12 +9013,13 @@ begin
   end if;
 
   -- record: what tokenbook.record_transaction does for everything else; to call it here takes a third more (decision 26)
-  v_spent := case when p_action_type = 'admin_deduct' then 0 else tokens end; -- a correction is no use
+  v_spent := case when p_action_type = 'admin_deduct' then 0 else tokens + tokens_overdrawn end; -- a correction is no use
   v_used := case when p_hold_id is null then v_spent else 0 end;
   update public.token_accounts a
      set tokens_remaining = a.tokens_remaining - tokens,
          tokens_reserved = a.tokens_reserved + case when p_hold_id is null then 0 else tokens end,
          tokens_used = a.tokens_used + v_used,
+         tokens_owed = a.tokens_owed + tokens_overdrawn,
          spent_at = greatest(a.spent_at, spend_tokens.created_at),
          spent_day = case when a.spent_at >= date_trunc('day', spend_tokens.created_at, 'UTC') then a.spent_day else 0 end
            + v_spent, -- @counts-by-day
@@ -8707,11 +9037,11 @@ begin
     into id, tokens_remaining, v_has_passed;
   -- a copy of tokenbook.append_transactions: to call it here takes a tenth more (decision 34)
   insert into public.token_transactions -- @faults-are-told begin
-    (user_id, id, entry_type, action_type, tokens, balance_after, reserved_change, grant_ids, grant_tokens, reason,
+    (user_id, id, entry_type, action_type, tokens, balance_after, debt_change, reserved_change, grant_ids, grant_tokens, reason,
      actor_role, actor_id, idempotency_key, request, usage_id, hold_id, member_id, metadata, terms, created_at)
   values
-    (user_id, id, case when p_hold_id is not null then 'hold' when tokens = 0 then 'usage' else 'deduction' end, p_action_type,
-     case when p_hold_id is null then -tokens else 0 end, tokens_remaining,
+    (user_id, id, case when p_hold_id is not null then 'hold' when tokens + tokens_overdrawn = 0 then 'usage' else 'deduction' end, p_action_type,
+     case when p_hold_id is null then -tokens else 0 end, tokens_remaining, tokens_overdrawn,
      case when p_hold_id is null then 0 else tokens end, grant_ids, grant_tokens, p_reason,
      p_actor_role, p_actor_id, p_idempotency_key, p_request, p_usage_id, p_hold_id, member_id, p_metadata, v_terms, created_at); -- @faults-are-told end
   if member_id is not null then
@@ -8723,7 +9053,7 @@ begin
 end
 $$;
 comment on function tokenbook.spend_tokens is
-  'Spends tokens oldest grant first, all or nothing (with p_partial what there is), under the account''s lock: the entry (new or replayed), or the shortfall with nothing changed; capped_by where a cap allowed less; is_behind where more was due than one call books.';
+  'Spends tokens oldest grant first, all or nothing (with partial what there is, with overdraft the rest is owed), under the account''s lock: the entry (new or replayed), or the shortfall with nothing changed; capped_by where a cap allowed less; is_behind where more was due than one call books.';
 
 -- from supabase/schemas/20_ledger/spend_tokens_batch.sql
 
@@ -8961,7 +9291,8 @@ begin
    cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
    cross join lateral ( -- each by its key, however many the user has had
       select g.* from public.token_balances g where g.user_id = h.user_id and g.id = part.grant_id offset 0) b
-   where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now;
+   where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
+     and (h.parent_id is null or not tokenbook.is_parent_open(h.user_id, h.parent_id, p_now)); -- @due-to-its-parent
   given := coalesce((select sum(d.tokens_remaining) from tokenbook.due_grants(p_user_id, p_now) d), 0); -- @reads-count-slots
   select lost + coalesce(sum((g.granted).tokens_granted), 0), given + coalesce(sum((g.granted).tokens_granted), 0)
     into lost, given
@@ -9187,6 +9518,7 @@ begin
     -- act
     if v_account.next_due_at <= v_now then
       perform tokenbook.record_expiries(array[p_user_id], v_now);
+      v_entry := tokenbook.as_void(v_entry, p_grant_id); -- @voids-what-has-begun: it may have been to come until now
     end if;
     select b.* into v_grant from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id;
     if v_grant.id is null then
@@ -9439,7 +9771,7 @@ comment on function tokenbook.count_usage is
  * that tracking runs. Promises nothing: who asks next may be faster.
  * A user who never had a grant and has a plan is given its tokens first, as when he asks for his balance.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
- * Returns {tokens, cost_estimate, sufficient, tokens_short, tokens_remaining, would_be_deducted_from:
+ * Returns {tokens, cost_estimate, sufficient, tokens_short, overdraft_left, tokens_remaining, would_be_deducted_from:
  * [{grant_id, grant_type, granted_at, deducted}]}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage, unknown_model, user_not_found.
  */
@@ -9468,6 +9800,7 @@ declare
   v_usage public.token_usage;
   v_payers jsonb;
   v_remaining bigint;
+  v_repaid bigint;
   v_payable bigint;
   v_account public.token_accounts;
   v_cap record;
@@ -9520,10 +9853,11 @@ begin
             left join public.token_balances b on b.user_id = v_usage.user_id and b.id = paid.grant_id
             left join tokenbook.due_grants(v_usage.user_id, v_now) d -- not booked yet
               on d.id = paid.grant_id and b.id is null),
+         due.repaid,
          case when a.restricted_until > v_now
                   and cardinality(chosen.grant_ids) < (tokenbook.limits() -> 'grants_in_one_entry')::integer
            then coalesce((select sum(part) from unnest(chosen.grant_tokens) part), 0) end
-    into v_remaining, v_payers, v_payable
+    into v_remaining, v_payers, v_repaid, v_payable
     from tokenbook.tokens_due(v_usage.user_id, v_now) as due
    cross join lateral tokenbook.choose_grants(
        v_usage.user_id, v_usage.tokens_used, v_now, (tokenbook.limits() -> 'grants_in_one_entry')::integer, true, due.repaid,
@@ -9538,6 +9872,7 @@ begin
     'cost_estimate', v_usage.cost_estimate,
     'sufficient', not v_is_frozen and least(v_remaining, v_payable, v_cap.headroom) >= v_usage.tokens_used,
     'tokens_short', greatest(v_usage.tokens_used - least(v_remaining, v_payable, v_cap.headroom), 0),
+    'overdraft_left', tokenbook.overdraft_left(v_account, v_repaid),
     'tokens_remaining', v_remaining,
     'would_be_deducted_from', v_payers)
     || tokenbook.describe_shortage(
@@ -9546,13 +9881,13 @@ begin
 end
 $$;
 comment on function tokenbook.estimate_tokens is
-  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {state (active, or frozen: not sufficient, however many there are), tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less, and tokens_restricted where so many of tokens_remaining are in grants that do not pay for this action and model. Errors: invalid_action_type, invalid_usage, unknown_model, user_not_found, forbidden.';
+  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {state (active, or frozen: not sufficient, however many there are), tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, overdraft_left (how many more the account may come to owe, for a use that asks for an overdraft; no part of the others), tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less, and tokens_restricted where so many of tokens_remaining are in grants that do not pay for this action and model. Errors: invalid_action_type, invalid_usage, unknown_model, user_not_found, forbidden.';
 
 -- from supabase/schemas/30_usage/explain_token_charge.sql
 
 /*
  * Explains a charge: the operation, its ledger entry, the grants that paid and where those came
- * from, and what was given back since. Asked by usage or by transaction.
+ * from, with the money that bought the tokens, and what was given back since. Asked by usage or by transaction.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_usage, charge_not_found,
  * user_not_found.
@@ -9594,30 +9929,49 @@ begin
     perform tokenbook.refuse('charge_not_found', '{}');
   end if;
 
-  return jsonb_build_object(
+  return (
+  with worths as (
+    select b as it, paid.tokens, paid.nth, worth.currency, worth.payment_id, paid.tokens * worth.cents / worth.tokens as cents
+      from unnest(v_transaction.grant_ids, v_transaction.grant_tokens)
+           with ordinality as paid (grant_id, tokens, nth)
+      join public.token_balances b on b.user_id = p_user_id and b.id = paid.grant_id
+     cross join lateral tokenbook.worth_of_grant(b) worth
+  ), rounded as (
+    -- whole cents that add up to the whole: what is left of it goes to the largest remainders
+    select w.it, w.tokens, w.nth, w.currency, w.payment_id,
+           (floor(w.cents) + (row_number() over (partition by w.currency order by w.cents - floor(w.cents) desc, w.nth)
+              <= round(sum(w.cents) over of_currency) - sum(floor(w.cents)) over of_currency)::integer)::bigint as cents -- @cents-add-up
+      from worths w
+    window of_currency as (partition by w.currency)
+  )
+  select jsonb_build_object(
     'usage', case when v_usage.id is not null then to_jsonb(v_usage) - 'user_id' end,
     'transaction', case when v_transaction.id is not null then
       to_jsonb(v_transaction) - array['user_id', 'grant_ids', 'grant_tokens', 'request', 'terms'] end,
     'paid_by', coalesce((
       select jsonb_agg(
                jsonb_build_object(
-                 'grant_id', b.id,
-                 'grant_type', b.grant_type,
-                 'tokens', paid.tokens,
-                 'granted_at', b.granted_at,
-                 'expires_at', b.expires_at,
-                 'payment_id', b.payment_id,
-                 'subscription_id', b.subscription_id)
-               order by paid.nth)
-        from unnest(v_transaction.grant_ids, v_transaction.grant_tokens)
-             with ordinality as paid (grant_id, tokens, nth)
-        join public.token_balances b on b.user_id = p_user_id and b.id = paid.grant_id), '[]'),
+                 'grant_id', (r.it).id,
+                 'grant_type', (r.it).grant_type,
+                 'tokens', r.tokens,
+                 'granted_at', (r.it).granted_at,
+                 'expires_at', (r.it).expires_at,
+                 'payment_id', coalesce((r.it).payment_id, r.payment_id),
+                 'subscription_id', (r.it).subscription_id,
+                 'cost_basis_cents', r.cents,
+                 'currency', r.currency)
+               order by r.nth)
+        from rounded r), '[]'),
+    'cost_basis', coalesce((
+      select jsonb_agg(jsonb_build_object('currency', m.currency, 'cents', m.cents) order by m.currency)
+        from (select r.currency, sum(r.cents) as cents from rounded r where r.currency is not null group by r.currency) m), '[]'),
     'undone_by', coalesce((
       select jsonb_agg(
                jsonb_build_object(
                  'transaction_id', t.id,
                  'entry_type', t.entry_type,
                  'tokens', t.tokens,
+                 'debt_change', t.debt_change,
                  'reason', t.reason,
                  'created_at', t.created_at)
                order by t.id)
@@ -9626,13 +9980,13 @@ begin
            where u.user_id = p_user_id and u.original_id = v_transaction.id and u.entry_type <> 'grant' -- one that was to come has begun
            order by u.id desc
            limit 1000) t), '[]'),
-    'tokens_net', v_transaction.tokens + coalesce((
-      select sum(t.tokens) from public.token_transactions t
-       where t.user_id = p_user_id and t.original_id = v_transaction.id and t.entry_type <> 'grant'), 0));
+    'tokens_net', v_transaction.tokens - v_transaction.debt_change + coalesce((
+      select sum(t.tokens - t.debt_change) from public.token_transactions t
+       where t.user_id = p_user_id and t.original_id = v_transaction.id and t.entry_type <> 'grant'), 0)));
 end
 $$;
 comment on function tokenbook.explain_token_charge is
-  'Explains a charge, by usage or by transaction. For the user himself (leave p_user_id out), an admin, or the server. Returns {usage (NULL when there was none), transaction (NULL for what happened before the books opened), paid_by: [{grant_id, grant_type, tokens, granted_at, expires_at, payment_id, subscription_id}], undone_by: [{transaction_id, entry_type, tokens, reason, created_at}] (the newest 1000), tokens_net (signed: the charge less what was given back)}. Errors: invalid_usage, charge_not_found, user_not_found, forbidden.';
+  'Explains a charge, by usage or by transaction. For the user himself (leave p_user_id out), an admin, or the server. Returns {usage (NULL when there was none), transaction (NULL for what happened before the books opened), paid_by: [{grant_id, grant_type, tokens, granted_at, expires_at, payment_id, subscription_id, cost_basis_cents (what these tokens cost whoever bought them, as far as that money has not gone back: 0, they were given away; NULL, nobody knows), currency}], cost_basis: [{currency, cents}] (what paid, added up), undone_by: [{transaction_id, entry_type, tokens, debt_change, reason, created_at}] (the newest 1000), tokens_net (signed: the charge, what is owed for it included, less what was given back)}. Errors: invalid_usage, charge_not_found, user_not_found, forbidden.';
 
 -- from supabase/schemas/30_usage/get_recent_token_usage.sql
 
@@ -9657,7 +10011,7 @@ begin
     perform tokenbook.refuse('invalid_page', '{"field": "p_hours", "rule": "1 to 8760 hours, 1 to 10000 rows"}');
   end if;
   return query
-  select t.user_id, u.email::text, t.action_type, -t.tokens, t.created_at, a.tokens_remaining
+  select t.user_id, u.email::text, t.action_type, t.debt_change - t.tokens, t.created_at, a.tokens_remaining
     from public.token_transactions t
     join public.token_accounts a on a.user_id = t.user_id
     left join auth.users u on u.id = t.user_id
@@ -10465,7 +10819,7 @@ comment on column public.token_counters.vibe_assistant_total_cost is 'Cost in hi
 create view public.token_usage_history
 with (security_invoker = true)
 as
-select t.id, t.user_id, t.metadata ->> 'article_id' as article_id, -t.tokens as tokens_used,
+select t.id, t.user_id, t.metadata ->> 'article_id' as article_id, t.debt_change - t.tokens as tokens_used,
        t.action_type as action, t.created_at
   from public.token_transactions t
  where t.entry_type = 'deduction';
@@ -10546,9 +10900,10 @@ comment on function tokenbook.tokens_at_rate is
  * within what token_action_costs asks for the action. Cached tokens are part of the input and reasoning tokens part of the output.
  * A failed operation (p_success false) is recorded and deducts nothing.
  * Short of tokens: with p_on_shortage 'reject' success is false and nothing is recorded; with
- * 'partial' what is there is taken and the rest is recorded as uncovered. Under a spend cap it is the
- * same: what the cap allows counts as what is there, and the cap is said in capped_by.
- * From a frozen account: with 'reject' account_frozen, and with 'partial' all of it is recorded as uncovered;
+ * 'partial' what is there is taken and the rest is recorded as uncovered; with 'overdraft' the account owes the rest
+ * (tokens_overdrawn), up to what set_token_overdraft or its plan allows, and past that it is as with 'reject'. Under a
+ * spend cap it is the same: what the cap allows counts as what is there, and the cap is said in capped_by.
+ * From a frozen account: account_frozen, and with 'partial' all of it is recorded as uncovered;
  * what costs nothing is recorded as ever.
  * A member's operation is recorded with his payer, whose tokens it takes, and names the member.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: the account.
@@ -10612,7 +10967,7 @@ begin
     and (p_reasoning_tokens is null or p_reasoning_tokens <= p_output_tokens)
     and (p_model_used is null or octet_length(p_model_used) <= 200 and ascii(p_model_used) between 33 and 126)
     and num_nonnulls(p_images, p_seconds, p_error_message) = 0
-    and p_on_shortage in ('reject', 'partial')) is not true
+    and p_on_shortage in ('reject', 'partial', 'overdraft')) is not true
   then
     v_asked.action_type := p_action_type;
     v_asked.model_used := p_model_used;
@@ -10627,8 +10982,8 @@ begin
     v_asked.seconds := p_seconds;
     perform tokenbook.check_action_type(p_action_type);
     perform tokenbook.check_usage(v_asked);
-    if p_on_shortage is null or p_on_shortage not in ('reject', 'partial') then
-      perform tokenbook.refuse('invalid_usage', '{"field": "p_on_shortage", "rule": "reject or partial"}');
+    if p_on_shortage is null or p_on_shortage not in ('reject', 'partial', 'overdraft') then
+      perform tokenbook.refuse('invalid_usage', '{"field": "p_on_shortage", "rule": "reject, partial or overdraft"}');
     end if;
   end if;
   if p_idempotency_key is not null or p_metadata is not null then
@@ -10668,7 +11023,7 @@ begin
     p_user_id, case when v_success then v_tokens_used else 0 end, -- @failed-costs-nothing
     p_action_type, p_action_type, v_actor_role, v_actor_id, p_idempotency_key, v_request, coalesce(p_metadata, '{}'),
     p_usage_id => gen_random_uuid(), p_cost => case when v_success then coalesce(v_cost, 0) else 0 end,
-    p_partial => p_on_shortage = 'partial', p_model_used => p_model_used);
+    p_on_shortage => p_on_shortage, p_model_used => p_model_used);
   if v_spent.is_behind then
     return tokenbook.answer_busy();
   end if;
@@ -10699,6 +11054,9 @@ begin
     'deducted_from', v_spent.deducted_from,
     'tokens_remaining', v_spent.tokens_remaining,
     'replayed', v_spent.replayed);
+  if v_spent.tokens_overdrawn > 0 then
+    v_receipt := v_receipt || jsonb_build_object('tokens_overdrawn', v_spent.tokens_overdrawn);
+  end if;
   if num_nonnulls(v_spent.capped_by, v_spent.tokens_restricted) > 0 then
     v_receipt := v_receipt || tokenbook.describe_shortage(v_spent.capped_by, v_spent.tokens_restricted);
   end if;
@@ -10706,7 +11064,7 @@ begin
 end
 $$;
 comment on function tokenbook.track_token_usage is
-  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false) or partial (takes what is there, of a frozen account nothing, and records the rest as uncovered); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and, the first time, capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted. Errors: invalid_action_type, invalid_usage, unknown_model, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen (with reject), too_many_grants, forbidden, busy.';
+  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false), partial (takes what is there, of a frozen account nothing, and records the rest as uncovered) or overdraft (takes what is there, and the account owes the rest, tokens_overdrawn, within its limit: set_token_overdraft, or overdraft_tokens of its plan; past that as reject); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and, the first time, capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted. Errors: invalid_action_type, invalid_usage, unknown_model, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen (but for partial), too_many_grants, forbidden, busy.';
 
 -- from supabase/schemas/30_usage/usage_between.sql
 
@@ -10741,6 +11099,37 @@ $$;
 comment on function tokenbook.usage_between is
   'The uses of a user within a time, those as a member of a team among them; of everyone for all zeros. Without an admin''s corrections.';
 
+-- from supabase/schemas/40_holds/budget_receipt.sql
+
+/*
+ * What a receipt says of the budget that a hold is, or is a part of: what the parent was made for, what its children have
+ * of it, what is left to pass on, and what they all paid. Nothing of a hold without a family.
+ * Caller: internal.
+ */
+create function tokenbook.budget_receipt(p_user_id uuid, p_hold_id uuid)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce((
+    select jsonb_build_object('budget', jsonb_build_object(
+             'hold_id', h.id,
+             'status', h.status,
+             'tokens', h.tokens + h.tokens_passed,
+             'tokens_passed', h.tokens_passed,
+             'tokens_left', case when h.status = 'open' then h.tokens else 0 end,
+             'tokens_used', h.children_captured + coalesce(h.tokens_captured, 0),
+             'expires_at', h.expires_at))
+      from public.token_holds h
+     where h.user_id = p_user_id and h.id = p_hold_id), '{}');
+end
+$$;
+comment on function tokenbook.budget_receipt is
+  'What a receipt says of a budget: {budget: {hold_id, status, tokens, tokens_passed, tokens_left, tokens_used, expires_at}}.';
+
 -- from supabase/schemas/40_holds/capture_tokens.sql
 
 /*
@@ -10754,7 +11143,8 @@ comment on function tokenbook.usage_between is
  * More than was held: deduct takes the difference as a new deduction, as of now, all or nothing (short
  * of tokens, under a cap that allows less, or where the spender draws from another account now: they left the team,
  * or joined one; success false, the hold stays open); partial takes of the difference what there is to take and records the
- * rest as uncovered; cap takes no more than was held and records the rest as uncovered; reject refuses.
+ * rest as uncovered; overdraft takes what there is and lets the account owe the rest, up to its limit
+ * (set_token_overdraft, or overdraft_tokens of its plan), and past that is as deduct; cap takes no more than was held and records the rest as uncovered; reject refuses.
  * A source grant that ran out meanwhile is honoured; what goes back into it expires at once.
  * Caller: the user for holds he made himself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_usage,
@@ -10798,8 +11188,8 @@ begin
   if p_tokens not between 0 and 1000000000000 then
     perform tokenbook.refuse('invalid_amount', '{"field": "p_tokens", "rule": "a whole number from 0 to 1000000000000"}');
   end if;
-  if p_over_capture is null or p_over_capture not in ('deduct', 'partial', 'cap', 'reject') then
-    perform tokenbook.refuse('invalid_usage', '{"field": "p_over_capture", "rule": "deduct, partial, cap or reject"}');
+  if p_over_capture is null or p_over_capture not in ('deduct', 'partial', 'overdraft', 'cap', 'reject') then
+    perform tokenbook.refuse('invalid_usage', '{"field": "p_over_capture", "rule": "deduct, partial, overdraft, cap or reject"}');
   end if;
   if not p_success or num_nonnulls(p_model_used, p_input_tokens, p_output_tokens, p_images, p_seconds, p_error_message,
     p_cached_tokens, p_reasoning_tokens) > 0
@@ -10825,7 +11215,7 @@ begin
 end
 $$;
 comment on function tokenbook.capture_tokens is
-  'Pays for what was really used out of a hold and gives the rest back; once, and a second time answers what happened the first time. For the user (holds that he made himself), an admin, or the server. p_tokens what to pay, left out: what the usage fields count for, else all of it; nothing when p_success is false; p_over_capture when that is more than was held: deduct (the difference as an ordinary deduction, all or nothing), partial (of the difference what there is, of a frozen account nothing; the rest is recorded as uncovered), cap (none of it) or reject; the other arguments as of track_token_usage, and with any of them the usage is recorded in the same transaction. Returns {success, hold_id, status (open, captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), deducted_from, transaction_id, overage_transaction_id, usage_id, cost_estimate (cents), settled_at, tokens_remaining, replayed}. Short of tokens: success false, status open, nothing changed. Errors: invalid_amount, invalid_usage, invalid_metadata, hold_not_found, user_not_found, account_frozen (beyond the hold, with deduct), capture_exceeds_hold, too_many_grants (beyond the hold, with deduct), forbidden, busy.';
+  'Pays for what was really used out of a hold and gives the rest back; once, and a second time answers what happened the first time. For the user (holds that he made himself), an admin, or the server. p_tokens what to pay, left out: what the usage fields count for, else all of it; nothing when p_success is false; p_over_capture when that is more than was held: deduct (the difference as an ordinary deduction, all or nothing), partial (of the difference what there is, of a frozen account nothing; the rest is recorded as uncovered), overdraft (what there is, and the account owes the rest, tokens_overdrawn, within its limit: set_token_overdraft, or overdraft_tokens of its plan; past that as deduct), cap (none of it) or reject; the other arguments as of track_token_usage, and with any of them the usage is recorded in the same transaction. Returns {success, hold_id, status (open, captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), deducted_from, transaction_id, overage_transaction_id, usage_id, cost_estimate (cents), settled_at, tokens_remaining, replayed}. Short of tokens: success false, status open, nothing changed. Errors: invalid_amount, invalid_usage, invalid_metadata, hold_not_found, user_not_found, account_frozen (beyond the hold, with deduct or overdraft), capture_exceeds_hold, too_many_grants (beyond the hold, with deduct or overdraft), forbidden, busy.';
 
 -- from supabase/schemas/40_holds/check_open_holds.sql
 
@@ -10864,6 +11254,86 @@ end
 $$;
 comment on function tokenbook.check_open_holds is
   'Refuses one more hold to a user, or a member of their team, who has as many open ones as one may have, or is deleted.';
+
+-- from supabase/schemas/40_holds/grow_hold.sql
+
+/*
+ * Gives a child hold more of its parent's tokens, for a call that used more than it held: all or nothing, or with
+ * p_partial what the parent has left that pays for it. Nothing, when that has ended.
+ * The caller settles the child, and has locked the account and the child.
+ * Caller: tokenbook.settle_hold.   Returns how many (NULL: somebody has locked the parent), and how many there were.
+ * Errors: account_frozen.   Keeps: I1, I3, I8.
+ */
+create function tokenbook.grow_hold(
+  p_user_id uuid,
+  p_hold_id uuid,
+  p_tokens bigint,
+  p_partial boolean,
+  p_model_used text,
+  p_actor_role text,
+  p_actor_id uuid,
+  p_now timestamptz,
+  out tokens bigint,
+  out payable bigint
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_hold public.token_holds;
+  v_account public.token_accounts;
+  v_model text;
+  v_taken record;
+  v_entry public.token_transactions;
+begin
+  tokens := 0;
+  payable := 0;
+  select h.* into v_hold from public.token_holds h where h.user_id = p_user_id and h.id = p_hold_id;
+  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
+  if tokenbook.is_frozen(v_account, v_hold.member_id) then -- as beyond any other hold
+    if not p_partial then
+      perform tokenbook.refuse('account_frozen', '{}');
+    end if;
+    return;
+  elsif not tokenbook.is_parent_open(p_user_id, v_hold.parent_id, p_now) then
+    return;
+  end if;
+  v_model := coalesce(p_model_used, (
+    select t.terms ->> 'model' from public.token_transactions t where t.user_id = p_user_id and t.id = v_hold.transaction_id));
+  v_taken := tokenbook.take_from_hold(p_user_id, v_hold.parent_id, p_tokens, v_hold.action_type, v_model, p_partial);
+  tokens := v_taken.tokens;
+  payable := v_taken.payable;
+  if tokens > 0 then
+    update public.token_holds h
+       set tokens = h.tokens + grow_hold.tokens, grant_ids = merged.grant_ids, grant_tokens = merged.grant_tokens
+      from public.token_holds p
+      join public.token_transactions t on t.user_id = p.user_id and t.id = p.transaction_id
+     cross join lateral tokenbook.merge_allocations(
+             v_hold.grant_ids, v_hold.grant_tokens, v_taken.grant_ids, v_taken.grant_tokens, t.grant_ids) merged
+     where h.user_id = p_user_id and h.id = p_hold_id and p.user_id = p_user_id and p.id = v_hold.parent_id;
+    v_entry.user_id := p_user_id;
+    v_entry.entry_type := 'usage';
+    v_entry.action_type := 'hold_split';
+    v_entry.tokens := 0;
+    v_entry.grant_ids := '{}';
+    v_entry.grant_tokens := '{}';
+    v_entry.reason := v_hold.action_type;
+    v_entry.actor_role := p_actor_role;
+    v_entry.actor_id := p_actor_id;
+    v_entry.hold_id := p_hold_id;
+    v_entry.member_id := v_hold.member_id;
+    v_entry.metadata := '{}';
+    v_entry.terms := tokenbook.move_terms(v_hold.parent_id, p_hold_id, v_taken.grant_ids, v_taken.grant_tokens, v_model);
+    v_entry.created_at := p_now;
+    v_entry := tokenbook.record_transaction(v_entry);
+  end if;
+end
+$$;
+comment on function tokenbook.grow_hold is
+  'Gives a child hold more of what its parent has left, for a call that used more than it held.';
 
 -- from supabase/schemas/40_holds/hold_receipt.sql
 
@@ -10915,6 +11385,50 @@ as $$
 $$;
 comment on function tokenbook.hold_receipt is
   'What came of a hold: status, tokens reserved, captured, released and deducted, the grants that paid, the usage.';
+
+-- from supabase/schemas/40_holds/is_parent_open.sql
+
+/*
+ * Whether what a hold does not use goes back to its parent at that moment, and not to the grants: it has one, which was
+ * open and had not run out.
+ * Caller: internal.
+ */
+create function tokenbook.is_parent_open(p_user_id uuid, p_parent_id uuid, p_at timestamptz)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_parent_id is not null and exists (
+    select from public.token_holds p
+     where p.user_id = p_user_id and p.id = p_parent_id and p.expires_at > p_at
+       and (p.settled_at is null or p.settled_at > p_at));
+end
+$$;
+comment on function tokenbook.is_parent_open is
+  'Whether a hold has a parent that was open at that moment: what it does not use goes back to that.';
+
+/*
+ * When the tokens of a hold were set aside: when it was made, or its parent. A cap counts them in that window, once.
+ * Caller: internal.
+ */
+create function tokenbook.set_aside_at(p_hold public.token_holds)
+returns timestamptz
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce(
+    (select p.created_at from public.token_holds p where p.user_id = p_hold.user_id and p.id = p_hold.parent_id),
+    p_hold.created_at);
+end
+$$;
+comment on function tokenbook.set_aside_at is
+  'When the tokens of a hold were set aside: when it was made, or the parent that they are a part of.';
 
 -- from supabase/schemas/40_holds/lock_hold.sql
 
@@ -11020,11 +11534,12 @@ comment on function tokenbook.describe_return is
 
 /*
  * Undoes a deduction, in part or whole, as often as there is something left of it: the tokens go
- * back to the very grants that paid, last taken first.
+ * back to the very grants that paid, last taken first. What was used and owed (an overdraft) was taken last: it is owed no
+ * longer, and what has repaid it goes back to the grants that did.
  * Into a grant that has run out: forfeit (they expire at once, in the ledger) or reissue (one new
  * grant that lives p_lifetime_days). What is owed is repaid first, as from anything that comes in.
  * Caller: an admin, service_role.   Locks: the account.
- * Returns {success, transaction_id, tokens_refunded, restored: [{grant_id, grant_type, tokens}],
+ * Returns {success, transaction_id, tokens_refunded, debt_cancelled (of it; only where there was a debt), restored: [{grant_id, grant_type, tokens}],
  * forfeited: [the same], tokens_refundable (what is left of the charge), tokens_remaining, replayed}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_reason,
  * invalid_refund, invalid_idempotency_key, idempotency_key_reused, user_not_found, charge_not_found,
@@ -11054,6 +11569,11 @@ declare
   v_now timestamptz;
   v_charge record;
   v_refundable bigint;
+  v_wanted bigint;
+  v_of_overdraft bigint; -- of what is given back
+  v_paid_left bigint; -- of what grants have paid
+  v_repaid_ids uuid[] := '{}'; -- the grants that have repaid it
+  v_repaid_tokens bigint[] := '{}';
   v_is_one_grant boolean; -- which paid, and lives: as a rule
   v_part record;
   v_back record;
@@ -11094,9 +11614,9 @@ begin
       return tokenbook.answer_busy();
     end if;
   end if;
-  select t.id, t.entry_type, t.action_type, t.tokens, t.reserved_change, t.grant_ids, t.grant_tokens, t.member_id,
+  select t.id, t.entry_type, t.action_type, t.tokens, t.debt_change, t.reserved_change, t.grant_ids, t.grant_tokens, t.member_id,
          t.usage_id, t.hold_id, t.created_at, b.grant_type, b.expires_at, (
-           select coalesce(sum(r.tokens), 0)::bigint
+           select coalesce(sum(r.tokens - r.debt_change), 0)::bigint
              from public.token_transactions r
             where r.user_id = t.user_id and r.original_id = t.id and r.entry_type = 'refund') as refunded
     into v_charge -- and the first of the grants that paid it
@@ -11138,17 +11658,32 @@ begin
   elsif v_charge.entry_type <> 'deduction' then
     perform tokenbook.refuse('not_refundable', jsonb_build_object('entry_type', v_charge.entry_type));
   end if;
-  v_refundable := -v_charge.tokens - v_charge.refunded; -- @refunded-only-once
-  v_entry.tokens := coalesce(p_tokens, v_refundable);
-  if v_entry.tokens > v_refundable or v_refundable = 0 then
+  v_refundable := v_charge.debt_change - v_charge.tokens - v_charge.refunded; -- @refunded-only-once
+  v_wanted := coalesce(p_tokens, v_refundable);
+  if v_wanted > v_refundable or v_refundable = 0 then
     perform tokenbook.refuse('refund_exceeds_charge', jsonb_build_object('limit', v_refundable));
   end if;
   if v_account.next_due_at <= v_now then
     perform tokenbook.record_expiries(array[p_user_id], v_now);
   end if;
 
+  -- act: what was owed for it, by now or repaid meanwhile
+  v_of_overdraft := least(v_wanted, greatest(v_charge.debt_change - v_charge.refunded, 0)); -- @overdrafts-come-back-first
+  v_paid_left := v_refundable - greatest(v_charge.debt_change - v_charge.refunded, 0);
+  v_entry.debt_change := 0;
+  if v_of_overdraft > 0 then
+    select -least(v_of_overdraft, a.tokens_owed) into v_entry.debt_change -- @refunds-let-off-debt
+      from public.token_accounts a where a.user_id = p_user_id;
+    if v_of_overdraft > -v_entry.debt_change then
+      select g.grant_ids, g.grant_tokens into v_repaid_ids, v_repaid_tokens
+        from tokenbook.grants_to_restore(p_user_id, null, v_of_overdraft + v_entry.debt_change, v_now) as g; -- @repaid-overdrafts-go-back
+      v_entry.terms := jsonb_build_object('repaid', jsonb_build_object('grant_ids', v_repaid_ids, 'grant_tokens', v_repaid_tokens));
+    end if;
+  end if;
+  v_entry.tokens := v_wanted + v_entry.debt_change;
+
   -- act: back to the grants that paid, from the end of what they paid
-  v_is_one_grant := cardinality(v_charge.grant_ids) = 1 and (v_charge.expires_at <= v_now) is not true;
+  v_is_one_grant := cardinality(v_charge.grant_ids) = 1 and v_of_overdraft = 0 and (v_charge.expires_at <= v_now) is not true;
   if v_is_one_grant then
     v_entry.grant_ids := v_charge.grant_ids;
     v_entry.grant_tokens := array[v_entry.tokens];
@@ -11157,11 +11692,19 @@ begin
     v_entry.grant_tokens := '{}';
     for v_part in
       select p.grant_id, p.tokens, b.grant_type, coalesce(b.expires_at <= v_now, false) as has_expired
-        from tokenbook.slice_allocations(v_charge.grant_ids, v_charge.grant_tokens,
-               v_refundable - v_entry.tokens, v_refundable) as part -- @refunds-from-the-end
-       cross join lateral unnest(part.grant_ids, part.grant_tokens) with ordinality as p (grant_id, tokens, nth)
+        from (
+          select u.grant_id, sum(u.tokens)::bigint as tokens, min(u.nth) as nth
+            from (
+              select r.grant_id, r.tokens, r.nth - cardinality(v_repaid_ids) as nth
+                from unnest(v_repaid_ids, v_repaid_tokens) with ordinality as r (grant_id, tokens, nth)
+              union all
+              select q.grant_id, q.tokens, cardinality(part.grant_ids) + 1 - q.nth
+                from tokenbook.slice_allocations(v_charge.grant_ids, v_charge.grant_tokens,
+                       v_paid_left - (v_wanted - v_of_overdraft), v_paid_left) as part -- @refunds-from-the-end
+               cross join lateral unnest(part.grant_ids, part.grant_tokens) with ordinality as q (grant_id, tokens, nth)) u
+           group by u.grant_id) p
         join public.token_balances b on b.user_id = p_user_id and b.id = p.grant_id
-       order by p.nth desc
+       order by p.nth
     loop
       if v_part.has_expired and p_expired_policy = 'reissue' then
         v_expired_ids := v_expired_ids || v_part.grant_id;
@@ -11177,18 +11720,20 @@ begin
   v_entry.grant_ids := v_back.grant_ids;
   v_entry.grant_tokens := v_back.grant_tokens;
   if v_expired_ids <> '{}' then
-    for v_part in -- one for each of what they paid for, as a rule everything
-      select b.pays_for, sum(e.tokens)::bigint as tokens
+    for v_part in -- one for each of what they paid for, as a rule everything, and whose money it was
+      select b.pays_for,
+             tokenbook.money_of(b) as cost_basis_of, -- @reissued-with-its-money
+             sum(e.tokens)::bigint as tokens
         from unnest(v_expired_ids, v_expired_tokens) with ordinality as e (grant_id, tokens, nth)
         join public.token_balances b on b.user_id = p_user_id and b.id = e.grant_id
-       group by b.pays_for
+       group by 1, 2
        order by min(e.nth)
     loop
       insert into public.token_balances
-        (user_id, grant_type, tokens_granted, tokens_remaining, granted_at, expires_at, pays_for, metadata, created_at)
+        (user_id, grant_type, tokens_granted, tokens_remaining, granted_at, expires_at, pays_for, cost_basis_of, metadata, created_at)
       values
         (p_user_id, v_expired_type, v_part.tokens, v_part.tokens, v_now, v_now + p_lifetime_days * interval '24 hours',
-         v_part.pays_for, jsonb_build_object('reissued_for', v_charge.id), v_now)
+         v_part.pays_for, v_part.cost_basis_of, jsonb_build_object('reissued_for', v_charge.id), v_now)
       returning * into v_new;
       perform tokenbook.bring_due_forward(p_user_id, v_now + p_lifetime_days * interval '24 hours');
       if v_new.pays_for is not null then
@@ -11196,7 +11741,7 @@ begin
       end if;
       v_entry.grant_ids := v_entry.grant_ids || v_new.id;
       v_entry.grant_tokens := v_entry.grant_tokens || v_part.tokens;
-      v_entry.terms := jsonb_build_object(
+      v_entry.terms := coalesce(v_entry.terms, '{}') || jsonb_build_object(
         'grants', coalesce(v_entry.terms -> 'grants', '[]') || tokenbook.grant_terms(v_new));
     end loop;
   end if;
@@ -11222,7 +11767,7 @@ begin
 end
 $$;
 comment on function tokenbook.refund_tokens is
-  'Undoes a deduction, in part (p_tokens) or what is left of it, back to the very grants that paid, last taken first. For an admin or the server. p_expired_policy for what paid and has run out since: forfeit (it expires at once) or reissue (a new grant that lives p_lifetime_days, 1 to 36500); p_reason 1 to 500 characters; p_idempotency_key makes a retry safe for ever. Returns {success, transaction_id, tokens_refunded, restored: [{grant_id, grant_type, tokens}], forfeited: [the same], tokens_refundable (what is left of the charge), tokens_remaining, replayed}. Errors: invalid_amount, invalid_reason, invalid_refund, invalid_idempotency_key, idempotency_key_reused, user_not_found, charge_not_found, not_refundable, refund_exceeds_charge, forbidden, busy.';
+  'Undoes a deduction, in part (p_tokens) or what is left of it, back to the very grants that paid, last taken first; of an overdraft what is still owed is let off, and what has been repaid goes back to the grants that repaid it. For an admin or the server. p_expired_policy for what paid and has run out since: forfeit (it expires at once) or reissue (a new grant that lives p_lifetime_days, 1 to 36500); p_reason 1 to 500 characters; p_idempotency_key makes a retry safe for ever. Returns {success, transaction_id, tokens_refunded, debt_cancelled (so many of them were owed, and no longer are; only where some were), restored: [{grant_id, grant_type, tokens}], forfeited: [the same], tokens_refundable (what is left of the charge), tokens_remaining, replayed}. Errors: invalid_amount, invalid_reason, invalid_refund, invalid_idempotency_key, idempotency_key_reused, user_not_found, charge_not_found, not_refundable, refund_exceeds_charge, forbidden, busy.';
 
 -- from supabase/schemas/40_holds/release_tokens.sql
 
@@ -11259,11 +11804,13 @@ comment on function tokenbook.release_tokens is
  * all or nothing, and remembered grant by grant. To be captured or released; else it runs out after
  * p_ttl_seconds, and whoever touches the account next releases it.
  * Caller: the user for himself, an admin, service_role.   Locks: the account.
+ * With p_parent_hold they are a part of that hold, the budget of a task of many calls (tokenbook.reserve_within).
  * Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct, reserved_from,
  * expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_ttl,
  * invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused,
- * user_not_found, account_frozen, too_many_holds, too_many_grants, busy.
+ * user_not_found, account_frozen, too_many_holds, too_many_grants, busy; of a parent hold_not_found, parent_hold_ended,
+ * parent_hold_short.
  * Keeps: I1 to I5, I7, I8, I10.
  */
 -- Security definer: clients and the server may not write the tables themselves.
@@ -11274,7 +11821,8 @@ create function tokenbook.reserve_tokens(
   p_action_type text default 'deduction',
   p_idempotency_key text default null,
   p_metadata jsonb default null,
-  p_model_used text default null
+  p_model_used text default null,
+  p_parent_hold uuid default null
 )
 returns jsonb
 language plpgsql
@@ -11315,6 +11863,12 @@ begin
   end if;
   if p_idempotency_key is not null or p_metadata is not null then
     perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
+  end if;
+
+  if p_parent_hold is not null then
+    return tokenbook.reserve_within(
+      p_user_id, p_parent_hold, p_tokens, p_ttl_seconds, p_action_type, v_actor_role, v_actor_id,
+      p_idempotency_key, coalesce(p_metadata, '{}'), p_model_used);
   end if;
 
   -- lock, replay, act
@@ -11362,7 +11916,143 @@ begin
 end
 $$;
 comment on function tokenbook.reserve_tokens is
-  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_model_used the model that will be called, where grants are restricted to some; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, too_many_holds, too_many_grants, forbidden, busy.';
+  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_model_used the model that will be called, where grants are restricted to some; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB; p_parent_hold an open hold of the same user that these tokens are a part of: the budget of a task of many calls, from which nothing more is taken than it has. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}, and with a parent budget: {hold_id, status, tokens, tokens_passed (what its children have, or paid), tokens_left, tokens_used, expires_at}. Short of tokens: success false, nothing changed; a parent that is short refuses. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, too_many_holds, too_many_grants, hold_not_found, parent_hold_ended, parent_hold_short, forbidden, busy.';
+
+-- from supabase/schemas/40_holds/reserve_within.sql
+
+/*
+ * Sets tokens aside for one call of a task, out of the hold that is the task's budget: a child hold. The grants gave them
+ * when the parent was made, so nothing about the account changes: an entry of 0 tokens, hold_split, says which of the
+ * parent's tokens they are. tokenbook.reserve_tokens has checked who asks and for what.
+ *
+ *   lock     the account, with what is due on it booked; the parent
+ *   replay   what the key has done before
+ *   decide   whether the parent may pass on, and what of its rest pays for this
+ *   act      the parent's tokens are the child's
+ *   record   the entry and the child
+ *
+ * A member's parent is on the account that it was taken from. From a frozen account nothing is passed on.
+ * Caller: internal.   Locks: the account.   Returns what tokenbook.reserve_tokens does, and budget.
+ * Errors: busy, user_not_found, hold_not_found, forbidden, idempotency_key_reused, parent_hold_ended, parent_hold_short,
+ * account_frozen, too_many_holds.   Keeps: I1, I5, I7, I8, I10, I11.
+ */
+create function tokenbook.reserve_within(
+  p_user_id uuid,
+  p_parent_id uuid,
+  p_tokens bigint,
+  p_ttl_seconds integer,
+  p_action_type text,
+  p_actor_role text,
+  p_actor_id uuid,
+  p_idempotency_key text,
+  p_metadata jsonb,
+  p_model_used text
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_locked record;
+  v_parent public.token_holds;
+  v_now timestamptz;
+  v_account public.token_accounts;
+  v_entry public.token_transactions;
+  v_was public.token_transactions;
+  v_taken record;
+  v_status text := 'open';
+  v_expires_at timestamptz;
+begin
+  -- lock
+  v_locked := tokenbook.lock_hold(p_user_id, p_parent_id, p_actor_role); -- @splits-lock-first
+  if v_locked.is_behind then
+    return tokenbook.answer_busy();
+  end if;
+  v_parent := v_locked.hold;
+  v_now := v_locked.locked_at;
+
+  -- replay
+  v_entry.user_id := v_parent.user_id;
+  v_entry.member_id := v_parent.member_id;
+  v_entry.actor_role := p_actor_role;
+  v_entry.actor_id := p_actor_id;
+  v_entry.idempotency_key := p_idempotency_key;
+  v_entry.metadata := p_metadata;
+  if p_idempotency_key is not null then
+    v_entry.request := jsonb_build_object(
+      'operation', 'reserve', 'tokens', p_tokens, 'ttl_seconds', p_ttl_seconds, 'action_type', p_action_type,
+      'parent_hold', p_parent_id);
+    v_was := tokenbook.find_replay(v_entry);
+  end if;
+
+  if v_was.id is not null then
+    v_entry := v_was;
+    select case when h.status = 'open' and h.expires_at <= v_now then 'expired' else h.status end, h.expires_at
+      into v_status, v_expires_at
+      from public.token_holds h
+     where h.user_id = v_was.user_id and h.id = v_was.hold_id;
+  else
+    -- decide
+    if v_parent.status <> 'open' or v_parent.expires_at <= v_now or v_parent.parent_id is not null then
+      perform tokenbook.refuse('parent_hold_ended', jsonb_build_object('status', case
+        when v_parent.parent_id is not null then 'child' when v_parent.status = 'open' then 'expired' else v_parent.status end));
+    end if;
+    select a.* into v_account from public.token_accounts a where a.user_id = v_parent.user_id;
+    if tokenbook.is_frozen(v_account, v_parent.member_id) then -- @frozen-pass-nothing-on
+      perform tokenbook.refuse('account_frozen', '{}');
+    end if;
+    perform tokenbook.check_open_holds(v_parent.user_id, v_parent.member_id, v_now);
+
+    -- act
+    v_taken := tokenbook.take_from_hold(v_parent.user_id, v_parent.id, p_tokens, p_action_type, p_model_used);
+    if v_taken.tokens is null then
+      return tokenbook.answer_busy(); -- somebody has locked it by itself, in the SQL editor
+    elsif v_taken.tokens < p_tokens then
+      perform tokenbook.refuse('parent_hold_short', jsonb_build_object(
+        'budget', v_parent.tokens + v_parent.tokens_passed, 'passed', v_parent.tokens_passed, 'left', v_parent.tokens,
+        'payable', v_taken.payable, 'needed', p_tokens));
+    end if;
+
+    -- record
+    v_expires_at := v_now + p_ttl_seconds * interval '1 second';
+    v_entry.entry_type := 'usage';
+    v_entry.action_type := 'hold_split';
+    v_entry.tokens := 0;
+    v_entry.grant_ids := '{}';
+    v_entry.grant_tokens := '{}';
+    v_entry.reason := p_action_type;
+    v_entry.hold_id := gen_random_uuid();
+    v_entry.terms := tokenbook.move_terms(v_parent.id, v_entry.hold_id, v_taken.grant_ids, v_taken.grant_tokens, p_model_used);
+    v_entry.created_at := v_now;
+    v_entry := tokenbook.record_transaction(v_entry, p_due_at => v_expires_at); -- @splits-spend-nothing
+    insert into public.token_holds
+      (user_id, id, tokens, grant_ids, grant_tokens, expires_at, action_type, actor_role,
+       transaction_id, member_id, parent_id, metadata, created_at)
+    values
+      (v_entry.user_id, v_entry.hold_id, p_tokens, v_taken.grant_ids, v_taken.grant_tokens, v_expires_at,
+       p_action_type, p_actor_role, v_entry.id, v_entry.member_id, v_parent.id, p_metadata, v_now);
+  end if;
+
+  return jsonb_build_object(
+    'success', true,
+    'hold_id', v_entry.hold_id,
+    'status', v_status,
+    'tokens_reserved', p_tokens,
+    'tokens_remaining_to_deduct', 0,
+    'reserved_from', tokenbook.describe_allocations(
+      v_entry.user_id,
+      array(select jsonb_array_elements_text(v_entry.terms #> '{move,grant_ids}')::uuid),
+      array(select jsonb_array_elements_text(v_entry.terms #> '{move,grant_tokens}')::bigint)),
+    'expires_at', v_expires_at,
+    'transaction_id', v_entry.id,
+    'tokens_remaining', v_entry.balance_after,
+    'replayed', v_was.id is not null) || tokenbook.budget_receipt(v_parent.user_id, v_parent.id);
+end
+$$;
+comment on function tokenbook.reserve_within is
+  'Sets tokens aside for one call out of the hold that is the budget of its task: a child hold. The receipt of reserve_tokens, with budget.';
 
 -- from supabase/schemas/40_holds/settle_hold.sql
 
@@ -11378,6 +12068,8 @@ comment on function tokenbook.reserve_tokens is
  *
  * p_status: captured, released or expired. Captured: p_tokens, else what p_usage counts for, else all of it. p_usage is
  * the row of token_usage to be, or nothing; p_over_capture as tokenbook.capture_tokens says it.
+ * A child's rest goes back to its parent while that is open, and what it used beyond itself is taken from what the parent
+ * has left, never from the grants. A parent settles what it has not passed on; its children stay as they are.
  * Expired is for who books what has run out: they have locked the account, at p_now, and go on with it.
  * Caller: internal.   Locks: the account.
  * Returns what tokenbook.hold_receipt says; of a hold that has run out, NULL where somebody else has locked it.
@@ -11427,12 +12119,15 @@ declare
   v_action_type text;
   v_hold_entry bigint;
   v_created_at timestamptz;
+  v_parent_id uuid;
+  v_has_family boolean; -- a parent, or children
   v_grant_place tid;
   v_grant_type text;
   v_granted_at timestamptz;
   -- what becomes of it
   v_paid bigint; -- of what was used, out of the hold
   v_beyond bigint; -- as a new deduction
+  v_overdrawn bigint := 0; -- of what is beyond, owed
   v_uncovered bigint; -- not at all
   v_back bigint; -- what was not used
   v_back_ids uuid[];
@@ -11457,10 +12152,10 @@ begin
   loop
     select a.ctid, a.tokens_remaining, a.next_due_at, a.next_alert_at, a.spent_at, a.spent_day, a.spent_week, a.spent_month,
            a.last_transaction_id, h.ctid, h.member_id, h.tokens, h.grant_ids, h.grant_tokens, h.expires_at, h.action_type,
-           h.transaction_id, h.created_at, b.ctid, b.grant_type, b.granted_at, coalesce(v_now, clock_timestamp())
+           h.transaction_id, h.created_at, h.parent_id, h.parent_id is not null or h.tokens_passed > 0, b.ctid, b.grant_type, b.granted_at, coalesce(v_now, clock_timestamp())
       into v_account_place, v_remaining, v_due_at, v_alert_at, v_spent_at, v_spent_day, v_spent_week, v_spent_month,
            v_last_id, v_hold_place, v_member_id, v_held, v_grant_ids, v_grant_tokens, v_expires_at, v_action_type,
-           v_hold_entry, v_created_at, v_grant_place, v_grant_type, v_granted_at, v_now
+           v_hold_entry, v_created_at, v_parent_id, v_has_family, v_grant_place, v_grant_type, v_granted_at, v_now
       from public.token_accounts a
       join public.token_holds h on h.user_id = v_user_id and h.id = p_hold_id
       left join public.token_balances b on b.user_id = v_user_id and b.id = h.grant_ids[1]
@@ -11516,6 +12211,33 @@ begin
     elsif p_over_capture = 'cap' then
       v_uncovered := v_beyond;
       v_beyond := null;
+    elsif v_parent_id is not null then -- @beyond-its-budget
+      declare
+        v_grown record;
+        v_hold public.token_holds;
+      begin
+        v_grown := tokenbook.grow_hold(
+          v_user_id, p_hold_id, v_beyond, p_over_capture = 'partial',
+          p_usage.model_used, p_actor_role, p_actor_id, v_now);
+        if v_grown.tokens is null then
+          return tokenbook.answer_busy();
+        elsif v_grown.tokens < v_beyond and p_over_capture <> 'partial' then
+          select h.* into v_hold from public.token_holds h where h.user_id = v_user_id and h.id = p_hold_id;
+          return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => false)
+              || jsonb_build_object('tokens_remaining_to_deduct', v_beyond - v_grown.payable);
+        end if;
+        v_uncovered := v_beyond - v_grown.tokens;
+        v_beyond := null;
+        if v_grown.tokens > 0 then
+          select a.ctid, a.spent_at, a.spent_day, a.spent_week, a.spent_month, a.last_transaction_id,
+                 h.ctid, h.tokens, h.tokens, h.grant_ids, h.grant_tokens
+            into v_account_place, v_spent_at, v_spent_day, v_spent_week, v_spent_month, v_last_id,
+                 v_hold_place, v_held, v_paid, v_grant_ids, v_grant_tokens
+            from public.token_accounts a
+            join public.token_holds h on h.user_id = a.user_id and h.id = p_hold_id
+           where a.user_id = v_user_id;
+        end if;
+      end;
     else
       declare
         v_account public.token_accounts;
@@ -11545,17 +12267,79 @@ begin
           v_uncovered := greatest(v_beyond - v_allowed, 0);
           v_beyond := v_beyond - v_uncovered; -- @takes-what-there-is
         elsif v_allowed < v_beyond then
-          select h.* into v_hold from public.token_holds h where h.user_id = v_user_id and h.id = p_hold_id;
-          return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => false)
-              || jsonb_build_object('tokens_remaining_to_deduct', v_beyond - v_allowed)
-              || tokenbook.describe_shortage(
-                 case when not v_has_left and v_cap.headroom < v_beyond then v_cap.capped_by end,
-                 case when v_payable < least(v_beyond, v_account.tokens_remaining) then v_account.tokens_remaining - v_payable end);
+          if p_over_capture = 'overdraft' and v_allowed = v_account.tokens_remaining and not v_has_left
+            and (v_cap.headroom < v_beyond) is not true -- @overdrawn-within-the-cap
+          then
+            v_overdrawn := tokenbook.overdraft_left(v_account);
+          end if;
+          if v_allowed + v_overdrawn >= v_beyond then -- @overdrawn-beyond-the-hold
+            v_overdrawn := v_beyond - v_allowed;
+          else
+            select h.* into v_hold from public.token_holds h where h.user_id = v_user_id and h.id = p_hold_id;
+            return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => false)
+                || jsonb_build_object('tokens_remaining_to_deduct', v_beyond - v_allowed - v_overdrawn)
+                || tokenbook.describe_shortage(
+                   case when not v_has_left and v_cap.headroom < v_beyond then v_cap.capped_by end,
+                   case when v_payable < least(v_beyond, v_account.tokens_remaining) then v_account.tokens_remaining - v_payable end);
+          end if;
         end if;
       end;
     end if;
   end if;
   v_back := v_held - v_paid; -- @captures-what-was-used
+
+  if v_has_family then
+    declare
+      v_is_open boolean;
+      v_returned bigint := 0; -- of its rest, to the parent
+      v_return public.token_transactions;
+    begin
+      -- what comes back was set aside when the parent was, and by its entry
+      select p.id = v_parent_id and p.status = 'open' and p.expires_at > v_now, p.created_at, p.transaction_id
+        into v_is_open, v_created_at, v_hold_entry
+        from public.token_holds p
+       where p.user_id = v_user_id and p.id = coalesce(v_parent_id, p_hold_id)
+         for no key update skip locked;
+      if not found then
+        return case when p_now is null then tokenbook.answer_busy() end;
+      elsif v_is_open and v_back > 0 then -- @children-give-back
+        select part.grant_ids, part.grant_tokens into v_back_ids, v_back_tokens
+          from tokenbook.slice_allocations(v_grant_ids, v_grant_tokens, v_paid, v_held) as part;
+        select part.grant_ids, part.grant_tokens into v_grant_ids, v_grant_tokens
+          from tokenbook.slice_allocations(v_grant_ids, v_grant_tokens, 0, v_paid) as part;
+        perform tokenbook.return_to_hold(v_user_id, v_parent_id, v_back_ids, v_back_tokens);
+        v_returned := v_back;
+        v_held := v_paid; -- what is settled with the grants
+        v_back := 0;
+      end if;
+      update public.token_holds h
+         set children_captured = h.children_captured + v_paid
+       where h.user_id = v_user_id and h.id = v_parent_id and v_paid > 0;
+      if v_returned > 0 or v_held = 0 then -- to its parent; or a parent that has nothing left
+        v_last_id := v_last_id + 1;
+        v_return.user_id := v_user_id;
+        v_return.id := v_last_id;
+        v_return.entry_type := 'usage';
+        v_return.action_type := 'hold_return';
+        v_return.tokens := 0;
+        v_return.balance_after := v_remaining;
+        v_return.debt_change := 0;
+        v_return.reserved_change := 0;
+        v_return.grant_ids := '{}';
+        v_return.grant_tokens := '{}';
+        v_return.reason := case p_status when 'expired' then 'the hold ran out' when 'captured' then 'not needed' else 'released' end;
+        v_return.actor_role := p_actor_role;
+        v_return.actor_id := p_actor_id;
+        v_return.hold_id := p_hold_id;
+        v_return.member_id := v_member_id;
+        v_return.metadata := '{}';
+        v_return.terms := tokenbook.move_terms(
+          p_hold_id, v_parent_id, coalesce(v_back_ids, '{}'), coalesce(v_back_tokens, '{}'));
+        v_return.created_at := v_now;
+        perform tokenbook.append_transactions(array[v_return]);
+      end if;
+    end;
+  end if;
 
   -- act: as a rule nothing goes back, or to one grant, which lives and has room: a copy of tokenbook.return_tokens, which
   -- to call here takes a fifteenth more (decision 26)
@@ -11661,9 +12445,10 @@ begin
       v_entry.created_at := v_now;
       select taken.grant_ids, taken.grant_tokens, v_uncovered + v_beyond - taken.tokens, taken.tokens
         into v_entry.grant_ids, v_entry.grant_tokens, v_uncovered, v_beyond
-        from tokenbook.take_from_grants(v_user_id, v_beyond, v_now, p_partial => p_over_capture = 'partial',
+        from tokenbook.take_from_grants(v_user_id, v_beyond - v_overdrawn, v_now, p_partial => p_over_capture = 'partial',
                p_action_type => v_action_type, p_model_used => v_model) as taken;
       v_entry.tokens := -v_beyond;
+      v_entry.debt_change := v_overdrawn;
       v_entry := tokenbook.record_transaction(v_entry);
       v_overage_id := v_entry.id;
       v_remaining := v_entry.balance_after;
@@ -11703,22 +12488,105 @@ begin
     end;
   end if;
 
+  if v_has_family then
+    declare
+      v_hold public.token_holds;
+    begin
+      select h.* into v_hold from public.token_holds h where h.user_id = v_user_id and h.id = p_hold_id;
+      return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => false);
+    end;
+  end if;
   v_deducted_from := case
     when v_paid = 0 then '[]'
     when cardinality(v_grant_ids) = 1
       then jsonb_build_array(tokenbook.describe_allocation(v_grant_ids[1], v_grant_type, v_granted_at, v_paid))
     else tokenbook.describe_allocations(v_user_id, v_grant_ids, v_grant_tokens)
   end;
-  if v_beyond > 0 then
+  if v_overage_id is not null then
     v_deducted_from := v_deducted_from || v_beyond_from;
   end if;
   return tokenbook.hold_receipt(
     p_status, p_hold_id, p_status, v_held, v_paid, v_paid + coalesce(v_beyond, 0), coalesce(v_uncovered, 0), v_deducted_from,
-    v_capture_id, v_overage_id, v_usage_id, p_usage.cost_estimate, v_now, v_remaining, p_replayed => false);
+    v_capture_id, v_overage_id, v_usage_id, p_usage.cost_estimate, v_now, v_remaining, p_replayed => false)
+    || case when v_overdrawn > 0 then jsonb_build_object('tokens_overdrawn', v_overdrawn) else '{}' end;
 end
 $$;
 comment on function tokenbook.settle_hold is
   'Settles a hold, once: pays for the front of it, gives the rest back to its grants, last taken first; captured, released, or expired by whoever books what has run out. The receipt.';
+
+-- from supabase/schemas/40_holds/split_allocation.sql
+
+/*
+ * Takes so many tokens from the front of an allocation, of the grants that pay for what they are for, and says what is
+ * taken and what is left, both in its order. Less is taken where less pays.
+ * Caller: internal.
+ */
+create function tokenbook.split_allocation(
+  p_grant_ids uuid[],
+  p_grant_tokens bigint[],
+  p_pays boolean[],
+  p_tokens bigint,
+  out grant_ids uuid[],
+  out grant_tokens bigint[],
+  out left_ids uuid[],
+  out left_tokens bigint[]
+)
+returns record
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  select coalesce(array_agg(part.grant_id order by part.nth) filter (where part.taken > 0), '{}'),
+         coalesce(array_agg(part.taken order by part.nth) filter (where part.taken > 0), '{}'),
+         coalesce(array_agg(part.grant_id order by part.nth) filter (where part.taken < part.tokens), '{}'),
+         coalesce(array_agg(part.tokens - part.taken order by part.nth) filter (where part.taken < part.tokens), '{}')
+    into grant_ids, grant_tokens, left_ids, left_tokens
+    from (
+      select p.grant_id, p.tokens, p.nth,
+             case when p.pays then greatest(0, least(p.tokens,
+               p_tokens - (sum(p.tokens) filter (where p.pays) over (order by p.nth) - p.tokens)::bigint)) else 0 end as taken
+        from unnest(p_grant_ids, p_grant_tokens, p_pays) with ordinality as p (grant_id, tokens, pays, nth)) part;
+end
+$$;
+comment on function tokenbook.split_allocation is
+  'Takes tokens from the front of an allocation, of the grants in it that pay for it: what is taken and what is left.';
+
+/*
+ * Puts parts of an allocation together again, each grant once, in the order of p_order: that of the hold which they
+ * all came from.
+ * Caller: internal.
+ */
+create function tokenbook.merge_allocations(
+  p_grant_ids uuid[],
+  p_grant_tokens bigint[],
+  p_more_ids uuid[],
+  p_more_tokens bigint[],
+  p_order uuid[],
+  out grant_ids uuid[],
+  out grant_tokens bigint[]
+)
+returns record
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  select coalesce(array_agg(m.grant_id order by m.place), '{}'), coalesce(array_agg(m.tokens order by m.place), '{}')
+    into grant_ids, grant_tokens
+    from (
+      select part.grant_id, sum(part.tokens)::bigint as tokens, array_position(p_order, part.grant_id) as place
+        from (
+          select p.* from unnest(p_grant_ids, p_grant_tokens) as p (grant_id, tokens)
+          union all
+          select p.* from unnest(p_more_ids, p_more_tokens) as p (grant_id, tokens)) part
+       group by part.grant_id) m;
+end
+$$;
+comment on function tokenbook.merge_allocations is
+  'Puts two allocations together, each grant once, in the order given.';
 
 -- from supabase/schemas/40_holds/stored_hold_receipt.sql
 
@@ -11751,7 +12619,10 @@ begin
     -coalesce(v_capture.tokens, 0) - coalesce(v_overage.tokens, 0), p_hold.tokens_uncovered,
     tokenbook.describe_allocations(p_hold.user_id, v_capture.grant_ids, v_capture.grant_tokens)
       || tokenbook.describe_allocations(p_hold.user_id, v_overage.grant_ids, v_overage.grant_tokens),
-    p_hold.capture_id, p_hold.overage_id, p_hold.usage_id, v_cost, p_hold.settled_at, v_remaining, p_replayed);
+    p_hold.capture_id, p_hold.overage_id, p_hold.usage_id, v_cost, p_hold.settled_at, v_remaining, p_replayed)
+    || case when v_overage.debt_change > 0 then jsonb_build_object('tokens_overdrawn', v_overage.debt_change) else '{}' end
+    || tokenbook.budget_receipt(
+         p_hold.user_id, coalesce(p_hold.parent_id, case when p_hold.tokens_passed > 0 then p_hold.id end));
 end
 $$;
 comment on function tokenbook.stored_hold_receipt is
@@ -11784,8 +12655,8 @@ begin
              a.nth, coalesce(b.expires_at <= p_refund.created_at, false) as is_forfeited
         from unnest(p_refund.grant_ids, p_refund.grant_tokens) with ordinality as a (grant_id, tokens, nth)
         join public.token_balances b on b.user_id = p_refund.user_id and b.id = a.grant_id) p;
-  select -t.tokens - (
-           select sum(r.tokens) from public.token_transactions r
+  select t.debt_change - t.tokens - (
+           select sum(r.tokens - r.debt_change) from public.token_transactions r
             where r.user_id = t.user_id and r.original_id = t.id and r.entry_type = 'refund' and r.id <= p_refund.id)
     into v_refundable
     from public.token_transactions t
@@ -11798,11 +12669,137 @@ begin
    order by t.id desc
    limit 1;
   return tokenbook.refund_receipt(
-    p_refund.id, p_refund.tokens, v_restored, v_forfeited, v_refundable, v_remaining, p_replayed);
+    p_refund.id, p_refund.tokens - p_refund.debt_change, v_restored, v_forfeited, v_refundable, v_remaining, p_replayed)
+    || case when p_refund.debt_change < 0 then jsonb_build_object('debt_cancelled', -p_refund.debt_change) else '{}' end;
 end
 $$;
 comment on function tokenbook.stored_refund_receipt is
   'What a refund gave back and what of it was forfeited, grant by grant, from what is stored.';
+
+-- from supabase/schemas/40_holds/take_from_hold.sql
+
+/*
+ * Takes tokens out of an open hold for a child of it, from its front, of the grants in it that pay for what the child is
+ * for; all or nothing, or with p_partial what there is. The grants have given them already: nothing about the account
+ * changes. The caller has locked the account, knows that the hold is open, and writes the entry.
+ * p_order is how the hold had its grants first; p_payable what of its rest pays. tokens is NULL where somebody has locked
+ * the hold by itself, in the SQL editor.
+ * Caller: internal.   Keeps: I1, I8.
+ */
+create function tokenbook.take_from_hold(
+  p_user_id uuid,
+  p_hold_id uuid,
+  p_tokens bigint,
+  p_action_type text,
+  p_model_used text,
+  p_partial boolean default false,
+  out grant_ids uuid[],
+  out grant_tokens bigint[],
+  out tokens bigint,
+  out payable bigint
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_hold public.token_holds;
+  v_pays boolean[];
+  v_split record;
+begin
+  select h.* into v_hold
+    from public.token_holds h
+   where h.user_id = p_user_id and h.id = p_hold_id
+     for no key update skip locked; -- @parent-read-with-lock
+  if v_hold.id is null then
+    return;
+  end if;
+  select coalesce(array_agg(part.pays order by part.nth), '{}'), coalesce(sum(part.tokens) filter (where part.pays), 0)
+    into v_pays, payable
+    from (
+      select p.nth, p.tokens, coalesce(tokenbook.pays_for(b.pays_for, p_action_type, p_model_used), true) as pays -- @passes-on-what-pays
+        from unnest(v_hold.grant_ids, v_hold.grant_tokens) with ordinality as p (grant_id, tokens, nth)
+        left join public.token_balances b on b.user_id = p_user_id and b.id = p.grant_id) part;
+  tokens := least(p_tokens, payable); -- @passes-no-more
+  if tokens < p_tokens and not p_partial then
+    tokens := 0;
+  end if;
+  v_split := tokenbook.split_allocation(v_hold.grant_ids, v_hold.grant_tokens, v_pays, tokens);
+  grant_ids := v_split.grant_ids;
+  grant_tokens := v_split.grant_tokens;
+  if tokens > 0 then
+    update public.token_holds h
+       set tokens = h.tokens - take_from_hold.tokens, -- @passed-on-is-gone
+           tokens_passed = h.tokens_passed + take_from_hold.tokens,
+           grant_ids = v_split.left_ids,
+           grant_tokens = v_split.left_tokens
+     where h.user_id = p_user_id and h.id = p_hold_id;
+  end if;
+end
+$$;
+comment on function tokenbook.take_from_hold is
+  'Takes tokens out of an open hold for a child of it, of the grants in it that pay for that; which they are, how many, and how many there were that pay.';
+
+/*
+ * What a child does not use goes back to its open parent, each grant to its place. The caller has locked the account and
+ * both holds, and writes the entry.
+ * Caller: internal.   Keeps: I1.
+ */
+create function tokenbook.return_to_hold(p_user_id uuid, p_hold_id uuid, p_grant_ids uuid[], p_grant_tokens bigint[])
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_merged record;
+  v_tokens constant bigint := (select sum(part) from unnest(p_grant_tokens) part);
+begin
+  select m.* into v_merged
+    from public.token_holds h
+    join public.token_transactions t on t.user_id = h.user_id and t.id = h.transaction_id
+   cross join lateral tokenbook.merge_allocations(h.grant_ids, h.grant_tokens, p_grant_ids, p_grant_tokens, t.grant_ids) m
+   where h.user_id = p_user_id and h.id = p_hold_id;
+  update public.token_holds h
+     set tokens = h.tokens + v_tokens,
+         tokens_passed = h.tokens_passed - v_tokens,
+         grant_ids = v_merged.grant_ids,
+         grant_tokens = v_merged.grant_tokens
+   where h.user_id = p_user_id and h.id = p_hold_id;
+end
+$$;
+comment on function tokenbook.return_to_hold is
+  'Puts what a child of a hold did not use back into that hold.';
+
+/*
+ * The terms of an entry that moves tokens between a hold and its child: {move: {from, to, grant_ids, grant_tokens}}, and
+ * the model that they are for, where one was named.
+ * Caller: internal.
+ */
+create function tokenbook.move_terms(
+  p_from uuid,
+  p_to uuid,
+  p_grant_ids uuid[],
+  p_grant_tokens bigint[],
+  p_model_used text default null
+)
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_strip_nulls(jsonb_build_object(
+    'model', p_model_used,
+    'move', jsonb_build_object('from', p_from, 'to', p_to, 'grant_ids', p_grant_ids, 'grant_tokens', p_grant_tokens)));
+end
+$$;
+comment on function tokenbook.move_terms is
+  'What an entry keeps of tokens that moved between a hold and its child: {move: {from, to, grant_ids, grant_tokens}, model}.';
 
 -- from supabase/schemas/50_plans/ask_trial.sql
 
@@ -11951,7 +12948,7 @@ comment on function tokenbook.begins_by_itself is
 /*
  * Brings a subscription to that row, with an entry of 0 tokens in the ledger that keeps it: who or what changed the
  * plan, why, and what it is since then (terms). Whoever changes it together with tokens keeps it in their entry.
- * p_entry is the transaction to be: reason, actor, metadata.
+ * p_entry is the transaction to be: reason, actor, metadata; created_at, where it is one of several of one moment.
  * Does nothing where the row is that already.
  * Caller: internal, holding the account's lock.   Keeps: I3, I9, I10.
  */
@@ -11984,7 +12981,7 @@ begin
   p_entry.grant_tokens := '{}';
   p_entry.metadata := coalesce(p_entry.metadata, '{}');
   p_entry.terms := jsonb_build_object('standing', tokenbook.subscription_terms(p_subscription));
-  p_entry.created_at := clock_timestamp();
+  p_entry.created_at := coalesce(p_entry.created_at, clock_timestamp());
   perform tokenbook.record_transaction(p_entry);
   perform tokenbook.refresh_alert_thresholds(p_subscription.user_id); -- @rules-follow-the-plan
 end
@@ -13030,13 +14027,14 @@ begin
   foreach v_slot in array v_slots
   loop
     v_grant := v_slot.slot;
+    v_grant.cost_basis_of := v_slot.payment_id; -- @slots-have-their-money
     insert into public.token_balances
       (user_id, id, grant_type, tokens_granted, tokens_remaining, is_open, priority, granted_at, expires_at,
-       subscription_id, metadata, created_at)
+       subscription_id, cost_basis_of, metadata, created_at)
     values
       (p_user_id, v_grant.id, v_grant.grant_type, v_grant.tokens_granted, v_grant.tokens_remaining,
        v_grant.is_open, v_grant.priority, v_grant.granted_at, v_grant.expires_at,
-       v_grant.subscription_id, v_grant.metadata, p_now)
+       v_grant.subscription_id, v_grant.cost_basis_of, v_grant.metadata, p_now)
     on conflict (user_id, id) do nothing; -- whatever else is wrong, nobody is locked out of their account
     continue when not found;
     v_entry := null;
@@ -13062,6 +14060,9 @@ begin
          set tokens = p.tokens + v_grant.tokens_granted,
              tokens_clawed_back = p.tokens_clawed_back + v_slot.taken_back
        where p.user_id = p_user_id and p.id = v_slot.payment_id;
+      update tokenbook.sales s
+         set slots = greatest(s.slots, least(s.slots_in_all, tokenbook.slot_number(s.schedule, s.period_start, v_grant.granted_at) + 1))
+       where s.user_id = p_user_id and s.sale_id = v_slot.payment_id;
     end if;
     if v_slot.taken_back > 0 then
       v_entry.entry_type := 'clawback';
@@ -13087,6 +14088,7 @@ begin
     v_entry := null;
     v_entry.reason := v_subscription.plan_type || ' has another schedule';
     v_entry.actor_role := 'system';
+    v_entry.created_at := p_now;
     perform tokenbook.change_subscription(v_subscription, v_entry);
   end if;
   return cardinality(v_slots);
@@ -13466,6 +14468,43 @@ begin
 end
 $$;
 comment on function tokenbook.normal_address is 'An e-mail address in the one form that all ways of writing its mailbox have in common.';
+
+-- from supabase/schemas/50_plans/note_money_of_period.sql
+
+/*
+ * Says of what a period had given before it was paid for whose money it is: of its slots, and of what was carried over.
+ * Caller: tokenbook.give_what_was_bought, holding the account's lock.   Returns the first entry of the ledger that gave a
+ * slot of it; NULL, none did.
+ */
+create function tokenbook.note_money_of_period(p_payment public.token_payments)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_grant public.token_balances;
+  v_ids uuid[];
+  v_first_id bigint;
+begin
+  select b.* into v_grant
+    from public.token_balances b where b.user_id = p_payment.user_id and b.payment_id = p_payment.id;
+  select array_agg(t.grant_ids[1]), min(t.id) into v_ids, v_first_id
+    from public.token_transactions t
+   where t.user_id = v_grant.user_id and t.entry_type = 'grant' and t.action_type = 'scheduled_grant' -- as give_what_was_bought counts them
+     and t.created_at >= v_grant.period_start
+     and t.terms -> 'slots' ->> 'plan_type' = p_payment.to_plan and not t.terms -> 'slots' ? 'payment_id'
+     and (t.terms -> 'slots' ->> 'period_start')::timestamptz = v_grant.period_start;
+  update public.token_balances b
+     set cost_basis_of = p_payment.id
+   where b.user_id = v_grant.user_id and b.cost_basis_of is null
+     and (b.id = any (v_ids) or b.rolled_over_from = v_grant.id);
+  return v_first_id;
+end
+$$;
+comment on function tokenbook.note_money_of_period is
+  'Says of what a period had given before it was paid for whose money it is. Returns the first entry that gave a slot of it.';
 
 -- from supabase/schemas/50_plans/pay_for_period.sql
 
@@ -13897,6 +14936,7 @@ begin
     else v_is.plan_type || ' goes on'
   end;
   v_entry.actor_role := 'system';
+  v_entry.created_at := p_now;
   perform tokenbook.change_subscription(v_is, v_entry);
 
   perform tokenbook.tell_of_ends(v_told, p_now);
@@ -14233,10 +15273,11 @@ begin
 
   insert into public.token_balances
     (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at,
-     subscription_id, rolled_over_from, pays_for, metadata, created_at)
+     subscription_id, rolled_over_from, pays_for, cost_basis_of, metadata, created_at)
   values
     (v_closing.user_id, v_closing.grant_type, v_tokens, v_tokens, v_closing.priority, p_now, v_expires_at,
-     v_closing.subscription_id, v_closing.id, v_closing.pays_for, v_entry.metadata, p_now)
+     v_closing.subscription_id, v_closing.id, v_closing.pays_for, tokenbook.money_of(v_closing),
+     v_entry.metadata, p_now)
   returning * into v_carried;
   perform tokenbook.bring_due_forward(v_closing.user_id, v_expires_at);
   if v_carried.pays_for is not null then
@@ -16082,6 +17123,270 @@ $$;
 comment on function tokenbook.check_subscription_event is
   'Refuses what is no fact of a subscription; returns when it happened.';
 
+-- from supabase/schemas/60_payments/count_sales.sql
+
+/*
+ * Counts what has become of what was sold, in the order of each user's ledger: at most a portion of entries (usage_rows of
+ * tokenbook.limits). As a user's entries are numbered one after the other under their lock, none comes later that is older:
+ * what is counted is counted once. Whoever finds that somebody else is at it waits two
+ * seconds at most.
+ *
+ * The tokens of a sale are one pool: each is worth the same part of what is left of its money. So after every day
+ *   recognised = money * used / tokens, rounded down; recognised and breakage together = money * (used + ended) / tokens,
+ *   rounded down; what is left is deferred,
+ * and what is written into a day is by how much that has changed: whatever a history was, the sums are exact.
+ * Used is what was deducted and not given back, what repaid a debt, and what was taken for what others had been used for.
+ * Ended is what ran out, was voided, or taken by a correction. What is taken with its money (a refund, a dispute) is
+ * neither; what of that had been used already is not used any more: the debt is, that others pay.
+ * Caller: tokenbook.get_token_revenue.   Returns whether all is counted.   Locks: the accounts' marks.   Keeps: I11.
+ */
+create function tokenbook.count_sales()
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- where days begin
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  c_portion constant integer := tokenbook.limits() -> 'usage_rows';
+  v_waiting integer;
+  v_user_ids uuid[];
+  v_is_whole boolean;
+  v_is_first boolean;
+begin
+  if not exists (select from tokenbook.uncounted_sales()) then
+    return true;
+  elsif current_setting('transaction_read_only')::boolean then
+    return false;
+  end if;
+
+  -- lock: whoever counts has done so in a moment
+  for nth in 1 .. 20 loop
+    v_is_first := pg_try_advisory_xact_lock(hashtextextended('tokenbook.count_sales', 0));
+    exit when v_is_first;
+    perform pg_sleep(0.1);
+  end loop;
+  if not v_is_first then
+    return false;
+  end if;
+  select count(*), array_agg(w.user_id) filter (where w.before < c_portion), coalesce(sum(w.entries), 0) <= c_portion
+    into v_waiting, v_user_ids, v_is_whole
+    from (
+      select u.user_id, u.entries, sum(u.entries) over (order by u.user_id) - u.entries as before
+        from tokenbook.uncounted_sales() u) w;
+  v_user_ids := array(
+    select c.user_id from tokenbook.sale_accounts c
+     where c.user_id = any (v_user_ids) order by c.user_id for update skip locked);
+
+  with chosen as materialized (
+    select c.user_id, c.counted_id, c.changed_at, least(a.last_transaction_id, c.counted_id + c_portion) as upto_id,
+           a.last_transaction_id <= c.counted_id + c_portion as is_whole
+      from tokenbook.sale_accounts c
+      join public.token_accounts a on a.user_id = c.user_id
+     where c.user_id = any (v_user_ids)
+  ), of_sales as materialized (
+    select s.*, c.upto_id, c.is_whole, c.changed_at, case when s.is_counted then c.counted_id else s.since_id end as from_id,
+           p.id is not null as is_payment, coalesce(p.currency, b.currency) as currency_now, p.amount_cents,
+           least(p.amount_cents, p.refunded_cents + p.disputed_cents) as lost_cents
+      from chosen c
+      join tokenbook.sales s on s.user_id = c.user_id
+      left join public.token_payments p on p.user_id = s.user_id and p.id = s.sale_id
+      left join public.token_balances b on b.user_id = s.user_id and b.id = s.sale_id
+     where (s.is_counted or s.since_id < c.upto_id) and coalesce(p.currency, b.currency) is not null
+  ), entries as materialized (
+    select t.*
+      from (
+        select c.user_id, c.upto_id, least(c.counted_id, (select min(s.from_id) from of_sales s where s.user_id = c.user_id)) as from_id
+          from chosen c) c
+     cross join lateral (
+       select l.user_id, l.id, l.entry_type, l.action_type, l.tokens, l.debt_change, l.grant_ids, l.grant_tokens, l.payment_id,
+              l.original_id, l.terms, l.created_at
+         from public.token_transactions l
+        where l.user_id = c.user_id and l.id > c.from_id and l.id <= c.upto_id
+          and l.entry_type not in ('usage', 'hold', 'release', 'opening_balance')) t
+  ), parts as (
+    select t.*, part.grant_id, part.tokens as part_tokens, b.granted_at, b.cost_basis_cents,
+           coalesce(b.cost_basis_of, b.payment_id, case when b.cost_basis_cents is not null then b.id end) as sale_id
+      from entries t
+     cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
+      join public.token_balances b on b.user_id = t.user_id and b.id = part.grant_id
+  ), effects as (
+    select s.user_id, s.sale_id, p.id, 0 as nth, p.created_at,
+           case when p.entry_type = 'grant' then p.part_tokens else 0 end as given,
+           case
+             when p.entry_type = 'deduction' and p.action_type <> 'admin_deduct' then p.part_tokens
+             when p.entry_type = 'refund' and p.action_type <> 'admin_deduct' then -p.part_tokens -- @undone-use-is-deferred
+             when p.entry_type = 'debt_repayment' then p.part_tokens
+             when p.entry_type = 'clawback' and p.payment_id is distinct from s.sale_id
+               and p.terms ->> 'voids' is distinct from p.grant_id::text then p.part_tokens -- @taken-for-others
+             when p.entry_type = 'restoration' and p.payment_id is distinct from s.sale_id then -p.part_tokens
+             when p.entry_type = 'restatement' then -sign(p.tokens) * p.part_tokens
+             else 0
+           end as used,
+           case
+             when p.entry_type in ('expiry', 'void') then p.part_tokens
+             when p.entry_type = 'deduction' and p.action_type = 'admin_deduct' then p.part_tokens
+             when p.entry_type = 'refund' and p.action_type = 'admin_deduct' then -p.part_tokens
+             when p.entry_type = 'clawback' and p.terms ->> 'voids' = p.grant_id::text then p.part_tokens
+             when p.entry_type = 'rollover' and p.tokens > 0 and source.entry_type = 'expiry' then -p.part_tokens -- @carried-over-lives
+             else 0
+           end as ended,
+           case
+             when p.payment_id = s.sale_id and p.entry_type = 'clawback' then p.part_tokens
+             when p.payment_id = s.sale_id and p.entry_type = 'restoration' then -p.part_tokens
+             else 0
+           end as taken_back,
+           0::bigint as clawed_back, 0::bigint as lapsed,
+           case when p.entry_type = 'grant' and p.grant_id = s.sale_id then p.cost_basis_cents end as amount,
+           case when p.entry_type = 'grant' and p.grant_id = s.sale_id then 0::bigint end as lost,
+           case when p.entry_type = 'grant' and p.action_type = 'scheduled_grant' and s.schedule is not null
+                then tokenbook.slot_number(s.schedule, s.period_start, p.granted_at) + 1 else 1 end as slots
+      from parts p
+      join of_sales s on s.user_id = p.user_id and s.sale_id = p.sale_id and p.id > s.from_id -- @each-entry-once
+      left join public.token_transactions source
+        on p.entry_type = 'rollover' and source.user_id = p.user_id and source.id = p.original_id
+    union all
+    -- what an entry says of a payment's money, and what went with it
+    select s.user_id, s.sale_id, t.id, 1, t.created_at, 0, 0, 0, 0,
+           case when t.entry_type in ('clawback', 'restoration')
+                then t.debt_change - t.tokens + coalesce((t.terms -> 'refund' ->> 'lapsed')::bigint, 0) else 0 end,
+           coalesce((t.terms -> 'refund' ->> 'lapsed')::bigint, 0),
+           coalesce((t.terms -> 'refund' ->> 'amount_cents')::bigint, (t.terms -> 'payment' ->> 'amount_cents')::bigint),
+           least(
+             coalesce((t.terms -> 'refund' ->> 'amount_cents')::bigint, 0),
+             coalesce((t.terms -> 'refund' ->> 'refunded_cents')::bigint + (t.terms -> 'refund' ->> 'disputed_cents')::bigint, 0)),
+           null
+      from entries t
+      join of_sales s on s.user_id = t.user_id and s.sale_id = t.payment_id and t.id > s.from_id
+     where t.terms ?| array['refund', 'payment']
+    union all
+    -- a grant that was voided, and what was spent of it taken from elsewhere: nobody used it
+    select s.user_id, s.sale_id, t.id, 2, t.created_at, 0, -x.tokens, x.tokens, 0, 0, 0, null, null, null
+      from entries t
+      join public.token_balances v on v.user_id = t.user_id and v.id = (t.terms ->> 'voids')::uuid
+      join of_sales s on s.user_id = t.user_id and t.id > s.from_id
+       and s.sale_id = coalesce(v.cost_basis_of, v.payment_id, case when v.cost_basis_cents is not null then v.id end)
+     cross join lateral (
+       select t.debt_change - t.tokens - coalesce(sum(own.tokens) filter (where own.grant_id = v.id), 0)::bigint as tokens
+         from unnest(t.grant_ids, t.grant_tokens) as own (grant_id, tokens)) x
+     where t.entry_type = 'clawback' and t.payment_id is null and t.terms ? 'voids'
+    union all
+    -- a paid period that is over: what it did not give it will not give
+    select s.user_id, s.sale_id, s.upto_id, 3, s.period_end, 0, 0, 0, 0, 0, 0, null, null, s.slots_in_all
+      from of_sales s
+     where s.is_whole and s.period_end <= clock_timestamp() and s.slots_counted < s.slots_in_all -- @periods-that-are-over
+    union all
+    -- what is known of the money now, where no entry says it
+    select s.user_id, s.sale_id, s.upto_id, 4,
+           greatest(s.changed_at, (select max(t.created_at) from entries t where t.user_id = s.user_id)), 0, 0, 0, 0, 0, 0,
+           s.amount_cents, s.lost_cents, null
+      from of_sales s
+     where s.is_whole and s.is_payment and s.changed_at is not null -- @money-as-it-is
+  ), days as (
+    select e.user_id, e.sale_id, date_trunc('day', e.created_at) as starts_at, sum(e.given) as given, sum(e.used) as used,
+           sum(e.ended) as ended, sum(e.taken_back) as taken_back, sum(e.clawed_back) as clawed_back, sum(e.lapsed) as lapsed,
+           (array_agg(e.amount order by e.id desc, e.nth desc) filter (where e.amount is not null))[1] as amount,
+           (array_agg(e.lost order by e.id desc, e.nth desc) filter (where e.amount is not null))[1] as lost,
+           max(e.slots) as slots
+      from effects e
+     group by e.user_id, e.sale_id, date_trunc('day', e.created_at)
+  ), running as (
+    select s.user_id, s.sale_id, d.starts_at, s.currency_now, s.slots_in_all,
+           s.tokens_given + sum(d.given) over so_far as given, s.tokens_used + sum(d.used) over so_far as used,
+           s.tokens_ended + sum(d.ended) over so_far as ended, s.tokens_taken_back + sum(d.taken_back) over so_far as taken_back,
+           s.tokens_clawed_back + sum(d.clawed_back) over so_far as clawed_back, s.tokens_lapsed + sum(d.lapsed) over so_far as lapsed,
+           greatest(s.slots_counted, max(d.slots) over so_far) as slots,
+           s.sold_cents as sold_before, s.refunded_cents as refunded_before,
+           array_agg(array[d.amount, d.lost]) filter (where d.amount is not null) over so_far as money,
+           case when s.currency = s.currency_now then array[s.sold_cents, s.refunded_cents, s.recognised_cents, s.breakage_cents]
+                else '{0,0,0,0}' end as counted
+      from days d
+      join of_sales s on s.user_id = d.user_id and s.sale_id = d.sale_id
+    window so_far as (partition by d.user_id, d.sale_id order by d.starts_at)
+  ), standings as (
+    select r.*, m.sold, m.lost, q.recognised, q.either - q.recognised as breakage,
+           row_number() over (partition by r.user_id, r.sale_id order by r.starts_at desc) = 1 as is_last
+      from running r
+     cross join lateral (
+       select coalesce(r.money[array_length(r.money, 1)][1], r.sold_before) as sold,
+              coalesce(r.money[array_length(r.money, 1)][2], r.refunded_before) as lost) m
+     cross join lateral (
+       select greatest(r.used - (r.clawed_back - r.taken_back - r.lapsed), 0) as used, -- @clawed-back-unused
+              greatest(r.ended - r.lapsed, 0) as ended,
+              greatest(r.given - r.used - r.ended - r.taken_back, 0) as unspent,
+              case when r.slots < r.slots_in_all then floor((m.sold - m.lost)::numeric * r.slots / r.slots_in_all) -- @slot-is-a-share
+                   else m.sold - m.lost end as money) n
+     cross join lateral (
+       select case when n.used + n.ended + n.unspent > 0 then floor(n.money * n.used / (n.used + n.ended + n.unspent)) else 0 end as recognised,
+              case when n.used + n.ended + n.unspent > 0
+                   then floor(n.money * (n.used + n.ended) / (n.used + n.ended + n.unspent)) else n.money end as either) q
+  ), changes as (
+    select s.starts_at, s.currency_now as currency,
+           s.sold - lag(s.sold, 1, s.counted[1]) over by_day as sold, s.lost - lag(s.lost, 1, s.counted[2]) over by_day as refunded,
+           s.recognised - lag(s.recognised, 1, s.counted[3]::numeric) over by_day as recognised,
+           s.breakage - lag(s.breakage, 1, s.counted[4]::numeric) over by_day as breakage
+      from standings s
+    window by_day as (partition by s.user_id, s.sale_id order by s.starts_at)
+    union all
+    -- what was counted in another currency
+    select d.starts_at, s.currency, -s.sold_cents, -s.refunded_cents, -s.recognised_cents, -s.breakage_cents
+      from of_sales s
+      join lateral (select min(d.starts_at) as starts_at from days d where d.user_id = s.user_id and d.sale_id = s.sale_id) d
+        on d.starts_at is not null
+     where s.currency <> s.currency_now -- @never-of-two-currencies
+  ), added as (
+    insert into tokenbook.revenue_totals as n (starts_at, currency, sold_cents, refunded_cents, recognised_cents, breakage_cents)
+    select c.starts_at, c.currency, sum(c.sold), sum(c.refunded), sum(c.recognised), sum(c.breakage)
+      from changes c
+     group by c.starts_at, c.currency
+     order by c.starts_at, c.currency
+    on conflict on constraint revenue_totals_pkey do update
+       set sold_cents = n.sold_cents + excluded.sold_cents,
+           refunded_cents = n.refunded_cents + excluded.refunded_cents,
+           recognised_cents = n.recognised_cents + excluded.recognised_cents,
+           breakage_cents = n.breakage_cents + excluded.breakage_cents
+  ), kept as (
+    update tokenbook.sales s
+       set is_counted = true, slots_counted = n.slots, currency = n.currency_now, sold_cents = n.sold, refunded_cents = n.lost,
+           recognised_cents = n.recognised, breakage_cents = n.breakage, tokens_given = n.given, tokens_used = n.used,
+           tokens_ended = n.ended, tokens_taken_back = n.taken_back, tokens_clawed_back = n.clawed_back, tokens_lapsed = n.lapsed
+      from standings n
+     where n.is_last and s.user_id = n.user_id and s.sale_id = n.sale_id
+  )
+  update tokenbook.sale_accounts c
+     set counted_id = d.upto_id,
+         changed_at = case when d.is_whole then null else c.changed_at end,
+         next_end_at = case when d.is_whole then (
+           select min(s.period_end) from tokenbook.sales s where s.user_id = c.user_id and s.period_end > clock_timestamp()) else c.next_end_at end
+    from chosen d
+   where c.user_id = d.user_id;
+  return v_is_whole and cardinality(v_user_ids) = v_waiting;
+end
+$$;
+comment on function tokenbook.count_sales is
+  'Counts the next portion of what has become of what was sold, for get_token_revenue. Returns whether all is counted.';
+
+/*
+ * Who has bought something of which not all is counted, and how many entries there are to look at.
+ * Caller: internal.
+ */
+create function tokenbook.uncounted_sales()
+returns table (user_id uuid, entries bigint)
+language sql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select c.user_id, a.last_transaction_id - c.counted_id
+    from tokenbook.sale_accounts c
+    join public.token_accounts a on a.user_id = c.user_id
+   where a.last_transaction_id > c.counted_id or c.changed_at is not null or c.next_end_at <= clock_timestamp()
+$$;
+comment on function tokenbook.uncounted_sales is
+  'Who has bought something of which not all is counted, and how many entries there are to look at.';
+
 -- from supabase/schemas/60_payments/create_token_payment.sql
 
 /*
@@ -16808,6 +18113,113 @@ $$;
 comment on function tokenbook.get_token_customer is
   'Which customer a user is at a payment provider (p_provider stripe or paypal). For the user themself, an admin, or the server. Returns {user_id, provider, customer_id (NULL = none is known)}. Errors: invalid_customer, user_not_found, forbidden.';
 
+-- from supabase/schemas/60_payments/get_token_revenue.sql
+
+/*
+ * What was sold, and what became of it, by day, month or all together (UTC, whole ones), each currency by itself: what
+ * was used of it (recognised), what ended unused (breakage), what went back, and what is still owed (deferred).
+ * opening deferred + sold - refunded - recognised - breakage = closing deferred, to the cent.
+ * The ledger is counted by portions (tokenbook.count_sales); until that has come to its end the answer is busy.
+ * Caller: an admin, service_role.   Locks: nothing that a use needs.   Errors: not_authenticated, forbidden,
+ * invalid_report, busy.   Keeps: I11.
+ */
+-- Security definer: an admin reads other users' rows, and nobody may write the totals themselves.
+create function tokenbook.get_token_revenue(
+  p_from timestamptz default null,
+  p_to timestamptz default null,
+  p_bucket text default 'day'
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- where days begin
+as $$
+declare
+  c_rows constant integer := tokenbook.limits() -> 'report_rows';
+  v_unit constant text := case p_bucket when 'all' then 'day' else p_bucket end;
+  v_from timestamptz;
+  v_to timestamptz;
+  v_fault jsonb;
+  v_rows jsonb;
+  v_totals jsonb;
+begin
+  -- validate
+  perform tokenbook.authorize_operator();
+  v_to := coalesce(p_to, clock_timestamp());
+  v_from := coalesce(p_from, v_to - interval '30 days');
+  v_fault := case
+    when p_bucket is null or p_bucket not in ('day', 'month', 'all')
+      then '{"field": "p_bucket", "rule": "day, month or all"}'
+    when not (v_from >= '1900-01-01' and v_from < v_to and v_to < '2200-01-01')
+      then '{"field": "p_from", "rule": "before p_to, both of 1900 to 2199"}'
+    when v_to - v_from > make_interval(days => case p_bucket when 'day' then 400 else 4000 end)
+      then '{"field": "p_from", "rule": "at most 400 days before p_to, by month or all together 4000"}'
+  end;
+  if v_fault is not null then
+    perform tokenbook.refuse('invalid_report', v_fault);
+  end if;
+  v_from := date_trunc(v_unit, v_from);
+  if date_trunc(v_unit, v_to) < v_to then
+    v_to := date_trunc(v_unit, v_to) + ('1 ' || v_unit)::interval;
+  end if;
+
+  -- what is not counted yet
+  if not tokenbook.count_sales() then
+    return tokenbook.answer_busy();
+  end if;
+
+  -- answer
+  with buckets as (
+    select case when t.starts_at < v_from then '-infinity' when p_bucket = 'all' then v_from else date_trunc(v_unit, t.starts_at) end as starts_at,
+           t.currency, sum(t.sold_cents) as sold, sum(t.refunded_cents) as refunded, sum(t.recognised_cents) as recognised,
+           sum(t.breakage_cents) as breakage
+      from tokenbook.revenue_totals t
+     where t.starts_at < v_to
+     group by 1, 2
+  ), standing as (
+    select b.*, sum(b.sold - b.refunded - b.recognised - b.breakage) over (partition by b.currency order by b.starts_at) as closing
+      from buckets b
+  ), lines as (
+    select s.*, s.closing - (s.sold - s.refunded - s.recognised - s.breakage) as opening
+      from standing s
+     where s.starts_at >= v_from
+     order by s.starts_at, s.currency
+     limit c_rows + 1
+  )
+  select (select coalesce(jsonb_agg(
+            jsonb_build_object(
+              'starts_at', l.starts_at, 'currency', l.currency, 'opening_deferred_cents', l.opening, 'sold_cents', l.sold,
+              'refunded_cents', l.refunded, 'recognised_cents', l.recognised, 'breakage_cents', l.breakage,
+              'closing_deferred_cents', l.closing)
+            order by l.starts_at, l.currency), '[]') from lines l),
+         (select coalesce(jsonb_agg(
+            jsonb_build_object(
+              'currency', a.currency, 'opening_deferred_cents', a.opening, 'sold_cents', a.sold, 'refunded_cents', a.refunded,
+              'recognised_cents', a.recognised, 'breakage_cents', a.breakage,
+              'closing_deferred_cents', a.opening + a.sold - a.refunded - a.recognised - a.breakage)
+            order by a.currency), '[]')
+            from (
+              select s.currency,
+                     coalesce(sum(s.sold - s.refunded - s.recognised - s.breakage) filter (where s.starts_at < v_from), 0) as opening,
+                     coalesce(sum(s.sold) filter (where s.starts_at >= v_from), 0) as sold,
+                     coalesce(sum(s.refunded) filter (where s.starts_at >= v_from), 0) as refunded,
+                     coalesce(sum(s.recognised) filter (where s.starts_at >= v_from), 0) as recognised,
+                     coalesce(sum(s.breakage) filter (where s.starts_at >= v_from), 0) as breakage
+                from standing s
+               group by s.currency) a)
+    into v_rows, v_totals;
+  if jsonb_array_length(v_rows) > c_rows then
+    perform tokenbook.refuse('invalid_report', jsonb_build_object(
+      'field', 'p_from', 'rule', format('closer to p_to, or p_bucket wider: a report has at most %s rows', c_rows)));
+  end if;
+  return jsonb_build_object('bucket', p_bucket, 'from', v_from, 'to', v_to, 'rows', v_rows, 'totals', v_totals);
+end
+$$;
+comment on function tokenbook.get_token_revenue is
+  'What was sold from p_from to p_to, and what became of it, in whole buckets (p_bucket day, month, all; UTC), each currency by itself. For an admin or the server. Left out: the last 30 days, by day; at most 400 days by day, 4000 else. Sold: payments and grants with a cost basis. Recognised: the part of that money whose tokens were used; breakage: whose tokens ran out, were voided or corrected away; refunded: what went back or is withheld by disputes, less what came back; deferred: the rest, still owed in tokens. Opening deferred + sold - refunded - recognised - breakage = closing deferred. Returns {bucket, from, to, rows: [{starts_at, currency, opening_deferred_cents, sold_cents, refunded_cents, recognised_cents, breakage_cents, closing_deferred_cents}] (where something changed), totals: [the same of all of that time, without starts_at]}. What came in when the books opened has no known cost and is in none of these. busy: more is to be counted than one call does; ask again. Errors: invalid_report, forbidden, busy.';
+
 -- from supabase/schemas/60_payments/give_what_was_bought.sql
 
 /*
@@ -16836,6 +18248,8 @@ declare
   v_plan public.token_plans;
   v_grant public.token_balances;
   v_given record;
+  v_period tokenbook.subscriptions; -- of a plan
+  v_first_id bigint; -- which gave something of it, before it was paid for
 begin
   p_entry.payment_id := p_payment.id;
   if p_payment.to_plan is not null then
@@ -16899,11 +18313,118 @@ begin
   returning p.* into payment;
   if payment.id is null then
     payment := p_payment; -- what it has given since is more
+  elsif p_payment.to_plan is not null then
+    v_first_id := tokenbook.note_money_of_period(payment); -- @paid-later-is-money
+  end if;
+  if transaction.id is not null then
+    select o.* into v_period
+      from tokenbook.plans_of((select s from tokenbook.subscriptions s where s.user_id = p_entry.user_id)) o
+     where o.payment_id = p_payment.id::text;
+    perform tokenbook.note_sale(p_entry.user_id, p_payment.id, least(transaction.id, v_first_id) - 1, v_period); -- @sales-are-noted
   end if;
 end
 $$;
 comment on function tokenbook.give_what_was_bought is
   'Gives the plan or the packs of a payment, once, on the terms it was asked for at.';
+
+-- from supabase/schemas/60_payments/grants_to_restore.sql
+
+/*
+ * Which grants get p_tokens back that a loss had taken or a debt was repaid with: so many each, last taken first.
+ * Of a payment (p_payment_id, a dispute that was won): those that its loss was taken from, then those that have repaid
+ * debts, then its own grant. Of an overdraft (none): those that have repaid debts; and those that a loss was taken from
+ * whose restoration let a debt off instead of giving to them.
+ * What was given back before is left out. The caller holds the account's lock.
+ * Caller: internal.
+ */
+create function tokenbook.grants_to_restore(
+  p_user_id uuid,
+  p_payment_id uuid,
+  p_tokens bigint,
+  p_now timestamptz,
+  out grant_ids uuid[],
+  out grant_tokens bigint[]
+)
+returns record
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_left bigint := p_tokens;
+  v_part record;
+  v_nth integer;
+begin
+  grant_ids := '{}';
+  grant_tokens := '{}';
+  for v_part in
+    with entries as materialized (
+      select t.id, t.entry_type, t.payment_id, a.grant_id, a.tokens
+        from public.token_transactions t
+       cross join lateral unnest(t.grant_ids, t.grant_tokens) as a (grant_id, tokens)
+       where t.user_id = p_user_id and t.entry_type in ('clawback', 'restoration', 'debt_repayment')
+      union all
+      select t.id, t.entry_type, null, a.grant_id, a.tokens
+        from public.token_transactions t
+       cross join lateral unnest(
+         array(select jsonb_array_elements_text(t.terms -> 'repaid' -> 'grant_ids')::uuid),
+         array(select jsonb_array_elements_text(t.terms -> 'repaid' -> 'grant_tokens')::bigint)) as a (grant_id, tokens)
+       where t.user_id = p_user_id and t.entry_type = 'refund' and t.terms ? 'repaid'
+    ), taken as (
+      -- by the loss of a payment, and not given back; below 0: what was given back had been taken elsewhere
+      select e.payment_id, e.grant_id, sum(case e.entry_type when 'clawback' then e.tokens else -e.tokens end)::bigint as tokens
+        from entries e
+       where e.entry_type in ('clawback', 'restoration') and e.payment_id is not null
+       group by e.payment_id, e.grant_id
+    ), repaid as (
+      -- from what came in later, and not given back
+      select e.grant_id, max(e.id) filter (where e.entry_type = 'debt_repayment') as newest,
+             sum(case e.entry_type when 'refund' then -e.tokens else e.tokens end)::bigint - coalesce((
+               select sum(-t.tokens) from taken t where t.grant_id = e.grant_id and t.tokens < 0), 0)::bigint as tokens
+        from entries e
+       where e.entry_type in ('debt_repayment', 'refund')
+       group by e.grant_id
+    ), places as (
+      select 1 as place, t.grant_id, t.tokens, null::bigint as newest
+        from taken t where t.payment_id = p_payment_id and t.tokens > 0
+      union all
+      select 2, r.grant_id, r.tokens, r.newest
+        from repaid r where p_payment_id is not null and r.tokens > 0 -- @repaid-from-goes-back
+      union all
+      -- the payment's own grant takes what the others did not give
+      select 3, b.id, p_tokens, null
+        from public.token_balances b where b.user_id = p_user_id and b.payment_id = p_payment_id
+      union all
+      -- whatever was taken from it, and not given back
+      select 4, e.grant_id,
+             sum(case when e.entry_type in ('debt_repayment', 'clawback') then e.tokens else -e.tokens end)::bigint,
+             max(e.id) filter (where e.entry_type = 'debt_repayment')
+        from entries e
+       where p_payment_id is null and (e.payment_id is not null or e.entry_type in ('debt_repayment', 'refund'))
+       group by e.grant_id
+    )
+    select b.id, p.tokens
+      from places p
+      join public.token_balances b on b.user_id = p_user_id and b.id = p.grant_id
+     where p.tokens > 0
+     order by p.place, coalesce(b.payment_id = p_payment_id, false), p.newest desc nulls last,
+              tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, tokenbook.is_expiring_first_at(p_now)) desc
+  loop
+    exit when v_left = 0;
+    v_nth := array_position(grant_ids, v_part.id);
+    if v_nth is null then
+      grant_ids := grant_ids || v_part.id;
+      grant_tokens := grant_tokens || least(v_left, v_part.tokens);
+    else
+      grant_tokens[v_nth] := grant_tokens[v_nth] + least(v_left, v_part.tokens);
+    end if;
+    v_left := v_left - least(v_left, v_part.tokens);
+  end loop;
+end
+$$;
+comment on function tokenbook.grants_to_restore is
+  'Which grants get tokens back that a loss had taken or a debt was repaid with, last taken first: of a payment, or of an overdraft.';
 
 -- from supabase/schemas/60_payments/joined_payments.sql
 
@@ -17192,6 +18713,46 @@ end
 $$;
 comment on function tokenbook.lock_provider_payment is
   'Locks the facts of a provider''s payment and of its parts (at most a second and a half, then busy) and returns their ids.';
+
+-- from supabase/schemas/60_payments/note_sale.sql
+
+/*
+ * Notes that something was sold, once: a payment, or a grant whose cost basis was said, whose tokens appear in the ledger
+ * after the entry p_since_id. p_period is the plan that a payment is of, which may give its tokens over time.
+ * Caller: internal, holding the account's lock.
+ */
+create function tokenbook.note_sale(
+  p_user_id uuid,
+  p_sale_id uuid,
+  p_since_id bigint,
+  p_period tokenbook.subscriptions default null
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is_scheduled constant boolean := p_period.schedule is not null and p_period.expires_at is not null;
+begin
+  insert into tokenbook.sales (user_id, sale_id, since_id, schedule, period_start, period_end, slots_in_all, slots)
+  select p_user_id, p_sale_id, p_since_id, s.schedule, s.period_start, s.expires_at,
+         tokenbook.slot_number(s.schedule, s.period_start, s.expires_at - interval '1 microsecond') + 1,
+         coalesce(tokenbook.slot_number(
+           s.schedule, s.period_start, least(p_period.next_slot_at, s.expires_at) - interval '1 microsecond') + 1, 1)
+    from (select case when v_is_scheduled then p_period.schedule end as schedule,
+                 case when v_is_scheduled then p_period.period_start end as period_start,
+                 case when v_is_scheduled then p_period.expires_at end as expires_at) s
+  on conflict do nothing;
+  insert into tokenbook.sale_accounts as c (user_id, counted_id, changed_at, next_end_at)
+  values (p_user_id, p_since_id, clock_timestamp(), case when v_is_scheduled then p_period.expires_at end)
+  on conflict on constraint sale_accounts_pkey do update
+     set changed_at = excluded.changed_at, next_end_at = least(c.next_end_at, excluded.next_end_at);
+end
+$$;
+comment on function tokenbook.note_sale is
+  'Notes that something was sold, once: a payment, or a grant whose cost basis was said.';
 
 -- from supabase/schemas/60_payments/open_credits.sql
 
@@ -17944,8 +19505,7 @@ comment on function tokenbook.release_waiting is
 
 /*
  * Gives back what a dispute or a refund had taken, when it was won or has failed: the debt first, then the tokens, to the
- * grants that they came from, last taken first: those that it was taken from, then those that have repaid the debt, and
- * what neither gave to the payment's own grant. Into a grant that has run out meanwhile it expires at once, in the ledger.
+ * grants that they came from (tokenbook.grants_to_restore). Into a grant that has run out meanwhile it expires at once, in the ledger.
  * p_entry is the transaction to be: user_id, payment_id, reason, actor, metadata.
  * Locks: the account.   Keeps: I1 to I4, I9.
  */
@@ -17959,64 +19519,14 @@ as $$
 declare
   v_account public.token_accounts;
   v_now timestamptz;
-  v_left bigint;
-  v_part record;
-  v_nth integer;
 begin
   v_account := tokenbook.lock_account(p_entry.user_id); -- @won-disputes-give-back
   v_now := clock_timestamp();
 
   p_entry.debt_change := -least(p_tokens, v_account.tokens_owed);
   p_entry.tokens := p_tokens + p_entry.debt_change;
-  p_entry.grant_ids := '{}';
-  p_entry.grant_tokens := '{}';
-  v_left := p_entry.tokens;
-  for v_part in
-    with entries as materialized (
-      select t.id, t.entry_type, t.payment_id, a.grant_id, a.tokens
-        from public.token_transactions t
-       cross join lateral unnest(t.grant_ids, t.grant_tokens) as a (grant_id, tokens)
-       where t.user_id = p_entry.user_id and t.entry_type in ('clawback', 'restoration', 'debt_repayment')
-    ), taken as (
-      -- by the loss of a payment, and not given back; below 0: what was given back had been taken elsewhere
-      select e.payment_id, e.grant_id, sum(case e.entry_type when 'clawback' then e.tokens else -e.tokens end)::bigint as tokens
-        from entries e
-       where e.entry_type in ('clawback', 'restoration') and e.payment_id is not null
-       group by e.payment_id, e.grant_id
-    ), repaid as (
-      -- from what came in later, and not given back
-      select e.grant_id, max(e.id) as newest,
-             sum(e.tokens)::bigint - coalesce((
-               select sum(-t.tokens) from taken t where t.grant_id = e.grant_id and t.tokens < 0), 0)::bigint as tokens
-        from entries e
-       where e.entry_type = 'debt_repayment'
-       group by e.grant_id
-    ), places as (
-      select 1 as place, t.grant_id, t.tokens, null::bigint as newest
-        from taken t where t.payment_id = p_entry.payment_id and t.tokens > 0
-      union all
-      select 2, r.grant_id, r.tokens, r.newest from repaid r where r.tokens > 0 -- @repaid-from-goes-back
-      union all
-      -- the payment's own grant takes what the others did not give
-      select 3, b.id, v_left, null
-        from public.token_balances b where b.user_id = p_entry.user_id and b.payment_id = p_entry.payment_id
-    )
-    select b.id, p.tokens
-      from places p
-      join public.token_balances b on b.user_id = p_entry.user_id and b.id = p.grant_id
-     order by p.place, b.payment_id is not distinct from p_entry.payment_id, p.newest desc,
-              tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, tokenbook.is_expiring_first_at(v_now)) desc
-  loop
-    exit when v_left = 0;
-    v_nth := array_position(p_entry.grant_ids, v_part.id);
-    if v_nth is null then
-      p_entry.grant_ids := p_entry.grant_ids || v_part.id;
-      p_entry.grant_tokens := p_entry.grant_tokens || least(v_left, v_part.tokens);
-    else
-      p_entry.grant_tokens[v_nth] := p_entry.grant_tokens[v_nth] + least(v_left, v_part.tokens);
-    end if;
-    v_left := v_left - least(v_left, v_part.tokens);
-  end loop;
+  select g.grant_ids, g.grant_tokens into p_entry.grant_ids, p_entry.grant_tokens
+    from tokenbook.grants_to_restore(p_entry.user_id, p_entry.payment_id, p_entry.tokens, v_now) as g;
   select back.grant_ids, back.grant_tokens into p_entry.grant_ids, p_entry.grant_tokens
     from tokenbook.return_tokens(p_entry.user_id, p_entry.grant_ids, p_entry.grant_tokens, v_now) as back;
 
@@ -18406,6 +19916,11 @@ begin
          tokens_lapsed = p.tokens_lapsed + v_lapsed
    where p.user_id = p_payment.user_id and p.id = p_payment.id
   returning p.* into p_payment;
+  if (p_payment.amount_cents, p_payment.currency, v_lost)
+    is distinct from (v_was.amount_cents, v_was.currency, v_was.refunded_cents + v_was.disputed_cents)
+  then
+    update tokenbook.sale_accounts c set changed_at = clock_timestamp() where c.user_id = p_payment.user_id; -- @counted-again-when-changed
+  end if;
   if v_lost <> v_was.refunded_cents + v_was.disputed_cents then
     perform tokenbook.tell_of_payment(
       case when v_lost > v_was.refunded_cents + v_was.disputed_cents then 'token_payment.refunded' else 'token_payment.restored' end,
@@ -18562,6 +20077,52 @@ end
 $$;
 comment on function tokenbook.waiting_payments is
   'The oldest payments of a provider''s customer that have no user yet, at most 20, and at most 20 that a credit held which is decided.';
+
+-- from supabase/schemas/60_payments/worth_of_grant.sql
+
+/*
+ * What the tokens of a grant cost whoever bought them: tokens of them cost cents, so that n of them cost n * cents / tokens.
+ * Read from the payment as it is: its amount less what went back and what disputes withhold, spread over the tokens that it
+ * gave less those that went with the money. Of a plan that gives its tokens over time, the share of the slots that have
+ * begun. cents is 0 where they were given away, and NULL where nobody knows: of what came in when the books opened.
+ * Caller: internal.
+ */
+create function tokenbook.worth_of_grant(
+  p_grant public.token_balances,
+  out cents numeric,
+  out tokens numeric,
+  out currency text,
+  out payment_id uuid
+)
+returns record
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_money_of constant uuid := tokenbook.money_of(p_grant);
+begin
+  cents := 0;
+  tokens := 1;
+  if v_money_of is null then
+    return;
+  end if;
+  select greatest(p.amount_cents - p.refunded_cents - p.disputed_cents, 0)::numeric * coalesce(s.slots, 1), -- @basis-less-refunds
+         greatest(p.tokens - p.tokens_clawed_back, 1)::numeric * coalesce(s.slots_in_all, 1), p.currency, p.id
+    into cents, tokens, currency, payment_id
+    from public.token_payments p
+    left join tokenbook.sales s on s.user_id = p.user_id and s.sale_id = p.id and s.slots_in_all is not null -- @slots-are-a-share
+   where p.user_id = p_grant.user_id and p.id = v_money_of;
+  if payment_id is null then
+    select b.cost_basis_cents, b.tokens_granted, b.currency into cents, tokens, currency
+      from public.token_balances b
+     where b.user_id = p_grant.user_id and b.id = v_money_of;
+  end if;
+end
+$$;
+comment on function tokenbook.worth_of_grant is
+  'What the tokens of a grant cost whoever bought them: n of them cost n * cents / tokens; cents NULL where nobody knows.';
 
 -- from supabase/schemas/70_alerts/alert_rules_of.sql
 
@@ -21043,7 +22604,8 @@ begin
                    from public.token_holds h
                   where p_account.next_due_at <= p_now
                     and h.user_id = p_account.user_id and h.status = 'open' and h.expires_at <= p_now
-                    and h.created_at >= date_trunc(c.spend_window, p_now, 'UTC')
+                    and (h.parent_id is null or not tokenbook.is_parent_open(h.user_id, h.parent_id, p_now))
+                    and tokenbook.set_aside_at(h) >= date_trunc(c.spend_window, p_now, 'UTC')
                     and (c.scope <> 'member' or h.member_id = p_member_id)), 0)::bigint
            else 0 end,
          (date_trunc(c.spend_window, p_now at time zone 'utc') + ('1 ' || c.spend_window)::interval) at time zone 'utc'
@@ -21091,7 +22653,7 @@ comment on function tokenbook.spend_headroom is
 
 /*
  * When the tokens were taken that an entry spends or gives back: its own moment; of a release that
- * of the hold; of a refund that of the charge, or of the hold that the charge captured. What comes
+ * of the hold, or of its parent; of a refund that of the charge, or of the hold that the charge captured. What comes
  * back comes back into the window that it was taken from.
  * Caller: internal.
  */
@@ -21111,7 +22673,7 @@ begin
   select t.* into v_original from public.token_transactions t
    where t.user_id = p_entry.user_id and t.id = p_entry.original_id;
   if v_original.reserved_change < 0 then
-    return (select h.created_at from public.token_holds h
+    return (select tokenbook.set_aside_at(h) from public.token_holds h
              where h.user_id = p_entry.user_id and h.id = v_original.hold_id);
   end if;
   return v_original.created_at;
@@ -22388,7 +23950,7 @@ begin
       if v_account.tokens_remaining > 0 and v_account.payer_id is null and v_account.state = 'active' then
         v_spent := tokenbook.spend_tokens(
           v_change.user_id, least(v_tokens, v_account.tokens_remaining), 'shadow', v_entry.reason, v_entry.actor_role, null,
-          null, null, v_entry.metadata, p_partial => true);
+          null, null, v_entry.metadata, p_on_shortage => 'partial');
         v_taken := v_taken + v_spent.tokens;
         v_tokens := v_tokens - v_spent.tokens;
       end if;
@@ -22819,6 +24381,9 @@ begin
   update tokenbook.subscriptions s
      set beside = tokenbook.moved_moments(s.beside, p_by, v_move_id)
    where s.user_id = p_user_id and s.beside <> '[]';
+  update tokenbook.sales s
+     set schedule = tokenbook.moved_moments(jsonb_build_object('schedule', s.schedule), p_by, v_move_id) -> 'schedule'
+   where s.user_id = p_user_id and s.schedule is not null;
   update public.token_payments p
      set terms = tokenbook.moved_moments(p.terms, p_by, v_move_id)
    where p.user_id = p_user_id;
@@ -22832,7 +24397,7 @@ begin
 
   -- what is counted by days, weeks and months
   with spent as (
-    select t.member_id, t.reserved_change - t.tokens as tokens, tokenbook.spending_time(t) as at, t.created_at,
+    select t.member_id, t.reserved_change - t.tokens + t.debt_change as tokens, tokenbook.spending_time(t) as at, t.created_at,
            t.entry_type in ('deduction', 'hold', 'release', 'refund') and t.action_type <> 'admin_deduct' as counts
       from public.token_transactions t
      where t.user_id = p_user_id and t.entry_type not in ('opening_balance', 'expiry')
@@ -22858,6 +24423,24 @@ begin
      set spent_at = c.at, spent_day = c.in_day, spent_week = c.in_week, spent_month = c.in_month
     from counted c
    where a.user_id = p_user_id and c.is_account;
+
+  -- what was counted as sold is taken out of today, and counted again by the days that it is of now
+  insert into tokenbook.revenue_totals as n (starts_at, currency, sold_cents, refunded_cents, recognised_cents, breakage_cents)
+  select date_trunc('day', clock_timestamp()), s.currency, -sum(s.sold_cents), -sum(s.refunded_cents), -sum(s.recognised_cents),
+         -sum(s.breakage_cents)
+    from tokenbook.sales s
+   where s.user_id = p_user_id and s.is_counted
+   group by s.currency
+  on conflict on constraint revenue_totals_pkey do update
+     set sold_cents = n.sold_cents + excluded.sold_cents,
+         refunded_cents = n.refunded_cents + excluded.refunded_cents,
+         recognised_cents = n.recognised_cents + excluded.recognised_cents,
+         breakage_cents = n.breakage_cents + excluded.breakage_cents;
+  update tokenbook.sales s
+     set is_counted = false, slots_counted = 0, sold_cents = 0, refunded_cents = 0, recognised_cents = 0, breakage_cents = 0,
+         tokens_given = 0, tokens_used = 0, tokens_ended = 0, tokens_taken_back = 0, tokens_clawed_back = 0, tokens_lapsed = 0
+   where s.user_id = p_user_id;
+  update tokenbook.sale_accounts c set changed_at = coalesce(c.changed_at, clock_timestamp()) where c.user_id = p_user_id;
 
   -- what reports have counted of these uses, they count again; everyone's too
   if exists (select from public.token_usage u where u.user_id = p_user_id) then
@@ -23855,7 +25438,8 @@ begin
     -- each grant as the entry keeps it that gave it
     select t.user_id, t.id as transaction_id, case when t.entry_type in ('grant', 'rollover') then t.metadata end as attached,
            b.id as grant_id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at, b.subscription_id,
-           b.period_start, b.rolled_over_from, b.legacy_transaction_id, b.pays_for, b.created_at
+           b.period_start, b.rolled_over_from, b.legacy_transaction_id, b.pays_for,
+           b.cost_basis_cents, b.currency, b.cost_basis_of, b.created_at
       from ledger t
      cross join lateral jsonb_populate_recordset(null::public.token_balances,
        case jsonb_typeof(t.terms -> 'grants') when 'array' then t.terms -> 'grants' else '[]' end) b
@@ -23890,7 +25474,8 @@ begin
     select g.user_id, first.transaction_id, g.metadata, g.id, o.grant_type, first.tokens, o.priority, o.granted_at,
            case when later.transaction_id is not null then later.before
                 when o.voided_at > g.created_at then coalesce(latest.after, r.expires_at)
-                else o.expires_at end, null, null, null, null, o.pays_for, first.created_at
+                else o.expires_at end, null, null, null, null, o.pays_for, null, null, coalesce(o.cost_basis_of, o.payment_id,
+             case when o.cost_basis_cents is not null or opened.id is not null then o.id end), first.created_at
       from grants g
       join grants o on o.user_id = g.user_id and o.id::text = g.metadata ->> 'given_back_for'
       left join recorded r on r.user_id = o.user_id and r.grant_id = o.id
@@ -23901,13 +25486,15 @@ begin
         select e.* from expiries e
          where e.user_id = o.user_id and e.grant_id = o.id::text and e.transaction_id > first.transaction_id
          order by e.transaction_id limit 1) later on true
+      left join ledger opened on opened.user_id = o.user_id and opened.id = 1 and opened.entry_type = 'opening_balance' and o.id = any (opened.grant_ids)
       left join expiries latest on latest.user_id = o.user_id and latest.grant_id = o.id::text and latest.is_last
      where not exists (select from recorded r where r.user_id = g.user_id and r.grant_id = g.id)
   ), given as (
     -- each as it was given, until when it was said last
     select f.user_id, f.transaction_id, f.attached, f.grant_id, f.grant_type, f.tokens_granted, f.priority, f.granted_at,
            case when e.transaction_id is null then f.expires_at else e.after end as expires_at, f.subscription_id,
-           f.period_start, f.rolled_over_from, f.legacy_transaction_id, f.pays_for, f.created_at
+           f.period_start, f.rolled_over_from, f.legacy_transaction_id, f.pays_for, f.cost_basis_cents,
+           f.currency, f.cost_basis_of, f.created_at
       from first_given f
       left join expiries e on e.user_id = f.user_id and e.grant_id = f.grant_id::text and e.is_last
   ), subscriptions as (
@@ -23976,6 +25563,18 @@ begin
       left join payments p
         on p.user_id = g.user_id and p.id = g.payment_id and p.to_plan = s.plan_type and s.created_at <= p.created_at
      group by s.user_id, coalesce(s.payment_id, p.id::text)
+  ), paid_later as (
+    -- whose money those slots are, and what was carried over of a period, of which it was not known when they were given
+    select s.user_id, s.grant_id, p.id as payment_id
+      from slots s
+      join grants g on g.user_id = s.user_id and g.period_start = s.period_start
+      join payments p on p.user_id = g.user_id and p.id = g.payment_id and p.to_plan = s.plan_type and s.created_at <= p.created_at
+     where s.payment_id is null
+    union all
+    select g.user_id, to_jsonb(g.id), c.payment_id
+      from grants g
+      join grants c on c.user_id = g.user_id and c.id = g.rolled_over_from
+     where c.payment_id is not null
   ), plans as (
     -- each plan of each subscription: the first is the one that was recorded to be in force
     select s.user_id, one.nth, one.plan
@@ -24245,16 +25844,55 @@ begin
   ), of_holds as (
     select h.user_id, sum(h.tokens) as tokens, min(h.expires_at) as due
       from holds h where h.status = 'open' group by h.user_id
+  ), hold_moves as (
+    -- between a hold and its child: the one's loss, the other's gain
+    select t.user_id, t.id, t.created_at, t.action_type, m.hold_id, m.sign, part.grant_id, m.sign * part.tokens as tokens
+      from ledger t
+     cross join lateral (values (t.terms #>> '{move,from}', -1), (t.terms #>> '{move,to}', 1)) as m (hold_id, sign)
+     cross join lateral rows from (
+       jsonb_array_elements_text(case jsonb_typeof(t.terms #> '{move,grant_ids}') when 'array' then t.terms #> '{move,grant_ids}' end),
+       jsonb_array_elements(case jsonb_typeof(t.terms #> '{move,grant_tokens}') when 'array' then t.terms #> '{move,grant_tokens}' end)
+     ) as given (grant_id, tokens)
+     cross join lateral (
+       select given.grant_id, case jsonb_typeof(given.tokens) when 'number' then given.tokens::numeric end as tokens) part
+     where t.action_type in ('hold_split', 'hold_return') and m.hold_id is not null
+  ), moved_holds as (
+    select m.user_id, m.hold_id, sum(m.tokens) as tokens, -sum(m.tokens) as passed,
+           sum(m.tokens) filter (where m.sign = 1) as received
+      from hold_moves m group by m.user_id, m.hold_id
+  ), split_holds as (
+    -- what a hold with a parent or children had in the end: a child what it was given, a parent what it had not passed on
+    select h.user_id, h.id as hold_id, coalesce(sum(part.tokens), 0) as tokens,
+           coalesce(array_agg(part.grant_id order by part.place) filter (where part.tokens <> 0), '{}')::text as grant_ids,
+           coalesce(array_agg(part.tokens order by part.place) filter (where part.tokens <> 0), '{}')::text as grant_tokens
+      from (select h.* from holds h
+             where h.parent_id is not null
+                or exists (select from moved_holds m where m.user_id = h.user_id and m.hold_id = h.id::text)) h
+      left join holds p on p.user_id = h.user_id and p.id = h.parent_id
+      left join ledger o on o.user_id = h.user_id and o.id = coalesce(p.transaction_id, h.transaction_id)
+      left join lateral (
+        select one.grant_id, sum(one.tokens) as tokens, array_position(o.grant_ids::text[], one.grant_id) as place
+          from (
+            select own.grant_id::text, own.tokens from unnest(o.grant_ids, o.grant_tokens) as own (grant_id, tokens) where h.parent_id is null
+            union all
+            select m.grant_id, m.tokens from hold_moves m
+             where m.user_id = h.user_id and m.hold_id = h.id::text and (h.parent_id is null or m.sign = 1)) one
+         group by one.grant_id) part on true
+     group by h.user_id, h.id
+  ), of_children as (
+    select h.user_id, h.parent_id, sum(h.tokens_captured) as captured
+      from holds h where h.parent_id is not null group by h.user_id, h.parent_id
   ), of_hold_entries as (
     select t.user_id, t.hold_id, sum(t.reserved_change) as reserved,
            -sum(t.tokens) filter (where t.entry_type = 'deduction' and t.reserved_change < 0) as captured,
-           min(t.id) filter (where t.entry_type = 'usage' or (t.entry_type = 'deduction' and t.reserved_change < 0)) as capture_id,
+           min(t.id) filter (where t.entry_type = 'usage' and t.action_type not in ('hold_split', 'hold_return')
+             or t.entry_type = 'deduction' and t.reserved_change < 0) as capture_id,
            min(t.id) filter (where t.entry_type = 'deduction' and t.reserved_change = 0) as overage_id,
-           max(t.created_at) filter (where t.reserved_change < 0) as settled_at,
-           max(t.reason) filter (where t.entry_type = 'release') as release_reason
+           max(t.created_at) filter (where t.reserved_change < 0 or t.action_type = 'hold_return') as settled_at,
+           max(t.reason) filter (where t.entry_type = 'release' or t.action_type = 'hold_return') as release_reason
       from ledger t where t.hold_id is not null group by t.user_id, t.hold_id
   ), charged as (
-    select t.user_id, t.usage_id, abs(sum(t.tokens)) as tokens
+    select t.user_id, t.usage_id, abs(sum(t.tokens - t.debt_change)) as tokens
       from ledger t where t.usage_id is not null and t.entry_type <> 'refund' group by t.user_id, t.usage_id
   ), of_grants as (
     select g.user_id, sum(g.tokens_remaining) as tokens, min(g.expires_at) filter (where g.is_open) as due
@@ -24266,15 +25904,16 @@ begin
            -sum(t.tokens) filter (where t.entry_type in ('expiry', 'rollover')) as expired,
            coalesce(sum((t.metadata ->> 'total_cost')::numeric) filter (where t.entry_type = 'opening_balance'), 0) as opening_cost,
            coalesce(sum((t.metadata ->> 'tokens_used')::numeric) filter (where t.entry_type = 'opening_balance'), 0)
-             - coalesce(sum(t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0) as used
+             + coalesce(sum(t.debt_change - t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0) as used
       from ledger t group by t.user_id
   ), spending as (
     -- what was spent or came back, and the moment it was taken: a cap's window is that one's
-    select t.user_id, t.member_id, t.reserved_change - t.tokens as tokens, -t.tokens as used,
-           case when o.id is null then t.created_at when o.reserved_change < 0 then h.created_at else o.created_at end as at
+    select t.user_id, t.member_id, t.reserved_change - t.tokens + t.debt_change as tokens, t.debt_change - t.tokens as used,
+           case when o.id is null then t.created_at when o.reserved_change < 0 then coalesce(p.created_at, h.created_at) else o.created_at end as at
       from ledger t
       left join ledger o on o.user_id = t.user_id and o.id = t.original_id and t.entry_type in ('release', 'refund')
       left join holds h on h.user_id = o.user_id and h.id = o.hold_id
+      left join holds p on p.user_id = h.user_id and p.id = h.parent_id
      where t.entry_type in ('deduction', 'hold', 'release', 'refund') and t.action_type <> 'admin_deduct'
   ), members as (
     select m.* from public.token_team_members m
@@ -24391,6 +26030,19 @@ begin
      select exists (select from public.token_spend_caps s where s.user_id = a.user_id) as has_caps) c
    where a.has_caps <> c.has_caps
   union all
+  select 'I3 an overdraft is what was said of it', a.user_id, null, null,
+         coalesce(c.overdraft, 'the plan''s'), coalesce(a.overdraft_limit::text, 'the plan''s')
+    from accounts a
+    left join (
+      select distinct on (l.user_id) l.user_id, l.details ->> 'overdraft_limit' as overdraft
+        from tokenbook.changes l
+       where l.change = 'set_token_overdraft'
+         and (p_user_id is null or l.user_id = p_user_id)
+         and (p_after is null or l.user_id > p_after)
+         and (p_until is null or l.user_id <= p_until)
+       order by l.user_id, l.id desc) c on c.user_id = a.user_id
+   where a.overdraft_limit::text is distinct from c.overdraft
+  union all
   select 'I3 a member has one payer', m.user_id, null, null, m.user_id::text, coalesce(a.payer_id::text, 'none')
     from members m
     left join public.token_accounts a on a.user_id = m.member_id
@@ -24463,12 +26115,13 @@ begin
   union all
   select 'I4 a hold is what its history says', h.user_id, null, h.transaction_id,
          format('%s reserved, %s captured', case when h.status = 'open' then h.tokens else 0 end, coalesce(h.tokens_captured, 0)),
-         format('%s reserved, %s captured', coalesce(t.reserved, 0), coalesce(t.captured, 0))
+         format('%s reserved, %s captured', coalesce(t.reserved, 0) + coalesce(m.tokens, 0), coalesce(t.captured, 0))
     from holds h
     left join of_hold_entries t on t.user_id = h.user_id and t.hold_id = h.id
-   where coalesce(t.reserved, 0) <> case when h.status = 'open' then h.tokens else 0 end
+    left join moved_holds m on m.user_id = h.user_id and m.hold_id = h.id::text
+   where coalesce(t.reserved, 0) + coalesce(m.tokens, 0) <> case when h.status = 'open' then h.tokens else 0 end
       or coalesce(t.captured, 0) <> coalesce(h.tokens_captured, 0)
-      or h.tokens <> (select sum(part) from unnest(h.grant_tokens) part)
+      or h.tokens <> (select coalesce(sum(part), 0) from unnest(h.grant_tokens) part)
   union all
   select 'I7 the account is due no later than its holds', a.user_id, null, null,
          'at ' || h.due || ' or before', coalesce(a.next_due_at::text, 'never')
@@ -24936,6 +26589,7 @@ begin
     from grants g
     full join given o on o.user_id = g.user_id and o.grant_id = g.id
     left join voids v on v.user_id = g.user_id and v.grant_id = g.id::text
+    left join paid_later p on p.user_id = g.user_id and p.grant_id = to_jsonb(g.id)
    cross join lateral (values
      ('id', o.grant_id::text, g.id::text),
      ('grant_type', o.grant_type, g.grant_type),
@@ -24951,6 +26605,9 @@ begin
      ('rolled_over_from', o.rolled_over_from::text, g.rolled_over_from::text),
      ('legacy_transaction_id', o.legacy_transaction_id, g.legacy_transaction_id),
      ('pays_for', o.pays_for::text, g.pays_for::text),
+     ('cost_basis_cents', o.cost_basis_cents::text, g.cost_basis_cents::text),
+     ('currency', o.currency, g.currency),
+     ('cost_basis_of', coalesce(o.cost_basis_of, p.payment_id)::text, g.cost_basis_of::text),
      ('created_at', o.created_at::text, g.created_at::text),
      -- what a grant has attached that is from before the books, or was reissued, no entry has
      ('metadata', coalesce(o.attached, g.metadata)::text, g.metadata::text)
@@ -25053,7 +26710,9 @@ begin
    where (case t.entry_type
             when 'opening_balance' then t.id = 1 and t.tokens >= 0
             when 'grant' then t.tokens > 0
-            when 'deduction' then t.tokens < 0 and t.reserved_change in (0, t.tokens)
+            when 'deduction' then t.reserved_change in (0, t.tokens) and t.debt_change >= 0 and t.tokens - t.debt_change < 0
+              -- what is owed for a use is what was not there
+              and (t.debt_change = 0 or t.reserved_change = 0 and t.balance_after = 0 and t.action_type <> 'admin_deduct')
             when 'expiry' then t.tokens < 0
             when 'clawback' then t.tokens <= 0 and t.debt_change >= 0
               and (t.payment_id is null) = (coalesce(t.terms ? 'voids', false) or t.metadata ? 'mirrored_from')
@@ -25063,7 +26722,7 @@ begin
             when 'restatement' then t.tokens <> 0
             when 'hold' then t.tokens = 0 and t.reserved_change > 0
             when 'release' then t.tokens = 0 and t.reserved_change < 0
-            when 'refund' then t.tokens > 0
+            when 'refund' then t.tokens >= 0 and t.debt_change <= 0 and t.tokens - t.debt_change > 0
             when 'void' then t.tokens <= 0
             when 'rollover' then t.tokens <> 0
           end
@@ -25076,7 +26735,8 @@ begin
                    else array(select jsonb_object_keys(case jsonb_typeof(t.terms) when 'object' then t.terms end) order by 1) end = case
                 when t.entry_type = 'opening_balance' then array['grants']
                 when t.entry_type = 'rollover' and t.tokens > 0 then array['grants']
-                when t.entry_type = 'refund' and t.terms ? 'grants' then array['grants'] -- what was reissued
+                when t.entry_type = 'refund' then -- what was reissued, and the grants that had repaid what was owed
+                  case when t.terms ? 'grants' then array['grants'] else '{}' end || case when t.terms ? 'repaid' then array['repaid'] end
                 when t.entry_type = 'clawback' and t.metadata ? 'mirrored_from' then '{}' -- of a shadow: no payment's, no grant's
                 when t.entry_type = 'void' or (t.entry_type = 'clawback' and t.payment_id is null) then array['voids']
                 when t.entry_type in ('clawback', 'restoration') then array['refund']
@@ -25089,13 +26749,14 @@ begin
                 when t.entry_type in ('deduction', 'hold') and t.terms ? 'model' then array['model'] -- where grants pay only for some
                 when t.action_type = 'plan_change' and t.usage_id is null and t.terms ? 'standing' then array['standing']
                 when t.action_type = 'expiry_change' then array['expiry']
+                when t.action_type in ('hold_split', 'hold_return') then case when t.terms ? 'model' then array['model', 'move'] else array['move'] end
                 when t.action_type = 'upcoming_grant' then array['upcoming']
                 when t.action_type = 'plan_change' and t.usage_id is null and not t.metadata ? 'effective_at' then
                   case when t.terms ? 'storage' then array['storage'] end || array['subscription']
                 else '{}' end
           and (t.metadata = '{}' or t.entry_type not in ('expiry', 'debt_repayment', 'release', 'restoration', 'clawback')
             or (t.entry_type = 'clawback' and (t.terms ? 'voids' or t.metadata ? 'mirrored_from')))
-          and (t.debt_change = 0 or t.entry_type in ('opening_balance', 'clawback', 'restoration', 'debt_repayment'))
+          and (t.debt_change = 0 or t.entry_type in ('opening_balance', 'deduction', 'refund', 'clawback', 'restoration', 'debt_repayment'))
           and (t.reserved_change = 0 or t.entry_type in ('deduction', 'hold', 'release'))
           and case
                 when t.entry_type in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover')
@@ -25106,6 +26767,7 @@ begin
                     and case when t.terms -> 'grants' -> 0 ? 'subscription_id'
                           then right(t.action_type, 6) = '_grant' and t.action_type <> 'admin_grant' -- no pack, and nobody's gift
                           else t.action_type = tokenbook.grant_type_terms(t.terms -> 'grants' -> 0 ->> 'grant_type') ->> 'action_type' end
+                when t.action_type in ('hold_split', 'hold_return') then t.entry_type = 'usage' and t.usage_id is null and t.hold_id is not null
                 when t.action_type in ('plan_change', 'restating', 'expiry_change', 'upcoming_grant') then t.entry_type = 'usage' and t.usage_id is null
                 else t.entry_type <> 'grant'
                   and t.action_type <> all (array_remove(tokenbook.reserved_action_types(), 'admin_deduct'))
@@ -25176,16 +26838,22 @@ begin
   select 'I4 a hold is what its entry says', h.user_id, null, h.transaction_id,
          differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
     from holds h
-    left join ledger t on t.user_id = h.user_id and t.id = h.transaction_id and t.entry_type = 'hold'
+    left join ledger t on t.user_id = h.user_id and t.id = h.transaction_id and (t.entry_type = 'hold' or t.action_type = 'hold_split')
+    left join split_holds s on s.user_id = h.user_id and s.hold_id = h.id
+    left join moved_holds m on m.user_id = h.user_id and m.hold_id = h.id::text
+    left join of_children k on k.user_id = h.user_id and k.parent_id = h.id
     left join of_hold_entries e on e.user_id = h.user_id and e.hold_id = h.id
     left join ledger c on c.user_id = h.user_id and c.id = e.capture_id
     left join usages u on u.user_id = h.user_id and u.id = h.usage_id
    cross join lateral (values
      ('hold_id', t.hold_id::text, h.id::text),
-     ('tokens', t.reserved_change::text, h.tokens::text),
-     ('grant_ids', t.grant_ids::text, h.grant_ids::text),
-     ('grant_tokens', t.grant_tokens::text, h.grant_tokens::text),
-     ('action_type', t.action_type, h.action_type),
+     ('tokens', coalesce(s.tokens, t.reserved_change)::text, h.tokens::text),
+     ('grant_ids', coalesce(s.grant_ids, t.grant_ids::text), h.grant_ids::text),
+     ('grant_tokens', coalesce(s.grant_tokens, t.grant_tokens::text), h.grant_tokens::text),
+     ('parent_id', case when t.action_type = 'hold_split' then t.terms #>> '{move,from}' end, h.parent_id::text),
+     ('tokens_passed', (case when h.parent_id is null then coalesce(m.passed, 0) else 0 end)::text, h.tokens_passed::text),
+     ('children_captured', coalesce(k.captured, 0)::text, h.children_captured::text),
+     ('action_type', case when t.action_type = 'hold_split' then t.reason else t.action_type end, h.action_type),
      ('actor_role', t.actor_role, h.actor_role),
      ('created_at', t.created_at::text, h.created_at::text),
      ('member_id', t.member_id::text, h.member_id::text),
@@ -25211,9 +26879,44 @@ begin
          coalesce('for ' || h.action_type, 'no hold'), concat_ws(' ', 'for', t.action_type, 'of hold', t.hold_id)
     from ledger t
     left join holds h on h.user_id = t.user_id and h.id = t.hold_id
-   where case when t.hold_id is not null then (h.action_type, h.member_id) is distinct from (t.action_type, t.member_id)
-                or (t.entry_type = 'release' and t.original_id is distinct from h.transaction_id)
+   where case when t.hold_id is not null then (h.action_type, h.member_id) is distinct from (
+                  case when t.action_type = 'hold_split' then t.reason when t.action_type = 'hold_return' then h.action_type else t.action_type end, t.member_id)
+                or (t.entry_type = 'release' and t.original_id is distinct from coalesce(
+                  (select p.transaction_id from holds p where p.user_id = h.user_id and p.id = h.parent_id), h.transaction_id))
               else t.entry_type in ('hold', 'release') end
+  union all
+  -- what moves between a hold and its child
+  select 'I4 a move is between a hold and its child', t.user_id, null, t.id,
+         case t.action_type when 'hold_split' then concat_ws(' ', h.parent_id, 'to', h.id) else concat_ws(' ', h.id, 'to', h.parent_id) end,
+         concat_ws(' ', t.terms #>> '{move,from}', 'to', t.terms #>> '{move,to}')
+    from ledger t
+    left join holds h on h.user_id = t.user_id and h.id = t.hold_id
+    left join holds p on p.user_id = h.user_id and p.id = h.parent_id
+   where t.action_type in ('hold_split', 'hold_return')
+     and (case t.action_type
+            when 'hold_split' then t.terms #>> '{move,from}' = p.id::text and t.terms #>> '{move,to}' = h.id::text
+              and t.id >= h.transaction_id and t.terms -> 'move' -> 'grant_ids' <> '[]'
+            else t.terms #>> '{move,from}' = h.id::text and (t.terms #>> '{move,to}') is not distinct from p.id::text
+          end
+          and (p.id is null or p.parent_id is null and p.member_id is not distinct from h.member_id -- the parent is one, and open
+            and t.created_at < p.expires_at and t.created_at <= coalesce(p.settled_at, 'infinity'))) is not true
+  union all
+  select 'I1 children have no more than was set aside', m.user_id, null, m.id, 'at most ' || m.set_aside, m.passed::text
+    from (
+      select m.user_id, m.id, o.reserved_change as set_aside,
+             -sum(m.tokens) over (partition by m.user_id, m.hold_id order by m.id) as passed
+        from (select m.user_id, m.hold_id, m.id, sum(m.tokens) as tokens from hold_moves m group by m.user_id, m.hold_id, m.id) m
+        join holds h on h.user_id = m.user_id and h.id::text = m.hold_id and h.parent_id is null
+        join ledger o on o.user_id = h.user_id and o.id = h.transaction_id) m
+   where m.passed > m.set_aside
+  union all
+  select 'I8 a grant pays only for what it may', m.user_id, g.id, m.id, g.pays_for::text,
+         concat_ws(' ', t.reason, t.terms ->> 'model')
+    from hold_moves m
+    join ledger t on t.user_id = m.user_id and t.id = m.id
+    join grants g on g.user_id = m.user_id and g.id::text = m.grant_id
+   where m.sign = 1 and t.action_type = 'hold_split' and g.pays_for is not null
+     and not tokenbook.pays_for(g.pays_for, t.reason, t.terms ->> 'model')
   union all
   select 'I4 a refund is of its charge', t.user_id, null, t.id,
          concat_ws(' ', 'a deduction', o.action_type, o.usage_id, o.hold_id),
@@ -25223,6 +26926,16 @@ begin
    where t.entry_type = 'refund'
      and (o.entry_type, o.action_type, o.usage_id, o.hold_id, o.member_id)
          is distinct from ('deduction', t.action_type, t.usage_id, t.hold_id, t.member_id)
+  union all
+  select 'I4 no more is refunded than was charged', o.user_id, null, o.id,
+         concat_ws(' ', 'at most', o.debt_change - o.tokens, 'tokens,', o.debt_change, 'of them owed'),
+         concat_ws(' ', r.tokens, 'tokens,', r.debt, 'of them owed')
+    from ledger o
+    join (
+      select t.user_id, t.original_id, sum(t.tokens - t.debt_change) as tokens, -sum(t.debt_change) as debt
+        from ledger t where t.entry_type = 'refund' group by t.user_id, t.original_id) r
+      on r.user_id = o.user_id and r.original_id = o.id
+   where r.tokens > o.debt_change - o.tokens or r.debt > o.debt_change
   union all
   -- keys
   select 'I5 one key, one effect', t.user_id, null, max(t.id), '1 for key ' || t.idempotency_key, count(*)::text
@@ -25241,12 +26954,15 @@ begin
    cross join lateral (values
      ('operation', coalesce(t.request ->> 'operation', 'one'), t.request ->> 'operation'),
      ('tokens', case when t.terms ? 'upcoming' then (t.terms -> 'upcoming' -> 'tokens_granted')::bigint
+                     when t.action_type = 'hold_split' then (
+                       select sum(m.tokens) from hold_moves m where m.user_id = t.user_id and m.id = t.id and m.sign = 1)
                      when t.request ->> 'operation' in ('deduct', 'reserve', 'grant') then greatest(abs(t.tokens), t.reserved_change)
                      when t.request ->> 'operation' = 'adjust' then t.tokens end::text,
                 case when t.request ->> 'operation' in ('deduct', 'reserve', 'grant') then t.request ->> 'tokens'
                      when t.request ->> 'operation' = 'adjust' then t.request ->> 'delta' end),
-     ('action_type', case when t.request ->> 'operation' in ('deduct', 'reserve', 'track') then t.action_type end,
+     ('action_type', case when t.request ->> 'operation' in ('deduct', 'reserve', 'track') then case when t.action_type = 'hold_split' then t.reason else t.action_type end end,
                      case when t.request ->> 'operation' in ('deduct', 'reserve', 'track') then t.request ->> 'action_type' end),
+     ('parent_hold', t.terms #>> '{move,from}', t.request ->> 'parent_hold'),
      ('reason', case when t.request ->> 'reason' is not null then t.reason end, t.request ->> 'reason')
    ) as differs (field, expected, found)
    where t.request is not null and differs.expected is distinct from differs.found
@@ -25449,7 +27165,7 @@ begin
          set reason = f.reason, request = f.request, metadata = f.metadata
         from found f
        where t.user_id = f.user_id and t.id = f.id
-      returning t.user_id, t.id, t.entry_type, t.grant_ids[1] as grant_id, t.usage_id, t.hold_id, t.payment_id, t.reason, t.metadata
+      returning t.user_id, t.id, t.entry_type, t.grant_ids[1] as grant_id, t.usage_id, t.hold_id, t.payment_id, t.reason, t.metadata, t.terms ? 'move' as moves
     ), grants as (
       update public.token_balances b set metadata = e.metadata
         from erased e where e.entry_type = 'grant' and b.user_id = e.user_id and b.id = e.grant_id
@@ -25461,7 +27177,7 @@ begin
         from erased e where u.user_id = e.user_id and u.id = e.usage_id and u.transaction_id = e.id -- @trail-goes-along
     ), holds as (
       update public.token_holds h set metadata = e.metadata
-        from erased e where e.entry_type = 'hold' and h.user_id = e.user_id and h.id = e.hold_id
+        from erased e where (e.entry_type = 'hold' or e.moves) and h.user_id = e.user_id and h.id = e.hold_id
     ), payments as (
       update public.token_payments p set reason = e.reason
         from erased e where e.entry_type = 'grant' and p.user_id = e.user_id and p.id = e.payment_id and p.reason is not null
@@ -26235,7 +27951,7 @@ begin
 
   -- an account that its own ledger does not agree with
   select coalesce(sum(t.tokens), 0)::bigint as tokens,
-         coalesce(-sum(t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0)::bigint as used
+         coalesce(sum(t.debt_change - t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0)::bigint as used
     into v_ledger
     from public.token_transactions t
    where t.user_id = p_user_id;
@@ -26310,11 +28026,13 @@ begin
              + coalesce(sum(t.tokens) filter (where t.action_type = 'admin_grant'), 0) - greatest(v_repaired, 0),
            'tokens_used', v_corrected.used
              + case when v_base.entry_type = 'opening_balance' then v_old.used else 0 end
-             - coalesce(sum(t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0),
+             + coalesce(sum(t.debt_change - t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0),
            'admin_deducted', v_corrected.admin_deducted
              + case when v_base.entry_type = 'opening_balance' then v_old.deducted else 0 end
              - coalesce(sum(t.tokens) filter (where t.action_type = 'admin_deduct'), 0) + least(v_repaired, 0),
-           'clawed_back', -coalesce(sum(t.tokens) filter (where t.entry_type in ('clawback', 'restoration', 'debt_repayment')), 0),
+           -- what was used and is owed has left no grant yet; what repays it does
+           'clawed_back', -coalesce(sum(t.tokens) filter (where t.entry_type in ('clawback', 'restoration', 'debt_repayment')), 0)
+             - coalesce(sum(t.debt_change) filter (where t.entry_type in ('deduction', 'refund')), 0),
            'other', coalesce(sum(t.tokens) filter (
              where t.entry_type not in ('grant', 'deduction', 'refund', 'expiry', 'clawback', 'restoration', 'debt_repayment')), 0),
            'reserved', coalesce(v_account.tokens_reserved, 0))
@@ -26409,7 +28127,7 @@ comment on function tokenbook.recorded_grant_actions is
  * balance says it had. So does every grant of a user whose counter had more than all of them
  * (tokenbook.grants_at_opening); no old deduction is spread over those.
  * Since then, the ledger: deductions and holds are spread anew; what is given back goes to where the
- * replay took it from; a clawback and a repaid debt take from the grants they name, then in burn
+ * replay took it from; what moves between a hold and its child is a part of what the replay took for that; a clawback and a repaid debt take from the grants they name, then in burn
  * order; what was carried over comes out of the grant that closed, as far as it has it. A restatement changes what is stored, never what is exact: so nothing is left to restate
  * after one, and all of it is there again after its reversal. A repair by reconciliation is somebody's
  * decision and settles what was before it: from there on, what was stored then is exact.
@@ -26474,6 +28192,8 @@ declare
   v_part bigint;
   v_part_ids uuid[];
   v_part_tokens bigint[];
+  v_repaid_ids uuid[];
+  v_repaid_tokens bigint[];
   v_key text;
   v_of bigint;
   v_homeless bigint;
@@ -26594,6 +28314,13 @@ begin
          and not exists (
            select from public.token_legacy_transactions h
             where h.user_id = u.user_id and h.tokens < 0 and h.action_type <> all (c_grants))
+    ), parents as (
+      select distinct h.user_id, h.parent_id
+        from public.token_holds h
+       where h.parent_id is not null
+         and (p_user_id is null or h.user_id = p_user_id)
+         and (p_after is null or h.user_id > p_after)
+         and (p_until is null or h.user_id <= p_until)
     ), refunded as (
       select distinct t.user_id, t.original_id
         from ledger t where t.original_id is not null and t.entry_type = 'refund'
@@ -26612,21 +28339,27 @@ begin
     union all
     select t.user_id, 2, t.created_at, t.id,
            case when t.entry_type = 'deduction' and t.reserved_change <> 0 then 'capture'
+                when t.action_type in ('hold_split', 'hold_return') then t.action_type
                 when t.entry_type = 'usage' then 'expiry change' else t.entry_type end,
-           greatest(abs(t.tokens), abs(t.reserved_change)), r.user_id is not null, t.hold_id, t.original_id,
+           case when t.terms ? 'move' then (
+                  select sum(part::bigint)::bigint from jsonb_array_elements_text(t.terms #> '{move,grant_tokens}') part)
+                else greatest(abs(t.tokens), abs(t.reserved_change)) end,
+           r.user_id is not null or p.user_id is not null, t.hold_id, t.original_id,
            -- most are deductions, and what they took is only asked for when some of it comes back
-           case when t.entry_type = 'usage' then array[(t.terms -> 'expiry' ->> 'grant_id')::uuid]
+           case when t.terms ? 'move' then '{}'
+                when t.entry_type = 'usage' then array[(t.terms -> 'expiry' ->> 'grant_id')::uuid]
                 when t.entry_type = 'rollover' then (
                   select array[b.rolled_over_from, b.id] from public.token_balances b
                    where b.user_id = t.user_id and b.id = t.grant_ids[1])
                 when t.entry_type <> 'deduction' or r.user_id is not null then t.grant_ids end,
            case when t.entry_type <> 'deduction' or r.user_id is not null then t.grant_tokens end,
            null, null, null, null, null, null, null, null,
-           case when t.entry_type = 'usage' then array[coalesce((t.terms -> 'expiry' ->> 'after')::timestamptz, 'infinity')] end, null, null
+           case when t.terms ? 'expiry' then array[coalesce((t.terms -> 'expiry' ->> 'after')::timestamptz, 'infinity')] end, null, null
       from ledger t
       left join refunded r on r.user_id = t.user_id and r.original_id = t.id
+      left join parents p on p.user_id = t.user_id and t.entry_type = 'hold' and p.parent_id = t.hold_id
      where t.entry_type not in ('restatement', 'expiry', 'void') -- @replay-knows-releases
-       and (t.entry_type <> 'usage' or t.terms ? 'expiry' and v_order_since is not null)
+       and (t.entry_type <> 'usage' or t.terms ? 'expiry' and v_order_since is not null or t.terms ? 'move')
        and (t.entry_type <> 'rollover' or t.tokens > 0) -- the one into the new grant stands for both
     union all
     select a.user_id, 3, null, null, 'end', null, null, null, null,
@@ -26710,6 +28443,55 @@ begin
       v_needed := v_event.tokens;
       v_key := v_event.hold_id;
 
+    elsif v_event.kind in ('hold_split', 'hold_return') then -- @replay-knows-children
+      -- between a hold and its child, of what the replay took for them
+      declare
+        v_child constant text := v_event.hold_id::text;
+        v_parent text;
+        v_for text;
+        v_rest record;
+      begin
+        select h.parent_id::text, h.action_type into v_parent, v_for
+          from public.token_holds h where h.user_id = v_event.user_id and h.id = v_event.hold_id;
+        if v_event.kind = 'hold_split' and v_moved ? v_parent then
+          v_part_ids := array(select jsonb_array_elements_text(v_moved -> v_parent -> 'ids')::uuid);
+          v_part_tokens := array(select jsonb_array_elements_text(v_moved -> v_parent -> 'tokens')::bigint);
+          select t.terms ->> 'model' into v_model_used
+            from public.token_transactions t where t.user_id = v_event.user_id and t.id = v_event.id;
+          v_rest := tokenbook.split_allocation(v_part_ids, v_part_tokens, array(
+            select v_pays_for is null or coalesce(
+                     tokenbook.pays_for(v_pays_for[array_position(v_ids, part.id)], v_for, v_model_used), true)
+              from unnest(v_part_ids) with ordinality as part (id, nth) order by part.nth), v_event.tokens);
+          v_moved := jsonb_set(v_moved, array[v_parent], (v_moved -> v_parent) || jsonb_build_object(
+            'of', (v_moved -> v_parent ->> 'of')::bigint - v_event.tokens, 'ids', v_rest.left_ids, 'tokens', v_rest.left_tokens));
+          v_part_ids := v_rest.grant_ids;
+          v_part_tokens := v_rest.grant_tokens;
+          v_key := v_child;
+          v_of := v_event.tokens;
+        elsif v_event.kind = 'hold_return' and v_moved ? v_child and v_moved ? v_parent then
+          v_of := (v_moved -> v_child ->> 'of')::bigint;
+          select part.grant_ids, part.grant_tokens into v_part_ids, v_part_tokens
+            from tokenbook.slice_allocations(
+                   array(select jsonb_array_elements_text(v_moved -> v_child -> 'ids')::uuid),
+                   array(select jsonb_array_elements_text(v_moved -> v_child -> 'tokens')::bigint),
+                   v_of - v_event.tokens, v_of) as part;
+          v_moved := v_moved - v_child;
+          v_key := v_parent;
+          v_of := v_event.tokens;
+        end if;
+        if v_key is not null then
+          select m.grant_ids, m.grant_tokens into v_part_ids, v_part_tokens
+            from tokenbook.merge_allocations(
+                   array(select jsonb_array_elements_text(v_moved -> v_key -> 'ids')::uuid),
+                   array(select jsonb_array_elements_text(v_moved -> v_key -> 'tokens')::bigint),
+                   v_part_ids, v_part_tokens,
+                   array(select jsonb_array_elements_text(v_moved -> v_parent -> 'order')::uuid)) as m;
+          v_moved := v_moved || jsonb_build_object(v_key, coalesce(v_moved -> v_key, '{}') || jsonb_build_object(
+            'of', coalesce((v_moved -> v_key ->> 'of')::bigint, 0) + v_of, 'ids', v_part_ids, 'tokens', v_part_tokens));
+          v_key := null;
+        end if;
+      end;
+
     elsif v_event.kind = 'expiry change' then -- what it lives by is what was said last, at any moment
       v_nth := array_position(v_ids, v_event.grant_ids[1]);
       v_until[v_nth] := v_event.until[1]; -- @replay-knows-expiries
@@ -26758,13 +28540,24 @@ begin
       v_homeless := 0;
       if v_moved ? v_key then
         v_of := (v_moved -> v_key ->> 'of')::bigint;
-        select part.grant_ids, part.grant_tokens into v_part_ids, v_part_tokens
+        -- what had repaid an overdraft goes back to where the ledger says
+        select coalesce(array_agg(r.grant_id order by r.nth), '{}'), coalesce(array_agg(r.tokens order by r.nth), '{}'),
+               v_event.tokens - coalesce(sum(r.tokens), 0)
+          into v_repaid_ids, v_repaid_tokens, v_needed
+          from public.token_transactions t
+         cross join lateral unnest(
+           array(select jsonb_array_elements_text(t.terms -> 'repaid' -> 'grant_ids')::uuid),
+           array(select jsonb_array_elements_text(t.terms -> 'repaid' -> 'grant_tokens')::bigint))
+           with ordinality as r (grant_id, tokens, nth)
+         where t.user_id = v_event.user_id and t.id = v_event.id and v_event.kind = 'refund' and t.terms ? 'repaid';
+        select part.grant_ids || v_repaid_ids, part.grant_tokens || v_repaid_tokens into v_part_ids, v_part_tokens
           from tokenbook.slice_allocations(
                  array(select jsonb_array_elements_text(v_moved -> v_key -> 'ids')::uuid),
                  array(select jsonb_array_elements_text(v_moved -> v_key -> 'tokens')::bigint),
-                 v_of - v_event.tokens, v_of) as part;
-        v_moved := case when v_event.kind = 'release' or v_of = v_event.tokens then v_moved - v_key
-                        else jsonb_set(v_moved, array[v_key, 'of'], to_jsonb(v_of - v_event.tokens)) end;
+                 v_of - v_needed, v_of) as part;
+        v_moved := case when v_event.kind = 'release' or v_of = v_needed then v_moved - v_key
+                        else jsonb_set(v_moved, array[v_key, 'of'], to_jsonb(v_of - v_needed)) end;
+        v_needed := 0;
         for v_place in 1 .. cardinality(v_part_ids) loop
           v_nth := coalesce(array_position(v_ids, v_part_ids[v_place]), v_count + 1);
           if v_expires_at[v_nth] <= v_event.at then
@@ -26829,10 +28622,11 @@ begin
       end loop;
       v_uncovered := v_uncovered + v_needed;
       if v_key is not null
-        and (v_part_ids, v_part_tokens) is distinct from (v_event.grant_ids, v_event.grant_tokens) -- @returned-where-taken
+        -- of a parent always: its children are of what the replay took
+        and ((v_part_ids, v_part_tokens) is distinct from (v_event.grant_ids, v_event.grant_tokens) or v_event.kind = 'hold' and v_event.is_refunded) -- @returned-where-taken
       then
         v_moved := coalesce(v_moved, '{}') || jsonb_build_object(v_key, jsonb_build_object(
-          'of', v_event.tokens, 'ids', v_part_ids, 'tokens', v_part_tokens));
+          'of', v_event.tokens, 'ids', v_part_ids, 'tokens', v_part_tokens, 'order', v_part_ids));
       end if;
     end if;
   end loop;
@@ -27216,7 +29010,7 @@ begin
     select u.* from tokenbook.audit_trail(p_user_id) u
   ), entries as (
     -- the entries of one operation are one charge
-    select min(t.id) as id, sum(t.tokens)::bigint as tokens,
+    select min(t.id) as id, sum(t.tokens - t.debt_change)::bigint as tokens, -- what is owed for it was used as well
            (array_agg(t.grant_ids[cardinality(t.grant_ids)] order by t.id desc))[1] as grant_id,
            min(t.created_at) as created_at,
            min(t.id) <= coalesce(p_base.id, 0) as is_settled,
@@ -27764,11 +29558,11 @@ declare
     'redeem_token_code', 'get_token_referral_code', 'claim_token_referral'];
   c_for_admins constant text[] := array[
     'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
-    'set_token_account_state', 'list_token_changes', 'forget_token_user',
+    'set_token_account_state', 'set_token_overdraft', 'list_token_changes', 'forget_token_user',
     'set_token_plan', 'set_token_pack', 'set_token_model_price', 'set_token_model_rate', 'set_token_action_cost', 'set_token_grant_type', 'set_token_grant_expiry',
     'change_token_plan', 'renew_token_subscription',
     'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
-    'list_parked_token_payments', 'assign_parked_token_payment', 'dismiss_parked_token_payment',
+    'get_token_revenue', 'list_parked_token_payments', 'assign_parked_token_payment', 'dismiss_parked_token_payment',
     'set_token_customer',
     'set_token_alert_rule', 'remove_token_alert_rule', 'settle_token_top_up',
     'set_token_webhook_endpoint', 'remove_token_webhook_endpoint', 'list_token_webhook_endpoints',

@@ -84,11 +84,11 @@ declare
     'redeem_token_code', 'get_token_referral_code', 'claim_token_referral'];
   c_for_admins constant text[] := array[
     'grant_tokens', 'adjust_tokens', 'void_token_grant', 'refund_tokens',
-    'set_token_account_state', 'list_token_changes', 'forget_token_user',
+    'set_token_account_state', 'set_token_overdraft', 'list_token_changes', 'forget_token_user',
     'set_token_plan', 'set_token_pack', 'set_token_model_price', 'set_token_model_rate', 'set_token_action_cost', 'set_token_grant_type', 'set_token_grant_expiry',
     'change_token_plan', 'renew_token_subscription',
     'approve_token_payment', 'reject_token_payment', 'refund_token_payment',
-    'list_parked_token_payments', 'assign_parked_token_payment', 'dismiss_parked_token_payment',
+    'get_token_revenue', 'list_parked_token_payments', 'assign_parked_token_payment', 'dismiss_parked_token_payment',
     'set_token_customer',
     'set_token_alert_rule', 'remove_token_alert_rule', 'settle_token_top_up',
     'set_token_webhook_endpoint', 'remove_token_webhook_endpoint', 'list_token_webhook_endpoints',

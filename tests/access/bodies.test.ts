@@ -217,6 +217,7 @@ test("what runs without arguments does what its name says, and spends or gives n
     "estimate_tokens", // refused without an action
     "expire_old_token_grants", // books what has run out, as each hour
     "get_token_referral_code", // the caller's own, made when there is none
+    "get_token_revenue", // counts what is new
     "get_token_spend_caps", // the caller's own; reads
     "get_token_usage_by", // the caller's own; adds up what is many
     "get_user_token_balance", // the caller's own, with what was due of it

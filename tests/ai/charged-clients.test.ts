@@ -358,8 +358,9 @@ describe("the AI SDK, charged,", () => {
 
 describe("a budget", () => {
   test("is shared by all that a task uses, and never exceeded by what runs at once", async () => {
-    const budget = tokenBudget(1_000);
-    const clients = [openai({ budget, tokens: 300 }), anthropic({ budget, tokens: 300 })] as const;
+    const budget = await tokenBudget(books, { userId, tokens: 1_000 });
+    const shared = { budget: budget.holdId, tokens: 300 };
+    const clients = [openai(shared), anthropic(shared)] as const;
     const calls = Array.from({ length: 10 }, (_, n) =>
       n % 2 === 0
         ? clients[0].chat.completions.create({ model: modelOf("runs", 200, 300), messages })
@@ -369,20 +370,23 @@ describe("a budget", () => {
     const answered = made.filter(({ status }) => status === "fulfilled").length;
     const { used } = await paid();
     console.log(`budget of 1000, ten calls at once: answered=${answered} used=${used}`);
-    expect([answered, budget.spent, budget.held]).toEqual([3, used, 0]); // each capped at the 300 that it held
-    expect(used).toBe(900);
+    const standing = await budget.end();
+    expect(answered).toBe(3);
+    expect(standing).toMatchObject({ status: "released", tokensUsed: used, tokensLeft: 0 });
+    expect(used).toBe(1_000); // the first two used 500 each, beyond what they held, and the third found nothing left but that
   });
 
   test("refuses with its own error, and gives back what failed", async () => {
-    const budget = tokenBudget(100);
-    const failing = openai({ budget, tokens: 80 }).chat.completions.create(
+    const { holdId, end } = await tokenBudget(books, { userId, tokens: 100 });
+    const failing = openai({ budget: holdId, tokens: 80 }).chat.completions.create(
       { model: modelOf("says-400", 1, 1), messages },
       { maxRetries: 0 },
     );
     await expect(failing).rejects.toMatchObject({ status: 400 });
-    await generateText({ model: language(runs, { budget, tokens: 80 }), prompt: "When?" });
-    const asking = generateText({ model: language(runs, { budget, tokens: 80 }), prompt: "When?" });
+    await generateText({ model: language(runs, { budget: holdId, tokens: 80 }), prompt: "When?" });
+    const asking = generateText({ model: language(runs, { budget: holdId, tokens: 80 }), prompt: "When?" });
     await expect(asking).rejects.toThrow(BudgetSpentError);
-    expect(budget).toMatchObject({ spent: 30, held: 0 });
+    expect(await end()).toMatchObject({ tokens: 100, tokensUsed: 30 });
+    expect(await end()).toMatchObject({ status: "released", tokensUsed: 30 });
   });
 });

@@ -36,6 +36,7 @@ export const forgotten: Record<string, Record<string, Fate>> = {
     grant_type: kept(slug),
     legacy_transaction_id: kept("an id of the old app's"),
     pays_for: kept("names of actions and models"),
+    currency: kept(slug),
     metadata: ownOnly,
   },
   token_default_spend_caps: { ...each("actor_role plan_type reason spend_window", kept(whole)) },
@@ -179,6 +180,9 @@ export const forgotten: Record<string, Record<string, Fate>> = {
       ),
     ),
   },
+  "tokenbook.sales": { schedule: kept("numbers and moments"), currency: kept(slug) },
+  "tokenbook.sale_accounts": {},
+  "tokenbook.revenue_totals": { currency: kept(slug) },
   "tokenbook.usage_marks": {},
   "tokenbook.usage_totals": {
     ...each("action_type span", kept(slug)),

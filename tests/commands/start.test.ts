@@ -149,13 +149,30 @@ test("a first start shows each step, then people, keys and calls; the calls work
     auth: { persistSession: false, autoRefreshToken: false },
     realtime: { transport: WebSocket as never },
   });
-  await supabase.auth.signInWithPassword({ email: "bob@example.com", password: "tokenbook-demo" });
+  const { data: bob } = await supabase.auth.signInWithPassword({
+    email: "bob@example.com",
+    password: "tokenbook-demo",
+  });
   expect((await supabase.rpc("get_user_token_balance")).data).toMatchObject({ total_active: 12_500 });
+
+  // the row that a live balance listens to; the channel is open still when everything is stopped
+  const row = { schema: "public", table: "token_accounts", filter: `user_id=eq.${bob.user!.id}` };
+  let live: object | undefined;
+  await new Promise<void>((listening) => {
+    supabase
+      .channel("balance")
+      .on("postgres_changes", { event: "UPDATE", ...row }, (change) => (live = change.new))
+      .on("system", {}, ({ status }) => status === "ok" && listening())
+      .subscribe();
+  });
+  await supabase.rpc("deduct_tokens_with_fifo", { p_user_id: bob.user!.id, p_tokens_to_deduct: 500 });
+  await expect.poll(() => live).toMatchObject({ user_id: bob.user!.id, tokens_remaining: 12_000 });
 
   expect(processesOfCheckout().filter((line) => line.includes("deno"))).not.toEqual([]);
   await stopped(child);
   expect(screen()).toMatch(/Stopping …\nStopped\.\n$/);
   expect(await untilNoneIsLeft()).toEqual([]);
+  await supabase.removeAllChannels();
 }, 60_000);
 
 describe("a second start", () => {

@@ -10,6 +10,7 @@ const entry = (id: number, entry_type: string, its: Partial<TokenTransaction> = 
   entry_type,
   action_type: entry_type,
   tokens: 0,
+  debt_change: 0,
   reserved_change: 0,
   balance_after: 1000,
   allocations: [],

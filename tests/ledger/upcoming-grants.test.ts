@@ -617,6 +617,26 @@ describe("the first grant, due and not booked, counts for who asks for more than
   });
 });
 
+test("one that has begun and is not booked is voided as any grant is", async () => {
+  user = await createUser(db);
+  const { grant_id } = await promise({ p_tokens: 33 });
+  await letTimePass(db, user, 11);
+  expect(await server("void_token_grant", { p_grant_id: grant_id })).toMatchObject({ tokens_voided: 33 });
+  await expectCleanLedger();
+});
+
+test("the test sees it: voids-what-was-to-come", { tags: ["proof"] }, async () => {
+  const own = await createDatabase();
+  await applyMutant(own, "voids-what-was-to-come");
+  user = await createUser(own);
+  const { grant_id } = await promise({ p_tokens: 33 }, own);
+  await letTimePass(own, user, 11);
+  await server("void_token_grant", { p_grant_id: grant_id }, own);
+  const { rows } = await own.admin.query("select invariant from public.verify_token_ledger()");
+  expect(rows).toEqual([{ invariant: "I4 a grant is voided by its entry" }]);
+  await own.drop();
+});
+
 test("what said a grant to come is not undone by its beginning", async () => {
   user = await createUser(db);
   const { transaction_id } = await promise();
@@ -634,3 +654,20 @@ async function expectCleanLedger(of = db): Promise<void> {
   expect(rows).toEqual([]);
   if (of === db && rows.length === 0) await expectCleanBooks(of);
 }
+
+test("one that began and ran out before a plan ended is booked at the moment of the plan's end", async () => {
+  user = await createUser(db);
+  await server("change_token_plan", { p_plan_type: "starter" });
+  await promise({ p_expires_at: inDays(11) });
+  await server("change_token_plan", { p_plan_type: "free" });
+  await letTimePass(db, user, 32);
+  await server("get_user_token_balance");
+
+  const { rows } = await db.admin.query(
+    `select count(*)::int as entries, count(distinct created_at)::int as moments from public.token_transactions
+      where user_id = $1 and actor_role = 'system' and created_at > now() - interval '1 hour'`,
+    [user],
+  );
+  expect(rows).toEqual([{ entries: 3, moments: 1 }]);
+  await expectCleanBooks(db);
+});

@@ -23,13 +23,22 @@ export type Command =
     }
   | { do: "call off"; promise: number; key: Key }
   | { do: "deduct"; tokens: number; action: string; key: Key }
-  | { do: "track"; tokens: number; success: boolean; partial: boolean; use: Use; key: Key }
+  | {
+      do: "track";
+      tokens: number;
+      success: boolean;
+      shortage: "reject" | "partial" | "overdraft";
+      use: Use;
+      key: Key;
+    }
+  | { do: "allow"; tokens: number }
   | { do: "reserve"; tokens: number; ttl: number; use: Use; key: Key }
+  | { do: "split"; hold: number; tokens: number; ttl: number; use: Use; key: Key }
   | {
       do: "capture";
       hold: number;
       tokens: number | null;
-      over: "deduct" | "partial" | "cap" | "reject";
+      over: "deduct" | "partial" | "overdraft" | "cap" | "reject";
       success: boolean;
     }
   | { do: "release"; hold: number }
@@ -126,12 +135,12 @@ export const aboutTokens: fc.Arbitrary<Command> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant("call off" as const), promise: fc.nat(5), key }) },
   { weight: 5, arbitrary: fc.record({ do: fc.constant("deduct" as const), tokens: few, action, key }) },
   {
-    weight: 3,
+    weight: 5,
     arbitrary: fc.record({
       do: fc.constant("track" as const),
       tokens: few,
       success: fc.constantFrom(true, true, false),
-      partial: fc.boolean(),
+      shortage: fc.constantFrom("reject" as const, "partial" as const, "overdraft" as const),
       use,
       key,
     }),
@@ -147,16 +156,37 @@ export const aboutTokens: fc.Arbitrary<Command> = fc.oneof(
     }),
   },
   {
+    weight: 7,
+    arbitrary: fc.record({
+      do: fc.constant("split" as const),
+      hold: fc.nat(20),
+      tokens: few,
+      ttl: fc.constantFrom(600, 1_500),
+      use,
+      key,
+    }),
+  },
+  {
     weight: 5,
     arbitrary: fc.record({
       do: fc.constant("capture" as const),
       hold: fc.nat(20),
       tokens: fc.option(fc.integer({ min: 0, max: 180 })),
-      over: fc.constantFrom("deduct" as const, "partial" as const, "cap" as const, "reject" as const),
+      over: fc.constantFrom(
+        "deduct" as const,
+        "partial" as const,
+        "overdraft" as const,
+        "cap" as const,
+        "reject" as const,
+      ),
       success: fc.constantFrom(true, true, true, false),
     }),
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("release" as const), hold: fc.nat(20) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constant("allow" as const), tokens: fc.constantFrom(0, 60, 400, 400) }),
+  },
   {
     weight: 5,
     arbitrary: fc.record({

@@ -295,7 +295,7 @@ export class Run {
           args: [
             command.tokens,
             command.success,
-            command.partial ? "partial" : "reject",
+            command.shortage,
             command.key,
             command.use.action,
             command.use.model ?? null,
@@ -308,6 +308,17 @@ export class Run {
           args: [command.tokens, command.ttl, command.key, command.use.action, command.use.model ?? null],
           key: command.key,
         };
+      case "split": {
+        const hold = pick(this.holdIds, command.hold);
+        const { tokens, ttl, key, use } = command;
+        return hold === undefined
+          ? null
+          : {
+              sql: "public.reserve_tokens($1, $2, $3, $5, $4, p_model_used => $6, p_parent_hold => $7)",
+              args: [tokens, ttl, key, use.action, use.model ?? null, hold],
+              key,
+            };
+      }
       case "capture": {
         const hold = pick(this.holdIds, command.hold);
         return hold === undefined
@@ -318,6 +329,12 @@ export class Run {
               key: null,
             };
       }
+      case "allow":
+        return {
+          sql: "public.set_token_overdraft($1, $2, 'trusted')",
+          args: [command.tokens],
+          key: null,
+        };
       case "release": {
         const hold = pick(this.holdIds, command.hold);
         return hold === undefined ? null : { sql: "public.release_tokens($1, $2)", args: [hold], key: null };
@@ -502,20 +519,38 @@ export class Run {
       case "track": {
         const wanted = command.success ? command.tokens : 0;
         const payable = books.payable(command.use);
-        if (!command.partial && wanted > payable) return this.short(command, wanted, payable);
         const taken = Math.min(wanted, payable);
+        const owed = command.shortage === "overdraft" ? books.mayOwe(wanted - taken, payable) : 0;
+        if (command.shortage !== "partial" && wanted > taken + owed)
+          return this.short(command, wanted, payable, owed);
         const parts = books.take(taken, command.use);
+        books.owed += owed;
         return (receipt) => {
           this.compare(command, receipt, {
             success: true,
             tokens_deducted: taken,
-            tokens_remaining_to_deduct: wanted - taken,
+            tokens_overdrawn: owed > 0 ? owed : undefined,
+            tokens_remaining_to_deduct: wanted - taken - owed,
             deducted_from: parts,
             tokens_remaining: books.active,
             replayed: false,
           });
-          if (taken > 0) books.charge(receipt["transaction_id"] as number, taken, parts, true);
+          if (taken + owed > 0)
+            books.charge(receipt["transaction_id"] as number, taken + owed, parts, true, owed);
+          if (owed > 0) return taken > 0 ? "overdrawn" : "all of it owed";
           return taken < wanted ? "partly" : command.success ? "tracked" : "failed";
+        };
+      }
+      case "allow": {
+        const isSame = books.overdraftLimit === command.tokens;
+        books.overdraftLimit = command.tokens;
+        return (receipt) => {
+          this.compare(command, receipt, {
+            success: true,
+            limit_in_force: command.tokens,
+            tokens_owed: books.owed,
+          });
+          return isSame && receipt["replayed"] ? "as it was" : "allowed";
         };
       }
       case "reserve": {
@@ -533,6 +568,24 @@ export class Run {
           });
           this.holdIds.push(receipt["hold_id"] as string);
           return "reserved";
+        };
+      }
+      case "split": {
+        const parent = pick(books.holds, command.hold)!;
+        const hold = books.split(parent, command.tokens, command.ttl, command.use);
+        const left = parent.tokens;
+        return (receipt) => {
+          this.compare(command, receipt, {
+            success: true,
+            status: "open",
+            tokens_reserved: command.tokens,
+            reserved_from: hold.parts,
+            tokens_remaining: books.active,
+            replayed: false,
+          });
+          same(command, (receipt["budget"] as { tokens_left: number }).tokens_left, left);
+          this.holdIds.push(receipt["hold_id"] as string);
+          return "split";
         };
       }
       case "capture":
@@ -557,7 +610,7 @@ export class Run {
         // without a charge it is tried on the first entry of the ledger, if there is one
         if (charge === undefined) throw new Refused(this.hasEntries ? "not_refundable" : "charge_not_found");
         const before = charge.tokens - charge.refunded;
-        const { restored, forfeited } = books.refund(
+        const { restored, forfeited, letOff } = books.refund(
           charge,
           command.tokens ?? before,
           command.days === null ? null : command.days * 86_400,
@@ -570,12 +623,14 @@ export class Run {
           this.compare(command, receipt, {
             success: true,
             tokens_refunded: command.tokens ?? before,
+            debt_cancelled: letOff > 0 ? letOff : undefined,
             restored,
             forfeited,
             tokens_refundable: charge.tokens - charge.refunded,
             tokens_remaining: books.active,
             replayed: false,
           });
+          if (letOff > 0) return "let off";
           return reissued > 0 ? "reissued" : forfeited.length > 0 ? "forfeited" : "restored";
         };
       }
@@ -775,12 +830,12 @@ export class Run {
     };
   }
 
-  private short(command: Command, wanted: number, payable: number) {
+  private short(command: Command, wanted: number, payable: number, owed = 0) {
     const available = this.books.active;
     return (receipt: Record<string, unknown>) => {
       this.compare(command, receipt, {
         success: false,
-        tokens_remaining_to_deduct: wanted - payable,
+        tokens_remaining_to_deduct: wanted - payable - owed,
         transaction_id: null,
         tokens_restricted: payable < Math.min(wanted, available) ? available - payable : undefined,
         tokens_remaining: available,
@@ -805,24 +860,42 @@ export class Run {
       };
     }
     const tokens = command.success ? (command.tokens ?? hold.tokens) : 0;
-    const over = Math.max(tokens - hold.tokens, 0);
+    let over = Math.max(tokens - hold.tokens, 0);
     if (over > 0 && command.over === "reject") throw new Refused("capture_exceeds_hold");
-    const available = books.payable(hold.use);
-    if (over > available && command.over === "deduct") {
+    const available =
+      hold.parent === undefined ? books.payable(hold.use) : books.payableOf(hold.parent, hold.use);
+    // what goes beyond a part of a budget is the budget's, and nothing is owed for it
+    const owed =
+      command.over === "overdraft" && over > available && hold.parent === undefined
+        ? books.mayOwe(over - available, available)
+        : 0;
+    if (over > available + owed && (command.over === "deduct" || command.over === "overdraft")) {
       return (receipt: Record<string, unknown>) => {
         this.compare(command, receipt, {
           success: false,
           status: "open",
-          tokens_remaining_to_deduct: over - available,
+          tokens_remaining_to_deduct: over - available - owed,
           replayed: false,
         });
         return "short";
       };
     }
+    if (hold.parent !== undefined) {
+      const grown = { deduct: over, overdraft: over, partial: Math.min(over, available), cap: 0, reject: 0 }[
+        command.over
+      ];
+      if (grown > 0) books.grow(hold, grown);
+      over -= grown;
+    }
     const captured = Math.min(tokens, hold.tokens);
     const parts = takeFront(hold.parts, captured);
-    const beyond = { deduct: over, partial: Math.min(over, available), cap: 0, reject: 0 }[command.over];
+    const there = Math.min(over, available);
+    const beyond =
+      hold.parent === undefined
+        ? { deduct: over, partial: there, overdraft: there, cap: 0, reject: 0 }[command.over]
+        : 0;
     const more = books.take(beyond, hold.use);
+    books.owed += owed;
     books.settle(hold, captured, "captured");
     return (receipt: Record<string, unknown>) => {
       this.compare(command, receipt, {
@@ -831,13 +904,15 @@ export class Run {
         tokens_captured: captured,
         tokens_released: hold.tokens - captured,
         tokens_deducted: captured + sum(more.map(([, part]) => part)),
-        tokens_remaining_to_deduct: over - beyond,
+        tokens_overdrawn: owed > 0 ? owed : undefined,
+        tokens_remaining_to_deduct: over - beyond - owed,
         deducted_from: [...parts, ...more],
         tokens_remaining: books.active,
         replayed: false,
       });
       if (captured > 0) books.charge(receipt["transaction_id"] as number, captured, parts, true);
-      if (more.length > 0) books.charge(receipt["overage_transaction_id"] as number, beyond, more, true);
+      if (beyond + owed > 0)
+        books.charge(receipt["overage_transaction_id"] as number, beyond + owed, more, true, owed);
       return over > 0 ? `more: ${command.over}` : captured < hold.tokens ? "less" : "all";
     };
   }
@@ -869,7 +944,7 @@ export class Run {
 function lasting(receipt: Receipt): Receipt {
   return JSON.parse(
     JSON.stringify(receipt, (name, value: unknown) =>
-      ["status", "granted_at", "expires_at", "effective_at"].includes(name) ? undefined : value,
+      ["status", "granted_at", "expires_at", "effective_at", "budget"].includes(name) ? undefined : value,
     ),
   );
 }

@@ -97,6 +97,8 @@ export class Plans {
   private beside: Term[] = [];
   /** By the moment at which they began: of two plans that began in one, the first. */
   private readonly periods = new Map<number, { plan: string; grant: Grant }>();
+  /** Renewals of a period; whose money is gone counts no more, and of those that are left the latest does. */
+  private readonly renewals: { plan: string; start: number; grant: Grant }[] = [];
   private readonly paid = new Map<Grant, Payment>();
   private readonly carried = new Set<Grant>();
   private readonly lostAtFirst = new Map<Grant, number>();
@@ -108,6 +110,7 @@ export class Plans {
     books.onExpiry = (grant, tokens) => {
       if (!this.lostAtFirst.has(grant)) this.lostAtFirst.set(grant, tokens);
     };
+    books.lossesOf = (n) => [...this.paid.values()].map((one) => one.taken.get(n) ?? 0);
   }
 
   get plan(): string | null {
@@ -278,6 +281,7 @@ export class Plans {
       tokens > 0 ? books.grant(tokens, 50, plan.lifetime === null ? null : plan.lifetime * DAY) : null;
     if (grant !== null) {
       if (!this.periods.has(start)) this.periods.set(start, { plan: to, grant });
+      if (isRenewal) this.renewals.push({ plan: to, start, grant });
       if (payment !== null) this.pay(payment, grant);
     }
     books.planLimit = books.active;
@@ -318,14 +322,22 @@ export class Plans {
 
   private grantOf(plan: string, start: number): Grant | undefined {
     const period = this.periods.get(start);
-    if (period?.plan !== plan || this.paid.get(period.grant)?.isLost) return undefined;
-    return period.grant;
+    if (period?.plan !== plan) return undefined;
+    const isGone = ({ grant }: { grant: Grant }) => this.paid.get(grant)?.isLost ?? false;
+    return isGone(period)
+      ? this.renewals.findLast((one) => one.plan === plan && one.start === start && !isGone(one))?.grant
+      : period.grant;
   }
+
+  /** Grants of closed periods, and what their tokens were carried into. */
+  private readonly carriedInto: [Grant, Grant][] = [];
 
   private pay(payment: Payment, grant: Grant): void {
     this.paid.set(grant, payment);
     payment.grant = grant;
     payment.tokens = grant.granted;
+    grant.money = grant.n;
+    for (const [closed, into] of this.carriedInto) if (closed === grant) into.money = grant.n;
   }
 
   /** What a closing period has left, or lost when it ran out with it, goes into a grant of its own. */
@@ -340,7 +352,7 @@ export class Plans {
     const tokens = Math.min(left, terms.tokens, Math.floor((closing.granted * terms.percent) / 100));
     if (tokens === 0) return;
     this.carried.add(closing);
-    books.carry(closing, tokens, hasRunOut, terms.days * DAY);
+    this.carriedInto.push([closing, books.carry(closing, tokens, hasRunOut, terms.days * DAY)]);
   }
 
   /** Tokens and plan as what was lost of the money asks: what went back in all, and what disputes withhold. */
@@ -408,7 +420,7 @@ export class Plans {
     );
     const hasBack = (n: number) =>
       sum([...this.paid.values()].map((one) => Math.max(0, -(one.taken.get(n) ?? 0))));
-    for (const n of repaid) give(n, books.repaid.get(n)!.tokens - hasBack(n));
+    for (const n of repaid) give(n, books.repaid.get(n)!.tokens - hasBack(n) - (books.givenBack.get(n) ?? 0));
     give(own, left);
     return parts;
   }

@@ -23,6 +23,8 @@ export interface Grant {
   expiresAt: number;
   /** The uses that it pays for; null: all of them. */
   paysFor: { actions?: readonly string[]; models?: readonly string[] } | null;
+  /** Whose money it is: what is reissued for several is a grant for each; null: nobody's. */
+  money: number | null;
   voided: boolean;
   /** Tokens of it that ran out, or were taken back: the user has not had them. */
   notHad: number;
@@ -46,7 +48,9 @@ export interface Promised {
 export type Parts = [n: number, tokens: number][];
 
 export interface Charge {
+  /** What was used: what grants paid, and what is owed for it. */
   tokens: number;
+  owed: number;
   parts: Parts;
   refunded: number;
   isUse: boolean;
@@ -59,6 +63,10 @@ export interface Hold {
   expiresAt: number;
   use: Use;
   captured: number;
+  /** The hold that it is a part of. */
+  parent?: Hold;
+  /** The grants that it had at first, in its order. */
+  order: number[];
 }
 
 export class Refused extends Error {}
@@ -79,6 +87,12 @@ export class Books {
   planLimit: number | null = null;
   /** What has repaid debts, by the number of the grant; `newest` is greater the later it did. */
   readonly repaid = new Map<number, { tokens: number; newest: number }>();
+  /** What has gone back to grants that had repaid an overdraft, by the number of the grant. */
+  readonly givenBack = new Map<number, number>();
+  /** What losses of payments took from a grant, each of them where it is more than it gave back, or less. */
+  lossesOf: (n: number) => number[] = () => [];
+  /** How much may be owed for uses. */
+  overdraftLimit = 0;
   /** Told of each grant that runs out with something left. */
   onExpiry: (grant: Grant, tokens: number) => void = () => {};
   private repayments = 0;
@@ -128,6 +142,7 @@ export class Books {
     for (const hold of this.holds) {
       if (hold.status !== "open" || hold.expiresAt > this.now) continue;
       hold.status = "expired";
+      if (this.giveBack(hold, hold.parts)) continue;
       this.putBack(hold.parts);
       cameBack = true;
     }
@@ -198,36 +213,119 @@ export class Books {
     return parts;
   }
 
-  charge(transaction: number, tokens: number, parts: Parts, isUse: boolean): void {
-    this.charges.set(transaction, { tokens, parts, refunded: 0, isUse });
+  /** How much of that may be owed, where so much pays for it: nothing while there is more that does not. */
+  mayOwe(tokens: number, payable: number): number {
+    return payable < this.active ? 0 : Math.min(tokens, Math.max(this.overdraftLimit - this.owed, 0));
+  }
+
+  charge(transaction: number, tokens: number, parts: Parts, isUse: boolean, owed = 0): void {
+    this.charges.set(transaction, { tokens, owed, parts, refunded: 0, isUse });
     if (isUse) this.used += tokens;
   }
 
   reserve(tokens: number, ttl: number, use: Use): Hold {
+    const parts = this.take(tokens, use);
     const hold: Hold = {
       status: "open",
       tokens,
-      parts: this.take(tokens, use),
+      parts,
       expiresAt: this.now + ttl,
       use,
       captured: 0,
+      order: parts.map(([n]) => n),
     };
     this.holds.push(hold);
     return hold;
+  }
+
+  /** A part of a hold, for one call of a task. */
+  split(parent: Hold, tokens: number, ttl: number, use: Use): Hold {
+    if (parent.status !== "open" || parent.parent !== undefined) throw new Refused("parent_hold_ended");
+    if (tokens > this.payableOf(parent, use)) throw new Refused("parent_hold_short");
+    const { order } = parent;
+    const parts = this.passOn(parent, tokens, use);
+    const hold: Hold = {
+      status: "open",
+      tokens,
+      parts,
+      expiresAt: this.now + ttl,
+      use,
+      captured: 0,
+      parent,
+      order,
+    };
+    this.holds.push(hold);
+    return hold;
+  }
+
+  /** What an open hold has that pays for such a use. */
+  payableOf(hold: Hold, use: Use): number {
+    if (!this.isOpen(hold)) return 0;
+    return sum(hold.parts.map(([n, part]) => (pays(this.grants[n]!, use) ? part : 0)));
+  }
+
+  /** Takes from the front of a hold what pays for it. */
+  private passOn(parent: Hold, tokens: number, use: Use): Parts {
+    const taken: Parts = [];
+    let needed = tokens;
+    parent.parts = parent.parts.flatMap(([n, part]): Parts => {
+      const some = pays(this.grants[n]!, use) ? Math.min(part, needed) : 0;
+      if (some > 0) taken.push([n, some]);
+      needed -= some;
+      return part > some ? [[n, part - some]] : [];
+    });
+    parent.tokens -= tokens;
+    return taken;
+  }
+
+  /** A call used more than its part: it gets more of what its parent has left. */
+  grow(hold: Hold, tokens: number): void {
+    hold.parts = merged(hold.parts, this.passOn(hold.parent!, tokens, hold.use), hold.order);
+    hold.tokens += tokens;
+  }
+
+  private isOpen(hold: Hold): boolean {
+    return hold.status === "open" && hold.expiresAt > this.now;
+  }
+
+  /** To the parent, if there is one that is open. */
+  private giveBack({ parent }: Hold, rest: Parts): boolean {
+    if (parent === undefined || !this.isOpen(parent)) return false;
+    parent.parts = merged(parent.parts, rest, parent.order);
+    parent.tokens += sum(rest.map(([, part]) => part));
+    return true;
   }
 
   /** Settles an open hold: pays for the front of it and puts the rest back. */
   settle(hold: Hold, captured: number, status: "captured" | "released"): void {
     hold.status = status;
     hold.captured = captured;
-    this.comeIn(slice(hold.parts, captured, hold.tokens));
+    const rest = slice(hold.parts, captured, hold.tokens);
+    if (!this.giveBack(hold, rest)) this.comeIn(rest);
   }
 
-  /** Gives back what was paid last, and says what of it came too late. */
-  refund(charge: Charge, tokens: number, reissueFor: number | null): { restored: Parts; forfeited: Parts } {
+  /** Lets off what is owed for it and gives back what was paid last, and says what of it came too late. */
+  refund(
+    charge: Charge,
+    tokens: number,
+    reissueFor: number | null,
+  ): { restored: Parts; forfeited: Parts; letOff: number } {
     const left = charge.tokens - charge.refunded;
     if (tokens > left || left === 0) throw new Refused("refund_exceeds_charge");
-    const back = slice(charge.parts, left - tokens, left).toReversed();
+    const owedLeft = Math.max(charge.owed - charge.refunded, 0);
+    const ofOwed = Math.min(tokens, owedLeft);
+    const letOff = Math.min(ofOwed, this.owed);
+    this.owed -= letOff;
+    const paidLeft = left - owedLeft;
+    const back: Parts = [];
+    for (const [n, part] of [
+      ...this.unrepay(ofOwed - letOff),
+      ...slice(charge.parts, paidLeft - (tokens - ofOwed), paidLeft).toReversed(),
+    ]) {
+      const there = back.find(([other]) => other === n);
+      if (there) there[1] += part;
+      else back.push([n, part]);
+    }
     charge.refunded += tokens;
     if (charge.isUse) this.used -= tokens;
     const isOver = ([n]: [number, number]) => this.grants[n]!.expiresAt <= this.now;
@@ -236,14 +334,15 @@ export class Books {
     if (reissueFor === null || late.length === 0) {
       const all = this.comeIn(back);
       const over = ([n]: [number, number]) => this.grants[n]!.expiresAt <= this.now;
-      return { restored: all.filter((part) => !over(part)), forfeited: all.filter(over) };
+      return { restored: all.filter((part) => !over(part)), forfeited: all.filter(over), letOff };
     }
     const went = this.putBack(restored);
-    // one for each of what they paid for
+    // one for each of what they paid for, and of whose money it was
     const reissued = new Map<string, Parts>();
     for (const part of late) {
-      const paysFor = JSON.stringify(this.grants[part[0]]!.paysFor);
-      reissued.set(paysFor, [...(reissued.get(paysFor) ?? []), part]);
+      const { paysFor, money } = this.grants[part[0]]!;
+      const key = JSON.stringify([paysFor, money]);
+      reissued.set(key, [...(reissued.get(key) ?? []), part]);
     }
     for (const parts of reissued.values()) {
       const grant = this.add({
@@ -252,11 +351,30 @@ export class Books {
         grantedAt: this.now,
         expiresAt: this.now + reissueFor,
         paysFor: this.grants[parts[0]![0]]!.paysFor,
+        money: this.grants[parts[0]![0]]!.money,
       });
       went.push([grant.n, grant.granted]);
     }
     this.repay();
-    return { restored: went, forfeited: [] };
+    return { restored: went, forfeited: [], letOff };
+  }
+
+  /** From which grants a debt was repaid, the latest first; and from which a loss took what let off a debt when it was won. */
+  private unrepay(tokens: number): Parts {
+    const newest = (n: number) => this.repaid.get(n)?.newest ?? 0;
+    const parts: Parts = [];
+    let needed = tokens;
+    for (const { n } of this.inOrder([...this.grants])
+      .toReversed()
+      .toSorted((a, b) => newest(b.n) - newest(a.n))) {
+      const there = (this.repaid.get(n)?.tokens ?? 0) + sum(this.lossesOf(n)) - (this.givenBack.get(n) ?? 0);
+      const part = Math.min(needed, there);
+      if (part <= 0) continue;
+      parts.push([n, part]);
+      this.givenBack.set(n, (this.givenBack.get(n) ?? 0) + part);
+      needed -= part;
+    }
+    return parts;
   }
 
   setExpiry(grant: Grant, seconds: number | null): void {
@@ -312,29 +430,33 @@ export class Books {
   }
 
   /** What a closing period has left goes into a new grant; or, where it has run out, what it lost. */
-  carry(from: Grant, tokens: number, wasLost: boolean, lifetime: number): void {
+  carry(from: Grant, tokens: number, wasLost: boolean, lifetime: number): Grant {
     if (wasLost) {
       this.expired -= tokens;
     } else {
       from.left -= tokens;
       from.notHad += tokens;
     }
-    this.add({
+    const carried = this.add({
       granted: tokens,
       priority: from.priority,
       grantedAt: this.now,
       expiresAt: this.now + lifetime,
       paysFor: from.paysFor,
+      money: from.money,
     });
     this.repay();
     this.now += 0.0001; // what begins next is younger
+    return carried;
   }
 
   private add(
-    terms: Pick<Grant, "granted" | "priority" | "grantedAt" | "expiresAt"> & Partial<Pick<Grant, "paysFor">>,
+    terms: Pick<Grant, "granted" | "priority" | "grantedAt" | "expiresAt"> &
+      Partial<Pick<Grant, "paysFor" | "money">>,
   ): Grant {
     const grant: Grant = {
       paysFor: null,
+      money: null,
       ...terms,
       n: this.grants.length,
       left: terms.granted,
@@ -375,8 +497,8 @@ export class Books {
         went.push([n, fits]);
       }
       if (fits === tokens) continue;
-      const { priority, grantedAt, expiresAt, paysFor } = grant;
-      const other = this.add({ granted: tokens - fits, priority, grantedAt, expiresAt, paysFor });
+      const { priority, grantedAt, expiresAt, paysFor, money } = grant;
+      const other = this.add({ granted: tokens - fits, priority, grantedAt, expiresAt, paysFor, money });
       went.push([other.n, other.granted]);
     }
     return went;
@@ -421,6 +543,14 @@ function pays({ paysFor }: Grant, { action, model }: Use): boolean {
 }
 
 /** The parts between two points, counted in tokens from the front. */
+/** Both, each grant once, in that order. */
+function merged(parts: Parts, more: Parts, order: number[]): Parts {
+  return order.flatMap((n): Parts => {
+    const tokens = sum([...parts, ...more].map(([of, part]) => (of === n ? part : 0)));
+    return tokens > 0 ? [[n, tokens]] : [];
+  });
+}
+
 export function slice(parts: Parts, from: number, to: number): Parts {
   const found: Parts = [];
   let at = 0;

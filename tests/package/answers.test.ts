@@ -147,6 +147,7 @@ describe("the books of a user", () => {
     const margin = { userId: user.id, by: "model", centsPerMillionTokens: 900 } as const;
     expect((await admin.usageBy(margin)).rows[0]).toMatchObject({ margin_cents: expect.any(Number) });
     expect((await server.usageBy({ forEveryone: true })).rows).toHaveLength(1);
+    expect(await server.revenue({ bucket: "all" })).toMatchObject({ bucket: "all", rows: [], totals: [] });
   });
 });
 
@@ -247,6 +248,15 @@ test("who is frozen spends nothing, and is told so", async () => {
     tokens_remaining_to_deduct: 1,
   });
   await admin.setAccountState("active", { userId: id, reason: "a test" });
+  expect(await admin.setOverdraft(20, { userId: id, reason: "a test" })).toMatchObject({
+    limit_in_force: 20,
+  });
+  const used = await frozen.track({ actionType: "chat_conversation", tokens: 119, onShortage: "overdraft" });
+  expect(used).toMatchObject({ success: true, tokens_overdrawn: 20 });
+  expect(await frozen.balance()).toMatchObject({ total_owed: 20, overdraft_limit: 20 });
+  expect(await admin.refund(used.transaction_id!, { userId: id, tokens: 5 })).toMatchObject({
+    debt_cancelled: 5,
+  });
 });
 
 test("caps are set, met and told", async () => {

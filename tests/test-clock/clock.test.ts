@@ -229,6 +229,7 @@ describe("nothing is left behind", () => {
     "tokenbook.migration_reports",
     "tokenbook.provider_events",
     "tokenbook.provider_subscription_events",
+    "tokenbook.revenue_totals",
     "tokenbook.shadow",
     "tokenbook.shadow_changes",
     "tokenbook.trial_keys",

@@ -247,7 +247,7 @@ test.each([
   ["p_model_used", "  "],
   ["p_model_used", "m".repeat(201)],
   ["p_error_message", "e".repeat(2_001)],
-  ["p_on_shortage", "overdraft"],
+  ["p_on_shortage", "on credit"],
   ["p_on_shortage", null],
 ])("%s %s is refused, and nothing is recorded", async (field, value) => {
   const user = await userWith(100);

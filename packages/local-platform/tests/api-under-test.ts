@@ -10,7 +10,7 @@ import type { Claims } from "local-platform/gateway/tokens";
 import type { Database } from "local-platform/testing/database";
 import { createDatabase } from "./database.ts";
 
-// supabase-js wants a WebSocket even where nobody uses Realtime; Node has one from 22 on.
+// Node has one of its own from 22 on.
 globalThis.WebSocket ??= ws as unknown as typeof WebSocket;
 
 /** An API on an empty project's database, or on another, with whatever SQL the test needs. */

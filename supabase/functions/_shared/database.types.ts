@@ -15,6 +15,7 @@ export type Database = {
           last_transaction_id: number;
           next_alert_at: string | null;
           next_due_at: string | null;
+          overdraft_limit: number | null;
           payer_id: string | null;
           restricted_until: string | null;
           spent_at: string | null;
@@ -42,6 +43,7 @@ export type Database = {
           last_transaction_id?: number;
           next_alert_at?: string | null;
           next_due_at?: string | null;
+          overdraft_limit?: number | null;
           payer_id?: string | null;
           restricted_until?: string | null;
           spent_at?: string | null;
@@ -68,6 +70,7 @@ export type Database = {
           last_transaction_id?: number;
           next_alert_at?: string | null;
           next_due_at?: string | null;
+          overdraft_limit?: number | null;
           payer_id?: string | null;
           restricted_until?: string | null;
           spent_at?: string | null;
@@ -196,7 +199,10 @@ export type Database = {
       };
       token_balances: {
         Row: {
+          cost_basis_cents: number | null;
+          cost_basis_of: string | null;
           created_at: string;
+          currency: string | null;
           expires_at: string | null;
           grant_type: string;
           granted_at: string;
@@ -217,7 +223,10 @@ export type Database = {
         };
         ComputedFields: never;
         Insert: {
+          cost_basis_cents?: number | null;
+          cost_basis_of?: string | null;
           created_at?: string;
+          currency?: string | null;
           expires_at?: string | null;
           grant_type: string;
           granted_at?: string;
@@ -237,7 +246,10 @@ export type Database = {
           voided_at?: string | null;
         };
         Update: {
+          cost_basis_cents?: number | null;
+          cost_basis_of?: string | null;
           created_at?: string;
+          currency?: string | null;
           expires_at?: string | null;
           grant_type?: string;
           granted_at?: string;
@@ -330,6 +342,7 @@ export type Database = {
           action_type: string;
           actor_role: string;
           capture_id: number | null;
+          children_captured: number;
           created_at: string;
           expires_at: string;
           grant_ids: string[];
@@ -338,10 +351,12 @@ export type Database = {
           member_id: string | null;
           metadata: NonNullable<Json>;
           overage_id: number | null;
+          parent_id: string | null;
           settled_at: string | null;
           status: string;
           tokens: number;
           tokens_captured: number | null;
+          tokens_passed: number;
           tokens_uncovered: number;
           transaction_id: number;
           usage_id: string | null;
@@ -352,6 +367,7 @@ export type Database = {
           action_type: string;
           actor_role: string;
           capture_id?: number | null;
+          children_captured?: number;
           created_at: string;
           expires_at: string;
           grant_ids: string[];
@@ -360,10 +376,12 @@ export type Database = {
           member_id?: string | null;
           metadata?: NonNullable<Json>;
           overage_id?: number | null;
+          parent_id?: string | null;
           settled_at?: string | null;
           status?: string;
           tokens: number;
           tokens_captured?: number | null;
+          tokens_passed?: number;
           tokens_uncovered?: number;
           transaction_id: number;
           usage_id?: string | null;
@@ -373,6 +391,7 @@ export type Database = {
           action_type?: string;
           actor_role?: string;
           capture_id?: number | null;
+          children_captured?: number;
           created_at?: string;
           expires_at?: string;
           grant_ids?: string[];
@@ -381,10 +400,12 @@ export type Database = {
           member_id?: string | null;
           metadata?: NonNullable<Json>;
           overage_id?: number | null;
+          parent_id?: string | null;
           settled_at?: string | null;
           status?: string;
           tokens?: number;
           tokens_captured?: number | null;
+          tokens_passed?: number;
           tokens_uncovered?: number;
           transaction_id?: number;
           usage_id?: string | null;
@@ -659,6 +680,7 @@ export type Database = {
           issue_every: string | null;
           issue_on: string;
           name: string;
+          overdraft_tokens: number | null;
           paypal_plan_id: string | null;
           plan_type: string;
           price_cents: number;
@@ -692,6 +714,7 @@ export type Database = {
           issue_every?: string | null;
           issue_on?: string;
           name: string;
+          overdraft_tokens?: number | null;
           paypal_plan_id?: string | null;
           plan_type: string;
           price_cents?: number;
@@ -724,6 +747,7 @@ export type Database = {
           issue_every?: string | null;
           issue_on?: string;
           name?: string;
+          overdraft_tokens?: number | null;
           paypal_plan_id?: string | null;
           plan_type?: string;
           price_cents?: number;
@@ -1506,6 +1530,7 @@ export type Database = {
       get_token_customer: { Args: { p_provider?: string; p_user_id: string }; Returns: Json };
       get_token_history: { Args: { p_before?: number; p_limit?: number; p_user_id?: string }; Returns: Json };
       get_token_referral_code: { Args: { p_user_id?: string }; Returns: Json };
+      get_token_revenue: { Args: { p_bucket?: string; p_from?: string; p_to?: string }; Returns: Json };
       get_token_spend_caps: { Args: { p_user_id?: string }; Returns: Json };
       get_token_usage_by: {
         Args: {
@@ -1550,6 +1575,8 @@ export type Database = {
       };
       grant_tokens: {
         Args: {
+          p_cost_basis_cents?: number;
+          p_currency?: string;
           p_expires_at?: string;
           p_grant_type?: string;
           p_granted_at?: string;
@@ -1691,6 +1718,7 @@ export type Database = {
           p_idempotency_key?: string;
           p_metadata?: Json;
           p_model_used?: string;
+          p_parent_hold?: string;
           p_tokens: number;
           p_ttl_seconds?: number;
           p_user_id: string;
@@ -1763,6 +1791,7 @@ export type Database = {
         Args: { p_model_pattern: string; p_rate: Json; p_reason: string; p_valid_from?: string };
         Returns: Json;
       };
+      set_token_overdraft: { Args: { p_reason: string; p_tokens: number; p_user_id: string }; Returns: Json };
       set_token_pack: { Args: { p_pack: Json; p_pack_type: string; p_reason: string }; Returns: Json };
       set_token_plan: { Args: { p_plan: Json; p_plan_type: string; p_reason: string }; Returns: Json };
       set_token_referral_policy: {

@@ -262,6 +262,13 @@ export const errors = {
     retryable: false,
     hint: "Do as the rule says.",
   },
+  invalid_cost_basis: {
+    status: 400,
+    title: "Invalid cost basis",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Do as the rule says.",
+  },
   invalid_page: {
     status: 400,
     title: "Invalid page",
@@ -513,6 +520,20 @@ export const errors = {
     sqlstate: "PT409",
     retryable: false,
     hint: "The grant has run out. Give another.",
+  },
+  parent_hold_ended: {
+    status: 409,
+    title: "Parent hold ended",
+    sqlstate: "PT409",
+    retryable: false,
+    hint: "The hold passes nothing on any more; the status says why. Reserve another.",
+  },
+  parent_hold_short: {
+    status: 402,
+    title: "Parent hold short",
+    sqlstate: "PT402",
+    retryable: false,
+    hint: "The budget has less left than is needed. Ask for less, or wait until other calls of the task give back.",
   },
   capture_exceeds_hold: {
     status: 409,

@@ -51,6 +51,22 @@ export interface HoldReceipt {
   transactionId: number | null;
   /** What the call cost the project; null when no price is known. */
   costCents: number | null;
+  /** Of a call of a task: how its budget stands when the call is over. */
+  budget?: BudgetStanding;
+}
+
+/** How the budget of a task stands: a hold, of which each call has a part. */
+export interface BudgetStanding {
+  holdId: string;
+  status: "open" | "captured" | "released" | "expired";
+  /** What was set aside for the task. */
+  tokens: number;
+  /** What of it calls have that run, or paid. */
+  tokensPassed: number;
+  /** What calls may still take; nothing once it has ended. */
+  tokensLeft: number;
+  /** What calls have paid. */
+  tokensUsed: number;
 }
 
 /** What supabase-js calls a client, as far as it is needed here. */
@@ -77,7 +93,9 @@ export interface Terms {
   /** Of the caller's request. */
   idempotencyKey: string | undefined;
   metadata: Record<string, unknown>;
-  onOverrun: "deduct" | "cap";
+  onOverrun: "deduct" | "overdraft" | "cap";
+  /** The hold that this is a part of: the budget of a task. */
+  parentHold: string | undefined;
   patience: Required<Patience>;
 }
 
@@ -116,6 +134,24 @@ export class TokensShortError extends TokenbookError {
     this.required = required;
     this.available = available;
     this.cappedBy = cappedBy;
+  }
+}
+
+/** The budget of a task does not reach for another call. Nothing was held, and the model was not asked. */
+export class BudgetSpentError extends TokenbookError {
+  override readonly name = "BudgetSpentError";
+  readonly required: number;
+  /** What is left of it that pays for such a call. */
+  readonly available: number;
+
+  constructor(required: number, available: number) {
+    super(
+      "parent_hold_short",
+      { required, available },
+      { message: `${required} tokens are needed, ${available} are left of the budget` },
+    );
+    this.required = required;
+    this.available = available;
   }
 }
 
@@ -163,6 +199,9 @@ export async function reserve(client: HoldClient, terms: Terms): Promise<Held> {
       }
       return { holdId: receipt.hold_id, tokens: receipt.tokens_reserved };
     } catch (error) {
+      if (error instanceof TokenbookError && error.code === "parent_hold_short") {
+        throw new BudgetSpentError(terms.tokens, payableOf(error));
+      }
       if (!isAnotherRun(error)) throw error;
       const fate = await fateOf(client, terms, key);
       if (fate !== "free" || nth === runsOfOneKey) {
@@ -200,44 +239,89 @@ export async function settle(
     p_success: pays ? undefined : false,
     p_error_message: pays ? undefined : (noted.error ?? outcome),
   };
-  const captured = await callOrBare<CaptureReceipt>(
-    client,
-    "capture_tokens",
-    {
-      p_user_id: terms.userId,
-      p_hold_id: held.holdId,
-      p_tokens: pays ? usage.tokens : undefined,
-      p_over_capture: terms.onOverrun === "deduct" ? "partial" : "cap",
-      ...counts,
-      p_metadata: metadata,
-    },
-    terms.patience,
-  );
+  const capture = (overCapture: "partial" | "overdraft" | "cap") =>
+    callOrBare<CaptureReceipt>(
+      client,
+      "capture_tokens",
+      {
+        p_user_id: terms.userId,
+        p_hold_id: held.holdId,
+        p_tokens: pays ? usage.tokens : undefined,
+        p_over_capture: overCapture,
+        ...counts,
+        p_metadata: metadata,
+      },
+      terms.patience,
+    );
+  let captured = await capture(terms.onOverrun === "deduct" ? "partial" : terms.onOverrun);
+  if (!captured.success && captured.status === "open") captured = await capture("partial"); // past the limit
   if (captured.success) return receiptOf(outcome, held, captured, captured.tokens_remaining_to_deduct);
 
   // Released by somebody, or it ran out. What was used is charged all the same, or part of it: no
-  // use goes without a trace.
+  // use goes without a trace. Of a task it is charged to the budget, and beyond that not at all.
+  const again = terms.parentHold === undefined ? undefined : await heldAgain(client, terms, held);
+  if (again !== undefined) {
+    const late = await callOrBare<CaptureReceipt>(
+      client,
+      "capture_tokens",
+      {
+        p_user_id: terms.userId,
+        p_hold_id: again,
+        p_tokens: pays ? usage.tokens : undefined,
+        p_over_capture: "partial",
+        ...counts,
+        p_metadata: metadata,
+      },
+      terms.patience,
+    );
+    if (late.success)
+      return receiptOf(outcome, held, { ...late, status: captured.status }, late.tokens_remaining_to_deduct);
+  }
   const isCounted = (seen?.inputTokens ?? seen?.outputTokens) !== undefined;
-  const tracked = await callOrBare<TrackReceipt>(
-    client,
-    "track_token_usage",
-    {
-      p_user_id: terms.userId,
-      p_action_type: terms.actionType,
-      ...counts,
-      p_tokens_used: pays ? (usage.tokens ?? (isCounted ? undefined : held.tokens)) : undefined,
-      p_on_shortage: "partial",
-      p_idempotency_key: lateKey(held.holdId),
-      p_metadata: metadata,
-    },
-    terms.patience,
-  );
+  const track = (onShortage: "partial" | "overdraft") =>
+    callOrBare<TrackReceipt>(
+      client,
+      "track_token_usage",
+      {
+        p_user_id: terms.userId,
+        p_action_type: terms.actionType,
+        ...counts,
+        ...(terms.parentHold !== undefined && { p_success: false, p_error_message: "the budget had ended" }),
+        p_tokens_used: pays ? (usage.tokens ?? (isCounted ? undefined : held.tokens)) : undefined,
+        p_on_shortage: onShortage,
+        p_idempotency_key: lateKey(held.holdId),
+        p_metadata: metadata,
+      },
+      terms.patience,
+    );
+  let tracked = await track(terms.onOverrun === "overdraft" ? "overdraft" : "partial");
+  if (!tracked.success) tracked = await track("partial");
   return receiptOf(
     outcome,
     held,
     { ...tracked, status: captured.status },
     tracked.tokens_remaining_to_deduct,
   );
+}
+
+/** What is left of a budget that pays for such a call, as its refusal says. */
+const payableOf = ({ facts }: TokenbookError) => Number((facts as { payable?: number }).payable ?? 0);
+
+/** What is left of the task's budget, up to what the call had held; undefined: there is nothing. */
+async function heldAgain(client: HoldClient, terms: Terms, held: Held): Promise<string | undefined> {
+  let tokens = held.tokens;
+  for (;;) {
+    try {
+      const key = `${lateKey(held.holdId)}:${tokens}`;
+      const args = { ...reserveArgs({ ...terms, tokens }, key, held.holdId) };
+      return (await call<ReserveReceipt>(client, "reserve_tokens", args, terms.patience)).hold_id;
+    } catch (error) {
+      if (!(error instanceof TokenbookError) || isWorthRepeating(error)) throw error;
+      const left = error.code === "parent_hold_short" ? payableOf(error) : 0;
+      if (left < 1 || left >= tokens) return undefined;
+      tokens = left;
+    }
+  }
 }
 
 /** Gives everything back, for a call that was never made. */
@@ -258,6 +342,7 @@ interface ReserveReceipt {
 }
 
 interface TrackReceipt {
+  success: boolean;
   tokens_deducted: number;
   tokens_remaining_to_deduct: number;
   tokens_remaining: number;
@@ -269,7 +354,27 @@ interface TrackReceipt {
 interface CaptureReceipt extends TrackReceipt {
   success: boolean;
   status: "open" | "captured" | "released" | "expired";
+  budget?: BudgetAnswer;
 }
+
+/** How `reserve_tokens`, `capture_tokens` and `release_tokens` say how a budget stands. */
+export interface BudgetAnswer {
+  hold_id: string;
+  status: BudgetStanding["status"];
+  tokens: number;
+  tokens_passed: number;
+  tokens_left: number;
+  tokens_used: number;
+}
+
+export const standingOf = (it: BudgetAnswer): BudgetStanding => ({
+  holdId: it.hold_id,
+  status: it.status,
+  tokens: it.tokens,
+  tokensPassed: it.tokens_passed,
+  tokensLeft: it.tokens_left,
+  tokensUsed: it.tokens_used,
+});
 
 function reserveArgs(terms: Terms, key: string, run: string): Record<string, unknown> {
   return {
@@ -280,6 +385,7 @@ function reserveArgs(terms: Terms, key: string, run: string): Record<string, unk
     p_model_used: terms.model,
     p_idempotency_key: key,
     p_metadata: { ...terms.metadata, run },
+    p_parent_hold: terms.parentHold,
   };
 }
 
@@ -302,7 +408,7 @@ async function callOrBare<Result>(
 function receiptOf(
   outcome: Outcome,
   held: Held,
-  charge: TrackReceipt & { status: CaptureReceipt["status"] },
+  charge: TrackReceipt & { status: CaptureReceipt["status"]; budget?: BudgetAnswer },
   uncovered: number,
 ): HoldReceipt {
   return {
@@ -316,6 +422,7 @@ function receiptOf(
     usageId: charge.usage_id,
     transactionId: charge.transaction_id,
     costCents: charge.cost_estimate,
+    ...(charge.budget !== undefined && { budget: standingOf(charge.budget) }),
   };
 }
 
@@ -328,6 +435,7 @@ function isAnotherRun(error: unknown): boolean {
 
 interface HistoryEntry {
   entry_type: string;
+  action_type: string;
   tokens: number;
   hold_id: string | null;
   idempotency_key: string | null;
@@ -353,7 +461,13 @@ async function fateOf(client: HoldClient, terms: Terms, key: string): Promise<"o
       terms.patience,
     );
     for (const entry of history.transactions) {
-      if (entry.entry_type === "hold") {
+      if (entry.action_type === "hold_split" && entry.idempotency_key?.startsWith(lateKey(""))) {
+        // what a call of a task paid whose own hold had ended
+        const first = entry.idempotency_key.split(":")[1]!;
+        deducted.set(first, (deducted.get(first) ?? 0) + (deducted.get(entry.hold_id!) ?? 0));
+        continue;
+      }
+      if (entry.entry_type === "hold" || entry.action_type === "hold_split") {
         if (entry.idempotency_key !== key) continue;
         const tokens = deducted.get(entry.hold_id!);
         if (tokens === undefined) return "open";

@@ -21,6 +21,8 @@ import { TokenbookError } from "./token-error.ts";
 import { type Patience, usualPatience } from "./until-heard.ts";
 
 export {
+  BudgetSpentError,
+  type BudgetStanding,
   CallAlreadyMadeError,
   type HoldClient,
   type HoldReceipt,
@@ -68,9 +70,15 @@ export interface HoldOptions {
   charge?: Partial<Record<Exclude<Outcome, "completed">, "reported" | "nothing">>;
   /**
    * When a call used more than was held: `deduct` (default) takes the difference too, or of it
-   * what there is; `cap` takes no more than was held. What is not paid is recorded as uncovered.
+   * what there is; `overdraft` takes what there is, and the account owes the rest, if its limit reaches that far
+   * (else as `deduct`); `cap` takes no more than was held. What is not paid is recorded as uncovered.
    */
-  onOverrun?: "deduct" | "cap";
+  onOverrun?: "deduct" | "overdraft" | "cap";
+  /**
+   * The id of a hold of the same user, the budget of a task of many calls: what this call holds is a part of that.
+   * What it used beyond is taken from what the budget has left, and never from the balance.
+   */
+  parentHold?: string | undefined;
   /** Milliseconds that stopped work gets to report its last. Default 1000. */
   graceMs?: number;
   /** What the usage row says of a call that is not paid for. Default: the error's message. */
@@ -133,7 +141,7 @@ export class NotSettledError extends Error {
  * for it any more.
  *
  * @param client one that may act for the user: the server's, or the user's own
- * @throws {TokensShortError} {@link CallAlreadyMadeError} {@link TokenbookError} before the work
+ * @throws {TokensShortError} {@link BudgetSpentError} {@link CallAlreadyMadeError} {@link TokenbookError} before the work
  * @throws what the work threw; the signal's reason; {@link CallTimedOutError}
  * @throws {NotSettledError} when the books could not be told
  */
@@ -396,7 +404,16 @@ function termsOf(options: HoldOptions): { terms: Terms; timeoutMs: number; grace
   if (!(timeoutMs > 0 && graceMs >= 0 && timeoutMs + graceMs < ttlSeconds * 1_000)) {
     throw new RangeError("timeoutMs: more than 0, and with graceMs less than the hold lives");
   }
-  const { userId, tokens, actionType, model, idempotencyKey, metadata = {}, onOverrun = "deduct" } = options;
+  const {
+    userId,
+    tokens,
+    actionType,
+    model,
+    idempotencyKey,
+    metadata = {},
+    onOverrun = "deduct",
+    parentHold,
+  } = options;
   const terms: Terms = {
     userId,
     tokens,
@@ -406,6 +423,7 @@ function termsOf(options: HoldOptions): { terms: Terms; timeoutMs: number; grace
     idempotencyKey,
     metadata,
     onOverrun,
+    parentHold,
     patience: { ...usualPatience, attempts: 8, ...patience },
   };
   return { terms, timeoutMs, graceMs };

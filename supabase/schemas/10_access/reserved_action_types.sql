@@ -16,7 +16,7 @@ begin
   -- @names-are-reserved begin
   return tokenbook.recorded_grant_actions()
     || array['admin_deduct', 'opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'restating',
-             'void', 'rollover', 'plan_change', 'expiry_change', 'upcoming_grant'];
+             'void', 'rollover', 'plan_change', 'expiry_change', 'upcoming_grant', 'hold_split', 'hold_return'];
   -- @names-are-reserved end
 end
 $$;

@@ -54,6 +54,9 @@ begin
       v_entry.usage_id := gen_random_uuid();
     end if;
     v_entry := tokenbook.record_transaction(v_entry);
+    if v_grant.cost_basis_cents is not null then
+      perform tokenbook.note_sale(p_user_id, v_grant.id, v_entry.id - 1);
+    end if;
     if v_entry.usage_id is not null then
       perform tokenbook.write_admin_usage(v_entry, 'admin_grant');
     end if;

@@ -65,6 +65,7 @@ begin
          cross join lateral ( -- each by its key, however many the user has had
             select g.* from public.token_balances g where g.user_id = h.user_id and g.id = part.grant_id offset 0) b
          where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
+           and (h.parent_id is null or not tokenbook.is_parent_open(h.user_id, h.parent_id, p_now))
            and (b.expires_at > p_now or b.expires_at is null)
          group by b.id, b.priority, b.granted_at, b.expires_at, b.pays_for
         union all

@@ -9,11 +9,13 @@
  * thing that a spending leaves behind which was refused for it.
  * Where some of the account's grants do not pay for everything, only what pays for this action and this model counts; what
  * has too little for it is said in tokens_restricted.
- * From a frozen account nothing is spent: refused, or with p_partial all of it is uncovered, so that a use
+ * With p_on_shortage 'overdraft' what the account has too little for may be owed, as far as its limit goes
+ * (tokenbook.overdraft_left): only once nothing is left, because what is there would repay it at once.
+ * From a frozen account nothing is spent: refused, or with p_on_shortage 'partial' all of it is uncovered, so that a use
  * that has happened is recorded. Nothing is held for a user who was deleted.
  * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found, account_frozen, account_lost,
  * too_many_holds.
- * Returns, as tokenbook.spend_tokens says them: user_id, member_id, tokens (what to take), shortfall,
+ * Returns, as tokenbook.spend_tokens says them: user_id, member_id, tokens (what to take), tokens_overdrawn, shortfall,
  * tokens_remaining, capped_by, tokens_restricted, is_behind, and was, what the key had done; for what it goes on with: place (where the
  * account's row is), decided_at (the clock under the lock), is_fifo (the oldest grant is the next), terms (what the entry
  * keeps of the use, where grants ask for that), has_new_rules
@@ -28,11 +30,12 @@ create function tokenbook.decide_spending(
   p_request jsonb,
   p_metadata jsonb,
   p_is_hold boolean,
-  p_partial boolean,
+  p_on_shortage text,
   p_model_used text,
   out user_id uuid,
   out member_id uuid,
   out tokens bigint,
+  out tokens_overdrawn bigint,
   out shortfall bigint,
   out tokens_remaining bigint,
   out capped_by jsonb,
@@ -64,6 +67,7 @@ declare
   v_cap record;
 begin
   user_id := p_user_id;
+  tokens_overdrawn := 0;
   shortfall := 0;
   if not v_is_correction then
     select a.payer_id into v_payer_id from public.token_accounts a where a.user_id = p_user_id;
@@ -82,7 +86,7 @@ begin
   if v_account.user_id is null then
     perform tokenbook.require_user(user_id, p_actor_role);
     perform tokenbook.grant_initial_plan(user_id); -- whom registration missed
-    v_account := tokenbook.lock_account(user_id, p_create => p_partial or p_tokens = 0);
+    v_account := tokenbook.lock_account(user_id, p_create => p_on_shortage = 'partial' or p_tokens = 0);
   end if;
   if not v_is_correction -- @payer-asked-again
     and (v_account.payer_id is not null -- joined a team while we waited; or left it, or its payer
@@ -110,7 +114,7 @@ begin
   -- decide
   if p_tokens > 0 and not v_is_correction then
     v_is_frozen := tokenbook.is_frozen(v_account, member_id); -- @frozen-after-lock
-    if v_is_frozen and not p_partial then
+    if v_is_frozen and p_on_shortage <> 'partial' then
       perform tokenbook.refuse('account_frozen', '{}');
     end if;
   end if;
@@ -139,6 +143,9 @@ begin
       tokens_restricted := tokens_remaining - v_payable;
     end if;
   end if;
+  if p_on_shortage = 'overdraft' and tokens = tokens_remaining and tokens < p_tokens then -- @owed-when-nothing-left
+    tokens_overdrawn := least(p_tokens - tokens, tokenbook.overdraft_left(v_account, v_repaid)); -- @owed-within-the-limit
+  end if;
   if p_tokens > 0 and not v_is_correction
     and (member_id is not null
       or v_account.has_caps
@@ -148,13 +155,14 @@ begin
     if v_cap.headroom < p_tokens then
       capped_by := v_cap.capped_by;
       tokens := least(tokens, v_cap.headroom);
+      tokens_overdrawn := least(tokens_overdrawn, v_cap.headroom - tokens); -- @caps-count-the-owed
     end if;
-    if (v_cap.headroom < p_tokens or tokens = v_cap.headroom) and pg_relation_size('tokenbook.webhook_endpoints') > 0 then
+    if (v_cap.headroom < p_tokens or tokens + tokens_overdrawn = v_cap.headroom) and pg_relation_size('tokenbook.webhook_endpoints') > 0 then
       perform tokenbook.tell_of_cap(user_id, member_id, p_tokens, decided_at, v_cap.capped_by);
     end if;
   end if;
-  shortfall := p_tokens - tokens;
-  if shortfall > 0 and not p_partial then
+  shortfall := p_tokens - tokens - tokens_overdrawn;
+  if shortfall > 0 and p_on_shortage <> 'partial' then
     return;
   end if;
   if v_is_due then

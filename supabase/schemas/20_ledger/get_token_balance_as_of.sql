@@ -61,6 +61,7 @@ begin
        cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
        where h.user_id = p_user_id and h.created_at <= p_at and h.expires_at <= p_at -- @past-holds-run-out
          and (h.settled_at is null or h.settled_at > p_at)
+         and (h.parent_id is null or not tokenbook.is_parent_open(h.user_id, h.parent_id, p_at)) -- @past-children-return
        group by part.grant_id
     ), known as (
       select b.id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at, b.pays_for,

@@ -6,7 +6,7 @@ comment on type tokenbook.listed_allocation is 'What one grant paid or received,
 create type tokenbook.listed_transaction as (
   id bigint, reason text, tokens bigint, hold_id uuid, actor_id uuid, metadata jsonb, usage_id uuid, member_id uuid,
   actor_role text, created_at timestamptz, entry_type text, action_type text,
-  allocations tokenbook.listed_allocation[], original_id bigint, balance_after bigint, idempotency_key text,
+  allocations tokenbook.listed_allocation[], debt_change bigint, original_id bigint, balance_after bigint, idempotency_key text,
   reserved_change bigint
 );
 comment on type tokenbook.listed_transaction is 'A transaction as a history lists it.';
@@ -52,7 +52,7 @@ begin
                       else array(
                         select row(part.tokens, part.grant_id)::tokenbook.listed_allocation
                           from unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)) end,
-                    t.original_id, t.balance_after, t.idempotency_key, t.reserved_change)::tokenbook.listed_transaction
+                    t.debt_change, t.original_id, t.balance_after, t.idempotency_key, t.reserved_change)::tokenbook.listed_transaction
              from public.token_transactions t
             where t.user_id = p_user_id and t.id < coalesce(p_before, 9223372036854775807)
             order by t.id desc
@@ -69,7 +69,7 @@ begin
       select row(
                h.id, null, h.tokens, null, null, h.metadata, null, null,
                null, h.created_at, 'history', h.action_type,
-               '{}', null, null, null, 0)::tokenbook.listed_transaction
+               '{}', 0, null, null, null, 0)::tokenbook.listed_transaction
         from public.token_legacy_transactions h
        where h.user_id = p_user_id and h.id < coalesce(p_before, 9223372036854775807)
        order by h.id desc
@@ -82,4 +82,4 @@ begin
 end
 $$;
 comment on function tokenbook.get_token_history is
-  'The user''s transactions, newest first. For the user himself (leave p_user_id out), an admin, or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {transactions: [{id, entry_type, action_type, tokens (signed), reserved_change (set aside by it), balance_after, allocations: [{grant_id, tokens}], reason, actor_role, actor_id, idempotency_key, usage_id, hold_id, original_id (the transaction that it undoes), member_id (the member of the team who spent it), metadata, created_at}], next_before (NULL on the last page)}. entry_type as in the ledger, and history for what is older than the books. Errors: not_authenticated, forbidden, invalid_page.';
+  'The user''s transactions, newest first. For the user himself (leave p_user_id out), an admin, or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {transactions: [{id, entry_type, action_type, tokens (signed), reserved_change (set aside by it), balance_after, allocations: [{grant_id, tokens}], debt_change (owed since: of a deduction an overdraft, of a repayment negative), reason, actor_role, actor_id, idempotency_key, usage_id, hold_id, original_id (the transaction that it undoes), member_id (the member of the team who spent it), metadata, created_at}], next_before (NULL on the last page)}. entry_type as in the ledger, and history for what is older than the books. Errors: not_authenticated, forbidden, invalid_page.';

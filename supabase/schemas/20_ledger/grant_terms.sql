@@ -15,6 +15,7 @@ as $$
     'priority', p_grant.priority, 'granted_at', p_grant.granted_at, 'expires_at', p_grant.expires_at,
     'subscription_id', p_grant.subscription_id, 'period_start', p_grant.period_start,
     'rolled_over_from', p_grant.rolled_over_from, 'legacy_transaction_id', p_grant.legacy_transaction_id, 'pays_for', p_grant.pays_for,
+    'cost_basis_cents', p_grant.cost_basis_cents, 'currency', p_grant.currency, 'cost_basis_of', p_grant.cost_basis_of,
     'created_at', p_grant.created_at))
 $$;
 comment on function tokenbook.grant_terms is

@@ -6,11 +6,12 @@
  * a trial, a 28day and an annual grant may not be. p_priority left out: the type's own, of most 50.
  * With p_starts_at it is a grant to come: an entry of 0 tokens says so, list_upcoming_token_grants lists it,
  * void_token_grant calls it off, and at that moment it is a grant like any other (tokenbook.begin_grants).
+ * p_cost_basis_cents is what all of the tokens cost whoever bought them, of p_currency; left out: they were given away.
  * A trial that is granted so is somebody's decision: the policy is not asked, and it is remembered.
  * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
  * tokens_remaining, replayed}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_grant_type,
- * invalid_priority, invalid_granted_at, invalid_starts_at, invalid_expiry, invalid_pays_for, too_many_restricted_grants,
+ * invalid_priority, invalid_granted_at, invalid_starts_at, invalid_expiry, invalid_pays_for, invalid_cost_basis, too_many_restricted_grants,
  * too_many_upcoming_grants, invalid_reason, invalid_idempotency_key,
  * invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, busy.
  * Keeps: I2, I3, I5, I10.
@@ -27,7 +28,9 @@ create function tokenbook.grant_tokens(
   p_idempotency_key text default null,
   p_metadata jsonb default null,
   p_pays_for jsonb default null,
-  p_starts_at timestamptz default null
+  p_starts_at timestamptz default null,
+  p_cost_basis_cents bigint default null,
+  p_currency text default null
 )
 returns jsonb
 language plpgsql
@@ -81,6 +84,15 @@ begin
     perform tokenbook.refuse('invalid_pays_for', jsonb_build_object(
       'field', 'p_pays_for', 'rule', tokenbook.broken_pays_for(p_pays_for)));
   end if;
+  if p_cost_basis_cents is not null or p_currency is not null then
+    if (p_cost_basis_cents between 0 and 1000000000000) is not true then
+      perform tokenbook.refuse('invalid_cost_basis',
+        '{"field": "p_cost_basis_cents", "rule": "a whole number of cents from 0 to 1000000000000, with p_currency"}');
+    elsif (p_currency ~ '^[a-z]{3}$') is not true then -- @cost-basis-has-currency
+      perform tokenbook.refuse('invalid_cost_basis',
+        '{"field": "p_currency", "rule": "ISO 4217 in lower case, with p_cost_basis_cents"}');
+    end if;
+  end if;
   if p_idempotency_key is not null or p_reason is not null or p_metadata is not null then
     perform tokenbook.check_request(p_idempotency_key, p_reason, p_metadata);
   end if;
@@ -90,6 +102,8 @@ begin
   v_grant.priority := p_priority;
   v_grant.expires_at := p_expires_at;
   v_grant.pays_for := p_pays_for;
+  v_grant.cost_basis_cents := p_cost_basis_cents;
+  v_grant.currency := p_currency;
   v_grant.metadata := coalesce(p_metadata, '{}');
   v_entry.user_id := p_user_id;
   v_entry.reason := p_reason;
@@ -102,6 +116,9 @@ begin
       'granted_at', (p_granted_at at time zone 'utc')::text);
     if p_starts_at is not null then -- what was asked before there were grants to come is asked again as it was
       v_entry.request := v_entry.request || jsonb_build_object('starts_at', (p_starts_at at time zone 'utc')::text);
+    end if;
+    if p_cost_basis_cents is not null then
+      v_entry.request := v_entry.request || jsonb_build_object('cost_basis_cents', p_cost_basis_cents, 'currency', p_currency);
     end if;
   end if;
   v_entry.metadata := v_grant.metadata;
@@ -135,4 +152,4 @@ begin
 end
 $$;
 comment on function tokenbook.grant_tokens is
-  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each), or one of token_grant_types; p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100, left out: what token_grant_types says, else 50; p_granted_at in the past, for the server only; p_starts_at in the next ten years: a grant to come, that nothing counts before, whose lifetime and place in the queue are from then on (list_upcoming_token_grants lists it, void_token_grant calls it off; the transaction is one of 0 tokens, upcoming_grant); p_pays_for {actions: [action_type, …], models: [name, or its beginning and *, …]}, either or both: what the grant pays for; left out: what token_grant_types says, else everything; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, pays_for, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_starts_at, invalid_expiry, invalid_pays_for, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, too_many_restricted_grants, too_many_upcoming_grants, forbidden, busy.';
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each), or one of token_grant_types; p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100, left out: what token_grant_types says, else 50; p_granted_at in the past, for the server only; p_starts_at in the next ten years: a grant to come, that nothing counts before, whose lifetime and place in the queue are from then on (list_upcoming_token_grants lists it, void_token_grant calls it off; the transaction is one of 0 tokens, upcoming_grant); p_pays_for {actions: [action_type, …], models: [name, or its beginning and *, …]}, either or both: what the grant pays for; left out: what token_grant_types says, else everything; p_cost_basis_cents (0 to 10^12) of p_currency (eur, usd, …): what all of the tokens cost whoever bought them, for get_token_revenue and explain_token_charge; left out: they were given away; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, pays_for, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_starts_at, invalid_expiry, invalid_pays_for, invalid_cost_basis, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, too_many_restricted_grants, too_many_upcoming_grants, forbidden, busy.';

@@ -3,7 +3,7 @@
  * checked who asks and what for.
  * p_grant is the grant to be: grant_type, tokens_granted, priority (NULL: the type's own, or 50), pays_for (NULL: the
  * type's own, or everything), granted_at (NULL: now), expires_at (NULL: p_lifetime, or else the type's own; 'infinity':
- * never), where it came from, metadata.
+ * never), cost_basis_cents and currency (NULL: its payment's, or nothing), where it came from, metadata.
  * p_entry is its transaction: user_id, action_type (NULL: the type's own), reason, actor, key, request, links.
  * With p_begins_later it is a grant to come: granted_at is the moment at which it begins, and its
  * transaction says so, of 0 tokens (tokenbook.schedule_grant).
@@ -129,11 +129,12 @@ begin
 
   insert into public.token_balances
     (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at,
-     payment_id, subscription_id, period_start, pays_for, metadata, created_at)
+     payment_id, subscription_id, period_start, pays_for, cost_basis_cents, currency, metadata, created_at)
   values
     (p_entry.user_id, p_grant.grant_type, p_grant.tokens_granted, p_grant.tokens_granted,
      p_grant.priority, p_grant.granted_at, p_grant.expires_at,
-     p_grant.payment_id, p_grant.subscription_id, p_grant.period_start, p_grant.pays_for, p_grant.metadata, v_now)
+     p_grant.payment_id, p_grant.subscription_id, p_grant.period_start, p_grant.pays_for,
+     p_grant.cost_basis_cents, p_grant.currency, p_grant.metadata, v_now)
   returning * into granted;
 
   -- record
@@ -156,6 +157,9 @@ begin
   end if;
   p_entry.created_at := v_now;
   transaction := tokenbook.record_transaction(p_entry, p_due_at => granted.expires_at);
+  if granted.cost_basis_cents is not null then
+    perform tokenbook.note_sale(p_entry.user_id, granted.id, transaction.id - 1);
+  end if;
 
   tokens_remaining := tokenbook.settle_incoming(p_entry.user_id, v_now);
 end

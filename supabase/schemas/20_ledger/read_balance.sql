@@ -135,6 +135,13 @@ begin
     'total_expired', v_expired,
     'total_reserved', v_reserved,
     'has_more_grants', v_has_more);
+  if v_active = 0 then -- what is asked next: how much more may be used
+    v_balance := v_balance || coalesce((
+      select jsonb_build_object('overdraft_limit', o.tokens)
+        from public.token_accounts a
+       cross join lateral (select tokenbook.overdraft_limit_of(a) as tokens) o
+       where a.user_id = v_account_id and o.tokens > 0), '{}');
+  end if;
   if v_account_id <> p_user_id then
     v_balance := v_balance || jsonb_build_object('payer_id', v_account_id);
   end if;

@@ -41,8 +41,8 @@ begin
   v_change := p_entry.tokens - p_entry.reserved_change;
   -- an admin's correction takes tokens away, but nobody used them
   if p_entry.entry_type in ('deduction', 'hold', 'release', 'refund') and p_entry.action_type <> 'admin_deduct' then
-    v_used := -p_entry.tokens;
-    v_spent := p_entry.reserved_change - p_entry.tokens;
+    v_used := p_entry.debt_change - p_entry.tokens;
+    v_spent := p_entry.reserved_change + v_used;
     if p_entry.entry_type in ('release', 'refund') then
       v_spending_time := coalesce(p_taken_at, tokenbook.spending_time(p_entry));
     end if;

@@ -10,7 +10,9 @@
  *   record   the account's totals and the ledger row
  *
  * p_tokens is what to take, 0 for a use that costs nothing. With p_hold_id it is set aside for that hold, which runs
- * out after p_hold_seconds. With p_partial it takes what there is, and the shortfall is what remains uncovered.
+ * out after p_hold_seconds. p_on_shortage 'reject' takes all or nothing; 'partial' what there is, and the shortfall is what
+ * remains uncovered; 'overdraft' what there is, and lets the account owe the rest (tokens_overdrawn) within its limit, or
+ * nothing.
  * p_model_used is the model that it is for: some grants pay only for some actions and models.
  * p_cost is what the operation cost, in cents. A correction by an admin ('admin_deduct') is on the account that it
  * names, whatever its team, its caps or its state, and is no use.
@@ -19,9 +21,9 @@
  * Returns whose account it was (user_id; member_id, who spent from it) and the entry: id, tokens, grants, created_at,
  * usage_id, hold_id, and deducted_from as receipts say it; with replayed all of that is of then. Or there is no entry:
  * is_behind, where more was due than one call books, a portion of which is booked now (the caller answers
- * tokenbook.answer_busy()); or, without p_partial, a shortfall, and nothing was changed, not even what was due to
+ * tokenbook.answer_busy()); or, but for 'partial', a shortfall, and nothing was changed, not even what was due to
  * expire; tokens_remaining then says what there is. capped_by is the cap that allowed less than was wanted: the
- * shortfall counts from what it allows, and p_partial takes that; tokens_restricted is how many there are that do not pay
+ * shortfall counts from what it allows, and 'partial' takes that; tokens_restricted is how many there are that do not pay
  * for this.
  * Keeps: I1 to I5, I7, I8, I10, I11.
  */
@@ -39,7 +41,7 @@ create function tokenbook.spend_tokens(
   p_hold_id uuid default null,
   p_hold_seconds integer default null,
   p_cost numeric default 0,
-  p_partial boolean default false,
+  p_on_shortage text default 'reject',
   p_model_used text default null,
   out user_id uuid,
   out member_id uuid,
@@ -52,6 +54,7 @@ create function tokenbook.spend_tokens(
   out hold_id uuid,
   out deducted_from jsonb,
   out tokens_remaining bigint,
+  out tokens_overdrawn bigint,
   out shortfall bigint,
   out capped_by jsonb,
   out tokens_restricted bigint,
@@ -81,6 +84,7 @@ begin
   tokens := p_tokens;
   usage_id := p_usage_id;
   hold_id := p_hold_id;
+  tokens_overdrawn := 0;
   shortfall := 0;
   replayed := false;
   is_behind := false;
@@ -127,7 +131,7 @@ begin
     declare
       v_decided constant record := tokenbook.decide_spending(
         p_user_id, p_tokens, p_action_type, p_actor_role, p_idempotency_key, p_request, p_metadata,
-        p_hold_id is not null, p_partial, p_model_used);
+        p_hold_id is not null, p_on_shortage, p_model_used);
       v_was constant public.token_transactions := v_decided.was;
     begin
       is_behind := v_decided.is_behind;
@@ -142,6 +146,7 @@ begin
         member_id := v_was.member_id;
         id := v_was.id;
         tokens := v_was.reserved_change - v_was.tokens;
+        tokens_overdrawn := v_was.debt_change;
         grant_ids := v_was.grant_ids;
         grant_tokens := v_was.grant_tokens;
         created_at := v_was.created_at;
@@ -150,12 +155,13 @@ begin
         deducted_from := tokenbook.describe_allocations(v_was.user_id, v_was.grant_ids, v_was.grant_tokens);
         replayed := true;
         return;
-      elsif is_behind or shortfall > 0 and not p_partial then
+      elsif is_behind or shortfall > 0 and p_on_shortage <> 'partial' then
         tokens := 0;
         deducted_from := '[]';
         return; -- @short-takes-nothing
       end if;
       tokens := v_decided.tokens;
+      tokens_overdrawn := v_decided.tokens_overdrawn;
       created_at := v_decided.decided_at;
       v_place := v_decided.place;
       v_is_fifo := v_decided.is_fifo;
@@ -195,12 +201,13 @@ begin
   end if;
 
   -- record: what tokenbook.record_transaction does for everything else; to call it here takes a third more (decision 26)
-  v_spent := case when p_action_type = 'admin_deduct' then 0 else tokens end; -- a correction is no use
+  v_spent := case when p_action_type = 'admin_deduct' then 0 else tokens + tokens_overdrawn end; -- a correction is no use
   v_used := case when p_hold_id is null then v_spent else 0 end;
   update public.token_accounts a
      set tokens_remaining = a.tokens_remaining - tokens,
          tokens_reserved = a.tokens_reserved + case when p_hold_id is null then 0 else tokens end,
          tokens_used = a.tokens_used + v_used,
+         tokens_owed = a.tokens_owed + tokens_overdrawn,
          spent_at = greatest(a.spent_at, spend_tokens.created_at),
          spent_day = case when a.spent_at >= date_trunc('day', spend_tokens.created_at, 'UTC') then a.spent_day else 0 end
            + v_spent, -- @counts-by-day
@@ -218,11 +225,11 @@ begin
     into id, tokens_remaining, v_has_passed;
   -- a copy of tokenbook.append_transactions: to call it here takes a tenth more (decision 34)
   insert into public.token_transactions -- @faults-are-told begin
-    (user_id, id, entry_type, action_type, tokens, balance_after, reserved_change, grant_ids, grant_tokens, reason,
+    (user_id, id, entry_type, action_type, tokens, balance_after, debt_change, reserved_change, grant_ids, grant_tokens, reason,
      actor_role, actor_id, idempotency_key, request, usage_id, hold_id, member_id, metadata, terms, created_at)
   values
-    (user_id, id, case when p_hold_id is not null then 'hold' when tokens = 0 then 'usage' else 'deduction' end, p_action_type,
-     case when p_hold_id is null then -tokens else 0 end, tokens_remaining,
+    (user_id, id, case when p_hold_id is not null then 'hold' when tokens + tokens_overdrawn = 0 then 'usage' else 'deduction' end, p_action_type,
+     case when p_hold_id is null then -tokens else 0 end, tokens_remaining, tokens_overdrawn,
      case when p_hold_id is null then 0 else tokens end, grant_ids, grant_tokens, p_reason,
      p_actor_role, p_actor_id, p_idempotency_key, p_request, p_usage_id, p_hold_id, member_id, p_metadata, v_terms, created_at); -- @faults-are-told end
   if member_id is not null then
@@ -234,4 +241,4 @@ begin
 end
 $$;
 comment on function tokenbook.spend_tokens is
-  'Spends tokens oldest grant first, all or nothing (with p_partial what there is), under the account''s lock: the entry (new or replayed), or the shortfall with nothing changed; capped_by where a cap allowed less; is_behind where more was due than one call books.';
+  'Spends tokens oldest grant first, all or nothing (with partial what there is, with overdraft the rest is owed), under the account''s lock: the entry (new or replayed), or the shortfall with nothing changed; capped_by where a cap allowed less; is_behind where more was due than one call books.';

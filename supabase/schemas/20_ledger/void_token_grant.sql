@@ -60,6 +60,7 @@ begin
     -- act
     if v_account.next_due_at <= v_now then
       perform tokenbook.record_expiries(array[p_user_id], v_now);
+      v_entry := tokenbook.as_void(v_entry, p_grant_id); -- @voids-what-has-begun: it may have been to come until now
     end if;
     select b.* into v_grant from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id;
     if v_grant.id is null then

@@ -3,7 +3,7 @@
  * that tracking runs. Promises nothing: who asks next may be faster.
  * A user who never had a grant and has a plan is given its tokens first, as when he asks for his balance.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
- * Returns {tokens, cost_estimate, sufficient, tokens_short, tokens_remaining, would_be_deducted_from:
+ * Returns {tokens, cost_estimate, sufficient, tokens_short, overdraft_left, tokens_remaining, would_be_deducted_from:
  * [{grant_id, grant_type, granted_at, deducted}]}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage, unknown_model, user_not_found.
  */
@@ -32,6 +32,7 @@ declare
   v_usage public.token_usage;
   v_payers jsonb;
   v_remaining bigint;
+  v_repaid bigint;
   v_payable bigint;
   v_account public.token_accounts;
   v_cap record;
@@ -84,10 +85,11 @@ begin
             left join public.token_balances b on b.user_id = v_usage.user_id and b.id = paid.grant_id
             left join tokenbook.due_grants(v_usage.user_id, v_now) d -- not booked yet
               on d.id = paid.grant_id and b.id is null),
+         due.repaid,
          case when a.restricted_until > v_now
                   and cardinality(chosen.grant_ids) < (tokenbook.limits() -> 'grants_in_one_entry')::integer
            then coalesce((select sum(part) from unnest(chosen.grant_tokens) part), 0) end
-    into v_remaining, v_payers, v_payable
+    into v_remaining, v_payers, v_repaid, v_payable
     from tokenbook.tokens_due(v_usage.user_id, v_now) as due
    cross join lateral tokenbook.choose_grants(
        v_usage.user_id, v_usage.tokens_used, v_now, (tokenbook.limits() -> 'grants_in_one_entry')::integer, true, due.repaid,
@@ -102,6 +104,7 @@ begin
     'cost_estimate', v_usage.cost_estimate,
     'sufficient', not v_is_frozen and least(v_remaining, v_payable, v_cap.headroom) >= v_usage.tokens_used,
     'tokens_short', greatest(v_usage.tokens_used - least(v_remaining, v_payable, v_cap.headroom), 0),
+    'overdraft_left', tokenbook.overdraft_left(v_account, v_repaid),
     'tokens_remaining', v_remaining,
     'would_be_deducted_from', v_payers)
     || tokenbook.describe_shortage(
@@ -110,4 +113,4 @@ begin
 end
 $$;
 comment on function tokenbook.estimate_tokens is
-  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {state (active, or frozen: not sufficient, however many there are), tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less, and tokens_restricted where so many of tokens_remaining are in grants that do not pay for this action and model. Errors: invalid_action_type, invalid_usage, unknown_model, user_not_found, forbidden.';
+  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {state (active, or frozen: not sufficient, however many there are), tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, overdraft_left (how many more the account may come to owe, for a use that asks for an overdraft; no part of the others), tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less, and tokens_restricted where so many of tokens_remaining are in grants that do not pay for this action and model. Errors: invalid_action_type, invalid_usage, unknown_model, user_not_found, forbidden.';

@@ -19,7 +19,7 @@ begin
     perform tokenbook.refuse('invalid_page', '{"field": "p_hours", "rule": "1 to 8760 hours, 1 to 10000 rows"}');
   end if;
   return query
-  select t.user_id, u.email::text, t.action_type, -t.tokens, t.created_at, a.tokens_remaining
+  select t.user_id, u.email::text, t.action_type, t.debt_change - t.tokens, t.created_at, a.tokens_remaining
     from public.token_transactions t
     join public.token_accounts a on a.user_id = t.user_id
     left join auth.users u on u.id = t.user_id

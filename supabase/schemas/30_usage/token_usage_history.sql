@@ -4,7 +4,7 @@
 create view public.token_usage_history
 with (security_invoker = true)
 as
-select t.id, t.user_id, t.metadata ->> 'article_id' as article_id, -t.tokens as tokens_used,
+select t.id, t.user_id, t.metadata ->> 'article_id' as article_id, t.debt_change - t.tokens as tokens_used,
        t.action_type as action, t.created_at
   from public.token_transactions t
  where t.entry_type = 'deduction';

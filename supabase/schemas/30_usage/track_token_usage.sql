@@ -6,9 +6,10 @@
  * within what token_action_costs asks for the action. Cached tokens are part of the input and reasoning tokens part of the output.
  * A failed operation (p_success false) is recorded and deducts nothing.
  * Short of tokens: with p_on_shortage 'reject' success is false and nothing is recorded; with
- * 'partial' what is there is taken and the rest is recorded as uncovered. Under a spend cap it is the
- * same: what the cap allows counts as what is there, and the cap is said in capped_by.
- * From a frozen account: with 'reject' account_frozen, and with 'partial' all of it is recorded as uncovered;
+ * 'partial' what is there is taken and the rest is recorded as uncovered; with 'overdraft' the account owes the rest
+ * (tokens_overdrawn), up to what set_token_overdraft or its plan allows, and past that it is as with 'reject'. Under a
+ * spend cap it is the same: what the cap allows counts as what is there, and the cap is said in capped_by.
+ * From a frozen account: account_frozen, and with 'partial' all of it is recorded as uncovered;
  * what costs nothing is recorded as ever.
  * A member's operation is recorded with his payer, whose tokens it takes, and names the member.
  * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: the account.
@@ -72,7 +73,7 @@ begin
     and (p_reasoning_tokens is null or p_reasoning_tokens <= p_output_tokens)
     and (p_model_used is null or octet_length(p_model_used) <= 200 and ascii(p_model_used) between 33 and 126)
     and num_nonnulls(p_images, p_seconds, p_error_message) = 0
-    and p_on_shortage in ('reject', 'partial')) is not true
+    and p_on_shortage in ('reject', 'partial', 'overdraft')) is not true
   then
     v_asked.action_type := p_action_type;
     v_asked.model_used := p_model_used;
@@ -87,8 +88,8 @@ begin
     v_asked.seconds := p_seconds;
     perform tokenbook.check_action_type(p_action_type);
     perform tokenbook.check_usage(v_asked);
-    if p_on_shortage is null or p_on_shortage not in ('reject', 'partial') then
-      perform tokenbook.refuse('invalid_usage', '{"field": "p_on_shortage", "rule": "reject or partial"}');
+    if p_on_shortage is null or p_on_shortage not in ('reject', 'partial', 'overdraft') then
+      perform tokenbook.refuse('invalid_usage', '{"field": "p_on_shortage", "rule": "reject, partial or overdraft"}');
     end if;
   end if;
   if p_idempotency_key is not null or p_metadata is not null then
@@ -128,7 +129,7 @@ begin
     p_user_id, case when v_success then v_tokens_used else 0 end, -- @failed-costs-nothing
     p_action_type, p_action_type, v_actor_role, v_actor_id, p_idempotency_key, v_request, coalesce(p_metadata, '{}'),
     p_usage_id => gen_random_uuid(), p_cost => case when v_success then coalesce(v_cost, 0) else 0 end,
-    p_partial => p_on_shortage = 'partial', p_model_used => p_model_used);
+    p_on_shortage => p_on_shortage, p_model_used => p_model_used);
   if v_spent.is_behind then
     return tokenbook.answer_busy();
   end if;
@@ -159,6 +160,9 @@ begin
     'deducted_from', v_spent.deducted_from,
     'tokens_remaining', v_spent.tokens_remaining,
     'replayed', v_spent.replayed);
+  if v_spent.tokens_overdrawn > 0 then
+    v_receipt := v_receipt || jsonb_build_object('tokens_overdrawn', v_spent.tokens_overdrawn);
+  end if;
   if num_nonnulls(v_spent.capped_by, v_spent.tokens_restricted) > 0 then
     v_receipt := v_receipt || tokenbook.describe_shortage(v_spent.capped_by, v_spent.tokens_restricted);
   end if;
@@ -166,4 +170,4 @@ begin
 end
 $$;
 comment on function tokenbook.track_token_usage is
-  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false) or partial (takes what is there, of a frozen account nothing, and records the rest as uncovered); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and, the first time, capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted. Errors: invalid_action_type, invalid_usage, unknown_model, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen (with reject), too_many_grants, forbidden, busy.';
+  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false), partial (takes what is there, of a frozen account nothing, and records the rest as uncovered) or overdraft (takes what is there, and the account owes the rest, tokens_overdrawn, within its limit: set_token_overdraft, or overdraft_tokens of its plan; past that as reject); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and, the first time, capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted. Errors: invalid_action_type, invalid_usage, unknown_model, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen (but for partial), too_many_grants, forbidden, busy.';

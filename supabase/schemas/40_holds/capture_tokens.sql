@@ -9,7 +9,8 @@
  * More than was held: deduct takes the difference as a new deduction, as of now, all or nothing (short
  * of tokens, under a cap that allows less, or where the spender draws from another account now: they left the team,
  * or joined one; success false, the hold stays open); partial takes of the difference what there is to take and records the
- * rest as uncovered; cap takes no more than was held and records the rest as uncovered; reject refuses.
+ * rest as uncovered; overdraft takes what there is and lets the account owe the rest, up to its limit
+ * (set_token_overdraft, or overdraft_tokens of its plan), and past that is as deduct; cap takes no more than was held and records the rest as uncovered; reject refuses.
  * A source grant that ran out meanwhile is honoured; what goes back into it expires at once.
  * Caller: the user for holds he made himself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_usage,
@@ -53,8 +54,8 @@ begin
   if p_tokens not between 0 and 1000000000000 then
     perform tokenbook.refuse('invalid_amount', '{"field": "p_tokens", "rule": "a whole number from 0 to 1000000000000"}');
   end if;
-  if p_over_capture is null or p_over_capture not in ('deduct', 'partial', 'cap', 'reject') then
-    perform tokenbook.refuse('invalid_usage', '{"field": "p_over_capture", "rule": "deduct, partial, cap or reject"}');
+  if p_over_capture is null or p_over_capture not in ('deduct', 'partial', 'overdraft', 'cap', 'reject') then
+    perform tokenbook.refuse('invalid_usage', '{"field": "p_over_capture", "rule": "deduct, partial, overdraft, cap or reject"}');
   end if;
   if not p_success or num_nonnulls(p_model_used, p_input_tokens, p_output_tokens, p_images, p_seconds, p_error_message,
     p_cached_tokens, p_reasoning_tokens) > 0
@@ -80,4 +81,4 @@ begin
 end
 $$;
 comment on function tokenbook.capture_tokens is
-  'Pays for what was really used out of a hold and gives the rest back; once, and a second time answers what happened the first time. For the user (holds that he made himself), an admin, or the server. p_tokens what to pay, left out: what the usage fields count for, else all of it; nothing when p_success is false; p_over_capture when that is more than was held: deduct (the difference as an ordinary deduction, all or nothing), partial (of the difference what there is, of a frozen account nothing; the rest is recorded as uncovered), cap (none of it) or reject; the other arguments as of track_token_usage, and with any of them the usage is recorded in the same transaction. Returns {success, hold_id, status (open, captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), deducted_from, transaction_id, overage_transaction_id, usage_id, cost_estimate (cents), settled_at, tokens_remaining, replayed}. Short of tokens: success false, status open, nothing changed. Errors: invalid_amount, invalid_usage, invalid_metadata, hold_not_found, user_not_found, account_frozen (beyond the hold, with deduct), capture_exceeds_hold, too_many_grants (beyond the hold, with deduct), forbidden, busy.';
+  'Pays for what was really used out of a hold and gives the rest back; once, and a second time answers what happened the first time. For the user (holds that he made himself), an admin, or the server. p_tokens what to pay, left out: what the usage fields count for, else all of it; nothing when p_success is false; p_over_capture when that is more than was held: deduct (the difference as an ordinary deduction, all or nothing), partial (of the difference what there is, of a frozen account nothing; the rest is recorded as uncovered), overdraft (what there is, and the account owes the rest, tokens_overdrawn, within its limit: set_token_overdraft, or overdraft_tokens of its plan; past that as deduct), cap (none of it) or reject; the other arguments as of track_token_usage, and with any of them the usage is recorded in the same transaction. Returns {success, hold_id, status (open, captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), deducted_from, transaction_id, overage_transaction_id, usage_id, cost_estimate (cents), settled_at, tokens_remaining, replayed}. Short of tokens: success false, status open, nothing changed. Errors: invalid_amount, invalid_usage, invalid_metadata, hold_not_found, user_not_found, account_frozen (beyond the hold, with deduct or overdraft), capture_exceeds_hold, too_many_grants (beyond the hold, with deduct or overdraft), forbidden, busy.';

@@ -3,11 +3,13 @@
  * all or nothing, and remembered grant by grant. To be captured or released; else it runs out after
  * p_ttl_seconds, and whoever touches the account next releases it.
  * Caller: the user for himself, an admin, service_role.   Locks: the account.
+ * With p_parent_hold they are a part of that hold, the budget of a task of many calls (tokenbook.reserve_within).
  * Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct, reserved_from,
  * expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_ttl,
  * invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused,
- * user_not_found, account_frozen, too_many_holds, too_many_grants, busy.
+ * user_not_found, account_frozen, too_many_holds, too_many_grants, busy; of a parent hold_not_found, parent_hold_ended,
+ * parent_hold_short.
  * Keeps: I1 to I5, I7, I8, I10.
  */
 -- Security definer: clients and the server may not write the tables themselves.
@@ -18,7 +20,8 @@ create function tokenbook.reserve_tokens(
   p_action_type text default 'deduction',
   p_idempotency_key text default null,
   p_metadata jsonb default null,
-  p_model_used text default null
+  p_model_used text default null,
+  p_parent_hold uuid default null
 )
 returns jsonb
 language plpgsql
@@ -59,6 +62,12 @@ begin
   end if;
   if p_idempotency_key is not null or p_metadata is not null then
     perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
+  end if;
+
+  if p_parent_hold is not null then
+    return tokenbook.reserve_within(
+      p_user_id, p_parent_hold, p_tokens, p_ttl_seconds, p_action_type, v_actor_role, v_actor_id,
+      p_idempotency_key, coalesce(p_metadata, '{}'), p_model_used);
   end if;
 
   -- lock, replay, act
@@ -106,4 +115,4 @@ begin
 end
 $$;
 comment on function tokenbook.reserve_tokens is
-  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_model_used the model that will be called, where grants are restricted to some; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, too_many_holds, too_many_grants, forbidden, busy.';
+  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_model_used the model that will be called, where grants are restricted to some; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB; p_parent_hold an open hold of the same user that these tokens are a part of: the budget of a task of many calls, from which nothing more is taken than it has. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}, and with a parent budget: {hold_id, status, tokens, tokens_passed (what its children have, or paid), tokens_left, tokens_used, expires_at}. Short of tokens: success false, nothing changed; a parent that is short refuses. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, too_many_holds, too_many_grants, hold_not_found, parent_hold_ended, parent_hold_short, forbidden, busy.';

@@ -10,6 +10,8 @@
  *
  * p_status: captured, released or expired. Captured: p_tokens, else what p_usage counts for, else all of it. p_usage is
  * the row of token_usage to be, or nothing; p_over_capture as tokenbook.capture_tokens says it.
+ * A child's rest goes back to its parent while that is open, and what it used beyond itself is taken from what the parent
+ * has left, never from the grants. A parent settles what it has not passed on; its children stay as they are.
  * Expired is for who books what has run out: they have locked the account, at p_now, and go on with it.
  * Caller: internal.   Locks: the account.
  * Returns what tokenbook.hold_receipt says; of a hold that has run out, NULL where somebody else has locked it.
@@ -59,12 +61,15 @@ declare
   v_action_type text;
   v_hold_entry bigint;
   v_created_at timestamptz;
+  v_parent_id uuid;
+  v_has_family boolean; -- a parent, or children
   v_grant_place tid;
   v_grant_type text;
   v_granted_at timestamptz;
   -- what becomes of it
   v_paid bigint; -- of what was used, out of the hold
   v_beyond bigint; -- as a new deduction
+  v_overdrawn bigint := 0; -- of what is beyond, owed
   v_uncovered bigint; -- not at all
   v_back bigint; -- what was not used
   v_back_ids uuid[];
@@ -89,10 +94,10 @@ begin
   loop
     select a.ctid, a.tokens_remaining, a.next_due_at, a.next_alert_at, a.spent_at, a.spent_day, a.spent_week, a.spent_month,
            a.last_transaction_id, h.ctid, h.member_id, h.tokens, h.grant_ids, h.grant_tokens, h.expires_at, h.action_type,
-           h.transaction_id, h.created_at, b.ctid, b.grant_type, b.granted_at, coalesce(v_now, clock_timestamp())
+           h.transaction_id, h.created_at, h.parent_id, h.parent_id is not null or h.tokens_passed > 0, b.ctid, b.grant_type, b.granted_at, coalesce(v_now, clock_timestamp())
       into v_account_place, v_remaining, v_due_at, v_alert_at, v_spent_at, v_spent_day, v_spent_week, v_spent_month,
            v_last_id, v_hold_place, v_member_id, v_held, v_grant_ids, v_grant_tokens, v_expires_at, v_action_type,
-           v_hold_entry, v_created_at, v_grant_place, v_grant_type, v_granted_at, v_now
+           v_hold_entry, v_created_at, v_parent_id, v_has_family, v_grant_place, v_grant_type, v_granted_at, v_now
       from public.token_accounts a
       join public.token_holds h on h.user_id = v_user_id and h.id = p_hold_id
       left join public.token_balances b on b.user_id = v_user_id and b.id = h.grant_ids[1]
@@ -148,6 +153,33 @@ begin
     elsif p_over_capture = 'cap' then
       v_uncovered := v_beyond;
       v_beyond := null;
+    elsif v_parent_id is not null then -- @beyond-its-budget
+      declare
+        v_grown record;
+        v_hold public.token_holds;
+      begin
+        v_grown := tokenbook.grow_hold(
+          v_user_id, p_hold_id, v_beyond, p_over_capture = 'partial',
+          p_usage.model_used, p_actor_role, p_actor_id, v_now);
+        if v_grown.tokens is null then
+          return tokenbook.answer_busy();
+        elsif v_grown.tokens < v_beyond and p_over_capture <> 'partial' then
+          select h.* into v_hold from public.token_holds h where h.user_id = v_user_id and h.id = p_hold_id;
+          return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => false)
+              || jsonb_build_object('tokens_remaining_to_deduct', v_beyond - v_grown.payable);
+        end if;
+        v_uncovered := v_beyond - v_grown.tokens;
+        v_beyond := null;
+        if v_grown.tokens > 0 then
+          select a.ctid, a.spent_at, a.spent_day, a.spent_week, a.spent_month, a.last_transaction_id,
+                 h.ctid, h.tokens, h.tokens, h.grant_ids, h.grant_tokens
+            into v_account_place, v_spent_at, v_spent_day, v_spent_week, v_spent_month, v_last_id,
+                 v_hold_place, v_held, v_paid, v_grant_ids, v_grant_tokens
+            from public.token_accounts a
+            join public.token_holds h on h.user_id = a.user_id and h.id = p_hold_id
+           where a.user_id = v_user_id;
+        end if;
+      end;
     else
       declare
         v_account public.token_accounts;
@@ -177,17 +209,79 @@ begin
           v_uncovered := greatest(v_beyond - v_allowed, 0);
           v_beyond := v_beyond - v_uncovered; -- @takes-what-there-is
         elsif v_allowed < v_beyond then
-          select h.* into v_hold from public.token_holds h where h.user_id = v_user_id and h.id = p_hold_id;
-          return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => false)
-              || jsonb_build_object('tokens_remaining_to_deduct', v_beyond - v_allowed)
-              || tokenbook.describe_shortage(
-                 case when not v_has_left and v_cap.headroom < v_beyond then v_cap.capped_by end,
-                 case when v_payable < least(v_beyond, v_account.tokens_remaining) then v_account.tokens_remaining - v_payable end);
+          if p_over_capture = 'overdraft' and v_allowed = v_account.tokens_remaining and not v_has_left
+            and (v_cap.headroom < v_beyond) is not true -- @overdrawn-within-the-cap
+          then
+            v_overdrawn := tokenbook.overdraft_left(v_account);
+          end if;
+          if v_allowed + v_overdrawn >= v_beyond then -- @overdrawn-beyond-the-hold
+            v_overdrawn := v_beyond - v_allowed;
+          else
+            select h.* into v_hold from public.token_holds h where h.user_id = v_user_id and h.id = p_hold_id;
+            return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => false)
+                || jsonb_build_object('tokens_remaining_to_deduct', v_beyond - v_allowed - v_overdrawn)
+                || tokenbook.describe_shortage(
+                   case when not v_has_left and v_cap.headroom < v_beyond then v_cap.capped_by end,
+                   case when v_payable < least(v_beyond, v_account.tokens_remaining) then v_account.tokens_remaining - v_payable end);
+          end if;
         end if;
       end;
     end if;
   end if;
   v_back := v_held - v_paid; -- @captures-what-was-used
+
+  if v_has_family then
+    declare
+      v_is_open boolean;
+      v_returned bigint := 0; -- of its rest, to the parent
+      v_return public.token_transactions;
+    begin
+      -- what comes back was set aside when the parent was, and by its entry
+      select p.id = v_parent_id and p.status = 'open' and p.expires_at > v_now, p.created_at, p.transaction_id
+        into v_is_open, v_created_at, v_hold_entry
+        from public.token_holds p
+       where p.user_id = v_user_id and p.id = coalesce(v_parent_id, p_hold_id)
+         for no key update skip locked;
+      if not found then
+        return case when p_now is null then tokenbook.answer_busy() end;
+      elsif v_is_open and v_back > 0 then -- @children-give-back
+        select part.grant_ids, part.grant_tokens into v_back_ids, v_back_tokens
+          from tokenbook.slice_allocations(v_grant_ids, v_grant_tokens, v_paid, v_held) as part;
+        select part.grant_ids, part.grant_tokens into v_grant_ids, v_grant_tokens
+          from tokenbook.slice_allocations(v_grant_ids, v_grant_tokens, 0, v_paid) as part;
+        perform tokenbook.return_to_hold(v_user_id, v_parent_id, v_back_ids, v_back_tokens);
+        v_returned := v_back;
+        v_held := v_paid; -- what is settled with the grants
+        v_back := 0;
+      end if;
+      update public.token_holds h
+         set children_captured = h.children_captured + v_paid
+       where h.user_id = v_user_id and h.id = v_parent_id and v_paid > 0;
+      if v_returned > 0 or v_held = 0 then -- to its parent; or a parent that has nothing left
+        v_last_id := v_last_id + 1;
+        v_return.user_id := v_user_id;
+        v_return.id := v_last_id;
+        v_return.entry_type := 'usage';
+        v_return.action_type := 'hold_return';
+        v_return.tokens := 0;
+        v_return.balance_after := v_remaining;
+        v_return.debt_change := 0;
+        v_return.reserved_change := 0;
+        v_return.grant_ids := '{}';
+        v_return.grant_tokens := '{}';
+        v_return.reason := case p_status when 'expired' then 'the hold ran out' when 'captured' then 'not needed' else 'released' end;
+        v_return.actor_role := p_actor_role;
+        v_return.actor_id := p_actor_id;
+        v_return.hold_id := p_hold_id;
+        v_return.member_id := v_member_id;
+        v_return.metadata := '{}';
+        v_return.terms := tokenbook.move_terms(
+          p_hold_id, v_parent_id, coalesce(v_back_ids, '{}'), coalesce(v_back_tokens, '{}'));
+        v_return.created_at := v_now;
+        perform tokenbook.append_transactions(array[v_return]);
+      end if;
+    end;
+  end if;
 
   -- act: as a rule nothing goes back, or to one grant, which lives and has room: a copy of tokenbook.return_tokens, which
   -- to call here takes a fifteenth more (decision 26)
@@ -293,9 +387,10 @@ begin
       v_entry.created_at := v_now;
       select taken.grant_ids, taken.grant_tokens, v_uncovered + v_beyond - taken.tokens, taken.tokens
         into v_entry.grant_ids, v_entry.grant_tokens, v_uncovered, v_beyond
-        from tokenbook.take_from_grants(v_user_id, v_beyond, v_now, p_partial => p_over_capture = 'partial',
+        from tokenbook.take_from_grants(v_user_id, v_beyond - v_overdrawn, v_now, p_partial => p_over_capture = 'partial',
                p_action_type => v_action_type, p_model_used => v_model) as taken;
       v_entry.tokens := -v_beyond;
+      v_entry.debt_change := v_overdrawn;
       v_entry := tokenbook.record_transaction(v_entry);
       v_overage_id := v_entry.id;
       v_remaining := v_entry.balance_after;
@@ -335,18 +430,27 @@ begin
     end;
   end if;
 
+  if v_has_family then
+    declare
+      v_hold public.token_holds;
+    begin
+      select h.* into v_hold from public.token_holds h where h.user_id = v_user_id and h.id = p_hold_id;
+      return tokenbook.stored_hold_receipt(v_hold, p_status, p_replayed => false);
+    end;
+  end if;
   v_deducted_from := case
     when v_paid = 0 then '[]'
     when cardinality(v_grant_ids) = 1
       then jsonb_build_array(tokenbook.describe_allocation(v_grant_ids[1], v_grant_type, v_granted_at, v_paid))
     else tokenbook.describe_allocations(v_user_id, v_grant_ids, v_grant_tokens)
   end;
-  if v_beyond > 0 then
+  if v_overage_id is not null then
     v_deducted_from := v_deducted_from || v_beyond_from;
   end if;
   return tokenbook.hold_receipt(
     p_status, p_hold_id, p_status, v_held, v_paid, v_paid + coalesce(v_beyond, 0), coalesce(v_uncovered, 0), v_deducted_from,
-    v_capture_id, v_overage_id, v_usage_id, p_usage.cost_estimate, v_now, v_remaining, p_replayed => false);
+    v_capture_id, v_overage_id, v_usage_id, p_usage.cost_estimate, v_now, v_remaining, p_replayed => false)
+    || case when v_overdrawn > 0 then jsonb_build_object('tokens_overdrawn', v_overdrawn) else '{}' end;
 end
 $$;
 comment on function tokenbook.settle_hold is

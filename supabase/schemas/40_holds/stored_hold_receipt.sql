@@ -27,7 +27,10 @@ begin
     -coalesce(v_capture.tokens, 0) - coalesce(v_overage.tokens, 0), p_hold.tokens_uncovered,
     tokenbook.describe_allocations(p_hold.user_id, v_capture.grant_ids, v_capture.grant_tokens)
       || tokenbook.describe_allocations(p_hold.user_id, v_overage.grant_ids, v_overage.grant_tokens),
-    p_hold.capture_id, p_hold.overage_id, p_hold.usage_id, v_cost, p_hold.settled_at, v_remaining, p_replayed);
+    p_hold.capture_id, p_hold.overage_id, p_hold.usage_id, v_cost, p_hold.settled_at, v_remaining, p_replayed)
+    || case when v_overage.debt_change > 0 then jsonb_build_object('tokens_overdrawn', v_overage.debt_change) else '{}' end
+    || tokenbook.budget_receipt(
+         p_hold.user_id, coalesce(p_hold.parent_id, case when p_hold.tokens_passed > 0 then p_hold.id end));
 end
 $$;
 comment on function tokenbook.stored_hold_receipt is

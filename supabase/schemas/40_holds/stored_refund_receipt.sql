@@ -23,8 +23,8 @@ begin
              a.nth, coalesce(b.expires_at <= p_refund.created_at, false) as is_forfeited
         from unnest(p_refund.grant_ids, p_refund.grant_tokens) with ordinality as a (grant_id, tokens, nth)
         join public.token_balances b on b.user_id = p_refund.user_id and b.id = a.grant_id) p;
-  select -t.tokens - (
-           select sum(r.tokens) from public.token_transactions r
+  select t.debt_change - t.tokens - (
+           select sum(r.tokens - r.debt_change) from public.token_transactions r
             where r.user_id = t.user_id and r.original_id = t.id and r.entry_type = 'refund' and r.id <= p_refund.id)
     into v_refundable
     from public.token_transactions t
@@ -37,7 +37,8 @@ begin
    order by t.id desc
    limit 1;
   return tokenbook.refund_receipt(
-    p_refund.id, p_refund.tokens, v_restored, v_forfeited, v_refundable, v_remaining, p_replayed);
+    p_refund.id, p_refund.tokens - p_refund.debt_change, v_restored, v_forfeited, v_refundable, v_remaining, p_replayed)
+    || case when p_refund.debt_change < 0 then jsonb_build_object('debt_cancelled', -p_refund.debt_change) else '{}' end;
 end
 $$;
 comment on function tokenbook.stored_refund_receipt is

@@ -1,7 +1,7 @@
 /*
  * Brings a subscription to that row, with an entry of 0 tokens in the ledger that keeps it: who or what changed the
  * plan, why, and what it is since then (terms). Whoever changes it together with tokens keeps it in their entry.
- * p_entry is the transaction to be: reason, actor, metadata.
+ * p_entry is the transaction to be: reason, actor, metadata; created_at, where it is one of several of one moment.
  * Does nothing where the row is that already.
  * Caller: internal, holding the account's lock.   Keeps: I3, I9, I10.
  */
@@ -34,7 +34,7 @@ begin
   p_entry.grant_tokens := '{}';
   p_entry.metadata := coalesce(p_entry.metadata, '{}');
   p_entry.terms := jsonb_build_object('standing', tokenbook.subscription_terms(p_subscription));
-  p_entry.created_at := clock_timestamp();
+  p_entry.created_at := coalesce(p_entry.created_at, clock_timestamp());
   perform tokenbook.record_transaction(p_entry);
   perform tokenbook.refresh_alert_thresholds(p_subscription.user_id); -- @rules-follow-the-plan
 end

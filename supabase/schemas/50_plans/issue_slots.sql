@@ -35,13 +35,14 @@ begin
   foreach v_slot in array v_slots
   loop
     v_grant := v_slot.slot;
+    v_grant.cost_basis_of := v_slot.payment_id; -- @slots-have-their-money
     insert into public.token_balances
       (user_id, id, grant_type, tokens_granted, tokens_remaining, is_open, priority, granted_at, expires_at,
-       subscription_id, metadata, created_at)
+       subscription_id, cost_basis_of, metadata, created_at)
     values
       (p_user_id, v_grant.id, v_grant.grant_type, v_grant.tokens_granted, v_grant.tokens_remaining,
        v_grant.is_open, v_grant.priority, v_grant.granted_at, v_grant.expires_at,
-       v_grant.subscription_id, v_grant.metadata, p_now)
+       v_grant.subscription_id, v_grant.cost_basis_of, v_grant.metadata, p_now)
     on conflict (user_id, id) do nothing; -- whatever else is wrong, nobody is locked out of their account
     continue when not found;
     v_entry := null;
@@ -67,6 +68,9 @@ begin
          set tokens = p.tokens + v_grant.tokens_granted,
              tokens_clawed_back = p.tokens_clawed_back + v_slot.taken_back
        where p.user_id = p_user_id and p.id = v_slot.payment_id;
+      update tokenbook.sales s
+         set slots = greatest(s.slots, least(s.slots_in_all, tokenbook.slot_number(s.schedule, s.period_start, v_grant.granted_at) + 1))
+       where s.user_id = p_user_id and s.sale_id = v_slot.payment_id;
     end if;
     if v_slot.taken_back > 0 then
       v_entry.entry_type := 'clawback';
@@ -92,6 +96,7 @@ begin
     v_entry := null;
     v_entry.reason := v_subscription.plan_type || ' has another schedule';
     v_entry.actor_role := 'system';
+    v_entry.created_at := p_now;
     perform tokenbook.change_subscription(v_subscription, v_entry);
   end if;
   return cardinality(v_slots);

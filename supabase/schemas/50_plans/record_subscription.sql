@@ -53,6 +53,7 @@ begin
     else v_is.plan_type || ' goes on'
   end;
   v_entry.actor_role := 'system';
+  v_entry.created_at := p_now;
   perform tokenbook.change_subscription(v_is, v_entry);
 
   perform tokenbook.tell_of_ends(v_told, p_now);

@@ -90,10 +90,11 @@ begin
 
   insert into public.token_balances
     (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at,
-     subscription_id, rolled_over_from, pays_for, metadata, created_at)
+     subscription_id, rolled_over_from, pays_for, cost_basis_of, metadata, created_at)
   values
     (v_closing.user_id, v_closing.grant_type, v_tokens, v_tokens, v_closing.priority, p_now, v_expires_at,
-     v_closing.subscription_id, v_closing.id, v_closing.pays_for, v_entry.metadata, p_now)
+     v_closing.subscription_id, v_closing.id, v_closing.pays_for, tokenbook.money_of(v_closing),
+     v_entry.metadata, p_now)
   returning * into v_carried;
   perform tokenbook.bring_due_forward(v_closing.user_id, v_expires_at);
   if v_carried.pays_for is not null then

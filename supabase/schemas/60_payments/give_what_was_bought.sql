@@ -24,6 +24,8 @@ declare
   v_plan public.token_plans;
   v_grant public.token_balances;
   v_given record;
+  v_period tokenbook.subscriptions; -- of a plan
+  v_first_id bigint; -- which gave something of it, before it was paid for
 begin
   p_entry.payment_id := p_payment.id;
   if p_payment.to_plan is not null then
@@ -87,6 +89,14 @@ begin
   returning p.* into payment;
   if payment.id is null then
     payment := p_payment; -- what it has given since is more
+  elsif p_payment.to_plan is not null then
+    v_first_id := tokenbook.note_money_of_period(payment); -- @paid-later-is-money
+  end if;
+  if transaction.id is not null then
+    select o.* into v_period
+      from tokenbook.plans_of((select s from tokenbook.subscriptions s where s.user_id = p_entry.user_id)) o
+     where o.payment_id = p_payment.id::text;
+    perform tokenbook.note_sale(p_entry.user_id, p_payment.id, least(transaction.id, v_first_id) - 1, v_period); -- @sales-are-noted
   end if;
 end
 $$;

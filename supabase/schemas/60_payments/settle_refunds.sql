@@ -69,6 +69,11 @@ begin
          tokens_lapsed = p.tokens_lapsed + v_lapsed
    where p.user_id = p_payment.user_id and p.id = p_payment.id
   returning p.* into p_payment;
+  if (p_payment.amount_cents, p_payment.currency, v_lost)
+    is distinct from (v_was.amount_cents, v_was.currency, v_was.refunded_cents + v_was.disputed_cents)
+  then
+    update tokenbook.sale_accounts c set changed_at = clock_timestamp() where c.user_id = p_payment.user_id; -- @counted-again-when-changed
+  end if;
   if v_lost <> v_was.refunded_cents + v_was.disputed_cents then
     perform tokenbook.tell_of_payment(
       case when v_lost > v_was.refunded_cents + v_was.disputed_cents then 'token_payment.refunded' else 'token_payment.restored' end,

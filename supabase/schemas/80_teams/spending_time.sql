@@ -1,6 +1,6 @@
 /*
  * When the tokens were taken that an entry spends or gives back: its own moment; of a release that
- * of the hold; of a refund that of the charge, or of the hold that the charge captured. What comes
+ * of the hold, or of its parent; of a refund that of the charge, or of the hold that the charge captured. What comes
  * back comes back into the window that it was taken from.
  * Caller: internal.
  */
@@ -20,7 +20,7 @@ begin
   select t.* into v_original from public.token_transactions t
    where t.user_id = p_entry.user_id and t.id = p_entry.original_id;
   if v_original.reserved_change < 0 then
-    return (select h.created_at from public.token_holds h
+    return (select tokenbook.set_aside_at(h) from public.token_holds h
              where h.user_id = p_entry.user_id and h.id = v_original.hold_id);
   end if;
   return v_original.created_at;

@@ -147,7 +147,7 @@ begin
       if v_account.tokens_remaining > 0 and v_account.payer_id is null and v_account.state = 'active' then
         v_spent := tokenbook.spend_tokens(
           v_change.user_id, least(v_tokens, v_account.tokens_remaining), 'shadow', v_entry.reason, v_entry.actor_role, null,
-          null, null, v_entry.metadata, p_partial => true);
+          null, null, v_entry.metadata, p_on_shortage => 'partial');
         v_taken := v_taken + v_spent.tokens;
         v_tokens := v_tokens - v_spent.tokens;
       end if;

@@ -69,6 +69,9 @@ begin
   update tokenbook.subscriptions s
      set beside = tokenbook.moved_moments(s.beside, p_by, v_move_id)
    where s.user_id = p_user_id and s.beside <> '[]';
+  update tokenbook.sales s
+     set schedule = tokenbook.moved_moments(jsonb_build_object('schedule', s.schedule), p_by, v_move_id) -> 'schedule'
+   where s.user_id = p_user_id and s.schedule is not null;
   update public.token_payments p
      set terms = tokenbook.moved_moments(p.terms, p_by, v_move_id)
    where p.user_id = p_user_id;
@@ -82,7 +85,7 @@ begin
 
   -- what is counted by days, weeks and months
   with spent as (
-    select t.member_id, t.reserved_change - t.tokens as tokens, tokenbook.spending_time(t) as at, t.created_at,
+    select t.member_id, t.reserved_change - t.tokens + t.debt_change as tokens, tokenbook.spending_time(t) as at, t.created_at,
            t.entry_type in ('deduction', 'hold', 'release', 'refund') and t.action_type <> 'admin_deduct' as counts
       from public.token_transactions t
      where t.user_id = p_user_id and t.entry_type not in ('opening_balance', 'expiry')
@@ -108,6 +111,24 @@ begin
      set spent_at = c.at, spent_day = c.in_day, spent_week = c.in_week, spent_month = c.in_month
     from counted c
    where a.user_id = p_user_id and c.is_account;
+
+  -- what was counted as sold is taken out of today, and counted again by the days that it is of now
+  insert into tokenbook.revenue_totals as n (starts_at, currency, sold_cents, refunded_cents, recognised_cents, breakage_cents)
+  select date_trunc('day', clock_timestamp()), s.currency, -sum(s.sold_cents), -sum(s.refunded_cents), -sum(s.recognised_cents),
+         -sum(s.breakage_cents)
+    from tokenbook.sales s
+   where s.user_id = p_user_id and s.is_counted
+   group by s.currency
+  on conflict on constraint revenue_totals_pkey do update
+     set sold_cents = n.sold_cents + excluded.sold_cents,
+         refunded_cents = n.refunded_cents + excluded.refunded_cents,
+         recognised_cents = n.recognised_cents + excluded.recognised_cents,
+         breakage_cents = n.breakage_cents + excluded.breakage_cents;
+  update tokenbook.sales s
+     set is_counted = false, slots_counted = 0, sold_cents = 0, refunded_cents = 0, recognised_cents = 0, breakage_cents = 0,
+         tokens_given = 0, tokens_used = 0, tokens_ended = 0, tokens_taken_back = 0, tokens_clawed_back = 0, tokens_lapsed = 0
+   where s.user_id = p_user_id;
+  update tokenbook.sale_accounts c set changed_at = coalesce(c.changed_at, clock_timestamp()) where c.user_id = p_user_id;
 
   -- what reports have counted of these uses, they count again; everyone's too
   if exists (select from public.token_usage u where u.user_id = p_user_id) then

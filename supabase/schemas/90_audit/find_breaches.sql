@@ -65,7 +65,8 @@ begin
     -- each grant as the entry keeps it that gave it
     select t.user_id, t.id as transaction_id, case when t.entry_type in ('grant', 'rollover') then t.metadata end as attached,
            b.id as grant_id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at, b.subscription_id,
-           b.period_start, b.rolled_over_from, b.legacy_transaction_id, b.pays_for, b.created_at
+           b.period_start, b.rolled_over_from, b.legacy_transaction_id, b.pays_for,
+           b.cost_basis_cents, b.currency, b.cost_basis_of, b.created_at
       from ledger t
      cross join lateral jsonb_populate_recordset(null::public.token_balances,
        case jsonb_typeof(t.terms -> 'grants') when 'array' then t.terms -> 'grants' else '[]' end) b
@@ -100,7 +101,8 @@ begin
     select g.user_id, first.transaction_id, g.metadata, g.id, o.grant_type, first.tokens, o.priority, o.granted_at,
            case when later.transaction_id is not null then later.before
                 when o.voided_at > g.created_at then coalesce(latest.after, r.expires_at)
-                else o.expires_at end, null, null, null, null, o.pays_for, first.created_at
+                else o.expires_at end, null, null, null, null, o.pays_for, null, null, coalesce(o.cost_basis_of, o.payment_id,
+             case when o.cost_basis_cents is not null or opened.id is not null then o.id end), first.created_at
       from grants g
       join grants o on o.user_id = g.user_id and o.id::text = g.metadata ->> 'given_back_for'
       left join recorded r on r.user_id = o.user_id and r.grant_id = o.id
@@ -111,13 +113,15 @@ begin
         select e.* from expiries e
          where e.user_id = o.user_id and e.grant_id = o.id::text and e.transaction_id > first.transaction_id
          order by e.transaction_id limit 1) later on true
+      left join ledger opened on opened.user_id = o.user_id and opened.id = 1 and opened.entry_type = 'opening_balance' and o.id = any (opened.grant_ids)
       left join expiries latest on latest.user_id = o.user_id and latest.grant_id = o.id::text and latest.is_last
      where not exists (select from recorded r where r.user_id = g.user_id and r.grant_id = g.id)
   ), given as (
     -- each as it was given, until when it was said last
     select f.user_id, f.transaction_id, f.attached, f.grant_id, f.grant_type, f.tokens_granted, f.priority, f.granted_at,
            case when e.transaction_id is null then f.expires_at else e.after end as expires_at, f.subscription_id,
-           f.period_start, f.rolled_over_from, f.legacy_transaction_id, f.pays_for, f.created_at
+           f.period_start, f.rolled_over_from, f.legacy_transaction_id, f.pays_for, f.cost_basis_cents,
+           f.currency, f.cost_basis_of, f.created_at
       from first_given f
       left join expiries e on e.user_id = f.user_id and e.grant_id = f.grant_id::text and e.is_last
   ), subscriptions as (
@@ -186,6 +190,18 @@ begin
       left join payments p
         on p.user_id = g.user_id and p.id = g.payment_id and p.to_plan = s.plan_type and s.created_at <= p.created_at
      group by s.user_id, coalesce(s.payment_id, p.id::text)
+  ), paid_later as (
+    -- whose money those slots are, and what was carried over of a period, of which it was not known when they were given
+    select s.user_id, s.grant_id, p.id as payment_id
+      from slots s
+      join grants g on g.user_id = s.user_id and g.period_start = s.period_start
+      join payments p on p.user_id = g.user_id and p.id = g.payment_id and p.to_plan = s.plan_type and s.created_at <= p.created_at
+     where s.payment_id is null
+    union all
+    select g.user_id, to_jsonb(g.id), c.payment_id
+      from grants g
+      join grants c on c.user_id = g.user_id and c.id = g.rolled_over_from
+     where c.payment_id is not null
   ), plans as (
     -- each plan of each subscription: the first is the one that was recorded to be in force
     select s.user_id, one.nth, one.plan
@@ -455,16 +471,55 @@ begin
   ), of_holds as (
     select h.user_id, sum(h.tokens) as tokens, min(h.expires_at) as due
       from holds h where h.status = 'open' group by h.user_id
+  ), hold_moves as (
+    -- between a hold and its child: the one's loss, the other's gain
+    select t.user_id, t.id, t.created_at, t.action_type, m.hold_id, m.sign, part.grant_id, m.sign * part.tokens as tokens
+      from ledger t
+     cross join lateral (values (t.terms #>> '{move,from}', -1), (t.terms #>> '{move,to}', 1)) as m (hold_id, sign)
+     cross join lateral rows from (
+       jsonb_array_elements_text(case jsonb_typeof(t.terms #> '{move,grant_ids}') when 'array' then t.terms #> '{move,grant_ids}' end),
+       jsonb_array_elements(case jsonb_typeof(t.terms #> '{move,grant_tokens}') when 'array' then t.terms #> '{move,grant_tokens}' end)
+     ) as given (grant_id, tokens)
+     cross join lateral (
+       select given.grant_id, case jsonb_typeof(given.tokens) when 'number' then given.tokens::numeric end as tokens) part
+     where t.action_type in ('hold_split', 'hold_return') and m.hold_id is not null
+  ), moved_holds as (
+    select m.user_id, m.hold_id, sum(m.tokens) as tokens, -sum(m.tokens) as passed,
+           sum(m.tokens) filter (where m.sign = 1) as received
+      from hold_moves m group by m.user_id, m.hold_id
+  ), split_holds as (
+    -- what a hold with a parent or children had in the end: a child what it was given, a parent what it had not passed on
+    select h.user_id, h.id as hold_id, coalesce(sum(part.tokens), 0) as tokens,
+           coalesce(array_agg(part.grant_id order by part.place) filter (where part.tokens <> 0), '{}')::text as grant_ids,
+           coalesce(array_agg(part.tokens order by part.place) filter (where part.tokens <> 0), '{}')::text as grant_tokens
+      from (select h.* from holds h
+             where h.parent_id is not null
+                or exists (select from moved_holds m where m.user_id = h.user_id and m.hold_id = h.id::text)) h
+      left join holds p on p.user_id = h.user_id and p.id = h.parent_id
+      left join ledger o on o.user_id = h.user_id and o.id = coalesce(p.transaction_id, h.transaction_id)
+      left join lateral (
+        select one.grant_id, sum(one.tokens) as tokens, array_position(o.grant_ids::text[], one.grant_id) as place
+          from (
+            select own.grant_id::text, own.tokens from unnest(o.grant_ids, o.grant_tokens) as own (grant_id, tokens) where h.parent_id is null
+            union all
+            select m.grant_id, m.tokens from hold_moves m
+             where m.user_id = h.user_id and m.hold_id = h.id::text and (h.parent_id is null or m.sign = 1)) one
+         group by one.grant_id) part on true
+     group by h.user_id, h.id
+  ), of_children as (
+    select h.user_id, h.parent_id, sum(h.tokens_captured) as captured
+      from holds h where h.parent_id is not null group by h.user_id, h.parent_id
   ), of_hold_entries as (
     select t.user_id, t.hold_id, sum(t.reserved_change) as reserved,
            -sum(t.tokens) filter (where t.entry_type = 'deduction' and t.reserved_change < 0) as captured,
-           min(t.id) filter (where t.entry_type = 'usage' or (t.entry_type = 'deduction' and t.reserved_change < 0)) as capture_id,
+           min(t.id) filter (where t.entry_type = 'usage' and t.action_type not in ('hold_split', 'hold_return')
+             or t.entry_type = 'deduction' and t.reserved_change < 0) as capture_id,
            min(t.id) filter (where t.entry_type = 'deduction' and t.reserved_change = 0) as overage_id,
-           max(t.created_at) filter (where t.reserved_change < 0) as settled_at,
-           max(t.reason) filter (where t.entry_type = 'release') as release_reason
+           max(t.created_at) filter (where t.reserved_change < 0 or t.action_type = 'hold_return') as settled_at,
+           max(t.reason) filter (where t.entry_type = 'release' or t.action_type = 'hold_return') as release_reason
       from ledger t where t.hold_id is not null group by t.user_id, t.hold_id
   ), charged as (
-    select t.user_id, t.usage_id, abs(sum(t.tokens)) as tokens
+    select t.user_id, t.usage_id, abs(sum(t.tokens - t.debt_change)) as tokens
       from ledger t where t.usage_id is not null and t.entry_type <> 'refund' group by t.user_id, t.usage_id
   ), of_grants as (
     select g.user_id, sum(g.tokens_remaining) as tokens, min(g.expires_at) filter (where g.is_open) as due
@@ -476,15 +531,16 @@ begin
            -sum(t.tokens) filter (where t.entry_type in ('expiry', 'rollover')) as expired,
            coalesce(sum((t.metadata ->> 'total_cost')::numeric) filter (where t.entry_type = 'opening_balance'), 0) as opening_cost,
            coalesce(sum((t.metadata ->> 'tokens_used')::numeric) filter (where t.entry_type = 'opening_balance'), 0)
-             - coalesce(sum(t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0) as used
+             + coalesce(sum(t.debt_change - t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0) as used
       from ledger t group by t.user_id
   ), spending as (
     -- what was spent or came back, and the moment it was taken: a cap's window is that one's
-    select t.user_id, t.member_id, t.reserved_change - t.tokens as tokens, -t.tokens as used,
-           case when o.id is null then t.created_at when o.reserved_change < 0 then h.created_at else o.created_at end as at
+    select t.user_id, t.member_id, t.reserved_change - t.tokens + t.debt_change as tokens, t.debt_change - t.tokens as used,
+           case when o.id is null then t.created_at when o.reserved_change < 0 then coalesce(p.created_at, h.created_at) else o.created_at end as at
       from ledger t
       left join ledger o on o.user_id = t.user_id and o.id = t.original_id and t.entry_type in ('release', 'refund')
       left join holds h on h.user_id = o.user_id and h.id = o.hold_id
+      left join holds p on p.user_id = h.user_id and p.id = h.parent_id
      where t.entry_type in ('deduction', 'hold', 'release', 'refund') and t.action_type <> 'admin_deduct'
   ), members as (
     select m.* from public.token_team_members m
@@ -601,6 +657,19 @@ begin
      select exists (select from public.token_spend_caps s where s.user_id = a.user_id) as has_caps) c
    where a.has_caps <> c.has_caps
   union all
+  select 'I3 an overdraft is what was said of it', a.user_id, null, null,
+         coalesce(c.overdraft, 'the plan''s'), coalesce(a.overdraft_limit::text, 'the plan''s')
+    from accounts a
+    left join (
+      select distinct on (l.user_id) l.user_id, l.details ->> 'overdraft_limit' as overdraft
+        from tokenbook.changes l
+       where l.change = 'set_token_overdraft'
+         and (p_user_id is null or l.user_id = p_user_id)
+         and (p_after is null or l.user_id > p_after)
+         and (p_until is null or l.user_id <= p_until)
+       order by l.user_id, l.id desc) c on c.user_id = a.user_id
+   where a.overdraft_limit::text is distinct from c.overdraft
+  union all
   select 'I3 a member has one payer', m.user_id, null, null, m.user_id::text, coalesce(a.payer_id::text, 'none')
     from members m
     left join public.token_accounts a on a.user_id = m.member_id
@@ -673,12 +742,13 @@ begin
   union all
   select 'I4 a hold is what its history says', h.user_id, null, h.transaction_id,
          format('%s reserved, %s captured', case when h.status = 'open' then h.tokens else 0 end, coalesce(h.tokens_captured, 0)),
-         format('%s reserved, %s captured', coalesce(t.reserved, 0), coalesce(t.captured, 0))
+         format('%s reserved, %s captured', coalesce(t.reserved, 0) + coalesce(m.tokens, 0), coalesce(t.captured, 0))
     from holds h
     left join of_hold_entries t on t.user_id = h.user_id and t.hold_id = h.id
-   where coalesce(t.reserved, 0) <> case when h.status = 'open' then h.tokens else 0 end
+    left join moved_holds m on m.user_id = h.user_id and m.hold_id = h.id::text
+   where coalesce(t.reserved, 0) + coalesce(m.tokens, 0) <> case when h.status = 'open' then h.tokens else 0 end
       or coalesce(t.captured, 0) <> coalesce(h.tokens_captured, 0)
-      or h.tokens <> (select sum(part) from unnest(h.grant_tokens) part)
+      or h.tokens <> (select coalesce(sum(part), 0) from unnest(h.grant_tokens) part)
   union all
   select 'I7 the account is due no later than its holds', a.user_id, null, null,
          'at ' || h.due || ' or before', coalesce(a.next_due_at::text, 'never')
@@ -1146,6 +1216,7 @@ begin
     from grants g
     full join given o on o.user_id = g.user_id and o.grant_id = g.id
     left join voids v on v.user_id = g.user_id and v.grant_id = g.id::text
+    left join paid_later p on p.user_id = g.user_id and p.grant_id = to_jsonb(g.id)
    cross join lateral (values
      ('id', o.grant_id::text, g.id::text),
      ('grant_type', o.grant_type, g.grant_type),
@@ -1161,6 +1232,9 @@ begin
      ('rolled_over_from', o.rolled_over_from::text, g.rolled_over_from::text),
      ('legacy_transaction_id', o.legacy_transaction_id, g.legacy_transaction_id),
      ('pays_for', o.pays_for::text, g.pays_for::text),
+     ('cost_basis_cents', o.cost_basis_cents::text, g.cost_basis_cents::text),
+     ('currency', o.currency, g.currency),
+     ('cost_basis_of', coalesce(o.cost_basis_of, p.payment_id)::text, g.cost_basis_of::text),
      ('created_at', o.created_at::text, g.created_at::text),
      -- what a grant has attached that is from before the books, or was reissued, no entry has
      ('metadata', coalesce(o.attached, g.metadata)::text, g.metadata::text)
@@ -1263,7 +1337,9 @@ begin
    where (case t.entry_type
             when 'opening_balance' then t.id = 1 and t.tokens >= 0
             when 'grant' then t.tokens > 0
-            when 'deduction' then t.tokens < 0 and t.reserved_change in (0, t.tokens)
+            when 'deduction' then t.reserved_change in (0, t.tokens) and t.debt_change >= 0 and t.tokens - t.debt_change < 0
+              -- what is owed for a use is what was not there
+              and (t.debt_change = 0 or t.reserved_change = 0 and t.balance_after = 0 and t.action_type <> 'admin_deduct')
             when 'expiry' then t.tokens < 0
             when 'clawback' then t.tokens <= 0 and t.debt_change >= 0
               and (t.payment_id is null) = (coalesce(t.terms ? 'voids', false) or t.metadata ? 'mirrored_from')
@@ -1273,7 +1349,7 @@ begin
             when 'restatement' then t.tokens <> 0
             when 'hold' then t.tokens = 0 and t.reserved_change > 0
             when 'release' then t.tokens = 0 and t.reserved_change < 0
-            when 'refund' then t.tokens > 0
+            when 'refund' then t.tokens >= 0 and t.debt_change <= 0 and t.tokens - t.debt_change > 0
             when 'void' then t.tokens <= 0
             when 'rollover' then t.tokens <> 0
           end
@@ -1286,7 +1362,8 @@ begin
                    else array(select jsonb_object_keys(case jsonb_typeof(t.terms) when 'object' then t.terms end) order by 1) end = case
                 when t.entry_type = 'opening_balance' then array['grants']
                 when t.entry_type = 'rollover' and t.tokens > 0 then array['grants']
-                when t.entry_type = 'refund' and t.terms ? 'grants' then array['grants'] -- what was reissued
+                when t.entry_type = 'refund' then -- what was reissued, and the grants that had repaid what was owed
+                  case when t.terms ? 'grants' then array['grants'] else '{}' end || case when t.terms ? 'repaid' then array['repaid'] end
                 when t.entry_type = 'clawback' and t.metadata ? 'mirrored_from' then '{}' -- of a shadow: no payment's, no grant's
                 when t.entry_type = 'void' or (t.entry_type = 'clawback' and t.payment_id is null) then array['voids']
                 when t.entry_type in ('clawback', 'restoration') then array['refund']
@@ -1299,13 +1376,14 @@ begin
                 when t.entry_type in ('deduction', 'hold') and t.terms ? 'model' then array['model'] -- where grants pay only for some
                 when t.action_type = 'plan_change' and t.usage_id is null and t.terms ? 'standing' then array['standing']
                 when t.action_type = 'expiry_change' then array['expiry']
+                when t.action_type in ('hold_split', 'hold_return') then case when t.terms ? 'model' then array['model', 'move'] else array['move'] end
                 when t.action_type = 'upcoming_grant' then array['upcoming']
                 when t.action_type = 'plan_change' and t.usage_id is null and not t.metadata ? 'effective_at' then
                   case when t.terms ? 'storage' then array['storage'] end || array['subscription']
                 else '{}' end
           and (t.metadata = '{}' or t.entry_type not in ('expiry', 'debt_repayment', 'release', 'restoration', 'clawback')
             or (t.entry_type = 'clawback' and (t.terms ? 'voids' or t.metadata ? 'mirrored_from')))
-          and (t.debt_change = 0 or t.entry_type in ('opening_balance', 'clawback', 'restoration', 'debt_repayment'))
+          and (t.debt_change = 0 or t.entry_type in ('opening_balance', 'deduction', 'refund', 'clawback', 'restoration', 'debt_repayment'))
           and (t.reserved_change = 0 or t.entry_type in ('deduction', 'hold', 'release'))
           and case
                 when t.entry_type in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover')
@@ -1316,6 +1394,7 @@ begin
                     and case when t.terms -> 'grants' -> 0 ? 'subscription_id'
                           then right(t.action_type, 6) = '_grant' and t.action_type <> 'admin_grant' -- no pack, and nobody's gift
                           else t.action_type = tokenbook.grant_type_terms(t.terms -> 'grants' -> 0 ->> 'grant_type') ->> 'action_type' end
+                when t.action_type in ('hold_split', 'hold_return') then t.entry_type = 'usage' and t.usage_id is null and t.hold_id is not null
                 when t.action_type in ('plan_change', 'restating', 'expiry_change', 'upcoming_grant') then t.entry_type = 'usage' and t.usage_id is null
                 else t.entry_type <> 'grant'
                   and t.action_type <> all (array_remove(tokenbook.reserved_action_types(), 'admin_deduct'))
@@ -1386,16 +1465,22 @@ begin
   select 'I4 a hold is what its entry says', h.user_id, null, h.transaction_id,
          differs.field || ' ' || coalesce(differs.expected, 'none'), differs.field || ' ' || coalesce(differs.found, 'none')
     from holds h
-    left join ledger t on t.user_id = h.user_id and t.id = h.transaction_id and t.entry_type = 'hold'
+    left join ledger t on t.user_id = h.user_id and t.id = h.transaction_id and (t.entry_type = 'hold' or t.action_type = 'hold_split')
+    left join split_holds s on s.user_id = h.user_id and s.hold_id = h.id
+    left join moved_holds m on m.user_id = h.user_id and m.hold_id = h.id::text
+    left join of_children k on k.user_id = h.user_id and k.parent_id = h.id
     left join of_hold_entries e on e.user_id = h.user_id and e.hold_id = h.id
     left join ledger c on c.user_id = h.user_id and c.id = e.capture_id
     left join usages u on u.user_id = h.user_id and u.id = h.usage_id
    cross join lateral (values
      ('hold_id', t.hold_id::text, h.id::text),
-     ('tokens', t.reserved_change::text, h.tokens::text),
-     ('grant_ids', t.grant_ids::text, h.grant_ids::text),
-     ('grant_tokens', t.grant_tokens::text, h.grant_tokens::text),
-     ('action_type', t.action_type, h.action_type),
+     ('tokens', coalesce(s.tokens, t.reserved_change)::text, h.tokens::text),
+     ('grant_ids', coalesce(s.grant_ids, t.grant_ids::text), h.grant_ids::text),
+     ('grant_tokens', coalesce(s.grant_tokens, t.grant_tokens::text), h.grant_tokens::text),
+     ('parent_id', case when t.action_type = 'hold_split' then t.terms #>> '{move,from}' end, h.parent_id::text),
+     ('tokens_passed', (case when h.parent_id is null then coalesce(m.passed, 0) else 0 end)::text, h.tokens_passed::text),
+     ('children_captured', coalesce(k.captured, 0)::text, h.children_captured::text),
+     ('action_type', case when t.action_type = 'hold_split' then t.reason else t.action_type end, h.action_type),
      ('actor_role', t.actor_role, h.actor_role),
      ('created_at', t.created_at::text, h.created_at::text),
      ('member_id', t.member_id::text, h.member_id::text),
@@ -1421,9 +1506,44 @@ begin
          coalesce('for ' || h.action_type, 'no hold'), concat_ws(' ', 'for', t.action_type, 'of hold', t.hold_id)
     from ledger t
     left join holds h on h.user_id = t.user_id and h.id = t.hold_id
-   where case when t.hold_id is not null then (h.action_type, h.member_id) is distinct from (t.action_type, t.member_id)
-                or (t.entry_type = 'release' and t.original_id is distinct from h.transaction_id)
+   where case when t.hold_id is not null then (h.action_type, h.member_id) is distinct from (
+                  case when t.action_type = 'hold_split' then t.reason when t.action_type = 'hold_return' then h.action_type else t.action_type end, t.member_id)
+                or (t.entry_type = 'release' and t.original_id is distinct from coalesce(
+                  (select p.transaction_id from holds p where p.user_id = h.user_id and p.id = h.parent_id), h.transaction_id))
               else t.entry_type in ('hold', 'release') end
+  union all
+  -- what moves between a hold and its child
+  select 'I4 a move is between a hold and its child', t.user_id, null, t.id,
+         case t.action_type when 'hold_split' then concat_ws(' ', h.parent_id, 'to', h.id) else concat_ws(' ', h.id, 'to', h.parent_id) end,
+         concat_ws(' ', t.terms #>> '{move,from}', 'to', t.terms #>> '{move,to}')
+    from ledger t
+    left join holds h on h.user_id = t.user_id and h.id = t.hold_id
+    left join holds p on p.user_id = h.user_id and p.id = h.parent_id
+   where t.action_type in ('hold_split', 'hold_return')
+     and (case t.action_type
+            when 'hold_split' then t.terms #>> '{move,from}' = p.id::text and t.terms #>> '{move,to}' = h.id::text
+              and t.id >= h.transaction_id and t.terms -> 'move' -> 'grant_ids' <> '[]'
+            else t.terms #>> '{move,from}' = h.id::text and (t.terms #>> '{move,to}') is not distinct from p.id::text
+          end
+          and (p.id is null or p.parent_id is null and p.member_id is not distinct from h.member_id -- the parent is one, and open
+            and t.created_at < p.expires_at and t.created_at <= coalesce(p.settled_at, 'infinity'))) is not true
+  union all
+  select 'I1 children have no more than was set aside', m.user_id, null, m.id, 'at most ' || m.set_aside, m.passed::text
+    from (
+      select m.user_id, m.id, o.reserved_change as set_aside,
+             -sum(m.tokens) over (partition by m.user_id, m.hold_id order by m.id) as passed
+        from (select m.user_id, m.hold_id, m.id, sum(m.tokens) as tokens from hold_moves m group by m.user_id, m.hold_id, m.id) m
+        join holds h on h.user_id = m.user_id and h.id::text = m.hold_id and h.parent_id is null
+        join ledger o on o.user_id = h.user_id and o.id = h.transaction_id) m
+   where m.passed > m.set_aside
+  union all
+  select 'I8 a grant pays only for what it may', m.user_id, g.id, m.id, g.pays_for::text,
+         concat_ws(' ', t.reason, t.terms ->> 'model')
+    from hold_moves m
+    join ledger t on t.user_id = m.user_id and t.id = m.id
+    join grants g on g.user_id = m.user_id and g.id::text = m.grant_id
+   where m.sign = 1 and t.action_type = 'hold_split' and g.pays_for is not null
+     and not tokenbook.pays_for(g.pays_for, t.reason, t.terms ->> 'model')
   union all
   select 'I4 a refund is of its charge', t.user_id, null, t.id,
          concat_ws(' ', 'a deduction', o.action_type, o.usage_id, o.hold_id),
@@ -1433,6 +1553,16 @@ begin
    where t.entry_type = 'refund'
      and (o.entry_type, o.action_type, o.usage_id, o.hold_id, o.member_id)
          is distinct from ('deduction', t.action_type, t.usage_id, t.hold_id, t.member_id)
+  union all
+  select 'I4 no more is refunded than was charged', o.user_id, null, o.id,
+         concat_ws(' ', 'at most', o.debt_change - o.tokens, 'tokens,', o.debt_change, 'of them owed'),
+         concat_ws(' ', r.tokens, 'tokens,', r.debt, 'of them owed')
+    from ledger o
+    join (
+      select t.user_id, t.original_id, sum(t.tokens - t.debt_change) as tokens, -sum(t.debt_change) as debt
+        from ledger t where t.entry_type = 'refund' group by t.user_id, t.original_id) r
+      on r.user_id = o.user_id and r.original_id = o.id
+   where r.tokens > o.debt_change - o.tokens or r.debt > o.debt_change
   union all
   -- keys
   select 'I5 one key, one effect', t.user_id, null, max(t.id), '1 for key ' || t.idempotency_key, count(*)::text
@@ -1451,12 +1581,15 @@ begin
    cross join lateral (values
      ('operation', coalesce(t.request ->> 'operation', 'one'), t.request ->> 'operation'),
      ('tokens', case when t.terms ? 'upcoming' then (t.terms -> 'upcoming' -> 'tokens_granted')::bigint
+                     when t.action_type = 'hold_split' then (
+                       select sum(m.tokens) from hold_moves m where m.user_id = t.user_id and m.id = t.id and m.sign = 1)
                      when t.request ->> 'operation' in ('deduct', 'reserve', 'grant') then greatest(abs(t.tokens), t.reserved_change)
                      when t.request ->> 'operation' = 'adjust' then t.tokens end::text,
                 case when t.request ->> 'operation' in ('deduct', 'reserve', 'grant') then t.request ->> 'tokens'
                      when t.request ->> 'operation' = 'adjust' then t.request ->> 'delta' end),
-     ('action_type', case when t.request ->> 'operation' in ('deduct', 'reserve', 'track') then t.action_type end,
+     ('action_type', case when t.request ->> 'operation' in ('deduct', 'reserve', 'track') then case when t.action_type = 'hold_split' then t.reason else t.action_type end end,
                      case when t.request ->> 'operation' in ('deduct', 'reserve', 'track') then t.request ->> 'action_type' end),
+     ('parent_hold', t.terms #>> '{move,from}', t.request ->> 'parent_hold'),
      ('reason', case when t.request ->> 'reason' is not null then t.reason end, t.request ->> 'reason')
    ) as differs (field, expected, found)
    where t.request is not null and differs.expected is distinct from differs.found

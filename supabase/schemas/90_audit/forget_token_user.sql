@@ -63,7 +63,7 @@ begin
          set reason = f.reason, request = f.request, metadata = f.metadata
         from found f
        where t.user_id = f.user_id and t.id = f.id
-      returning t.user_id, t.id, t.entry_type, t.grant_ids[1] as grant_id, t.usage_id, t.hold_id, t.payment_id, t.reason, t.metadata
+      returning t.user_id, t.id, t.entry_type, t.grant_ids[1] as grant_id, t.usage_id, t.hold_id, t.payment_id, t.reason, t.metadata, t.terms ? 'move' as moves
     ), grants as (
       update public.token_balances b set metadata = e.metadata
         from erased e where e.entry_type = 'grant' and b.user_id = e.user_id and b.id = e.grant_id
@@ -75,7 +75,7 @@ begin
         from erased e where u.user_id = e.user_id and u.id = e.usage_id and u.transaction_id = e.id -- @trail-goes-along
     ), holds as (
       update public.token_holds h set metadata = e.metadata
-        from erased e where e.entry_type = 'hold' and h.user_id = e.user_id and h.id = e.hold_id
+        from erased e where (e.entry_type = 'hold' or e.moves) and h.user_id = e.user_id and h.id = e.hold_id
     ), payments as (
       update public.token_payments p set reason = e.reason
         from erased e where e.entry_type = 'grant' and p.user_id = e.user_id and p.id = e.payment_id and p.reason is not null

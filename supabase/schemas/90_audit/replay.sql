@@ -9,7 +9,7 @@
  * balance says it had. So does every grant of a user whose counter had more than all of them
  * (tokenbook.grants_at_opening); no old deduction is spread over those.
  * Since then, the ledger: deductions and holds are spread anew; what is given back goes to where the
- * replay took it from; a clawback and a repaid debt take from the grants they name, then in burn
+ * replay took it from; what moves between a hold and its child is a part of what the replay took for that; a clawback and a repaid debt take from the grants they name, then in burn
  * order; what was carried over comes out of the grant that closed, as far as it has it. A restatement changes what is stored, never what is exact: so nothing is left to restate
  * after one, and all of it is there again after its reversal. A repair by reconciliation is somebody's
  * decision and settles what was before it: from there on, what was stored then is exact.
@@ -74,6 +74,8 @@ declare
   v_part bigint;
   v_part_ids uuid[];
   v_part_tokens bigint[];
+  v_repaid_ids uuid[];
+  v_repaid_tokens bigint[];
   v_key text;
   v_of bigint;
   v_homeless bigint;
@@ -194,6 +196,13 @@ begin
          and not exists (
            select from public.token_legacy_transactions h
             where h.user_id = u.user_id and h.tokens < 0 and h.action_type <> all (c_grants))
+    ), parents as (
+      select distinct h.user_id, h.parent_id
+        from public.token_holds h
+       where h.parent_id is not null
+         and (p_user_id is null or h.user_id = p_user_id)
+         and (p_after is null or h.user_id > p_after)
+         and (p_until is null or h.user_id <= p_until)
     ), refunded as (
       select distinct t.user_id, t.original_id
         from ledger t where t.original_id is not null and t.entry_type = 'refund'
@@ -212,21 +221,27 @@ begin
     union all
     select t.user_id, 2, t.created_at, t.id,
            case when t.entry_type = 'deduction' and t.reserved_change <> 0 then 'capture'
+                when t.action_type in ('hold_split', 'hold_return') then t.action_type
                 when t.entry_type = 'usage' then 'expiry change' else t.entry_type end,
-           greatest(abs(t.tokens), abs(t.reserved_change)), r.user_id is not null, t.hold_id, t.original_id,
+           case when t.terms ? 'move' then (
+                  select sum(part::bigint)::bigint from jsonb_array_elements_text(t.terms #> '{move,grant_tokens}') part)
+                else greatest(abs(t.tokens), abs(t.reserved_change)) end,
+           r.user_id is not null or p.user_id is not null, t.hold_id, t.original_id,
            -- most are deductions, and what they took is only asked for when some of it comes back
-           case when t.entry_type = 'usage' then array[(t.terms -> 'expiry' ->> 'grant_id')::uuid]
+           case when t.terms ? 'move' then '{}'
+                when t.entry_type = 'usage' then array[(t.terms -> 'expiry' ->> 'grant_id')::uuid]
                 when t.entry_type = 'rollover' then (
                   select array[b.rolled_over_from, b.id] from public.token_balances b
                    where b.user_id = t.user_id and b.id = t.grant_ids[1])
                 when t.entry_type <> 'deduction' or r.user_id is not null then t.grant_ids end,
            case when t.entry_type <> 'deduction' or r.user_id is not null then t.grant_tokens end,
            null, null, null, null, null, null, null, null,
-           case when t.entry_type = 'usage' then array[coalesce((t.terms -> 'expiry' ->> 'after')::timestamptz, 'infinity')] end, null, null
+           case when t.terms ? 'expiry' then array[coalesce((t.terms -> 'expiry' ->> 'after')::timestamptz, 'infinity')] end, null, null
       from ledger t
       left join refunded r on r.user_id = t.user_id and r.original_id = t.id
+      left join parents p on p.user_id = t.user_id and t.entry_type = 'hold' and p.parent_id = t.hold_id
      where t.entry_type not in ('restatement', 'expiry', 'void') -- @replay-knows-releases
-       and (t.entry_type <> 'usage' or t.terms ? 'expiry' and v_order_since is not null)
+       and (t.entry_type <> 'usage' or t.terms ? 'expiry' and v_order_since is not null or t.terms ? 'move')
        and (t.entry_type <> 'rollover' or t.tokens > 0) -- the one into the new grant stands for both
     union all
     select a.user_id, 3, null, null, 'end', null, null, null, null,
@@ -310,6 +325,55 @@ begin
       v_needed := v_event.tokens;
       v_key := v_event.hold_id;
 
+    elsif v_event.kind in ('hold_split', 'hold_return') then -- @replay-knows-children
+      -- between a hold and its child, of what the replay took for them
+      declare
+        v_child constant text := v_event.hold_id::text;
+        v_parent text;
+        v_for text;
+        v_rest record;
+      begin
+        select h.parent_id::text, h.action_type into v_parent, v_for
+          from public.token_holds h where h.user_id = v_event.user_id and h.id = v_event.hold_id;
+        if v_event.kind = 'hold_split' and v_moved ? v_parent then
+          v_part_ids := array(select jsonb_array_elements_text(v_moved -> v_parent -> 'ids')::uuid);
+          v_part_tokens := array(select jsonb_array_elements_text(v_moved -> v_parent -> 'tokens')::bigint);
+          select t.terms ->> 'model' into v_model_used
+            from public.token_transactions t where t.user_id = v_event.user_id and t.id = v_event.id;
+          v_rest := tokenbook.split_allocation(v_part_ids, v_part_tokens, array(
+            select v_pays_for is null or coalesce(
+                     tokenbook.pays_for(v_pays_for[array_position(v_ids, part.id)], v_for, v_model_used), true)
+              from unnest(v_part_ids) with ordinality as part (id, nth) order by part.nth), v_event.tokens);
+          v_moved := jsonb_set(v_moved, array[v_parent], (v_moved -> v_parent) || jsonb_build_object(
+            'of', (v_moved -> v_parent ->> 'of')::bigint - v_event.tokens, 'ids', v_rest.left_ids, 'tokens', v_rest.left_tokens));
+          v_part_ids := v_rest.grant_ids;
+          v_part_tokens := v_rest.grant_tokens;
+          v_key := v_child;
+          v_of := v_event.tokens;
+        elsif v_event.kind = 'hold_return' and v_moved ? v_child and v_moved ? v_parent then
+          v_of := (v_moved -> v_child ->> 'of')::bigint;
+          select part.grant_ids, part.grant_tokens into v_part_ids, v_part_tokens
+            from tokenbook.slice_allocations(
+                   array(select jsonb_array_elements_text(v_moved -> v_child -> 'ids')::uuid),
+                   array(select jsonb_array_elements_text(v_moved -> v_child -> 'tokens')::bigint),
+                   v_of - v_event.tokens, v_of) as part;
+          v_moved := v_moved - v_child;
+          v_key := v_parent;
+          v_of := v_event.tokens;
+        end if;
+        if v_key is not null then
+          select m.grant_ids, m.grant_tokens into v_part_ids, v_part_tokens
+            from tokenbook.merge_allocations(
+                   array(select jsonb_array_elements_text(v_moved -> v_key -> 'ids')::uuid),
+                   array(select jsonb_array_elements_text(v_moved -> v_key -> 'tokens')::bigint),
+                   v_part_ids, v_part_tokens,
+                   array(select jsonb_array_elements_text(v_moved -> v_parent -> 'order')::uuid)) as m;
+          v_moved := v_moved || jsonb_build_object(v_key, coalesce(v_moved -> v_key, '{}') || jsonb_build_object(
+            'of', coalesce((v_moved -> v_key ->> 'of')::bigint, 0) + v_of, 'ids', v_part_ids, 'tokens', v_part_tokens));
+          v_key := null;
+        end if;
+      end;
+
     elsif v_event.kind = 'expiry change' then -- what it lives by is what was said last, at any moment
       v_nth := array_position(v_ids, v_event.grant_ids[1]);
       v_until[v_nth] := v_event.until[1]; -- @replay-knows-expiries
@@ -358,13 +422,24 @@ begin
       v_homeless := 0;
       if v_moved ? v_key then
         v_of := (v_moved -> v_key ->> 'of')::bigint;
-        select part.grant_ids, part.grant_tokens into v_part_ids, v_part_tokens
+        -- what had repaid an overdraft goes back to where the ledger says
+        select coalesce(array_agg(r.grant_id order by r.nth), '{}'), coalesce(array_agg(r.tokens order by r.nth), '{}'),
+               v_event.tokens - coalesce(sum(r.tokens), 0)
+          into v_repaid_ids, v_repaid_tokens, v_needed
+          from public.token_transactions t
+         cross join lateral unnest(
+           array(select jsonb_array_elements_text(t.terms -> 'repaid' -> 'grant_ids')::uuid),
+           array(select jsonb_array_elements_text(t.terms -> 'repaid' -> 'grant_tokens')::bigint))
+           with ordinality as r (grant_id, tokens, nth)
+         where t.user_id = v_event.user_id and t.id = v_event.id and v_event.kind = 'refund' and t.terms ? 'repaid';
+        select part.grant_ids || v_repaid_ids, part.grant_tokens || v_repaid_tokens into v_part_ids, v_part_tokens
           from tokenbook.slice_allocations(
                  array(select jsonb_array_elements_text(v_moved -> v_key -> 'ids')::uuid),
                  array(select jsonb_array_elements_text(v_moved -> v_key -> 'tokens')::bigint),
-                 v_of - v_event.tokens, v_of) as part;
-        v_moved := case when v_event.kind = 'release' or v_of = v_event.tokens then v_moved - v_key
-                        else jsonb_set(v_moved, array[v_key, 'of'], to_jsonb(v_of - v_event.tokens)) end;
+                 v_of - v_needed, v_of) as part;
+        v_moved := case when v_event.kind = 'release' or v_of = v_needed then v_moved - v_key
+                        else jsonb_set(v_moved, array[v_key, 'of'], to_jsonb(v_of - v_needed)) end;
+        v_needed := 0;
         for v_place in 1 .. cardinality(v_part_ids) loop
           v_nth := coalesce(array_position(v_ids, v_part_ids[v_place]), v_count + 1);
           if v_expires_at[v_nth] <= v_event.at then
@@ -429,10 +504,11 @@ begin
       end loop;
       v_uncovered := v_uncovered + v_needed;
       if v_key is not null
-        and (v_part_ids, v_part_tokens) is distinct from (v_event.grant_ids, v_event.grant_tokens) -- @returned-where-taken
+        -- of a parent always: its children are of what the replay took
+        and ((v_part_ids, v_part_tokens) is distinct from (v_event.grant_ids, v_event.grant_tokens) or v_event.kind = 'hold' and v_event.is_refunded) -- @returned-where-taken
       then
         v_moved := coalesce(v_moved, '{}') || jsonb_build_object(v_key, jsonb_build_object(
-          'of', v_event.tokens, 'ids', v_part_ids, 'tokens', v_part_tokens));
+          'of', v_event.tokens, 'ids', v_part_ids, 'tokens', v_part_tokens, 'order', v_part_ids));
       end if;
     end if;
   end loop;

@@ -29,7 +29,7 @@ begin
     select u.* from tokenbook.audit_trail(p_user_id) u
   ), entries as (
     -- the entries of one operation are one charge
-    select min(t.id) as id, sum(t.tokens)::bigint as tokens,
+    select min(t.id) as id, sum(t.tokens - t.debt_change)::bigint as tokens, -- what is owed for it was used as well
            (array_agg(t.grant_ids[cardinality(t.grant_ids)] order by t.id desc))[1] as grant_id,
            min(t.created_at) as created_at,
            min(t.id) <= coalesce(p_base.id, 0) as is_settled,

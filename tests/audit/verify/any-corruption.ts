@@ -143,7 +143,7 @@ function tables(): Record<string, { kinds: string }> {
       "x.tokens_owed = 0, x.payer_id is null, x.tokens_reserved = 0, x.last_alert_id = 0, x.last_transaction_id = 0",
     token_usage: "x.success, x.transaction_id is null, x.action_type, x.member_id is null",
     token_holds:
-      "x.status, x.usage_id is null, x.overage_id is null, x.member_id is null, x.tokens_captured = 0",
+      "x.status, x.usage_id is null, x.overage_id is null, x.member_id is null, x.tokens_captured = 0, x.parent_id is null, x.tokens_passed = 0",
     token_payments: "x.status, x.provider, x.refunded_cents = 0, x.disputed_cents = 0, x.pack_type is null",
     token_top_up_requests: "x.pack_type is null",
     "tokenbook.subscriptions":

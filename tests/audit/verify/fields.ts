@@ -204,6 +204,14 @@ export const fields: Record<string, Record<string, Field>> = {
     state: unseen(
       "whether it may be spent from now on: no entry depends on it; tokenbook.changes says who set it",
     ),
+    overdraft_limit: field([
+      { to: "coalesce(x.overdraft_limit, 0) + $2", named: /^I3 an overdraft is what was said of it$/ },
+      {
+        to: "null",
+        where: "x.overdraft_limit is not null",
+        named: /^I3 an overdraft is what was said of it$/,
+      },
+    ]),
     updated_at: unseen("when the row last changed, for people; nothing is computed from it"),
   },
 
@@ -236,6 +244,15 @@ export const fields: Record<string, Record<string, Field>> = {
         ),
         named: /^I8 a grant pays only for what it may$/,
       },
+    ]),
+    cost_basis_cents: field([
+      { to: "x.cost_basis_cents + $2", where: "x.cost_basis_cents is not null", named: terms },
+      { to: "null", where: "x.cost_basis_cents is not null", named: terms },
+    ]),
+    currency: field([{ to: "'xyz'", where: "x.currency is not null", named: terms }]),
+    cost_basis_of: field([
+      { to: "x.id", where: "x.cost_basis_of is null", named: terms },
+      { to: "null", where: "x.cost_basis_of is not null and x.rolled_over_from is null", named: terms },
     ]),
     granted_at: field([
       { to: "x.granted_at + $2 * interval '1 day'", where: hasGiver, named: gave },
@@ -778,6 +795,12 @@ export const fields: Record<string, Record<string, Field>> = {
     created_at: field(hoursOff("created_at", hold)),
     settled_at: field(hoursOff("settled_at", hold, "x.settled_at is not null")),
     member_id: field([{ to: another, named: /^I4 a hold is what its entry says$/ }]),
+    parent_id: field([
+      { to: another, named: hold },
+      { to: "null", where: "x.parent_id is not null", named: hold },
+    ]),
+    tokens_passed: field(off("tokens_passed", hold)),
+    children_captured: field(off("children_captured", hold)),
   },
 
   "tokenbook.subscriptions": {
@@ -1249,6 +1272,10 @@ export const notTheBooks: Record<string, string> = {
   "tokenbook.chosen_limits": "the project's own choice",
   "tokenbook.chosen_model_policy": "the project's own choice",
   "tokenbook.chosen_trial_policy": "the project's own choice",
+  "tokenbook.sales":
+    "what was sold, made of the payments and grants and counted from the ledger; made again from them where it is lost",
+  "tokenbook.sale_accounts": "how far the ledger is counted in sales and revenue_totals",
+  "tokenbook.revenue_totals": "counted from the ledger by sales; no token depends on it",
   "tokenbook.usage_totals": "made of token_usage, and made again from it where it is emptied with its marks",
   "tokenbook.webhook_endpoints": "the project's own choice",
   "tokenbook.webhook_deliveries":

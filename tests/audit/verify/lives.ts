@@ -98,6 +98,7 @@ export async function live(db: Database, user: string, admin: string, n: number)
   });
   await asHimself("release_tokens", { p_hold_id: await hold(35) });
   await hold(15); // runs out
+  await spendBudget(asHimself, await hold(50));
   const charge = await asHimself("track_token_usage", {
     p_action_type: "assessment_scoring",
     p_tokens_used: 33,
@@ -121,6 +122,8 @@ export async function live(db: Database, user: string, admin: string, n: number)
     p_tokens: 30,
     p_priority: 0,
     p_pays_for: { actions: ["chat_conversation"], models: ["small*"] },
+    p_cost_basis_cents: 900,
+    p_currency: "eur",
   });
   await asHimself("track_token_usage", {
     p_action_type: "chat_conversation",
@@ -170,6 +173,26 @@ export async function live(db: Database, user: string, admin: string, n: number)
   }
   await grant(db, user, 80);
   if (n % 2 === 0) await hold(60);
+}
+
+/** The calls of one task: one used less than it held, one more, one runs; and the budget is still there. */
+async function spendBudget(
+  asHimself: (name: string, args: Record<string, unknown>) => Promise<Record<string, unknown>>,
+  budget: string,
+): Promise<void> {
+  const step = async (tokens: number, key?: string) =>
+    (
+      await asHimself("reserve_tokens", {
+        p_tokens: tokens,
+        p_ttl_seconds: 3_600,
+        p_parent_hold: budget,
+        p_idempotency_key: key,
+      })
+    )["hold_id"];
+  await asHimself("capture_tokens", { p_hold_id: await step(20, "step-1"), p_tokens: 12 });
+  await asHimself("capture_tokens", { p_hold_id: await step(5), p_tokens: 9, p_over_capture: "partial" });
+  await asHimself("release_tokens", { p_hold_id: await step(3) });
+  await step(8);
 }
 
 /** A user of before the books whose grants had all been left full, though they had been used. */
@@ -225,21 +248,23 @@ export async function livesOfTheirOwn(db: Database, admin: string, old: string):
       p_provider_payment_id: of,
       p_facts: told(facts),
     });
-  const users = await Promise.all(Array.from({ length: 12 }, () => createUser(db)));
-  const [carries, fills, leaves, left, pays, lost, asks, leads, packs, splits, drips, refills] = users as [
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-  ];
+  const users = await Promise.all(Array.from({ length: 13 }, () => createUser(db)));
+  const [carries, fills, leaves, left, pays, lost, asks, leads, packs, splits, drips, refills, owes] =
+    users as [
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+    ];
 
   for (const [user, plan] of [
     [carries, "carries"],
@@ -392,6 +417,27 @@ export async function livesOfTheirOwn(db: Database, admin: string, old: string):
     }
     await about(user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 20 });
   }
+
+  await grant(db, owes, 40);
+  await about(owes)("set_token_overdraft", { p_tokens: 200, p_reason: "trusted" });
+  const overdrawn = await about(owes)("track_token_usage", {
+    p_action_type: "image_generation",
+    p_tokens_used: 100,
+    p_on_shortage: "overdraft",
+    p_idempotency_key: "overdrawn",
+  });
+  const overrun = await grant(db, owes, 80).then(() => about(owes)("reserve_tokens", { p_tokens: 15 }));
+  await about(owes)("capture_tokens", {
+    p_hold_id: overrun.hold_id,
+    p_tokens: 60,
+    p_over_capture: "overdraft",
+    p_model_used: "gpt-5-mini",
+  });
+  await about(owes)("refund_tokens", {
+    p_transaction_id: overdrawn.transaction_id,
+    p_tokens: 50,
+    p_reason: "late",
+  });
 
   const restated = await about(old)("restate_token_balances", {
     p_reason: "exact history",

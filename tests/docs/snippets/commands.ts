@@ -54,7 +54,7 @@ const others = [
   /^(supabase db (push|dump)|supabase migration repair|psql|pg_dump|PGOPTIONS="[^"]+" pg_restore) /, // tests/install/moving.test.ts
   /^npm run dev --workspace console$/,
   /^curl /, // run by tests/examples/snippets.test.ts, or shown with what it answers
-  /^(CALLS|KILLS|STREAMS|USERS)=\d+ npx vitest run \S+$/,
+  /^(CALLS|KILLS|ROUNDS|STREAMS|USERS)=\d+ npx vitest run \S+$/,
 ];
 
 /** The commands of a block: each line of one in bash, and what follows a `$ ` elsewhere; comments and pipes left off. */

@@ -6,9 +6,10 @@ import { type LanguageModel, streamText, wrapLanguageModel } from "ai";
 import OpenAI from "openai";
 import { chargeAnthropic, chargeOpenAI, tokenBudget, tokenMiddleware } from "tokenbook/ai";
 
-export function models(url: string, key: string, userId: string) {
+export async function models(url: string, key: string, userId: string) {
   const books = createClient(url, key);
-  const options = { userId, budget: tokenBudget(1_000) };
+  const budget = await tokenBudget(books, { userId, tokens: 1_000 });
+  const options = { userId, budget: budget.holdId };
   const openai: OpenAI = chargeOpenAI(new OpenAI(), books, options);
   const anthropic: Anthropic = chargeAnthropic(new Anthropic(), books, options);
   const model: LanguageModel = wrapLanguageModel({

@@ -9,7 +9,7 @@ keep({
   id: "P19",
   promise: "The books do what a reference model of them does",
   trial:
-    "Random sequences of up to 50 commands (grant, grants to come and calling them off, deduct, batches of deductions, track, reserve, capture, release, refund, void, adjust; payments asked for, approved, rejected and paid back; changes of plan, renewals with what they carry over; a provider's events late, twice and in any order; replays of keys, sweeps, steps of the clock), a quarter of them with the burn order expiring_first, every answer compared with an independent model in memory",
+    "Random sequences of up to 50 commands (grant, grants to come and calling them off, deduct, batches of deductions, track with and without an overdraft, reserve, split holds, capture, release, refund, void, adjust; payments asked for, approved, rejected and paid back; changes of plan, renewals with what they carry over; a provider's events late, twice and in any order; replays of keys, sweeps, steps of the clock), a quarter of them with the burn order expiring_first, every answer compared with an independent model in memory",
   run: (scale) => compare(scale === "long" ? 10_000 : 160, null),
   control: { variant: "spends the newest grant first", run: () => compare(240, "lifo") },
 });
@@ -21,6 +21,7 @@ const telling = [
   "deduct: short",
   "deduct: replayed",
   "track: partly",
+  "split: split",
   "capture: less",
   "capture: was expired",
   "refund: restored",
@@ -39,6 +40,9 @@ const telling = [
 
 /** What is too rare for a short run. */
 const tellingAtLength = [
+  "track: overdrawn",
+  "refund: let off",
+  "split: parent_hold_short",
   "capture: more: deduct",
   "call off: called off",
   "refund: forfeited",

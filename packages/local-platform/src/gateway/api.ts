@@ -11,6 +11,7 @@ import type { Functions } from "../functions/serve.ts";
 import type { Keys } from "./keys.ts";
 import type { Project } from "../project/project.ts";
 import { answerRest } from "./rest.ts";
+import { startRealtime } from "../realtime/realtime.ts";
 import { loadApiSchema } from "../rest/schema.ts";
 import { createSchemaCache, FINGERPRINT } from "../rest/schema-cache.ts";
 import { createTokens } from "./tokens.ts";
@@ -48,8 +49,8 @@ export interface Api {
 }
 
 /**
- * Starts the API of one project: /rest/v1, /auth/v1 and /functions/v1, for an unmodified supabase-js.
- * It is what Kong, PostgREST and the auth server are on a hosted project, in this process.
+ * Starts the API of one project: /rest/v1, /auth/v1, /functions/v1 and /realtime/v1, for an unmodified supabase-js.
+ * It is what Kong, PostgREST, the auth server and Realtime are on a hosted project, in this process.
  *
  * @throws when the port is taken or the database can't be read.
  */
@@ -81,6 +82,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
     if (pathname.startsWith("/rest/v1/")) {
       return await answerRest(request, pathname.slice("/rest/v1".length), rest);
     }
+    if (pathname.startsWith("/realtime/v1/")) return answerNoSocket(pathname);
     return json({ message: "no Route matched with those values" }, 404);
   }
 
@@ -95,13 +97,16 @@ export async function startApi(options: ApiOptions): Promise<Api> {
     else if (functions === undefined) answerNoFunctions(outgoing);
     else functions.serve(name, incoming, outgoing);
   });
+  const realtime = startRealtime({ databaseUrlFor, database, keys, tokens });
+  server.on("upgrade", realtime.upgrade);
   const port = await listen(server, options.port);
   const url = `http://127.0.0.1:${port}`;
 
   const close = async () => {
     server.close();
     server.closeAllConnections();
-    await Promise.all([functions?.close(), auth.close(), database.close()]);
+    await Promise.all([functions?.close(), auth.close(), realtime.close()]);
+    await database.close();
   };
   try {
     await schema.get();
@@ -114,6 +119,15 @@ export async function startApi(options: ApiOptions): Promise<Api> {
     throw error;
   }
   return { url, port, close };
+}
+
+/** Realtime by HTTP: on hosted projects, sending a broadcast. */
+function answerNoSocket(pathname: string): Response {
+  const message =
+    pathname === "/realtime/v1/websocket"
+      ? "Realtime is spoken over a WebSocket"
+      : "Not served by the local platform, whose Realtime has postgres_changes only: no broadcast, no presence";
+  return json({ message }, pathname === "/realtime/v1/websocket" ? 426 : 501);
 }
 
 async function guarded(request: Request, answer: (request: Request) => Promise<Response>): Promise<Response> {

@@ -1,78 +1,97 @@
-import { TokenbookError } from "../../../../supabase/functions/_shared/token-hold.ts";
+import {
+  type BudgetAnswer,
+  type BudgetStanding,
+  type HoldClient,
+  standingOf,
+} from "../../../../supabase/functions/_shared/hold-books.ts";
+import { TokensShortError } from "../../../../supabase/functions/_shared/token-hold.ts";
+import { stoppable, untilHeard, usualPatience } from "../../../../supabase/functions/_shared/until-heard.ts";
 
-/** The budget of a task does not reach for another call. Nothing was held, and the model was not asked. */
-export class BudgetSpentError extends TokenbookError {
-  override readonly name = "BudgetSpentError";
-  readonly required: number;
-  readonly available: number;
-
-  constructor(required: number, available: number) {
-    super(
-      "insufficient_balance",
-      { required, available },
-      {
-        message: `${required} tokens are needed, ${available} are left of the budget`,
-      },
-    );
-    this.required = required;
-    this.available = available;
-  }
+/** What a budget is for, and how long it lives. */
+export interface BudgetOptions {
+  userId: string;
+  /** What the task may cost. */
+  tokens: number;
+  /** Seconds after which it has run out by itself; calls that run then go on. Default as in `reserve_tokens`. */
+  ttlSeconds?: number;
+  /** What the task is, as in `token_action_costs`. Grants that do not pay for it are left out. */
+  actionType?: string;
+  /** The key of the task: asked for again with it, it is the same budget. */
+  idempotencyKey?: string;
+  /** Goes into the hold. */
+  metadata?: Record<string, unknown>;
 }
 
-/** How many tokens the calls of one task may cost together, however many run at once. */
+/** Tokens that are set aside for a task of many calls. */
 export interface TokenBudget {
+  /** The hold: give it to another process, whose calls then take from the same budget. */
+  readonly holdId: string;
   /** What the task may cost. */
   readonly tokens: number;
-  /** What its calls have cost so far. */
-  readonly spent: number;
-  /** What is held for calls that are running. */
-  readonly held: number;
-  /** @internal Sets tokens aside for a call; what it returns says what of them was paid. */
-  begin(tokens: number): (paid: number) => void;
+  /**
+   * Ends the task: what no call has goes back to the user. Calls that run go on with what they hold. A second time it
+   * says the same.
+   */
+  end(): Promise<BudgetStanding>;
 }
 
 /**
- * A budget for a task of many calls: a loop over tools, an agent, a fan-out. Give it to each client and middleware
- * that the task uses. No call begins for which it does not reach, and each pays at most what was held for it, so that
- * all of them together never cost more.
+ * A budget for a task of many calls: a loop over tools, an agent, a fan-out. It is a hold: the tokens are set aside for
+ * the task, and each call takes a part of them, in whichever process it runs. So all calls together never cost more,
+ * however many run at once, and other spending of the user does not take them away. No call begins for which
+ * it does not reach. A process that dies leaves nothing behind: its calls and the budget run out.
  *
- * It is kept in this process and sets nothing aside in the books: each call holds its own tokens, as ever.
- *
- * @param tokens what the task may cost
- * @throws {BudgetSpentError} from calls that it does not reach for; from a charged client, an error with status 402
- *   and code `insufficient_balance`
+ * @param books a supabase-js client with the secret key
+ * @throws {TokensShortError} when the user has not as many tokens
  *
  * @example
  * ```ts
- * const budget = tokenBudget(50_000);
- * const model = wrapLanguageModel({ model: gpt, middleware: tokenMiddleware(books, { userId, budget }) });
+ * const budget = await tokenBudget(books, { userId, tokens: 50_000 });
+ * const model = wrapLanguageModel({ model: gpt, middleware: tokenMiddleware(books, { userId, budget: budget.holdId }) });
  * await generateText({ model, tools, stopWhen: stepCountIs(20), prompt });
- * console.log(`${budget.spent} of ${budget.tokens} tokens`);
+ * const { tokensUsed } = await budget.end();
  * ```
  */
-export function tokenBudget(tokens: number): TokenBudget {
-  if (!(Number.isSafeInteger(tokens) && tokens > 0)) throw new RangeError("tokens: a whole number from 1");
-  let spent = 0;
-  let held = 0;
+export async function tokenBudget(books: HoldClient, options: BudgetOptions): Promise<TokenBudget> {
+  const { userId, tokens } = options;
+  const ask = <Answer>(name: "reserve_tokens" | "release_tokens", args: Record<string, unknown>) =>
+    untilHeard<Answer>(
+      (signal) =>
+        stoppable(
+          books.rpc(name, Object.fromEntries(Object.entries(args).filter(([, it]) => it !== undefined))),
+          signal,
+        ),
+      usualPatience,
+    );
+  const made = await ask<Reserved>("reserve_tokens", {
+    p_user_id: userId,
+    p_tokens: tokens,
+    p_ttl_seconds: options.ttlSeconds,
+    p_action_type: options.actionType ?? "chat_conversation",
+    p_idempotency_key: `budget:${options.idempotencyKey ?? crypto.randomUUID()}`,
+    p_metadata: options.metadata,
+  });
+  if (!made.success)
+    throw new TokensShortError(tokens, Math.max(0, tokens - made.tokens_remaining_to_deduct));
+  const holdId = made.hold_id;
   return {
+    holdId,
     tokens,
-    get spent() {
-      return spent;
-    },
-    get held() {
-      return held;
-    },
-    begin(asked) {
-      const left = tokens - spent - held;
-      if (asked > left) throw new BudgetSpentError(asked, left);
-      held += asked;
-      let isOver = false;
-      return (paid) => {
-        if (isOver) return;
-        isOver = true;
-        held -= asked;
-        spent += paid;
-      };
+    async end() {
+      const ended = await ask<Ended>("release_tokens", { p_user_id: userId, p_hold_id: holdId });
+      if (ended.budget !== undefined) return standingOf(ended.budget);
+      return { holdId, status: ended.status, tokens, tokensPassed: 0, tokensLeft: 0, tokensUsed: 0 };
     },
   };
+}
+
+interface Reserved {
+  success: boolean;
+  hold_id: string;
+  tokens_remaining_to_deduct: number;
+}
+
+interface Ended {
+  status: BudgetStanding["status"];
+  budget?: BudgetAnswer;
 }

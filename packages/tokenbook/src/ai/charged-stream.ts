@@ -20,7 +20,7 @@ export class FailedAnswer<Chunk> extends Error {
 }
 
 /**
- * `streamWithTokenHold` within the task's budget, if there is one.
+ * `streamWithTokenHold`, told of how it ended.
  *
  * @param lastChunk what the reader gets when the call did not come to its end; otherwise the stream fails
  */
@@ -31,24 +31,14 @@ export async function chargedStream<Chunk>(
   open: (hold: Hold) => Promise<ReadableStream<Chunk>>,
   lastChunk: (end: StreamEnd) => Chunk | undefined = () => undefined,
 ): Promise<ReadableStream<Chunk>> {
-  const pay = options.budget?.begin(terms.tokens);
-  // what the books do not know may have been spent
-  const settle = (end: StreamEnd) =>
-    pay?.(end.receipt?.tokensDeducted ?? (end.notSettled ? terms.tokens : 0));
   try {
-    const { stream, ended } = await streamWithTokenHold(books, terms, open, (end) => {
-      settle(end);
-      return end.error instanceof FailedAnswer ? (end.error.chunk as Chunk) : lastChunk(end);
-    });
-    void ended.then((end) => {
-      settle(end);
-      tell(options, end);
-    });
+    const { stream, ended } = await streamWithTokenHold(books, terms, open, (end) =>
+      end.error instanceof FailedAnswer ? (end.error.chunk as Chunk) : lastChunk(end),
+    );
+    void ended.then((end) => tell(options, end));
     return stream;
   } catch (error) {
-    const notSettled = error instanceof NotSettledError ? error : undefined;
-    settle({ outcome: notSettled?.outcome ?? "failed", ...(notSettled && { notSettled }) });
-    if (notSettled) tell(options, { outcome: notSettled.outcome, notSettled });
+    if (error instanceof NotSettledError) tell(options, { outcome: error.outcome, notSettled: error });
     throw error;
   }
 }

@@ -4,6 +4,8 @@
  * docs/guides/charging-for-model-calls.md tells how.
  */
 export {
+  BudgetSpentError,
+  type BudgetStanding,
   CallAlreadyMadeError,
   CallTimedOutError,
   type HoldClient,
@@ -14,7 +16,7 @@ export {
   TokensShortError,
   type Usage,
 } from "../../../../supabase/functions/_shared/token-hold.ts";
-export { BudgetSpentError, tokenBudget, type TokenBudget } from "./budget.ts";
+export { type BudgetOptions, tokenBudget, type TokenBudget } from "./budget.ts";
 export { chargeAnthropic, chargeOpenAI } from "./clients.ts";
 export { chargedFetch } from "./fetch.ts";
 export { tokenMiddleware, type TokenMiddleware } from "./middleware.ts";

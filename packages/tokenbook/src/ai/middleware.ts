@@ -76,27 +76,20 @@ export function tokenMiddleware(books: HoldClient, options: ChargeOptions): Toke
 
     async wrapGenerate<Result>({ params, model }: { params: Params; model: Model }) {
       const { meter, terms } = begin(params, model);
-      const pay = options.budget?.begin(terms.tokens);
-      let isReported = false;
       try {
         const { value, receipt } = await withTokenHold(books, terms, async (hold) => {
           const result = await model.doGenerate({ ...params, abortSignal: hold.signal });
           meter.read(result);
           hold.report(meter.usage());
-          isReported = true;
           return result as Result;
         });
-        pay?.(receipt.tokensDeducted);
         tell(options, { outcome: "completed", receipt });
         return value;
       } catch (error) {
-        if (isReported || error instanceof NotSettledError) pay?.(terms.tokens); // it may have been spent
         if (!(error instanceof NotSettledError)) throw error;
         tell(options, { outcome: error.outcome, notSettled: error });
         if (error.outcome !== "completed") throw error;
         return error.value as Result; // the call was made: whoever asked gets what it said
-      } finally {
-        pay?.(0);
       }
     },
 

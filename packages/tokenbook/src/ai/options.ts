@@ -1,5 +1,4 @@
 import type { HoldOptions, StreamEnd } from "../../../../supabase/functions/_shared/token-hold.ts";
-import type { TokenBudget } from "./budget.ts";
 
 /** For whom calls of a model are charged, and how. */
 export interface ChargeOptions extends Pick<
@@ -13,11 +12,11 @@ export interface ChargeOptions extends Pick<
   defaultMaxTokens?: number;
   /**
    * How many tokens are held for a call, instead of the estimate: a number, or what it is to be for this request.
-   * What a call uses beyond is taken from the balance too.
+   * What a call uses beyond is taken from the balance too; of a task, from what its budget has left.
    */
   tokens?: number | ((request: Record<string, unknown>) => number);
-  /** The budget that the calls of one task share; see {@link tokenBudget}. */
-  budget?: TokenBudget;
+  /** The id of the budget that the calls of one task share; see {@link tokenBudget}. */
+  budget?: string;
   /** Hears how each call that was answered ended, when it is settled. Without it, what could not be settled is logged. */
   onSettled?: (end: StreamEnd) => void;
 }
@@ -52,7 +51,7 @@ export function termsOf(
     idempotencyKey: call.key,
     metadata: { ...(call.model !== undefined && { model: call.model }), ...options.metadata },
     ...(call.signal !== undefined && { signal: call.signal }),
-    ...(budget !== undefined && { onOverrun: "cap" as const }),
+    ...(budget !== undefined && { parentHold: budget }),
     describe: options.describe ?? ((_error, outcome) => `the call ${outcome.replace("_", " ")}`),
   };
 }

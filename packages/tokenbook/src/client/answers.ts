@@ -53,6 +53,8 @@ export interface TokenBalance {
   total_reserved: number;
   /** Debt: the next grant repays it first. */
   total_owed: number;
+  /** How many they may owe by using more than they have; said where nothing is left and more is allowed than 0. */
+  overdraft_limit?: number;
   /** The balance when it was last filled, by a plan, a pack or a grant; null: they never had a plan. */
   tokens_limit: number | null;
   /** The plan that is in force; null: none. */
@@ -152,6 +154,8 @@ export interface TrackedUsage {
   tokens_deducted: number;
   /** Used and not paid: with `onShortage: "partial"` there were no more. */
   tokens_remaining_to_deduct: number;
+  /** With `onShortage: "overdraft"`: of `tokens_used`, what the account owes for it. */
+  tokens_overdrawn?: number;
   /** What it cost the project, in cents; null: not known. */
   cost_estimate: number | null;
   deducted_from: Allocation[];
@@ -185,6 +189,8 @@ export interface Quote {
   cost_estimate: number | null;
   sufficient: boolean;
   tokens_short: number;
+  /** How many more the account may come to owe, for a use that asks for an overdraft. */
+  overdraft_left: number;
   tokens_remaining: number;
   would_be_deducted_from: Allocation[];
   capped_by?: SpendCap;
@@ -204,6 +210,23 @@ export interface Reservation {
   transaction_id: number;
   tokens_remaining: number;
   replayed: boolean;
+  /** Of a part of another hold: how that stands now. */
+  budget?: HoldBudget;
+}
+
+/** How a hold stands of which others are parts: the budget of a task. */
+export interface HoldBudget {
+  hold_id: string;
+  status: "open" | "captured" | "released" | "expired";
+  /** What was set aside. */
+  tokens: number;
+  /** What its parts have of it, or paid. */
+  tokens_passed: number;
+  /** What can still be taken; 0 once it has ended. */
+  tokens_left: number;
+  /** What its parts and itself have paid. */
+  tokens_used: number;
+  expires_at: string;
 }
 
 /** There were not enough tokens. Nothing was set aside. */
@@ -235,6 +258,8 @@ export interface SettledHold {
   tokens_deducted: number;
   /** Used and not paid: the capture took what there was, or no more than was held. */
   tokens_remaining_to_deduct: number;
+  /** With `overCapture: "overdraft"`: what the account owes for it. */
+  tokens_overdrawn?: number;
   deducted_from: Allocation[];
   transaction_id: number | null;
   /** The deduction of what was captured beyond the hold. */
@@ -247,6 +272,8 @@ export interface SettledHold {
   replayed: boolean;
   capped_by?: SpendCap;
   tokens_restricted?: number;
+  /** Of a hold that has parts, or is one. */
+  budget?: HoldBudget;
 }
 
 /** Short of tokens beyond the hold: nothing was changed, and the hold is open. */
@@ -269,6 +296,7 @@ export interface OpenHold {
   replayed: false;
   capped_by?: SpendCap;
   tokens_restricted?: number;
+  budget?: HoldBudget;
 }
 
 export interface GrantReceipt {
@@ -322,6 +350,8 @@ export interface Refund {
   success: true;
   transaction_id: number;
   tokens_refunded: number;
+  /** Of those, what was owed and no longer is, where something was. */
+  debt_cancelled?: number;
   /** Back in the grants that had paid. */
   restored: Restored[];
   /** Of what has run out since. */
@@ -385,6 +415,17 @@ export interface AccountStateChange {
   replayed: boolean;
 }
 
+export interface Overdraft {
+  success: true;
+  user_id: string;
+  /** As was said of the user; null: what their plan allows. */
+  overdraft_limit: number | null;
+  /** What counts now. */
+  limit_in_force: number;
+  tokens_owed: number;
+  replayed: boolean;
+}
+
 /** An entry of the ledger. */
 export interface TokenTransaction {
   /** Its number among the user's. */
@@ -395,6 +436,8 @@ export interface TokenTransaction {
   action_type: string;
   /** Signed: grants positive, deductions negative. */
   tokens: number;
+  /** Tokens owed since: of a deduction an overdraft; negative: owed no longer. */
+  debt_change: number;
   /** Tokens set aside by it; negative: no longer set aside. */
   reserved_change: number;
   balance_after: number | null;
@@ -432,16 +475,22 @@ export interface ChargeExplanation {
     expires_at: string | null;
     payment_id: string | null;
     subscription_id: string | null;
+    /** What these tokens cost whoever bought them; 0: they were given away, null: nobody knows. */
+    cost_basis_cents: number | null;
+    currency: string | null;
   }[];
+  /** What paid, added up, each currency by itself. */
+  cost_basis: { currency: string; cents: number }[];
   /** The newest 1000. */
   undone_by: {
     transaction_id: number;
     entry_type: string;
     tokens: number;
+    debt_change: number;
     reason: string | null;
     created_at: string;
   }[];
-  /** Signed: the charge less what was given back. */
+  /** Signed: the charge, what is owed for it included, less what was given back. */
   tokens_net: number;
 }
 
@@ -480,6 +529,30 @@ export interface UsageReport {
   from: string;
   to: string;
   rows: UsageBucket[];
+}
+
+/** What was sold, and what became of it, in cents of one currency. */
+export interface RevenueSums {
+  currency: string;
+  opening_deferred_cents: number;
+  sold_cents: number;
+  /** What went back or is withheld by disputes, less what came back. */
+  refunded_cents: number;
+  /** Whose tokens were used. */
+  recognised_cents: number;
+  /** Whose tokens ended unused. */
+  breakage_cents: number;
+  /** Still owed in tokens. */
+  closing_deferred_cents: number;
+}
+
+/** Of each day or month in which something changed, and of all of that time. */
+export interface RevenueReport {
+  bucket: "day" | "month" | "all";
+  from: string;
+  to: string;
+  rows: (RevenueSums & { starts_at: string })[];
+  totals: RevenueSums[];
 }
 
 export interface StorageQuota {
@@ -814,9 +887,11 @@ export interface Answers {
   void_token_grant: VoidedGrant;
   set_token_grant_expiry: GrantExpiry;
   set_token_account_state: AccountStateChange;
+  set_token_overdraft: Overdraft;
   get_token_history: HistoryPage;
   explain_token_charge: ChargeExplanation;
   get_token_usage_by: UsageReport;
+  get_token_revenue: RevenueReport;
   get_user_storage_quota: StorageQuota;
   change_token_plan: PlanChange;
   check_token_trial: TrialCheck;

@@ -55,8 +55,11 @@ export interface TrackOptions extends WriteOptions, Usage {
   success?: boolean | undefined;
   /** Why it failed, at most 2000 characters. */
   errorMessage?: string | undefined;
-  /** `reject` (default): nothing is recorded, `success` false. `partial`: takes what there is, and records the rest. */
-  onShortage?: "reject" | "partial" | undefined;
+  /**
+   * `reject` (default): nothing is recorded, `success` false. `partial`: takes what there is, and records the rest.
+   * `overdraft`: takes what there is, and the account owes the rest, within its limit; past that as `reject`.
+   */
+  onShortage?: "reject" | "partial" | "overdraft" | undefined;
 }
 
 /** What tokens are to be spent on: some grants pay only for some actions and models. */
@@ -81,13 +84,15 @@ export interface ReserveOptions extends WriteOptions {
   actionType?: string | undefined;
   /** The model that will be called, where grants pay only for some. */
   model?: string | undefined;
+  /** A hold of the same user that these tokens are a part of: the budget of a task of many calls. */
+  parentHold?: string | undefined;
   metadata?: Metadata | undefined;
 }
 
 /** What was used; with any of it, a usage is recorded too. `tokens`: what to pay, else what the counts come to, else all. */
 export interface CaptureOptions extends CallOptions, Usage {
   /** When that is more than was held. Default: `deduct`, all or nothing. */
-  overCapture?: "deduct" | "partial" | "cap" | "reject" | undefined;
+  overCapture?: "deduct" | "partial" | "overdraft" | "cap" | "reject" | undefined;
   /** false: nothing is paid. */
   success?: boolean | undefined;
   errorMessage?: string | undefined;
@@ -102,6 +107,10 @@ export interface GrantOptions extends WriteOptions {
   priority?: number | undefined;
   /** Left out: what its type says, else everything. */
   paysFor?: PaysFor | undefined;
+  /** What all of its tokens cost whoever bought them, in cents of `currency`. Left out: they were given away. */
+  costBasisCents?: number | undefined;
+  /** `eur`, `usd`, …: with `costBasisCents`. */
+  currency?: string | undefined;
   /** In the past, for the server only. */
   grantedAt?: Moment | undefined;
   /** In the next ten years: a grant to come. Left out: it begins now. */
@@ -158,6 +167,14 @@ export interface UsageByOptions extends CallOptions {
   forEveryone?: boolean | undefined;
   /** What a million tokens is sold at, in cents: for an admin or the server. */
   centsPerMillionTokens?: number | undefined;
+}
+
+export interface RevenueOptions extends CallOptions {
+  /** Default `day`; UTC. */
+  bucket?: "day" | "month" | "all" | undefined;
+  /** Left out: 30 days before `to`. */
+  from?: Moment | undefined;
+  to?: Moment | undefined;
 }
 
 export interface ChangePlanOptions extends WriteOptions {

@@ -27,6 +27,7 @@ import type {
   NoAdjustment,
   NoReservation,
   OpenHold,
+  Overdraft,
   Pack,
   PastTokenBalance,
   Payment,
@@ -58,6 +59,7 @@ import type {
   TrialCheck,
   UntrackedUsage,
   UpcomingGrants,
+  RevenueReport,
   UsageReport,
   VoidedGrant,
 } from "./answers.ts";
@@ -90,6 +92,7 @@ import type {
   Scope,
   TopUpOptions,
   TrackOptions,
+  RevenueOptions,
   UsageByOptions,
   VoidOptions,
   WriteOptions,
@@ -204,6 +207,11 @@ export interface Tokenbook {
     state: AccountState,
     options: CallOptions & { reason: string },
   ): Promise<AccountStateChange>;
+  /**
+   * Says how many tokens a user may owe by using more than they have; null: what their plan allows. For an admin or
+   * the server.
+   */
+  setOverdraft(tokens: number | null, options: CallOptions & { reason: string }): Promise<Overdraft>;
 
   /**
    * The ledger, newest first.
@@ -219,6 +227,8 @@ export interface Tokenbook {
   explain(charge: ExplainOptions): Promise<ChargeExplanation>;
   /** What was used, by time and by model, action or member of the team. */
   usageBy(options?: UsageByOptions): Promise<UsageReport>;
+  /** What was sold, what of it was used, ended unused or went back, and what is still owed: for an admin or the server. */
+  revenue(options?: RevenueOptions): Promise<RevenueReport>;
 
   readonly plans: {
     /** The catalogue, lowest rank first. Nobody needs to be signed in. */
@@ -410,6 +420,7 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
           p_model_used: o.model,
           p_idempotency_key: keyOf(o),
           p_metadata: o.metadata,
+          p_parent_hold: o.parentHold,
         },
         o.signal,
       ),
@@ -449,6 +460,8 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
           p_idempotency_key: keyOf(o),
           p_metadata: o.metadata,
           p_starts_at: o.startsAt,
+          p_cost_basis_cents: o.costBasisCents,
+          p_currency: o.currency,
         },
         o.signal,
       ),
@@ -509,6 +522,12 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
         { p_user_id: await userOf(o), p_state: state, p_reason: o.reason },
         o.signal,
       ),
+    setOverdraft: async (tokens, o) =>
+      call(
+        "set_token_overdraft",
+        { p_user_id: await userOf(o), p_tokens: tokens, p_reason: o.reason },
+        o.signal,
+      ),
 
     history: (o = {}) => ({
       page: () => page(o),
@@ -541,6 +560,9 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
         },
         o.signal,
       ),
+
+    revenue: (o = {}) =>
+      call("get_token_revenue", { p_from: o.from, p_to: o.to, p_bucket: o.bucket }, o.signal),
 
     plans: {
       list: ({ signal } = {}) => rows("token_plans", (all) => all.order("rank", { ascending: true }), signal),

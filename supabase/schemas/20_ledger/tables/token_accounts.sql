@@ -5,7 +5,7 @@
 --                                          spend_tokens_batch: with the ledger row
 --   tokens_used, spent_…                   the same without record_expiries
 --   tokens_reserved, total_cost            spend_tokens, record_transaction
---   tokens_owed                            record_transaction
+--   tokens_owed                            spend_tokens, record_transaction
 --   tokens_expired                         record_expiries, and roll_over where it takes an expiry back
 --   next_due_at                            spend_tokens, bring_due_forward, record_expiries, raise_alerts
 --   alert_…, next_alert_at, warns_of_expiry, alerts_version, last_alert_id  raise_alerts
@@ -13,6 +13,7 @@
 --   restricted_until                       note_restricted_grants, decide_spending
 --   payer_id                               add_token_team_member, remove_token_team_member
 --   state                                  set_token_account_state
+--   overdraft_limit                        set_token_overdraft
 create table public.token_accounts (
   user_id uuid primary key,
   tokens_remaining bigint not null default 0,
@@ -31,6 +32,7 @@ create table public.token_accounts (
   has_caps boolean not null default false,
   restricted_until timestamptz,
   state text not null default 'active',
+  overdraft_limit bigint,
   alert_below bigint,
   alert_above bigint,
   next_alert_at timestamptz,
@@ -48,7 +50,7 @@ comment on column public.token_accounts.tokens_remaining is 'Tokens he can spend
 comment on column public.token_accounts.tokens_reserved is 'Tokens set aside by open holds.';
 comment on column public.token_accounts.tokens_used is 'Tokens used in his lifetime; an admin''s corrections are not use.';
 comment on column public.token_accounts.tokens_expired is 'Tokens lost to expiry since the books opened.';
-comment on column public.token_accounts.tokens_owed is 'Debt: tokens that were to be taken back and had been spent. The next grant repays it first.';
+comment on column public.token_accounts.tokens_owed is 'Debt: tokens that were to be taken back and had been spent, and those that an overdraft let them use. The next grant repays it first.';
 comment on column public.token_accounts.total_cost is 'Cost of his usage in his lifetime, in cents.';
 comment on column public.token_accounts.last_transaction_id is 'Number of his newest transaction; numbers have no gaps.';
 comment on column public.token_accounts.spent_at is 'In which day, week and month (UTC) the next three were counted; in a later one they count for nothing.';
@@ -59,6 +61,7 @@ comment on column public.token_accounts.payer_id is 'The account that he spends 
 comment on column public.token_accounts.has_caps is 'Whether they have caps of their own (token_spend_caps).';
 comment on column public.token_accounts.restricted_until is 'Until when they have grants that do not pay for everything (token_balances.pays_for), as was said of each; NULL = all pay for everything.';
 comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state).';
+comment on column public.token_accounts.overdraft_limit is 'How many tokens they may owe by using more than they have, whatever their plan says (set_token_overdraft). NULL: what their plan allows.';
 comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, no grant to come and no slot of his plan begins, his plan does not end, and no alert falls due. NULL when nothing will. May be early, never late.';
 comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
 comment on column public.token_accounts.alert_above is 'The next threshold above: something is armed again when this many remain. NULL = none.';
@@ -92,6 +95,7 @@ as $$
   select case
     when p_account.payer_id = p_account.user_id then 'are_not_their_own_payers'
     when p_account.state not in ('active', 'frozen') then 'state_is_known'
+    when p_account.overdraft_limit not between 0 and 1000000000000 then 'overdraft_is_within_limits'
     when p_account.tokens_remaining < 0 then 'remaining_is_never_negative'
     when p_account.tokens_reserved < 0 then 'reserved_is_never_negative'
     when p_account.tokens_used < 0 then 'used_is_never_negative'
@@ -102,7 +106,7 @@ as $$
   end
 $$;
 comment on function tokenbook.broken_account_rule is
-  'The rule that an account breaks, NULL when none: nobody their own payer, a known state, no total below zero, none too large for JSON.';
+  'The rule that an account breaks, NULL when none: nobody their own payer, a known state, an overdraft within limits, no total below zero, none too large for JSON.';
 
 -- Caller: the trigger.   Errors: check_violation, with the broken rule for its constraint.
 create function tokenbook.check_account_rules()
@@ -126,5 +130,5 @@ comment on function tokenbook.check_account_rules is
 
 -- no transaction changes any of these
 create trigger token_accounts_are_sound
-  after insert or update of user_id, payer_id, state on public.token_accounts
+  after insert or update of user_id, payer_id, state, overdraft_limit on public.token_accounts
   for each row execute function tokenbook.check_account_rules();

@@ -18,6 +18,9 @@ create table public.token_balances (
   voided_at timestamptz,
   rolled_over_from uuid,
   pays_for jsonb,
+  cost_basis_cents bigint,
+  currency text,
+  cost_basis_of uuid,
   metadata jsonb not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
   constraint token_balances_pkey primary key (user_id, id),
@@ -42,6 +45,9 @@ comment on column public.token_balances.legacy_transaction_id is 'The old grant 
 comment on column public.token_balances.voided_at is 'When an admin ended it; expires_at is then no later.';
 comment on column public.token_balances.rolled_over_from is 'The grant of the closed period that its tokens were carried over from.';
 comment on column public.token_balances.pays_for is 'What it pays for, where that is not everything: {actions: [action_type, …], models: [name, or its beginning and *, …]}, either may be left out; NULL = everything. Never changes.';
+comment on column public.token_balances.cost_basis_cents is 'What all of its tokens cost whoever bought them, in cents of the currency, as grant_tokens was told; 0 = known to be nothing. NULL: said by its payment or cost_basis_of, or nothing was paid. Never changes.';
+comment on column public.token_balances.currency is 'ISO 4217, lower case, of cost_basis_cents.';
+comment on column public.token_balances.cost_basis_of is 'The payment, or the grant, whose money its tokens are, where it has none of its own: of a slot of a plan that was paid for, of what was carried over, given back or reissued.';
 comment on column public.token_balances.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_balances.created_at is 'When it was booked.';
 
@@ -87,11 +93,17 @@ as $$
     when p_grant.expires_at <= p_grant.granted_at then 'expires_after_it_was_granted'
     when not isfinite(p_grant.expires_at) then 'expiry_is_finite'
     when p_grant.pays_for is not null and tokenbook.broken_pays_for(p_grant.pays_for) is not null then 'pays_for_is_plain'
+    when p_grant.cost_basis_cents is not null and (p_grant.currency is null
+        or p_grant.cost_basis_cents not between 0 and (tokenbook.limits() -> 'tokens')::bigint or p_grant.currency !~ '^[a-z]{3}$')
+      then 'cost_basis_is_cents_of_a_currency'
+    when p_grant.currency is not null and p_grant.cost_basis_cents is null then 'currency_has_its_cost_basis'
+    when p_grant.cost_basis_of is not null and num_nonnulls(p_grant.cost_basis_cents, p_grant.payment_id) > 0
+      then 'cost_basis_is_said_once'
     when p_grant.grant_type is not null and tokenbook.grant_type_terms(p_grant.grant_type) is null then 'grant_type_is_known'
   end
 $$;
 comment on function tokenbook.broken_grant_rule is
-  'The rule that a grant breaks, NULL when none: 1 to 10^12 tokens of a known type and priority, no more left than were given, open while some are, and a finite expiry after it was given.';
+  'The rule that a grant breaks, NULL when none: 1 to 10^12 tokens of a known type and priority, no more left than were given, open while some are, a finite expiry after it was given, and a cost basis that is said once, with its currency.';
 
 -- Caller: the trigger.   Errors: check_violation, with the broken rule for its constraint.
 create function tokenbook.check_grant_rules()
@@ -115,5 +127,6 @@ comment on function tokenbook.check_grant_rules is
 
 -- a spending changes none of these
 create trigger token_balances_are_sound
-  after insert or update of grant_type, tokens_granted, priority, granted_at, expires_at on public.token_balances
+  after insert or update of grant_type, tokens_granted, priority, granted_at, expires_at, cost_basis_cents, currency, cost_basis_of
+  on public.token_balances
   for each row execute function tokenbook.check_grant_rules();

@@ -30,11 +30,11 @@ comment on table public.token_transactions is
   'The ledger: every change of a user''s tokens, numbered per user without gaps, append-only. Grants are positive, deductions negative. Written by the functions only.';
 comment on column public.token_transactions.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column public.token_transactions.id is 'The transaction''s number among the user''s: 1, 2, 3, …';
-comment on column public.token_transactions.entry_type is 'What it is to the books: opening_balance, grant, deduction, expiry; clawback (a payment was refunded or disputed), restoration (a dispute was won), debt_repayment (a grant paid a debt first); usage (an operation that cost nothing; a change of plan, or of a grant''s expiry; a grant to come), restatement (history was replayed exactly, and this is the difference); hold (tokens set aside) and release (given back); refund (undoes a deduction), void (what was left of a grant; a grant to come was called off); rollover (carried out of a closing period, negative, and into the grant that it lives on in, positive).';
+comment on column public.token_transactions.entry_type is 'What it is to the books: opening_balance, grant, deduction, expiry; clawback (a payment was refunded or disputed), restoration (a dispute was won), debt_repayment (a grant paid a debt first); usage (an operation that cost nothing; a change of plan, or of a grant''s expiry; a grant to come; tokens that moved between a hold and its child), restatement (history was replayed exactly, and this is the difference); hold (tokens set aside) and release (given back); refund (undoes a deduction), void (what was left of a grant; a grant to come was called off); rollover (carried out of a closing period, negative, and into the grant that it lives on in, positive).';
 comment on column public.token_transactions.action_type is 'What it was for: the kind of grant (admin_grant, …), or the AI action that was paid for (chat_conversation, …; projects add their own).';
 comment on column public.token_transactions.tokens is 'Tokens, signed: positive into the account, negative out of it.';
 comment on column public.token_transactions.balance_after is 'Tokens that could be spent after it.';
-comment on column public.token_transactions.debt_change is 'Tokens added to the account''s debt, or taken off it.';
+comment on column public.token_transactions.debt_change is 'Tokens added to the account''s debt, or taken off it. Of a deduction: what it took too little for, and the account owes (an overdraft).';
 comment on column public.token_transactions.reserved_change is 'Tokens set aside by it (negative: no longer set aside). tokens - reserved_change is what it did to the grants.';
 comment on column public.token_transactions.grant_ids is 'The grants it touched, in the order in which they paid.';
 comment on column public.token_transactions.grant_tokens is 'How many tokens each of them gave or received: positive, in the same order; they add up to tokens.';
@@ -44,13 +44,13 @@ comment on column public.token_transactions.actor_id is 'Which user or admin.';
 comment on column public.token_transactions.idempotency_key is 'The caller''s key; one effect, for ever.';
 comment on column public.token_transactions.request is 'What was asked under that key, to tell a replay from a reuse. Without the metadata, which stands beside it.';
 comment on column public.token_transactions.usage_id is 'The usage that was paid for.';
-comment on column public.token_transactions.hold_id is 'The hold that was captured.';
+comment on column public.token_transactions.hold_id is 'The hold that was captured; of a move between a hold and its child, the child.';
 comment on column public.token_transactions.payment_id is 'The payment that bought it.';
 comment on column public.token_transactions.original_id is 'The transaction that this one undoes, whole or in part; of a rollover, the one that the tokens came from; of a grant that was to come, the one that said so.';
 comment on column public.token_transactions.member_id is 'The member of the user''s team who spent it; NULL: the user himself.';
 comment on column public.token_transactions.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_transactions.created_at is 'When it was booked.';
-comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, slots: {first, count, schedule, had, payment_id}, voids (a grant''s id), expiry: {grant_id, before, after}, upcoming (the grant to be), refund: {amount_cents, refunded_cents, disputed_cents}}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
+comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, slots: {first, count, schedule, had, payment_id}, voids (a grant''s id), expiry: {grant_id, before, after}, upcoming (the grant to be), move: {from, to, grant_ids, grant_tokens} (between a hold and its child), refund: {amount_cents, refunded_cents, disputed_cents}, repaid: {grant_ids, grant_tokens} (of a refund: the grants that had repaid what was owed for it)}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
 
 -- A user's keys and the server's keys for him never meet: he must not be able to use up a key
 -- that the server will need. Nor do the keys of two members of a team.
@@ -92,21 +92,22 @@ immutable
 security invoker
 as $$
   select case
-    -- the sign follows the kind of entry, and so does what else it may change
+    -- the sign follows the kind of entry, and so does what else it may change; as few words as can be: each of them is
+    -- made ready for every statement. 0 is the sign of what was owed whole, and of a refund of that
     when not case
-      when p_entry.entry_type in ('deduction', 'expiry', 'debt_repayment') then p_entry.tokens < 0
-      when p_entry.entry_type in ('grant', 'refund') then p_entry.tokens > 0
+      when p_entry.entry_type in ('deduction', 'expiry', 'debt_repayment') then p_entry.tokens < (p_entry.debt_change <> 0)::integer
+      when p_entry.entry_type in ('grant', 'refund') then p_entry.tokens > -(p_entry.debt_change <> 0)::integer
       when p_entry.entry_type in ('usage', 'hold', 'release') then p_entry.tokens = 0
       when p_entry.entry_type in ('void', 'clawback') then p_entry.tokens <= 0
       when p_entry.entry_type in ('opening_balance', 'restoration') then p_entry.tokens >= 0
       when p_entry.entry_type in ('rollover', 'restatement') then p_entry.tokens <> 0
       else false
     end then 'sign_follows_entry_type'
-    when not case p_entry.entry_type
-      when 'clawback' then p_entry.debt_change >= 0
-      when 'opening_balance' then p_entry.debt_change >= 0 -- owed already where the balance comes from
-      when 'restoration' then p_entry.debt_change <= 0
-      when 'debt_repayment' then p_entry.debt_change = p_entry.tokens
+    when not case
+      -- an overdraft; what was taken back and is not there; owed already where the balance comes from
+      when p_entry.entry_type in ('deduction', 'clawback', 'opening_balance') then p_entry.debt_change >= 0
+      when p_entry.entry_type in ('refund', 'restoration') then p_entry.debt_change <= 0
+      when p_entry.entry_type = 'debt_repayment' then p_entry.debt_change = p_entry.tokens
       else p_entry.debt_change = 0
     end then 'debt_follows_entry_type'
     when not case p_entry.entry_type

@@ -23,6 +23,7 @@ create table public.token_plans (
          when billing_cycle = 'annual' then tokens * case issue_every when 'month' then 12 when 'week' then 53 end
          when billing_cycle = '28day' then tokens * case issue_every when 'week' then 4 when 'day' then 28 end end) stored,
   grace_days integer,
+  overdraft_tokens bigint,
   rank integer not null default 0,
   features jsonb not null default '{}',
   stripe_price_id text unique,
@@ -55,6 +56,7 @@ create table public.token_plans (
   constraint token_plans_former_stripe_price_ids_are_few check (cardinality(former_stripe_price_ids) <= 100),
   constraint token_plans_former_paypal_plan_ids_are_few check (cardinality(former_paypal_plan_ids) <= 100),
   constraint token_plans_grace_is_within_a_year check (grace_days between 0 and 365),
+  constraint token_plans_overdraft_is_within_limits check (overdraft_tokens between 0 and 1000000000000),
   constraint token_plans_cap_is_positive check (balance_cap > 0),
   constraint token_plans_rollover_is_positive check (rollover_tokens > 0),
   constraint token_plans_rollover_is_a_part check (rollover_percent between 1 and 100),
@@ -131,6 +133,7 @@ comment on column public.token_plans.issue_every is 'How often it gives its toke
 comment on column public.token_plans.issue_on is 'When slots begin: anniversary (so many whole days, weeks or months after the period began; what began on the 31st is on the last day of a shorter month) or calendar (at midnight, on Mondays, on the first of the month). UTC. The first slot begins with the period in any case.';
 comment on column public.token_plans.refill_to is 'A slot gives no more than what fills the plan''s own tokens up to this, and slots that were missed are not made up; NULL = each slot adds to the balance.';
 comment on column public.token_plans.tokens_per_period is 'What a whole period gives: tokens, or with issue_every those of all its slots. NULL where that cannot be known: with refill_to; where periods are not equally long (days of a month), or have no end; on the calendar, where the first slot is a short one. Made from the others.';
+comment on column public.token_plans.overdraft_tokens is 'How many tokens whoever is on it may owe by using more than they have (track_token_usage with overdraft); NULL = none; set_token_overdraft says it for one user. A change counts at once.';
 comment on column public.token_plans.grace_days is 'Days of 24 hours that it stays in force after a period that nobody renews; NULL = 3 where it costs something, else none; a trial has none. Counts for periods that begin from now on.';
 comment on column public.token_plans.rank is 'Order of the plans, default 0: to a higher or equal rank is an upgrade, to a lower one a downgrade, which waits while somebody pays for the higher one. Of plans that nobody pays for none keeps one back that somebody pays for.';
 comment on column public.token_plans.features is 'What else it includes, for the app.';

@@ -1,0 +1,261 @@
+/*
+ * Counts what has become of what was sold, in the order of each user's ledger: at most a portion of entries (usage_rows of
+ * tokenbook.limits). As a user's entries are numbered one after the other under their lock, none comes later that is older:
+ * what is counted is counted once. Whoever finds that somebody else is at it waits two
+ * seconds at most.
+ *
+ * The tokens of a sale are one pool: each is worth the same part of what is left of its money. So after every day
+ *   recognised = money * used / tokens, rounded down; recognised and breakage together = money * (used + ended) / tokens,
+ *   rounded down; what is left is deferred,
+ * and what is written into a day is by how much that has changed: whatever a history was, the sums are exact.
+ * Used is what was deducted and not given back, what repaid a debt, and what was taken for what others had been used for.
+ * Ended is what ran out, was voided, or taken by a correction. What is taken with its money (a refund, a dispute) is
+ * neither; what of that had been used already is not used any more: the debt is, that others pay.
+ * Caller: tokenbook.get_token_revenue.   Returns whether all is counted.   Locks: the accounts' marks.   Keeps: I11.
+ */
+create function tokenbook.count_sales()
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- where days begin
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  c_portion constant integer := tokenbook.limits() -> 'usage_rows';
+  v_waiting integer;
+  v_user_ids uuid[];
+  v_is_whole boolean;
+  v_is_first boolean;
+begin
+  if not exists (select from tokenbook.uncounted_sales()) then
+    return true;
+  elsif current_setting('transaction_read_only')::boolean then
+    return false;
+  end if;
+
+  -- lock: whoever counts has done so in a moment
+  for nth in 1 .. 20 loop
+    v_is_first := pg_try_advisory_xact_lock(hashtextextended('tokenbook.count_sales', 0));
+    exit when v_is_first;
+    perform pg_sleep(0.1);
+  end loop;
+  if not v_is_first then
+    return false;
+  end if;
+  select count(*), array_agg(w.user_id) filter (where w.before < c_portion), coalesce(sum(w.entries), 0) <= c_portion
+    into v_waiting, v_user_ids, v_is_whole
+    from (
+      select u.user_id, u.entries, sum(u.entries) over (order by u.user_id) - u.entries as before
+        from tokenbook.uncounted_sales() u) w;
+  v_user_ids := array(
+    select c.user_id from tokenbook.sale_accounts c
+     where c.user_id = any (v_user_ids) order by c.user_id for update skip locked);
+
+  with chosen as materialized (
+    select c.user_id, c.counted_id, c.changed_at, least(a.last_transaction_id, c.counted_id + c_portion) as upto_id,
+           a.last_transaction_id <= c.counted_id + c_portion as is_whole
+      from tokenbook.sale_accounts c
+      join public.token_accounts a on a.user_id = c.user_id
+     where c.user_id = any (v_user_ids)
+  ), of_sales as materialized (
+    select s.*, c.upto_id, c.is_whole, c.changed_at, case when s.is_counted then c.counted_id else s.since_id end as from_id,
+           p.id is not null as is_payment, coalesce(p.currency, b.currency) as currency_now, p.amount_cents,
+           least(p.amount_cents, p.refunded_cents + p.disputed_cents) as lost_cents
+      from chosen c
+      join tokenbook.sales s on s.user_id = c.user_id
+      left join public.token_payments p on p.user_id = s.user_id and p.id = s.sale_id
+      left join public.token_balances b on b.user_id = s.user_id and b.id = s.sale_id
+     where (s.is_counted or s.since_id < c.upto_id) and coalesce(p.currency, b.currency) is not null
+  ), entries as materialized (
+    select t.*
+      from (
+        select c.user_id, c.upto_id, least(c.counted_id, (select min(s.from_id) from of_sales s where s.user_id = c.user_id)) as from_id
+          from chosen c) c
+     cross join lateral (
+       select l.user_id, l.id, l.entry_type, l.action_type, l.tokens, l.debt_change, l.grant_ids, l.grant_tokens, l.payment_id,
+              l.original_id, l.terms, l.created_at
+         from public.token_transactions l
+        where l.user_id = c.user_id and l.id > c.from_id and l.id <= c.upto_id
+          and l.entry_type not in ('usage', 'hold', 'release', 'opening_balance')) t
+  ), parts as (
+    select t.*, part.grant_id, part.tokens as part_tokens, b.granted_at, b.cost_basis_cents,
+           coalesce(b.cost_basis_of, b.payment_id, case when b.cost_basis_cents is not null then b.id end) as sale_id
+      from entries t
+     cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
+      join public.token_balances b on b.user_id = t.user_id and b.id = part.grant_id
+  ), effects as (
+    select s.user_id, s.sale_id, p.id, 0 as nth, p.created_at,
+           case when p.entry_type = 'grant' then p.part_tokens else 0 end as given,
+           case
+             when p.entry_type = 'deduction' and p.action_type <> 'admin_deduct' then p.part_tokens
+             when p.entry_type = 'refund' and p.action_type <> 'admin_deduct' then -p.part_tokens -- @undone-use-is-deferred
+             when p.entry_type = 'debt_repayment' then p.part_tokens
+             when p.entry_type = 'clawback' and p.payment_id is distinct from s.sale_id
+               and p.terms ->> 'voids' is distinct from p.grant_id::text then p.part_tokens -- @taken-for-others
+             when p.entry_type = 'restoration' and p.payment_id is distinct from s.sale_id then -p.part_tokens
+             when p.entry_type = 'restatement' then -sign(p.tokens) * p.part_tokens
+             else 0
+           end as used,
+           case
+             when p.entry_type in ('expiry', 'void') then p.part_tokens
+             when p.entry_type = 'deduction' and p.action_type = 'admin_deduct' then p.part_tokens
+             when p.entry_type = 'refund' and p.action_type = 'admin_deduct' then -p.part_tokens
+             when p.entry_type = 'clawback' and p.terms ->> 'voids' = p.grant_id::text then p.part_tokens
+             when p.entry_type = 'rollover' and p.tokens > 0 and source.entry_type = 'expiry' then -p.part_tokens -- @carried-over-lives
+             else 0
+           end as ended,
+           case
+             when p.payment_id = s.sale_id and p.entry_type = 'clawback' then p.part_tokens
+             when p.payment_id = s.sale_id and p.entry_type = 'restoration' then -p.part_tokens
+             else 0
+           end as taken_back,
+           0::bigint as clawed_back, 0::bigint as lapsed,
+           case when p.entry_type = 'grant' and p.grant_id = s.sale_id then p.cost_basis_cents end as amount,
+           case when p.entry_type = 'grant' and p.grant_id = s.sale_id then 0::bigint end as lost,
+           case when p.entry_type = 'grant' and p.action_type = 'scheduled_grant' and s.schedule is not null
+                then tokenbook.slot_number(s.schedule, s.period_start, p.granted_at) + 1 else 1 end as slots
+      from parts p
+      join of_sales s on s.user_id = p.user_id and s.sale_id = p.sale_id and p.id > s.from_id -- @each-entry-once
+      left join public.token_transactions source
+        on p.entry_type = 'rollover' and source.user_id = p.user_id and source.id = p.original_id
+    union all
+    -- what an entry says of a payment's money, and what went with it
+    select s.user_id, s.sale_id, t.id, 1, t.created_at, 0, 0, 0, 0,
+           case when t.entry_type in ('clawback', 'restoration')
+                then t.debt_change - t.tokens + coalesce((t.terms -> 'refund' ->> 'lapsed')::bigint, 0) else 0 end,
+           coalesce((t.terms -> 'refund' ->> 'lapsed')::bigint, 0),
+           coalesce((t.terms -> 'refund' ->> 'amount_cents')::bigint, (t.terms -> 'payment' ->> 'amount_cents')::bigint),
+           least(
+             coalesce((t.terms -> 'refund' ->> 'amount_cents')::bigint, 0),
+             coalesce((t.terms -> 'refund' ->> 'refunded_cents')::bigint + (t.terms -> 'refund' ->> 'disputed_cents')::bigint, 0)),
+           null
+      from entries t
+      join of_sales s on s.user_id = t.user_id and s.sale_id = t.payment_id and t.id > s.from_id
+     where t.terms ?| array['refund', 'payment']
+    union all
+    -- a grant that was voided, and what was spent of it taken from elsewhere: nobody used it
+    select s.user_id, s.sale_id, t.id, 2, t.created_at, 0, -x.tokens, x.tokens, 0, 0, 0, null, null, null
+      from entries t
+      join public.token_balances v on v.user_id = t.user_id and v.id = (t.terms ->> 'voids')::uuid
+      join of_sales s on s.user_id = t.user_id and t.id > s.from_id
+       and s.sale_id = coalesce(v.cost_basis_of, v.payment_id, case when v.cost_basis_cents is not null then v.id end)
+     cross join lateral (
+       select t.debt_change - t.tokens - coalesce(sum(own.tokens) filter (where own.grant_id = v.id), 0)::bigint as tokens
+         from unnest(t.grant_ids, t.grant_tokens) as own (grant_id, tokens)) x
+     where t.entry_type = 'clawback' and t.payment_id is null and t.terms ? 'voids'
+    union all
+    -- a paid period that is over: what it did not give it will not give
+    select s.user_id, s.sale_id, s.upto_id, 3, s.period_end, 0, 0, 0, 0, 0, 0, null, null, s.slots_in_all
+      from of_sales s
+     where s.is_whole and s.period_end <= clock_timestamp() and s.slots_counted < s.slots_in_all -- @periods-that-are-over
+    union all
+    -- what is known of the money now, where no entry says it
+    select s.user_id, s.sale_id, s.upto_id, 4,
+           greatest(s.changed_at, (select max(t.created_at) from entries t where t.user_id = s.user_id)), 0, 0, 0, 0, 0, 0,
+           s.amount_cents, s.lost_cents, null
+      from of_sales s
+     where s.is_whole and s.is_payment and s.changed_at is not null -- @money-as-it-is
+  ), days as (
+    select e.user_id, e.sale_id, date_trunc('day', e.created_at) as starts_at, sum(e.given) as given, sum(e.used) as used,
+           sum(e.ended) as ended, sum(e.taken_back) as taken_back, sum(e.clawed_back) as clawed_back, sum(e.lapsed) as lapsed,
+           (array_agg(e.amount order by e.id desc, e.nth desc) filter (where e.amount is not null))[1] as amount,
+           (array_agg(e.lost order by e.id desc, e.nth desc) filter (where e.amount is not null))[1] as lost,
+           max(e.slots) as slots
+      from effects e
+     group by e.user_id, e.sale_id, date_trunc('day', e.created_at)
+  ), running as (
+    select s.user_id, s.sale_id, d.starts_at, s.currency_now, s.slots_in_all,
+           s.tokens_given + sum(d.given) over so_far as given, s.tokens_used + sum(d.used) over so_far as used,
+           s.tokens_ended + sum(d.ended) over so_far as ended, s.tokens_taken_back + sum(d.taken_back) over so_far as taken_back,
+           s.tokens_clawed_back + sum(d.clawed_back) over so_far as clawed_back, s.tokens_lapsed + sum(d.lapsed) over so_far as lapsed,
+           greatest(s.slots_counted, max(d.slots) over so_far) as slots,
+           s.sold_cents as sold_before, s.refunded_cents as refunded_before,
+           array_agg(array[d.amount, d.lost]) filter (where d.amount is not null) over so_far as money,
+           case when s.currency = s.currency_now then array[s.sold_cents, s.refunded_cents, s.recognised_cents, s.breakage_cents]
+                else '{0,0,0,0}' end as counted
+      from days d
+      join of_sales s on s.user_id = d.user_id and s.sale_id = d.sale_id
+    window so_far as (partition by d.user_id, d.sale_id order by d.starts_at)
+  ), standings as (
+    select r.*, m.sold, m.lost, q.recognised, q.either - q.recognised as breakage,
+           row_number() over (partition by r.user_id, r.sale_id order by r.starts_at desc) = 1 as is_last
+      from running r
+     cross join lateral (
+       select coalesce(r.money[array_length(r.money, 1)][1], r.sold_before) as sold,
+              coalesce(r.money[array_length(r.money, 1)][2], r.refunded_before) as lost) m
+     cross join lateral (
+       select greatest(r.used - (r.clawed_back - r.taken_back - r.lapsed), 0) as used, -- @clawed-back-unused
+              greatest(r.ended - r.lapsed, 0) as ended,
+              greatest(r.given - r.used - r.ended - r.taken_back, 0) as unspent,
+              case when r.slots < r.slots_in_all then floor((m.sold - m.lost)::numeric * r.slots / r.slots_in_all) -- @slot-is-a-share
+                   else m.sold - m.lost end as money) n
+     cross join lateral (
+       select case when n.used + n.ended + n.unspent > 0 then floor(n.money * n.used / (n.used + n.ended + n.unspent)) else 0 end as recognised,
+              case when n.used + n.ended + n.unspent > 0
+                   then floor(n.money * (n.used + n.ended) / (n.used + n.ended + n.unspent)) else n.money end as either) q
+  ), changes as (
+    select s.starts_at, s.currency_now as currency,
+           s.sold - lag(s.sold, 1, s.counted[1]) over by_day as sold, s.lost - lag(s.lost, 1, s.counted[2]) over by_day as refunded,
+           s.recognised - lag(s.recognised, 1, s.counted[3]::numeric) over by_day as recognised,
+           s.breakage - lag(s.breakage, 1, s.counted[4]::numeric) over by_day as breakage
+      from standings s
+    window by_day as (partition by s.user_id, s.sale_id order by s.starts_at)
+    union all
+    -- what was counted in another currency
+    select d.starts_at, s.currency, -s.sold_cents, -s.refunded_cents, -s.recognised_cents, -s.breakage_cents
+      from of_sales s
+      join lateral (select min(d.starts_at) as starts_at from days d where d.user_id = s.user_id and d.sale_id = s.sale_id) d
+        on d.starts_at is not null
+     where s.currency <> s.currency_now -- @never-of-two-currencies
+  ), added as (
+    insert into tokenbook.revenue_totals as n (starts_at, currency, sold_cents, refunded_cents, recognised_cents, breakage_cents)
+    select c.starts_at, c.currency, sum(c.sold), sum(c.refunded), sum(c.recognised), sum(c.breakage)
+      from changes c
+     group by c.starts_at, c.currency
+     order by c.starts_at, c.currency
+    on conflict on constraint revenue_totals_pkey do update
+       set sold_cents = n.sold_cents + excluded.sold_cents,
+           refunded_cents = n.refunded_cents + excluded.refunded_cents,
+           recognised_cents = n.recognised_cents + excluded.recognised_cents,
+           breakage_cents = n.breakage_cents + excluded.breakage_cents
+  ), kept as (
+    update tokenbook.sales s
+       set is_counted = true, slots_counted = n.slots, currency = n.currency_now, sold_cents = n.sold, refunded_cents = n.lost,
+           recognised_cents = n.recognised, breakage_cents = n.breakage, tokens_given = n.given, tokens_used = n.used,
+           tokens_ended = n.ended, tokens_taken_back = n.taken_back, tokens_clawed_back = n.clawed_back, tokens_lapsed = n.lapsed
+      from standings n
+     where n.is_last and s.user_id = n.user_id and s.sale_id = n.sale_id
+  )
+  update tokenbook.sale_accounts c
+     set counted_id = d.upto_id,
+         changed_at = case when d.is_whole then null else c.changed_at end,
+         next_end_at = case when d.is_whole then (
+           select min(s.period_end) from tokenbook.sales s where s.user_id = c.user_id and s.period_end > clock_timestamp()) else c.next_end_at end
+    from chosen d
+   where c.user_id = d.user_id;
+  return v_is_whole and cardinality(v_user_ids) = v_waiting;
+end
+$$;
+comment on function tokenbook.count_sales is
+  'Counts the next portion of what has become of what was sold, for get_token_revenue. Returns whether all is counted.';
+
+/*
+ * Who has bought something of which not all is counted, and how many entries there are to look at.
+ * Caller: internal.
+ */
+create function tokenbook.uncounted_sales()
+returns table (user_id uuid, entries bigint)
+language sql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select c.user_id, a.last_transaction_id - c.counted_id
+    from tokenbook.sale_accounts c
+    join public.token_accounts a on a.user_id = c.user_id
+   where a.last_transaction_id > c.counted_id or c.changed_at is not null or c.next_end_at <= clock_timestamp()
+$$;
+comment on function tokenbook.uncounted_sales is
+  'Who has bought something of which not all is counted, and how many entries there are to look at.';

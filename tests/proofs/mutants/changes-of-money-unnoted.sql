@@ -1,0 +1,2 @@
+-- That the money of a payment has changed is not noted.
+select pg_temp.mutate('counted-again-when-changed', '');

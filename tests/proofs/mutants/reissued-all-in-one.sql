@@ -1,0 +1,2 @@
+-- What is reissued is nobody's money.
+select pg_temp.mutate('reissued-with-its-money', 'tokenbook.money_of(b)', 'null::uuid');
