@@ -1,6 +1,7 @@
 /** The console as people meet it: built, served, in a real browser, against the whole stack. Shared by all tests of it. */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build, type Plugin } from "vite";
@@ -42,6 +43,9 @@ export interface Trial {
   open(person: Person, options?: Opening): Promise<Page>;
   /** A browser of its own, in which nobody is signed in. */
   visit(options?: Opening): Promise<Page>;
+  /** Ends every connection to the API and takes no more, as a server that is down; and takes them again. */
+  down(): Promise<void>;
+  up(): Promise<void>;
   /** What the server does for a user. */
   serve(name: string, args: object): Promise<unknown>;
   close(): Promise<void>;
@@ -85,7 +89,8 @@ function committing({ file, right, wrong }: Fault): Plugin {
 export async function startTrial(settings: Record<string, string> = {}): Promise<Trial> {
   const [stack, folder, browser] = await Promise.all([startStack(settings), buildConsole(), startBrowser()]);
   await giveFreePlanAtRegistration(stack.db);
-  const config = { url: stack.url, key: stack.keys.publishableKey };
+  const line = await startLine(Number(new URL(stack.url).port));
+  const config = { url: line.url, key: stack.keys.publishableKey };
   const served: ServedConsole = await serveConsole(config, 0, folder);
   const contexts: BrowserContext[] = [];
 
@@ -127,15 +132,47 @@ export async function startTrial(settings: Record<string, string> = {}): Promise
 
     serve: (name, args) => asService(stack.db, (client) => rpc(client, name, args as never)),
 
+    down: () => line.cut(),
+    up: () => line.mend(),
+
     async close() {
       for (const context of contexts) await context.close();
       await browser.close();
       await served.close();
+      await line.cut();
       await stack.close();
       rmSync(folder, { recursive: true });
     },
   };
   return trial;
+}
+
+/** The line to a port, which can be cut: what a browser calls offline leaves its sockets open. */
+async function startLine(to: number) {
+  const sockets = new Set<Socket>();
+  const server = createServer((near) => {
+    const far = connect(to, "127.0.0.1");
+    for (const [one, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(one);
+      one.on("error", () => other.destroy()).on("close", () => sockets.delete(one) && other.destroy());
+      one.pipe(other);
+    }
+  });
+  const listen = (port: number) => new Promise<void>((done) => server.listen(port, "127.0.0.1", done));
+  await listen(0);
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${port}`,
+    mend: () => listen(port),
+    cut: () =>
+      new Promise<void>((done) => {
+        server.close(() => done());
+        for (const socket of sockets) socket.destroy();
+      }),
+  };
 }
 
 /** Serves a known-bad variant, and takes it away again. */

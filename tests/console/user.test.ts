@@ -179,11 +179,11 @@ describe.skipIf(chromium === undefined)("the console, for a user", { tags: ["bro
     const person = await trial.person();
     const page = await trial.open(person);
     await saysBalance(page, "10,000");
-    await page.context().setOffline(true);
+    await trial.down();
     await expect.poll(() => page.getByText(/server does not answer/).count(), { timeout: 40_000 }).toBe(1);
     await saysBalance(page, "10,000");
     await spend(person.id, 400);
-    await page.context().setOffline(false);
+    await trial.up();
     await saysBalance(page, "9,600", 30_000);
     await expect.poll(() => page.getByText(/server does not answer/).count()).toBe(0);
     await saysFirst(page, ["Deduction", "−400", "9,600"]);
