@@ -2,6 +2,7 @@
 import { openSync, readdirSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { buildConsole } from "./build-console.ts";
 import { demo } from "./demo.ts";
 import { startApi } from "local-platform/gateway/api";
 import { prepareDatabase } from "local-platform/postgres/prepare";
@@ -18,6 +19,8 @@ import { readSettings } from "local-platform/project/settings";
 import { createShutdown } from "local-platform/terminal/shutdown";
 import { createSteps } from "local-platform/terminal/steps";
 import { migrationUp } from "local-platform/project/supabase-cli";
+import { serveConsole } from "../packages/tokenbook/src/console/serve.ts";
+import { consolePort, consolePortVariable } from "./console-port.ts";
 import { welcome } from "./welcome.ts";
 import { project, projectRoot } from "./project.ts";
 
@@ -45,6 +48,7 @@ async function start(): Promise<void> {
   requireUnused(place.dataDir);
   if (reset) await steps.run("Removing the data", () => removeData(place.dataDir));
   await requireFreePort(settings.apiPort, "the API", "TOKENBOOK_API_PORT");
+  await requireFreePort(consolePort(settings), "the console", consolePortVariable);
   // Begun now and awaited below: it waits for the network, the rest does not.
   const packages = prefetchFunctions(project);
   packages.catch(() => {});
@@ -99,6 +103,13 @@ async function start(): Promise<void> {
     return running;
   });
 
+  const page = await steps.run("Console", async ({ note }) => {
+    note((await buildConsole()) ? "built" : "built already");
+    const starting = serveConsole({ url: api.url, key: keys.publishableKey }, consolePort(settings));
+    shutdown.before("The console", starting);
+    return await starting;
+  });
+
   recordRunning(project, { apiUrl: api.url, dbPort: postgres.port });
   const envFile = join(projectRoot, ".env.local");
   writeEnvFile(envFile, {
@@ -107,7 +118,9 @@ async function start(): Promise<void> {
     SUPABASE_SECRET_KEY: keys.secretKey,
     SUPABASE_DB_URL: postgres.url(),
   });
-  console.log(await welcome({ url: api.url, databaseUrl: postgres.url(), keys, envFile, demo }));
+  console.log(
+    await welcome({ console: page.url, url: api.url, databaseUrl: postgres.url(), keys, envFile, demo }),
+  );
   const seconds = ((performance.now() - begin) / 1000).toFixed(1);
   console.log(`Ready after ${seconds} s. Ctrl-C stops everything; the data is kept.`);
 }

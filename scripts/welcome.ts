@@ -5,6 +5,8 @@ import type { Keys } from "local-platform/gateway/keys";
 
 /** What is running. */
 export interface Running {
+  /** The page's. */
+  console: string;
   /** The API's. */
   url: string;
   databaseUrl: string;
@@ -46,6 +48,7 @@ export async function welcome(running: Running): Promise<string> {
   }
   const places = table();
   places.push(
+    ["console", running.console],
     ["API", url],
     ["publishable key", keys.publishableKey],
     ["secret key", `${keys.secretKey}   (server only)`],

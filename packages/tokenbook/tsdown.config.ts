@@ -2,6 +2,7 @@ import { cp, mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { defineConfig, type UserConfig } from "tsdown";
+import { build } from "vite";
 
 const supabase = fileURLToPath(new URL("../../supabase", import.meta.url));
 const dist = fileURLToPath(new URL("dist", import.meta.url));
@@ -56,6 +57,9 @@ const cli = {
       await cp(join(supabase, "schemas/90_audit"), join(dist, "supabase/schemas/90_audit"), {
         recursive: true,
       });
+      const page = fileURLToPath(new URL("../../console", import.meta.url));
+      const outDir = join(dist, "console");
+      await build({ root: page, logLevel: "warn", build: { outDir, emptyOutDir: true, manifest: false } });
       await cp(fileURLToPath(new URL("src/catalog/catalog.sql", import.meta.url)), join(dist, "catalog.sql"));
     },
   },

@@ -16,13 +16,19 @@ import { projectRoot } from "../../scripts/project.ts";
 
 /** A checkout of its own: `npm start` writes into the project that it belongs to. */
 let checkout: string;
-let ports: { TOKENBOOK_API_PORT: string; TOKENBOOK_DB_PORT: string };
+let ports: { TOKENBOOK_API_PORT: string; TOKENBOOK_DB_PORT: string; TOKENBOOK_CONSOLE_PORT: string };
 const started: ChildProcess[] = [];
 
 beforeAll(async () => {
   checkout = mkdtempSync(join(tmpdir(), "tokenbook-checkout-"));
-  for (const name of ["package.json", "package-lock.json", "tsconfig.json", "scripts", "supabase"]) {
-    cpSync(join(projectRoot, name), join(checkout, name), { recursive: true });
+  const itsOwn = ["package.json", "package-lock.json", "tsconfig.json", "scripts", "supabase"];
+  const forTheConsole = ["console", "packages/tokenbook/package.json", "packages/tokenbook/src"];
+  const isMade = (path: string) => /\/(dist|node_modules)$/.test(path);
+  for (const name of [...itsOwn, ...forTheConsole]) {
+    cpSync(join(projectRoot, name), join(checkout, name), {
+      recursive: true,
+      filter: (path) => !isMade(path),
+    });
   }
   // The checkout borrows this project's packages: were they out of date, its `npm start` would clear them away.
   spawnSync(process.execPath, [join(projectRoot, "scripts", "setup.mjs")], { stdio: "inherit" });
@@ -31,7 +37,11 @@ beforeAll(async () => {
   mkdirSync(join(projectRoot, ".tokenbook", "deno"), { recursive: true });
   mkdirSync(join(checkout, ".tokenbook"));
   symlinkSync(join(projectRoot, ".tokenbook", "deno"), join(checkout, ".tokenbook", "deno"));
-  ports = { TOKENBOOK_API_PORT: String(await freePort()), TOKENBOOK_DB_PORT: String(await freePort()) };
+  ports = {
+    TOKENBOOK_API_PORT: String(await freePort()),
+    TOKENBOOK_DB_PORT: String(await freePort()),
+    TOKENBOOK_CONSOLE_PORT: String(await freePort()),
+  };
 });
 afterEach(async () => {
   for (const child of started.splice(0)) await stopped(child);
@@ -115,6 +125,12 @@ test("a first start shows each step, then people, keys and calls; the calls work
   expect(screen()).toMatch(/^ {4}\d+ applied, \d+\.\d s$/m);
   expect(screen()).toMatch(/^ {2}Demo data … seeded, \d+\.\d s$/m);
   expect(aliceHas(screen())).toBe("610,000");
+  // the console first: its page, and which project it is for
+  const page = /http:\/\/[\d.:]+(?= )/.exec(screen())![0];
+  expect(page).toBe(`http://127.0.0.1:${ports.TOKENBOOK_CONSOLE_PORT}`);
+  expect(await (await fetch(`${page}/any/path`)).text()).toContain('<div id="root">');
+  const { SUPABASE_URL: url, SUPABASE_PUBLISHABLE_KEY: key } = environment();
+  expect(await (await fetch(`${page}/config.json`)).json()).toEqual({ url, key });
   for (const value of Object.values(environment())) expect(screen()).toContain(value);
 
   const calls = /^# 1\.[^]*?(?=^Ready after)/m.exec(screen())![0];

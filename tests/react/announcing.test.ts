@@ -31,6 +31,7 @@ test("a read is not told of, whoever has it", async () => {
   expect(await toldBy(() => books.history().page())).toBe(0);
   expect(await toldBy(() => books.packs.list())).toBe(0);
   expect(await toldBy(() => books.plans.current())).toBe(0);
+  expect(await toldBy(() => books.upcomingGrants())).toBe(0);
 });
 
 test("a call that changes something is told of when it is over, also when it failed", async () => {

@@ -7,6 +7,7 @@ import { exit, Refusal } from "./command.ts";
 import { admin } from "./commands/admin.ts";
 import { check } from "./commands/check.ts";
 import { checkpoint } from "./commands/checkpoint.ts";
+import { consoleCommand } from "./commands/console.ts";
 import { doctor } from "./commands/doctor.ts";
 import { exportCommand } from "./commands/export.ts";
 import { forget } from "./commands/forget.ts";
@@ -46,7 +47,7 @@ const groups = {
     uninstall,
   ],
   "The books:": [verify, doctor, reconcile, restate, checkpoint, exportCommand, prices],
-  "People and migrations:": [admin, forget, migrate],
+  "People and migrations:": [consoleCommand, admin, forget, migrate],
 };
 for (const [heading, commands] of Object.entries(groups)) {
   program.commandsGroup(heading);

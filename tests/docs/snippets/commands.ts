@@ -6,6 +6,7 @@ import packageJson from "../../../package.json" with { type: "json" };
 import { admin } from "../../../packages/tokenbook/src/commands/admin.ts";
 import { check } from "../../../packages/tokenbook/src/commands/check.ts";
 import { checkpoint } from "../../../packages/tokenbook/src/commands/checkpoint.ts";
+import { consoleCommand } from "../../../packages/tokenbook/src/commands/console.ts";
 import { doctor } from "../../../packages/tokenbook/src/commands/doctor.ts";
 import { exportCommand } from "../../../packages/tokenbook/src/commands/export.ts";
 import { forget } from "../../../packages/tokenbook/src/commands/forget.ts";
@@ -29,6 +30,7 @@ export const known = [
   admin,
   check,
   checkpoint,
+  consoleCommand,
   doctor,
   exportCommand,
   forget,
@@ -50,6 +52,7 @@ export const known = [
 const others = [
   /^npx supabase (start|db reset|functions serve)$/,
   /^(supabase db (push|dump)|supabase migration repair|psql|pg_dump|PGOPTIONS="[^"]+" pg_restore) /, // tests/install/moving.test.ts
+  /^npm run dev --workspace console$/,
   /^curl /, // run by tests/examples/snippets.test.ts, or shown with what it answers
   /^(CALLS|KILLS|ROUNDS|STREAMS|USERS)=\d+ npx vitest run \S+$/,
 ];

@@ -23,6 +23,7 @@ const reads: ReadonlySet<string> = new Set<Names<Tokenbook>>([
   "quote",
   "referral",
   "storageQuota",
+  "upcomingGrants",
   "usageBy",
 ]);
 

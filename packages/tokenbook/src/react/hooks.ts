@@ -22,6 +22,19 @@ export function useTokenUser(): TokenUser {
 }
 
 /**
+ * Whether Realtime tells of changes now. Where it does not, what others do is seen on focus, or when the page asks again.
+ *
+ * @example
+ * ```tsx
+ * const isLive = useTokenLive();
+ * const { data } = useQuery({ ...useTokenQueries().balance(), refetchInterval: isLive ? false : 5_000 });
+ * ```
+ */
+export function useTokenLive(): boolean {
+  return useProvided().isLive;
+}
+
+/**
  * The queries of the hooks, for other hooks of TanStack Query. With `useSuspenseQuery` there must be a user.
  *
  * @example

@@ -17,6 +17,7 @@ export {
   useTokenBalance,
   useTokenbook,
   useTokenHistory,
+  useTokenLive,
   useTokenQueries,
   useTokenUsage,
   useTokenUser,

@@ -21,7 +21,7 @@ interface Supabase {
 
 interface Channel {
   on(type: string, filter: object, told: (payload: { extension?: string; status?: string }) => void): Channel;
-  subscribe(): Channel;
+  subscribe(told: (status: string) => void): Channel;
 }
 
 /** Follows who is signed in. Where the sign-in is elsewhere, nobody says it. @returns ends it */
@@ -40,13 +40,20 @@ const togetherMs = 100;
 
 /**
  * Listens to a user's row of `token_accounts`, which every change of their books changes. Where there is no Realtime, or
- * it fails, it says nothing; supabase-js goes on trying.
+ * it fails, nobody tells of changes; supabase-js goes on trying.
  *
+ * @param listens told whether changes are told of from now on
  * @returns ends it
  */
-export function followAccount(client: LiveSupabase, userId: string, changed: () => void): () => void {
+export function followAccount(
+  client: LiveSupabase,
+  userId: string,
+  changed: () => void,
+  listens: (isLive: boolean) => void,
+): () => void {
   const supabase = client as unknown as Supabase;
   let waiting: ReturnType<typeof setTimeout> | undefined;
+  let isOver = false;
   const soon = () => {
     waiting ??= setTimeout(() => {
       waiting = undefined;
@@ -59,11 +66,19 @@ export function followAccount(client: LiveSupabase, userId: string, changed: () 
     .on("postgres_changes", row, soon)
     // from now on it listens: what happened before, and while a connection was lost, was not heard
     .on("system", {}, ({ extension, status }) => {
-      if (extension === "postgres_changes" && status === "ok") soon();
+      if (extension !== "postgres_changes") return;
+      listens(status === "ok");
+      if (status === "ok") soon();
     })
-    .subscribe();
+    // joined is not yet listening: that the other end says itself
+    .subscribe((status) => {
+      // the end of a channel is said when the next one may be listening already
+      if (status !== "SUBSCRIBED" && !isOver) listens(false);
+    });
   return () => {
     clearTimeout(waiting);
+    isOver = true;
+    listens(false);
     void supabase.removeChannel(channel);
   };
 }

@@ -9,6 +9,8 @@ interface Provided {
   books: Tokenbook;
   queries: ReturnType<typeof tokenQueries>;
   userId: TokenUser;
+  /** Realtime tells of changes now. */
+  isLive: boolean;
 }
 
 const Context = createContext<Provided | null>(null);
@@ -44,6 +46,7 @@ export function TokenbookProvider(props: TokenbookProviderProps) {
   const { supabase, patience, live = true, children } = props;
   const queryClient = useQueryClient();
   const [signedIn, setSignedIn] = useState<TokenUser>(undefined);
+  const [isLive, setIsLive] = useState(false);
   const isGiven = props.userId !== undefined;
   const userId = isGiven ? props.userId : signedIn;
 
@@ -61,16 +64,16 @@ export function TokenbookProvider(props: TokenbookProviderProps) {
 
   useEffect(() => {
     if (!live || userId == null) return;
-    return followAccount(supabase, userId, () => {
-      void queryClient.invalidateQueries({ queryKey: tokenKeys.user(userId) });
-    });
+    const changed = () => void queryClient.invalidateQueries({ queryKey: tokenKeys.user(userId) });
+    return followAccount(supabase, userId, changed, setIsLive);
   }, [supabase, queryClient, live, userId]);
 
-  const provided = useMemo((): Provided => {
+  const asked = useMemo(() => {
     const quiet = tokenbook(supabase, { userId: userId ?? undefined, patience });
     const changed = () => void queryClient.invalidateQueries({ queryKey: tokenKeys.users });
     return { books: announcing(quiet, changed), queries: tokenQueries(quiet, userId), userId };
   }, [supabase, patience, queryClient, userId]);
+  const provided = useMemo((): Provided => ({ ...asked, isLive }), [asked, isLive]);
 
   return <Context.Provider value={provided}>{children}</Context.Provider>;
 }

@@ -1,0 +1,32 @@
+/** Which project the page is of. */
+export interface Config {
+  /** The address of the project's API. */
+  url: string;
+  /** Its publishable key: made to be public. Never the secret one. */
+  key: string;
+}
+
+/**
+ * Read when the page starts, and not built in: the same files serve any project. Whoever serves them answers
+ * `/config.json`; where they are deployed as static files, that is one of them.
+ */
+export async function readConfig(): Promise<Config> {
+  const answer = await fetch("/config.json");
+  // a static host may answer everything that it does not have with the page itself
+  const config = answer.headers.get("content-type")?.includes("json") ? await answer.json() : null;
+  if (!answer.ok || !isConfig(config)) {
+    throw new Error('There is no /config.json with the project\'s "url" and publishable "key".');
+  }
+  // supabase-js in a page throws "Forbidden use of secret API key" too; this says what to do
+  if (config.key.startsWith("sb_secret_")) {
+    throw new Error(
+      "/config.json has the secret key. Put the publishable one there, and make a new secret key.",
+    );
+  }
+  return config;
+}
+
+function isConfig(it: unknown): it is Config {
+  const { url, key } = (it ?? {}) as Partial<Config>;
+  return typeof url === "string" && URL.canParse(url) && typeof key === "string" && key !== "";
+}

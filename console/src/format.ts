@@ -1,0 +1,62 @@
+/** Numbers and times as the browser's language writes them. */
+const language = navigator.language;
+const whole = new Intl.NumberFormat(language);
+const short = new Intl.NumberFormat(language, { notation: "compact", maximumFractionDigits: 1 });
+const signed = new Intl.NumberFormat(language, { signDisplay: "exceptZero" });
+const day = new Intl.DateTimeFormat(language, { dateStyle: "medium" });
+const dayInUtc = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", timeZone: "UTC" });
+const minute = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
+const minuteOfYear = new Intl.DateTimeFormat(language, {
+  day: "numeric",
+  month: "short",
+  hour: "numeric",
+  minute: "2-digit",
+});
+const second = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" });
+const clock = new Intl.DateTimeFormat(language, { timeStyle: "medium" });
+const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
+
+const minuteMs = 60_000;
+const hourMs = 60 * minuteMs;
+const dayMs = 24 * hourMs;
+
+export const format = {
+  tokens: (count: number) => whole.format(count),
+  /** For axes: 1.2M. */
+  short: (count: number) => short.format(count),
+  /** +1,000 or -1,000; 0 has no sign. */
+  change: (count: number) => signed.format(count).replace("-", "−"),
+  percent: (share: number) =>
+    new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: share < 0.1 ? 1 : 0 }).format(
+      share,
+    ),
+  day: (moment: string) => day.format(new Date(moment)),
+  /** The day of a bucket of a report, which begins and ends in UTC. */
+  bucket: (moment: string) => dayInUtc.format(new Date(moment)),
+  minute: (moment: string) => minute.format(new Date(moment)),
+  /** As short as it can be: the year is said of other years alone. */
+  brief: (moment: string, now = new Date()) => {
+    const date = new Date(moment);
+    return (date.getFullYear() === now.getFullYear() ? minuteOfYear : minute).format(date);
+  },
+  second: (moment: string) => second.format(new Date(moment)),
+  clock: (moment: number) => clock.format(moment),
+  /** "in 3 days"; what is more than a month away is said as a day. */
+  until: (moment: string, now = Date.now()) => {
+    const ms = Date.parse(moment) - now;
+    if (Math.abs(ms) < hourMs) return relative.format(Math.round(ms / minuteMs), "minute");
+    if (Math.abs(ms) < 2 * dayMs) return relative.format(Math.round(ms / hourMs), "hour");
+    if (Math.abs(ms) < 31 * dayMs) return relative.format(Math.round(ms / dayMs), "day");
+    return day.format(new Date(moment));
+  },
+  price: (cents: number, currency: string) => {
+    const money = new Intl.NumberFormat(language, { style: "currency", currency });
+    return money.format(cents / 10 ** (money.resolvedOptions().maximumFractionDigits ?? 2));
+  },
+};
+
+/** `chat_conversation` as people read it. */
+export function humanized(name: string): string {
+  const words = name.replaceAll(/[_-]+/g, " ").trim();
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}

@@ -1,0 +1,26 @@
+/** The pages. Each is a file of its own, which is fetched when somebody goes there: a user does not carry the others'. */
+import { createRootRoute, createRoute, createRouter } from "@tanstack/react-router";
+import { Refused } from "./parts/Refused.tsx";
+import { Lost } from "./shell/Lost.tsx";
+import { Shell } from "./shell/Shell.tsx";
+import { readUserSearch } from "./user/search.ts";
+
+const root = createRootRoute({
+  component: Shell,
+  notFoundComponent: Lost,
+  errorComponent: ({ error }) => <Refused error={error} retry={() => location.reload()} />,
+});
+
+const user = createRoute({
+  getParentRoute: () => root,
+  path: "/",
+  validateSearch: readUserSearch,
+}).lazy(async () => (await import("./user/route.tsx")).route);
+
+export const router = createRouter({ routeTree: root.addChildren([user]) });
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: typeof router;
+  }
+}

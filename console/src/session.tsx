@@ -1,0 +1,26 @@
+import type { Session, SupabaseClient } from "@supabase/supabase-js";
+import { createContext, type ReactNode, useContext, useEffect, useState } from "react";
+
+interface Provided {
+  supabase: SupabaseClient;
+  /** null: nobody is signed in; undefined: not known yet. */
+  session: Session | null | undefined;
+}
+
+const Context = createContext<Provided | null>(null);
+
+/** Who is signed in, and the client through which they are. The books are read by the hooks of `tokenbook/react`. */
+export function SessionProvider({ supabase, children }: { supabase: SupabaseClient; children: ReactNode }) {
+  const [session, setSession] = useState<Session | null>();
+  useEffect(() => {
+    const { data } = supabase.auth.onAuthStateChange((_, now) => setSession(now));
+    return () => data.subscription.unsubscribe();
+  }, [supabase]);
+  return <Context.Provider value={{ supabase, session }}>{children}</Context.Provider>;
+}
+
+export function useSession(): Provided {
+  const provided = useContext(Context);
+  if (provided === null) throw new Error("there is no SessionProvider above this component");
+  return provided;
+}

@@ -1,0 +1,93 @@
+import { Group, Skeleton, Stack, Table, Text } from "@mantine/core";
+import type { ReactNode } from "react";
+import type { TokenTransaction } from "tokenbook";
+import { useExplanation } from "../data/queries.ts";
+import { format, humanized } from "../format.ts";
+import { Refused } from "../parts/Refused.tsx";
+import type { Line } from "./fold.ts";
+import classes from "./Ledger.module.css";
+
+/** What is inside of a line: its entries, the use, and which grants paid. */
+export function Entries({ line }: { line: Line }) {
+  const charge = line.entries.find(({ entry_type }) => entry_type === "deduction");
+  return (
+    <Stack gap="sm" className={classes["details"]!}>
+      <Table verticalSpacing={4} horizontalSpacing="xs" withRowBorders={false}>
+        <Table.Tbody>
+          {line.entries.map((entry) => (
+            <Table.Tr key={entry.id}>
+              <Table.Th scope="row" fw={500}>
+                {humanized(entry.entry_type)}
+                <Text size="xs" c="dimmed" fw={400}>
+                  #{entry.id}, {format.second(entry.created_at)}
+                </Text>
+              </Table.Th>
+              <Table.Td className="number">{movedBy(entry)}</Table.Td>
+            </Table.Tr>
+          ))}
+        </Table.Tbody>
+      </Table>
+      {line.entries.map(({ id, reason, action_type }) =>
+        reason === null || reason === action_type ? null : (
+          <Fact key={id} name="Reason">
+            <span className="words">{reason}</span>
+          </Fact>
+        ),
+      )}
+      {charge !== undefined && <Charge transactionId={charge.id} />}
+    </Stack>
+  );
+}
+
+function movedBy({ tokens, reserved_change }: TokenTransaction): string {
+  if (tokens !== 0) return format.change(tokens);
+  if (reserved_change > 0) return `${format.tokens(reserved_change)} held`;
+  if (reserved_change < 0) return `${format.tokens(-reserved_change)} given back`;
+  return "0";
+}
+
+/** The use that was charged for, and who paid. */
+function Charge({ transactionId }: { transactionId: number }) {
+  const { data, error, refetch } = useExplanation(transactionId);
+  if (error !== null) return <Refused error={error} retry={() => void refetch()} />;
+  if (data === undefined) return <Skeleton height="2.5rem" />;
+  const usage = data.usage ?? {};
+  const count = (name: string) => (typeof usage[name] === "number" ? format.tokens(usage[name]) : null);
+  const [model, input, output] = [usage["model_used"], count("input_tokens"), count("output_tokens")];
+  return (
+    <>
+      {typeof model === "string" && (
+        <Fact name="Model">
+          <span className="words">{model}</span>
+        </Fact>
+      )}
+      {input !== null && <Fact name="In and out">{`${input} and ${output ?? 0} tokens`}</Fact>}
+      <Fact name="Paid by">
+        {data.paid_by.map(({ grant_id, grant_type, tokens, granted_at }) => (
+          <span key={grant_id} style={{ display: "block" }}>
+            <span className="number">{format.tokens(tokens)}</span> from{" "}
+            <span className="words">{humanized(grant_type).toLowerCase()}</span> of {format.day(granted_at)}
+          </span>
+        ))}
+      </Fact>
+      {data.undone_by.map((one) => (
+        <Fact key={one.transaction_id} name={humanized(one.entry_type)}>
+          {format.change(one.tokens)}, {format.day(one.created_at)}
+        </Fact>
+      ))}
+    </>
+  );
+}
+
+function Fact({ name, children }: { name: string; children: ReactNode }) {
+  return (
+    <Group gap="xs" align="baseline" wrap="nowrap">
+      <Text size="xs" c="dimmed" w="5.5rem" flex="none">
+        {name}
+      </Text>
+      <Text size="sm" component="div">
+        {children}
+      </Text>
+    </Group>
+  );
+}

@@ -1,0 +1,184 @@
+import {
+  Badge,
+  Button,
+  Center,
+  SegmentedControl,
+  Skeleton,
+  Table,
+  Text,
+  UnstyledButton,
+  useMatches,
+} from "@mantine/core";
+import { IconChevronRight } from "@tabler/icons-react";
+import { Fragment, useEffect, useMemo, useState } from "react";
+import { useTokenHistory } from "tokenbook/react";
+import { format, humanized } from "../format.ts";
+import { Nothing } from "../parts/Nothing.tsx";
+import { Refused } from "../parts/Refused.tsx";
+import { Section } from "../parts/Section.tsx";
+import { Entries } from "./Entries.tsx";
+import { fold, type Line } from "./fold.ts";
+import classes from "./Ledger.module.css";
+import { useUserSearch } from "./search.ts";
+
+const choices = [
+  { value: "all", label: "All" },
+  { value: "spent", label: "Spent" },
+  { value: "added", label: "Added" },
+  { value: "held", label: "Held" },
+  { value: "lost", label: "Lost" },
+];
+/** A filter looks this far by itself, then waits to be told. */
+const enoughLines = 10;
+const mostPages = 5;
+
+/** Everything that happened to the tokens, newest first: one line a call, which opens. */
+export function Ledger() {
+  const [{ show }, change] = useUserSearch();
+  const { data, error, isFetchingNextPage, hasNextPage, fetchNextPage, refetch } = useTokenHistory({
+    limit: 50,
+  });
+  const lines = useMemo(() => fold(data ?? []), [data]);
+  const shown = show === undefined ? lines : lines.filter(({ kind }) => kind === show);
+  // a column that is not shown counts where another spans it
+  const columns = useMatches({ base: 3, sm: 4 });
+  const [opened, setOpened] = useState<ReadonlySet<string>>(new Set());
+
+  // what a filter leaves of a page may be nothing: it looks further, a few pages at a time
+  const [looked, setLooked] = useState(0);
+  const isLooking = show !== undefined && shown.length < enoughLines && hasNextPage && looked < mostPages;
+  useEffect(() => setLooked(0), [show]);
+  useEffect(() => {
+    if (!isLooking || isFetchingNextPage || error !== null) return;
+    setLooked((pages) => pages + 1);
+    void fetchNextPage();
+  }, [isLooking, isFetchingNextPage, fetchNextPage, error]);
+
+  const toggle = (key: string) =>
+    setOpened((now) => new Set(now.has(key) ? [...now].filter((it) => it !== key) : [...now, key]));
+  return (
+    <Section
+      title="Ledger"
+      actions={
+        <SegmentedControl
+          size="xs"
+          aria-label="Which entries"
+          value={show ?? "all"}
+          data={choices}
+          onChange={(value) => change({ show: value })}
+        />
+      }
+    >
+      {data === undefined ? (
+        error === null ? (
+          <Skeleton height="20rem" />
+        ) : (
+          <Refused error={error} retry={() => void refetch()} />
+        )
+      ) : shown.length === 0 && !isLooking && !hasNextPage ? (
+        show === undefined ? (
+          <Nothing title="Nothing has happened yet">Tokens that you get and spend are listed here.</Nothing>
+        ) : (
+          <Nothing title="None of these">Choose “All” to see everything.</Nothing>
+        )
+      ) : (
+        <>
+          <Table
+            verticalSpacing={8}
+            horizontalSpacing="xs"
+            className={`plain ${classes["table"]}`}
+            data-testid="ledger"
+          >
+            <Table.Thead>
+              <Table.Tr>
+                <Table.Th scope="col">What</Table.Th>
+                <Table.Th scope="col" visibleFrom="sm">
+                  When
+                </Table.Th>
+                <Table.Th scope="col" className={`number ${classes["figures"]}`}>
+                  Tokens
+                </Table.Th>
+                <Table.Th scope="col" className={`number ${classes["figures"]}`}>
+                  Balance
+                </Table.Th>
+              </Table.Tr>
+            </Table.Thead>
+            <Table.Tbody>
+              {shown.map((line) => (
+                <Fragment key={line.key}>
+                  <LineRow line={line} isOpen={opened.has(line.key)} toggle={() => toggle(line.key)} />
+                  {opened.has(line.key) && (
+                    <Table.Tr className={classes["inside"]!}>
+                      <Table.Td colSpan={columns} id={`inside-${line.key}`}>
+                        <Entries line={line} />
+                      </Table.Td>
+                    </Table.Tr>
+                  )}
+                </Fragment>
+              ))}
+            </Table.Tbody>
+          </Table>
+          {error !== null && <Refused error={error} retry={() => void fetchNextPage()} />}
+          {hasNextPage && (
+            <Center mt="md">
+              <Button
+                variant="default"
+                size="xs"
+                loading={isFetchingNextPage}
+                onClick={() => {
+                  setLooked(0);
+                  void fetchNextPage();
+                }}
+              >
+                {show === undefined ? "Older entries" : "Look further back"}
+              </Button>
+            </Center>
+          )}
+        </>
+      )}
+    </Section>
+  );
+}
+
+function LineRow({ line, isOpen, toggle }: { line: Line; isOpen: boolean; toggle: () => void }) {
+  const { key, actionType, tokens, held, balanceAfter, at } = line;
+  return (
+    <Table.Tr className={classes["line"]!} data-kind={line.kind}>
+      <Table.Th scope="row" fw={400}>
+        <UnstyledButton
+          className={classes["opener"]!}
+          onClick={toggle}
+          aria-expanded={isOpen}
+          aria-controls={isOpen ? `inside-${key}` : undefined}
+        >
+          <IconChevronRight
+            size={14}
+            aria-hidden
+            className={classes["chevron"]!}
+            data-open={isOpen || undefined}
+          />
+          <span>
+            <span className="words">{humanized(actionType)}</span>
+            {held > 0 && (
+              <Badge size="sm" variant="light" color="gray" ml={6} tt="none" c="var(--mantine-color-text)">
+                {format.tokens(held)} held
+              </Badge>
+            )}
+            <Text component="span" size="xs" c="dimmed" hiddenFrom="sm" className={classes["under"]!}>
+              {format.brief(at)}
+            </Text>
+          </span>
+        </UnstyledButton>
+      </Table.Th>
+      <Table.Td c="dimmed" visibleFrom="sm">
+        <time dateTime={at}>{format.brief(at)}</time>
+      </Table.Td>
+      <Table.Td className="number" data-testid="tokens" data-sign={Math.sign(tokens)}>
+        {format.change(tokens)}
+      </Table.Td>
+      <Table.Td className="number" c="dimmed">
+        {balanceAfter === null ? "" : format.tokens(balanceAfter)}
+      </Table.Td>
+    </Table.Tr>
+  );
+}

@@ -1,0 +1,112 @@
+import { Grid, SegmentedControl, Skeleton, Table, Text } from "@mantine/core";
+import { lazy, Suspense, useMemo } from "react";
+import { useTokenUsage } from "tokenbook/react";
+import { format } from "../format.ts";
+import { Nothing } from "../parts/Nothing.tsx";
+import { Refused } from "../parts/Refused.tsx";
+import { Section } from "../parts/Section.tsx";
+import { Dotted } from "../parts/Dotted.tsx";
+import { colourOf } from "./series.ts";
+import { useUserSearch } from "./search.ts";
+import { byDay, byModel } from "./usage-sums.ts";
+import classes from "./Usage.module.css";
+
+// the charts are as large as the rest of the page together: it does not wait for them
+const UsageChart = lazy(() => import("./UsageChart.tsx"));
+
+const dayMs = 86_400_000;
+
+/** What was used, by day and by model. */
+export function Usage() {
+  const [{ days = 30 }, change] = useUserSearch();
+  // days of the report are of UTC; this stays the same until the next one
+  const today = Math.floor(Date.now() / dayMs);
+  const from = useMemo(() => new Date((today - days + 1) * dayMs).toISOString(), [today, days]);
+  const { data, error, refetch } = useTokenUsage({ bucket: "day", by: "model", from });
+  const rows = data?.rows ?? [];
+  const models = useMemo(() => byModel(rows), [rows]);
+  const total = models.reduce((sum, { tokens }) => sum + tokens, 0);
+  const hasCost = models.some(({ cents }) => cents !== null);
+  return (
+    <Section
+      title="Usage"
+      actions={
+        <SegmentedControl
+          size="xs"
+          aria-label="How many days"
+          value={String(days)}
+          data={["7", "30", "90"].map((value) => ({ value, label: `${value} days` }))}
+          onChange={(value) => change({ days: Number(value) })}
+        />
+      }
+    >
+      <div className={classes["place"]}>
+        {error !== null && data === undefined ? (
+          <Refused error={error} retry={() => void refetch()} />
+        ) : data === undefined ? (
+          <Skeleton height={220} />
+        ) : models.length === 0 ? (
+          <Nothing title={`Nothing was used in the last ${days} days`}>
+            Calls of models appear here as soon as they are charged.
+          </Nothing>
+        ) : (
+          <Grid gap="lg">
+            <Grid.Col span={{ base: 12, md: 8 }}>
+              <Suspense fallback={<Skeleton height={220} />}>
+                <UsageChart days={byDay(rows, from, days)} models={models.map(({ model }) => model)} />
+              </Suspense>
+            </Grid.Col>
+            <Grid.Col span={{ base: 12, md: 4 }}>
+              <Table verticalSpacing={6} horizontalSpacing="xs" className="plain">
+                <Table.Thead>
+                  <Table.Tr>
+                    <Table.Th scope="col">Model</Table.Th>
+                    <Table.Th scope="col" className="number">
+                      Calls
+                    </Table.Th>
+                    <Table.Th scope="col" className="number">
+                      Tokens
+                    </Table.Th>
+                    {hasCost && (
+                      <Table.Th scope="col" className="number">
+                        Cost
+                      </Table.Th>
+                    )}
+                  </Table.Tr>
+                </Table.Thead>
+                <Table.Tbody>
+                  {models.slice(0, 8).map(({ model, uses, tokens, cents }, place) => (
+                    <Table.Tr key={model}>
+                      <Table.Th scope="row" fw={400}>
+                        <Dotted colour={colourOf(place)}>{model}</Dotted>
+                      </Table.Th>
+                      <Table.Td className="number" c="dimmed">
+                        {format.tokens(uses)}
+                      </Table.Td>
+                      <Table.Td className="number">
+                        {format.tokens(tokens)}
+                        <Text size="xs" c="dimmed">
+                          {format.percent(total === 0 ? 0 : tokens / total)}
+                        </Text>
+                      </Table.Td>
+                      {hasCost && (
+                        <Table.Td className="number">
+                          {cents === null ? "" : format.price(cents, "USD")}
+                        </Table.Td>
+                      )}
+                    </Table.Tr>
+                  ))}
+                </Table.Tbody>
+              </Table>
+              {models.length > 8 && (
+                <Text size="xs" c="dimmed" px="xs">
+                  and {format.tokens(models.length - 8)} more models
+                </Text>
+              )}
+            </Grid.Col>
+          </Grid>
+        )}
+      </div>
+    </Section>
+  );
+}

@@ -1,0 +1,60 @@
+import { once } from "node:events";
+import { Failure } from "local-platform/terminal/failure";
+import { command, wholeNumber } from "../command.ts";
+import { type ConsoleConfig, consoleFolder, serveConsole } from "../console/serve.ts";
+import { stopsOnSignal } from "../terminal/stop.ts";
+
+/** `tokenbook console`: the page, for any project. */
+export const consoleCommand = command(
+  "console",
+  "Serves the page where users see their balance.",
+  `The page asks the project's public API as any frontend does, with the rights of whoever signs in to it: it needs no
+database and no secret, and is served to this machine alone. To have it elsewhere, put the files of the folder that --files
+names on a static host, with a config.json of url and key beside them, and have every path answer index.html.`,
+)
+  .option("--url <address>", "the address of the project's API; or SUPABASE_URL in the environment")
+  .option("--key <key>", "its publishable key, never a secret one; or SUPABASE_PUBLISHABLE_KEY")
+  .option("--port <port>", "of 127.0.0.1; 0 is any that is free", wholeNumber(0, "a port", 65_535), 54_323)
+  .option("--files", "says in which folder the files are, and ends")
+  .action(async ({ files, port, ...where }) => {
+    if (files) return console.log(consoleFolder());
+    const stopped = stopsOnSignal();
+    const served = await serveConsole(readConfig(where), port).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "EADDRINUSE" && error.code !== "EACCES") throw error;
+      throw new Failure(`Port ${port} cannot be had; choose another: --port 0 takes any that is free.`);
+    });
+    console.log(`${served.url}   (Ctrl-C ends it)`);
+    await once(stopped, "abort");
+    await served.close();
+  });
+
+function readConfig(
+  { url, key }: Partial<ConsoleConfig>,
+  env: NodeJS.ProcessEnv = process.env,
+): ConsoleConfig {
+  // empty counts as not set: that is what a variable left blank in an .env file is
+  const config = {
+    url: url ?? (env["SUPABASE_URL"] || undefined),
+    key: key ?? (env["SUPABASE_PUBLISHABLE_KEY"] || undefined),
+  };
+  if (config.url === undefined || config.key === undefined) {
+    throw new Failure("Which project? --url <address of its API> --key <its publishable key>");
+  }
+  if (!/^https?:/.test(config.url) || !URL.canParse(config.url)) {
+    throw new Failure(`--url is an address, as https://abcdefghijklmnopqrst.supabase.co: ${config.url}`);
+  }
+  if (isSecret(config.key)) {
+    throw new Failure(
+      "That is a secret key, and every browser would be given it. The publishable one belongs here.",
+    );
+  }
+  return { url: config.url, key: config.key };
+}
+
+/** Secret keys of today, and service_role's of before, which is a JWT. */
+function isSecret(key: string): boolean {
+  if (key.startsWith("sb_secret_")) return true;
+  const payload = key.split(".")[1];
+  if (payload === undefined) return false;
+  return Buffer.from(payload, "base64url").toString().includes('"service_role"');
+}

@@ -1,0 +1,92 @@
+/** The console's files, and which project they are for. They are the same for any project, and for any static host. */
+import { existsSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import sirv from "sirv";
+
+/** What the page reads as `/config.json`. */
+export interface ConsoleConfig {
+  /** The address of the project's API. */
+  url: string;
+  /** Its publishable key. */
+  key: string;
+}
+
+export interface ServedConsole {
+  /** `http://127.0.0.1:<port>` */
+  url: string;
+  close(): Promise<void>;
+}
+
+/** Where the built files are: beside the program in the package, else where the repository builds them. */
+export function consoleFolder(): string {
+  const packed = fileURLToPath(new URL("./console/", import.meta.url));
+  return existsSync(join(packed, "index.html"))
+    ? packed
+    : fileURLToPath(new URL("../../../../console/dist/", import.meta.url));
+}
+
+/**
+ * Serves it to this machine, until it is closed.
+ *
+ * @param port 0: any that is free
+ */
+export async function serveConsole(
+  { url, key }: ConsoleConfig,
+  port: number,
+  folder = consoleFolder(),
+): Promise<ServedConsole> {
+  const files = sirv(folder, {
+    single: true, // any path is a page's, which the page itself finds
+    dev: false,
+    setHeaders(answer, path) {
+      const isHashed = path.startsWith("/assets/");
+      answer.setHeader("cache-control", isHashed ? "public, max-age=31536000, immutable" : "no-cache");
+      for (const [name, value] of headersFor(url)) answer.setHeader(name, value);
+    },
+  });
+  const config = JSON.stringify({ url, key });
+  const server = createServer((asked, answer) => {
+    if (asked.url?.split("?")[0] === "/config.json") {
+      answer.writeHead(200, { "content-type": "application/json", "cache-control": "no-store" }).end(config);
+      return;
+    }
+    files(asked, answer, () => {
+      answer.writeHead(404).end();
+    });
+  });
+  await new Promise<void>((done, failed) => {
+    server.once("error", failed);
+    server.listen(port, "127.0.0.1", done);
+  });
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    close: () =>
+      new Promise((done) => {
+        server.close(() => done());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+/** What a browser may do with the page: its own files, and the project's API. */
+function headersFor(url: string): [string, string][] {
+  const { origin, host, protocol } = new URL(url);
+  const socket = `${protocol === "https:" ? "wss" : "ws"}://${host}`;
+  const policy = [
+    "default-src 'self'",
+    `connect-src 'self' ${origin} ${socket}`,
+    "img-src 'self' data:",
+    "style-src 'self' 'unsafe-inline'", // Mantine writes the theme's variables into the page
+    "frame-ancestors 'none'",
+    "base-uri 'none'",
+    "form-action 'self'",
+  ];
+  return [
+    ["content-security-policy", policy.join("; ")],
+    ["referrer-policy", "no-referrer"],
+    ["x-content-type-options", "nosniff"],
+  ];
+}

@@ -1,0 +1,104 @@
+/** A ledger as people read it: one line a call. */
+import { expect, test } from "vitest";
+import { fold } from "../../console/src/user/fold.ts";
+import { byDay, byModel } from "../../console/src/user/usage-sums.ts";
+import type { TokenTransaction, UsageBucket } from "../../packages/tokenbook/src/client/index.ts";
+
+/** An entry of a ledger; what is not said is of no matter. */
+const entry = (id: number, entry_type: string, its: Partial<TokenTransaction> = {}): TokenTransaction => ({
+  id,
+  entry_type,
+  action_type: entry_type,
+  tokens: 0,
+  debt_change: 0,
+  reserved_change: 0,
+  balance_after: 1000,
+  allocations: [],
+  reason: null,
+  actor_role: "user",
+  actor_id: null,
+  idempotency_key: null,
+  usage_id: null,
+  hold_id: null,
+  original_id: null,
+  member_id: null,
+  metadata: {},
+  created_at: `2026-11-28T12:00:${String(id).padStart(2, "0")}Z`,
+  ...its,
+});
+const hold = (id: number, hold_id: string) =>
+  entry(id, "hold", { hold_id, reserved_change: 400, action_type: "chat_conversation", balance_after: 600 });
+const capture = (id: number, hold_id: string) =>
+  entry(id, "deduction", { hold_id, tokens: -250, reserved_change: -250, balance_after: 600 });
+const release = (id: number, hold_id: string) =>
+  entry(id, "release", { hold_id, reserved_change: -150, balance_after: 750 });
+
+test("hold, capture and release of one call are one line, named for the call, where the newest of them is", () => {
+  const lines = fold([release(5, "a"), capture(4, "a"), entry(3, "grant", { tokens: 9 }), hold(2, "a")]);
+  expect(
+    lines.map(({ actionType, kind, tokens, held, balanceAfter }) => [
+      actionType,
+      kind,
+      tokens,
+      held,
+      balanceAfter,
+    ]),
+  ).toEqual([
+    ["chat_conversation", "spent", -250, 0, 750],
+    ["grant", "added", 9, 0, 1000],
+  ]);
+  expect(lines[0]!.entries.map(({ id }) => id)).toEqual([5, 4, 2]);
+});
+
+test("an open hold says what is held, and two holds are two lines", () => {
+  const lines = fold([hold(2, "b"), hold(1, "a")]);
+  expect(lines.map(({ kind, held }) => [kind, held])).toEqual([
+    ["held", 400],
+    ["held", 400],
+  ]);
+});
+
+test("what of a call comes with a later page joins its line, which keeps its place and its key", () => {
+  const page = [release(5, "a"), capture(4, "a")];
+  const [before, after] = [fold(page), fold([...page, hold(2, "a"), entry(1, "grant", { tokens: 9 })])];
+  expect(after[0]!.key).toBe(before[0]!.key);
+  expect(after.map(({ actionType }) => actionType)).toEqual(["chat_conversation", "grant"]);
+  // half of a hold is not "held": what it gave back is known, what it set aside is not yet
+  expect(before.map(({ kind, held }) => [kind, held])).toEqual([["spent", 0]]);
+});
+
+test("entries by themselves are what their tokens say", () => {
+  const kinds = fold([
+    entry(6, "usage"),
+    entry(5, "expiry", { tokens: -5 }),
+    entry(4, "refund", { tokens: 5 }),
+    entry(3, "rollover", { tokens: -5 }),
+    entry(2, "deduction", { tokens: -5 }),
+    entry(1, "void"),
+  ]).map(({ kind }) => kind);
+  expect(kinds).toEqual(["spent", "lost", "added", "lost", "spent", "other"]);
+});
+
+const bucket = (day: string, model: string | null, tokens: number, its: Partial<UsageBucket> = {}) =>
+  ({ starts_at: `2026-11-${day}T00:00:00+00:00`, model, tokens, uses: 1, ...its }) as UsageBucket;
+
+test("usage is summed by model, most first, and by day without holes", () => {
+  const rows = [bucket("01", "a", 5), bucket("01", null, 3), bucket("03", "b", 20), bucket("03", "a", 2)];
+  expect(byModel(rows).map(({ model, uses, tokens }) => [model, uses, tokens])).toEqual([
+    ["b", 1, 20],
+    ["a", 2, 7],
+    ["Without a model", 1, 3],
+  ]);
+  expect(byDay(rows, "2026-11-01T00:00:00.000Z", 3)).toEqual([
+    { day: "2026-11-01", a: 5, "Without a model": 3 },
+    { day: "2026-11-02" },
+    { day: "2026-11-03", b: 20, a: 2 },
+  ]);
+});
+
+test("a cost is said where the report says one", () => {
+  expect(byModel([bucket("01", "a", 5)])[0]!.cents).toBeNull();
+  expect(
+    byModel([bucket("01", "a", 5, { cost_cents: 2 }), bucket("02", "a", 5, { cost_cents: 0.5 })])[0]!.cents,
+  ).toBe(2.5);
+});
