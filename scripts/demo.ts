@@ -13,6 +13,7 @@ export const demo = {
     "frank@example.com",
     "grace@example.com",
     "heidi@example.com",
+    "ivy@example.com",
     "admin@example.com",
   ],
 } as const;

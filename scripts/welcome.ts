@@ -59,7 +59,7 @@ ${places}
 
 ${people}
 URL, keys and connection string are in .env.local too.
-Eight more users have books that are wrong on purpose: npm run reconcile shows them.
+Their books are right. npm run demo:broken adds some that are wrong on purpose, and says how to see it caught.
 
 Try, in another terminal:
 

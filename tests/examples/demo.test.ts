@@ -1,25 +1,45 @@
-/* The demo data is wrong on purpose in what the README says, and in nothing else. */
+/* The demo data is right, and the books that are wrong on purpose are wrong in what is said of them. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { brokenBooks } from "../../scripts/broken-books.ts";
 import { projectRoot } from "../../scripts/project.ts";
 import { readCatalogue } from "../../packages/tokenbook/src/prices/catalogue.ts";
-import { createDatabase } from "../support/database.ts";
+import { createDatabase, type Database } from "../support/database.ts";
 
-test("verify finds in the demo data what the README says, and nothing else", async () => {
+/** Whom verify and reconcile name, and how many rows each has. */
+const findings = async (db: Database) =>
+  (
+    await db.admin.query(
+      `select u.email,
+              array(select v.invariant from public.verify_token_ledger(u.id) v order by 1) as verify,
+              (select d.scenarios from (
+                 select array(select f ->> 'scenario' from jsonb_array_elements(r -> 'findings') f) as scenarios
+                   from public.reconcile_user_token_balance(u.id) r) d) as reconcile
+         from auth.users u order by u.email`,
+    )
+  ).rows as { email: string; verify: string[]; reconcile: string[] }[];
+
+test("the demo data is right, and the broken books are wrong where the list says so, and nowhere else", async () => {
   const db = await createDatabase();
   try {
     await db.admin.query("update public.token_plans set is_default = (plan_type = 'free')");
     await db.admin.query(await readFile(join(projectRoot, "supabase", "seed.sql"), "utf8"));
-    const { rows } = await db.admin.query(
-      `select u.email, v.invariant from public.verify_token_ledger() v left join auth.users u on u.id = v.user_id order by 1`,
+    const right = await findings(db);
+    expect(right).toHaveLength(10);
+    for (const { verify, reconcile } of right) expect([verify, reconcile]).toEqual([[], []]);
+
+    const broken = await readFile(join(projectRoot, "scripts", "sql", "broken-books.sql"), "utf8");
+    await db.admin.query(broken);
+    await db.admin.query(broken);
+    const wrong = (await findings(db)).filter(
+      ({ verify, reconcile }) => verify.length + reconcile.length > 0,
     );
-    expect(rows).toEqual([
-      { email: "cost-mismatch@example.com", invariant: "I3 total cost" },
-      { email: "failed-operations@example.com", invariant: "I4 usage = its transaction" },
-    ]);
-    const readme = await readFile(join(projectRoot, "README.md"), "utf8");
-    for (const { email } of rows) expect(readme).toContain(email);
+    const said = brokenBooks.toSorted((a, b) => (a.email < b.email ? -1 : 1));
+    expect(wrong.map(({ email, verify }) => [email, verify])).toEqual(
+      said.map(({ email, verify = [] }) => [email, verify]),
+    );
+    for (const [nth, { scenario }] of said.entries()) expect(wrong[nth]!.reconcile).toContain(scenario);
   } finally {
     await db.drop();
   }
@@ -39,7 +59,7 @@ test("what models cost in the demo data is what the snapshot says, and its uses 
     const { wanted } = readCatalogue(undefined, ["openai", "anthropic", "google"]);
     for (const { model, ...price } of rows) expect(wanted).toContainEqual({ model, prices: price });
     const { rows: costs } = await db.admin.query(
-      "select cost_estimate::float as cents from public.token_usage where model_used in ('gpt-5-mini', 'claude-sonnet-4-5') order by 1",
+      "select cost_estimate::float as cents from public.token_usage where user_id = 'f4a00000-0000-4000-8000-000000000007' order by 1",
     );
     expect(costs).toEqual([{ cents: 2.225 }, { cents: 7.2 }]);
   } finally {

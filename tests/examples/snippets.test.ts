@@ -24,7 +24,8 @@ const inTypeScript = every.filter(({ language }) => language === "ts");
 beforeAll(async () => {
   stack = await startStack();
   await giveFreePlanAtRegistration(stack.db);
-  await stack.db.admin.query(readFileSync(join(projectRoot, "supabase/seed.sql"), "utf8"));
+  for (const file of ["supabase/seed.sql", "scripts/sql/broken-books.sql"])
+    await stack.db.admin.query(readFileSync(join(projectRoot, file), "utf8"));
   folder = makeFolder(inTypeScript);
   emit(folder);
 }, 60_000);

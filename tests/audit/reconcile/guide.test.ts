@@ -19,6 +19,7 @@ beforeAll(async () => {
   db = await createDatabase();
   await giveFreePlanAtRegistration(db);
   await db.admin.query(await readFile(`${root}supabase/seed.sql`, "utf8"));
+  await db.admin.query(await readFile(`${root}scripts/sql/broken-books.sql`, "utf8"));
   old = await createDatabase({ template: "platform" });
   oldUsers = await loadScenarios(old);
 });

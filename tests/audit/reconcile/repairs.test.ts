@@ -151,7 +151,7 @@ test("so is use from before the books that was never deducted, and a replay take
   const demo = await createDatabase();
   await giveFreePlanAtRegistration(demo);
   await demo.admin.query(
-    await readFile(fileURLToPath(new URL("../../../supabase/seed.sql", import.meta.url)), "utf8"),
+    await readFile(fileURLToPath(new URL("../../../scripts/sql/broken-books.sql", import.meta.url)), "utf8"),
   );
   const by = await createUser(demo, { admin: true });
   const user = "d15c0000-0000-4000-8000-000000000001"; // published-example
