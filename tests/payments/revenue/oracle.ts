@@ -1,4 +1,5 @@
 /** What should have become of the money, told from the whole ledger once more, one sale and one moment at a time. */
+import type { QueryResultRow } from "pg";
 import type { Database } from "../../support/database.ts";
 
 export interface Sums {
@@ -60,8 +61,8 @@ export async function expectedByDay(
 }
 
 interface Books {
-  grants: Record<string, any>[];
-  payments: Record<string, any>[];
+  grants: QueryResultRow[];
+  payments: QueryResultRow[];
   entries: Entry[];
 }
 
