@@ -20,9 +20,9 @@ async function atOnce(on: Database, dice: Dice, reports: number) {
   const mix: Record<string, number> = {};
   const count = (what: string) => (mix[what] = (mix[what] ?? 0) + 1);
   const said: string[] = [];
-  let isOver = false;
+  const trial = { isOver: false };
   const life = async () => {
-    for (let nth = 0; !isOver; nth++) {
+    for (let nth = 0; !trial.isOver; nth++) {
       const user = dice.any(users);
       const act = dice.below(10);
       await (
@@ -65,7 +65,7 @@ async function atOnce(on: Database, dice: Dice, reports: number) {
   };
   const lives = Array.from({ length: 4 }, life);
   await Promise.all(Array.from({ length: reporters }, ask));
-  isOver = true;
+  trial.isOver = true;
   await Promise.all(lives);
   said.push(...(await wrongs(on)));
   const { rows } = await on.admin.query("select * from public.verify_token_ledger()");
