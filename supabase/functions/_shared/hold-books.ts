@@ -305,7 +305,7 @@ export async function settle(
 }
 
 /** What is left of a budget that pays for such a call, as its refusal says. */
-const payableOf = ({ facts }: TokenbookError) => Number((facts as { payable?: number }).payable ?? 0);
+const payableOf = ({ facts }: TokenbookError) => facts.payable ?? 0;
 
 /** What is left of the task's budget, up to what the call had held; undefined: there is nothing. */
 async function heldAgain(client: HoldClient, terms: Terms, held: Held): Promise<string | undefined> {

@@ -26,8 +26,21 @@ export interface Facts {
   resetsAt?: string;
   /** How a payment was decided before. Not `status`: that is the problem's own, and HTTP's. */
   paymentStatus?: string;
-  /** How the call that was made under the key stands. */
-  holdStatus?: "open" | "settled";
+  /**
+   * How a hold stands: that of the call that was made under the key, `open` or `settled`; or the one that passes nothing
+   * on, `captured`, `released`, `expired` or `child`.
+   */
+  holdStatus?: "open" | "settled" | "captured" | "released" | "expired" | "child";
+  /** What a budget was made for. */
+  budget?: number;
+  /** What calls have of it that run, or paid. */
+  passed?: number;
+  /** What it has left. */
+  left?: number;
+  /** What of that pays for such a call. */
+  payable?: number;
+  /** What was asked of it. */
+  needed?: number;
   /** The HTTP status that the AI provider answered with. */
   providerStatus?: number;
   /** When the next period begins. */
@@ -42,6 +55,13 @@ export interface Facts {
   setting?: string;
   /** The model that has no price. */
   model?: string;
+  /** Why it is not possible, in a word. */
+  reason?: string;
+  /** The line of a checkpoint at fault. */
+  line?: number;
+  /** The table that has no such column. */
+  table?: string;
+  column?: string;
   /** The fields in which a request differs from the one its key stands for; never their values. */
   differs?: string[];
 }
@@ -120,7 +140,7 @@ const noAnswer = /^(0|408|425|502|503|504|52\d)$/;
 /** What the data API said, as an error of ours. */
 export function errorFrom({ code, message, details }: ApiError, status: number): TokenbookError {
   if (isSlug(message) && errors[message].sqlstate === code) {
-    return new TokenbookError(message, factsFrom(details), { status });
+    return new TokenbookError(message, factsFrom(message, details), { status });
   }
   if (status === 401) return new TokenbookError("not_authenticated", {}, { status });
   if (code === "42501") return new TokenbookError("forbidden", {}, { status });
@@ -169,13 +189,11 @@ export function errorFromProblem(problem: unknown, status: number): TokenbookErr
 }
 
 /** The facts in an exception's DETAIL. */
-function factsFrom(details: string | null): Facts {
+function factsFrom(slug: Slug, details: string | null): Facts {
+  const status = slug === "parent_hold_ended" ? "holdStatus" : "paymentStatus";
   const said = JSON.parse(details || "{}") as Record<string, unknown>;
   const facts: Facts = Object.fromEntries(
-    Object.entries(said).map(([name, value]) => [
-      name === "status" ? "paymentStatus" : wireName(name),
-      value,
-    ]),
+    Object.entries(said).map(([name, value]) => [name === "status" ? status : wireName(name), value]),
   );
   if (facts.field !== undefined) facts.field = wireName(facts.field);
   if (facts.rule !== undefined) facts.rule = wireRule(facts.rule);
