@@ -6,10 +6,16 @@ import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type Tokenbook, TokenbookError } from "../../packages/tokenbook/src/client/index.ts";
+import { chargedFetch, tokenBudget, tokenMiddleware } from "../../packages/tokenbook/src/ai/index.ts";
+import {
+  streamWithTokenHold,
+  type Tokenbook,
+  TokenbookError,
+  withTokenHold,
+} from "../../packages/tokenbook/src/client/index.ts";
 import { projectRoot } from "../../scripts/project.ts";
 import { startStack, type Stack } from "../functions/stack.ts";
-import { booksOf } from "./books.ts";
+import { booksOf, supabaseOf } from "./books.ts";
 import { schemasOfAnswers } from "./schemas.ts";
 
 const read = (path: string) => readFileSync(join(projectRoot, path), "utf8");
@@ -235,6 +241,7 @@ test("a refusal names the argument or the option at fault, and no other name for
         const error: unknown = await (async () => ask(books, { ...takes, ...key, [option]: wrong }))().catch(
           (it: unknown) => it,
         );
+        if (error instanceof TypeError && error.message.includes("has no option")) faults.push(error.message);
         if (!(error instanceof TokenbookError)) continue;
         refused++;
         const { field, rule = "", differs = [] } = error.facts;
@@ -254,6 +261,80 @@ test("a refusal names the argument or the option at fault, and no other name for
   const { functions } = schemasOfAnswers();
   expect([...asked].filter((it) => functions.includes(it as never)).toSorted()).toEqual(functions.toSorted());
 }, 120_000);
+
+test("an option that there is not is refused, with the nearest one, before anything is asked", async () => {
+  asked.clear();
+  for (const [name, { takes, ask }] of Object.entries(calls)) {
+    const [wrong, right] =
+      name === "deductBatch"
+        ? ["all_or_nothing", "allOrNothing"]
+        : name === "revenue"
+          ? ["buckett", "bucket"]
+          : ["user_id", "userId"];
+    const error: unknown = await (async () => ask(books, { ...takes, [wrong]: "x" }))().catch(
+      (it: unknown) => it,
+    );
+    expect(error).toBeInstanceOf(TypeError);
+    expect((error as Error).message).toContain(`has no option ${wrong}. Did you mean ${right}?`);
+  }
+  const { userId } = calls["deduct"]!.takes as { userId: string };
+  const use = { userId, actionType: "chat_conversation", tokens: 5 };
+  const work = () => Promise.resolve();
+  const misspelled: [() => unknown, string][] = [
+    [() => books.track({ ...use, on_shortage: "partial" } as never), "onShortage"],
+    [() => books.withTokenHold({ ...use, parentHolds: "x" } as never, work), "parentHold"],
+    [() => books.withTokenHold({ ...use, budget: "x" } as never, work), "It has: .*parentHold"],
+    [() => withTokenHold(supabaseOf(stack), { ...use, metaData: {} } as never, work), "metadata"],
+    [
+      () => streamWithTokenHold(supabaseOf(stack), { ...use, ttl_second: 5 } as never, work as never),
+      "ttlSeconds",
+    ],
+    [() => books.withTokenHold({ ...use, charge: { timedOut: "nothing" } as never }, work), "timed_out"],
+    [() => books.deductBatch([{ ...use, action_type: "x" } as never]), "actionType"],
+    [() => books.plans.list({ signals: 1 } as never), "signal"],
+    [() => books.payments.list({ ...calls["balance"]!.takes, limits: 5 } as never), "limit"],
+    [() => booksOf(stack, stack.server, { user: userId } as never), "userId"],
+    [() => booksOf(stack, stack.server, { patience: { attempt: 2 } as never }), "attempts"],
+    [() => tokenBudget(supabaseOf(stack), { userId, token: 5 } as never), "tokens"],
+    [() => tokenMiddleware(supabaseOf(stack), { userId, parent_hold: "x" } as never), "parentHold"],
+    [() => chargedFetch(supabaseOf(stack), { userId, onOverun: "cap" } as never), "onOverrun"],
+  ];
+  for (const [ask, right] of misspelled) {
+    await expect((async () => await ask())()).rejects.toThrow(
+      new RegExp(right.startsWith("It") ? right : `Did you mean ${right}\\?`),
+    );
+  }
+  await expect(
+    books.withTokenHold(use, (hold) => Promise.resolve(hold.report({ input_tokens: 5 } as never))),
+  ).rejects.toThrow("Did you mean inputTokens?");
+  expect([...asked].filter((it) => it !== "reserve_tokens" && it !== "capture_tokens")).toEqual([]);
+});
+
+test("a value that is none, and what was left out, are named too", async () => {
+  const { userId } = calls["deduct"]!.takes as { userId: string };
+  const refused = async (asking: Promise<unknown>, code: string, field: string) =>
+    await expect(asking).rejects.toMatchObject({ code, status: 400, retryable: false, facts: { field } });
+  await refused(books.deduct(1.5, { userId }), "invalid_amount", "tokens");
+  await refused(books.deduct(5, { userId: "ann" }), "invalid_user_id", "userId");
+  await refused(books.balanceAt("yesterday-ish", { userId }), "invalid_request", "at");
+  await refused(books.setOverdraft(200, { userId } as never), "invalid_request", "reason");
+  const terms = { userId: "ann", tokens: 5, actionType: "chat_conversation" };
+  await refused(
+    withTokenHold(supabaseOf(stack), terms, () => Promise.resolve()),
+    "invalid_user_id",
+    "userId",
+  );
+});
+
+test("a client of the wrong kind is a TypeError, and what cannot be reached is said", async () => {
+  const mistaken = tokenBudget(books as never, { userId: randomUUID(), tokens: 5 });
+  await expect(mistaken).rejects.toThrow(/^this takes a client of supabase-js/);
+  const gone = booksOf({ ...stack, url: "http://127.0.0.1:9" }, stack.server, { patience: { attempts: 1 } });
+  await expect(gone.plans.list()).rejects.toMatchObject({
+    code: "unavailable",
+    message: expect.stringMatching(/^no answer of the project's API: /),
+  });
+});
 
 test("the state of a hold is not called that of a payment", async () => {
   const { userId } = calls["deduct"]!.takes as { userId: string };

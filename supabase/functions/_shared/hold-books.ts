@@ -6,7 +6,7 @@
  * No import from a registry and nothing that only Deno has: it runs wherever `fetch` does.
  */
 import { TokenbookError } from "./token-error.ts";
-import { isWorthRepeating, type Patience, type Question, stoppable, untilHeard } from "./until-heard.ts";
+import { askedOf, isWorthRepeating, type Patience, type Question, untilHeard } from "./until-heard.ts";
 
 /** What a call was, in the end. */
 export type Outcome = "completed" | "failed" | "aborted" | "timed_out";
@@ -489,5 +489,5 @@ async function call<Result>(
   patience: Required<Patience>,
 ): Promise<Result> {
   const given = Object.fromEntries(Object.entries(args).filter(([, value]) => value !== undefined));
-  return await untilHeard<Result>((signal) => stoppable(client.rpc(name, given), signal), patience);
+  return await untilHeard<Result>(askedOf(client, name, given), patience);
 }
