@@ -148,7 +148,7 @@ describe("a refusal is said once, as an error with everything in it:", () => {
       (it) => it.deduct(-1),
       { code: "invalid_amount", status: 400, facts: { field: "tokens", rule: expect.any(String) } },
     ],
-    ["a value that is none", (it) => it.deduct("many" as never), { code: "invalid_request", status: 400 }],
+    ["a value that is none", (it) => it.deduct("many" as never), { code: "invalid_amount", status: 400 }],
     [
       "an unknown plan",
       (it) => it.hasPlan("none"),

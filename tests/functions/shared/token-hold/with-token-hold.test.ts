@@ -59,6 +59,7 @@ describe("a call", () => {
       holdId: expect.any(String),
       tokensHeld: 100,
       tokensDeducted: 30,
+      tokensOverdrawn: 0,
       tokensUncovered: 0,
       tokensRemaining: 970,
       usageId: expect.any(String),
