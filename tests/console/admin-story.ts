@@ -63,6 +63,16 @@ export async function manyUsers(trial: Trial): Promise<Story> {
         p_tokens_used: 900 + ((day * 577 + n * 1_301) % 4_200) + day * 60,
       });
     }
+    // sold to her by hand, and its money earned as she uses it
+    if (day === 8) {
+      const sale = { p_cost_basis_cents: 1_900, p_currency: "usd", p_priority: 10 };
+      await trial.serve("grant_tokens", {
+        p_user_id: mira.id,
+        p_tokens: 100_000,
+        p_grant_type: "purchase",
+        ...sale,
+      });
+    }
     await db.admin.query("select tokenbook.advance_test_clock($1, '1 day')", [mira.id]);
   }
   await trial.serve("grant_tokens", {
@@ -94,12 +104,10 @@ export async function manyUsers(trial: Trial): Promise<Story> {
     });
   }
   // a use that was written down by hand, and never paid
-  await db.admin
-    .query(
-      `insert into public.token_usage (user_id, action_type, model_used, tokens_used, success, created_at)
+  await db.admin.query(
+    `insert into public.token_usage (user_id, action_type, model_used, tokens_used, success, created_at)
      values ($1, 'chat_conversation', 'gpt-4', 12500, true, clock_timestamp())`,
-      [broken.id],
-    )
-    .catch((error: Error) => console.log(error.message));
+    [broken.id],
+  );
   return { mira, broken, others };
 }

@@ -366,10 +366,12 @@ test("an admin sees everybody, and everything of one", async () => {
       p_event_id: "evt_parked",
       p_event_type: "paid",
       p_facts: {
+        kind: "paid",
         occurred_at: "2026-11-01T00:00:00Z",
-        amount_cents: 500,
+        user_id: "00000000-0000-4000-8000-00000000dead",
+        plan_type: "starter",
+        amount_cents: 900,
         currency: "usd",
-        customer_id: "cus_nobody",
       },
     }),
   );

@@ -1,5 +1,8 @@
 import { useParams } from "@tanstack/react-router";
 import { Lost } from "../shell/Lost.tsx";
+import { BooksPage } from "./BooksPage.tsx";
+import { ReconcilePage } from "./ReconcilePage.tsx";
+import { MoneyPage } from "./MoneyPage.tsx";
 import { PaymentsPage } from "./PaymentsPage.tsx";
 import { Sections } from "./Sections.tsx";
 import { UserPage } from "./UserPage.tsx";
@@ -20,7 +23,9 @@ export default function Pages() {
 
 function pageOf(section: string, id: string | undefined) {
   if (section === "users") return id === undefined ? null : <UserPage key={id} userId={id} />;
+  if (section === "books") return id === undefined ? <BooksPage /> : <ReconcilePage key={id} userId={id} />;
   if (id !== undefined) return null;
   if (section === "") return <UsersPage />;
-  return section === "payments" ? <PaymentsPage /> : null;
+  if (section === "payments") return <PaymentsPage />;
+  return section === "money" ? <MoneyPage /> : null;
 }

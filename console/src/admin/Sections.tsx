@@ -4,6 +4,8 @@ import classes from "./Sections.module.css";
 const sections = [
   { path: "", name: "Users" },
   { path: "payments", name: "Payments" },
+  { path: "books", name: "Books" },
+  { path: "money", name: "Money" },
 ];
 
 /** The way from one page to another. */
@@ -16,7 +18,8 @@ export function Sections({ current }: { current: string }) {
           to="/admin/$"
           params={{ _splat: path }}
           className={classes["link"]!}
-          aria-current={current === path ? "page" : undefined}
+          activeOptions={{ exact: true, includeSearch: false }}
+          data-current={current === path || undefined}
         >
           {name}
         </Link>

@@ -7,7 +7,7 @@ import {
   useQueryClient,
 } from "@tanstack/react-query";
 import { useMemo } from "react";
-import { tokenKeys } from "tokenbook/react";
+import { tokenKeys, useTokenbook } from "tokenbook/react";
 import { type AdminBooks, tokenbookAdmin, type UsersOptions } from "tokenbook/admin";
 import { useSession } from "../session.tsx";
 
@@ -69,5 +69,41 @@ export function usePaymentsOf(userId: string) {
   return useQuery({
     queryKey: keys.of("payments", userId),
     queryFn: ({ signal }) => admin.payments({ userId, limit: 50, signal }),
+  });
+}
+
+/** One user's books against their records. */
+export function useReconciliation(userId: string) {
+  const admin = useAdmin();
+  return useQuery({
+    queryKey: keys.of("reconciliation", userId),
+    queryFn: ({ signal }) => admin.reconcile(userId, { signal }),
+  });
+}
+
+/** What each of their grants would have, and has. */
+export function useReplay(userId: string) {
+  const admin = useAdmin();
+  return useQuery({
+    queryKey: keys.of("replay", userId),
+    queryFn: ({ signal }) => admin.replay({ userId, signal }),
+  });
+}
+
+/** What everybody used, by day and by model, with what it cost. */
+export function useEveryonesUsage(from: string) {
+  const books = useTokenbook();
+  return useQuery({
+    queryKey: keys.of("usage", from),
+    queryFn: ({ signal }) => books.usageBy({ forEveryone: true, bucket: "day", by: "model", from, signal }),
+  });
+}
+
+/** What was sold, and what became of it, by day. */
+export function useRevenue(from: string) {
+  const books = useTokenbook();
+  return useQuery({
+    queryKey: keys.of("revenue", from),
+    queryFn: ({ signal }) => books.revenue({ from, bucket: "day", signal }),
   });
 }
