@@ -71,14 +71,36 @@ try {
 
 console.log("Ten calls at once, with a budget of 300 tokens");
 const budget = await tokenBudget(books, { userId: options.userId, tokens: 300 });
-const task = chargeOpenAI(plain, books, {
+// the model waits until each of the ten was let through or refused, so that this prints the same every time
+let decided = 0;
+let goOn = () => {};
+const allAreDecided = new Promise<void>((resolve) => (goOn = resolve));
+const decide = () => void (++decided === 10 && goOn());
+const waiting = new OpenAI({
+  baseURL: `${model.url}/v1`,
+  apiKey: "none",
+  fetch: async (...request) => {
+    decide();
+    await allAreDecided;
+    return fetch(...request);
+  },
+});
+const task = chargeOpenAI(waiting, books, {
   ...options,
   tokens: 80,
   budget: budget.holdId,
   onSettled: () => {},
 });
-const calls = Array.from({ length: 10 }, () => task.chat.completions.create({ model: "tides", messages }));
-const answered = (await Promise.allSettled(calls)).filter((it) => it.status === "fulfilled").length;
+const calls = Array.from({ length: 10 }, async () => {
+  try {
+    await task.chat.completions.create({ model: "tides", messages });
+    return 1;
+  } catch {
+    decide();
+    return 0;
+  }
+});
+const answered = (await Promise.all(calls)).reduce((sum: number, one) => sum + one, 0);
 const { tokensUsed } = await budget.end();
 console.log(`  answered ${answered}, charged ${tokensUsed} of ${budget.tokens}`);
 

@@ -12266,10 +12266,8 @@ begin
           v_uncovered := greatest(v_beyond - v_allowed, 0);
           v_beyond := v_beyond - v_uncovered; -- @takes-what-there-is
         elsif v_allowed < v_beyond then
-          if p_over_capture = 'overdraft' and v_allowed = v_account.tokens_remaining and not v_has_left
-            and (v_cap.headroom < v_beyond) is not true -- @overdrawn-within-the-cap
-          then
-            v_overdrawn := tokenbook.overdraft_left(v_account);
+          if p_over_capture = 'overdraft' and v_allowed = v_account.tokens_remaining and not v_has_left then
+            v_overdrawn := least(tokenbook.overdraft_left(v_account), v_cap.headroom - v_allowed); -- @overdrawn-within-the-cap
           end if;
           if v_allowed + v_overdrawn >= v_beyond then -- @overdrawn-beyond-the-hold
             v_overdrawn := v_beyond - v_allowed;
@@ -18333,7 +18331,7 @@ comment on function tokenbook.give_what_was_bought is
  * Of a payment (p_payment_id, a dispute that was won): those that its loss was taken from, then those that have repaid
  * debts, then its own grant. Of an overdraft (none): those that have repaid debts; and those that a loss was taken from
  * whose restoration let a debt off instead of giving to them.
- * What was given back before is left out. The caller holds the account's lock.
+ * A grant that was voided comes last: its tokens were taken back, and others paid. What was given back before is left out. The caller holds the account's lock.
  * Caller: internal.
  */
 create function tokenbook.grants_to_restore(
@@ -18407,7 +18405,8 @@ begin
       from places p
       join public.token_balances b on b.user_id = p_user_id and b.id = p.grant_id
      where p.tokens > 0
-     order by p.place, coalesce(b.payment_id = p_payment_id, false), p.newest desc nulls last,
+     order by p.place, p.place > 1 and b.voided_at is not null, -- @voided-come-last: what was taken back is not had
+              coalesce(b.payment_id = p_payment_id, false), p.newest desc nulls last,
               tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, tokenbook.is_expiring_first_at(p_now)) desc
   loop
     exit when v_left = 0;

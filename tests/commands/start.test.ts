@@ -9,6 +9,7 @@ import { parseEnv } from "node:util";
 import { createClient } from "@supabase/supabase-js";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { WebSocket } from "ws";
+import { brokenBooks } from "../../scripts/broken-books.ts";
 import { choosePlace } from "local-platform/project/place";
 import { freePort } from "local-platform/postgres/ports";
 import { commandLine } from "local-platform/postgres/processes";
@@ -189,6 +190,22 @@ describe("a second start", () => {
     expect(running.screen()).toMatch(/Applying migrations … none pending/);
     expect(running.screen()).toMatch(/Demo data … there already/);
   });
+
+  test("verifies clean, until books that are wrong on purpose are asked for", () => {
+    const run = (...args: string[]) =>
+      spawnSync("npm", ["run", "--silent", ...args], {
+        cwd: checkout,
+        encoding: "utf8",
+        env: { ...process.env, ...ports },
+      });
+    expect(run("verify")).toMatchObject({ status: 0 });
+    const { stdout, status } = run("demo:broken");
+    expect(status).toBe(0);
+    for (const { email } of brokenBooks) expect(stdout).toContain(email);
+    const verified = run("verify");
+    expect(verified.status).toBe(1);
+    for (const { email, verify } of brokenBooks) expect(verified.stdout.includes(email)).toBe(!!verify);
+  }, 60_000);
 
   test("is left alone by others while it runs, which are refused in words", async () => {
     const others = [npmStart(), npmStart("--reset")];

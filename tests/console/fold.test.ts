@@ -67,6 +67,19 @@ test("what of a call comes with a later page joins its line, which keeps its pla
   expect(before.map(({ kind, held }) => [kind, held])).toEqual([["spent", 0]]);
 });
 
+test("what was given back by itself is called a refund, and an overdraft says what is owed", () => {
+  const lines = fold([
+    entry(3, "refund", { tokens: 5, action_type: "chat_conversation" }),
+    entry(2, "debt_repayment", { tokens: -20, debt_change: -20 }),
+    entry(1, "deduction", { tokens: -30, debt_change: 70, action_type: "chat_conversation" }),
+  ]);
+  expect(lines.map(({ actionType, owed }) => [actionType, owed])).toEqual([
+    ["refund of chat_conversation", 0],
+    ["debt_repayment", -20],
+    ["chat_conversation", 70],
+  ]);
+});
+
 test("entries by themselves are what their tokens say", () => {
   const kinds = fold([
     entry(6, "usage"),

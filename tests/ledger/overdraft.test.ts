@@ -294,6 +294,16 @@ describe("a hold", () => {
     await expectClean();
   });
 
+  test("under a cap is short of what the cap does not allow, and of no more", async () => {
+    const user = await owing(100);
+    await give(user, 20);
+    await server("set_token_spend_cap", { p_user_id: user, p_window: "day", p_tokens: 60 });
+    const { hold_id: id } = await hold(user, 10);
+    expect(await capture(user, id, 70)).toMatchObject({ success: false, tokens_remaining_to_deduct: 10 });
+    expect(await capture(user, id, 60)).toMatchObject({ success: true, tokens_overdrawn: 40 });
+    await expectClean();
+  });
+
   test("with nothing beside it: what is beyond is owed whole", async () => {
     const user = await owing(100);
     await give(user, 40);
@@ -383,6 +393,12 @@ describe("a refund", () => {
     await expectClean();
   });
 
+  test("of what a voided grant had repaid goes to those that paid in its place", async () => {
+    const { restored, forfeited } = await repaidByTheVoided(db);
+    expect({ restored: restored.length, forfeited }).toEqual({ restored: 2, forfeited: [] });
+    await expectClean();
+  });
+
   test("to a grant that has run out expires, or is reissued", async () => {
     const user = await owing(100);
     const { transaction_id: id } = await use(user, 100);
@@ -463,6 +479,17 @@ test("many uses at once owe what the limit allows, and not one more", async () =
   await expectClean();
 });
 
+/** All of a use is owed; 40 and 60 repay it, the 60 are taken back, and 60 others repay that. Then the use is refunded. */
+async function repaidByTheVoided(of: Database) {
+  const user = await owing(100, of);
+  const { transaction_id: id } = await use(user, 100, {}, of);
+  await give(user, 40, {}, of);
+  const mistake = await give(user, 60, {}, of);
+  await server("void_token_grant", { p_user_id: user, p_grant_id: mistake, p_take_back: true }, of);
+  await give(user, 60, {}, of);
+  return refund(user, id, null, {}, of);
+}
+
 /** What each rule comes to, and what comes of it without the rule. */
 const rules: Record<string, [scenario: (of: Database) => Promise<unknown>, found: unknown]> = {
   "overdrafts-without-a-limit": [rush, { paid: 400, short: 0, owed: 300 }],
@@ -529,6 +556,10 @@ const rules: Record<string, [scenario: (of: Database) => Promise<unknown>, found
       );
     },
     "refused",
+  ],
+  "voided-grants-are-given-to": [
+    async (of) => (await repaidByTheVoided(of)).forfeited.map(({ tokens }: { tokens: number }) => tokens),
+    [40],
   ],
   "repaid-overdrafts-are-lost": [
     async (of) => {

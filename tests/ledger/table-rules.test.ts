@@ -56,14 +56,15 @@ const tables: Record<string, Ruled> = {
     },
     rules: {
       sign_follows_entry_type: {
-        holds: `case when entry_type in ('deduction', 'expiry', 'debt_repayment') then tokens < 0
-          when entry_type in ('grant', 'refund') then tokens > 0 when entry_type in ('usage', 'hold', 'release') then tokens = 0
+        holds: `case when entry_type in ('deduction', 'expiry', 'debt_repayment') then tokens < case when debt_change = 0 then 0 when debt_change <> 0 then 1 end
+          when entry_type in ('grant', 'refund') then tokens > case when debt_change = 0 then 0 when debt_change <> 0 then -1 end when entry_type in ('usage', 'hold', 'release') then tokens = 0
           when entry_type in ('void', 'clawback') then tokens <= 0 when entry_type in ('opening_balance', 'restoration') then tokens >= 0
           when entry_type in ('rollover', 'restatement') then tokens <> 0 else false end`,
         broken: { tokens: "-9" },
       },
       debt_follows_entry_type: {
         holds: `case entry_type when 'clawback' then debt_change >= 0 when 'opening_balance' then debt_change >= 0 when 'restoration' then debt_change <= 0
+          when 'deduction' then debt_change >= 0 when 'refund' then debt_change <= 0
           when 'debt_repayment' then debt_change = tokens else debt_change = 0 end`,
         broken: { debt_change: "1" },
       },
@@ -126,6 +127,7 @@ const tables: Record<string, Ruled> = {
       tokens_used: "0::bigint",
       tokens_expired: "0::bigint",
       tokens_owed: "0::bigint",
+      overdraft_limit: "null::bigint",
     },
     rules: {
       ...Object.fromEntries(
@@ -139,6 +141,10 @@ const tables: Record<string, Ruled> = {
         holds: "tokens_remaining + tokens_reserved + tokens_used <= 9007199254740991",
         broken: { tokens_used: "9007199254740992" },
       },
+      overdraft_is_within_limits: {
+        holds: "overdraft_limit between 0 and 1000000000000",
+        broken: { overdraft_limit: "-1" },
+      },
       are_not_their_own_payers: { holds: "payer_id <> user_id", broken: { payer_id: user } },
     },
     choices: {
@@ -146,9 +152,10 @@ const tables: Record<string, Ruled> = {
       state: ["null", "'active'", "'frozen'", "'closed'"],
       tokens_remaining: [...numbers, "9007199254740991"],
       tokens_reserved: numbers,
-      tokens_used: [...numbers, "9007199254740991"],
+      tokens_used: [...numbers, "9007199254740991", "9007199254740991"],
       tokens_expired: numbers,
       tokens_owed: numbers,
+      overdraft_limit: ["null", "-1", "0", "1000000000001"],
     },
   },
   token_balances: {
@@ -162,6 +169,10 @@ const tables: Record<string, Ruled> = {
       priority: "50::smallint",
       granted_at: "'2026-01-01'::timestamptz",
       expires_at: "null::timestamptz",
+      cost_basis_cents: "null::bigint",
+      currency: "null::text",
+      cost_basis_of: "null::uuid",
+      payment_id: "null::uuid",
     },
     rules: {
       granted_is_within_the_limit: {
@@ -180,6 +191,15 @@ const tables: Record<string, Ruled> = {
         broken: { expires_at: "'2026-01-01'" },
       },
       expiry_is_finite: { holds: "isfinite(expires_at)", broken: { expires_at: "'infinity'" } },
+      cost_basis_is_cents_of_a_currency: {
+        holds:
+          "(cost_basis_cents is null and currency is null) or coalesce(cost_basis_cents >= 0 and currency is not null, false)",
+        broken: { currency: "'eur'" },
+      },
+      cost_basis_is_said_once: {
+        holds: "cost_basis_of is null or (cost_basis_cents is null and payment_id is null)",
+        broken: { cost_basis_of: user, payment_id: user },
+      },
       grant_type_is_known: {
         holds: "grant_type in ('annual', '28day', 'trial', 'purchase', 'admin', 'plan')",
         broken: { grant_type: "'gift'" },
@@ -193,6 +213,10 @@ const tables: Record<string, Ruled> = {
       priority: ["null", "-1::smallint", "0::smallint", "101::smallint"],
       granted_at: ["null", "'2026-01-01'", "'infinity'"],
       expires_at: ["null", "'2025-01-01'", "'2026-01-01'", "'2027-01-01'", "'infinity'", "'-infinity'"],
+      cost_basis_cents: ["null", "null", "-1", "0"],
+      currency: ["null", "null", "'eur'"],
+      cost_basis_of: ["null", "null", user],
+      payment_id: ["null", "null", user],
     },
   },
   token_holds: {
@@ -211,9 +235,23 @@ const tables: Record<string, Ruled> = {
       tokens_captured: "null::bigint",
       settled_at: "null::timestamptz",
       created_at: "'2026-01-01 00:00+00'::timestamptz",
+      parent_id: "null::uuid",
+      tokens_passed: "0::bigint",
+      children_captured: "0::bigint",
     },
     rules: {
-      tokens_are_within_limits: { holds: "tokens between 1 and 1000000000000", broken: { tokens: "0" } },
+      tokens_are_within_limits: {
+        holds: "tokens >= 0 and tokens + tokens_passed between 1 and 1000000000000",
+        broken: { tokens: "0" },
+      },
+      children_pay_what_was_passed: {
+        holds: "children_captured between 0 and tokens_passed",
+        broken: { children_captured: "1" },
+      },
+      children_have_no_children: {
+        holds: "parent_id is null or (tokens_passed = 0 and parent_id <> id)",
+        broken: { parent_id: user },
+      },
       live_at_most_a_day: {
         holds: "expires_at > created_at and expires_at <= created_at + interval '24 hours'",
         broken: { expires_at: "'2026-01-03'" },
@@ -233,6 +271,9 @@ const tables: Record<string, Ruled> = {
       tokens_captured: ["null", "-1", "0", "9", "10"],
       settled_at: ["null", "'2026-01-01 00:30+00'", "'2026-01-01 02:00+00'"],
       expires_at: ["null", "'2026-01-01 00:00+00'", "'2026-01-03 00:00+00'"],
+      parent_id: ["null", "null", user, "gen_random_uuid()"],
+      tokens_passed: ["null", "0", "0", "9"],
+      children_captured: ["null", "0", "0", "9", "10"],
     },
     unasked: ["are_settled_once"],
   },

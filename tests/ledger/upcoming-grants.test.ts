@@ -619,7 +619,7 @@ describe("the first grant, due and not booked, counts for who asks for more than
 
 test("one that has begun and is not booked is voided as any grant is", async () => {
   user = await createUser(db);
-  const { grant_id } = await promise({ p_tokens: 33 });
+  const { grant_id } = await promise({ p_tokens: 33, p_expires_at: inDays(40) });
   await letTimePass(db, user, 11);
   expect(await server("void_token_grant", { p_grant_id: grant_id })).toMatchObject({ tokens_voided: 33 });
   await expectCleanLedger();
@@ -629,7 +629,7 @@ test("the test sees it: voids-what-was-to-come", { tags: ["proof"] }, async () =
   const own = await createDatabase();
   await applyMutant(own, "voids-what-was-to-come");
   user = await createUser(own);
-  const { grant_id } = await promise({ p_tokens: 33 }, own);
+  const { grant_id } = await promise({ p_tokens: 33, p_expires_at: inDays(40) }, own);
   await letTimePass(own, user, 11);
   await server("void_token_grant", { p_grant_id: grant_id }, own);
   const { rows } = await own.admin.query("select invariant from public.verify_token_ledger()");

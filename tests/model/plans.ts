@@ -416,7 +416,9 @@ export class Plans {
     for (const n of lastFirst(payment.taken.keys())) give(n, payment.taken.get(n)!);
     const repaid = lastFirst(books.repaid.keys()).toSorted(
       (a, b) =>
-        Number(a === own) - Number(b === own) || books.repaid.get(b)!.newest - books.repaid.get(a)!.newest,
+        Number(books.grants[a]!.voided) - Number(books.grants[b]!.voided) ||
+        Number(a === own) - Number(b === own) ||
+        books.repaid.get(b)!.newest - books.repaid.get(a)!.newest,
     );
     const hasBack = (n: number) =>
       sum([...this.paid.values()].map((one) => Math.max(0, -(one.taken.get(n) ?? 0))));

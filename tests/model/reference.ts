@@ -366,7 +366,7 @@ export class Books {
     let needed = tokens;
     for (const { n } of this.inOrder([...this.grants])
       .toReversed()
-      .toSorted((a, b) => newest(b.n) - newest(a.n))) {
+      .toSorted((a, b) => Number(a.voided) - Number(b.voided) || newest(b.n) - newest(a.n))) {
       const there = (this.repaid.get(n)?.tokens ?? 0) + sum(this.lossesOf(n)) - (this.givenBack.get(n) ?? 0);
       const part = Math.min(needed, there);
       if (part <= 0) continue;

@@ -27,19 +27,27 @@ export function Entries({ line }: { line: Line }) {
           ))}
         </Table.Tbody>
       </Table>
-      {line.entries.map(({ id, reason, action_type }) =>
-        reason === null || reason === action_type ? null : (
-          <Fact key={id} name="Reason">
-            <span className="words">{reason}</span>
-          </Fact>
-        ),
-      )}
+      {reasonsOf(line).map((reason) => (
+        <Fact key={reason} name="Reason">
+          <span className="words">{reason}</span>
+        </Fact>
+      ))}
       {charge !== undefined && <Charge transactionId={charge.id} />}
     </Stack>
   );
 }
 
-function movedBy({ tokens, reserved_change }: TokenTransaction): string {
+/** Each once, and none that says the action again. */
+function reasonsOf({ entries }: Line): string[] {
+  const actions = new Set(entries.map(({ action_type }) => action_type));
+  return [
+    ...new Set(entries.flatMap(({ reason }) => (reason === null || actions.has(reason) ? [] : reason))),
+  ];
+}
+
+function movedBy({ tokens, reserved_change, debt_change }: TokenTransaction): string {
+  if (debt_change > 0)
+    return `${tokens === 0 ? "" : `${format.change(tokens)}, `}${format.tokens(debt_change)} owed`;
   if (tokens !== 0) return format.change(tokens);
   if (reserved_change > 0) return `${format.tokens(reserved_change)} held`;
   if (reserved_change < 0) return `${format.tokens(-reserved_change)} given back`;

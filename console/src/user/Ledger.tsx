@@ -10,7 +10,7 @@ import {
   useMatches,
 } from "@mantine/core";
 import { IconChevronRight } from "@tabler/icons-react";
-import { Fragment, useEffect, useMemo, useState } from "react";
+import { Fragment, useEffect, useMemo, useState, type ReactNode } from "react";
 import { useTokenHistory } from "tokenbook/react";
 import { format, humanized } from "../format.ts";
 import { Nothing } from "../parts/Nothing.tsx";
@@ -141,7 +141,7 @@ export function Ledger() {
 }
 
 function LineRow({ line, isOpen, toggle }: { line: Line; isOpen: boolean; toggle: () => void }) {
-  const { key, actionType, tokens, held, balanceAfter, at } = line;
+  const { key, actionType, tokens, held, owed, balanceAfter, at } = line;
   return (
     <Table.Tr className={classes["line"]!} data-kind={line.kind}>
       <Table.Th scope="row" fw={400}>
@@ -159,10 +159,9 @@ function LineRow({ line, isOpen, toggle }: { line: Line; isOpen: boolean; toggle
           />
           <span>
             <span className="words">{humanized(actionType)}</span>
-            {held > 0 && (
-              <Badge size="sm" variant="light" color="gray" ml={6} tt="none" c="var(--mantine-color-text)">
-                {format.tokens(held)} held
-              </Badge>
+            {held > 0 && <Mark>{format.tokens(held)} held</Mark>}
+            {owed !== 0 && (
+              <Mark>{owed > 0 ? `${format.tokens(owed)} owed` : `${format.tokens(-owed)} repaid`}</Mark>
             )}
             <Text component="span" size="xs" c="dimmed" hiddenFrom="sm" className={classes["under"]!}>
               {format.brief(at)}
@@ -180,5 +179,13 @@ function LineRow({ line, isOpen, toggle }: { line: Line; isOpen: boolean; toggle
         {balanceAfter === null ? "" : format.tokens(balanceAfter)}
       </Table.Td>
     </Table.Tr>
+  );
+}
+
+function Mark({ children }: { children: ReactNode }) {
+  return (
+    <Badge size="sm" variant="light" color="gray" ml={6} tt="none" c="var(--mantine-color-text)">
+      {children}
+    </Badge>
   );
 }

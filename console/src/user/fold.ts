@@ -10,13 +10,15 @@ export interface Line {
   key: string;
   /** Newest first. */
   entries: TokenTransaction[];
-  /** What was done: `chat_conversation`. */
+  /** What was done: `chat_conversation`; of what was given back by itself `refund of chat_conversation`. */
   actionType: string;
   kind: Kind;
   /** Signed: what it did to the tokens that there are. */
   tokens: number;
   /** Still set aside. */
   held: number;
+  /** Owed since: an overdraft; negative, owed no longer. */
+  owed: number;
   /** What could be spent after the newest of them; null: not known. */
   balanceAfter: number | null;
   at: string;
@@ -45,10 +47,11 @@ function lineOf(key: string, entries: TokenTransaction[]): Line {
   return {
     key,
     entries,
-    actionType: saying.action_type,
+    actionType: saying.entry_type === "refund" ? `refund of ${saying.action_type}` : saying.action_type,
     kind: kindOf(entries, held),
     tokens: sum(entries.map((entry) => entry.tokens)),
     held,
+    owed: sum(entries.map((entry) => entry.debt_change)),
     balanceAfter: newest.balance_after,
     at: newest.created_at,
   };

@@ -41,6 +41,8 @@ export interface HoldReceipt {
   status: "captured" | "released" | "expired";
   tokensHeld: number;
   tokensDeducted: number;
+  /** Used, and owed by the user: with `onOverrun: "overdraft"`. */
+  tokensOverdrawn: number;
   /** Used and not paid: there were no more tokens. */
   tokensUncovered: number;
   /** What the user has left to spend. */
@@ -253,8 +255,10 @@ export async function settle(
       },
       terms.patience,
     );
-  let captured = await capture(terms.onOverrun === "deduct" ? "partial" : terms.onOverrun);
-  if (!captured.success && captured.status === "open") captured = await capture("partial"); // past the limit
+  const captured =
+    terms.onOverrun === "overdraft"
+      ? await overdrawn(capture, ({ success, status }) => success || status !== "open")
+      : await capture(terms.onOverrun === "deduct" ? "partial" : "cap");
   if (captured.success) return receiptOf(outcome, held, captured, captured.tokens_remaining_to_deduct);
 
   // Released by somebody, or it ran out. What was used is charged all the same, or part of it: no
@@ -294,14 +298,33 @@ export async function settle(
       },
       terms.patience,
     );
-  let tracked = await track(terms.onOverrun === "overdraft" ? "overdraft" : "partial");
-  if (!tracked.success) tracked = await track("partial");
+  const tracked =
+    terms.onOverrun === "overdraft"
+      ? await overdrawn(track, ({ success }) => success)
+      : await track("partial");
   return receiptOf(
     outcome,
     held,
     { ...tracked, status: captured.status },
     tracked.tokens_remaining_to_deduct,
   );
+}
+
+/**
+ * Lets the account owe what is not there. Where that is refused (a frozen account), or past the limit, it takes what there
+ * is: the use has happened.
+ */
+async function overdrawn<Receipt>(
+  ask: (how: "overdraft" | "partial") => Promise<Receipt>,
+  isDone: (receipt: Receipt) => boolean,
+): Promise<Receipt> {
+  try {
+    const receipt = await ask("overdraft");
+    if (isDone(receipt)) return receipt;
+  } catch (error) {
+    if (!(error instanceof TokenbookError) || isWorthRepeating(error)) throw error;
+  }
+  return await ask("partial");
 }
 
 /** What is left of a budget that pays for such a call, as its refusal says. */
@@ -344,6 +367,7 @@ interface ReserveReceipt {
 interface TrackReceipt {
   success: boolean;
   tokens_deducted: number;
+  tokens_overdrawn?: number;
   tokens_remaining_to_deduct: number;
   tokens_remaining: number;
   usage_id: string | null;
@@ -417,6 +441,7 @@ function receiptOf(
     status: charge.status as HoldReceipt["status"],
     tokensHeld: held.tokens,
     tokensDeducted: charge.tokens_deducted,
+    tokensOverdrawn: charge.tokens_overdrawn ?? 0,
     tokensUncovered: uncovered,
     tokensRemaining: charge.tokens_remaining,
     usageId: charge.usage_id,
@@ -426,17 +451,18 @@ function receiptOf(
   };
 }
 
-/** Whether the books know the key from a request that differs in nothing but the run's name. */
+/** Whether the books know the key from a request that differs in nothing but the run's name, and the budget that it had. */
 function isAnotherRun(error: unknown): boolean {
   if (!(error instanceof TokenbookError) || error.code !== "idempotency_key_reused") return false;
   const { differs = [] } = error.facts;
-  return differs.length === 1 && differs[0] === "metadata";
+  return differs.length > 0 && differs.every((field) => field === "metadata" || field === "parent_hold");
 }
 
 interface HistoryEntry {
   entry_type: string;
   action_type: string;
   tokens: number;
+  debt_change: number;
   hold_id: string | null;
   idempotency_key: string | null;
 }
@@ -475,7 +501,7 @@ async function fateOf(client: HoldClient, terms: Terms, key: string): Promise<"o
       }
       const late = entry.idempotency_key?.startsWith(lateKey("")) && entry.idempotency_key.slice(5);
       const holdId = entry.hold_id ?? late;
-      if (holdId) deducted.set(holdId, (deducted.get(holdId) ?? 0) - entry.tokens);
+      if (holdId) deducted.set(holdId, (deducted.get(holdId) ?? 0) + entry.debt_change - entry.tokens);
     }
     before = history.next_before;
   }

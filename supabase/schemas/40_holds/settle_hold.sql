@@ -209,10 +209,8 @@ begin
           v_uncovered := greatest(v_beyond - v_allowed, 0);
           v_beyond := v_beyond - v_uncovered; -- @takes-what-there-is
         elsif v_allowed < v_beyond then
-          if p_over_capture = 'overdraft' and v_allowed = v_account.tokens_remaining and not v_has_left
-            and (v_cap.headroom < v_beyond) is not true -- @overdrawn-within-the-cap
-          then
-            v_overdrawn := tokenbook.overdraft_left(v_account);
+          if p_over_capture = 'overdraft' and v_allowed = v_account.tokens_remaining and not v_has_left then
+            v_overdrawn := least(tokenbook.overdraft_left(v_account), v_cap.headroom - v_allowed); -- @overdrawn-within-the-cap
           end if;
           if v_allowed + v_overdrawn >= v_beyond then -- @overdrawn-beyond-the-hold
             v_overdrawn := v_beyond - v_allowed;

@@ -3,7 +3,7 @@
  * Of a payment (p_payment_id, a dispute that was won): those that its loss was taken from, then those that have repaid
  * debts, then its own grant. Of an overdraft (none): those that have repaid debts; and those that a loss was taken from
  * whose restoration let a debt off instead of giving to them.
- * What was given back before is left out. The caller holds the account's lock.
+ * A grant that was voided comes last: its tokens were taken back, and others paid. What was given back before is left out. The caller holds the account's lock.
  * Caller: internal.
  */
 create function tokenbook.grants_to_restore(
@@ -77,7 +77,8 @@ begin
       from places p
       join public.token_balances b on b.user_id = p_user_id and b.id = p.grant_id
      where p.tokens > 0
-     order by p.place, coalesce(b.payment_id = p_payment_id, false), p.newest desc nulls last,
+     order by p.place, p.place > 1 and b.voided_at is not null, -- @voided-come-last: what was taken back is not had
+              coalesce(b.payment_id = p_payment_id, false), p.newest desc nulls last,
               tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, tokenbook.is_expiring_first_at(p_now)) desc
   loop
     exit when v_left = 0;

@@ -16,7 +16,10 @@ export interface BudgetOptions {
   ttlSeconds?: number;
   /** What the task is, as in `token_action_costs`. Grants that do not pay for it are left out. */
   actionType?: string;
-  /** The key of the task: asked for again with it, it is the same budget. */
+  /**
+   * The key of the task: asked for again with it, it is the same budget. Where that has run out (the process died), what
+   * no call had taken of it is set aside anew, so that the task never costs more.
+   */
   idempotencyKey?: string;
   /** Goes into the hold. */
   metadata?: Record<string, unknown>;
@@ -63,35 +66,42 @@ export async function tokenBudget(books: HoldClient, options: BudgetOptions): Pr
         ),
       usualPatience,
     );
-  const made = await ask<Reserved>("reserve_tokens", {
-    p_user_id: userId,
-    p_tokens: tokens,
-    p_ttl_seconds: options.ttlSeconds,
-    p_action_type: options.actionType ?? "chat_conversation",
-    p_idempotency_key: `budget:${options.idempotencyKey ?? crypto.randomUUID()}`,
-    p_metadata: options.metadata,
-  });
-  if (!made.success)
-    throw new TokensShortError(tokens, Math.max(0, tokens - made.tokens_remaining_to_deduct));
-  const holdId = made.hold_id;
-  return {
-    holdId,
-    tokens,
-    async end() {
-      const ended = await ask<Ended>("release_tokens", { p_user_id: userId, p_hold_id: holdId });
-      if (ended.budget !== undefined) return standingOf(ended.budget);
-      return { holdId, status: ended.status, tokens, tokensPassed: 0, tokensLeft: 0, tokensUsed: 0 };
-    },
+  const end = async (holdId: string): Promise<BudgetStanding> => {
+    const ended = await ask<Ended>("release_tokens", { p_user_id: userId, p_hold_id: holdId });
+    if (ended.budget !== undefined) return standingOf(ended.budget);
+    const { status, tokens_reserved: reserved, tokens_captured: captured } = ended;
+    return { holdId, status, tokens: reserved, tokensPassed: 0, tokensLeft: 0, tokensUsed: captured ?? 0 };
   };
+
+  const key = `budget:${options.idempotencyKey ?? crypto.randomUUID()}`;
+  for (let [nth, left] = [1, tokens]; ; nth += 1) {
+    const made = await ask<Reserved>("reserve_tokens", {
+      p_user_id: userId,
+      p_tokens: left,
+      p_ttl_seconds: options.ttlSeconds,
+      p_action_type: options.actionType ?? "chat_conversation",
+      p_idempotency_key: nth === 1 ? key : `${key}:${nth}`,
+      p_metadata: options.metadata,
+    });
+    if (!made.success) throw new TokensShortError(left, Math.max(0, left - made.tokens_remaining_to_deduct));
+    const budget: TokenBudget = { holdId: made.hold_id, tokens: left, end: () => end(made.hold_id) };
+    if (made.status !== "expired") return budget;
+    const { tokensPassed } = await budget.end();
+    if (tokensPassed >= left) return budget; // calls have all of it
+    left -= tokensPassed;
+  }
 }
 
 interface Reserved {
   success: boolean;
+  status: BudgetStanding["status"];
   hold_id: string;
   tokens_remaining_to_deduct: number;
 }
 
 interface Ended {
+  tokens_reserved: number;
+  tokens_captured: number | null;
   status: BudgetStanding["status"];
   budget?: BudgetAnswer;
 }

@@ -734,6 +734,8 @@ export interface Plan {
   /** All of a period; null where that cannot be known. */
   tokens_per_period: number | null;
   grace_days: number | null;
+  /** How many tokens whoever is on it may owe by using more than they have; null: none. */
+  overdraft_tokens: number | null;
   rank: number;
   features: Record<string, unknown>;
   stripe_price_id: string | null;

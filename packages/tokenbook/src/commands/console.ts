@@ -16,14 +16,15 @@ names on a static host, with a config.json of url and key beside them, and have 
   .option("--key <key>", "its publishable key, never a secret one; or SUPABASE_PUBLISHABLE_KEY")
   .option("--port <port>", "of 127.0.0.1; 0 is any that is free", wholeNumber(0, "a port", 65_535), 54_323)
   .option("--files", "says in which folder the files are, and ends")
-  .action(async ({ files, port, ...where }) => {
-    if (files) return console.log(consoleFolder());
+  .option("--json", "for machines")
+  .action(async ({ files, port, json, ...where }) => {
+    if (files) return console.log(json ? JSON.stringify({ files: consoleFolder() }) : consoleFolder());
     const stopped = stopsOnSignal();
     const served = await serveConsole(readConfig(where), port).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "EADDRINUSE" && error.code !== "EACCES") throw error;
       throw new Failure(`Port ${port} cannot be had; choose another: --port 0 takes any that is free.`);
     });
-    console.log(`${served.url}   (Ctrl-C ends it)`);
+    console.log(json ? JSON.stringify({ url: served.url }) : `${served.url}   (Ctrl-C ends it)`);
     await once(stopped, "abort");
     await served.close();
   });
