@@ -31,6 +31,20 @@ const lastBelow = (share: number): string | undefined => {
   return `${head}ffff-ffff-ffff-ffff-ffffffffffff`;
 };
 
+/**
+ * How large the next piece is. A piece that is not much slower than one of half its size costs what any request costs:
+ * then smaller ones would take longer together.
+ */
+function nextSize(size: number, took: ReadonlyMap<number, number>): number {
+  const ms = took.get(size)!;
+  const [smaller, larger] = [took.get(size / 2), took.get(size * 2)];
+  const isQuick = ms < shortMs;
+  const isAsSlowWhenSmall =
+    (smaller !== undefined && ms < 1.5 * smaller) || (larger !== undefined && larger < 1.5 * ms);
+  if (isQuick || isAsSlowWhenSmall) return size * 2;
+  return ms > longMs ? Math.max(1, size / 2) : size;
+}
+
 /** @param ask should stay the same from render to render */
 export function useSweep<Row>(ask: (range: Range) => Promise<Row[]>): Sweep<Row> {
   const [round, setRound] = useState(0);
@@ -45,14 +59,15 @@ export function useSweep<Row>(ask: (range: Range) => Promise<Row[]>): Sweep<Row>
     const run = async () => {
       let rows: Row[] = [];
       let size = atFirst;
+      const took = new Map<number, number>();
       for (let from = 0; from < all;) {
         const to = Math.min(all, from + size);
         const begin = performance.now();
         const more = await ask({ after: lastBelow(from), until: lastBelow(to), signal });
         if (signal.aborted) return;
         const ms = performance.now() - begin;
-        if (ms < shortMs) size *= 2;
-        else if (ms > longMs && size > 1) size /= 2;
+        took.set(size, ms);
+        size = nextSize(size, took);
         rows = [...rows, ...more];
         from = to;
         setFound({ rows, share: from / all, error: null });

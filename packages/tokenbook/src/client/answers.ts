@@ -822,7 +822,7 @@ export interface Payment {
 }
 
 /** A payment, as the edge function `payments` lists it to an admin. */
-export interface ListedPayment extends Omit<Payment, "disputed_cents" | "tokens_lapsed" | "idempotency_key"> {
+export interface ListedPayment extends Omit<Payment, "tokens_lapsed" | "idempotency_key"> {
   /** What the catalogue says now, where that differs from `terms`; null: the same. */
   offer_now: Record<string, unknown> | null;
   /** What else a provider's events name than is booked. */
