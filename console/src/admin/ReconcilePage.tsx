@@ -25,7 +25,8 @@ export function ReconcilePage({ userId }: { userId: string }) {
   const { supabase } = useSession();
   const { data: user } = useUser(userId);
   const { data, error, refetch } = useReconciliation(userId);
-  const [isRepairing, setIsRepairing] = useState(false);
+  // what was shown stays what the dialog is about, though the page behind it is read again
+  const [repairing, setRepairing] = useState<Bookable | null>(null);
   const plan = data === undefined ? undefined : planRepair(data);
   return (
     <TokenbookProvider supabase={supabase} userId={userId} live={false}>
@@ -47,15 +48,15 @@ export function ReconcilePage({ userId }: { userId: string }) {
               <Button
                 size="xs"
                 leftSection={<IconTool size={14} aria-hidden />}
-                onClick={() => setIsRepairing(true)}
+                onClick={() => setRepairing(plan)}
               >
                 Repair
               </Button>
             )}
           </Group>
         </div>
-        {isRepairing && plan !== undefined && "key" in plan && (
-          <RepairDialog userId={userId} plan={plan} close={() => setIsRepairing(false)} />
+        {repairing !== null && (
+          <RepairDialog userId={userId} plan={repairing} close={() => setRepairing(null)} />
         )}
         {data === undefined ? (
           error === null ? (
@@ -259,11 +260,10 @@ function Figure({ tokens, isWide = false }: { tokens: number | null; isWide?: bo
 
 /** The adjustment that settles all that is off; looked at anew before it is booked, and booked once whoever presses. */
 function RepairDialog({ userId, plan, close }: { userId: string; plan: Bookable; close: () => void }) {
+  const { delta, reason } = plan;
   const books = useTokenbook();
   const admin = useAdmin();
   const { data: balance } = useTokenBalance();
-  // what was shown is what is booked, though the page behind it is read again
-  const [{ delta, reason }] = useState(plan);
   return (
     <ActDialog
       title="Repair the balance"

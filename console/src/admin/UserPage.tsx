@@ -43,7 +43,7 @@ export function UserPage({ userId }: { userId: string }) {
   );
 }
 
-type Dialog = "grant" | "adjust" | "state" | "forget";
+type Dialog = "grant" | "adjust" | "freeze" | "activate" | "forget";
 
 function OneUser({ userId }: { userId: string }) {
   const { data } = useUser(userId);
@@ -86,7 +86,7 @@ function OneUser({ userId }: { userId: string }) {
               </Button>
             </Menu.Target>
             <Menu.Dropdown>
-              <Menu.Item onClick={() => setDialog("state")}>
+              <Menu.Item onClick={() => setDialog(isFrozen ? "activate" : "freeze")}>
                 {isFrozen ? "Make active again" : "Freeze"}
               </Menu.Item>
               <Menu.Item onClick={() => setDialog("forget")} c="var(--mantine-color-error)">
@@ -98,7 +98,8 @@ function OneUser({ userId }: { userId: string }) {
       </Group>
       {dialog === "grant" && <GrantDialog close={close} />}
       {dialog === "adjust" && <AdjustDialog close={close} />}
-      {dialog === "state" && <StateDialog to={isFrozen ? "active" : "frozen"} close={close} />}
+      {dialog === "freeze" && <StateDialog to="frozen" close={close} />}
+      {dialog === "activate" && <StateDialog to="active" close={close} />}
       {dialog === "forget" && <ForgetDialog userId={userId} name={name} close={close} />}
       <Grid gap="md" align="stretch">
         <Grid.Col span={{ base: 12, md: 8 }}>
