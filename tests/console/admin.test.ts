@@ -452,6 +452,23 @@ describe.skipIf(chromium === undefined)("the console, for an admin", { tags: ["b
     });
   });
 
+  test("money: what the page says was sold and is owed is what the books say", async () => {
+    const person = await trial.person();
+    const sale = { p_grant_type: "purchase", p_cost_basis_cents: 1_900, p_currency: "usd", p_priority: 1 };
+    await trial.serve("grant_tokens", { p_user_id: person.id, p_tokens: 1_000, ...sale });
+    await trial.serve("deduct_tokens_with_fifo", { p_user_id: person.id, p_tokens_to_deduct: 400 });
+    const page = await open("money");
+    await page.getByTestId("revenue").waitFor();
+    const { totals } = (await trial.serve("get_token_revenue", {})) as { totals: Record<string, number>[] };
+    const fact = (name: string) =>
+      page.locator("dt", { hasText: name }).locator("xpath=following-sibling::dd").textContent();
+    const money = (cents: number) => `$${(cents / 100).toFixed(2)}`;
+    expect(totals[0]!["sold_cents"]).toBeGreaterThanOrEqual(1_900);
+    expect(await fact("Sold")).toBe(money(totals[0]!["sold_cents"]!));
+    expect(await fact("Earned by use")).toBe(money(totals[0]!["recognised_cents"]!));
+    expect(await fact("Still owed in tokens")).toBe(money(totals[0]!["closing_deferred_cents"]!));
+  });
+
   describe("who is no admin", () => {
     /** What a browser fetched of a user who looks for the pages. */
     async function fetchedBy(at?: string): Promise<{ page: Page; files: string[] }> {
@@ -526,7 +543,8 @@ describe.skipIf(chromium === undefined)("the console, for an admin", { tags: ["b
       "axe finds nothing in $scheme at $width, and nothing is wider than the window",
       async (view) => {
         const person = await trial.person(`${"very-long-name-".repeat(4)}${crypto.randomUUID()}@example.com`);
-        await trial.serve("grant_tokens", { p_user_id: person.id, p_tokens: 900_000_000_000 });
+        const sale = { p_grant_type: "purchase", p_cost_basis_cents: 9_900, p_currency: "usd" };
+        await trial.serve("grant_tokens", { p_user_id: person.id, p_tokens: 900_000_000_000, ...sale });
         await trial.serve("reserve_tokens", {
           p_user_id: person.id,
           p_tokens: 40,
@@ -549,10 +567,12 @@ describe.skipIf(chromium === undefined)("the console, for an admin", { tags: ["b
         await payments.getByRole("button", { name: "Reject" }).first().click();
         await payments.getByRole("dialog").waitFor();
         expect(await violations(payments)).toEqual([]);
-        for (const path of ["books", `books/${person.id}`]) {
+        for (const path of ["books", `books/${person.id}`, "money"]) {
+          const sign = { books: "No rule of the books is broken", money: "Still owed in tokens" };
           const books = await open(path, view);
           await books
-            .getByText(path === "books" ? "No rule of the books is broken" : "Books and records agree")
+            .getByText(sign[path as keyof typeof sign] ?? "Books and records agree")
+            .first()
             .waitFor();
           expect(await violations(books)).toEqual([]);
           expect(await excess(books)).toBe(0);

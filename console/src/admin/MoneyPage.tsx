@@ -18,7 +18,7 @@ export function MoneyPage() {
   return (
     <Stack gap="md">
       <VisuallyHidden component="h1">Money</VisuallyHidden>
-      <UsageOf title="What models cost" report={usage} />
+      <UsageOf title="Usage of everybody" report={usage} />
       <Revenue from={from} days={days} />
     </Stack>
   );
@@ -115,22 +115,29 @@ function Currency({ sums, isNamed, rows }: CurrencyProps) {
                 <Table.Th scope="row" fw={400}>
                   {format.bucket(row.starts_at)}
                 </Table.Th>
-                <Table.Td className="number">{money(row.sold_cents)}</Table.Td>
-                <Table.Td className="number" visibleFrom="sm">
-                  {money(row.refunded_cents)}
-                </Table.Td>
-                <Table.Td className="number">{money(row.recognised_cents)}</Table.Td>
-                <Table.Td className="number" visibleFrom="sm">
-                  {money(row.breakage_cents)}
-                </Table.Td>
-                <Table.Td className="number" c="dimmed">
-                  {money(row.closing_deferred_cents)}
-                </Table.Td>
+                <Money cents={row.sold_cents} currency={row.currency} />
+                <Money cents={row.refunded_cents} currency={row.currency} isWide />
+                <Money cents={row.recognised_cents} currency={row.currency} />
+                <Money cents={row.breakage_cents} currency={row.currency} isWide />
+                <Money cents={row.closing_deferred_cents} currency={row.currency} />
               </Table.Tr>
             ))}
           </Table.Tbody>
         </Table>
       )}
     </div>
+  );
+}
+
+/** Nothing is quieter than something. */
+function Money({ cents, currency, isWide = false }: { cents: number; currency: string; isWide?: boolean }) {
+  return (
+    <Table.Td
+      className="number"
+      c={cents === 0 ? "dimmed" : undefined}
+      visibleFrom={isWide ? "sm" : undefined}
+    >
+      {format.price(cents, currency)}
+    </Table.Td>
   );
 }
