@@ -88,7 +88,7 @@ const waiting = new OpenAI({
 const task = chargeOpenAI(waiting, books, {
   ...options,
   tokens: 80,
-  budget: budget.holdId,
+  parentHold: budget.holdId,
   onSettled: () => {},
 });
 const calls = Array.from({ length: 10 }, async () => {

@@ -120,6 +120,7 @@ const computed = [
   "tokenbook.ledger_checkpoints",
   "tokenbook.sales",
   "tokenbook.sale_accounts",
+  "tokenbook.sale_rounds",
   "tokenbook.revenue_totals",
 ];
 

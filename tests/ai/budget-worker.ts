@@ -16,7 +16,7 @@ const [url, key, provider, userId, budget, model, parallel] = process.argv.slice
 const books = createClient(url, key, { realtime: { transport: ws as never } });
 const openai = chargeOpenAI(new OpenAI({ baseURL: `${provider}/v1`, apiKey: "k", maxRetries: 0 }), books, {
   userId,
-  budget,
+  parentHold: budget,
   tokens: 40,
   ttlSeconds: 60,
   onSettled: ({ receipt, notSettled }) =>

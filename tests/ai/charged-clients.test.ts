@@ -359,7 +359,7 @@ describe("the AI SDK, charged,", () => {
 describe("a budget", () => {
   test("is shared by all that a task uses, and never exceeded by what runs at once", async () => {
     const budget = await tokenBudget(books, { userId, tokens: 1_000 });
-    const shared = { budget: budget.holdId, tokens: 300 };
+    const shared = { parentHold: budget.holdId, tokens: 300 };
     const clients = [openai(shared), anthropic(shared)] as const;
     const calls = Array.from({ length: 10 }, (_, n) =>
       n % 2 === 0
@@ -378,13 +378,16 @@ describe("a budget", () => {
 
   test("refuses with its own error, and gives back what failed", async () => {
     const { holdId, end } = await tokenBudget(books, { userId, tokens: 100 });
-    const failing = openai({ budget: holdId, tokens: 80 }).chat.completions.create(
+    const failing = openai({ parentHold: holdId, tokens: 80 }).chat.completions.create(
       { model: modelOf("says-400", 1, 1), messages },
       { maxRetries: 0 },
     );
     await expect(failing).rejects.toMatchObject({ status: 400 });
-    await generateText({ model: language(runs, { budget: holdId, tokens: 80 }), prompt: "When?" });
-    const asking = generateText({ model: language(runs, { budget: holdId, tokens: 80 }), prompt: "When?" });
+    await generateText({ model: language(runs, { parentHold: holdId, tokens: 80 }), prompt: "When?" });
+    const asking = generateText({
+      model: language(runs, { parentHold: holdId, tokens: 80 }),
+      prompt: "When?",
+    });
     await expect(asking).rejects.toThrow(BudgetSpentError);
     expect(await end()).toMatchObject({ tokens: 100, tokensUsed: 30 });
     expect(await end()).toMatchObject({ status: "released", tokensUsed: 30 });

@@ -182,6 +182,7 @@ export const forgotten: Record<string, Record<string, Fate>> = {
   },
   "tokenbook.sales": { schedule: kept("numbers and moments"), currency: kept(slug) },
   "tokenbook.sale_accounts": {},
+  "tokenbook.sale_rounds": {},
   "tokenbook.revenue_totals": { currency: kept(slug) },
   "tokenbook.usage_marks": {},
   "tokenbook.usage_totals": {

@@ -105,8 +105,6 @@ async function runFile(file: string, at = folder): Promise<{ stdout: string }> {
       SUPABASE_URL: stack.url,
       SUPABASE_SECRET_KEY: stack.keys.secretKey,
       SUPABASE_PUBLISHABLE_KEY: stack.keys.publishableKey,
-      NEXT_PUBLIC_SUPABASE_URL: stack.url,
-      NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY: stack.keys.publishableKey,
       DATABASE_URL: stack.db.url("postgres"),
       TOKEN_WEBHOOK_SECRET_APP: "whsec_c2VjcmV0",
     },

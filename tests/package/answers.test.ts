@@ -46,7 +46,8 @@ afterAll(async () => {
   await api.close();
 });
 
-const chat = { actionType: "chat_conversation", model: "gpt", inputTokens: 20, outputTokens: 10 };
+const counts = { model: "gpt", inputTokens: 20, outputTokens: 10 };
+const chat = { actionType: "chat_conversation", ...counts };
 
 describe("the books of a user", () => {
   test("tell what they have, and had", async () => {
@@ -93,11 +94,11 @@ describe("the books of a user", () => {
 
   test("set tokens aside, pay out of them, and give them back", async () => {
     const hold = await books.reserve(100, { actionType: "chat_conversation" });
-    expect(await books.capture(hold.hold_id!, chat)).toMatchObject({
+    expect(await books.capture(hold.hold_id!, counts)).toMatchObject({
       status: "captured",
       tokens_deducted: 30,
     });
-    expect(await books.capture(hold.hold_id!, chat)).toMatchObject({ replayed: true });
+    expect(await books.capture(hold.hold_id!, counts)).toMatchObject({ replayed: true });
     const small = await books.reserve(10);
     expect(await books.capture(small.hold_id!, { tokens: 1_000_000 })).toMatchObject({
       success: false,

@@ -146,7 +146,7 @@ describe("a refusal is said once, as an error with everything in it:", () => {
     [
       "a wrong amount",
       (it) => it.deduct(-1),
-      { code: "invalid_amount", status: 400, facts: { field: "tokensToDeduct", rule: expect.any(String) } },
+      { code: "invalid_amount", status: 400, facts: { field: "tokens", rule: expect.any(String) } },
     ],
     ["a value that is none", (it) => it.deduct("many" as never), { code: "invalid_request", status: 400 }],
     [

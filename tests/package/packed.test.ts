@@ -175,7 +175,7 @@ test("a bundle for browsers has nothing of the command line, and is small", asyn
   console.log(
     `client=${JSON.stringify(client)} webhook=${JSON.stringify(webhook)} node_modules=${kilobytes} KiB`,
   );
-  expect(client.compressed).toBeLessThan(12 * 1024);
+  expect(client.compressed).toBeLessThan(14 * 1024);
   expect(webhook.compressed).toBeLessThan(1024);
   const { dependencies } = JSON.parse(
     readFileSync(join(folder, "node_modules/tokenbook/package.json"), "utf8"),

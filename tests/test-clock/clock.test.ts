@@ -230,6 +230,7 @@ describe("nothing is left behind", () => {
     "tokenbook.provider_events",
     "tokenbook.provider_subscription_events",
     "tokenbook.revenue_totals",
+    "tokenbook.sale_rounds",
     "tokenbook.shadow",
     "tokenbook.shadow_changes",
     "tokenbook.trial_keys",

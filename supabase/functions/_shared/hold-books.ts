@@ -6,7 +6,7 @@
  * No import from a registry and nothing that only Deno has: it runs wherever `fetch` does.
  */
 import { TokenbookError } from "./token-error.ts";
-import { isWorthRepeating, type Patience, type Question, stoppable, untilHeard } from "./until-heard.ts";
+import { askedOf, isWorthRepeating, type Patience, type Question, untilHeard } from "./until-heard.ts";
 
 /** What a call was, in the end. */
 export type Outcome = "completed" | "failed" | "aborted" | "timed_out";
@@ -328,7 +328,7 @@ async function overdrawn<Receipt>(
 }
 
 /** What is left of a budget that pays for such a call, as its refusal says. */
-const payableOf = ({ facts }: TokenbookError) => Number((facts as { payable?: number }).payable ?? 0);
+const payableOf = ({ facts }: TokenbookError) => facts.payable ?? 0;
 
 /** What is left of the task's budget, up to what the call had held; undefined: there is nothing. */
 async function heldAgain(client: HoldClient, terms: Terms, held: Held): Promise<string | undefined> {
@@ -515,5 +515,5 @@ async function call<Result>(
   patience: Required<Patience>,
 ): Promise<Result> {
   const given = Object.fromEntries(Object.entries(args).filter(([, value]) => value !== undefined));
-  return await untilHeard<Result>((signal) => stoppable(client.rpc(name, given), signal), patience);
+  return await untilHeard<Result>(askedOf(client, name, given), patience);
 }

@@ -1,5 +1,14 @@
-/** What requests call otherwise than the books: the plan of a payment, which has one before it too. */
-const ofRequests: Record<string, string> = { toPlan: "planType" };
+/**
+ * What requests and the client call otherwise than the books: the plan of a payment, which has one before it too; and
+ * parameters of functions that are older than their neighbours, where one thing has two names.
+ */
+const ofRequests: Record<string, string> = {
+  toPlan: "planType",
+  tokensToDeduct: "tokens",
+  tokensUsed: "tokens",
+  modelUsed: "model",
+  referralCode: "code",
+};
 
 /**
  * A name in SQL as it is in a request: `p_user_id` and `user_id` are both `userId`.

@@ -26,8 +26,21 @@ export interface Facts {
   resetsAt?: string;
   /** How a payment was decided before. Not `status`: that is the problem's own, and HTTP's. */
   paymentStatus?: string;
-  /** How the call that was made under the key stands. */
-  holdStatus?: "open" | "settled";
+  /**
+   * How a hold stands: that of the call that was made under the key, `open` or `settled`; or the one that passes nothing
+   * on, `captured`, `released`, `expired` or `child`.
+   */
+  holdStatus?: "open" | "settled" | "captured" | "released" | "expired" | "child";
+  /** What a budget was made for. */
+  budget?: number;
+  /** What calls have of it that run, or paid. */
+  passed?: number;
+  /** What it has left. */
+  left?: number;
+  /** What of that pays for such a call. */
+  payable?: number;
+  /** What was asked of it. */
+  needed?: number;
   /** The HTTP status that the AI provider answered with. */
   providerStatus?: number;
   /** When the next period begins. */
@@ -42,6 +55,13 @@ export interface Facts {
   setting?: string;
   /** The model that has no price. */
   model?: string;
+  /** Why it is not possible, in a word. */
+  reason?: string;
+  /** The line of a checkpoint at fault. */
+  line?: number;
+  /** The table that has no such column. */
+  table?: string;
+  column?: string;
   /** The fields in which a request differs from the one its key stands for; never their values. */
   differs?: string[];
 }
@@ -54,6 +74,8 @@ export interface ApiError {
   message: string;
   /** For our refusals a JSON object of facts, or null. */
   details: string | null;
+  /** What the API itself proposes. */
+  hint?: string | null;
 }
 
 /** What more there is to say of one occurrence; what is left out is as the registry has it. */
@@ -120,13 +142,19 @@ const noAnswer = /^(0|408|425|502|503|504|52\d)$/;
 /** What the data API said, as an error of ours. */
 export function errorFrom({ code, message, details }: ApiError, status: number): TokenbookError {
   if (isSlug(message) && errors[message].sqlstate === code) {
-    return new TokenbookError(message, factsFrom(details), { status });
+    return new TokenbookError(message, factsFrom(message, details), { status });
   }
   if (status === 401) return new TokenbookError("not_authenticated", {}, { status });
   if (code === "42501") return new TokenbookError("forbidden", {}, { status });
   if (unfitValues.includes(code)) return new TokenbookError("invalid_request", {}, { status });
   // never the details: they may hold what users wrote
-  const cause = new Error(`SQL ${code}, HTTP ${status}: ${message}`);
+  const who =
+    code !== ""
+      ? `SQL ${code}, HTTP ${status}`
+      : status > 0
+        ? `HTTP ${status}`
+        : "no answer of the project's API";
+  const cause = new Error(`${who}: ${message}`);
   const known = givenUp.includes(code)
     ? "busy"
     : notNow.test(code) || noAnswer.test(String(status))
@@ -142,6 +170,54 @@ export function errorFrom({ code, message, details }: ApiError, status: number):
       cause,
     },
   );
+}
+
+/** What a value of a type must be, by how Postgres names the type. */
+const rules: [RegExp, string][] = [
+  [/type uuid/, "a uuid"],
+  [
+    /type (bigint|integer|smallint)|out of range for type|is out of range$/,
+    "a whole number that is not too large",
+  ],
+  [/type (numeric|double)/, "a number"],
+  [/type boolean/, "true or false"],
+  [/type timestamp|date\/time/, "a moment: ISO 8601"],
+];
+
+/** Which slug says that a value is none, where there is one for the field. */
+const slugs: Record<string, Slug> = {
+  userId: "invalid_user_id",
+  tokens: "invalid_amount",
+  delta: "invalid_amount",
+};
+
+/** What the data API itself said of a call's arguments, by the name of the one at fault; undefined: nothing of them. */
+export function errorOfArgs(
+  said: ApiError | TokenbookError,
+  name: string,
+  args: Record<string, unknown>,
+): TokenbookError | undefined {
+  if (said instanceof TokenbookError) return undefined;
+  const { code, message, hint } = said;
+  if (code === "PGRST202") {
+    const [, of, list] = /function \w+\.(\w+)\(([^)]*)\)/.exec(hint ?? "") ?? [];
+    if (of !== name) return undefined;
+    const known = list!.split(", ");
+    const given = Object.keys(args).filter((it) => args[it] !== undefined);
+    const unknown = given.find((it) => !known.includes(it));
+    const field = unknown ?? known.find((it) => !given.includes(it));
+    if (field === undefined) return undefined;
+    const rule = unknown === undefined ? "must be given" : "not known to this version of the books";
+    return new TokenbookError("invalid_request", { field: wireName(field), rule });
+  }
+  if (!unfitValues.includes(code)) return undefined;
+  const [, rule] = rules.find(([type]) => type.test(message)) ?? [];
+  const fits = ([, value]: [string, unknown]) =>
+    value !== null && value !== "" && message.includes(`"${String(value)}"`);
+  const [arg] = Object.entries(args).find(fits) ?? [];
+  if (arg === undefined || rule === undefined) return undefined;
+  const field = wireName(arg);
+  return new TokenbookError(slugs[field] ?? "invalid_request", { field, rule });
 }
 
 /** What an edge function said: a problem (RFC 9457), or whatever stands before it. */
@@ -169,13 +245,11 @@ export function errorFromProblem(problem: unknown, status: number): TokenbookErr
 }
 
 /** The facts in an exception's DETAIL. */
-function factsFrom(details: string | null): Facts {
+function factsFrom(slug: Slug, details: string | null): Facts {
+  const status = slug === "parent_hold_ended" ? "holdStatus" : "paymentStatus";
   const said = JSON.parse(details || "{}") as Record<string, unknown>;
   const facts: Facts = Object.fromEntries(
-    Object.entries(said).map(([name, value]) => [
-      name === "status" ? "paymentStatus" : wireName(name),
-      value,
-    ]),
+    Object.entries(said).map(([name, value]) => [name === "status" ? status : wireName(name), value]),
   );
   if (facts.field !== undefined) facts.field = wireName(facts.field);
   if (facts.rule !== undefined) facts.rule = wireRule(facts.rule);

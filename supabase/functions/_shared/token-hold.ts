@@ -16,6 +16,7 @@ import {
   type Terms,
   type Usage,
 } from "./hold-books.ts";
+import { onlyKnown } from "./known-options.ts";
 import { limits } from "./lists.ts";
 import { TokenbookError } from "./token-error.ts";
 import { type Patience, usualPatience } from "./until-heard.ts";
@@ -97,7 +98,7 @@ export interface Hold {
    * Says what the call has used so far, all of it: the last report counts. Work that returns without
    * any has used everything that was held.
    *
-   * @throws RangeError when no call can have used that
+   * @throws RangeError when no call can have used that; TypeError for a field that there is not
    */
   report(usage: Usage): void;
 }
@@ -144,6 +145,7 @@ export class NotSettledError extends Error {
  * @throws {TokensShortError} {@link BudgetSpentError} {@link CallAlreadyMadeError} {@link TokenbookError} before the work
  * @throws what the work threw; the signal's reason; {@link CallTimedOutError}
  * @throws {NotSettledError} when the books could not be told
+ * @throws TypeError for an option that there is not
  */
 export async function withTokenHold<Value>(
   client: HoldClient,
@@ -396,7 +398,46 @@ function policyOf({ charge }: HoldOptions, outcome: Exclude<Outcome, "completed"
   return charge?.[outcome] ?? (outcome === "failed" ? "nothing" : "reported");
 }
 
+/** The compiler demands each of them. */
+const holdOptions = {
+  userId: 1,
+  tokens: 1,
+  actionType: 1,
+  model: 1,
+  ttlSeconds: 1,
+  timeoutMs: 1,
+  idempotencyKey: 1,
+  signal: 1,
+  metadata: 1,
+  charge: 1,
+  onOverrun: 1,
+  parentHold: 1,
+  graceMs: 1,
+  describe: 1,
+  patience: 1,
+} satisfies Record<keyof HoldOptions, 1>;
+
+const chargeOptions = { failed: 1, aborted: 1, timed_out: 1 } satisfies Record<
+  keyof NonNullable<HoldOptions["charge"]>,
+  1
+>;
+
+const usageFields = {
+  model: 1,
+  inputTokens: 1,
+  outputTokens: 1,
+  cachedTokens: 1,
+  reasoningTokens: 1,
+  images: 1,
+  seconds: 1,
+  tokens: 1,
+  metadata: 1,
+} satisfies Record<keyof Usage, 1>;
+
 function termsOf(options: HoldOptions): { terms: Terms; timeoutMs: number; graceMs: number } {
+  onlyKnown("withTokenHold", options, holdOptions);
+  onlyKnown("charge of withTokenHold", options.charge ?? {}, chargeOptions);
+  onlyKnown("patience", options.patience ?? {}, usualPatience);
   const { ttlSeconds = limits.hold_seconds, graceMs = 1_000, patience } = options;
   const { timeoutMs = Math.min(ttlSeconds * 900, hostedMs) - graceMs } = options;
   if (!(ttlSeconds >= 2 && ttlSeconds <= limits.hold_seconds_at_most))
@@ -443,6 +484,7 @@ const most = limits.tokens;
 
 /** Refuses here what SQL would refuse when the call is over and somebody has the answer. */
 function checked(usage: Usage): Usage {
+  onlyKnown("report", usage, usageFields);
   const { inputTokens, outputTokens, cachedTokens, reasoningTokens, images, seconds, tokens, model } = usage;
   const counts = { inputTokens, outputTokens, cachedTokens, reasoningTokens, tokens, images };
   for (const [name, count] of Object.entries(counts)) {

@@ -4,7 +4,7 @@
  *
  * No import from a registry and nothing that only Deno has: it runs wherever `fetch` does.
  */
-import { type ApiError, errorFrom, TokenbookError } from "./token-error.ts";
+import { type ApiError, errorFrom, errorOfArgs, TokenbookError } from "./token-error.ts";
 
 /** What the data API answers, or an edge function. `status` is 0 when nobody has answered. */
 export interface Answer {
@@ -37,7 +37,7 @@ const longestPauseMs = 5_000;
  * Asks until there is an answer, or a refusal.
  *
  * @param signal whoever waits; when it aborts, the request is stopped and nothing is asked any more
- * @throws {TokenbookError} the last that was said; the signal's reason
+ * @throws {TokenbookError} the last that was said; the signal's reason; what asking itself threw, a TypeError
  */
 export async function untilHeard<Result>(
   ask: (signal: AbortSignal) => PromiseLike<Answer>,
@@ -54,6 +54,34 @@ export async function untilHeard<Result>(
     const longest = Math.min(pauseMs * 2 ** (attempt - 1), longestPauseMs);
     await pause(Math.max(Math.random() * longest, retryAfterMs), signal); // those that met do not meet again
   }
+}
+
+/** A client that can be asked: supabase-js. */
+interface Asked {
+  rpc(name: never, args: never): unknown;
+}
+
+/**
+ * Calls a function of the data API. What the API itself says of the arguments is said by their names.
+ *
+ * @throws TypeError when that is no client of supabase-js
+ */
+export function askedOf(
+  client: Asked,
+  name: string,
+  args: Record<string, unknown>,
+): (stop: AbortSignal) => PromiseLike<Answer> {
+  if (typeof (client as Partial<Asked> | null)?.rpc !== "function") {
+    throw new TypeError(
+      "this takes a client of supabase-js, as createClient makes it, not that of tokenbook(…)",
+    );
+  }
+  const rpc = client.rpc.bind(client) as (name: string, args: Record<string, unknown>) => Question;
+  return (stop) =>
+    stoppable(rpc(name, args), stop).then((answer) => {
+      const error = answer.error === null ? undefined : errorOfArgs(answer.error, name, args);
+      return error === undefined ? answer : { ...answer, error };
+    });
 }
 
 /** Stops a question of supabase-js with the signal. */
@@ -78,11 +106,13 @@ async function once(
   const stopped = new Promise<never>((_, fail) => {
     stopping.signal.addEventListener("abort", () => fail(stopping.signal.reason), { once: true });
   });
+  stopped.catch(() => {});
   try {
-    return await Promise.race([ask(stopping.signal), stopped]);
-  } catch (error) {
-    signal?.throwIfAborted();
-    return { data: null, error: { code: "", message: String(error), details: null }, status: 0 };
+    const asking = ask(stopping.signal); // what this throws itself is a fault of the caller's, and no answer
+    return await Promise.race([asking, stopped]).catch((error: unknown) => {
+      signal?.throwIfAborted();
+      return { data: null, error: { code: "", message: String(error), details: null }, status: 0 };
+    });
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", onAbort);

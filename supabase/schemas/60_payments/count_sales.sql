@@ -1,8 +1,11 @@
 /*
  * Counts what has become of what was sold, in the order of each user's ledger: at most a portion of entries (usage_rows of
- * tokenbook.limits). As a user's entries are numbered one after the other under their lock, none comes later that is older:
- * what is counted is counted once. Whoever finds that somebody else is at it waits two
- * seconds at most.
+ * tokenbook.limits), having looked at no more buyers than that. As a user's entries are numbered one after the other under
+ * their lock, none comes later that is older: what is counted is counted once.
+ * Nobody who uses tokens says that there is something new: that is found by going round, from buyer to buyer. Where all of them
+ * are looked at in one call, each report does. Where there are more, a round takes several calls, whoever asks, and has
+ * all that was booked before it began; for a minute after that another report needs no round of its own.
+ * Somebody else who counts is waited for, at most two seconds.
  *
  * The tokens of a sale are one pool: each is worth the same part of what is left of its money. So after every day
  *   recognised = money * used / tokens, rounded down; recognised and breakage together = money * (used + ended) / tokens,
@@ -11,54 +14,78 @@
  * Used is what was deducted and not given back, what repaid a debt, and what was taken for what others had been used for.
  * Ended is what ran out, was voided, or taken by a correction. What is taken with its money (a refund, a dispute) is
  * neither; what of that had been used already is not used any more: the debt is, that others pay.
- * Caller: tokenbook.get_token_revenue.   Returns whether all is counted.   Locks: the accounts' marks.   Keeps: I11.
+ * Caller: tokenbook.get_token_revenue.   Returns since when nothing is booked that is not counted; NULL: ask again.
+ * Locks: the round, the buyers' marks.   Keeps: I11.
  */
 create function tokenbook.count_sales()
-returns boolean
+returns timestamptz
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC' -- where days begin
 set plan_cache_mode = force_custom_plan
+set lock_timeout = '2s'
 as $$
 declare
   c_portion constant integer := tokenbook.limits() -> 'usage_rows';
-  v_waiting integer;
+  c_first constant uuid := '00000000-0000-0000-0000-000000000000';
+  v_now constant timestamptz := clock_timestamp();
+  v_is_short constant boolean := tokenbook.buyer_after(c_first, c_portion) is null; -- one call is a whole round
+  v_round tokenbook.sale_rounds;
+  v_next_id uuid;
   v_user_ids uuid[];
-  v_is_whole boolean;
-  v_is_first boolean;
+  v_locked_ids uuid[];
 begin
-  if not exists (select from tokenbook.uncounted_sales()) then
-    return true;
+  if v_is_short and not exists (select from tokenbook.uncounted_sales(c_first, c_portion)) then
+    return v_now;
   elsif current_setting('transaction_read_only')::boolean then
-    return false;
+    return null;
   end if;
 
   -- lock: whoever counts has done so in a moment
-  for nth in 1 .. 20 loop
-    v_is_first := pg_try_advisory_xact_lock(hashtextextended('tokenbook.count_sales', 0));
-    exit when v_is_first;
-    perform pg_sleep(0.1);
-  end loop;
-  if not v_is_first then
-    return false;
+  insert into tokenbook.sale_rounds default values on conflict do nothing;
+  begin
+    select r.* into v_round from tokenbook.sale_rounds r where r.is_only for update; -- @one-counts
+  exception
+    when lock_not_available then
+      return null;
+  end;
+  if not v_is_short and v_round.whole_at between v_now - interval '1 minute' and v_now then -- @rounds-are-soon-over
+    return v_round.whole_at;
   end if;
-  select count(*), array_agg(w.user_id) filter (where w.before < c_portion), coalesce(sum(w.entries), 0) <= c_portion
-    into v_waiting, v_user_ids, v_is_whole
+  if v_is_short or (v_round.begun_at between v_now - interval '10 minutes' and v_now) is not true then
+    v_round.begun_at := clock_timestamp();
+    v_round.next_id := c_first;
+  end if;
+
+  -- who is next
+  select array_agg(w.user_id order by w.user_id) filter (where w.before < c_portion),
+         (array_agg(w.user_id order by w.user_id) filter (where w.before >= c_portion or w.entries > c_portion))[1] -- @rounds-wait
+    into v_user_ids, v_next_id
     from (
       select u.user_id, u.entries, sum(u.entries) over (order by u.user_id) - u.entries as before
-        from tokenbook.uncounted_sales() u) w;
-  v_user_ids := array(
+        from tokenbook.uncounted_sales(v_round.next_id, c_portion) u) w;
+  v_locked_ids := array(
     select c.user_id from tokenbook.sale_accounts c
-     where c.user_id = any (v_user_ids) order by c.user_id for update skip locked);
+      join unnest(v_user_ids) as u (user_id) on u.user_id = c.user_id
+     order by c.user_id for update of c skip locked); -- @marks-are-locked
+  v_next_id := least(
+    v_next_id,
+    (select u.user_id from unnest(v_user_ids) as u (user_id) except select l.user_id from unnest(v_locked_ids) as l (user_id) order by 1 limit 1),
+    tokenbook.buyer_after(v_round.next_id, c_portion));
+  update tokenbook.sale_rounds r
+     set begun_at = case when v_next_id is not null then v_round.begun_at end,
+         next_id = v_next_id,
+         whole_at = case when v_next_id is null then v_round.begun_at else r.whole_at end
+   where r.is_only; -- @rounds-go-on
 
   with chosen as materialized (
     select c.user_id, c.counted_id, c.changed_at, least(a.last_transaction_id, c.counted_id + c_portion) as upto_id,
            a.last_transaction_id <= c.counted_id + c_portion as is_whole
       from tokenbook.sale_accounts c
       join public.token_accounts a on a.user_id = c.user_id
-     where c.user_id = any (v_user_ids)
+      join unnest(v_locked_ids) as u (user_id) on u.user_id = c.user_id
   ), of_sales as materialized (
     select s.*, c.upto_id, c.is_whole, c.changed_at, case when s.is_counted then c.counted_id else s.since_id end as from_id,
            p.id is not null as is_payment, coalesce(p.currency, b.currency) as currency_now, p.amount_cents,
@@ -71,8 +98,9 @@ begin
   ), entries as materialized (
     select t.*
       from (
-        select c.user_id, c.upto_id, least(c.counted_id, (select min(s.from_id) from of_sales s where s.user_id = c.user_id)) as from_id
-          from chosen c) c
+        select c.user_id, c.upto_id, least(c.counted_id, f.from_id) as from_id
+          from chosen c
+          left join (select s.user_id, min(s.from_id) as from_id from of_sales s group by s.user_id) f on f.user_id = c.user_id) c
      cross join lateral (
        select l.user_id, l.id, l.entry_type, l.action_type, l.tokens, l.debt_change, l.grant_ids, l.grant_tokens, l.payment_id,
               l.original_id, l.terms, l.created_at
@@ -153,9 +181,9 @@ begin
     union all
     -- what is known of the money now, where no entry says it
     select s.user_id, s.sale_id, s.upto_id, 4,
-           greatest(s.changed_at, (select max(t.created_at) from entries t where t.user_id = s.user_id)), 0, 0, 0, 0, 0, 0,
-           s.amount_cents, s.lost_cents, null
+           greatest(s.changed_at, newest.created_at), 0, 0, 0, 0, 0, 0, s.amount_cents, s.lost_cents, null
       from of_sales s
+      left join (select t.user_id, max(t.created_at) as created_at from entries t group by t.user_id) newest on newest.user_id = s.user_id
      where s.is_whole and s.is_payment and s.changed_at is not null -- @money-as-it-is
   ), days as (
     select e.user_id, e.sale_id, date_trunc('day', e.created_at) as starts_at, sum(e.given) as given, sum(e.used) as used,
@@ -206,8 +234,8 @@ begin
     -- what was counted in another currency
     select d.starts_at, s.currency, -s.sold_cents, -s.refunded_cents, -s.recognised_cents, -s.breakage_cents
       from of_sales s
-      join lateral (select min(d.starts_at) as starts_at from days d where d.user_id = s.user_id and d.sale_id = s.sale_id) d
-        on d.starts_at is not null
+      join (select d.user_id, d.sale_id, min(d.starts_at) as starts_at from days d group by d.user_id, d.sale_id) d
+        on d.user_id = s.user_id and d.sale_id = s.sale_id
      where s.currency <> s.currency_now -- @never-of-two-currencies
   ), added as (
     insert into tokenbook.revenue_totals as n (starts_at, currency, sold_cents, refunded_cents, recognised_cents, breakage_cents)
@@ -235,17 +263,18 @@ begin
            select min(s.period_end) from tokenbook.sales s where s.user_id = c.user_id and s.period_end > clock_timestamp()) else c.next_end_at end
     from chosen d
    where c.user_id = d.user_id;
-  return v_is_whole and cardinality(v_user_ids) = v_waiting;
+  return case when v_next_id is null then v_round.begun_at end;
 end
 $$;
 comment on function tokenbook.count_sales is
-  'Counts the next portion of what has become of what was sold, for get_token_revenue. Returns whether all is counted.';
+  'Counts the next portion of what has become of what was sold, for get_token_revenue. Returns the moment before which all that is booked is counted; NULL where there is more to count.';
 
 /*
- * Who has bought something of which not all is counted, and how many entries there are to look at.
+ * Who has bought something of which not all is counted, of the next p_many buyers from p_from on, and how many entries
+ * there are to look at.
  * Caller: internal.
  */
-create function tokenbook.uncounted_sales()
+create function tokenbook.uncounted_sales(p_from uuid, p_many integer)
 returns table (user_id uuid, entries bigint)
 language sql
 volatile
@@ -253,9 +282,22 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
   select c.user_id, a.last_transaction_id - c.counted_id
-    from tokenbook.sale_accounts c
+    from (select b.* from tokenbook.sale_accounts b where b.user_id >= p_from order by b.user_id limit p_many) c
     join public.token_accounts a on a.user_id = c.user_id
    where a.last_transaction_id > c.counted_id or c.changed_at is not null or c.next_end_at <= clock_timestamp()
 $$;
 comment on function tokenbook.uncounted_sales is
-  'Who has bought something of which not all is counted, and how many entries there are to look at.';
+  'Who has bought something of which not all is counted, of the next p_many buyers from p_from on, and how many entries there are to look at.';
+
+-- Who comes after the next p_many buyers from p_from on; NULL = nobody. Caller: internal.
+create function tokenbook.buyer_after(p_from uuid, p_many integer)
+returns uuid
+language sql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select c.user_id from tokenbook.sale_accounts c where c.user_id >= p_from order by c.user_id offset p_many limit 1
+$$;
+comment on function tokenbook.buyer_after is
+  'Who comes after the next p_many buyers from p_from on; NULL = nobody.';

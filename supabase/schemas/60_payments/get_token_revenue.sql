@@ -25,6 +25,7 @@ declare
   v_from timestamptz;
   v_to timestamptz;
   v_fault jsonb;
+  v_as_of timestamptz;
   v_rows jsonb;
   v_totals jsonb;
 begin
@@ -49,7 +50,8 @@ begin
   end if;
 
   -- what is not counted yet
-  if not tokenbook.count_sales() then
+  v_as_of := tokenbook.count_sales();
+  if v_as_of is null then
     return tokenbook.answer_busy();
   end if;
 
@@ -97,8 +99,8 @@ begin
     perform tokenbook.refuse('invalid_report', jsonb_build_object(
       'field', 'p_from', 'rule', format('closer to p_to, or p_bucket wider: a report has at most %s rows', c_rows)));
   end if;
-  return jsonb_build_object('bucket', p_bucket, 'from', v_from, 'to', v_to, 'rows', v_rows, 'totals', v_totals);
+  return jsonb_build_object('bucket', p_bucket, 'from', v_from, 'to', v_to, 'as_of', v_as_of, 'rows', v_rows, 'totals', v_totals);
 end
 $$;
 comment on function tokenbook.get_token_revenue is
-  'What was sold from p_from to p_to, and what became of it, in whole buckets (p_bucket day, month, all; UTC), each currency by itself. For an admin or the server. Left out: the last 30 days, by day; at most 400 days by day, 4000 else. Sold: payments and grants with a cost basis. Recognised: the part of that money whose tokens were used; breakage: whose tokens ran out, were voided or corrected away; refunded: what went back or is withheld by disputes, less what came back; deferred: the rest, still owed in tokens. Opening deferred + sold - refunded - recognised - breakage = closing deferred. Returns {bucket, from, to, rows: [{starts_at, currency, opening_deferred_cents, sold_cents, refunded_cents, recognised_cents, breakage_cents, closing_deferred_cents}] (where something changed), totals: [the same of all of that time, without starts_at]}. What came in when the books opened has no known cost and is in none of these. busy: more is to be counted than one call does; ask again. Errors: invalid_report, forbidden, busy.';
+  'What was sold from p_from to p_to, and what became of it, in whole buckets (p_bucket day, month, all; UTC), each currency by itself. For an admin or the server. Left out: the last 30 days, by day; at most 400 days by day, 4000 else. Sold: payments and grants with a cost basis. Recognised: the part of that money whose tokens were used; breakage: whose tokens ran out, were voided or corrected away; refunded: what went back or is withheld by disputes, less what came back; deferred: the rest, still owed in tokens. Opening deferred + sold - refunded - recognised - breakage = closing deferred. Returns {bucket, from, to, as_of (all that was booked before is counted), rows: [{starts_at, currency, opening_deferred_cents, sold_cents, refunded_cents, recognised_cents, breakage_cents, closing_deferred_cents}] (where something changed), totals: [the same of all of that time, without starts_at]}. What came in when the books opened has no known cost and is in none of these. busy: more is to be counted than one call does; ask again. Errors: invalid_report, forbidden, busy.';

@@ -1275,6 +1275,7 @@ export const notTheBooks: Record<string, string> = {
   "tokenbook.sales":
     "what was sold, made of the payments and grants and counted from the ledger; made again from them where it is lost",
   "tokenbook.sale_accounts": "how far the ledger is counted in sales and revenue_totals",
+  "tokenbook.sale_rounds": "how far the round has come that looks for what is not counted",
   "tokenbook.revenue_totals": "counted from the ledger by sales; no token depends on it",
   "tokenbook.usage_totals": "made of token_usage, and made again from it where it is emptied with its marks",
   "tokenbook.webhook_endpoints": "the project's own choice",

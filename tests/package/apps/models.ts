@@ -9,7 +9,7 @@ import { chargeAnthropic, chargeOpenAI, tokenBudget, tokenMiddleware } from "tok
 export async function models(url: string, key: string, userId: string) {
   const books = createClient(url, key);
   const budget = await tokenBudget(books, { userId, tokens: 1_000 });
-  const options = { userId, budget: budget.holdId };
+  const options = { userId, parentHold: budget.holdId };
   const openai: OpenAI = chargeOpenAI(new OpenAI(), books, options);
   const anthropic: Anthropic = chargeAnthropic(new Anthropic(), books, options);
   const model: LanguageModel = wrapLanguageModel({

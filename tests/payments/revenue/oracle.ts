@@ -1,4 +1,5 @@
 /** What should have become of the money, told from the whole ledger once more, one sale and one moment at a time. */
+import type { QueryResultRow } from "pg";
 import type { Database } from "../../support/database.ts";
 
 export interface Sums {
@@ -35,23 +36,37 @@ interface Entry {
 const startOf = (moment: Date) => `${moment.toISOString().slice(0, 10)}`;
 
 /**
- * Sums up to and with that day, by currency. Where a period gives its tokens over time, what has begun is read from the
- * slots in the ledger.
+ * Sums up to and with each of these days and today, by currency. Where a period gives its tokens over time, what has begun
+ * is read from the slots in the ledger.
  */
-export async function expectedSums(db: Database, upTo = "9999-12-31"): Promise<Record<string, Sums>> {
-  const all: Record<string, Sums> = {};
+export async function expectedByDay(
+  db: Database,
+  days: readonly string[],
+): Promise<[string, Record<string, Sums>][]> {
   const { rows: users } = await db.admin.query<{ user_id: string }>(
     "select distinct user_id from public.token_transactions",
   );
-  for (const { user_id } of users)
-    for (const [currency, sums] of await sumsOf(db, user_id, upTo)) {
-      const to = (all[currency] ??= { sold: 0n, refunded: 0n, recognised: 0n, breakage: 0n });
-      for (const name of ["sold", "refunded", "recognised", "breakage"] as const) to[name] += sums[name];
-    }
-  return all;
+  const books: Books[] = [];
+  for (const { user_id } of users) books.push(await booksOf(db, user_id));
+  const today = startOf(new Date());
+  return [...new Set([...days, today])].toSorted().map((day) => {
+    const all: Record<string, Sums> = {};
+    for (const of of books)
+      for (const [currency, sums] of sumsOf(of, day, day >= today)) {
+        const to = (all[currency] ??= { sold: 0n, refunded: 0n, recognised: 0n, breakage: 0n });
+        for (const name of ["sold", "refunded", "recognised", "breakage"] as const) to[name] += sums[name];
+      }
+    return [day, all];
+  });
 }
 
-async function sumsOf(db: Database, user: string, upTo: string): Promise<[string, Sums][]> {
+interface Books {
+  grants: QueryResultRow[];
+  payments: QueryResultRow[];
+  entries: Entry[];
+}
+
+async function booksOf(db: Database, user: string): Promise<Books> {
   const rowsOf = async (sql: string) => (await db.admin.query(sql, [user])).rows;
   const grants = await rowsOf("select * from public.token_balances where user_id = $1");
   const payments = await rowsOf(
@@ -68,6 +83,10 @@ async function sumsOf(db: Database, user: string, upTo: string): Promise<[string
     debt_change: BigInt(row.debt_change),
     parts: row.grant_ids.map((grant: string, n: number) => ({ grant, tokens: BigInt(row.grant_tokens[n]) })),
   }));
+  return { grants, payments, entries };
+}
+
+function sumsOf({ grants, payments, entries }: Books, upTo: string, isToday: boolean): [string, Sums][] {
   const grantOf = new Map(grants.map((grant) => [grant.id as string, grant]));
   const saleOf = (id: string): string | null => {
     const grant = grantOf.get(id)!;
@@ -149,8 +168,9 @@ async function sumsOf(db: Database, user: string, upTo: string): Promise<[string
       }
     }
     if (!isBegun) return;
-    if (isOverTime && begins! + 28 * 86_400_000 <= Date.now()) slots = inAll; // what it did not give it will not give
-    if (upTo === "9999-12-31") {
+    const ends = begins! + 28 * 86_400_000;
+    if (isOverTime && ends <= Date.now() && startOf(new Date(ends)) <= upTo) slots = inAll; // what it did not give it will not give
+    if (isToday) {
       sold = lastAmount;
       lost = lastLost;
     }

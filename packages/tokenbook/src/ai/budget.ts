@@ -4,8 +4,9 @@ import {
   type HoldClient,
   standingOf,
 } from "../../../../supabase/functions/_shared/hold-books.ts";
+import { onlyKnown } from "../../../../supabase/functions/_shared/known-options.ts";
 import { TokensShortError } from "../../../../supabase/functions/_shared/token-hold.ts";
-import { stoppable, untilHeard, usualPatience } from "../../../../supabase/functions/_shared/until-heard.ts";
+import { askedOf, untilHeard, usualPatience } from "../../../../supabase/functions/_shared/until-heard.ts";
 
 /** What a budget is for, and how long it lives. */
 export interface BudgetOptions {
@@ -24,6 +25,15 @@ export interface BudgetOptions {
   /** Goes into the hold. */
   metadata?: Record<string, unknown>;
 }
+
+const budgetOptions = {
+  userId: 1,
+  tokens: 1,
+  ttlSeconds: 1,
+  actionType: 1,
+  idempotencyKey: 1,
+  metadata: 1,
+} satisfies Record<keyof BudgetOptions, 1>;
 
 /** Tokens that are set aside for a task of many calls. */
 export interface TokenBudget {
@@ -50,20 +60,17 @@ export interface TokenBudget {
  * @example
  * ```ts
  * const budget = await tokenBudget(books, { userId, tokens: 50_000 });
- * const model = wrapLanguageModel({ model: gpt, middleware: tokenMiddleware(books, { userId, budget: budget.holdId }) });
+ * const model = wrapLanguageModel({ model: gpt, middleware: tokenMiddleware(books, { userId, parentHold: budget.holdId }) });
  * await generateText({ model, tools, stopWhen: stepCountIs(20), prompt });
  * const { tokensUsed } = await budget.end();
  * ```
  */
 export async function tokenBudget(books: HoldClient, options: BudgetOptions): Promise<TokenBudget> {
+  onlyKnown("tokenBudget", options, budgetOptions);
   const { userId, tokens } = options;
   const ask = <Answer>(name: "reserve_tokens" | "release_tokens", args: Record<string, unknown>) =>
     untilHeard<Answer>(
-      (signal) =>
-        stoppable(
-          books.rpc(name, Object.fromEntries(Object.entries(args).filter(([, it]) => it !== undefined))),
-          signal,
-        ),
+      askedOf(books, name, Object.fromEntries(Object.entries(args).filter(([, it]) => it !== undefined))),
       usualPatience,
     );
   const end = async (holdId: string): Promise<BudgetStanding> => {

@@ -10,7 +10,7 @@ import {
 } from "../../../../supabase/functions/_shared/token-hold.ts";
 import { chargedStream, FailedAnswer } from "./charged-stream.ts";
 import { estimate } from "./estimate.ts";
-import { type ChargeOptions, type Kind, termsOf } from "./options.ts";
+import { checkCharge, type ChargeOptions, type Kind, termsOf } from "./options.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 type Fetch = typeof globalThis.fetch;
@@ -39,6 +39,7 @@ export function chargedFetch(
   options: ChargeOptions,
   send: Fetch = globalThis.fetch,
 ): Fetch {
+  checkCharge("chargedFetch", options);
   return async (input, init = {}) => {
     const { pathname } = new URL(input instanceof Request ? input.url : input);
     const kind = kinds.find(([path]) => path.test(pathname))?.[1];

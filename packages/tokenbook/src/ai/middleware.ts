@@ -6,7 +6,7 @@ import {
 } from "../../../../supabase/functions/_shared/token-hold.ts";
 import { chargedStream, FailedAnswer } from "./charged-stream.ts";
 import { estimate } from "./estimate.ts";
-import { type ChargeOptions, tell, termsOf } from "./options.ts";
+import { checkCharge, type ChargeOptions, tell, termsOf } from "./options.ts";
 
 /** What a language model of the AI SDK is asked, as far as it is needed here. */
 interface Params {
@@ -62,6 +62,7 @@ export interface TokenMiddleware {
  * ```
  */
 export function tokenMiddleware(books: HoldClient, options: ChargeOptions): TokenMiddleware {
+  checkCharge("tokenMiddleware", options);
   const begin = (params: Params, { modelId: model }: Model) => {
     const { inputTokens, tokens } = estimate("chat", { ...params }, options);
     const signal = params.abortSignal;

@@ -1,9 +1,18 @@
+import { onlyKnown } from "../../../../supabase/functions/_shared/known-options.ts";
 import type { HoldOptions, StreamEnd } from "../../../../supabase/functions/_shared/token-hold.ts";
 
 /** For whom calls of a model are charged, and how. */
 export interface ChargeOptions extends Pick<
   HoldOptions,
-  "ttlSeconds" | "timeoutMs" | "graceMs" | "charge" | "onOverrun" | "metadata" | "describe" | "patience"
+  | "ttlSeconds"
+  | "timeoutMs"
+  | "graceMs"
+  | "charge"
+  | "onOverrun"
+  | "metadata"
+  | "describe"
+  | "patience"
+  | "parentHold"
 > {
   userId: string;
   /** What a call is, as in `token_action_costs`. Default: `chat_conversation`, `embedding`, `image_generation` or `audio`. */
@@ -15,11 +24,29 @@ export interface ChargeOptions extends Pick<
    * What a call uses beyond is taken from the balance too; of a task, from what its budget has left.
    */
   tokens?: number | ((request: Record<string, unknown>) => number);
-  /** The id of the budget that the calls of one task share; see {@link tokenBudget}. */
-  budget?: string;
   /** Hears how each call that was answered ended, when it is settled. Without it, what could not be settled is logged. */
   onSettled?: (end: StreamEnd) => void;
 }
+
+const known = {
+  userId: 1,
+  tokens: 1,
+  actionType: 1,
+  defaultMaxTokens: 1,
+  ttlSeconds: 1,
+  timeoutMs: 1,
+  graceMs: 1,
+  charge: 1,
+  onOverrun: 1,
+  parentHold: 1,
+  metadata: 1,
+  describe: 1,
+  patience: 1,
+  onSettled: 1,
+} satisfies Record<keyof ChargeOptions, 1>;
+
+/** @throws TypeError for an option that there is not */
+export const checkCharge = (where: string, options: ChargeOptions): void => onlyKnown(where, options, known);
 
 /** What is asked of a model. */
 export type Kind = "chat" | "embedding" | "image" | "audio";
@@ -42,7 +69,7 @@ export function termsOf(
     signal?: AbortSignal;
   },
 ): HoldOptions {
-  const { actionType, defaultMaxTokens: _, tokens: __, budget, onSettled: ___, ...rest } = options;
+  const { actionType, defaultMaxTokens: _, tokens: __, onSettled: ___, ...rest } = options;
   return {
     ...rest,
     tokens: call.tokens,
@@ -51,7 +78,6 @@ export function termsOf(
     idempotencyKey: call.key,
     metadata: { ...(call.model !== undefined && { model: call.model }), ...options.metadata },
     ...(call.signal !== undefined && { signal: call.signal }),
-    ...(budget !== undefined && { parentHold: budget }),
     describe: options.describe ?? ((_error, outcome) => `the call ${outcome.replace("_", " ")}`),
   };
 }

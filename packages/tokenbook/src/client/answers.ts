@@ -551,6 +551,8 @@ export interface RevenueReport {
   bucket: "day" | "month" | "all";
   from: string;
   to: string;
+  /** All that was booked before this moment is counted. */
+  as_of: string;
   rows: (RevenueSums & { starts_at: string })[];
   totals: RevenueSums[];
 }

@@ -3,12 +3,14 @@ import type { Database } from "../../../../supabase/functions/_shared/database.t
 import { errorFromProblem } from "../../../../supabase/functions/_shared/token-error.ts";
 import {
   type Answer,
+  askedOf,
   type Patience,
   type Question,
   stoppable,
   untilHeard,
   usualPatience,
 } from "../../../../supabase/functions/_shared/until-heard.ts";
+import { onlyKnown } from "../../../../supabase/functions/_shared/known-options.ts";
 import type { Answers, Rows } from "./answers.ts";
 import type { CallOptions } from "./options.ts";
 
@@ -70,16 +72,15 @@ interface InvokeError {
   context?: unknown;
 }
 
+/** Of a call's options who waits for it; the others have been read when it is asked, or there are none of that name. */
+type Waiting = Pick<CallOptions, "signal">;
+
 export interface Asking {
-  call<Name extends keyof Answers>(
-    name: Name,
-    args: ArgsOf<Name>,
-    signal: AbortSignal | undefined,
-  ): Promise<Answers[Name]>;
+  call<Name extends keyof Answers>(name: Name, args: ArgsOf<Name>, options: Waiting): Promise<Answers[Name]>;
   rows<Table extends keyof Rows>(
     table: Table,
     narrow: (all: Query) => Query,
-    signal: AbortSignal | undefined,
+    options: Waiting,
   ): Promise<Rows[Table][]>;
   invoke<Result>(
     name: string,
@@ -95,28 +96,38 @@ export interface Asking {
 /** @param bound the user whom calls are about that do not say it */
 export function asking(client: SupabaseLike, bound: string | undefined, patience: Patience): Asking {
   const supabase = client as Supabase;
+  onlyKnown("patience", patience, usualPatience);
   const patient = { ...usualPatience, ...patience };
   const heard = <Result>(ask: (signal: AbortSignal) => PromiseLike<Answer>, signal?: AbortSignal) =>
     untilHeard<Result>(ask, patient, signal);
 
-  const call: Asking["call"] = (name, args, signal) =>
-    heard((stop) => stoppable(supabase.rpc(name, args), stop), signal);
+  const call: Asking["call"] = async (name, args, options) => {
+    const { signal } = options;
+    refuseUnread(options);
+    return await heard(askedOf(supabase, name, args), signal);
+  };
 
   return {
     call,
 
-    rows(table, narrow, signal) {
-      return heard((stop) => {
+    async rows(table, narrow, options) {
+      const { signal } = options;
+      narrow(supabase.from(table).select("*")); // reads the options
+      refuseUnread(options);
+      return await heard((stop) => {
         const query = narrow(supabase.from(table).select("*"));
         return stoppable(query.retry?.(false) ?? query, stop);
       }, signal);
     },
 
     invoke(name, body, signal) {
-      return heard(async (stop) => {
-        const { data, error } = await supabase.functions.invoke(name, { body, signal: stop });
-        return error === null ? { data, error, status: 200 } : await answerOf(error);
-      }, signal);
+      return heard(
+        (stop) =>
+          supabase.functions
+            .invoke(name, { body, signal: stop })
+            .then(({ data, error }) => (error === null ? { data, error, status: 200 } : answerOf(error))),
+        signal,
+      );
     },
 
     read(name, query, signal) {
@@ -132,9 +143,55 @@ export function asking(client: SupabaseLike, bound: string | undefined, patience
       const id = subjectOf(await tokenOf(supabase));
       if (id !== undefined) return id;
       // a header says who they are, or they sign in elsewhere: the books know
-      return (await call("get_user_token_balance", { p_user_id: undefined }, signal)).user_id;
+      return (await call("get_user_token_balance", { p_user_id: undefined }, { signal })).user_id;
     },
   };
+}
+
+/** What has been read of options that a caller gave. */
+interface Reading {
+  where: string;
+  given: object;
+  read: Record<string, true>;
+}
+
+const readings = new WeakMap<object, Reading>();
+
+/**
+ * The client with each of its calls noting which options it reads, so that what it knows is written once: where the
+ * call maps it to a parameter.
+ */
+export function noting<Books extends object>(books: Books, within = ""): Books {
+  return Object.fromEntries(
+    Object.entries(books).map(([name, it]) => {
+      const where = within + name;
+      if (typeof it !== "function") return [name, noting(it as object, `${where}.`)];
+      return [name, (...args: unknown[]) => (it as Call)(...args.map((arg) => noted(arg, where)))];
+    }),
+  ) as Books;
+}
+
+type Call = (...args: unknown[]) => unknown;
+
+function noted(given: unknown, where: string): unknown {
+  if (typeof given !== "object" || given === null) return given;
+  const kind: unknown = Object.getPrototypeOf(given);
+  if (kind !== Object.prototype && kind !== null) return given; // a Date, a list
+  const read: Record<string, true> = {};
+  const options = new Proxy(given, {
+    get(target, name) {
+      if (typeof name === "string") read[name] = true;
+      return Reflect.get(target, name) as unknown;
+    },
+  });
+  readings.set(options, { where, given, read });
+  return options;
+}
+
+/** @throws TypeError when there is an option that the call has not looked at */
+function refuseUnread(options: object): void {
+  const reading = readings.get(options);
+  if (reading !== undefined) onlyKnown(reading.where, reading.given, reading.read);
 }
 
 async function answerOf({ message, context }: InvokeError): Promise<Answer> {

@@ -1,5 +1,7 @@
 /** What an app imports from `tokenbook`. Nothing of the command line is behind it. */
 export {
+  BudgetSpentError,
+  type BudgetStanding,
   CallAlreadyMadeError,
   CallTimedOutError,
   type Facts,

@@ -99,8 +99,17 @@ export interface CaptureOptions extends CallOptions, Usage {
 }
 
 export interface GrantOptions extends WriteOptions {
-  /** `admin` (default), `trial`, `annual`, `28day`, `plan`, `purchase`. */
-  grantType?: string | undefined;
+  /** Left out: `admin`. Or a type of the project's own, made with `set_token_grant_type`. */
+  grantType?:
+    | "admin"
+    | "trial"
+    | "annual"
+    | "28day"
+    | "plan"
+    | "purchase"
+    // a type of the project's own, beside those that an editor offers
+    | (string & {})
+    | undefined;
   /** Left out: the type's own lifetime. `infinity`: never. */
   expiresAt?: Moment | undefined;
   /** 0 (spent first) to 100. Default 50. */
@@ -169,7 +178,7 @@ export interface UsageByOptions extends CallOptions {
   centsPerMillionTokens?: number | undefined;
 }
 
-export interface RevenueOptions extends CallOptions {
+export interface RevenueOptions extends Pick<CallOptions, "signal"> {
   /** Default `day`; UTC. */
   bucket?: "day" | "month" | "all" | undefined;
   /** Left out: 30 days before `to`. */

@@ -10,6 +10,7 @@ import {
   type Usage,
   withTokenHold,
 } from "../../../../supabase/functions/_shared/token-hold.ts";
+import { onlyKnown } from "../../../../supabase/functions/_shared/known-options.ts";
 import type {
   AccountState,
   AccountStateChange,
@@ -63,7 +64,7 @@ import type {
   UsageReport,
   VoidedGrant,
 } from "./answers.ts";
-import { asking, type SupabaseLike } from "./asking.ts";
+import { asking, noting, type SupabaseLike } from "./asking.ts";
 import type {
   AdjustOptions,
   AlertRuleOptions,
@@ -119,7 +120,8 @@ export type ClientHoldOptions = Omit<HoldOptions, "userId"> & { userId?: string 
  * The books, as an app asks them. Options are in camelCase; answers are as the database gives them, in snake_case.
  *
  * Every call rejects with a {@link TokenbookError} when it is refused, or when nobody has answered as often as it was
- * asked; a shortage of tokens is no error but an answer, with `success` false.
+ * asked; a shortage of tokens is no error but an answer, with `success` false. An option that there is not is a
+ * TypeError, and nothing is asked.
  */
 export interface Tokenbook {
   /** What a user can spend now, grant by grant. */
@@ -186,7 +188,11 @@ export interface Tokenbook {
     lastChunk?: (end: StreamEnd) => Chunk | undefined,
   ): Promise<HeldStream<Chunk>>;
 
-  /** Gives tokens as one new grant, now or from a moment to come. For an admin or the server. */
+  /**
+   * Gives tokens as one new grant, now or from a moment to come. What the user owed is repaid first, at once:
+   * `tokens_remaining` is what is left then, and the history's entries after the grant say what was repaid. For an admin
+   * or the server.
+   */
   grant(tokens: number, options?: GrantOptions): Promise<GrantReceipt>;
   /** Corrects a balance, upwards or downwards. For an admin or the server. */
   adjust(delta: number, options?: AdjustOptions): Promise<Adjustment | NoAdjustment>;
@@ -323,11 +329,15 @@ export interface Tokenbook {
  * ```
  */
 export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}): Tokenbook {
+  onlyKnown("tokenbook", options, { userId: 1, patience: 1 } satisfies Record<keyof TokenbookOptions, 1>);
   const { userId: bound, patience = {} } = options;
   const { call, rows, invoke, userOf } = asking(supabase, bound, patience);
   const client = supabase as HoldClient;
   /** Whom a read is about, where the books take whoever asks. */
   const orSelf = ({ userId = bound }: CallOptions) => userId;
+
+  const userOfReport = ({ forEveryone, userId = bound }: UsageByOptions) =>
+    forEveryone ? undefined : userId;
 
   const holding = async ({ userId, ...rest }: ClientHoldOptions): Promise<HoldOptions> => ({
     ...rest,
@@ -335,25 +345,20 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
     userId: await userOf({ userId, signal: rest.signal }),
   });
 
-  const page = (o: HistoryOptions) =>
-    call(
-      "get_token_history",
-      { p_user_id: orSelf(o), p_limit: o.limit, p_before: o.before ?? undefined },
-      o.signal,
-    );
+  const page = (o: HistoryOptions, before = o.before) =>
+    call("get_token_history", { p_user_id: orSelf(o), p_limit: o.limit, p_before: before ?? undefined }, o);
 
-  return {
-    balance: (o = {}) => call("get_user_token_balance", { p_user_id: orSelf(o) }, o.signal),
-    balanceAt: (at, o = {}) => call("get_token_balance_as_of", { p_user_id: orSelf(o), p_at: at }, o.signal),
+  return noting<Tokenbook>({
+    balance: (o = {}) => call("get_user_token_balance", { p_user_id: orSelf(o) }, o),
+    balanceAt: (at, o = {}) => call("get_token_balance_as_of", { p_user_id: orSelf(o), p_at: at }, o),
     canSpend: (tokens, o = {}) =>
       call(
         "can_spend_tokens",
         { p_tokens: tokens, p_user_id: orSelf(o), p_action_type: o.actionType, p_model_used: o.model },
-        o.signal,
+        o,
       ),
-    hasPlan: (planType, o = {}) =>
-      call("has_token_plan", { p_plan_type: planType, p_user_id: orSelf(o) }, o.signal),
-    storageQuota: (o = {}) => call("get_user_storage_quota", { p_user_id: orSelf(o) }, o.signal),
+    hasPlan: (planType, o = {}) => call("has_token_plan", { p_plan_type: planType, p_user_id: orSelf(o) }, o),
+    storageQuota: (o = {}) => call("get_user_storage_quota", { p_user_id: orSelf(o) }, o),
 
     deduct: async (tokens, o = {}) =>
       call(
@@ -365,22 +370,16 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
           p_idempotency_key: keyOf(o),
           p_metadata: o.metadata,
         },
-        o.signal,
+        o,
       ),
-    deductBatch: (items, { allOrNothing, signal } = {}) =>
+    deductBatch: async (items, o = {}) =>
       call(
         "deduct_tokens_batch",
         {
-          p_items: items.map((item) => ({
-            user_id: item.userId,
-            tokens: item.tokens,
-            action_type: item.actionType,
-            idempotency_key: keyOf(item),
-            metadata: item.metadata,
-          })),
-          p_all_or_nothing: allOrNothing,
+          p_items: items.map(itemOf),
+          p_all_or_nothing: o.allOrNothing,
         },
-        signal,
+        o,
       ),
     track: (o) =>
       call(
@@ -396,7 +395,7 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
           p_idempotency_key: keyOf(o),
           p_metadata: o.metadata,
         },
-        o.signal,
+        o,
       ),
     quote: (o) =>
       call(
@@ -407,7 +406,7 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
           ...countsOf(o),
           p_tokens_used: o.tokens,
         },
-        o.signal,
+        o,
       ),
     reserve: async (tokens, o = {}) =>
       call(
@@ -422,7 +421,7 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
           p_metadata: o.metadata,
           p_parent_hold: o.parentHold,
         },
-        o.signal,
+        o,
       ),
     capture: async (holdId, o = {}) =>
       call(
@@ -437,10 +436,10 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
           p_error_message: o.errorMessage,
           p_metadata: o.metadata,
         },
-        o.signal,
+        o,
       ),
     release: async (holdId, o = {}) =>
-      call("release_tokens", { p_user_id: await userOf(o), p_hold_id: holdId }, o.signal),
+      call("release_tokens", { p_user_id: await userOf(o), p_hold_id: holdId }, o),
     withTokenHold: async (o, work) => withTokenHold(client, await holding(o), work),
     streamWithTokenHold: async (o, open, lastChunk) =>
       streamWithTokenHold(client, await holding(o), open, lastChunk),
@@ -463,7 +462,7 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
           p_cost_basis_cents: o.costBasisCents,
           p_currency: o.currency,
         },
-        o.signal,
+        o,
       ),
     adjust: async (delta, o = {}) =>
       call(
@@ -475,7 +474,7 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
           p_idempotency_key: keyOf(o),
           p_metadata: o.metadata,
         },
-        o.signal,
+        o,
       ),
     refund: async (transactionId, o = {}) =>
       call(
@@ -489,7 +488,7 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
           p_idempotency_key: keyOf(o),
           p_lifetime_days: o.lifetimeDays,
         },
-        o.signal,
+        o,
       ),
     voidGrant: async (grantId, o = {}) =>
       call(
@@ -501,9 +500,9 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
           p_take_back: o.takeBack,
           p_idempotency_key: keyOf(o),
         },
-        o.signal,
+        o,
       ),
-    upcomingGrants: (o = {}) => call("list_upcoming_token_grants", { p_user_id: orSelf(o) }, o.signal),
+    upcomingGrants: (o = {}) => call("list_upcoming_token_grants", { p_user_id: orSelf(o) }, o),
     setGrantExpiry: async (grantId, expiresAt, o) =>
       call(
         "set_token_grant_expiry",
@@ -514,26 +513,18 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
           p_reason: o.reason,
           p_idempotency_key: keyOf(o),
         },
-        o.signal,
+        o,
       ),
     setAccountState: async (state, o) =>
-      call(
-        "set_token_account_state",
-        { p_user_id: await userOf(o), p_state: state, p_reason: o.reason },
-        o.signal,
-      ),
+      call("set_token_account_state", { p_user_id: await userOf(o), p_state: state, p_reason: o.reason }, o),
     setOverdraft: async (tokens, o) =>
-      call(
-        "set_token_overdraft",
-        { p_user_id: await userOf(o), p_tokens: tokens, p_reason: o.reason },
-        o.signal,
-      ),
+      call("set_token_overdraft", { p_user_id: await userOf(o), p_tokens: tokens, p_reason: o.reason }, o),
 
     history: (o = {}) => ({
       page: () => page(o),
       async *[Symbol.asyncIterator]() {
         for (let before = o.before; ;) {
-          const { transactions, next_before } = await page({ ...o, before });
+          const { transactions, next_before } = await page(o, before);
           yield* transactions;
           if (next_before === null) return;
           before = next_before;
@@ -544,7 +535,7 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
       call(
         "explain_token_charge",
         { p_user_id: orSelf(o), p_usage_id: o.usageId, p_transaction_id: o.transactionId },
-        o.signal,
+        o,
       ),
     usageBy: (o = {}) =>
       call(
@@ -554,21 +545,20 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
           p_by: o.by,
           p_from: o.from,
           p_to: o.to,
-          p_user_id: o.forEveryone ? undefined : orSelf(o),
+          p_user_id: userOfReport(o),
           p_for_everyone: o.forEveryone,
           p_cents_per_million_tokens: o.centsPerMillionTokens,
         },
-        o.signal,
+        o,
       ),
 
-    revenue: (o = {}) =>
-      call("get_token_revenue", { p_from: o.from, p_to: o.to, p_bucket: o.bucket }, o.signal),
+    revenue: (o = {}) => call("get_token_revenue", { p_from: o.from, p_to: o.to, p_bucket: o.bucket }, o),
 
     plans: {
-      list: ({ signal } = {}) => rows("token_plans", (all) => all.order("rank", { ascending: true }), signal),
+      list: (o = {}) => rows("token_plans", (all) => all.order("rank", { ascending: true }), o),
       current: async (o = {}) => {
         const userId = await userOf(o);
-        return (await rows("token_subscriptions", (all) => all.eq("user_id", userId), o.signal))[0] ?? null;
+        return (await rows("token_subscriptions", (all) => all.eq("user_id", userId), o))[0] ?? null;
       },
       change: async (planType, o = {}) =>
         call(
@@ -580,13 +570,12 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
             p_payment_id: o.paymentId,
             p_idempotency_key: keyOf(o),
           },
-          o.signal,
+          o,
         ),
-      checkTrial: async (o = {}) => call("check_token_trial", { p_user_id: await userOf(o) }, o.signal),
+      checkTrial: async (o = {}) => call("check_token_trial", { p_user_id: await userOf(o) }, o),
     },
     packs: {
-      list: ({ signal } = {}) =>
-        rows("token_packs", (all) => all.order("price_cents", { ascending: true }), signal),
+      list: (o = {}) => rows("token_packs", (all) => all.order("price_cents", { ascending: true }), o),
     },
 
     checkout: ({ signal, userId = bound, ...o }) =>
@@ -604,7 +593,7 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
             p_quantity: o.quantity,
             p_idempotency_key: keyOf(o),
           },
-          o.signal,
+          o,
         ),
       list: async (o = {}) => {
         const userId = await userOf(o);
@@ -616,20 +605,20 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
               .eq("user_id", userId)
               .order("created_at", newest)
               .limit(o.limit ?? 50),
-          o.signal,
+          o,
         );
       },
       approve: async (paymentId, o = {}) =>
         call(
           "approve_token_payment",
           { p_user_id: await userOf(o), p_payment_id: paymentId, p_reason: o.reason },
-          o.signal,
+          o,
         ),
       reject: async (paymentId, o) =>
         call(
           "reject_token_payment",
           { p_user_id: await userOf(o), p_payment_id: paymentId, p_reason: o.reason },
-          o.signal,
+          o,
         ),
       refund: async (paymentId, o) =>
         call(
@@ -640,26 +629,22 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
             p_reason: o.reason,
             p_refunded_cents: o.refundedCents,
           },
-          o.signal,
+          o,
         ),
     },
 
     caps: {
-      list: (o = {}) => call("get_token_spend_caps", { p_user_id: orSelf(o) }, o.signal),
-      set: (window, { tokens, reason, signal, ...scope }) =>
+      list: (o = {}) => call("get_token_spend_caps", { p_user_id: orSelf(o) }, o),
+      set: (window, o) =>
         call(
           "set_token_spend_cap",
-          { p_window: window, p_tokens: tokens, p_reason: reason, ...scopeOf(scope) },
-          signal,
+          { p_window: window, p_tokens: o.tokens, p_reason: o.reason, ...scopeOf(o) },
+          o,
         ),
     },
     team: {
       members: (o = {}) =>
-        call(
-          "list_token_team_members",
-          { p_user_id: orSelf(o), p_limit: o.limit, p_after: o.after },
-          o.signal,
-        ),
+        call("list_token_team_members", { p_user_id: orSelf(o), p_limit: o.limit, p_after: o.after }, o),
       add: async (memberId, o = {}) =>
         call(
           "add_token_team_member",
@@ -670,10 +655,10 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
             p_cap_week: o.capWeek,
             p_cap_month: o.capMonth,
           },
-          o.signal,
+          o,
         ),
       remove: async (memberId, o = {}) =>
-        call("remove_token_team_member", { p_user_id: await userOf(o), p_member_id: memberId }, o.signal),
+        call("remove_token_team_member", { p_user_id: await userOf(o), p_member_id: memberId }, o),
     },
     alerts: {
       list: async (o = {}) => {
@@ -687,7 +672,7 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
               .limit(o.limit ?? 50);
             return o.before === undefined ? own : own.lt("id", o.before);
           },
-          o.signal,
+          o,
         );
       },
       setRule: (rule, o) =>
@@ -703,14 +688,14 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
             p_is_enabled: o.isEnabled,
             ...scopeOf(o),
           },
-          o.signal,
+          o,
         ),
-      removeRule: (rule, o) => call("remove_token_alert_rule", { p_rule: rule, ...scopeOf(o) }, o.signal),
+      removeRule: (rule, o) => call("remove_token_alert_rule", { p_rule: rule, ...scopeOf(o) }, o),
     },
     topUp: {
       get: async (o = {}) => {
         const userId = await userOf(o);
-        return (await rows("token_top_ups", (all) => all.eq("user_id", userId), o.signal))[0] ?? null;
+        return (await rows("token_top_ups", (all) => all.eq("user_id", userId), o))[0] ?? null;
       },
       set: async (o) =>
         call(
@@ -727,27 +712,43 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
             p_max_requests: o.maxRequests,
             p_window_seconds: o.windowSeconds,
           },
-          o.signal,
+          o,
         ),
     },
     codes: {
       redeem: (code, o = {}) =>
-        call(
-          "redeem_token_code",
-          { p_code: code, p_user_id: orSelf(o), p_idempotency_key: keyOf(o) },
-          o.signal,
-        ),
-      referral: (o = {}) => call("get_token_referral_code", { p_user_id: orSelf(o) }, o.signal),
+        call("redeem_token_code", { p_code: code, p_user_id: orSelf(o), p_idempotency_key: keyOf(o) }, o),
+      referral: (o = {}) => call("get_token_referral_code", { p_user_id: orSelf(o) }, o),
       claimReferral: (code, o = {}) =>
-        call("claim_token_referral", { p_referral_code: code, p_user_id: orSelf(o) }, o.signal),
+        call("claim_token_referral", { p_referral_code: code, p_user_id: orSelf(o) }, o),
     },
-  };
+  });
 }
 
 /** One key an intent: made before it is first asked, and the same however often it is. */
 const keyOf = ({ idempotencyKey }: Pick<WriteOptions, "idempotencyKey">): string =>
   idempotencyKey ??
   Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("-");
+
+/** One deduction of a batch, as the function takes it. */
+function itemOf(item: BatchItem) {
+  onlyKnown("an item of deductBatch", item, batchFields);
+  return {
+    user_id: item.userId,
+    tokens: item.tokens,
+    action_type: item.actionType,
+    idempotency_key: keyOf(item),
+    metadata: item.metadata,
+  };
+}
+
+const batchFields = {
+  userId: 1,
+  tokens: 1,
+  actionType: 1,
+  idempotencyKey: 1,
+  metadata: 1,
+} satisfies Record<keyof BatchItem, 1>;
 
 /** What a provider counted, as functions take it. */
 const countsOf = (usage: Usage) => ({

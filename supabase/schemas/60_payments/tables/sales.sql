@@ -65,6 +65,22 @@ comment on column tokenbook.sale_accounts.changed_at is 'When money of theirs ha
 comment on column tokenbook.sale_accounts.next_end_at is 'When the first of their paid periods ends that gives tokens over time, and is not counted to its end.';
 alter table tokenbook.sale_accounts enable row level security;
 
+-- How far the round of these users has come that looks for what is not counted: one row.
+create table tokenbook.sale_rounds (
+  is_only boolean primary key default true,
+  begun_at timestamptz,
+  next_id uuid,
+  whole_at timestamptz,
+  constraint sale_rounds_are_one check (is_only)
+);
+comment on table tokenbook.sale_rounds is
+  'How far the round has come in which tokenbook.count_sales looks at everybody in tokenbook.sale_accounts, where they are more than one call looks at. At most one row, which whoever counts has locked.';
+comment on column tokenbook.sale_rounds.is_only is 'True: there is one row.';
+comment on column tokenbook.sale_rounds.begun_at is 'When the round that is under way began; NULL = none is.';
+comment on column tokenbook.sale_rounds.next_id is 'The user with whom it goes on.';
+comment on column tokenbook.sale_rounds.whole_at is 'When the last round began that came to its end: all that was booked before is counted.';
+alter table tokenbook.sale_rounds enable row level security;
+
 -- What was sold and what became of it, added up by day, for the report.
 create table tokenbook.revenue_totals (
   starts_at timestamptz not null,

@@ -6,5 +6,6 @@ export const holdFiles = [
   "token-error.ts",
   "errors.ts",
   "names.ts",
+  "known-options.ts",
   "lists.ts",
 ] as const;
