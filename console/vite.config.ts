@@ -12,6 +12,7 @@ export default defineConfig(({ command }) => {
     plugins: [react()],
     resolve: {
       alias: [
+        { find: /^tokenbook\/admin$/, replacement: fileURLToPath(new URL("admin/index.ts", sources)) },
         { find: /^tokenbook\/react$/, replacement: fileURLToPath(new URL("react/index.ts", sources)) },
         { find: /^tokenbook$/, replacement: fileURLToPath(new URL("client/index.ts", sources)) },
       ],

@@ -1,6 +1,8 @@
 /** The pages. Each is a file of its own, which is fetched when somebody goes there: a user does not carry the others'. */
 import { createRootRoute, createRoute, createRouter } from "@tanstack/react-router";
 import { Refused } from "./parts/Refused.tsx";
+import type { AdminSearch } from "./admin/search.ts";
+import { AdminGate } from "./shell/AdminGate.tsx";
 import { Lost } from "./shell/Lost.tsx";
 import { Shell } from "./shell/Shell.tsx";
 import { readUserSearch } from "./user/search.ts";
@@ -17,7 +19,15 @@ const user = createRoute({
   validateSearch: readUserSearch,
 }).lazy(async () => (await import("./user/route.tsx")).route);
 
-export const router = createRouter({ routeTree: root.addChildren([user]) });
+/** One route for all of them: what there is behind it, its pages know, and who is no admin fetches none of them. */
+const admin = createRoute({
+  getParentRoute: () => root,
+  path: "/admin/$",
+  validateSearch: (search: Record<string, unknown>): AdminSearch => search,
+  component: AdminGate,
+});
+
+export const router = createRouter({ routeTree: root.addChildren([user, admin]) });
 
 declare module "@tanstack/react-router" {
   interface Register {

@@ -19,6 +19,10 @@ export function SessionProvider({ supabase, children }: { supabase: SupabaseClie
   return <Context.Provider value={{ supabase, session }}>{children}</Context.Provider>;
 }
 
+/** Whether the token says that they are an admin: what is shown goes by it, and nothing that is allowed does. */
+export const isAdminSession = (session: Session | null | undefined): boolean =>
+  session?.user.app_metadata["role"] === "admin";
+
 export function useSession(): Provided {
   const provided = useContext(Context);
   if (provided === null) throw new Error("there is no SessionProvider above this component");

@@ -10,6 +10,7 @@ const dist = fileURLToPath(new URL("dist", import.meta.url));
 const client = {
   entry: {
     index: "src/client/index.ts",
+    admin: "src/admin/index.ts",
     ai: "src/ai/index.ts",
     react: "src/react/index.ts",
   },

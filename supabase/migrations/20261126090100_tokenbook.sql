@@ -57,22 +57,22 @@ declare
     'expire_old_token_grants', 'explain_token_charge', 'find_token_discrepancies',
     'forget_token_user', 'get_recent_token_usage', 'get_token_balance_as_of', 'get_token_customer',
     'get_token_history', 'get_token_referral_code', 'get_token_revenue', 'get_token_spend_caps',
-    'get_token_usage_by', 'get_user_storage_quota', 'get_user_token_balance',
+    'get_token_usage_by', 'get_token_user', 'get_user_storage_quota', 'get_user_token_balance',
     'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
     'get_users_without_token_balance', 'grant_tokens', 'has_token_plan',
     'list_parked_token_payments', 'list_token_changes', 'list_token_codes',
-    'list_token_team_members', 'list_token_webhook_deliveries', 'list_token_webhook_endpoints',
-    'list_upcoming_token_grants', 'prepare_token_checkout', 'reconcile_user_token_balance',
-    'record_token_payment_event', 'record_token_subscription_event', 'redeem_token_code',
-    'refund_token_payment', 'refund_tokens', 'reject_token_payment', 'release_tokens',
-    'remove_token_alert_rule', 'remove_token_team_member', 'remove_token_webhook_endpoint',
-    'renew_token_subscription', 'repeat_token_webhook_delivery', 'replay_token_balances',
-    'reserve_tokens', 'restate_token_balances', 'retry_token_webhooks', 'reverse_token_restatement',
-    'set_token_account_state', 'set_token_action_cost', 'set_token_alert_rule',
-    'set_token_burn_order', 'set_token_customer', 'set_token_grant_expiry', 'set_token_grant_type',
-    'set_token_limit', 'set_token_model_price', 'set_token_model_rate', 'set_token_overdraft',
-    'set_token_pack', 'set_token_plan', 'set_token_referral_policy', 'set_token_spend_cap',
-    'set_token_subject', 'set_token_top_up', 'set_token_trial_policy',
+    'list_token_team_members', 'list_token_users', 'list_token_webhook_deliveries',
+    'list_token_webhook_endpoints', 'list_upcoming_token_grants', 'prepare_token_checkout',
+    'reconcile_user_token_balance', 'record_token_payment_event', 'record_token_subscription_event',
+    'redeem_token_code', 'refund_token_payment', 'refund_tokens', 'reject_token_payment',
+    'release_tokens', 'remove_token_alert_rule', 'remove_token_team_member',
+    'remove_token_webhook_endpoint', 'renew_token_subscription', 'repeat_token_webhook_delivery',
+    'replay_token_balances', 'reserve_tokens', 'restate_token_balances', 'retry_token_webhooks',
+    'reverse_token_restatement', 'set_token_account_state', 'set_token_action_cost',
+    'set_token_alert_rule', 'set_token_burn_order', 'set_token_customer', 'set_token_grant_expiry',
+    'set_token_grant_type', 'set_token_limit', 'set_token_model_price', 'set_token_model_rate',
+    'set_token_overdraft', 'set_token_pack', 'set_token_plan', 'set_token_referral_policy',
+    'set_token_spend_cap', 'set_token_subject', 'set_token_top_up', 'set_token_trial_policy',
     'set_token_unknown_model_policy', 'set_token_webhook_endpoint', 'settle_token_top_up',
     'settle_token_webhook', 'token_offer_now', 'token_payment_disagrees', 'tokens_used',
     'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
@@ -27302,6 +27302,61 @@ $$;
 comment on function tokenbook.forget_token_user is
   'Erases what is personal of a user from the books, for a person who asks for it: metadata, reasons and messages of errors, in the ledger and beside it. Numbers, ids, keys and what a payment provider told of money stay. For an admin or the server; list_token_changes says who asked and when. p_limit 1 to 100,000 rows a call: call it until is_done is true. Erased once is erased; again changes nothing. Returns {success, user_id, erased: {table: rows}, is_done}. Errors: invalid_user_id, user_not_found, invalid_page, forbidden, busy.';
 
+-- from supabase/schemas/90_audit/get_token_user.sql
+
+/*
+ * One user, for who looks after them: what the tables show the users themselves and nobody else, at most a page of each.
+ * Their balance, ledger, usage and team answer get_user_token_balance and the others, which take anybody from an admin.
+ * Caller: an admin, service_role.   Locks: nothing.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, account_lost.   Keeps: I11.
+ */
+-- Security definer: an admin reads other users' rows, and their addresses.
+create function tokenbook.get_token_user(p_user_id uuid)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  c_listed constant integer := 50;
+  v_now constant timestamptz := clock_timestamp();
+  v_account public.token_accounts;
+begin
+  perform tokenbook.authorize(p_user_id, p_self_may => false);
+  select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
+  if not found then
+    perform tokenbook.require_user(p_user_id, 'service');
+  end if;
+  return jsonb_build_object(
+    'user_id', p_user_id,
+    'email', (select u.email from auth.users u where u.id = p_user_id),
+    'is_user', tokenbook.is_user(p_user_id),
+    'state', coalesce(v_account.state, 'active'),
+    'payer_id', v_account.payer_id,
+    'tokens_used', coalesce(v_account.tokens_used, 0),
+    'tokens_expired', coalesce(v_account.tokens_expired, 0),
+    'cost_cents', coalesce(v_account.total_cost, 0),
+    'last_active_at', v_account.spent_at,
+    'subscription', (select to_jsonb(s) from public.token_subscriptions s where s.user_id = p_user_id),
+    'holds', (
+      select coalesce(jsonb_agg(
+               jsonb_build_object(
+                 'id', h.id, 'tokens', h.tokens, 'action_type', h.action_type, 'actor_role', h.actor_role,
+                 'member_id', h.member_id, 'parent_id', h.parent_id, 'created_at', h.created_at, 'expires_at', h.expires_at)
+               order by h.expires_at, h.id), '[]')
+        from (select o.* from public.token_holds o
+               where o.user_id = p_user_id and o.status = 'open' and o.expires_at > v_now
+               order by o.expires_at, o.id
+               limit c_listed) h),
+    'alerts', (
+      select coalesce(jsonb_agg(to_jsonb(l) order by l.id desc), '[]')
+        from (select t.* from public.token_alerts t where t.user_id = p_user_id order by t.id desc limit c_listed) l));
+end
+$$;
+comment on function tokenbook.get_token_user is
+  'One user, for who looks after them: what the tables show users of themselves alone. For an admin or the server. Returns {user_id, email, is_user (false: they were deleted, and have books still), state (active, frozen), payer_id (of a member of a team), tokens_used, tokens_expired, cost_cents (what their uses cost the project), last_active_at, subscription (their row of token_subscriptions; NULL: never one), holds: [{id, tokens, action_type, actor_role, member_id, parent_id, created_at, expires_at}] (open, the next to run out first, at most 50), alerts: [rows of token_alerts] (newest first, at most 50)}. Errors: invalid_user_id, user_not_found, account_lost, not_authenticated, forbidden.';
+
 -- from supabase/schemas/90_audit/grants_at_opening.sql
 
 /*
@@ -27549,6 +27604,132 @@ end
 $$;
 comment on function tokenbook.list_token_changes is
   'What admins and the server changed beside the ledger, newest first: states of accounts, caps, alert rules, teams, payments, top-ups, the catalogue and the prices; about one user, or (p_user_id left out) about everyone and the project. For an admin or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {changes: [{id, user_id, change (the function), actor_role, actor_id, reason, details, created_at}], next_before (NULL on the last page)}. Errors: invalid_page, forbidden.';
+
+-- from supabase/schemas/90_audit/list_token_users.sql
+
+/*
+ * Users with what they have, in pages: who signs in, and who did and has books still. Searched by a part of their
+ * address or by their id, in one of four orders, each either way.
+ * It reads all accounts and addresses for each page, under 300 ms for 100,000 of them: an index by balance
+ * would be written with every deduction (decision 28). What is due counts in the balance that is shown, not in the order.
+ * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_page.
+ */
+-- Security definer: an admin reads other users' rows, and their addresses.
+create function tokenbook.list_token_users(
+  p_search text default null,
+  p_sort text default 'last_active',
+  p_descending boolean default true,
+  p_limit integer default 50,
+  p_after text default null
+)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now constant timestamptz := clock_timestamp();
+  v_search constant text := nullif(lower(btrim(p_search)), '');
+  v_sign constant integer := case when p_descending then -1 else 1 end;
+  v_value constant text := left(p_after, -37);
+  v_after_id uuid;
+  v_after_figure bigint := 0;
+  v_after_address text := '';
+  v_searched_id uuid;
+  v_fault jsonb;
+  v_ids uuid[];
+  v_values text[];
+begin
+  -- validate
+  perform tokenbook.authorize_operator();
+  v_fault := case
+    when p_limit is null or p_limit not between 1 and 200 then '{"field": "p_limit", "rule": "1 to 200"}'
+    when p_sort is null or p_sort not in ('email', 'balance', 'used', 'last_active')
+      then '{"field": "p_sort", "rule": "email, balance, used or last_active"}'
+    when p_descending is null then '{"field": "p_descending", "rule": "true or false"}'
+    when length(p_search) > 320 then '{"field": "p_search", "rule": "at most 320 characters"}'
+    when p_after is not null and not (
+        tokenbook.is_user_id(right(p_after, 36)) and (p_sort = 'email' or v_value ~ '^-?[0-9]{1,18}$'))
+      then '{"field": "p_after", "rule": "next_after of the page before, in the same order"}'
+  end;
+  if v_fault is not null then
+    perform tokenbook.refuse('invalid_page', v_fault);
+  end if;
+  if p_after is not null then
+    v_after_id := right(p_after, 36)::uuid;
+    if p_sort = 'email' then
+      v_after_address := v_value;
+    else
+      v_after_figure := v_value::bigint;
+    end if;
+  end if;
+  if tokenbook.is_user_id(v_search) then
+    v_searched_id := v_search::uuid;
+  end if;
+
+  -- the page: ids, and what they are sorted by; figures the other way round are figures below zero
+  select array_agg(page.id), array_agg(page.value)
+    into v_ids, v_values
+    from (
+      select f.id, case when p_sort = 'email' then f.address else (v_sign * f.figure)::text end as value
+        from (
+          select coalesce(a.user_id, u.id) as id,
+                 case when p_sort = 'email' then lower(coalesce(u.email, '') collate "C") else '' end as address,
+                 v_sign * case p_sort
+                   when 'balance' then coalesce(a.tokens_remaining, 0)
+                   when 'used' then coalesce(a.tokens_used, 0)
+                   when 'last_active' then coalesce((date_part('epoch', a.spent_at) * 1000000)::bigint, -1)
+                   else 0
+                 end as figure
+            from public.token_accounts a
+            full join auth.users u on u.id = a.user_id
+           where (a.user_id is not null or u.deleted_at is null)
+             and (v_search is null
+               or strpos(lower(u.email collate "C"), v_search) > 0
+               or a.user_id = v_searched_id
+               or u.id = v_searched_id)) f
+       where p_after is null
+          or f.figure > v_sign * v_after_figure
+          or f.figure = v_sign * v_after_figure
+             and case when p_descending then (f.address, f.id) < (v_after_address, v_after_id)
+                      else (f.address, f.id) > (v_after_address, v_after_id) end
+       order by f.figure,
+                case when p_descending then f.address end desc, case when not p_descending then f.address end,
+                case when p_descending then f.id end desc, case when not p_descending then f.id end
+       limit p_limit + 1) page;
+
+  -- answer: of those alone, what costs more to know
+  return jsonb_build_object(
+    'users', (
+      select coalesce(jsonb_agg(
+               jsonb_build_object(
+                 'user_id', listed.id,
+                 'email', u.email,
+                 'is_user', u.id is not null and u.deleted_at is null,
+                 'state', coalesce(a.state, 'active'),
+                 'plan_type', s.plan_type,
+                 'tokens_remaining', coalesce(a.tokens_remaining + due.tokens, 0),
+                 'tokens_reserved', coalesce(a.tokens_reserved, 0),
+                 'tokens_owed', coalesce(a.tokens_owed, 0),
+                 'tokens_used', coalesce(a.tokens_used, 0),
+                 'cost_cents', coalesce(a.total_cost, 0),
+                 'last_active_at', a.spent_at,
+                 'payer_id', a.payer_id)
+               order by listed.nth), '[]')
+        from unnest(v_ids[:p_limit]) with ordinality as listed (id, nth)
+        left join auth.users u on u.id = listed.id
+        left join public.token_accounts a on a.user_id = listed.id
+        left join public.token_subscriptions s on s.user_id = listed.id
+       cross join lateral (
+         select case when a.next_due_at <= v_now
+                     then (select d.returned - d.lost + d.given - d.repaid from tokenbook.tokens_due(listed.id, v_now) d)
+                     else 0 end as tokens) due),
+    'next_after', case when cardinality(v_ids) > p_limit then v_values[p_limit] || ' ' || v_ids[p_limit] end);
+end
+$$;
+comment on function tokenbook.list_token_users is
+  'Users with what they have, in pages. For an admin or the server. p_search: a part of their address, or their id; left out, everyone. p_sort email, balance, used or last_active (the default, newest first), p_descending false the other way round; p_limit 1 to 200; p_after the next_after of the page before, in the same order. Returns {users: [{user_id, email, is_user (false: they were deleted, and have books still), state (active, frozen), plan_type (in force; NULL = none), tokens_remaining (that can be spent), tokens_reserved, tokens_owed, tokens_used, cost_cents (what their uses cost the project), last_active_at, payer_id (of a member of a team)}], next_after (NULL on the last page)}. It reads every account for each page: under 300 ms of a processor for 100,000 of them. Errors: invalid_page, not_authenticated, forbidden.';
 
 -- from supabase/schemas/90_audit/live_difference.sql
 
@@ -29628,6 +29809,7 @@ declare
     'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
     'create_token_code', 'list_token_codes', 'end_token_code',
     'verify_token_ledger', 'acknowledge_token_finding', 'checkpoint_token_ledger', 'verify_token_checkpoint',
+    'list_token_users', 'get_token_user',
     'reconcile_user_token_balance', 'find_token_discrepancies',
     'replay_token_balances', 'restate_token_balances', 'reverse_token_restatement',
     'check_token_synchronization', 'get_recent_token_usage', 'get_users_with_high_token_usage',

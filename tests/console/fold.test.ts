@@ -114,4 +114,7 @@ test("a cost is said where the report says one", () => {
   expect(
     byModel([bucket("01", "a", 5, { cost_cents: 2 }), bucket("02", "a", 5, { cost_cents: 0.5 })])[0]!.cents,
   ).toBe(2.5);
+  const unknown = bucket("03", "a", 5, { cost_cents: 0, uses_without_cost: 1 });
+  expect(byModel([unknown])[0]!.cents).toBeNull();
+  expect(byModel([unknown, bucket("04", "a", 5, { cost_cents: 3 })])[0]!.cents).toBe(3);
 });

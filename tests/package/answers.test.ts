@@ -8,7 +8,7 @@ import { type Caller, startStack, type Stack } from "../functions/stack.ts";
 import { startStripeApi, type StripeApi } from "../functions/stripe-api.ts";
 import { expectCleanBooks } from "../support/books.ts";
 import { asService, rpc } from "../support/roles.ts";
-import { booksOf } from "./books.ts";
+import { adminBooksOf, booksOf } from "./books.ts";
 import { noting, type Schemas, schemasOfAnswers, type Seen } from "./schemas.ts";
 
 const app = "https://app.example.com";
@@ -359,9 +359,50 @@ test("alerts are told, their rules set; a top-up too", async () => {
   expect(await books.topUp.get()).toMatchObject({ pack_type: "small" });
 });
 
+test("an admin sees everybody, and everything of one", async () => {
+  const stripe = { p_provider: "stripe", p_provider_payment_id: "pi_parked" };
+  await asService(stack.db, (client) =>
+    rpc(client, "record_token_payment_event", {
+      ...stripe,
+      p_event_id: "evt_parked",
+      p_event_type: "paid",
+      p_facts: {
+        kind: "paid",
+        occurred_at: "2026-11-01T00:00:00Z",
+        user_id: "00000000-0000-4000-8000-00000000dead",
+        plan_type: "starter",
+        amount_cents: 900,
+        currency: "usd",
+      },
+    }),
+  );
+  await asService(stack.db, (client) => rpc(client, "create_token_code", { p_tokens: 5, p_name: "a code" }));
+  const all = adminBooksOf(stack, await stack.user({ admin: true }), noting(seen));
+  const { users, next_after } = await all.users({ search: user.id });
+  expect([users[0]!.user_id, next_after]).toEqual([user.id, null]);
+  expect((await all.users({ sort: "email", descending: false, limit: 1 })).next_after).toEqual(
+    expect.any(String),
+  );
+  expect(await all.user(user.id)).toMatchObject({ is_user: true, alerts: expect.any(Array) });
+  const forgotten = await stack.user();
+  expect(await all.forget(forgotten.id)).toMatchObject({ is_done: true });
+  expect(await all.discrepancies()).toEqual([]);
+  expect(await all.reconcile(user.id)).toMatchObject({ remaining_difference: 0 });
+  expect((await all.replay({ userId: user.id })).length).toBeGreaterThan(0);
+  expect(await all.verify({ userId: user.id })).toEqual([]);
+  const { payments, parked } = await all.payments({ limit: 10 });
+  expect([payments.length > 0, parked.length]).toEqual([true, 1]);
+  expect(await all.parked()).toEqual(parked);
+  expect(await all.dismissParked("stripe", "pi_parked", { reason: "a test" })).toMatchObject({
+    status: "dismissed",
+  });
+  expect((await all.codes({ limit: 1 })).codes).toMatchObject([{ name: "a code" }]);
+  expect((await all.deliveries()).deliveries).toEqual([]);
+});
+
 describe("what was answered", () => {
   test("is of every function and every table that the client has", () => {
-    const expected = [...schemas.functions, ...schemas.tables, "CheckoutPage"];
+    const expected = [...schemas.functions, ...schemas.tables, "CheckoutPage", "PaymentsForAdmin"];
     expect([...seen.keys()].toSorted()).toEqual(expected.toSorted());
     const short = [...seen].filter(([, answers]) =>
       answers.some((it) => (it as { success?: boolean } | null)?.success === false),

@@ -6,6 +6,7 @@ import {
   tokenbook,
   type TokenbookOptions,
 } from "../../packages/tokenbook/src/client/index.ts";
+import { type AdminBooks, tokenbookAdmin } from "../../packages/tokenbook/src/admin/index.ts";
 import type { Caller, Stack } from "../functions/stack.ts";
 
 type Fetch = typeof fetch;
@@ -30,3 +31,7 @@ export function booksOf(
 ): Tokenbook {
   return tokenbook(supabaseOf(stack, caller, by), { patience: { pauseMs: 1 }, ...options });
 }
+
+/** The same books, as an admin's page asks them. */
+export const adminBooksOf = (stack: Stack, caller?: Caller, by?: Fetch): AdminBooks =>
+  tokenbookAdmin(supabaseOf(stack, caller, by), { patience: { pauseMs: 1 } });

@@ -53,6 +53,9 @@ export function schemasOfAnswers(): Schemas {
 /** What was answered, by function, table or edge function. */
 export type Seen = Map<string, unknown[]>;
 
+/** What edge functions answer, by the names of their types. */
+const edge: Record<string, string> = { checkout: "CheckoutPage", payments: "PaymentsForAdmin" };
+
 /** A `fetch` that notes what it brings. */
 export function noting(seen: Seen): typeof fetch {
   return async (input, init) => {
@@ -62,8 +65,8 @@ export function noting(seen: Seen): typeof fetch {
     if (what === undefined || !response.ok) return response;
     const said: unknown = await response.clone().json();
     const isRows = !pathname.includes("/rpc/") && pathname.startsWith("/rest/");
-    const answers = what === "checkout" ? [said] : isRows ? (said as unknown[]) : [said];
-    const name = what === "checkout" ? "CheckoutPage" : what;
+    const answers = edge[what] !== undefined ? [said] : isRows ? (said as unknown[]) : [said];
+    const name = edge[what] ?? what;
     seen.set(name, [...(seen.get(name) ?? []), ...answers]);
     return response;
   };

@@ -1,7 +1,10 @@
 import { Button, Menu } from "@mantine/core";
 import { IconChevronDown, IconLogout } from "@tabler/icons-react";
-import { useSession } from "../session.tsx";
+import { lazy, Suspense } from "react";
+import { isAdminSession, useSession } from "../session.tsx";
 import classes from "./Shell.module.css";
+
+const AdminItem = lazy(() => import("../admin/MenuItem.tsx"));
 
 /** Who is signed in, and the way out. */
 export function AccountMenu() {
@@ -26,6 +29,11 @@ export function AccountMenu() {
       <Menu.Dropdown>
         <Menu.Label className="words">{name}</Menu.Label>
         <Menu.Divider />
+        {isAdminSession(session) && (
+          <Suspense>
+            <AdminItem />
+          </Suspense>
+        )}
         <Menu.Item
           leftSection={<IconLogout size={16} aria-hidden />}
           // this browser alone: elsewhere they stay signed in

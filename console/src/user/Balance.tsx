@@ -1,7 +1,7 @@
 import { Badge, Group, Skeleton, Text } from "@mantine/core";
-import type { ReactNode } from "react";
 import { useTokenBalance } from "tokenbook/react";
 import { format } from "../format.ts";
+import { Fact } from "../parts/Fact.tsx";
 import { Refused } from "../parts/Refused.tsx";
 import { Section } from "../parts/Section.tsx";
 import classes from "./Balance.module.css";
@@ -71,18 +71,5 @@ export function Balance() {
         </Text>
       )}
     </Section>
-  );
-}
-
-function Fact({ name, children }: { name: string; children: ReactNode }) {
-  return (
-    <div className={classes["fact"]}>
-      <Text component="dt" size="xs" c="dimmed">
-        {name}
-      </Text>
-      <Text component="dd" m={0} size="md" fw={500} className="number" mih="1.5rem">
-        {children ?? <Skeleton height="1rem" width="6rem" mt={4} />}
-      </Text>
-    </div>
   );
 }

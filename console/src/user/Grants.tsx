@@ -17,7 +17,11 @@ const shades = [0, 1, 2, 3, 4].map((n) => `var(--burn-${n})`);
 const colourOf = (place: number) => shades[Math.min(place, shades.length - 1)]!;
 
 /** The grants in the order in which they are spent: a bar, and a table of the same. */
-export function Grants() {
+export function Grants({
+  whenNone = "Buy a pack, or wait for what your plan gives next.",
+}: {
+  whenNone?: string;
+}) {
   const { data } = useTokenBalance();
   const upcoming = useUpcoming().data?.grants ?? [];
   const [isAll, setIsAll] = useState(false);
@@ -34,7 +38,7 @@ export function Grants() {
   return (
     <Section title="In the order of spending" flex={1}>
       {grants.length === 0 ? (
-        <Nothing title="No tokens to spend">Buy a pack, or wait for what your plan gives next.</Nothing>
+        <Nothing title="No tokens to spend">{whenNone}</Nothing>
       ) : (
         <Stack gap="md">
           {/* the table says the same */}

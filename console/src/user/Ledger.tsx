@@ -77,7 +77,7 @@ export function Ledger() {
         )
       ) : shown.length === 0 && !isLooking && !hasNextPage ? (
         show === undefined ? (
-          <Nothing title="Nothing has happened yet">Tokens that you get and spend are listed here.</Nothing>
+          <Nothing title="Nothing has happened yet">Tokens that come and go are listed here.</Nothing>
         ) : (
           <Nothing title="None of these">Choose “All” to see everything.</Nothing>
         )

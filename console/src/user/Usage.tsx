@@ -1,5 +1,7 @@
 import { Grid, SegmentedControl, Skeleton, Table, Text } from "@mantine/core";
+import type { UseQueryResult } from "@tanstack/react-query";
 import { lazy, Suspense, useMemo } from "react";
+import type { UsageReport } from "tokenbook";
 import { useTokenUsage } from "tokenbook/react";
 import { format } from "../format.ts";
 import { Nothing } from "../parts/Nothing.tsx";
@@ -16,20 +18,36 @@ const UsageChart = lazy(() => import("./UsageChart.tsx"));
 
 const dayMs = 86_400_000;
 
-/** What was used, by day and by model. */
+/** What a user used, by day and by model. */
 export function Usage() {
-  const [{ days = 30 }, change] = useUserSearch();
-  // days of the report are of UTC; this stays the same until the next one
+  const [{ days = 30 }] = useUserSearch();
+  const from = useFirstDay(days);
+  return <UsageOf title="Usage" report={useTokenUsage({ bucket: "day", by: "model", from })} />;
+}
+
+/** When the first of so many days began, that of today among them. Days of the report are of UTC. */
+export function useFirstDay(days: number): string {
   const today = Math.floor(Date.now() / dayMs);
-  const from = useMemo(() => new Date((today - days + 1) * dayMs).toISOString(), [today, days]);
-  const { data, error, refetch } = useTokenUsage({ bucket: "day", by: "model", from });
+  return useMemo(() => new Date((today - days + 1) * dayMs).toISOString(), [today, days]);
+}
+
+interface UsageOfProps {
+  title: string;
+  /** By day and by model, of as many days as the address says. */
+  report: Pick<UseQueryResult<UsageReport, Error>, "data" | "error" | "refetch">;
+}
+
+/** A chart of the days, and a table of the models. */
+export function UsageOf({ title, report: { data, error, refetch } }: UsageOfProps) {
+  const [{ days = 30 }, change] = useUserSearch();
+  const from = useFirstDay(days);
   const rows = data?.rows ?? [];
   const models = useMemo(() => byModel(rows), [rows]);
   const total = models.reduce((sum, { tokens }) => sum + tokens, 0);
   const hasCost = models.some(({ cents }) => cents !== null);
   return (
     <Section
-      title="Usage"
+      title={title}
       actions={
         <SegmentedControl
           size="xs"

@@ -19,12 +19,17 @@ export function readUserSearch(search: Record<string, unknown>): UserSearch {
 
 /** What it says now, and a change of it; what is undefined is left out of the address. */
 export function useUserSearch(): [UserSearch, (change: Partial<Record<keyof UserSearch, unknown>>) => void] {
-  const search = useSearch({ strict: false });
+  const search = readUserSearch(useSearch({ strict: false }));
   const navigate = useNavigate();
   const change = (to: Partial<Record<keyof UserSearch, unknown>>) =>
     void navigate({
-      to: "/",
-      search: readUserSearch({ ...search, ...to }),
+      to: ".",
+      search: (now: Record<string, unknown>) => ({
+        ...now,
+        show: undefined,
+        days: undefined,
+        ...readUserSearch({ ...search, ...to }),
+      }),
       replace: true,
       resetScroll: false,
     });

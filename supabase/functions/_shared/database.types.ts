@@ -1544,6 +1544,7 @@ export type Database = {
         };
         Returns: Json;
       };
+      get_token_user: { Args: { p_user_id: string }; Returns: Json };
       get_user_storage_quota: { Args: { p_user_id?: string }; Returns: Json };
       get_user_token_balance: { Args: { p_user_id?: string }; Returns: Json };
       get_users_with_high_token_usage: {
@@ -1625,6 +1626,16 @@ export type Database = {
       list_token_codes: { Args: { p_before?: number; p_limit?: number }; Returns: Json };
       list_token_team_members: {
         Args: { p_after?: string; p_limit?: number; p_user_id?: string };
+        Returns: Json;
+      };
+      list_token_users: {
+        Args: {
+          p_after?: string;
+          p_descending?: boolean;
+          p_limit?: number;
+          p_search?: string;
+          p_sort?: string;
+        };
         Returns: Json;
       };
       list_token_webhook_deliveries: {

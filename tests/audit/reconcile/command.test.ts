@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { freePort } from "local-platform/postgres/ports";
-import { planRepair, repair } from "../../../packages/tokenbook/src/data/repair.ts";
+import { repair } from "../../../packages/tokenbook/src/data/repair.ts";
+import { planRepair } from "../../../packages/tokenbook/src/data/repair-plan.ts";
 import { reconcileUser } from "../../../packages/tokenbook/src/data/discrepancies.ts";
 import { run, runHere } from "../../support/command.ts";
 import { createDatabase, type Database } from "../../support/database.ts";

@@ -2,7 +2,7 @@
 // What a user writes of their own use is their word: nothing of the books may rest on it.
 import type { ClientBase } from "pg";
 import { expect, test } from "vitest";
-import { planRepair } from "../../../packages/tokenbook/src/data/repair.ts";
+import { planRepair } from "../../../packages/tokenbook/src/data/repair-plan.ts";
 import type { Reconciliation } from "../../../packages/tokenbook/src/data/discrepancies.ts";
 import { grant } from "../../support/books.ts";
 import { createDatabase, type Database } from "../../support/database.ts";

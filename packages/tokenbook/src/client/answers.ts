@@ -823,6 +823,20 @@ export interface Payment {
   decided_by: string | null;
 }
 
+/** A payment, as the edge function `payments` lists it to an admin. */
+export interface ListedPayment extends Omit<Payment, "tokens_lapsed" | "idempotency_key"> {
+  /** What the catalogue says now, where that differs from `terms`; null: the same. */
+  offer_now: Record<string, unknown> | null;
+  /** What else a provider's events name than is booked. */
+  disagrees: unknown;
+}
+
+/** Payments, newest first, and those that are parked. */
+export interface PaymentsForAdmin {
+  payments: ListedPayment[];
+  parked: ParkedPayment[];
+}
+
 /** A row of `token_alerts`. */
 export interface Alert {
   user_id: string;
@@ -872,6 +886,248 @@ export interface CheckoutPage {
   url: string;
 }
 
+/** A user, as an admin finds them in a list. */
+export interface ListedUser {
+  user_id: string;
+  /** null: they were deleted, or sign in without one. */
+  email: string | null;
+  /** false: they were deleted, and have books still. */
+  is_user: boolean;
+  state: AccountState;
+  /** The plan that is in force; null: none. */
+  plan_type: string | null;
+  /** That can be spent. */
+  tokens_remaining: number;
+  tokens_reserved: number;
+  tokens_owed: number;
+  tokens_used: number;
+  /** What their uses cost the project. */
+  cost_cents: number;
+  /** When their ledger last changed; null: never. */
+  last_active_at: string | null;
+  /** Of a member of a team: whose account they spend from. */
+  payer_id: string | null;
+}
+
+export interface UserPage {
+  users: ListedUser[];
+  /** Where the next page begins; null: this is the last. */
+  next_after: string | null;
+}
+
+/** A hold that is open, as an admin sees it. */
+export interface OpenHoldOfUser {
+  id: string;
+  tokens: number;
+  action_type: string;
+  actor_role: string;
+  member_id: string | null;
+  parent_id: string | null;
+  created_at: string;
+  expires_at: string;
+}
+
+/** One user, for who looks after them. */
+export interface UserDetails {
+  user_id: string;
+  email: string | null;
+  /** false: they were deleted, and have books still. */
+  is_user: boolean;
+  state: AccountState;
+  payer_id: string | null;
+  tokens_used: number;
+  tokens_expired: number;
+  cost_cents: number;
+  last_active_at: string | null;
+  /** null: never one. */
+  subscription: Subscription | null;
+  /** The next to run out first, at most 50. */
+  holds: OpenHoldOfUser[];
+  /** Newest first, at most 50. */
+  alerts: Alert[];
+}
+
+/** What is personal of a user was erased from the books, or the first portion of it. */
+export interface Erasure {
+  success: true;
+  user_id: string;
+  /** Rows, by table. */
+  erased: { [table: string]: number };
+  /** false: ask again. */
+  is_done: boolean;
+}
+
+/** One thing that is wrong with a user's balance, use or cost. */
+export interface Finding {
+  scenario:
+    | "balance_higher"
+    | "balance_lower"
+    | "cost_mismatch"
+    | "no_usage_records"
+    | "negative_balance"
+    | "failed_operations_counted"
+    | "duplicate_usage"
+    | "unreadable";
+  /** What makes it so, in words joined by underscores. */
+  cause: string;
+  /** How many tokens it is about; 0 for a cost. */
+  tokens: number;
+  /** By how many tokens the balance is too high because of it; negative: too low. */
+  off: number;
+  /** Whether an adjustment of the balance puts it right. */
+  is_repairable: boolean;
+  /** null where it cannot be told. */
+  since: string | null;
+  advice: string;
+  evidence: Record<string, unknown>;
+  /** Of a cost: by how many cents the books have too much. */
+  cents?: number;
+}
+
+/** A user whose books and records differ. Costs in cents; differences positive where the books have more. */
+export interface Discrepancy {
+  user_id: string;
+  email: string | null;
+  /** null, as all figures, where the records cannot be read. */
+  current_remaining: number | null;
+  expected_remaining: number | null;
+  remaining_difference: number | null;
+  current_used: number | null;
+  calculated_used: number | null;
+  used_difference: number | null;
+  current_cost: number | null;
+  calculated_cost: number | null;
+  cost_difference: number | null;
+  since: string | null;
+  scenarios: string[];
+  findings: Finding[];
+}
+
+/** One user's books against their records. */
+export interface Reconciliation {
+  user_id: string;
+  current_remaining: number;
+  expected_remaining: number;
+  remaining_difference: number;
+  current_used: number;
+  calculated_used: number;
+  used_difference: number;
+  current_cost: number;
+  calculated_cost: number;
+  cost_difference: number;
+  since: string | null;
+  /** The lines of `expected_remaining`. */
+  formula: Record<string, unknown>;
+  /** The counters of before the clean-up, where there were any; cost in cents. */
+  counters_before_the_books: Record<string, unknown> | null;
+  /** The newest entry of the ledger that was looked at. */
+  last_transaction_id: number;
+  findings: Finding[];
+}
+
+/** What a grant would have if all had been spent exactly, beside what it has. */
+export interface ReplayedGrant {
+  user_id: string;
+  /** null: deductions that no grant paid (`uncovered`). */
+  grant_id: string | null;
+  grant_type: string | null;
+  granted_at: string | null;
+  expires_at: string | null;
+  tokens_granted: number | null;
+  exact: number | null;
+  stored: number | null;
+  /** stored - exact. */
+  difference: number | null;
+  uncovered: number | null;
+}
+
+/** A breach of an invariant of the books. */
+export interface LedgerBreach {
+  invariant: string;
+  user_id: string | null;
+  grant_id: string | null;
+  transaction_id: number | null;
+  expected: string | null;
+  found: string | null;
+}
+
+/** A payment that was paid at a provider and gives nothing yet. */
+export interface ParkedPayment {
+  provider: string;
+  provider_payment_id: string;
+  user_id: string | null;
+  customer_id: string | null;
+  plan_type: string | null;
+  pack_type: string | null;
+  quantity: number | null;
+  price_id: string | null;
+  amount_cents: number | null;
+  currency: string | null;
+  refunded_cents: number;
+  disputed_cents: number;
+  parked_reason: string;
+  /** For people: what was expected, and what came. */
+  explanation: string;
+  parked_details: Record<string, unknown> | null;
+  created_at: string;
+}
+
+/** A parked payment was taken off the list. */
+export interface ParkedDismissal {
+  success: true;
+  provider: string;
+  provider_payment_id: string;
+  status: "dismissed";
+  parked_reason: string;
+  replayed: boolean;
+}
+
+/** A code that gives tokens. */
+export interface TokenCode {
+  code_id: string;
+  name: string;
+  state: "open" | "ended" | "used_up" | "expired" | "waiting";
+  tokens: number;
+  grant_type: string;
+  lifetime_days: number | null;
+  max_redemptions: number | null;
+  max_per_user: number;
+  redemptions: number;
+  valid_from: string | null;
+  valid_until: string | null;
+  ended_at: string | null;
+  created_at: string;
+}
+
+export interface CodePage {
+  /** Newest first. */
+  codes: TokenCode[];
+  next_before: number | null;
+}
+
+/** A delivery of a webhook. */
+export interface WebhookDelivery {
+  id: number;
+  event_id: string;
+  endpoint: string;
+  /** All zeros: the project. */
+  user_id: string;
+  kind: string;
+  data: Record<string, unknown>;
+  created_at: string;
+  status: "pending" | "delivered" | "given_up";
+  attempts: number;
+  next_attempt_at: string | null;
+  last_error: string | null;
+  settled_at: string | null;
+}
+
+export interface DeliveryPage {
+  /** Newest first. */
+  deliveries: WebhookDelivery[];
+  next_before: number | null;
+}
+
 /** What each function answers; docs/reference.md says more of each. */
 export interface Answers {
   get_user_token_balance: TokenBalance;
@@ -915,6 +1171,17 @@ export interface Answers {
   redeem_token_code: Redemption;
   get_token_referral_code: ReferralCode;
   claim_token_referral: ReferralClaim;
+  list_token_users: UserPage;
+  get_token_user: UserDetails;
+  forget_token_user: Erasure;
+  find_token_discrepancies: Discrepancy[];
+  reconcile_user_token_balance: Reconciliation;
+  replay_token_balances: ReplayedGrant[];
+  verify_token_ledger: LedgerBreach[];
+  list_parked_token_payments: ParkedPayment[];
+  dismiss_parked_token_payment: ParkedDismissal;
+  list_token_codes: CodePage;
+  list_token_webhook_deliveries: DeliveryPage;
 }
 
 /** The rows of the tables that the client reads. */

@@ -29,7 +29,7 @@ interface Supabase {
   readonly functions: {
     invoke(
       name: string,
-      options: { body: Record<string, unknown>; signal: AbortSignal },
+      options: { body?: Record<string, unknown>; method?: "GET"; signal: AbortSignal },
     ): PromiseLike<{ data: unknown; error: InvokeError | null }>;
   };
   readonly auth: {
@@ -87,6 +87,8 @@ export interface Asking {
     body: Record<string, unknown>,
     signal: AbortSignal | undefined,
   ): Promise<Result>;
+  /** What an edge function answers to a GET. */
+  read<Result>(name: string, query: Record<string, string>, signal: AbortSignal | undefined): Promise<Result>;
   /** Whom a call is about that has to name them. */
   userOf(options: CallOptions): Promise<string>;
 }
@@ -126,6 +128,14 @@ export function asking(client: SupabaseLike, bound: string | undefined, patience
             .then(({ data, error }) => (error === null ? { data, error, status: 200 } : answerOf(error))),
         signal,
       );
+    },
+
+    read(name, query, signal) {
+      return heard(async (stop) => {
+        const path = `${name}?${new URLSearchParams(query)}`;
+        const { data, error } = await supabase.functions.invoke(path, { method: "GET", signal: stop });
+        return error === null ? { data, error, status: 200 } : await answerOf(error);
+      }, signal);
     },
 
     async userOf({ userId = bound, signal }) {

@@ -9,7 +9,8 @@ import {
   userAfter,
 } from "../data/discrepancies.ts";
 import type { Discrepancy, Finding, Reconciliation } from "../data/discrepancies.ts";
-import { planRepair, repair } from "../data/repair.ts";
+import { repair } from "../data/repair.ts";
+import { planRepair } from "../data/repair-plan.ts";
 import type { Repaired } from "../data/repair.ts";
 import { Failure } from "local-platform/terminal/failure";
 import { asCsv, asJson, asSum, asTable } from "../reports/discrepancy.ts";

@@ -22,6 +22,7 @@ const reads: ReadonlySet<string> = new Set<Names<Tokenbook>>([
   "portal",
   "quote",
   "referral",
+  "revenue",
   "storageQuota",
   "upcomingGrants",
   "usageBy",

@@ -1,0 +1,199 @@
+import { Button, Group, Progress, Stack, Table, Text, VisuallyHidden } from "@mantine/core";
+import { IconCircleCheck, IconRefresh } from "@tabler/icons-react";
+import { type ReactNode, useCallback, useMemo } from "react";
+import type { Discrepancy } from "tokenbook";
+import { format, humanized } from "../format.ts";
+import { Refused } from "../parts/Refused.tsx";
+import { Section } from "../parts/Section.tsx";
+import { AdminLink } from "./AdminLink.tsx";
+import { useAdmin } from "./queries.ts";
+import { type Range, type Sweep, useSweep } from "./sweep.ts";
+import classes from "./Books.module.css";
+
+/** So many breaches are listed; where there are more, a command lists all. */
+const shown = 100;
+
+/** Whether the books are right: against the records of use, and in themselves. */
+export function BooksPage() {
+  const admin = useAdmin();
+  const compared = useSweep(
+    useCallback((range: Range) => admin.discrepancies({ ...range, threshold: 0 }), [admin]),
+  );
+  const verified = useSweep(useCallback((range: Range) => admin.verify(range), [admin]));
+  const worstFirst = useMemo(
+    () => compared.rows.toSorted((one, other) => sizeOf(other) - sizeOf(one)),
+    [compared.rows],
+  );
+  return (
+    <Stack gap="md">
+      <VisuallyHidden component="h1">Books</VisuallyHidden>
+      <Section title="Against the records of use" actions={<Again sweep={compared} />}>
+        <Going sweep={compared} />
+        {compared.isDone && worstFirst.length === 0 && (
+          <AllRight>Every balance and every cost is what was recorded.</AllRight>
+        )}
+        {worstFirst.length > 0 && (
+          <Table
+            verticalSpacing={8}
+            horizontalSpacing="xs"
+            className={`plain ${classes["table"]}`}
+            data-testid="discrepancies"
+          >
+            <Table.Thead>
+              <Table.Tr>
+                <Table.Th scope="col">User</Table.Th>
+                <Table.Th scope="col" visibleFrom="sm">
+                  What it is
+                </Table.Th>
+                <Table.Th scope="col" className={`number ${classes["figures"]}`} visibleFrom="sm">
+                  Books have
+                </Table.Th>
+                <Table.Th scope="col" className={`number ${classes["figures"]}`} visibleFrom="sm">
+                  Records say
+                </Table.Th>
+                <Table.Th scope="col" className={`number ${classes["figures"]}`}>
+                  Difference
+                </Table.Th>
+              </Table.Tr>
+            </Table.Thead>
+            <Table.Tbody>
+              {worstFirst.map((row) => (
+                <DiscrepancyRow key={row.user_id} row={row} />
+              ))}
+            </Table.Tbody>
+          </Table>
+        )}
+      </Section>
+      <Section title="In themselves" actions={<Again sweep={verified} />}>
+        <Going sweep={verified} />
+        {verified.isDone && verified.rows.length === 0 && (
+          <AllRight>No rule of the books is broken: grants, accounts and ledger agree.</AllRight>
+        )}
+        {verified.rows.length > 0 && (
+          <Stack gap="sm" data-testid="breaches">
+            <Text size="sm" fw={500}>
+              {verified.rows.length === 1
+                ? "One rule is broken."
+                : `${format.tokens(verified.rows.length)} rules are broken.`}
+            </Text>
+            {verified.rows
+              .slice(0, shown)
+              .map(({ invariant, user_id, grant_id, transaction_id, expected, found }, n) => (
+                <div key={n} className={classes["breach"]}>
+                  <Text size="sm" fw={500} className="words">
+                    {invariant}
+                  </Text>
+                  <Text size="sm" className="words">
+                    Expected {expected ?? "nothing"}, found {found ?? "nothing"}.
+                  </Text>
+                  <Text size="xs" c="dimmed" className="words">
+                    {user_id !== null && (
+                      <AdminLink size="xs" path={`users/${user_id}`}>
+                        {user_id}
+                      </AdminLink>
+                    )}
+                    {transaction_id !== null && `, entry #${transaction_id}`}
+                    {grant_id !== null && `, grant ${grant_id}`}
+                  </Text>
+                </div>
+              ))}
+            {verified.rows.length > shown && (
+              <Text size="sm" c="dimmed">
+                and {format.tokens(verified.rows.length - shown)} more: npx tokenbook verify lists all.
+              </Text>
+            )}
+          </Stack>
+        )}
+      </Section>
+    </Stack>
+  );
+}
+
+/** Who cannot be read is worse than any figure; then by tokens, then by cost. */
+function sizeOf({ remaining_difference, used_difference, cost_difference }: Discrepancy): number {
+  if (remaining_difference === null) return Number.MAX_SAFE_INTEGER;
+  return (
+    Math.abs(remaining_difference) +
+    Math.abs(used_difference ?? 0) / 1e6 +
+    Math.abs(cost_difference ?? 0) / 1e12
+  );
+}
+
+function Again({ sweep }: { sweep: Sweep<unknown> }) {
+  return (
+    <Button
+      size="xs"
+      variant="default"
+      leftSection={<IconRefresh size={14} aria-hidden />}
+      disabled={!sweep.isDone && sweep.error === null}
+      onClick={sweep.again}
+    >
+      Look again
+    </Button>
+  );
+}
+
+/** How far it has come. */
+function Going({ sweep }: { sweep: Sweep<unknown> }) {
+  if (sweep.error !== null) return <Refused error={sweep.error} retry={sweep.again} />;
+  if (sweep.isDone) return null;
+  return (
+    <Stack gap={4} mb="md">
+      <Progress value={sweep.share * 100} size="sm" aria-label="Users looked at" color="var(--accent)" />
+      <Text size="xs" c="dimmed">
+        {format.percent(sweep.share)} of the users looked at
+      </Text>
+    </Stack>
+  );
+}
+
+function AllRight({ children }: { children: ReactNode }) {
+  return (
+    <Group gap="xs" wrap="nowrap" role="status">
+      <IconCircleCheck size={20} aria-hidden color="var(--accent)" className={classes["mark"]!} />
+      <Text size="sm">{children}</Text>
+    </Group>
+  );
+}
+
+function DiscrepancyRow({ row }: { row: Discrepancy }) {
+  const {
+    user_id,
+    email,
+    current_remaining,
+    expected_remaining,
+    remaining_difference,
+    cost_difference,
+    scenarios,
+  } = row;
+  const what = scenarios.map(humanized).join(", ");
+  const figure = (tokens: number | null) => (tokens === null ? "" : format.tokens(tokens));
+  return (
+    <Table.Tr>
+      <Table.Th scope="row" fw={400}>
+        <AdminLink path={`books/${user_id}`} c="var(--mantine-color-text)" fw={500} className="words">
+          {email ?? user_id}
+        </AdminLink>
+        <Text size="xs" c="dimmed" hiddenFrom="sm" className="words">
+          {what}
+        </Text>
+      </Table.Th>
+      <Table.Td visibleFrom="sm" className="words">
+        {what}
+      </Table.Td>
+      <Table.Td className="number" visibleFrom="sm" c="dimmed">
+        {figure(current_remaining)}
+      </Table.Td>
+      <Table.Td className="number" visibleFrom="sm" c="dimmed">
+        {figure(expected_remaining)}
+      </Table.Td>
+      <Table.Td className="number" fw={500}>
+        {remaining_difference === null
+          ? "Unreadable"
+          : remaining_difference !== 0 || cost_difference === null || cost_difference === 0
+            ? format.change(remaining_difference)
+            : format.price(cost_difference, "USD")}
+      </Table.Td>
+    </Table.Tr>
+  );
+}

@@ -1,0 +1,30 @@
+import { Textarea } from "@mantine/core";
+
+interface ReasonProps {
+  value: string;
+  change: (reason: string) => void;
+  isFirst?: boolean;
+  /** Default: it must be said. */
+  isOptional?: boolean;
+}
+
+/** Why: kept beside what is done, with who did it. */
+export function Reason({ value, change, isFirst = false, isOptional = false }: ReasonProps) {
+  return (
+    <Textarea
+      label="Reason"
+      description={
+        isOptional ? "Kept with the entry; may be empty." : "Kept with the entry, for whoever asks later."
+      }
+      required={!isOptional}
+      withAsterisk={false}
+      maxLength={500}
+      autosize
+      minRows={2}
+      maxRows={6}
+      data-autofocus={isFirst || undefined}
+      value={value}
+      onChange={({ currentTarget }) => change(currentTarget.value)}
+    />
+  );
+}
