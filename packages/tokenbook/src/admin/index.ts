@@ -14,7 +14,7 @@ import type {
   UserDetails,
   UserPage,
 } from "../client/answers.ts";
-import { asking, type SupabaseLike } from "../client/asking.ts";
+import { asking, noting, type SupabaseLike } from "../client/asking.ts";
 
 export { planRepair, type Repair } from "../data/repair-plan.ts";
 
@@ -111,7 +111,7 @@ export function tokenbookAdmin(
   { patience = {} }: { patience?: Patience | undefined } = {},
 ): AdminBooks {
   const { call, read } = asking(supabase, undefined, patience);
-  return {
+  return noting<AdminBooks>({
     users: (o = {}) =>
       call(
         "list_token_users",
@@ -122,11 +122,10 @@ export function tokenbookAdmin(
           p_limit: o.limit,
           p_after: o.after ?? undefined,
         },
-        o.signal,
+        o,
       ),
-    user: (userId, o = {}) => call("get_token_user", { p_user_id: userId }, o.signal),
-    forget: (userId, o = {}) =>
-      call("forget_token_user", { p_user_id: userId, p_limit: undefined }, o.signal),
+    user: (userId, o = {}) => call("get_token_user", { p_user_id: userId }, o),
+    forget: (userId, o = {}) => call("forget_token_user", { p_user_id: userId, p_limit: undefined }, o),
     payments: ({ status, userId, limit, signal } = {}) =>
       read(
         "payments",
@@ -146,31 +145,27 @@ export function tokenbookAdmin(
           p_after_provider: undefined,
           p_after_payment_id: undefined,
         },
-        o.signal,
+        o,
       ),
-    dismissParked: (provider, providerPaymentId, { reason, signal }) =>
+    dismissParked: (provider, providerPaymentId, o) =>
       call(
         "dismiss_parked_token_payment",
-        { p_provider: provider, p_provider_payment_id: providerPaymentId, p_reason: reason },
-        signal,
+        { p_provider: provider, p_provider_payment_id: providerPaymentId, p_reason: o.reason },
+        o,
       ),
     discrepancies: (o = {}) =>
-      call(
-        "find_token_discrepancies",
-        { p_threshold: o.threshold, p_after: o.after, p_until: o.until },
-        o.signal,
-      ),
-    reconcile: (userId, o = {}) => call("reconcile_user_token_balance", { p_user_id: userId }, o.signal),
+      call("find_token_discrepancies", { p_threshold: o.threshold, p_after: o.after, p_until: o.until }, o),
+    reconcile: (userId, o = {}) => call("reconcile_user_token_balance", { p_user_id: userId }, o),
     replay: (o = {}) =>
-      call("replay_token_balances", { p_user_id: o.userId, p_after: o.after, p_until: o.until }, o.signal),
+      call("replay_token_balances", { p_user_id: o.userId, p_after: o.after, p_until: o.until }, o),
     verify: (o = {}) =>
-      call("verify_token_ledger", { p_user_id: o.userId, p_after: o.after, p_until: o.until }, o.signal),
-    codes: (o = {}) => call("list_token_codes", { p_limit: o.limit, p_before: o.before }, o.signal),
+      call("verify_token_ledger", { p_user_id: o.userId, p_after: o.after, p_until: o.until }, o),
+    codes: (o = {}) => call("list_token_codes", { p_limit: o.limit, p_before: o.before }, o),
     deliveries: (o = {}) =>
       call(
         "list_token_webhook_deliveries",
         { p_endpoint: undefined, p_status: o.status, p_limit: o.limit, p_before: o.before },
-        o.signal,
+        o,
       ),
-  };
+  });
 }
