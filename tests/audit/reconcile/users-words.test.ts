@@ -3,7 +3,7 @@
 import type { ClientBase } from "pg";
 import { expect, test } from "vitest";
 import { planRepair } from "../../../packages/tokenbook/src/data/repair-plan.ts";
-import type { Reconciliation } from "../../../packages/tokenbook/src/data/discrepancies.ts";
+import type { Reconciliation } from "../../../packages/tokenbook/src/client/answers.ts";
 import { grant } from "../../support/books.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { Dice, seed } from "../../support/dice.ts";

@@ -1017,9 +1017,9 @@ export interface Reconciliation {
   cost_difference: number;
   since: string | null;
   /** The lines of `expected_remaining`. */
-  formula: Record<string, unknown>;
+  formula: Record<string, number | string>;
   /** The counters of before the clean-up, where there were any; cost in cents. */
-  counters_before_the_books: Record<string, unknown> | null;
+  counters_before_the_books: { tokens_remaining: number; tokens_used: number; total_cost: number } | null;
   /** The newest entry of the ledger that was looked at. */
   last_transaction_id: number;
   findings: Finding[];

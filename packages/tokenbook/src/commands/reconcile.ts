@@ -8,7 +8,8 @@ import {
   scenarios,
   userAfter,
 } from "../data/discrepancies.ts";
-import type { Discrepancy, Finding, Reconciliation } from "../data/discrepancies.ts";
+import type { Finding, Reconciliation } from "../client/answers.ts";
+import type { Discrepancy } from "../data/discrepancies.ts";
 import { repair } from "../data/repair.ts";
 import { planRepair } from "../data/repair-plan.ts";
 import type { Repaired } from "../data/repair.ts";

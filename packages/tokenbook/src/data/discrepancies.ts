@@ -1,3 +1,4 @@
+import type { Reconciliation } from "../client/answers.ts";
 import { select } from "./client.ts";
 import type { SqlClient } from "./client.ts";
 
@@ -11,53 +12,12 @@ export const scenarios = [
   "failed_operations_counted",
   "duplicate_usage",
 ] as const;
-export type Scenario = (typeof scenarios)[number];
-
-/** One thing that is wrong with a user's balance, use or cost. */
-export interface Finding {
-  scenario: Scenario;
-  /** What makes it so, in words joined by underscores. */
-  cause: string;
-  /** How many tokens it is about; 0 for a cost. */
-  tokens: number;
-  /** By how many tokens the balance is too high because of it; negative: too low. */
-  off: number;
-  /** Whether an adjustment of the balance puts it right. */
-  is_repairable: boolean;
-  /** ISO timestamp; null where it can't be told. */
-  since: string | null;
-  advice: string;
-  evidence: Record<string, unknown>;
-  /** Of a cost: by how many cents the books have too much. */
-  cents?: number;
-}
 
 /** A user whose books and records differ. Costs in cents; differences positive where the books have more. */
-export interface Discrepancy {
-  user_id: string;
-  email: string | null;
-  current_remaining: number;
-  expected_remaining: number;
-  remaining_difference: number;
-  current_used: number;
-  calculated_used: number;
-  used_difference: number;
-  current_cost: number;
-  calculated_cost: number;
-  cost_difference: number;
-  since: string | null;
-  findings: Finding[];
-}
-
-/** What `reconcile_user_token_balance` answers. */
-export interface Reconciliation extends Omit<Discrepancy, "email"> {
-  /** The lines of `expected_remaining`. */
-  formula: Record<string, number | string>;
-  /** The counters of before the clean-up, where there were any; cost in cents. */
-  counters_before_the_books: { tokens_remaining: number; tokens_used: number; total_cost: number } | null;
-  /** The newest ledger entry that was looked at. */
-  last_transaction_id: number;
-}
+export type Discrepancy = Omit<
+  Reconciliation,
+  "formula" | "counters_before_the_books" | "last_transaction_id"
+> & { email: string | null };
 
 /** How many accounts there are. */
 export async function countAccounts(client: SqlClient): Promise<number> {

@@ -1,6 +1,7 @@
 import Table from "cli-table3";
 import { stringify } from "csv-stringify/sync";
-import type { Discrepancy, Reconciliation } from "../data/discrepancies.ts";
+import type { Reconciliation } from "../client/answers.ts";
+import type { Discrepancy } from "../data/discrepancies.ts";
 import type { Repaired } from "../data/repair.ts";
 
 /** What a run found, and did about it. */
