@@ -11330,20 +11330,14 @@ begin
              v_hold.grant_ids, v_hold.grant_tokens, v_taken.grant_ids, v_taken.grant_tokens, t.grant_ids) merged
      where h.user_id = p_user_id and h.id = p_hold_id and p.user_id = p_user_id and p.id = v_hold.parent_id;
     v_entry.user_id := p_user_id;
-    v_entry.entry_type := 'usage';
-    v_entry.action_type := 'hold_split';
-    v_entry.tokens := 0;
-    v_entry.grant_ids := '{}';
-    v_entry.grant_tokens := '{}';
     v_entry.reason := v_hold.action_type;
     v_entry.actor_role := p_actor_role;
     v_entry.actor_id := p_actor_id;
     v_entry.hold_id := p_hold_id;
     v_entry.member_id := v_hold.member_id;
-    v_entry.metadata := '{}';
-    v_entry.terms := tokenbook.move_terms(v_hold.parent_id, p_hold_id, v_taken.grant_ids, v_taken.grant_tokens, v_model);
     v_entry.created_at := p_now;
-    v_entry := tokenbook.record_transaction(v_entry);
+    perform tokenbook.record_transaction(tokenbook.as_move(
+      v_entry, 'hold_split', v_hold.parent_id, p_hold_id, v_taken.grant_ids, v_taken.grant_tokens, v_model));
   end if;
 end
 $$;
@@ -12032,15 +12026,11 @@ begin
 
     -- record
     v_expires_at := v_now + p_ttl_seconds * interval '1 second';
-    v_entry.entry_type := 'usage';
-    v_entry.action_type := 'hold_split';
-    v_entry.tokens := 0;
-    v_entry.grant_ids := '{}';
-    v_entry.grant_tokens := '{}';
     v_entry.reason := p_action_type;
     v_entry.hold_id := gen_random_uuid();
-    v_entry.terms := tokenbook.move_terms(v_parent.id, v_entry.hold_id, v_taken.grant_ids, v_taken.grant_tokens, p_model_used);
     v_entry.created_at := v_now;
+    v_entry := tokenbook.as_move(
+      v_entry, 'hold_split', v_parent.id, v_entry.hold_id, v_taken.grant_ids, v_taken.grant_tokens, p_model_used);
     v_entry := tokenbook.record_transaction(v_entry, p_due_at => v_expires_at); -- @splits-spend-nothing
     insert into public.token_holds
       (user_id, id, tokens, grant_ids, grant_tokens, expires_at, action_type, actor_role,
@@ -12332,24 +12322,15 @@ begin
         v_last_id := v_last_id + 1;
         v_return.user_id := v_user_id;
         v_return.id := v_last_id;
-        v_return.entry_type := 'usage';
-        v_return.action_type := 'hold_return';
-        v_return.tokens := 0;
         v_return.balance_after := v_remaining;
-        v_return.debt_change := 0;
-        v_return.reserved_change := 0;
-        v_return.grant_ids := '{}';
-        v_return.grant_tokens := '{}';
         v_return.reason := case p_status when 'expired' then 'the hold ran out' when 'captured' then 'not needed' else 'released' end;
         v_return.actor_role := p_actor_role;
         v_return.actor_id := p_actor_id;
         v_return.hold_id := p_hold_id;
         v_return.member_id := v_member_id;
-        v_return.metadata := '{}';
-        v_return.terms := tokenbook.move_terms(
-          p_hold_id, v_parent_id, coalesce(v_back_ids, '{}'), coalesce(v_back_tokens, '{}'));
         v_return.created_at := v_now;
-        perform tokenbook.append_transactions(array[v_return]);
+        perform tokenbook.append_transactions(array[tokenbook.as_move(
+          v_return, 'hold_return', p_hold_id, v_parent_id, coalesce(v_back_ids, '{}'), coalesce(v_back_tokens, '{}'))]);
       end if;
     end;
   end if;
@@ -12788,31 +12769,43 @@ comment on function tokenbook.return_to_hold is
   'Puts what a child of a hold did not use back into that hold.';
 
 /*
- * The terms of an entry that moves tokens between a hold and its child: {move: {from, to, grant_ids, grant_tokens}}, and
- * the model that they are for, where one was named.
+ * An entry as one that moves tokens between a hold and its child: of 0 tokens, as the grants gave them before, with {move:
+ * {from, to, grant_ids, grant_tokens}} and the model that they are for, where one was named, in its terms. p_action_type
+ * is hold_split or hold_return; user, hold, member, reason, actor and moment are the caller's.
  * Caller: internal.
  */
-create function tokenbook.move_terms(
+create function tokenbook.as_move(
+  p_entry public.token_transactions,
+  p_action_type text,
   p_from uuid,
   p_to uuid,
   p_grant_ids uuid[],
   p_grant_tokens bigint[],
   p_model_used text default null
 )
-returns jsonb
+returns public.token_transactions
 language plpgsql
 immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return jsonb_strip_nulls(jsonb_build_object(
+  p_entry.entry_type := 'usage';
+  p_entry.action_type := p_action_type;
+  p_entry.tokens := 0;
+  p_entry.debt_change := 0;
+  p_entry.reserved_change := 0;
+  p_entry.grant_ids := '{}';
+  p_entry.grant_tokens := '{}';
+  p_entry.metadata := coalesce(p_entry.metadata, '{}');
+  p_entry.terms := jsonb_strip_nulls(jsonb_build_object(
     'model', p_model_used,
     'move', jsonb_build_object('from', p_from, 'to', p_to, 'grant_ids', p_grant_ids, 'grant_tokens', p_grant_tokens)));
+  return p_entry;
 end
 $$;
-comment on function tokenbook.move_terms is
-  'What an entry keeps of tokens that moved between a hold and its child: {move: {from, to, grant_ids, grant_tokens}, model}.';
+comment on function tokenbook.as_move is
+  'An entry as one of 0 tokens that moves tokens between a hold and its child: its terms have {move: {from, to, grant_ids, grant_tokens}, model}.';
 
 -- from supabase/schemas/50_plans/ask_trial.sql
 

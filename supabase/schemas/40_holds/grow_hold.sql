@@ -56,20 +56,14 @@ begin
              v_hold.grant_ids, v_hold.grant_tokens, v_taken.grant_ids, v_taken.grant_tokens, t.grant_ids) merged
      where h.user_id = p_user_id and h.id = p_hold_id and p.user_id = p_user_id and p.id = v_hold.parent_id;
     v_entry.user_id := p_user_id;
-    v_entry.entry_type := 'usage';
-    v_entry.action_type := 'hold_split';
-    v_entry.tokens := 0;
-    v_entry.grant_ids := '{}';
-    v_entry.grant_tokens := '{}';
     v_entry.reason := v_hold.action_type;
     v_entry.actor_role := p_actor_role;
     v_entry.actor_id := p_actor_id;
     v_entry.hold_id := p_hold_id;
     v_entry.member_id := v_hold.member_id;
-    v_entry.metadata := '{}';
-    v_entry.terms := tokenbook.move_terms(v_hold.parent_id, p_hold_id, v_taken.grant_ids, v_taken.grant_tokens, v_model);
     v_entry.created_at := p_now;
-    v_entry := tokenbook.record_transaction(v_entry);
+    perform tokenbook.record_transaction(tokenbook.as_move(
+      v_entry, 'hold_split', v_hold.parent_id, p_hold_id, v_taken.grant_ids, v_taken.grant_tokens, v_model));
   end if;
 end
 $$;

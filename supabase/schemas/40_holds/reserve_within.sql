@@ -95,15 +95,11 @@ begin
 
     -- record
     v_expires_at := v_now + p_ttl_seconds * interval '1 second';
-    v_entry.entry_type := 'usage';
-    v_entry.action_type := 'hold_split';
-    v_entry.tokens := 0;
-    v_entry.grant_ids := '{}';
-    v_entry.grant_tokens := '{}';
     v_entry.reason := p_action_type;
     v_entry.hold_id := gen_random_uuid();
-    v_entry.terms := tokenbook.move_terms(v_parent.id, v_entry.hold_id, v_taken.grant_ids, v_taken.grant_tokens, p_model_used);
     v_entry.created_at := v_now;
+    v_entry := tokenbook.as_move(
+      v_entry, 'hold_split', v_parent.id, v_entry.hold_id, v_taken.grant_ids, v_taken.grant_tokens, p_model_used);
     v_entry := tokenbook.record_transaction(v_entry, p_due_at => v_expires_at); -- @splits-spend-nothing
     insert into public.token_holds
       (user_id, id, tokens, grant_ids, grant_tokens, expires_at, action_type, actor_role,

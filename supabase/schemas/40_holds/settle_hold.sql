@@ -259,24 +259,15 @@ begin
         v_last_id := v_last_id + 1;
         v_return.user_id := v_user_id;
         v_return.id := v_last_id;
-        v_return.entry_type := 'usage';
-        v_return.action_type := 'hold_return';
-        v_return.tokens := 0;
         v_return.balance_after := v_remaining;
-        v_return.debt_change := 0;
-        v_return.reserved_change := 0;
-        v_return.grant_ids := '{}';
-        v_return.grant_tokens := '{}';
         v_return.reason := case p_status when 'expired' then 'the hold ran out' when 'captured' then 'not needed' else 'released' end;
         v_return.actor_role := p_actor_role;
         v_return.actor_id := p_actor_id;
         v_return.hold_id := p_hold_id;
         v_return.member_id := v_member_id;
-        v_return.metadata := '{}';
-        v_return.terms := tokenbook.move_terms(
-          p_hold_id, v_parent_id, coalesce(v_back_ids, '{}'), coalesce(v_back_tokens, '{}'));
         v_return.created_at := v_now;
-        perform tokenbook.append_transactions(array[v_return]);
+        perform tokenbook.append_transactions(array[tokenbook.as_move(
+          v_return, 'hold_return', p_hold_id, v_parent_id, coalesce(v_back_ids, '{}'), coalesce(v_back_tokens, '{}'))]);
       end if;
     end;
   end if;

@@ -95,28 +95,40 @@ comment on function tokenbook.return_to_hold is
   'Puts what a child of a hold did not use back into that hold.';
 
 /*
- * The terms of an entry that moves tokens between a hold and its child: {move: {from, to, grant_ids, grant_tokens}}, and
- * the model that they are for, where one was named.
+ * An entry as one that moves tokens between a hold and its child: of 0 tokens, as the grants gave them before, with {move:
+ * {from, to, grant_ids, grant_tokens}} and the model that they are for, where one was named, in its terms. p_action_type
+ * is hold_split or hold_return; user, hold, member, reason, actor and moment are the caller's.
  * Caller: internal.
  */
-create function tokenbook.move_terms(
+create function tokenbook.as_move(
+  p_entry public.token_transactions,
+  p_action_type text,
   p_from uuid,
   p_to uuid,
   p_grant_ids uuid[],
   p_grant_tokens bigint[],
   p_model_used text default null
 )
-returns jsonb
+returns public.token_transactions
 language plpgsql
 immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return jsonb_strip_nulls(jsonb_build_object(
+  p_entry.entry_type := 'usage';
+  p_entry.action_type := p_action_type;
+  p_entry.tokens := 0;
+  p_entry.debt_change := 0;
+  p_entry.reserved_change := 0;
+  p_entry.grant_ids := '{}';
+  p_entry.grant_tokens := '{}';
+  p_entry.metadata := coalesce(p_entry.metadata, '{}');
+  p_entry.terms := jsonb_strip_nulls(jsonb_build_object(
     'model', p_model_used,
     'move', jsonb_build_object('from', p_from, 'to', p_to, 'grant_ids', p_grant_ids, 'grant_tokens', p_grant_tokens)));
+  return p_entry;
 end
 $$;
-comment on function tokenbook.move_terms is
-  'What an entry keeps of tokens that moved between a hold and its child: {move: {from, to, grant_ids, grant_tokens}, model}.';
+comment on function tokenbook.as_move is
+  'An entry as one of 0 tokens that moves tokens between a hold and its child: its terms have {move: {from, to, grant_ids, grant_tokens}, model}.';

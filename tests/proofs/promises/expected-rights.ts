@@ -441,7 +441,7 @@ export const calling: Callable[] = [
       "tokenbook.grow_hold",
       "tokenbook.is_parent_open",
       "tokenbook.merge_allocations",
-      "tokenbook.move_terms",
+      "tokenbook.as_move",
       "tokenbook.reserve_within",
       "tokenbook.return_to_hold",
       "tokenbook.set_aside_at",
