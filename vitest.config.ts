@@ -22,6 +22,7 @@ export default defineConfig({
     // On a busy machine a real server needs time; a test that hangs still fails.
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    expect: { poll: { timeout: 20_000 } },
     tags: [
       { name: "proof", description: "Shows that a test can fail, or takes long: npm run test:proofs." },
       { name: "browser", description: "Wants a Chromium, and is skipped where there is none." },

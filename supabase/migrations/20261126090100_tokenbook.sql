@@ -19607,7 +19607,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return '{"field": "p_provider_payment_id", "rule": "the provider_payment_id of a payment that the provider has told of (not the id of an event)"}';
+  return '{"field": "p_provider_payment_id", "rule": "what a payment is called that the provider has told of (not the id of an event)"}';
 end
 $$;
 comment on function tokenbook.say_payment_id is 'What p_provider_payment_id must be, as the facts of payment_not_found.';

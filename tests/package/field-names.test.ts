@@ -6,6 +6,7 @@ import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { tokenbookAdmin } from "../../packages/tokenbook/src/admin/index.ts";
 import { chargedFetch, tokenBudget, tokenMiddleware } from "../../packages/tokenbook/src/ai/index.ts";
 import {
   streamWithTokenHold,
@@ -37,14 +38,14 @@ beforeAll(async () => {
   stack = await startStack();
   const { id: userId } = await stack.user();
   const { id: memberId } = await stack.user();
-  books = booksOf(stack, stack.server, {
-    patience: { attempts: 2, pauseMs: 1 },
-    by: (input, init) => {
-      const [, name] = /\/rpc\/(\w+)/.exec(String(input instanceof Request ? input.url : input)) ?? [];
-      if (name !== undefined) asked.add(name);
-      return fetch(input, init);
-    },
-  });
+  const patience = { attempts: 2, pauseMs: 1 };
+  const by: typeof fetch = (input, init) => {
+    const [, name] = /\/rpc\/(\w+)/.exec(String(input instanceof Request ? input.url : input)) ?? [];
+    if (name !== undefined) asked.add(name);
+    return fetch(input, init);
+  };
+  books = booksOf(stack, stack.server, { patience, by });
+  const all = tokenbookAdmin(supabaseOf(stack, stack.server, by), { patience });
   await books.grant(1_000_000, { userId });
   const who = { userId };
   const [id, actionType, reason] = [randomUUID(), "chat_conversation", "a test"];
@@ -223,6 +224,29 @@ beforeAll(async () => {
       takes: { code: "c", ...who },
       ask: (it, { code, ...o }) => it.codes.claimReferral(code, o),
     },
+    "admin users": {
+      takes: { search: "a", sort: "email", descending: true, limit: 5, after: undefined },
+      ask: (_, o) => all.users(o),
+    },
+    "admin user": { takes: who, ask: (_, { userId: of, ...o }) => all.user(of, o) },
+    "admin forget": { takes: { userId: randomUUID() }, ask: (_, { userId: of, ...o }) => all.forget(of, o) },
+    "admin parked": { takes: { limit: 5 }, ask: (_, o) => all.parked(o) },
+    "admin dismissParked": {
+      takes: { provider: "stripe", providerPaymentId: "pi", reason },
+      ask: (_, { provider, providerPaymentId, ...o }) => all.dismissParked(provider, providerPaymentId, o),
+    },
+    "admin discrepancies": {
+      takes: { threshold: 5, after: undefined, until: undefined },
+      ask: (_, o) => all.discrepancies(o),
+    },
+    "admin reconcile": { takes: who, ask: (_, { userId: of, ...o }) => all.reconcile(of, o) },
+    "admin replay": { takes: { ...who, after: undefined, until: undefined }, ask: (_, o) => all.replay(o) },
+    "admin verify": { takes: { ...who, after: undefined, until: undefined }, ask: (_, o) => all.verify(o) },
+    "admin codes": { takes: { limit: 5, before: undefined }, ask: (_, o) => all.codes(o) },
+    "admin deliveries": {
+      takes: { status: "pending", limit: 5, before: undefined },
+      ask: (_, o) => all.deliveries(o),
+    },
   };
 });
 afterAll(() => stack.close());
@@ -262,15 +286,28 @@ test("a refusal names the argument or the option at fault, and no other name for
   expect([...asked].filter((it) => functions.includes(it as never)).toSorted()).toEqual(functions.toSorted());
 }, 120_000);
 
+/** The option that is nearest to a misspelled one, of the calls that take no `userId`. */
+const nearest: Record<string, string> = {
+  deductBatch: "allOrNothing",
+  revenue: "bucket",
+  "admin users": "search",
+  "admin user": "signal",
+  "admin forget": "signal",
+  "admin reconcile": "signal",
+  "admin parked": "limit",
+  "admin dismissParked": "reason",
+  "admin discrepancies": "until",
+  "admin replay": "until",
+  "admin verify": "until",
+  "admin codes": "before",
+  "admin deliveries": "status",
+};
+
 test("an option that there is not is refused, with the nearest one, before anything is asked", async () => {
   asked.clear();
   for (const [name, { takes, ask }] of Object.entries(calls)) {
-    const [wrong, right] =
-      name === "deductBatch"
-        ? ["all_or_nothing", "allOrNothing"]
-        : name === "revenue"
-          ? ["buckett", "bucket"]
-          : ["user_id", "userId"];
+    const right = nearest[name] ?? "userId";
+    const wrong = right.replace(/[A-Z]|$/, (it) => `_${it.toLowerCase()}`);
     const error: unknown = await (async () => ask(books, { ...takes, [wrong]: "x" }))().catch(
       (it: unknown) => it,
     );
@@ -332,7 +369,7 @@ test("a client of the wrong kind is a TypeError, and what cannot be reached is s
   const gone = booksOf({ ...stack, url: "http://127.0.0.1:9" }, stack.server, { patience: { attempts: 1 } });
   await expect(gone.plans.list()).rejects.toMatchObject({
     code: "unavailable",
-    message: expect.stringMatching(/^no answer of the project's API: /),
+    message: expect.stringMatching(/^no answer of the project's API, HTTP 0: /),
   });
 });
 

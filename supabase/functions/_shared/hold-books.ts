@@ -455,7 +455,7 @@ function receiptOf(
 function isAnotherRun(error: unknown): boolean {
   if (!(error instanceof TokenbookError) || error.code !== "idempotency_key_reused") return false;
   const { differs = [] } = error.facts;
-  return differs.length > 0 && differs.every((field) => field === "metadata" || field === "parent_hold");
+  return differs.length > 0 && differs.every((field) => field === "metadata" || field === "parentHold");
 }
 
 interface HistoryEntry {

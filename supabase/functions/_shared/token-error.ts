@@ -153,7 +153,7 @@ export function errorFrom({ code, message, details }: ApiError, status: number):
       ? `SQL ${code}, HTTP ${status}`
       : status > 0
         ? `HTTP ${status}`
-        : "no answer of the project's API";
+        : "no answer of the project's API, HTTP 0";
   const cause = new Error(`${who}: ${message}`);
   const known = givenUp.includes(code)
     ? "busy"
