@@ -116,7 +116,19 @@ export interface SpendCap {
   resets_at: string;
 }
 
-/** The user may not spend as many tokens. Nothing was changed, and the key is not used up. */
+/**
+ * The user may not spend as many tokens. Nothing was changed, and the key is not used up.
+ *
+ * @example
+ * ```ts
+ * try {
+ *   await withTokenHold(server, { userId, tokens: 500, actionType: "chat_conversation" }, work);
+ * } catch (error) {
+ *   if (error instanceof TokensShortError) show(`${error.required - error.available} tokens are missing`);
+ *   else throw error;
+ * }
+ * ```
+ */
 export class TokensShortError extends TokenbookError {
   override readonly name = "TokensShortError";
   readonly required: number;
@@ -139,7 +151,19 @@ export class TokensShortError extends TokenbookError {
   }
 }
 
-/** The budget of a task does not reach for another call. Nothing was held, and the model was not asked. */
+/**
+ * The budget of a task does not reach for another call. Nothing was held, and the model was not asked.
+ *
+ * @example
+ * ```ts
+ * try {
+ *   await withTokenHold(server, { userId, tokens: 500, actionType: "chat_conversation", parentHold }, work);
+ * } catch (error) {
+ *   if (error instanceof BudgetSpentError) show(`${error.available} tokens are left of the task's budget`);
+ *   else throw error;
+ * }
+ * ```
+ */
 export class BudgetSpentError extends TokenbookError {
   override readonly name = "BudgetSpentError";
   readonly required: number;
@@ -157,7 +181,20 @@ export class BudgetSpentError extends TokenbookError {
   }
 }
 
-/** A call with that key is running, or has been paid for. This one was not made. */
+/**
+ * A call with that key is running, or has been paid for. This one was not made.
+ *
+ * @example
+ * ```ts
+ * const terms = { userId, tokens: 500, actionType: "chat_conversation", idempotencyKey: message.id };
+ * try {
+ *   await withTokenHold(server, terms, work);
+ * } catch (error) {
+ *   if (error instanceof CallAlreadyMadeError) show(error.holdStatus === "open" ? "It is running" : "It was made");
+ *   else throw error;
+ * }
+ * ```
+ */
 export class CallAlreadyMadeError extends TokenbookError {
   override readonly name = "CallAlreadyMadeError";
   /** `open`: it is running, or its process died and the hold has yet to run out. */

@@ -103,7 +103,19 @@ export interface Hold {
   report(usage: Usage): void;
 }
 
-/** The call took longer than it may. */
+/**
+ * The call took longer than it may.
+ *
+ * @example
+ * ```ts
+ * try {
+ *   await withTokenHold(server, { userId, tokens: 500, actionType: "chat_conversation", timeoutMs: 20_000 }, work);
+ * } catch (error) {
+ *   if (error instanceof CallTimedOutError) show("The model took too long");
+ *   else throw error;
+ * }
+ * ```
+ */
 export class CallTimedOutError extends TokenbookError {
   override readonly name = "CallTimedOutError";
 
@@ -115,6 +127,16 @@ export class CallTimedOutError extends TokenbookError {
 /**
  * The call was made, and the books could not be told, however often it was tried. The hold runs out by
  * itself; what is in here is all that is left of the use, so log it.
+ *
+ * @example
+ * ```ts
+ * try {
+ *   await withTokenHold(server, { userId, tokens: 500, actionType: "chat_conversation" }, work);
+ * } catch (error) {
+ *   if (error instanceof NotSettledError) console.error(error.holdId, error.outcome, error.usage);
+ *   throw error;
+ * }
+ * ```
  */
 export class NotSettledError extends Error {
   override readonly name = "NotSettledError";
@@ -146,6 +168,18 @@ export class NotSettledError extends Error {
  * @throws what the work threw; the signal's reason; {@link CallTimedOutError}
  * @throws {NotSettledError} when the books could not be told
  * @throws TypeError for an option that there is not
+ * @example
+ * ```ts
+ * const { value, receipt } = await withTokenHold(
+ *   server,
+ *   { userId, tokens: 2_000, actionType: "chat_conversation" },
+ *   async (hold) => {
+ *     const answer = await askTheModel("When does the tide come in?", hold.signal);
+ *     hold.report({ inputTokens: answer.input, outputTokens: answer.output });
+ *     return answer.text;
+ *   },
+ * );
+ * ```
  */
 export async function withTokenHold<Value>(
   client: HoldClient,
@@ -185,6 +219,15 @@ export interface HeldStream<Chunk> {
  * @param lastChunk what the reader gets as the last, when the hold is settled. A stream that failed
  *   closes with it; without it, it fails
  * @throws as {@link withTokenHold}, when the stream could not be opened
+ * @example
+ * ```ts
+ * const { stream } = await streamWithTokenHold(
+ *   server,
+ *   { userId, tokens: 2_000, actionType: "chat_conversation", signal: request.signal },
+ *   (hold) => streamTheModel("When does the tide come in?", hold),
+ * );
+ * const response = new Response(stream.pipeThrough(new TextEncoderStream()));
+ * ```
  */
 export async function streamWithTokenHold<Chunk>(
   client: HoldClient,

@@ -9,12 +9,17 @@ import type { Snippet } from "./pages.ts";
 
 /** What a snippet may import; nothing else of this repository's packages is in the folder. */
 const packages = [
+  "@ai-sdk/openai-compatible",
+  "@anthropic-ai/sdk",
   "@supabase/supabase-js",
   "@tanstack/react-query",
   "@types/node",
   "@types/pg",
   "@types/react",
   "@types/ws",
+  "ai",
+  "eventsource-parser",
+  "openai",
   "pg",
   "react",
   "standardwebhooks",
@@ -22,18 +27,30 @@ const packages = [
   "ws",
 ];
 
-/** The names that names.ts has, and how each is told from a longer one or a member. */
-const names = ["server", "supabase", "user", "admin", "payer", "ann", "requestId", "askTheModel", "show"];
+/** A module with what snippets take for granted, and its names. */
+export interface Prelude {
+  file: string;
+  names: readonly string[];
+}
+
+/** What the guides take for granted. */
+const ofGuides: Prelude = {
+  file: "tests/docs/snippets/names.ts",
+  names: ["server", "supabase", "user", "admin", "payer", "ann", "requestId", "askTheModel", "show"],
+};
 
 /** The folder is where `tokenbook` is found too: its sources lie in it as they lie here. */
-const [client, react] = ["packages/tokenbook/src/client", "packages/tokenbook/src/react"];
+const source = "packages/tokenbook/src";
+const parts = ["client", "react", "admin", "ai", "data/repair-plan.ts"].map((part) => join(source, part));
 const withTokenbook = {
   name: "tokenbook",
   private: true,
   type: "module",
   exports: {
-    ".": { types: `./${client}/index.ts`, default: `./${client}/index.js` },
-    "./react": { types: `./${react}/index.ts` },
+    ".": { types: `./${source}/client/index.ts`, default: `./${source}/client/index.js` },
+    "./admin": { types: `./${source}/admin/index.ts` },
+    "./ai": { types: `./${source}/ai/index.ts` },
+    "./react": { types: `./${source}/react/index.ts` },
   },
 };
 
@@ -45,7 +62,7 @@ export interface Folder {
 }
 
 /** Makes it, with these snippets in it. */
-export function makeFolder(snippets: readonly Snippet[]): Folder {
+export function makeFolder(snippets: readonly Snippet[], prelude: Prelude = ofGuides): Folder {
   const path = mkdtempSync(join(tmpdir(), "tokenbook-snippets-"));
   writeFileSync(join(path, "package.json"), JSON.stringify(withTokenbook));
   for (const name of packages) {
@@ -56,8 +73,8 @@ export function makeFolder(snippets: readonly Snippet[]): Folder {
   const shared = join(projectRoot, "supabase/functions/_shared");
   for (const file of holdFiles) cpSync(join(shared, file), join(path, "_shared", file));
   cpSync(join(shared, "database.types.ts"), join(path, "database.types.ts"));
-  for (const part of [client, react]) cpSync(join(projectRoot, part), join(path, part), { recursive: true });
-  for (const file of [...holdFiles, "database.types.ts"])
+  for (const part of parts) cpSync(join(projectRoot, part), join(path, part), { recursive: true });
+  for (const file of [...holdFiles, "database.types.ts", "model-usage.ts"])
     cpSync(join(shared, file), join(path, "supabase/functions/_shared", file));
   const fileOf = ({ page, line, language }: Snippet) =>
     join(path, "snippets", `${page.replaceAll(/[^a-z]+/gi, "-")}-${line}.${language}`);
@@ -65,27 +82,32 @@ export function makeFolder(snippets: readonly Snippet[]): Folder {
   // what the page of examples/react imports
   for (const file of ["examples/react/supabase.ts", "tests/react/pages/env.d.ts"])
     cpSync(join(projectRoot, file), join(path, "snippets", basename(file)));
-  const known = readFileSync(join(projectRoot, "tests/docs/snippets/names.ts"), "utf8");
+  const known = readFileSync(join(projectRoot, prelude.file), "utf8");
   writeFileSync(
     join(path, "snippets/names.ts"),
     known.replace("../../../supabase/functions/_shared/", "../"), // the types lie beside it there
   );
-  for (const snippet of snippets) writeFileSync(fileOf(snippet), moduleOf(snippet));
+  for (const snippet of snippets) writeFileSync(fileOf(snippet), moduleOf(snippet, prelude.names));
   return { path, fileOf, remove: () => rmSync(path, { recursive: true }) };
 }
 
 /** The snippet as a module, on one line more than it has: what it takes for granted is imported there. */
-function moduleOf({ text }: Snippet): string {
-  const code = text.replaceAll(/\/\/.*$/gm, "").replaceAll(/"[^"\n]*"/g, '""');
-  const isDeclared = (name: string) =>
-    new RegExp(String.raw`\b(const|let|function)\s+(\{[^=;]*)?\b${name}\b`).test(code);
-  const used = names.filter(
-    (name) => new RegExp(String.raw`(?<![.\w"])${name}\b(?!:)`).test(code) && !isDeclared(name),
-  );
+function moduleOf({ text }: Snippet, names: readonly string[]): string {
+  const used = namesIn(text, names);
   const typed = text.includes("createClient(")
     ? text.replace("createClient(", "createClient<import('./names.ts').Documented>(")
     : text;
   return `import { ${used.join(", ")} } from "./names.ts";\n${typed}\nexport {};\n`;
+}
+
+/** Which of the names a snippet uses and does not declare; each is told from a longer one and a member. */
+export function namesIn(text: string, names: readonly string[]): string[] {
+  const code = text.replaceAll(/\/\/.*$/gm, "").replaceAll(/"[^"\n]*"/g, '""');
+  const isDeclared = (name: string) =>
+    new RegExp(String.raw`\b(const|let|function)\s+(\{((?!\}\s*of\b)[^=;])*)?\b${name}\b`).test(code);
+  return names.filter(
+    (name) => new RegExp(String.raw`(?<![\w"]|(?<!\.\.)\.)${name}\b(?!:)`).test(code) && !isDeclared(name),
+  );
 }
 
 const options: ts.CompilerOptions = {
@@ -102,9 +124,14 @@ const options: ts.CompilerOptions = {
 };
 
 /** What the compiler says to the snippets, each by the line of its page. */
-export function compile(folder: Folder, snippets: readonly Snippet[]): string[] {
+export function compile(
+  folder: Folder,
+  snippets: readonly Snippet[],
+  stricter: ts.CompilerOptions = {},
+): string[] {
   const program = ts.createProgram([...snippets.map(folder.fileOf), join(folder.path, "snippets/env.d.ts")], {
     ...options,
+    ...stricter,
     noEmit: true,
     typeRoots: [join(folder.path, "node_modules/@types")],
   });

@@ -23,6 +23,7 @@ interface Stoppable {
   signal?: AbortSignal | undefined;
 }
 
+/** Which users are listed, and in which order. */
 export interface UsersOptions extends Stoppable {
   /** A part of their address, or their id. Left out: everyone. */
   search?: string | undefined;
@@ -36,6 +37,7 @@ export interface UsersOptions extends Stoppable {
   after?: string | null | undefined;
 }
 
+/** From which difference on, and of which users. */
 export interface DiscrepanciesOptions extends Stoppable {
   /** What is of so many tokens or fewer is left out. Default 100. */
   threshold?: number | undefined;
@@ -44,6 +46,7 @@ export interface DiscrepanciesOptions extends Stoppable {
   until?: string | undefined;
 }
 
+/** Whose books are looked at: one user's, or all between two ids. */
 export interface RangeOptions extends Stoppable {
   /** Of one user. Left out: everyone. */
   userId?: string | undefined;
@@ -51,6 +54,7 @@ export interface RangeOptions extends Stoppable {
   until?: string | undefined;
 }
 
+/** Which payments are listed. */
 export interface PaymentsOptions extends Stoppable {
   status?: "pending" | "approved" | "rejected" | "refunded" | undefined;
   userId?: string | undefined;
@@ -58,6 +62,7 @@ export interface PaymentsOptions extends Stoppable {
   limit?: number | undefined;
 }
 
+/** How many are read: 1 to 200, or as many as the function says. Default 50. */
 export interface PageOptions extends Stoppable {
   limit?: number | undefined;
 }
@@ -67,43 +72,131 @@ export interface PageOptions extends Stoppable {
  * refuses everybody else. What is done for one user is {@link Tokenbook}'s.
  */
 export interface AdminBooks {
-  /** Users with what they have, in pages. */
+  /**
+   * Users with what they have, in pages.
+   *
+   * @example
+   * ```ts
+   * const { users, next_after } = await admin.users({ search: "@example.com", sort: "balance", limit: 20 });
+   * ```
+   */
   users(options?: UsersOptions): Promise<UserPage>;
-  /** What the tables show a user of themself alone. */
+  /**
+   * What the tables show a user of themself alone.
+   *
+   * @example
+   * ```ts
+   * const { subscription, holds, alerts } = await admin.user(userId);
+   * ```
+   */
   user(userId: string, options?: Stoppable): Promise<UserDetails>;
-  /** Erases what is personal of a user from the books, a portion a call: until `is_done`. */
+  /**
+   * Erases what is personal of a user from the books, a portion a call: until `is_done`.
+   *
+   * @example
+   * ```ts
+   * while (!(await admin.forget(userId)).is_done);
+   * ```
+   */
   forget(userId: string, options?: Stoppable): Promise<Erasure>;
-  /** Payments of everyone or of one user, newest first, and those that are parked: by the edge function `payments`. */
+  /**
+   * Payments of everyone or of one user, newest first, and those that are parked: by the edge function `payments`.
+   *
+   * @example
+   * ```ts
+   * const { payments, parked } = await admin.payments({ status: "pending" });
+   * ```
+   */
   payments(options?: PaymentsOptions): Promise<PaymentsForAdmin>;
-  /** Payments that were paid at a provider and give nothing yet, oldest first. */
+  /**
+   * Payments that were paid at a provider and give nothing yet, oldest first.
+   *
+   * @example
+   * ```ts
+   * for (const { provider_payment_id, explanation } of await admin.parked()) show(provider_payment_id, explanation);
+   * ```
+   */
   parked(options?: PageOptions): Promise<ParkedPayment[]>;
-  /** Takes a parked payment off the list; it gives nothing. */
+  /**
+   * Takes a parked payment off the list; it gives nothing.
+   *
+   * @example
+   * ```ts
+   * await admin.dismissParked("stripe", providerPaymentId, { reason: "bought in another shop" });
+   * ```
+   */
   dismissParked(
     provider: string,
     providerPaymentId: string,
     options: Stoppable & { reason: string },
   ): Promise<ParkedDismissal>;
-  /** Users whose balance or cost is not what the records say, the largest difference first. */
+  /**
+   * Users whose balance or cost is not what the records say, the largest difference first.
+   *
+   * @example
+   * ```ts
+   * for (const { email, remaining_difference, scenarios } of await admin.discrepancies({ threshold: 1_000 }))
+   *   show(email, remaining_difference, scenarios);
+   * ```
+   */
   discrepancies(options?: DiscrepanciesOptions): Promise<Discrepancy[]>;
-  /** One user's books against their records. */
+  /**
+   * Compares one user's books with their records, and names each difference.
+   *
+   * @example
+   * ```ts
+   * const { remaining_difference, findings } = await admin.reconcile(userId);
+   * ```
+   */
   reconcile(userId: string, options?: Stoppable): Promise<Reconciliation>;
-  /** What each grant would have if all had been spent exactly, beside what it has. */
+  /**
+   * What each grant would have if all had been spent exactly, beside what it has.
+   *
+   * @example
+   * ```ts
+   * const wrong = (await admin.replay({ userId })).filter(({ difference }) => difference !== 0);
+   * ```
+   */
   replay(options?: RangeOptions): Promise<ReplayedGrant[]>;
-  /** Breaches of the books; none is right. */
+  /**
+   * Breaches of the books; none is right.
+   *
+   * @example
+   * ```ts
+   * const breaches = await admin.verify();
+   * if (breaches.length > 0) show(breaches);
+   * ```
+   */
   verify(options?: RangeOptions): Promise<LedgerBreach[]>;
-  /** Codes that give tokens, newest first. */
+  /**
+   * Codes that give tokens, newest first.
+   *
+   * @example
+   * ```ts
+   * const { codes, next_before } = await admin.codes({ limit: 20 });
+   * ```
+   */
   codes(options?: PageOptions & { before?: number | undefined }): Promise<CodePage>;
-  /** Deliveries of webhooks of the last 30 days, newest first. */
+  /**
+   * Deliveries of webhooks of the last 30 days, newest first.
+   *
+   * @example
+   * ```ts
+   * const { deliveries } = await admin.deliveries({ status: "given_up" });
+   * ```
+   */
   deliveries(
     options?: PageOptions & { status?: "pending" | "delivered" | "given_up"; before?: number | undefined },
   ): Promise<DeliveryPage>;
 }
 
 /**
+ * The books of everyone, over the supabase-js client of an admin who is signed in, or of a server with the secret key.
+ *
  * @example
  * ```ts
- * const all = tokenbookAdmin(supabase);
- * const { users, next_after } = await all.users({ search: "@example.com", sort: "balance" });
+ * const admin = tokenbookAdmin(supabase);
+ * const { users, next_after } = await admin.users({ search: "@example.com", sort: "balance" });
  * ```
  */
 export function tokenbookAdmin(

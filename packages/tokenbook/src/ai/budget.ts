@@ -59,8 +59,8 @@ export interface TokenBudget {
  *
  * @example
  * ```ts
- * const budget = await tokenBudget(books, { userId, tokens: 50_000 });
- * const model = wrapLanguageModel({ model: gpt, middleware: tokenMiddleware(books, { userId, parentHold: budget.holdId }) });
+ * const budget = await tokenBudget(server, { userId, tokens: 50_000 });
+ * const model = wrapLanguageModel({ model: gpt, middleware: tokenMiddleware(server, { userId, parentHold: budget.holdId }) });
  * await generateText({ model, tools, stopWhen: stepCountIs(20), prompt });
  * const { tokensUsed } = await budget.end();
  * ```

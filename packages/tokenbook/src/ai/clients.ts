@@ -18,7 +18,7 @@ interface Configurable {
  *
  * @example
  * ```ts
- * const openai = chargeOpenAI(new OpenAI(), books, { userId: user.id });
+ * const openai = chargeOpenAI(new OpenAI(), server, { userId: user.id });
  * const answer = await openai.chat.completions.create({ model: "gpt-4.1-mini", messages });
  * ```
  */
@@ -41,7 +41,7 @@ export function chargeOpenAI<Client extends Configurable>(
  *
  * @example
  * ```ts
- * const anthropic = chargeAnthropic(new Anthropic(), books, { userId: user.id });
+ * const anthropic = chargeAnthropic(new Anthropic(), server, { userId: user.id });
  * const message = await anthropic.messages.create({ model: "claude-sonnet-4-5", max_tokens: 1024, messages });
  * ```
  */

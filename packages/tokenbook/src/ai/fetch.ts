@@ -33,6 +33,14 @@ const kinds: [RegExp, Kind][] = [
  * 504 `provider_timeout`. An `Idempotency-Key` of the request is the key of its hold.
  *
  * @param books a supabase-js client with the secret key
+ * @example
+ * ```ts
+ * const openrouter = createOpenAICompatible({
+ *   name: "openrouter",
+ *   baseURL: "https://openrouter.ai/api/v1",
+ *   fetch: chargedFetch(server, { userId: user.id }),
+ * });
+ * ```
  */
 export function chargedFetch(
   books: HoldClient,

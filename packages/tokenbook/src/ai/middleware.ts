@@ -55,7 +55,7 @@ export interface TokenMiddleware {
  * ```ts
  * const model = wrapLanguageModel({
  *   model: openai("gpt-4.1-mini"),
- *   middleware: tokenMiddleware(books, { userId: user.id }),
+ *   middleware: tokenMiddleware(server, { userId: user.id }),
  * });
  * const headers = { "Idempotency-Key": message.id };
  * const { text } = await generateText({ model, prompt: "When does the tide come in?", headers });

@@ -131,6 +131,7 @@ export type BatchResult =
       error: { code: string; hint: string; [fact: string]: unknown };
     };
 
+/** What a batch of deductions came to, item by item. */
 export interface Batch {
   /** Whether every item did. */
   success: boolean;
@@ -299,6 +300,7 @@ export interface OpenHold {
   budget?: HoldBudget;
 }
 
+/** Tokens were given, as one new grant; what the user owed was repaid out of it. */
 export interface GrantReceipt {
   success: true;
   grant_id: string;
@@ -346,6 +348,7 @@ export interface Restored {
   tokens: number;
 }
 
+/** A charge was undone, or a part of it. Tokens go back to the grants that had paid. */
 export interface Refund {
   success: true;
   transaction_id: number;
@@ -362,6 +365,7 @@ export interface Refund {
   replayed: boolean;
 }
 
+/** A grant was ended before its time, or one that was to come called off. */
 export interface VoidedGrant {
   success: true;
   grant_id: string;
@@ -380,6 +384,7 @@ export interface UpcomingGrants {
   grants: UpcomingGrant[];
 }
 
+/** One of the grants that begin later. */
 export interface UpcomingGrant {
   id: string;
   grant_type: string;
@@ -393,6 +398,7 @@ export interface UpcomingGrant {
   transaction_id: number;
 }
 
+/** A grant runs out at another moment than before. */
 export interface GrantExpiry {
   success: true;
   grant_id: string;
@@ -404,6 +410,7 @@ export interface GrantExpiry {
   replayed: boolean;
 }
 
+/** An account was frozen or made active again; who said so and why are of the latest change. */
 export interface AccountStateChange {
   success: true;
   user_id: string;
@@ -415,6 +422,7 @@ export interface AccountStateChange {
   replayed: boolean;
 }
 
+/** How many tokens a user may owe from now on, and owes. */
 export interface Overdraft {
   success: true;
   user_id: string;
@@ -523,6 +531,7 @@ export interface UsageBucket {
   margin_cents?: number;
 }
 
+/** Uses added up, a row for each bucket of time in which there were any. */
 export interface UsageReport {
   bucket: "hour" | "day" | "week" | "month" | "all";
   by: "none" | "model" | "action" | "member";
@@ -557,6 +566,7 @@ export interface RevenueReport {
   totals: RevenueSums[];
 }
 
+/** How much a user may store, in gigabytes. */
 export interface StorageQuota {
   total_quota_gb: number;
 }
@@ -601,6 +611,7 @@ export interface PaymentRequest {
   replayed: boolean;
 }
 
+/** A payment counts as paid, and what it buys was given in the same step. */
 export interface PaymentApproval {
   success: true;
   payment_id: string;
@@ -617,6 +628,7 @@ export interface PaymentApproval {
   replayed: boolean;
 }
 
+/** A payment that was waiting is refused; it gives nothing. */
 export interface PaymentRejection {
   success: true;
   payment_id: string;
@@ -624,6 +636,7 @@ export interface PaymentRejection {
   replayed: boolean;
 }
 
+/** Money went back, and the tokens that it had bought were taken back: what was spent of them is owed. */
 export interface PaymentRefund {
   success: true;
   payment_id: string;
@@ -636,11 +649,13 @@ export interface PaymentRefund {
   replayed: boolean;
 }
 
+/** The caps that a user is under now. */
 export interface SpendCaps {
   /** Tightest first. */
   caps: SpendCap[];
 }
 
+/** A cap was set or taken away. */
 export interface SpendCapSetting {
   success: true;
   scope: "user" | "plan" | "everyone";
@@ -661,6 +676,7 @@ export interface TeamMember {
   caps: Omit<SpendCap, "scope">[];
 }
 
+/** Some of those who spend from an account, or did. */
 export interface TeamPage {
   /** Those of today first. */
   members: TeamMember[];
@@ -682,6 +698,7 @@ export interface AlertRule {
   updated_at: string;
 }
 
+/** Whether a rule of alerts was taken away. */
 export interface AlertRuleRemoval {
   success: true;
   /** false: there was none. */
@@ -705,6 +722,7 @@ export interface TopUp {
   updated_at: string;
 }
 
+/** The automatic top-up as it stands now, and the request for tokens that is still waiting. */
 export interface TopUpSetting {
   success: true;
   is_enabled: boolean;
@@ -909,6 +927,7 @@ export interface ListedUser {
   payer_id: string | null;
 }
 
+/** Some of the users, in the order that was asked for. */
 export interface UserPage {
   users: ListedUser[];
   /** Where the next page begins; null: this is the last. */
@@ -1099,6 +1118,7 @@ export interface TokenCode {
   created_at: string;
 }
 
+/** Some of the codes of the project. */
 export interface CodePage {
   /** Newest first. */
   codes: TokenCode[];
@@ -1122,6 +1142,7 @@ export interface WebhookDelivery {
   settled_at: string | null;
 }
 
+/** Some of the deliveries, one for each event and endpoint. */
 export interface DeliveryPage {
   /** Newest first. */
   deliveries: WebhookDelivery[];

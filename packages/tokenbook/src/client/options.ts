@@ -27,6 +27,7 @@ export type Metadata = Record<string, unknown>;
 /** A moment: ISO 8601, or a Date. */
 export type Moment = string | Date;
 
+/** What a deduction is for. */
 export interface DeductOptions extends WriteOptions {
   /** What for, as in `token_action_costs`: `chat_conversation`, … Default: `deduction`. */
   actionType?: string | undefined;
@@ -77,6 +78,7 @@ export interface PaysFor {
   models?: string[] | undefined;
 }
 
+/** For what tokens are set aside, and for how long. */
 export interface ReserveOptions extends WriteOptions {
   /** Seconds after which the tokens are back by themselves. Default 900. */
   ttlSeconds?: number | undefined;
@@ -98,6 +100,7 @@ export interface CaptureOptions extends CallOptions, Usage {
   errorMessage?: string | undefined;
 }
 
+/** Which tokens a user is given: when they count, what they pay for, what they cost. */
 export interface GrantOptions extends WriteOptions {
   /** Left out: `admin`. Or a type of the project's own, made with `set_token_grant_type`. */
   grantType?:
@@ -129,12 +132,14 @@ export interface GrantOptions extends WriteOptions {
   metadata?: Metadata | undefined;
 }
 
+/** Why a balance is corrected. */
 export interface AdjustOptions extends WriteOptions {
   /** 1 to 500 characters. */
   reason?: string | undefined;
   metadata?: Metadata | undefined;
 }
 
+/** How much of a charge is undone, and what becomes of grants that have run out. */
 export interface RefundOptions extends WriteOptions {
   /** Left out: all that is left of the charge. */
   tokens?: number | undefined;
@@ -145,12 +150,14 @@ export interface RefundOptions extends WriteOptions {
   lifetimeDays?: number | undefined;
 }
 
+/** Why a grant is ended, and whether what was spent of it is taken back. */
 export interface VoidOptions extends WriteOptions {
   reason?: string | undefined;
   /** What was spent of it is taken back too. */
   takeBack?: boolean | undefined;
 }
 
+/** Which entries of the ledger are read. */
 export interface HistoryOptions extends CallOptions {
   /** Entries a page, 1 to 200. Default 50. */
   limit?: number | undefined;
@@ -164,6 +171,7 @@ export interface ExplainOptions extends CallOptions {
   transactionId?: number | undefined;
 }
 
+/** Which uses are added up, and by what. */
 export interface UsageByOptions extends CallOptions {
   /** Default `day`; UTC. */
   bucket?: "hour" | "day" | "week" | "month" | "all" | undefined;
@@ -178,6 +186,7 @@ export interface UsageByOptions extends CallOptions {
   centsPerMillionTokens?: number | undefined;
 }
 
+/** Over which time sales are added up. */
 export interface RevenueOptions extends Pick<CallOptions, "signal"> {
   /** Default `day`; UTC. */
   bucket?: "day" | "month" | "all" | undefined;
@@ -186,6 +195,7 @@ export interface RevenueOptions extends Pick<CallOptions, "signal"> {
   to?: Moment | undefined;
 }
 
+/** How the new plan is paid for. */
 export interface ChangePlanOptions extends WriteOptions {
   /** `card`, `paypal`, … */
   paymentMethod?: string | undefined;
@@ -198,6 +208,7 @@ export type Purchase =
   | { planType: string; packType?: undefined; quantity?: undefined }
   | { packType: string; quantity?: number | undefined; planType?: undefined };
 
+/** What is asked for: a plan, or so many of a pack. */
 export type PaymentRequestOptions = WriteOptions & Purchase;
 
 /** A page to pay at. The addresses are of the origins that the project allows. */
@@ -209,21 +220,25 @@ export type CheckoutOptions = WriteOptions &
     saveCard?: boolean | undefined;
   };
 
+/** Where the user comes back to from the provider's page. */
 export interface PortalOptions extends CallOptions {
   returnUrl: string;
 }
 
+/** How much of a payment's money went back, and why. */
 export interface PaymentRefundOptions extends CallOptions {
   reason: string;
   /** In all so far, in cents. Left out: everything. */
   refundedCents?: number | undefined;
 }
 
+/** How much of a list is read. */
 export interface ListOptions extends CallOptions {
   /** How many at most, newest first. Default 50. */
   limit?: number | undefined;
 }
 
+/** Which alerts are read. */
 export interface AlertsOptions extends ListOptions {
   /** Older than this alert. */
   before?: number | undefined;
@@ -235,6 +250,7 @@ export type Scope =
   | { planType: string; userId?: undefined; forEveryone?: undefined }
   | { forEveryone: true; userId?: undefined; planType?: undefined };
 
+/** How many tokens may be spent in the window, and by whom. */
 export type CapOptions = Scope & {
   /** Tokens, 0 to 10^12; null takes the cap away. */
   tokens: number | null;
@@ -242,6 +258,7 @@ export type CapOptions = Scope & {
   signal?: AbortSignal | undefined;
 };
 
+/** When users are told, and which of them. */
 export type AlertRuleOptions = Scope & {
   kind: "dropped" | "depleted" | "expiring_soon";
   /** Of `dropped`: fewer than so many, or than so many percent of the plan limit. */
@@ -256,6 +273,7 @@ export type AlertRuleOptions = Scope & {
   signal?: AbortSignal | undefined;
 };
 
+/** How many tokens a member may spend of the payer's. */
 export interface MemberCaps extends CallOptions {
   /** Tokens that the member may spend in a day, a week, a month; left out, a new member has no cap. */
   capDay?: number | undefined;
@@ -263,6 +281,7 @@ export interface MemberCaps extends CallOptions {
   capMonth?: number | undefined;
 }
 
+/** Which members are read, in pages. */
 export interface MembersOptions extends CallOptions {
   /** Members a page, 1 to 1000. Default 100. */
   limit?: number | undefined;

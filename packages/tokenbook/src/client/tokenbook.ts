@@ -109,7 +109,14 @@ export interface TokenbookOptions {
 
 /** The entries of a user's ledger, newest first; pages are read as they are needed. */
 export interface TokenHistory extends AsyncIterable<TokenTransaction> {
-  /** One page, for whoever shows pages. */
+  /**
+   * One page, for whoever shows pages.
+   *
+   * @example
+   * ```ts
+   * const { transactions, next_before } = await books.history({ limit: 20 }).page();
+   * ```
+   */
   page(): Promise<HistoryPage>;
 }
 
@@ -124,15 +131,50 @@ export type ClientHoldOptions = Omit<HoldOptions, "userId"> & { userId?: string 
  * TypeError, and nothing is asked.
  */
 export interface Tokenbook {
-  /** What a user can spend now, grant by grant. */
+  /**
+   * What a user can spend now, grant by grant.
+   *
+   * @example
+   * ```ts
+   * const { total_active, next_expiry, grants } = await books.balance();
+   * ```
+   */
   balance(options?: CallOptions): Promise<TokenBalance>;
-  /** What they could spend at a moment that has passed. */
+  /**
+   * What they could spend at a moment that has passed. Before the books opened it is refused with `no_history_before`.
+   *
+   * @example
+   * ```ts
+   * const { total_active } = await books.balanceAt(endOfMonth);
+   * ```
+   */
   balanceAt(at: Moment, options?: CallOptions): Promise<PastTokenBalance>;
-  /** Whether `deduct` would succeed now. Nothing is changed, and nothing is promised. */
+  /**
+   * Whether `deduct` would succeed now. Nothing is changed, and nothing is promised.
+   *
+   * @example
+   * ```ts
+   * if (await books.canSpend(500, { actionType: "article_generation" })) show("Write an article");
+   * ```
+   */
   canSpend(tokens?: number, options?: CanSpendOptions): Promise<boolean>;
-  /** Whether that plan is in force. */
+  /**
+   * Whether that plan is in force.
+   *
+   * @example
+   * ```ts
+   * const isProfessional = await books.hasPlan("professional");
+   * ```
+   */
   hasPlan(planType: string, options?: CallOptions): Promise<boolean>;
-  /** The quota in gigabytes that came with their plans. */
+  /**
+   * The quota in gigabytes that came with their plans.
+   *
+   * @example
+   * ```ts
+   * const { total_quota_gb } = await books.storageQuota();
+   * ```
+   */
   storageQuota(options?: CallOptions): Promise<StorageQuota>;
 
   /**
@@ -145,20 +187,69 @@ export interface Tokenbook {
    * ```
    */
   deduct(tokens: number, options?: DeductOptions): Promise<Deduction | Shortage>;
-  /** Many deductions in one call, for the server: each by itself, or all or none. */
+  /**
+   * Many deductions in one call, for the server: each by itself, or with `allOrNothing` all or none.
+   *
+   * @example
+   * ```ts
+   * const { deducted, short, results } = await books.deductBatch([
+   *   { userId, tokens: 5, idempotencyKey: "night-1" },
+   *   { userId, tokens: 8, idempotencyKey: "night-2" },
+   * ]);
+   * ```
+   */
   deductBatch(
     items: readonly BatchItem[],
     options?: { allOrNothing?: boolean | undefined; signal?: AbortSignal | undefined },
   ): Promise<Batch>;
-  /** Records one AI operation and deducts for it in one step. */
+  /**
+   * Records one AI operation and deducts for it in one step.
+   *
+   * @example
+   * ```ts
+   * const used = await books.track({ actionType: "chat_conversation", tokens: 12, onShortage: "partial" });
+   * if (used.success) show(used.tokens_deducted, used.tokens_remaining_to_deduct);
+   * ```
+   */
   track(usage: TrackOptions): Promise<TrackedUsage | UntrackedUsage>;
-  /** What an operation would deduct and cost. Nothing is changed. */
+  /**
+   * What an operation would deduct and cost. Nothing is changed.
+   *
+   * @example
+   * ```ts
+   * const { tokens, sufficient, tokens_short } = await books.quote({ actionType: "article_generation", tokens: 500 });
+   * if (!sufficient) show(`${tokens} are needed, ${tokens_short} are missing`);
+   * ```
+   */
   quote(usage: QuoteOptions): Promise<Quote>;
-  /** Sets tokens aside for a call that is about to run. {@link Tokenbook.withTokenHold} does all of it. */
+  /**
+   * Sets tokens aside for a call that is about to run. {@link Tokenbook.withTokenHold} does all of it.
+   *
+   * @example
+   * ```ts
+   * const held = await books.reserve(2_000, { actionType: "chat_conversation", ttlSeconds: 120 });
+   * if (!held.success) show(`${held.tokens_remaining_to_deduct} tokens are missing`);
+   * ```
+   */
   reserve(tokens: number, options?: ReserveOptions): Promise<Reservation | NoReservation>;
-  /** Pays for what was used out of a hold, and gives the rest back. */
+  /**
+   * Pays for what was used out of a hold, and gives the rest back.
+   *
+   * @example
+   * ```ts
+   * const paid = await books.capture(holdId, { tokens: 640 });
+   * if (paid.success) show(paid.tokens_captured, paid.tokens_released);
+   * ```
+   */
   capture(holdId: string, options?: CaptureOptions): Promise<SettledHold | OpenHold>;
-  /** Gives back everything that a hold set aside. */
+  /**
+   * Gives back everything that a hold set aside.
+   *
+   * @example
+   * ```ts
+   * const { tokens_released } = await books.release(holdId);
+   * ```
+   */
   release(holdId: string, options?: CallOptions): Promise<SettledHold>;
   /**
    * Makes a call that is paid for by a hold: tokens are set aside, `work` runs, what it reports is paid. A call that
@@ -181,7 +272,19 @@ export interface Tokenbook {
     options: ClientHoldOptions,
     work: (hold: Hold) => Promise<Value>,
   ): Promise<{ value: Value; receipt: HoldReceipt }>;
-  /** {@link Tokenbook.withTokenHold} for a call whose answer is a stream; it is settled before the stream closes. */
+  /**
+   * {@link Tokenbook.withTokenHold} for a call whose answer is a stream; it is settled before the stream closes.
+   *
+   * @example
+   * ```ts
+   * const { stream, ended } = await books.streamWithTokenHold(
+   *   { tokens: 2_000, actionType: "chat_conversation" },
+   *   (hold) => streamTheModel("When does the tide come in?", hold),
+   * );
+   * show(await new Response(stream.pipeThrough(new TextEncoderStream())).text());
+   * const { outcome, receipt } = await ended;
+   * ```
+   */
   streamWithTokenHold<Chunk>(
     options: ClientHoldOptions,
     open: (hold: Hold) => Promise<ReadableStream<Chunk>>,
@@ -192,23 +295,77 @@ export interface Tokenbook {
    * Gives tokens as one new grant, now or from a moment to come. What the user owed is repaid first, at once:
    * `tokens_remaining` is what is left then, and the history's entries after the grant say what was repaid. For an admin
    * or the server.
+   *
+   * @example
+   * ```ts
+   * const { grant_id, tokens_remaining } = await books.grant(10_000, {
+   *   userId,
+   *   grantType: "trial",
+   *   expiresAt: "2099-01-01",
+   *   reason: "won the summer draw",
+   *   idempotencyKey: "draw-2099",
+   * });
+   * ```
    */
   grant(tokens: number, options?: GrantOptions): Promise<GrantReceipt>;
-  /** Corrects a balance, upwards or downwards. For an admin or the server. */
+  /**
+   * Corrects a balance, upwards or downwards, all or nothing. For an admin or the server.
+   *
+   * @example
+   * ```ts
+   * const corrected = await books.adjust(-50, { userId, reason: "counted twice on Monday" });
+   * ```
+   */
   adjust(delta: number, options?: AdjustOptions): Promise<Adjustment | NoAdjustment>;
-  /** Undoes a deduction, or part of it, back to the grants that paid. For an admin or the server. */
+  /**
+   * Undoes a deduction, or part of it, back to the grants that paid. For an admin or the server.
+   *
+   * @example
+   * ```ts
+   * const { restored, forfeited } = await books.refund(transactionId, { userId, reason: "the answer was empty" });
+   * ```
+   */
   refund(transactionId: number, options?: RefundOptions): Promise<Refund>;
-  /** The grants that a user is still to be given, the next first. */
+  /**
+   * The grants that a user is still to be given, the next first.
+   *
+   * @example
+   * ```ts
+   * const { grants } = await books.upcomingGrants();
+   * for (const { tokens_granted, starts_at } of grants) show(tokens_granted, starts_at);
+   * ```
+   */
   upcomingGrants(options?: CallOptions): Promise<UpcomingGrants>;
-  /** Ends a grant now, or calls one off that is to come. For an admin or the server. */
+  /**
+   * Ends a grant now, or calls one off that is to come. For an admin or the server.
+   *
+   * @example
+   * ```ts
+   * const { tokens_voided } = await books.voidGrant(grantId, { userId, reason: "given by mistake" });
+   * ```
+   */
   voidGrant(grantId: string, options?: VoidOptions): Promise<VoidedGrant>;
-  /** Says anew when a grant runs out; `infinity`: never. For an admin or the server. */
+  /**
+   * Says anew when a grant runs out; `infinity`: never. For an admin or the server.
+   *
+   * @example
+   * ```ts
+   * await books.setGrantExpiry(grantId, "infinity", { userId, reason: "a promise of support" });
+   * ```
+   */
   setGrantExpiry(
     grantId: string,
     expiresAt: Moment,
     options: WriteOptions & { reason: string },
   ): Promise<GrantExpiry>;
-  /** Freezes an account, or makes it active again. For an admin or the server. */
+  /**
+   * Freezes an account, or makes it active again. For an admin or the server.
+   *
+   * @example
+   * ```ts
+   * await books.setAccountState("frozen", { userId, reason: "a stolen card" });
+   * ```
+   */
   setAccountState(
     state: AccountState,
     options: CallOptions & { reason: string },
@@ -216,6 +373,11 @@ export interface Tokenbook {
   /**
    * Says how many tokens a user may owe by using more than they have; null: what their plan allows. For an admin or
    * the server.
+   *
+   * @example
+   * ```ts
+   * const { limit_in_force } = await books.setOverdraft(5_000, { userId, reason: "pays by invoice" });
+   * ```
    */
   setOverdraft(tokens: number | null, options: CallOptions & { reason: string }): Promise<Overdraft>;
 
@@ -229,25 +391,87 @@ export interface Tokenbook {
    * ```
    */
   history(options?: HistoryOptions): TokenHistory;
-  /** Why something was charged, which grants paid, and what of it was undone. */
+  /**
+   * Why something was charged, which grants paid, and what of it was undone.
+   *
+   * @example
+   * ```ts
+   * const { paid_by, tokens_net } = await books.explain({ transactionId });
+   * for (const grant of paid_by) show(grant.grant_type, grant.tokens, tokens_net);
+   * ```
+   */
   explain(charge: ExplainOptions): Promise<ChargeExplanation>;
-  /** What was used, by time and by model, action or member of the team. */
+  /**
+   * What was used, by time and by model, action or member of the team.
+   *
+   * @example
+   * ```ts
+   * const { rows } = await books.usageBy({ bucket: "day", by: "model" });
+   * for (const { starts_at, model, tokens } of rows) show(starts_at, model, tokens);
+   * ```
+   */
   usageBy(options?: UsageByOptions): Promise<UsageReport>;
-  /** What was sold, what of it was used, ended unused or went back, and what is still owed: for an admin or the server. */
+  /**
+   * What was sold, what of it was used, ended unused or went back, and what is still owed, in cents of each currency. For an
+   * admin or the server.
+   *
+   * @example
+   * ```ts
+   * const { totals } = await books.revenue({ bucket: "month", from: "2026-01-01" });
+   * for (const { currency, recognised_cents } of totals) show(currency, recognised_cents);
+   * ```
+   */
   revenue(options?: RevenueOptions): Promise<RevenueReport>;
 
   readonly plans: {
-    /** The catalogue, lowest rank first. Nobody needs to be signed in. */
+    /**
+     * The catalogue, lowest rank first. Nobody needs to be signed in.
+     *
+     * @example
+     * ```ts
+     * const offered = (await books.plans.list()).filter((plan) => plan.is_offered);
+     * ```
+     */
     list(options?: { signal?: AbortSignal | undefined }): Promise<Plan[]>;
-    /** The plan that a user is on, or was; null: never one. */
+    /**
+     * The plan that a user is on, or was; null: never one.
+     *
+     * @example
+     * ```ts
+     * const subscription = await books.plans.current();
+     * if (subscription?.is_active) show(subscription.plan_type, subscription.expires_at);
+     * ```
+     */
     current(options?: CallOptions): Promise<Subscription | null>;
-    /** Changes a user's plan: up at once, down at the end of the period. For an admin or the server. */
+    /**
+     * Changes a user's plan: up at once, down at the end of the period. For an admin or the server.
+     *
+     * @example
+     * ```ts
+     * const { effective, effective_at } = await books.plans.change("professional", { userId, paymentMethod: "card" });
+     * ```
+     */
     change(planType: string, options?: ChangePlanOptions): Promise<PlanChange>;
-    /** Whether they may have a trial. */
+    /**
+     * Whether they may have a trial, all of it or a part, and if not, why.
+     *
+     * @example
+     * ```ts
+     * const { trial, reason } = await books.plans.checkTrial();
+     * if (trial === "none") show(reason);
+     * ```
+     */
     checkTrial(options?: CallOptions): Promise<TrialCheck>;
   };
   readonly packs: {
-    /** The catalogue, cheapest first. Nobody needs to be signed in. */
+    /**
+     * What can be bought once, cheapest first. Nobody needs to be signed in.
+     *
+     * @example
+     * ```ts
+     * for (const { name, tokens, price_cents, currency } of await books.packs.list()) show(name, tokens, price_cents, currency);
+     * ```
+     */
     list(options?: { signal?: AbortSignal | undefined }): Promise<Pack[]>;
   };
 
@@ -261,60 +485,197 @@ export interface Tokenbook {
    * ```
    */
   checkout(options: CheckoutOptions): Promise<CheckoutPage>;
-  /** The provider's page to change a card, see invoices, end a subscription. */
+  /**
+   * The provider's page to change a card, see invoices, end a subscription.
+   *
+   * @example
+   * ```ts
+   * const { url } = await books.portal({ returnUrl: location.href });
+   * location.assign(url);
+   * ```
+   */
   portal(options: PortalOptions): Promise<CheckoutPage>;
   readonly payments: {
-    /** Asks for a plan or packs: a payment that waits for an admin. */
+    /**
+     * Asks for a plan or packs: a payment that waits for an admin.
+     *
+     * @example
+     * ```ts
+     * const { payment_id, amount_cents } = await books.payments.request({ packType: "small", quantity: 2 });
+     * ```
+     */
     request(options: PaymentRequestOptions): Promise<PaymentRequest>;
+    /**
+     * A user's payments, newest first: those that wait, that were decided, and that went back.
+     *
+     * @example
+     * ```ts
+     * const [newest] = await books.payments.list({ limit: 1 });
+     * ```
+     */
     list(options?: ListOptions): Promise<Payment[]>;
-    /** For an admin or the server. */
+    /**
+     * Gives what a payment that waits is for, in the same step. For an admin or the server.
+     *
+     * @example
+     * ```ts
+     * const { tokens_granted } = await books.payments.approve(paymentId, { userId, reason: "the transfer has come" });
+     * ```
+     */
     approve(paymentId: string, options?: CallOptions & { reason?: string }): Promise<PaymentApproval>;
-    /** For an admin or the server. */
+    /**
+     * Refuses a payment that waits; nothing was given for it. For an admin or the server.
+     *
+     * @example
+     * ```ts
+     * await books.payments.reject(paymentId, { userId, reason: "no transfer in 30 days" });
+     * ```
+     */
     reject(paymentId: string, options: CallOptions & { reason: string }): Promise<PaymentRejection>;
-    /** Books that money of a manual payment went back. For an admin or the server. */
+    /**
+     * Books that money of a manual payment went back, and takes its tokens back. For an admin or the server.
+     *
+     * @example
+     * ```ts
+     * const { tokens_clawed_back } = await books.payments.refund(paymentId, { userId, reason: "asked for it back" });
+     * ```
+     */
     refund(paymentId: string, options: PaymentRefundOptions): Promise<PaymentRefund>;
   };
 
   readonly caps: {
-    /** What a user may spend in a day, a week, a month: the caps that they are under now, tightest first. */
+    /**
+     * What a user may spend in a day, a week, a month: the caps that they are under now, tightest first.
+     *
+     * @example
+     * ```ts
+     * const { caps } = await books.caps.list();
+     * for (const { window, used, limit } of caps) show(`${used} of ${limit} this ${window}`);
+     * ```
+     */
     list(options?: CallOptions): Promise<SpendCaps>;
-    /** For an admin or the server. */
+    /**
+     * Sets a cap for a user, a plan or everyone, or takes it away with null. For an admin or the server.
+     *
+     * @example
+     * ```ts
+     * await books.caps.set("day", { userId, tokens: 20_000, reason: "a trial account" });
+     * ```
+     */
     set(window: "day" | "week" | "month", options: CapOptions): Promise<SpendCapSetting>;
   };
   /** Of a payer, who is the user: the members spend from their account. */
   readonly team: {
+    /**
+     * Who spends from the user's account or did, with what they used and their caps; those of today first.
+     *
+     * @example
+     * ```ts
+     * const { members } = await books.team.members();
+     * for (const { member_id, tokens_used } of members) show(member_id, tokens_used);
+     * ```
+     */
     members(options?: MembersOptions): Promise<TeamPage>;
-    /** Of one who is in it already, sets the caps. For an admin or the server. */
+    /**
+     * Lets a user spend from the payer's account; of one who does already, sets the caps. For an admin or the server.
+     *
+     * @example
+     * ```ts
+     * await books.team.add(memberId, { userId, capMonth: 100_000 });
+     * ```
+     */
     add(memberId: string, options?: MemberCaps): Promise<TeamMember>;
-    /** For an admin or the server. */
+    /**
+     * Ends that a member spends from the payer's account; what they used stays listed. For an admin or the server.
+     *
+     * @example
+     * ```ts
+     * const { tokens_used } = await books.team.remove(memberId, { userId });
+     * ```
+     */
     remove(memberId: string, options?: CallOptions): Promise<TeamMember>;
   };
   readonly alerts: {
-    /** What a user was told, newest first. */
+    /**
+     * What a user was told, newest first.
+     *
+     * @example
+     * ```ts
+     * for (const { kind, created_at } of await books.alerts.list({ limit: 10 })) show(kind, created_at);
+     * ```
+     */
     list(options?: AlertsOptions): Promise<Alert[]>;
-    /** For an admin or the server. */
+    /**
+     * Makes a rule of that name, or changes it, for a user, a plan or everyone. For an admin or the server.
+     *
+     * @example
+     * ```ts
+     * await books.alerts.setRule("low", { forEveryone: true, kind: "dropped", thresholdPercent: 20 });
+     * ```
+     */
     setRule(rule: string, options: AlertRuleOptions): Promise<AlertRule>;
-    /** For an admin or the server. */
+    /**
+     * Takes away the rule of that name and scope; what it told stays. For an admin or the server.
+     *
+     * @example
+     * ```ts
+     * const { removed } = await books.alerts.removeRule("low", { forEveryone: true });
+     * ```
+     */
     removeRule(
       rule: string,
       options: Scope & { signal?: AbortSignal | undefined },
     ): Promise<AlertRuleRemoval>;
   };
   readonly topUp: {
-    /** null: never set. */
+    /**
+     * The user's automatic top-up; null: never set.
+     *
+     * @example
+     * ```ts
+     * const topUp = await books.topUp.get();
+     * if (topUp?.paused_at) show("The last charge failed");
+     * ```
+     */
     get(options?: CallOptions): Promise<TopUp | null>;
-    /** Sets a user's automatic top-up, and sets it going again after a failed charge. */
+    /**
+     * Sets a user's automatic top-up, and sets it going again after a failed charge.
+     *
+     * @example
+     * ```ts
+     * await books.topUp.set({ belowTokens: 1_000, packType: "small" });
+     * ```
+     */
     set(options: TopUpOptions): Promise<TopUpSetting>;
   };
   readonly codes: {
     /**
      * Gives the tokens of a code. One that there is not, or that is over or used up, is refused with
      * `code_not_redeemable`; after ten of these in an hour everything is, with `too_many_attempts`.
+     *
+     * @example
+     * ```ts
+     * const { tokens_granted } = await books.codes.redeem(code);
+     * ```
      */
     redeem(code: string, options?: WriteOptions): Promise<Redemption>;
-    /** The code that a user refers others with. */
+    /**
+     * The user's own code to refer others with, and what a referral gives.
+     *
+     * @example
+     * ```ts
+     * const { code, rewards } = await books.codes.referral();
+     * ```
+     */
     referral(options?: CallOptions): Promise<ReferralCode>;
-    /** Says by whom a user was referred, before their first payment. */
+    /**
+     * Says by whom a user was referred, before their first payment.
+     *
+     * @example
+     * ```ts
+     * const { referred_tokens } = await books.codes.claimReferral(code);
+     * ```
+     */
     claimReferral(code: string, options?: CallOptions): Promise<ReferralClaim>;
   };
 }

@@ -82,7 +82,19 @@ export interface TokenAlertFacts {
 /** A `Headers`, or Node's `request.headers`. */
 export type TokenWebhookHeaders = Pick<Headers, "get"> | Record<string, string | string[] | undefined>;
 
-/** What came was not signed with the secret, or not lately. Answer 400 and do nothing. */
+/**
+ * What came was not signed with the secret, or not lately. Answer 400 and do nothing.
+ *
+ * @example
+ * ```ts
+ * try {
+ *   await verifyTokenWebhook(await request.text(), request.headers, secret);
+ * } catch (error) {
+ *   if (!(error instanceof TokenWebhookError)) throw error;
+ *   show(400, error.message);
+ * }
+ * ```
+ */
 export class TokenWebhookError extends Error {
   override name = "TokenWebhookError";
 }
@@ -100,7 +112,10 @@ const toleranceSeconds = 300;
  * @throws {TokenWebhookError} when it was not signed with any of the secrets, or more than 5 minutes from now
  * @throws {TypeError} when a secret is not one
  * @example
+ * ```ts
  * const event = await verifyTokenWebhook(await request.text(), request.headers, secret);
+ * if (event.type === "token_plan.changed") show(event.data.user_id, event.data.plan_type);
+ * ```
  */
 export async function verifyTokenWebhook(
   body: string,

@@ -8,6 +8,13 @@ export type Repair =
 /**
  * The adjustment that brings a balance to what was recorded. It settles everything before it, so it
  * is for all of a user's findings at once, and it takes no more than there is.
+ *
+ * @example
+ * ```ts
+ * const repair = planRepair(await admin.reconcile(userId));
+ * if ("why" in repair) show(repair.why);
+ * else await books.adjust(repair.delta, { userId, reason: repair.reason, idempotencyKey: repair.key });
+ * ```
  */
 export function planRepair(found: Reconciliation): Repair {
   const userId = found.user_id;

@@ -31,6 +31,7 @@ export function TokenBalance({ className, locale }: TokenComponentProps) {
   );
 }
 
+/** How the list of grants is written. */
 export interface TokenGrantsProps extends TokenComponentProps {
   /** What is written of a grant. Default: its type, what is left of it, and when it runs out. */
   children?: ((grant: Grant) => ReactNode) | undefined;
@@ -75,6 +76,7 @@ export function TokenGrants({ className, locale, children }: TokenGrantsProps) {
   );
 }
 
+/** Which uses the table adds up, and its headings. */
 export interface TokenUsageProps extends TokenComponentProps, TokenUsageOptions {
   /** The table's headings: the time, what it is by, and the tokens. Default: English. */
   headings?: { time: ReactNode; by: ReactNode; tokens: ReactNode } | undefined;
@@ -126,6 +128,7 @@ export function TokenUsage({ className, locale, headings, ...options }: TokenUsa
 
 const whatOf = ({ model, action_type, member_id }: UsageBucket) => model ?? action_type ?? member_id ?? "";
 
+/** Where a buyer comes back to, and what the buttons say. */
 export interface BuyTokensProps extends TokenComponentProps {
   /** Where to go when it is paid, and when it is not. Default: this page. */
   successUrl?: string | undefined;

@@ -16,7 +16,15 @@ export function useTokenbook(): Tokenbook {
   return useProvided().books;
 }
 
-/** Whose books the hooks read: null is nobody, undefined is not known yet. */
+/**
+ * Whose books the hooks read: null is nobody, undefined is not known yet.
+ *
+ * @example
+ * ```tsx
+ * const userId = useTokenUser();
+ * return userId === null ? <a href="/sign-in">Sign in</a> : <TokenBalance />;
+ * ```
+ */
 export function useTokenUser(): TokenUser {
   return useProvided().userId;
 }

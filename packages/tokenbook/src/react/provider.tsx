@@ -15,6 +15,7 @@ interface Provided {
 
 const Context = createContext<Provided | null>(null);
 
+/** Whose books are read, over which client. */
 export interface TokenbookProviderProps {
   /** The client of supabase-js that the app has. Make it once, outside of the components. */
   supabase: LiveSupabase;
