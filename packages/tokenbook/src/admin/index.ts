@@ -62,7 +62,7 @@ export interface PaymentsOptions extends Stoppable {
   limit?: number | undefined;
 }
 
-/** How many are read: 1 to 200, or as many as the function says. Default 50. */
+/** At most how many are read: 1 to 200, default 50; of parked payments 1 to 1000, default 1000. */
 export interface PageOptions extends Stoppable {
   limit?: number | undefined;
 }

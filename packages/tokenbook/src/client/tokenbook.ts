@@ -127,8 +127,8 @@ export type ClientHoldOptions = Omit<HoldOptions, "userId"> & { userId?: string 
  * The books, as an app asks them. Options are in camelCase; answers are as the database gives them, in snake_case.
  *
  * Every call rejects with a {@link TokenbookError} when it is refused, or when nobody has answered as often as it was
- * asked; a shortage of tokens is no error but an answer, with `success` false. An option that there is not is a
- * TypeError, and nothing is asked.
+ * asked; a shortage of tokens is no error but an answer, with `success` false. Which `code`s there are, docs/reference.md
+ * says function by function. An option that there is not is a TypeError, and nothing is asked.
  */
 export interface Tokenbook {
   /**
