@@ -4527,7 +4527,7 @@ begin
       ('subscription_not_found', 'PT404', 'The user has no active subscription.'),
       ('charge_not_found', 'PT404', 'There is no such usage or transaction of that user.'),
       ('hold_not_found', 'PT404', 'There is no such hold of that user.'),
-      ('grant_not_found', 'PT404', 'There is no such grant of that user.'),
+      ('grant_not_found', 'PT404', 'There is no such grant of that user, or it is still to come.'),
       ('member_not_found', 'PT404', 'There is no such member of that user''s team.'),
       ('webhook_endpoint_not_found', 'PT404', 'list_token_webhook_endpoints has those that there are.'),
       ('webhook_delivery_not_found', 'PT404', 'list_token_webhook_deliveries has those that there are.'),

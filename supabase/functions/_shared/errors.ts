@@ -442,7 +442,7 @@ export const errors = {
     title: "Grant not found",
     sqlstate: "PT404",
     retryable: false,
-    hint: "There is no such grant of that user.",
+    hint: "There is no such grant of that user, or it is still to come.",
   },
   member_not_found: {
     status: 404,

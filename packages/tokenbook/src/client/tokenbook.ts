@@ -130,7 +130,10 @@ export interface Tokenbook {
   balance(options?: CallOptions): Promise<TokenBalance>;
   /** What they could spend at a moment that has passed. */
   balanceAt(at: Moment, options?: CallOptions): Promise<PastTokenBalance>;
-  /** Whether `deduct` would succeed now. Nothing is changed, and nothing is promised. */
+  /**
+   * Whether so many tokens could be spent now: by `deduct`, or by `track` where a model is named, which `deduct` cannot.
+   * Nothing is changed, and nothing is promised.
+   */
   canSpend(tokens?: number, options?: CanSpendOptions): Promise<boolean>;
   /** Whether that plan is in force. */
   hasPlan(planType: string, options?: CallOptions): Promise<boolean>;
