@@ -111,7 +111,7 @@ describe.skipIf(chromium === undefined)("the console, for a user", { tags: ["bro
     })) as { hold_id: string };
     const page = await trial.open(person);
     await saysBalance(page, "6,000");
-    expect(await page.getByTestId("ledger").getByText("4,000 held").count()).toBe(1);
+    await page.getByTestId("ledger").getByText("4,000 held").waitFor();
     await trial.serve("capture_tokens", {
       p_user_id: person.id,
       p_hold_id: hold.hold_id,
@@ -130,6 +130,67 @@ describe.skipIf(chromium === undefined)("the console, for a user", { tags: ["bro
     ).toBeGreaterThan(0);
     // and in the usage
     await expect.poll(() => page.getByRole("row", { name: /gpt-4/ }).count()).toBeGreaterThan(0);
+  });
+
+  /** A task with a budget of 5,000: two calls paid 1,200 and 300 of it, one runs. @returns the page, with the task opened */
+  async function openTask(at?: string): Promise<Page> {
+    const person = await trial.person();
+    const reserve = async (its: object) =>
+      ((await trial.serve("reserve_tokens", { p_user_id: person.id, ...its })) as { hold_id: string })
+        .hold_id;
+    const task = await reserve({ p_tokens: 5_000, p_action_type: "agent_run" });
+    const call = () => reserve({ p_tokens: 1_500, p_action_type: "chat_conversation", p_parent_hold: task });
+    for (const tokens of [1_200, 300]) {
+      const used = { p_model_used: "gpt-4", p_input_tokens: tokens - 100, p_output_tokens: 100 };
+      await trial.serve("capture_tokens", {
+        p_user_id: person.id,
+        p_hold_id: await call(),
+        p_tokens: tokens,
+        ...used,
+      });
+    }
+    await call();
+    const page = await trial.open(person, at === undefined ? {} : { at });
+    await page.getByTestId("ledger").waitFor();
+    await page.getByRole("button", { name: "Agent run" }).first().click();
+    return page;
+  }
+  const callsOf = (page: Page) =>
+    page.locator("tr[data-call]").evaluateAll((rows) =>
+      rows.map((row) => {
+        const [what, , tokens] = Array.from(row.children, (cell) => cell as HTMLElement);
+        return [what!.querySelector("button")!.innerText.replaceAll(/\s+/g, " ").trim(), tokens!.textContent];
+      }),
+    );
+
+  test("a budget is one line, with what was used of how much, that opens to its calls", async () => {
+    const page = await openTask();
+    expect(await ledgerOf(page)).toEqual([
+      ["Agent run", "−1,500", "5,000"],
+      ["Subscription grant", "+10,000", "10,000"],
+    ]);
+    const line = await page.getByRole("button", { name: "Agent run" }).textContent();
+    expect(line).toContain("1,500 of 5,000 used");
+    expect(line).toContain("3,500 held");
+    expect(await callsOf(page)).toEqual([
+      ["Chat conversation running", "0"],
+      ["Chat conversation", "−300"],
+      ["Chat conversation", "−1,200"],
+    ]);
+    // and a call opens: who paid for it, and what it used
+    await page.locator("tr[data-call] button").last().click();
+    await expect.poll(() => page.getByText("1,100 and 100 tokens").count()).toBe(1);
+    expect(await page.getByText("Rest back to the budget").count()).toBe(1);
+    expect(await violations(page)).toEqual([]);
+  });
+
+  test("(known-bad) a ledger that does not know whose part a call is shows each by itself", async () => {
+    const orphaned = { file: "user/fold.ts", right: "budgetOf.set(hold_id, parent_hold_id);", wrong: ";" };
+    await withFault(trial, orphaned, async (at) => {
+      const page = await openTask(at);
+      expect(await ledgerOf(page)).toHaveLength(5);
+      expect(await callsOf(page)).toEqual([]);
+    });
   });
 
   test("the filter looks as far back as it must, and the address keeps it", async () => {
