@@ -8,10 +8,13 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { chromium } from "../react/browser.ts";
 import { expectCleanBooks, grant } from "../support/books.ts";
 import {
+  excess,
+  jumps,
   ledgerOf,
   password,
   saysBalance,
   signIn,
+  slowDown,
   startTrial,
   type Trial,
   violations,
@@ -250,28 +253,10 @@ describe.skipIf(chromium === undefined)("the console, for a user", { tags: ["bro
     await saysFirst(page, ["Deduction", "−400", "9,600"]);
   });
 
-  /** How far things moved while the page came, as browsers count it: 0 is not at all. */
-  async function jumps(page: Page): Promise<number> {
-    return await page.evaluate(
-      () =>
-        new Promise<number>((done) => {
-          let sum = 0;
-          new PerformanceObserver((list) => {
-            for (const entry of list.getEntries() as (PerformanceEntry & { value: number })[])
-              sum += entry.value;
-          }).observe({ type: "layout-shift", buffered: true });
-          setTimeout(() => done(sum), 300);
-        }),
-    );
-  }
-
   test("on a slow network it is there piece by piece, and nothing jumps", async () => {
     const person = await trial.person();
     const page = await trial.open(person);
-    await page.route(/\/rest\/v1\//, async (route) => {
-      await new Promise((done) => setTimeout(done, 400 + Math.random() * 800));
-      await route.continue();
-    });
+    await slowDown(page);
     await page.reload();
     await page.getByRole("heading", { name: "Balance" }).waitFor();
     expect(await page.getByTestId("balance").count()).toBe(0);
@@ -375,10 +360,6 @@ describe.skipIf(chromium === undefined)("the console, for a user", { tags: ["bro
   });
 
   describe("whatever the books hold, nothing breaks", () => {
-    /** How much wider than the window the page is. */
-    const excess = (page: Page) =>
-      page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-
     async function openBoth(id: { id: string; email: string }): Promise<Page[]> {
       const pages = [await trial.open(id, { width: 360 }), await trial.open(id)];
       for (const page of pages) await page.getByRole("heading", { name: "Ledger" }).waitFor();
