@@ -45,6 +45,8 @@ const places: Place[] = [
     isThere: async (page) => {
       await page.getByTestId("ledger").waitFor();
       await page.getByText("Tokens by day").waitFor({ state: "attached" });
+      // her payments come from an edge function, which has to start
+      await page.getByRole("row", { name: "Half a million × 2" }).waitFor();
     },
     height: 1_280,
     kept: ["light-1280", "dark-1280"],

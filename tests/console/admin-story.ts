@@ -12,6 +12,23 @@ export async function adminOf(trial: Trial, email = `${crypto.randomUUID()}@exam
   return admin;
 }
 
+/** Somebody with 9,700 tokens, and a use that was written down and never paid. */
+export async function withUnpaidUse(trial: Trial, tokens: number): Promise<Person> {
+  const person = await trial.person();
+  await trial.serve("track_token_usage", {
+    p_user_id: person.id,
+    p_action_type: "chat_conversation",
+    p_model_used: "gpt-4",
+    p_tokens_used: 300,
+  });
+  await trial.stack.db.admin.query(
+    `insert into public.token_usage (user_id, action_type, model_used, tokens_used, success, created_at)
+     values ($1, 'chat_conversation', 'gpt-4', $2, true, clock_timestamp())`,
+    [person.id, tokens],
+  );
+  return person;
+}
+
 const names = [
   "ada",
   "boris",

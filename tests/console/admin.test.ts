@@ -6,8 +6,17 @@ import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { chromium } from "../react/browser.ts";
 import { expectCleanBooks } from "../support/books.ts";
-import { adminOf } from "./admin-story.ts";
-import { type Opening, type Person, signIn, startTrial, type Trial, violations, withFault } from "./page.ts";
+import { adminOf, withUnpaidUse } from "./admin-story.ts";
+import {
+  excess,
+  type Opening,
+  type Person,
+  signIn,
+  startTrial,
+  type Trial,
+  violations,
+  withFault,
+} from "./page.ts";
 
 let trial: Trial;
 let admin: Person;
@@ -336,22 +345,6 @@ describe.skipIf(chromium === undefined)("the console, for an admin", { tags: ["b
   });
 
   describe("books", () => {
-    /** Somebody with a use that was written down and never paid. */
-    async function withUnpaidUse(tokens: number): Promise<Person> {
-      const person = await trial.person();
-      await trial.serve("track_token_usage", {
-        p_user_id: person.id,
-        p_action_type: "chat_conversation",
-        p_model_used: "gpt-4",
-        p_tokens_used: 300,
-      });
-      await trial.stack.db.admin.query(
-        `insert into public.token_usage (user_id, action_type, model_used, tokens_used, success, created_at)
-         values ($1, 'chat_conversation', 'gpt-4', $2, true, clock_timestamp())`,
-        [person.id, tokens],
-      );
-      return person;
-    }
     const worst = (page: Page) =>
       page
         .getByTestId("discrepancies")
@@ -361,7 +354,7 @@ describe.skipIf(chromium === undefined)("the console, for an admin", { tags: ["b
         );
 
     test("what differs is found, the worst first; it is looked at, and repaired with a preview", async () => {
-      const [little, much] = [await withUnpaidUse(40), await withUnpaidUse(2_500)];
+      const [little, much] = [await withUnpaidUse(trial, 40), await withUnpaidUse(trial, 2_500)];
       const page = await open("books");
       await expect
         .poll(() => worst(page), { timeout: 20_000 })
@@ -536,9 +529,6 @@ describe.skipIf(chromium === undefined)("the console, for an admin", { tags: ["b
     const views = (["light", "dark"] as const).flatMap((scheme) =>
       [1280, 360].map((width) => ({ scheme, width })),
     );
-    const excess = (page: Page) =>
-      page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-
     test.each(views)(
       "axe finds nothing in $scheme at $width, and nothing is wider than the window",
       async (view) => {

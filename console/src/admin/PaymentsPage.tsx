@@ -107,7 +107,7 @@ export function PaymentsPage() {
         {decided === undefined ? (
           <Waiting error={lately.error} retry={() => void lately.refetch()} />
         ) : decided.length === 0 ? (
-          <Nothing title="No payments yet" />
+          <Nothing title="Nothing was decided yet" />
         ) : (
           <Table verticalSpacing={8} horizontalSpacing="xs" className={`plain ${classes["table"]}`}>
             <Table.Thead>
@@ -175,10 +175,10 @@ function Asked({
         {name}
       </AdminLink>
       <Text size="sm" className="words">
-        {what}
-        {!isDecided && `, ${format.price(amount_cents, currency)}`}
+        <bdi>{what}</bdi>
+        {!isDecided && ` · ${format.price(amount_cents, currency)}`}
         <Text span c="dimmed" size="sm">
-          {" "}
+          {" · "}
           {format.brief(created_at)}
         </Text>
       </Text>
@@ -247,7 +247,7 @@ function DecideDialog({ what, payment, name, close }: DecideDialogProps) {
       }}
     >
       <Text size="sm" className="words">
-        {thing}, {format.price(amount_cents, currency)}, for {name}.{" "}
+        <bdi>{thing}</bdi>, {format.price(amount_cents, currency)}, for {name}.{" "}
         {isApproval &&
           (tokens === null
             ? ""

@@ -167,7 +167,13 @@ function UserRow({ user }: { user: ListedUser }) {
   return (
     <Table.Tr>
       <Table.Th scope="row" fw={400}>
-        <AdminLink path={`users/${user_id}`} size="sm" className={classes["who"]!} title={email ?? user_id}>
+        <AdminLink
+          path={`users/${user_id}`}
+          size="sm"
+          dir="auto"
+          className={classes["who"]!}
+          title={email ?? user_id}
+        >
           {email ?? user_id}
         </AdminLink>
         <Standing user={user} />

@@ -448,6 +448,8 @@ export interface TokenTransaction {
   idempotency_key: string | null;
   usage_id: string | null;
   hold_id: string | null;
+  /** Of `hold_split` and `hold_return`: the hold that is the budget of this one. Its other entries do not say it. */
+  parent_hold_id: string | null;
   /** The entry that it undoes. */
   original_id: number | null;
   /** The member of the team who spent it. */
