@@ -34,6 +34,8 @@ import type {
 import { asking, noting, type Query, type SupabaseLike } from "../client/asking.ts";
 import type { Moment } from "../client/options.ts";
 
+/** The kinds of events that an endpoint can be told of, with what each says. */
+export { eventKinds } from "../../../../supabase/functions/_shared/lists.ts";
 export { planRepair, type Repair } from "../data/repair-plan.ts";
 
 interface Stoppable {
