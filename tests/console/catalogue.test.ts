@@ -370,6 +370,16 @@ describe.skipIf(chromium === undefined)("the catalogue, for an admin", { tags: [
           p_plan: { name: "A very long name ".repeat(9), tokens: 999_999_999_999, price_cents: 99_999_999 },
           p_reason: "a test",
         });
+        const why = { p_reason: "a test" };
+        await trial.serve("set_token_pack", {
+          p_pack_type: "seen",
+          p_pack: { name: "Seen", tokens: 5, price_cents: 5, is_offered: false },
+          ...why,
+        });
+        await trial.serve("set_token_model_rate", { p_model_pattern: "seen*", p_rate: {}, ...why });
+        const price = { cents_per_image: 5 };
+        await trial.serve("set_token_model_price", { p_model: "seen", p_price: price, ...why });
+        await trial.serve("create_token_code", { p_tokens: 5, p_name: "seen" });
         const page = await open(view);
         for (const list of ["packs", "codes", "rates", "costs", "prices"])
           await page.getByTestId(list).waitFor();

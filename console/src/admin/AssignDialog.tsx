@@ -54,6 +54,7 @@ export function AssignDialog({ parked, close }: { parked: ParkedPayment; close: 
       }}
     >
       <Text size="sm" className="words">
+        {parked.amount_cents !== null && `${format.price(parked.amount_cents, parked.currency ?? "usd")}. `}
         {parked.explanation}
       </Text>
       {parked.user_id === null && <UserPick value={userId} change={choose} />}

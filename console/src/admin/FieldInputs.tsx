@@ -17,7 +17,7 @@ interface FieldInputsProps {
 export function FieldInputs({ fields, draft, change, isFirst = false }: FieldInputsProps) {
   const [isOpen, open] = useState(false);
   const inputs = (of: readonly Field[]) => (
-    <SimpleGrid cols={{ base: 1, xs: 2 }} spacing="sm" verticalSpacing="sm" className={classes["inputs"]!}>
+    <SimpleGrid cols={{ base: 1, xs: 2 }} spacing="sm" verticalSpacing="sm">
       {of.map((field) => (
         <FieldInput
           key={field.name}
@@ -49,6 +49,8 @@ export function FieldInputs({ fields, draft, change, isFirst = false }: FieldInp
   );
 }
 
+const order: ("label" | "input" | "description" | "error")[] = ["label", "input", "description", "error"];
+
 interface FieldInputProps {
   field: Field;
   draft: Draft;
@@ -57,19 +59,25 @@ interface FieldInputProps {
 }
 
 function FieldInput({ field, draft, isFirst, set }: FieldInputProps) {
-  const { name, label, hint, kind, choices = [], isOptional = false } = field;
+  const { name, label, hint, kind, choices = [], isOptional = false, isWide = false } = field;
   const value = draft[name];
-  const input = { label, description: hint, "data-autofocus": isFirst || undefined };
+  const said = { label, description: hint, "data-autofocus": isFirst || undefined };
   if (kind === "yes") {
     return (
       <Switch
-        {...input}
+        {...said}
         className={classes["switch"]!}
         checked={value === true}
         onChange={({ currentTarget }) => set(currentTarget.checked)}
       />
     );
   }
+  // hints below: labels and inputs of a row stand side by side
+  const input = {
+    ...said,
+    inputWrapperOrder: order,
+    className: isWide ? classes["wide"]! : undefined,
+  };
   if (kind === "choice") {
     return (
       <Select

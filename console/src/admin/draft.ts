@@ -13,6 +13,8 @@ export interface Field {
   isOptional?: boolean;
   /** Behind “More”. */
   isRare?: boolean;
+  /** In a row of its own. */
+  isWide?: boolean;
 }
 
 /** As inputs have it: an amount of money in its currency, nothing as "". */

@@ -14,6 +14,7 @@ const kinds: Field = {
   name: "kind",
   label: "When",
   kind: "choice",
+  isWide: true,
   choices: [
     { value: "dropped", label: "Fewer tokens are left than" },
     { value: "depleted", label: "No tokens are left" },
