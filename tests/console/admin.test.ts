@@ -316,6 +316,73 @@ describe.skipIf(chromium === undefined)("the console, for an admin", { tags: ["b
       await expect.poll(() => dialog.getByRole("alert").textContent()).toMatch(/^Payment already decided/);
     });
 
+    /** A payment at a provider of which nobody knows whose it is, nor for what. */
+    const park = (p_provider_payment_id: string, customer_id: string) =>
+      trial.serve("record_token_payment_event", {
+        p_provider: "stripe",
+        p_provider_payment_id,
+        p_event_id: `evt_of_${p_provider_payment_id}`,
+        p_event_type: "paid",
+        p_facts: {
+          kind: "paid",
+          occurred_at: "2026-11-01T00:00:00Z",
+          amount_cents: 500,
+          currency: "usd",
+          customer_id,
+        },
+      });
+    const assign = async (page: Page, payment: string, person: Person) => {
+      const parked = page.getByTestId("parked").getByRole("listitem").filter({ hasText: payment });
+      await parked.getByRole("button", { name: "Assign" }).click();
+      const dialog = page.getByRole("dialog");
+      await dialog.getByRole("combobox", { name: "User" }).fill(person.email);
+      await dialog.getByRole("option", { name: person.email }).click();
+      await dialog.getByRole("combobox", { name: "What was bought" }).click();
+      await dialog.getByRole("option", { name: "Small" }).click();
+      return dialog;
+    };
+
+    test("one that is parked is assigned to whose it is, once however often it is clicked", async () => {
+      const person = await trial.person();
+      await park("pi_whose", "cus_whose");
+      await park("pi_whose_too", "cus_whose");
+      const page = await open("payments");
+      const dialog = await assign(page, "pi_whose,", person);
+      expect(await violations(page)).toEqual([]);
+      await dialog.getByRole("button", { name: "Assign" }).evaluate((it) => {
+        (it as HTMLButtonElement).click();
+        (it as HTMLButtonElement).click();
+      });
+      await expect.poll(() => dialog.getByTestId("outcome").textContent()).toContain("gave 1,000 tokens");
+      await dialog.getByRole("button", { name: "Done" }).click();
+      const { rows } = await trial.stack.db.admin.query(
+        "select user_id, status, pack_type, tokens::int from public.token_payments where provider_payment_id = 'pi_whose'",
+      );
+      expect(rows).toEqual([{ user_id: person.id, status: "approved", pack_type: "small", tokens: 1_000 }]);
+      // their other one is theirs as well; what it was for nobody has said
+      const dismiss = page.getByTestId("parked").getByRole("listitem").filter({ hasText: "pi_whose_too" });
+      await dismiss.getByRole("button", { name: "Dismiss" }).click();
+      await dialog.getByLabel("Reason").fill("a test");
+      await dialog.getByRole("button", { name: "Dismiss" }).click();
+      await dialog.getByRole("button", { name: "Done" }).click();
+    });
+
+    test("one that is another user’s by now is refused in the server's words", async () => {
+      const [person, other] = [await trial.person(), await trial.person()];
+      await park("pi_other", "cus_other");
+      const page = await open("payments");
+      const dialog = await assign(page, "pi_other", person);
+      await trial.serve("assign_parked_token_payment", {
+        p_provider: "stripe",
+        p_provider_payment_id: "pi_other",
+        p_user_id: other.id,
+        p_pack_type: "small",
+      });
+      await dialog.getByRole("button", { name: "Assign" }).click();
+      await expect.poll(() => dialog.getByRole("alert").textContent()).toMatch(/^Payment already decided/);
+      await page.keyboard.press("Escape");
+    });
+
     test("one that is parked says why, and is dismissed with a reason", async () => {
       await trial.serve("record_token_payment_event", {
         p_provider: "stripe",

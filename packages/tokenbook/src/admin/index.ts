@@ -1,21 +1,41 @@
 /** What an admin's page imports from `tokenbook/admin`. An app that users load has none of it. */
 import type { Patience } from "../../../../supabase/functions/_shared/until-heard.ts";
 import type {
+  ActionCost,
+  ActionCostSetting,
+  AlertRule,
   CodePage,
   DeliveryPage,
   Discrepancy,
+  EndedTokenCode,
   Erasure,
   LedgerBreach,
+  ModelPrice,
+  ModelPriceSetting,
+  ModelRate,
+  ModelRateSetting,
+  NewTokenCode,
+  Pack,
+  PackSetting,
+  ParkedAssignment,
   ParkedDismissal,
   ParkedPayment,
   PaymentsForAdmin,
+  Plan,
+  PlanSetting,
   Reconciliation,
+  RepeatedDelivery,
   ReplayedGrant,
   UserDetails,
   UserPage,
+  WebhookEndpoint,
+  WebhookEndpointRemoval,
 } from "../client/answers.ts";
-import { asking, noting, type SupabaseLike } from "../client/asking.ts";
+import { asking, noting, type Query, type SupabaseLike } from "../client/asking.ts";
+import type { Moment } from "../client/options.ts";
 
+/** The kinds of events that an endpoint can be told of, with what each says. */
+export { eventKinds } from "../../../../supabase/functions/_shared/lists.ts";
 export { planRepair, type Repair } from "../data/repair-plan.ts";
 
 interface Stoppable {
@@ -62,6 +82,59 @@ export interface PageOptions extends Stoppable {
   limit?: number | undefined;
 }
 
+/** Of the catalogue: fields of a row by their names, as the table has them; what is left out stays. */
+type Fields<Row, Fixed extends keyof Row> = Partial<Omit<Row, Fixed | "created_at" | "updated_at">>;
+export type PlanFields = Fields<Plan, "plan_type" | "tokens_per_period">;
+export type PackFields = Fields<Pack, "pack_type">;
+export type ModelRateFields = Fields<ModelRate, "model_pattern" | "valid_from">;
+export type ModelPriceFields = Fields<ModelPrice, "model" | "valid_from" | "source">;
+export type ActionCostFields = Fields<ActionCost, "action_type">;
+
+export interface CatalogueOptions extends Stoppable {
+  /** 1 to 500 characters, kept with the change. */
+  reason: string;
+}
+
+export interface FromOptions extends CatalogueOptions {
+  /** Left out: from now on. */
+  validFrom?: Moment | undefined;
+}
+
+export interface CodeOptions extends Stoppable {
+  /** What it is for, 1 to 100 characters; users do not see it. */
+  name: string;
+  /** In all. Default 1. */
+  maxRedemptions?: number | undefined;
+  /** Default 1. */
+  maxPerUser?: number | undefined;
+  validFrom?: Moment | undefined;
+  validUntil?: Moment | undefined;
+  /** Days that its tokens live. Left out: as their type has it. */
+  lifetimeDays?: number | undefined;
+  /** Default `bonus`. */
+  grantType?: string | undefined;
+  /**
+   * 4 to 64 letters and digits. Left out: 100 random bits, chosen by the books. Whoever chooses it before they ask can ask
+   * again after a lost answer: `code_taken` is then their own.
+   */
+  code?: string | undefined;
+}
+
+export interface EndpointOptions extends Stoppable {
+  /** What it is told of. Left out: everything. */
+  kinds?: readonly string[] | undefined;
+  /** Default: true. */
+  isEnabled?: boolean | undefined;
+}
+
+export interface AssignOptions extends Stoppable {
+  userId: string;
+  /** What was bought, where that is not known: a plan, or packs. */
+  planType?: string | undefined;
+  packType?: string | undefined;
+  quantity?: number | undefined;
+}
+
 /**
  * The books, as those see them who look after all of them. For an admin who is signed in, or the server: the database
  * refuses everybody else. What is done for one user is {@link Tokenbook}'s.
@@ -83,6 +156,12 @@ export interface AdminBooks {
     providerPaymentId: string,
     options: Stoppable & { reason: string },
   ): Promise<ParkedDismissal>;
+  /** Says whose a parked payment is, and what was bought where that is not known; it is then as any other. */
+  assignParked(
+    provider: string,
+    providerPaymentId: string,
+    options: AssignOptions,
+  ): Promise<ParkedAssignment>;
   /** Users whose balance or cost is not what the records say, the largest difference first. */
   discrepancies(options?: DiscrepanciesOptions): Promise<Discrepancy[]>;
   /** One user's books against their records. */
@@ -91,12 +170,61 @@ export interface AdminBooks {
   replay(options?: RangeOptions): Promise<ReplayedGrant[]>;
   /** Breaches of the books; none is right. */
   verify(options?: RangeOptions): Promise<LedgerBreach[]>;
+  /** Makes a plan, or changes what is said of it: from each user's next period on. */
+  setPlan(planType: string, plan: PlanFields, options: CatalogueOptions): Promise<PlanSetting>;
+  /** Makes a pack, or changes what is said of it: for who buys from now on. */
+  setPack(packType: string, pack: PackFields, options: CatalogueOptions): Promise<PackSetting>;
+  /** What models cost users: by pattern, newest first, those to come included. */
+  modelRates(options?: PageOptions & { after?: string | undefined }): Promise<ModelRate[]>;
+  /** null: no rate from then on. */
+  setModelRate(
+    modelPattern: string,
+    rate: ModelRateFields | null,
+    options: FromOptions,
+  ): Promise<ModelRateSetting>;
+  /** What models cost the project: by model, newest first, those to come included. */
+  modelPrices(
+    options?: PageOptions & {
+      /** A part of the name. */
+      search?: string | undefined;
+      /** Of the models after this one. */
+      after?: string | undefined;
+    },
+  ): Promise<ModelPrice[]>;
+  setModelPrice(model: string, price: ModelPriceFields, options: FromOptions): Promise<ModelPriceSetting>;
+  /** What actions cost users, by name. */
+  actionCosts(options?: PageOptions & { after?: string | undefined }): Promise<ActionCost[]>;
+  /** null: it costs what was counted. */
+  setActionCost(
+    actionType: string,
+    cost: ActionCostFields | null,
+    options: CatalogueOptions,
+  ): Promise<ActionCostSetting>;
   /** Codes that give tokens, newest first. */
   codes(options?: PageOptions & { before?: number | undefined }): Promise<CodePage>;
+  /** Makes a code. Its answer is the only place that ever shows it. */
+  createCode(tokens: number, options: CodeOptions): Promise<NewTokenCode>;
+  /** Nobody redeems it any more; what it has given stays. */
+  endCode(codeId: string, options?: Stoppable & { reason?: string | undefined }): Promise<EndedTokenCode>;
+  /** When alerts are raised for everyone and for plans; of users, for the admin alone. */
+  alertRules(options?: PageOptions): Promise<AlertRule[]>;
+  /** Who is told by webhook. */
+  endpoints(options?: Stoppable): Promise<WebhookEndpoint[]>;
+  /** Makes an endpoint, or sets the one of that name anew. */
+  setEndpoint(name: string, url: string, options?: EndpointOptions): Promise<WebhookEndpoint>;
+  removeEndpoint(name: string, options?: Stoppable): Promise<WebhookEndpointRemoval>;
   /** Deliveries of webhooks of the last 30 days, newest first. */
   deliveries(
-    options?: PageOptions & { status?: "pending" | "delivered" | "given_up"; before?: number | undefined },
+    options?: PageOptions & {
+      endpoint?: string | undefined;
+      status?: "pending" | "delivered" | "given_up" | undefined;
+      before?: number | undefined;
+    },
   ): Promise<DeliveryPage>;
+  /** Sends one again, whatever became of it, under the webhook-id that it had. */
+  repeatDelivery(deliveryId: number, options?: Stoppable): Promise<RepeatedDelivery>;
+  /** Sends again what was given up of an endpoint in the last three days. @returns how many; 0: all are */
+  retryDeliveries(endpoint: string, options?: PageOptions): Promise<number>;
 }
 
 /**
@@ -110,7 +238,7 @@ export function tokenbookAdmin(
   supabase: SupabaseLike,
   { patience = {} }: { patience?: Patience | undefined } = {},
 ): AdminBooks {
-  const { call, read } = asking(supabase, undefined, patience);
+  const { call, read, rows } = asking(supabase, undefined, patience);
   return noting<AdminBooks>({
     users: (o = {}) =>
       call(
@@ -155,6 +283,19 @@ export function tokenbookAdmin(
         { p_provider: provider, p_provider_payment_id: providerPaymentId, p_reason: o.reason },
         o,
       ),
+    assignParked: (provider, providerPaymentId, o) =>
+      call(
+        "assign_parked_token_payment",
+        {
+          p_provider: provider,
+          p_provider_payment_id: providerPaymentId,
+          p_user_id: o.userId,
+          p_plan_type: o.planType,
+          p_pack_type: o.packType,
+          p_quantity: o.quantity,
+        },
+        o,
+      ),
     discrepancies: (o = {}) =>
       call("find_token_discrepancies", { p_threshold: o.threshold, p_after: o.after, p_until: o.until }, o),
     reconcile: (userId, o = {}) => call("reconcile_user_token_balance", { p_user_id: userId }, o),
@@ -162,12 +303,114 @@ export function tokenbookAdmin(
       call("replay_token_balances", { p_user_id: o.userId, p_after: o.after, p_until: o.until }, o),
     verify: (o = {}) =>
       call("verify_token_ledger", { p_user_id: o.userId, p_after: o.after, p_until: o.until }, o),
+    setPlan: (planType, plan, o) =>
+      call("set_token_plan", { p_plan_type: planType, p_plan: plan, p_reason: o.reason }, o),
+    setPack: (packType, pack, o) =>
+      call("set_token_pack", { p_pack_type: packType, p_pack: pack, p_reason: o.reason }, o),
+    modelRates: (o = {}) =>
+      rows("token_model_rates", (all) => dated(after(all, "model_pattern", o), "model_pattern", o), o),
+    setModelRate: (modelPattern, rate, o) =>
+      call(
+        "set_token_model_rate",
+        {
+          p_model_pattern: modelPattern,
+          p_rate: rate,
+          p_reason: o.reason,
+          p_valid_from: o.validFrom,
+        },
+        o,
+      ),
+    modelPrices: (o = {}) =>
+      rows(
+        "token_model_prices",
+        (all) => {
+          const later = after(all, "model", o);
+          const found =
+            o.search === undefined
+              ? later
+              : later.ilike("model", `%${o.search.replaceAll(/[%\\_]/g, "\\$&")}%`);
+          return dated(found, "model", o);
+        },
+        o,
+      ),
+    setModelPrice: (model, price, o) =>
+      call(
+        "set_token_model_price",
+        {
+          p_model: model,
+          p_price: price,
+          p_reason: o.reason,
+          p_valid_from: o.validFrom,
+          p_source: undefined,
+        },
+        o,
+      ),
+    actionCosts: (o = {}) =>
+      rows(
+        "token_action_costs",
+        (all) =>
+          after(all, "action_type", o)
+            .order("action_type", { ascending: true })
+            .limit(o.limit ?? 200),
+        o,
+      ),
+    setActionCost: (actionType, cost, o) =>
+      call("set_token_action_cost", { p_action_type: actionType, p_cost: cost, p_reason: o.reason }, o),
     codes: (o = {}) => call("list_token_codes", { p_limit: o.limit, p_before: o.before }, o),
+    createCode: (tokens, o) =>
+      call(
+        "create_token_code",
+        {
+          p_tokens: tokens,
+          p_name: o.name,
+          p_max_redemptions: o.maxRedemptions,
+          p_max_per_user: o.maxPerUser,
+          p_valid_until: o.validUntil,
+          p_valid_from: o.validFrom,
+          p_lifetime_days: o.lifetimeDays,
+          p_grant_type: o.grantType,
+          p_code: o.code,
+        },
+        o,
+      ),
+    endCode: (codeId, o = {}) => call("end_token_code", { p_code_id: codeId, p_reason: o.reason }, o),
+    alertRules: (o = {}) =>
+      rows(
+        "token_alert_rules",
+        (all) =>
+          all
+            .order("rule", { ascending: true })
+            .order("plan_type", { ascending: true })
+            .limit(o.limit ?? 200),
+        o,
+      ),
+    endpoints: (o = {}) => call("list_token_webhook_endpoints", {}, o),
+    setEndpoint: (name, url, o = {}) =>
+      call(
+        "set_token_webhook_endpoint",
+        { p_name: name, p_url: url, p_kinds: o.kinds, p_is_enabled: o.isEnabled },
+        o,
+      ),
+    removeEndpoint: (name, o = {}) => call("remove_token_webhook_endpoint", { p_name: name }, o),
     deliveries: (o = {}) =>
       call(
         "list_token_webhook_deliveries",
-        { p_endpoint: undefined, p_status: o.status, p_limit: o.limit, p_before: o.before },
+        { p_endpoint: o.endpoint, p_status: o.status, p_limit: o.limit, p_before: o.before },
         o,
       ),
+    repeatDelivery: (deliveryId, o = {}) =>
+      call("repeat_token_webhook_delivery", { p_delivery_id: deliveryId }, o),
+    retryDeliveries: (endpoint, o = {}) =>
+      call("retry_token_webhooks", { p_endpoint: endpoint, p_limit: o.limit }, o),
   });
 }
+
+const after = (all: Query, column: string, o: { after?: string | undefined }): Query =>
+  o.after === undefined ? all : all.gt(column, o.after);
+
+/** By name, and what holds from later on before what it follows. */
+const dated = (all: Query, column: string, o: PageOptions): Query =>
+  all
+    .order(column, { ascending: true })
+    .order("valid_from", { ascending: false })
+    .limit(o.limit ?? 200);

@@ -41,7 +41,15 @@ interface Supabase {
 
 type Functions = Database["public"]["Functions"];
 type Json = NonNullable<Functions["grant_tokens"]["Args"]["p_metadata"]>;
-type Moments = "p_at" | "p_from" | "p_to" | "p_expires_at" | "p_granted_at" | "p_starts_at";
+type Moments =
+  | "p_at"
+  | "p_from"
+  | "p_to"
+  | "p_expires_at"
+  | "p_granted_at"
+  | "p_starts_at"
+  | "p_valid_from"
+  | "p_valid_until";
 
 /**
  * The arguments of a function as `database.types.ts` has them, each of them said: one that the client does not offer
@@ -60,6 +68,8 @@ type ValueOf<Arg, Type> = Json extends Type ? unknown : Type | (Arg extends Mome
 export interface Query extends Question {
   eq(column: string, value: unknown): Query;
   lt(column: string, value: unknown): Query;
+  gt(column: string, value: unknown): Query;
+  ilike(column: string, pattern: string): Query;
   order(column: string, options: { ascending: boolean }): Query;
   limit(count: number): Query;
   /** From version 2.100 or so on it repeats reads by itself. */
