@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import type pg from "pg";
 import type { SupabaseLike } from "../../packages/tokenbook/src/client/asking.ts";
 
@@ -18,17 +19,23 @@ const paymentColumns =
  * does, each question in a transaction of its own, with the caller's role and claims, under row level security. The edge
  * function `payments` asks its two questions.
  *
- * @param took told of each question, how many milliseconds the database had it
+ * @param took told of each question, how many milliseconds it took, and how many of a processor; without /proc, the same
  */
-export function askedInSql(client: pg.Client, caller: Caller, took: (ms: number) => void): SupabaseLike {
+export function askedInSql(
+  client: pg.Client,
+  caller: Caller,
+  took: (ms: number, processorMs: number) => void,
+): SupabaseLike {
+  let pid: number | undefined;
   const ask = async (text: string, values: unknown[], { role, claims }: Caller = caller) => {
     await client.query("begin");
     try {
       await client.query(`set local role ${role}`);
       await client.query("select set_config('request.jwt.claims', $1, true)", [JSON.stringify(claims)]);
-      const begin = performance.now();
+      pid ??= (await client.query<{ pid: number }>("select pg_backend_pid() as pid")).rows[0]!.pid;
+      const [begin, before] = [performance.now(), processorMs(pid)];
       const { rows } = await client.query<{ answer: unknown }>(text, values);
-      took(performance.now() - begin);
+      took(performance.now() - begin, processorMs(pid) - before);
       return rows[0]!.answer;
     } finally {
       await client.query("commit");
@@ -100,4 +107,13 @@ export function askedInSql(client: pg.Client, caller: Caller, took: (ms: number)
     },
     auth: { getSession: () => Promise.resolve({ data: { session: null } }) },
   } as unknown as SupabaseLike;
+}
+
+/** What a process has had of a processor; where that is not told, the time. */
+function processorMs(pid: number): number {
+  try {
+    return Number(readFileSync(`/proc/${pid}/schedstat`, "utf8").split(" ")[0]) / 1e6;
+  } catch {
+    return performance.now();
+  }
 }

@@ -24,7 +24,7 @@ export async function loggedPlans(
   await client.query(
     `select set_config('auto_explain.' || name, value, false)
        from (values ('log_min_duration', '0'), ('log_analyze', 'true'), ('log_buffers', 'true'), ('log_timing', 'false'),
-                    ('log_nested_statements', 'true'), ('log_level', 'notice'), ('log_parameter_max_length', '0')) s (name, value)`,
+                    ('log_nested_statements', 'true'), ('log_level', 'notice')) s (name, value)`,
   );
   client.on("notice", listen);
   try {

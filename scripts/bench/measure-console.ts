@@ -5,12 +5,16 @@ import { select } from "../../packages/tokenbook/src/data/client.ts";
 import { tokenbookAdmin } from "../../packages/tokenbook/src/admin/index.ts";
 import { tokenbook } from "../../packages/tokenbook/src/client/index.ts";
 import { readable } from "../../packages/tokenbook/src/terminal/progress.ts";
+import { all as everybody, atFirst, nextSize, rangeOf } from "../../console/src/admin/pieces.ts";
 import { askedInSql } from "./asked-in-sql.ts";
 import { loggedPlans, type Plan } from "./logged-plans.ts";
 
 export interface Request {
   page: string;
   request: string;
+  /** Of a processor, as a rule: what else the machine does is not in it. */
+  processor: number;
+  /** By the clock. */
   median: number;
   slowest: number;
   rows: number;
@@ -26,6 +30,11 @@ export interface Measured {
   breaches: number;
 }
 
+interface Took {
+  ms: number;
+  processor: number;
+}
+
 interface Asking {
   page: string;
   request: string;
@@ -36,14 +45,22 @@ const dayMs = 86_400_000;
 
 /**
  * Writes a project of that many users into an empty database (console-data.sql), of whom one has `heavy` uses, and asks
- * as an admin, with the clients of the console, everything that its pages for admins ask: each so many times. First what
- * reports have to add up when nobody has asked for one yet.
+ * as an admin all that the console's pages for admins ask.
  */
 export async function measureConsole(
   client: pg.Client,
-  { users, heavy, times }: { users: number; heavy: number; times: number },
+  { times, ...sizes }: { users: number; heavy: number; times: number },
   { say = () => {}, hasPlans = false }: { say?: (text: string) => void; hasPlans?: boolean } = {},
 ): Promise<Measured> {
+  const written = await writeProject(client, sizes, say);
+  return { ...written, requests: await askAll(client, times, say, hasPlans) };
+}
+
+async function writeProject(
+  client: pg.Client,
+  { users, heavy }: { users: number; heavy: number },
+  say: (text: string) => void,
+): Promise<Pick<Measured, "data" | "breaches">> {
   say(`writing the books of ${readable(users)} users`);
   await client.query("select set_config('request.jwt.claims', '{\"role\": \"service_role\"}', false)");
   for (const [name, value] of Object.entries({ users, heavy }))
@@ -73,26 +90,46 @@ export async function measureConsole(
       cross join lateral public.verify_token_ledger(u.id) v`,
     [users],
   );
+  return { data, breaches: sample!.count };
+}
 
+/**
+ * Asks with the clients of the console, each request so many times. First what reports have to add up when nobody has
+ * asked for one yet.
+ */
+export async function askAll(
+  client: pg.Client,
+  times: number,
+  say: (text: string) => void,
+  hasPlans: boolean,
+): Promise<Request[]> {
   const [who] = await select<{ admin: string; heavy: string; usual: string }>(
     client,
     `select bench.user(-1) as admin, bench.user(-2) as heavy, bench.user(75) as usual`,
   );
-  let took: number[] = [];
+  let took: Took[] = [];
+
   const supabase = askedInSql(
     client,
     {
       role: "authenticated",
       claims: { sub: who!.admin, role: "authenticated", app_metadata: { role: "admin" } },
     },
-    (ms) => took.push(ms),
+    (ms, processor) => took.push({ ms, processor }),
   );
   const requests: Request[] = [];
-  const keep = ({ page, request }: Asking, all: readonly number[], rows: number, plan?: Plan) => {
-    const sorted = all.toSorted((one, other) => one - other);
+  const keep = (
+    { page, request }: Omit<Asking, "ask">,
+    all: readonly Took[],
+    rows: number,
+    plan?: Plan | undefined,
+  ) => {
+    const sorted = all.map(({ ms }) => ms).toSorted((one, other) => one - other);
+    const processors = all.map(({ processor }) => processor).toSorted((one, other) => one - other);
     requests.push({
       page,
       request,
+      processor: processors[processors.length >> 1]!,
       median: sorted[sorted.length >> 1]!,
       slowest: sorted.at(-1)!,
       rows,
@@ -116,20 +153,45 @@ export async function measureConsole(
       }
     }
   }
-  for (const asking of askings(supabase, who!.heavy, who!.usual, users)) {
+  for (const asking of sweeps(supabase)) {
     say(`${asking.page}: ${asking.request}`);
-    const all: number[] = [];
+    const all: Took[] = [];
+    const tookOfSize = new Map<number, number>();
+    let rows = 0;
+    let size = atFirst;
+    let plan: Plan | undefined;
+    for (let from = 0; from < everybody && all.length < 2 * times;) {
+      const to = Math.min(everybody, from + size);
+      took = [];
+      rows += (await asking.ask(rangeOf(from, to))).length;
+      all.push(took[0]!);
+      tookOfSize.set(size, took[0]!.processor);
+      if (hasPlans) plan = (await loggedPlans(client, () => asking.ask(rangeOf(from, to)))).plan;
+      size = nextSize(size, tookOfSize);
+      from = to;
+    }
+    keep(asking, all, rows, plan);
+  }
+  for (const asking of askings(supabase, who!.heavy, who!.usual)) {
+    say(`${asking.page}: ${asking.request}`);
+    const all: Took[] = [];
     let answer: unknown;
     for (let nth = 0; nth < times; nth++) {
       took = [];
       answer = await asking.ask();
-      all.push(took.reduce((sum, ms) => sum + ms, 0));
+      all.push({
+        ms: took.reduce((sum, { ms }) => sum + ms, 0),
+        processor: took.reduce((sum, { processor }) => sum + processor, 0),
+      });
     }
     const plan = hasPlans ? (await loggedPlans(client, asking.ask)).plan : undefined;
     keep(asking, all, rowsOf(answer), plan);
   }
-  return { data, requests, breaches: sample!.count };
+  return requests;
 }
+
+/** What takes long is measured, and not asked twice. */
+const patience = { attempts: 1, attemptMs: 600_000 };
 
 type Supabase = ReturnType<typeof askedInSql>;
 
@@ -164,9 +226,27 @@ function reports(supabase: Supabase): Asking[] {
   ];
 }
 
+/** Pieces of everybody, as large as the page makes them: the first of them. */
+function sweeps(supabase: Supabase) {
+  const admin = tokenbookAdmin(supabase, { patience });
+  type Piece = ReturnType<typeof rangeOf>;
+  return [
+    {
+      page: "Books",
+      request: "compared with what was used, a piece",
+      ask: (piece: Piece): Promise<unknown[]> => admin.discrepancies({ ...piece, threshold: 0 }),
+    },
+    {
+      page: "Books",
+      request: "verified, a piece",
+      ask: (piece: Piece): Promise<unknown[]> => admin.verify(piece),
+    },
+  ];
+}
+
 /** What the pages of console/src/admin ask: their queries.ts, and the parts of the user's page that they show. */
-function askings(supabase: Supabase, heavy: string, usual: string, users: number): Asking[] {
-  const admin = tokenbookAdmin(supabase);
+function askings(supabase: Supabase, heavy: string, usual: string): Asking[] {
+  const admin = tokenbookAdmin(supabase, { patience });
   const from = monthAgo();
   const sorts = ["last_active", "balance", "used", "email"] as const;
   const page = async (sort: (typeof sorts)[number], pages: number) => {
@@ -195,13 +275,13 @@ function askings(supabase: Supabase, heavy: string, usual: string, users: number
     "searched by a part of an address": () => admin.users({ search: "@customers-77.", limit: 50 }),
     "searched by an id": () => admin.users({ search: usual, limit: 50 }),
     "searched, nobody found": () => admin.users({ search: "no such address", limit: 50 }),
-    plans: () => tokenbook(supabase).plans.list(),
+    plans: () => tokenbook(supabase, { patience }).plans.list(),
   });
   for (const [name, userId] of [
     ["A user who uses most", heavy],
     ["A user as many are", usual],
   ] as const) {
-    const books = tokenbook(supabase, { userId });
+    const books = tokenbook(supabase, { userId, patience });
     let before: number | null = null;
     of(name, {
       "account, plan, holds, alerts": () => admin.user(userId),
@@ -222,17 +302,6 @@ function askings(supabase: Supabase, heavy: string, usual: string, users: number
   of("Payments", {
     "waiting, and parked": () => admin.payments({ status: "pending", limit: 200 }),
     "newest, and parked": () => admin.payments({ limit: 30 }),
-  });
-  // as sweep.ts begins: of 256 pieces one
-  const piece = () => {
-    const head = 1 + Math.floor(Math.random() * 250);
-    const id = (nth: number) => `${nth.toString(16).padStart(2, "0")}ffffff-ffff-ffff-ffff-ffffffffffff`;
-    return { after: id(head - 1), until: id(head) };
-  };
-  of("Books", {
-    [`compared, ${readable(Math.round(users / 256))} users`]: () =>
-      admin.discrepancies({ ...piece(), threshold: 0 }),
-    [`verified, ${readable(Math.round(users / 256))} users`]: () => admin.verify(piece()),
   });
   for (const [name, userId] of [
     ["Books of who uses most", heavy],
@@ -265,11 +334,11 @@ function rowsOf(answer: unknown): number {
 /** Lines to print: a table. */
 export function tableOf(requests: readonly Request[]): string[] {
   return [
-    "| page | request | median ms | slowest ms | rows |",
-    "|---|---|---|---|---|",
+    "| page | request | ms of a processor | median ms | slowest ms | rows |",
+    "|---|---|---|---|---|---|",
     ...requests.map(
-      ({ page, request, median, slowest, rows }) =>
-        `| ${page} | ${request} | ${figure(median)} | ${figure(slowest)} | ${readable(rows)} |`,
+      ({ page, request, processor, median, slowest, rows }) =>
+        `| ${page} | ${request} | ${figure(processor)} | ${figure(median)} | ${figure(slowest)} | ${readable(rows)} |`,
     ),
   ];
 }
