@@ -18,7 +18,12 @@ export async function loggedPlans(
       /^duration: ([\d.]+) ms {2}plan:\nQuery Text: [^]*?\n((?:[A-Z][A-Za-z]+ )*[A-Z][A-Za-z ]*(?: using [^\n]*| on [^\n]*)? {1,2}\((?:cost|actual|rows)[^]*)$/.exec(
         message ?? "",
       );
-    if (said !== null) found.push({ ms: Number(said[1]), where: where.split("\n")[0]!, plan: said[2]! });
+    if (said !== null)
+      found.push({
+        ms: Number(said[1]),
+        where: /^PL\/pgSQL function .*$/m.exec(where)?.[0] ?? "",
+        plan: said[2]!,
+      });
   };
   await client.query("load 'auto_explain'");
   await client.query(
@@ -33,7 +38,9 @@ export async function loggedPlans(
     await client.query("select set_config('auto_explain.log_min_duration', '-1', false)");
     client.off("notice", listen);
   }
-  const reads = found.filter(({ plan }) => !/^(Result|Function Scan|ProjectSet)/.test(plan));
+  const reads = found.filter(
+    ({ plan, where }) => where !== "" && !/^(Result|Function Scan|ProjectSet)/.test(plan),
+  );
   const [longest] = (reads.length > 0 ? reads : found).toSorted((one, other) => other.ms - one.ms);
   return { plan: longest };
 }
