@@ -1128,7 +1128,7 @@ comment on column public.token_transactions.original_id is 'The transaction that
 comment on column public.token_transactions.member_id is 'The member of the user''s team who spent it; NULL: the user himself.';
 comment on column public.token_transactions.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_transactions.created_at is 'When it was booked.';
-comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, slots: {first, count, schedule, had, payment_id}, voids (a grant''s id), expiry: {grant_id, before, after}, upcoming (the grant to be), move: {from, to, grant_ids, grant_tokens} (between a hold and its child), refund: {amount_cents, refunded_cents, disputed_cents}, repaid: {grant_ids, grant_tokens} (of a refund: the grants that had repaid what was owed for it)}. verify_token_ledger compares with it what may not change since. NULL: nothing; of a deduction always.';
+comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, slots: {first, count, schedule, had, payment_id}, voids (a grant''s id), expiry: {grant_id, before, after}, upcoming (the grant to be), move: {from, to, grant_ids, grant_tokens} (between a hold and its child), refund: {amount_cents, refunded_cents, disputed_cents}, repaid: {grant_ids, grant_tokens} (of a refund: the grants that had repaid what was owed for it), model (of a deduction, a hold or a move: which model was called, where it decided which grants pay)}. verify_token_ledger compares with it what may not change since. NULL: nothing.';
 
 -- A user's keys and the server's keys for him never meet: he must not be able to use up a key
 -- that the server will need. Nor do the keys of two members of a team.
@@ -4527,7 +4527,7 @@ begin
       ('subscription_not_found', 'PT404', 'The user has no active subscription.'),
       ('charge_not_found', 'PT404', 'There is no such usage or transaction of that user.'),
       ('hold_not_found', 'PT404', 'There is no such hold of that user.'),
-      ('grant_not_found', 'PT404', 'There is no such grant of that user.'),
+      ('grant_not_found', 'PT404', 'There is no such grant of that user, or it is still to come.'),
       ('member_not_found', 'PT404', 'There is no such member of that user''s team.'),
       ('webhook_endpoint_not_found', 'PT404', 'list_token_webhook_endpoints has those that there are.'),
       ('webhook_delivery_not_found', 'PT404', 'list_token_webhook_deliveries has those that there are.'),
@@ -4579,7 +4579,7 @@ begin
       ('old_counter_is_read_only', 'PT409', 'The books keep the balance now: spend with deduct_tokens_with_fifo, add with grant_tokens. Nothing was changed.'),
       ('invalid_limit', 'PT400', 'Use open_holds or pending_payments, and 1 to 10000.'),
       ('invalid_trial_policy', 'PT400', 'Use allow, refuse, or reduced with either a percentage or a number of tokens.'),
-      ('busy', 'PT503', 'The account is locked by other work. Try again with the same key.')
+      ('busy', 'PT503', 'Other work has the account, or more is to be caught up with than one call does. Try again with the same key.')
     ) as r (slug, sqlstate, hint)
    where r.slug = p_slug;
 
@@ -10272,6 +10272,28 @@ $$;
 comment on function tokenbook.get_users_with_low_token_balance is
   'Users with fewer than p_below tokens to spend, the lowest first, at most p_limit (1 to 10000). For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
 
+-- from supabase/schemas/30_usage/has_no_price.sql
+
+/*
+ * Whether a model has no price at a moment, where others have one. An empty file: no model has a price. To ask for a row
+ * takes twice as many instructions.
+ * Caller: internal.
+ */
+create function tokenbook.has_no_price(p_model text, p_at timestamptz)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return pg_relation_size('public.token_model_prices') > 0
+    and exists (select from public.token_model_prices)
+    and not exists (select from public.token_model_prices p where p.model = p_model and p.valid_from <= p_at);
+end
+$$;
+comment on function tokenbook.has_no_price is 'Whether a model has no price at a moment, where others have one.';
+
 -- from supabase/schemas/30_usage/measure_usage.sql
 
 /*
@@ -10339,6 +10361,8 @@ begin
   end if;
 
   if coalesce(p_input_tokens, p_output_tokens, p_images, p_seconds) is null then
+    -- nothing was counted that has a price, and yet the model may be one that nobody knows
+    is_unknown := p_model_used is not null and tokenbook.has_no_price(p_model_used, p_at);
     return;
   end if;
   select p.input_cents_per_million, coalesce(p.cached_input_cents_per_million, p.input_cents_per_million),
@@ -11009,7 +11033,7 @@ begin
   end if;
 
   v_tokens_used := p_tokens_used;
-  if p_tokens_used is null or num_nonnulls(p_input_tokens, p_output_tokens, p_images, p_seconds) > 0 then
+  if p_tokens_used is null or num_nonnulls(p_model_used, p_input_tokens, p_output_tokens, p_images, p_seconds) > 0 then
     v_measured := tokenbook.measure_usage(
       p_action_type, p_model_used, p_input_tokens, p_output_tokens, p_tokens_used, p_cached_tokens,
       p_reasoning_tokens, p_images, p_seconds, clock_timestamp());
@@ -11818,7 +11842,7 @@ comment on function tokenbook.release_tokens is
  * expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_ttl,
  * invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused,
- * user_not_found, account_frozen, too_many_holds, too_many_grants, busy; of a parent hold_not_found, parent_hold_ended,
+ * unknown_model, user_not_found, account_frozen, too_many_holds, too_many_grants, busy; of a parent hold_not_found, parent_hold_ended,
  * parent_hold_short.
  * Keeps: I1 to I5, I7, I8, I10.
  */
@@ -11843,6 +11867,8 @@ as $$
 declare
   v_actor_role text := 'service';
   v_actor_id uuid;
+  v_request jsonb;
+  v_known public.token_transactions;
   v_spent record;
   v_status text;
   v_expires_at timestamptz;
@@ -11867,11 +11893,26 @@ begin
     end if;
     perform tokenbook.check_action_type(p_action_type);
   end if;
-  if p_model_used is not null then
-    perform tokenbook.check_model(p_model_used);
-  end if;
   if p_idempotency_key is not null or p_metadata is not null then
     perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
+  end if;
+  if p_idempotency_key is not null then
+    v_request := jsonb_build_object(
+      'operation', 'reserve', 'tokens', p_tokens, 'ttl_seconds', p_ttl_seconds, 'action_type', p_action_type); -- a retry may call another model
+  end if;
+  if p_model_used is not null then
+    perform tokenbook.check_model(p_model_used);
+    if tokenbook.has_no_price(p_model_used, clock_timestamp()) then
+      -- the call is not made yet; what a key has done is answered again
+      v_known.user_id := p_user_id;
+      v_known.actor_role := v_actor_role;
+      v_known.idempotency_key := p_idempotency_key;
+      v_known.request := v_request;
+      v_known.metadata := coalesce(p_metadata, '{}');
+      if (tokenbook.find_replay(v_known)).id is null then
+        perform tokenbook.meet_unknown_model(p_model_used, 'user', p_may_refuse => true); -- @unknown-models-hold-nothing
+      end if;
+    end if;
   end if;
 
   if p_parent_hold is not null then
@@ -11883,8 +11924,7 @@ begin
   -- lock, replay, act
   v_spent := tokenbook.spend_tokens(
     p_user_id, p_tokens, p_action_type, p_action_type, v_actor_role, v_actor_id, p_idempotency_key,
-    case when p_idempotency_key is not null then jsonb_build_object(
-      'operation', 'reserve', 'tokens', p_tokens, 'ttl_seconds', p_ttl_seconds, 'action_type', p_action_type) end, -- a retry may call another model
+    v_request,
     coalesce(p_metadata, '{}'), p_hold_id => gen_random_uuid(), p_hold_seconds => p_ttl_seconds, p_model_used => p_model_used);
   if v_spent.is_behind then
     return tokenbook.answer_busy();
@@ -11925,7 +11965,7 @@ begin
 end
 $$;
 comment on function tokenbook.reserve_tokens is
-  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_model_used the model that will be called, where grants are restricted to some; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB; p_parent_hold an open hold of the same user that these tokens are a part of: the budget of a task of many calls, from which nothing more is taken than it has. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}, and with a parent budget: {hold_id, status, tokens, tokens_passed (what its children have, or paid), tokens_left, tokens_used, expires_at}. Short of tokens: success false, nothing changed; a parent that is short refuses. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, too_many_holds, too_many_grants, hold_not_found, parent_hold_ended, parent_hold_short, forbidden, busy.';
+  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_model_used the model that will be called, where grants are restricted to some, or models without a price are refused; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB; p_parent_hold an open hold of the same user that these tokens are a part of: the budget of a task of many calls, from which nothing more is taken than it has. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}, and with a parent budget: {hold_id, status, tokens, tokens_passed (what its children have, or paid), tokens_left, tokens_used, expires_at}. Short of tokens: success false, nothing changed; a parent that is short refuses. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, unknown_model, user_not_found, account_frozen, too_many_holds, too_many_grants, hold_not_found, parent_hold_ended, parent_hold_short, forbidden, busy.';
 
 -- from supabase/schemas/40_holds/reserve_within.sql
 

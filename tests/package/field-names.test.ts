@@ -286,6 +286,30 @@ test("a refusal names the argument or the option at fault, and no other name for
   expect([...asked].filter((it) => functions.includes(it as never)).toSorted()).toEqual(functions.toSorted());
 }, 120_000);
 
+test("a number or a moment that is none is refused, where JSON would leave it out", async () => {
+  const moments = ["at", "from", "to", "until", "since", "expiresAt", "startsAt", "grantedAt"];
+  const tried: string[] = [];
+  const taken: string[] = [];
+  for (const [name, { takes, ask }] of Object.entries(calls)) {
+    for (const [option, value] of Object.entries(takes)) {
+      const wrong =
+        typeof value === "number" ? Number.NaN : moments.includes(option) && new Date("yesterday-ish");
+      if (wrong === false) continue;
+      tried.push(`${name} ${option}`);
+      const key = "idempotencyKey" in takes ? { idempotencyKey: randomUUID() } : {};
+      const error: unknown = await (async () => ask(books, { ...takes, ...key, [option]: wrong }))().catch(
+        (it: unknown) => it,
+      );
+      const { field } = (error as Partial<TokenbookError>).facts ?? {};
+      const isNamed = field === option || (error instanceof RangeError && error.message.startsWith(option));
+      if (!isNamed) taken.push(`${name}({ ${option} }): ${String((error as Error).message)}`);
+    }
+  }
+  console.log(`tried=${tried.length} taken=${taken.length}`);
+  expect(taken).toEqual([]);
+  expect(tried.length).toBeGreaterThan(50);
+});
+
 /** The option that is nearest to a misspelled one, of the calls that take no `userId`. */
 const nearest: Record<string, string> = {
   deductBatch: "allOrNothing",
@@ -329,6 +353,9 @@ test("an option that there is not is refused, with the nearest one, before anyth
     [() => books.withTokenHold({ ...use, charge: { timedOut: "nothing" } as never }, work), "timed_out"],
     [() => books.deductBatch([{ ...use, action_type: "x" } as never]), "actionType"],
     [() => books.plans.list({ signals: 1 } as never), "signal"],
+    [() => books.checkout({ packType: "p", succesUrl: "x" } as never), "successUrl"],
+    [() => books.portal({ returnURL: "x" } as never), "returnUrl"],
+    [() => tokenbookAdmin(supabaseOf(stack)).payments({ stat: "pending" } as never), "status"],
     [() => books.payments.list({ ...calls["balance"]!.takes, limits: 5 } as never), "limit"],
     [() => booksOf(stack, stack.server, { user: userId } as never), "userId"],
     [() => booksOf(stack, stack.server, { patience: { attempt: 2 } as never }), "attempts"],

@@ -13,6 +13,8 @@ export interface GrantOptions {
   /** A Postgres interval from now, for grants that run out during the test. */
   expires_in?: string;
   priority?: number;
+  /** What it cost, in cents of `usd`. */
+  cost?: number;
   key?: string;
 }
 
@@ -34,6 +36,7 @@ export async function grant(
       ...(options.granted_at && { p_granted_at: options.granted_at }),
       ...(expiresAt && { p_expires_at: expiresAt }),
       ...(options.priority !== undefined && { p_priority: options.priority }),
+      ...(options.cost !== undefined && { p_cost_basis_cents: options.cost, p_currency: "usd" }),
       ...(options.key && { p_idempotency_key: options.key }),
     }),
   );

@@ -191,6 +191,22 @@ const slugs: Record<string, Slug> = {
   delta: "invalid_amount",
 };
 
+/** An argument that JSON has no word for: it would be sent as null, which is to say that it was not given. */
+export function unsendable(args: Record<string, unknown>): TokenbookError | undefined {
+  for (const [arg, value] of Object.entries(args)) {
+    const rule =
+      typeof value === "number" && !Number.isFinite(value)
+        ? "a number"
+        : value instanceof Date && Number.isNaN(value.getTime())
+          ? "a moment: ISO 8601"
+          : undefined;
+    if (rule === undefined) continue;
+    const field = wireName(arg);
+    return new TokenbookError(slugs[field] ?? "invalid_request", { field, rule });
+  }
+  return undefined;
+}
+
 /** What the data API itself said of a call's arguments, by the name of the one at fault; undefined: nothing of them. */
 export function errorOfArgs(
   said: ApiError | TokenbookError,

@@ -4,7 +4,7 @@
  *
  * No import from a registry and nothing that only Deno has: it runs wherever `fetch` does.
  */
-import { type ApiError, errorFrom, errorOfArgs, TokenbookError } from "./token-error.ts";
+import { type ApiError, errorFrom, errorOfArgs, TokenbookError, unsendable } from "./token-error.ts";
 
 /** What the data API answers, or an edge function. `status` is 0 when nobody has answered. */
 export interface Answer {
@@ -65,6 +65,7 @@ interface Asked {
  * Calls a function of the data API. What the API itself says of the arguments is said by their names.
  *
  * @throws TypeError when that is no client of supabase-js
+ * @throws TokenbookError when an argument is a number or a moment that is none
  */
 export function askedOf(
   client: Asked,
@@ -76,6 +77,8 @@ export function askedOf(
       "this takes a client of supabase-js, as createClient makes it, not that of tokenbook(…)",
     );
   }
+  const refused = unsendable(args);
+  if (refused !== undefined) throw refused;
   const rpc = client.rpc.bind(client) as (name: string, args: Record<string, unknown>) => Question;
   return (stop) =>
     stoppable(rpc(name, args), stop).then((answer) => {

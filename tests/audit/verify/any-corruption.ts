@@ -138,7 +138,7 @@ function tables(): Record<string, { kinds: string }> {
   const kinds: Record<string, string> = {
     token_transactions: "x.entry_type, x.terms is null, x.request is null, x.payment_id is null",
     token_balances:
-      "x.grant_type, x.voided_at is null, x.rolled_over_from is null, x.legacy_transaction_id is null, x.metadata ? 'given_back_for', x.is_open, x.expires_at is null, x.payment_id is null",
+      "x.grant_type, x.voided_at is null, x.rolled_over_from is null, x.legacy_transaction_id is null, x.metadata ? 'given_back_for', x.is_open, x.expires_at is null, x.payment_id is null, x.cost_basis_of is null",
     token_accounts:
       "x.tokens_owed = 0, x.payer_id is null, x.tokens_reserved = 0, x.last_alert_id = 0, x.last_transaction_id = 0",
     token_usage: "x.success, x.transaction_id is null, x.action_type, x.member_id is null",

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Database } from "../../support/database.ts";
 import { asAdmin, asService, asUser, createUser, rpc } from "../../support/roles.ts";
 import { breaches } from "../../support/books.ts";
-import { booksToCorrupt, verify } from "./books-to-corrupt.ts";
+import { booksToCorrupt, injectionsFor, verify } from "./books-to-corrupt.ts";
 import { fields, notTheBooks, qualified } from "./fields.ts";
 
 let db: Database;
@@ -55,6 +55,7 @@ test("each column of the books is in the list: with what finds it, or why nothin
       .sort(),
   ).toEqual(listed.sort());
   expect(Object.keys(notTheBooks).filter((table) => !rows.some((row) => row.table === table))).toEqual([]);
+  expect((await injectionsFor(db, 1)).nowhere).toEqual([]);
 });
 
 test.each([

@@ -248,9 +248,10 @@ export async function livesOfTheirOwn(db: Database, admin: string, old: string):
       p_provider_payment_id: of,
       p_facts: told(facts),
     });
-  const users = await Promise.all(Array.from({ length: 13 }, () => createUser(db)));
-  const [carries, fills, leaves, left, pays, lost, asks, leads, packs, splits, drips, refills, owes] =
+  const users = await Promise.all(Array.from({ length: 14 }, () => createUser(db)));
+  const [carries, fills, leaves, left, pays, lost, asks, leads, packs, splits, drips, refills, owes, twice] =
     users as [
+      string,
       string,
       string,
       string,
@@ -280,7 +281,7 @@ export async function livesOfTheirOwn(db: Database, admin: string, old: string):
     });
     await call("capture_tokens", { p_hold_id: held.hold_id, p_tokens: 0 });
     if (plan === "fills") await grant(db, user, 5_000);
-    await grant(db, user, 30, { expires_in: "1 hour", priority: 0 });
+    await grant(db, user, 30, { expires_in: "1 hour", priority: 0, cost: 90 });
     const early = await call("deduct_tokens_with_fifo", { p_tokens_to_deduct: 30 });
     await letTimePass(db, user, 28);
     await call("renew_token_subscription");
@@ -396,6 +397,29 @@ export async function livesOfTheirOwn(db: Database, admin: string, old: string):
     p_reason: "nothing came of it",
   });
 
+  // two disputes: the one that is won first lets off what is owed for the other, whose grant then gets back what was
+  // never taken from it, and is full when its charge is refunded
+  const buy = (payment: string) =>
+    event(`evt-paid-${payment}`, payment, {
+      kind: "paid",
+      user_id: twice,
+      pack_type: "one",
+      amount_cents: 500,
+      currency: "usd",
+    });
+  await buy("pi-twice");
+  const used = await about(twice)("track_token_usage", {
+    p_action_type: "chat_conversation",
+    p_tokens_used: 10_000_000,
+    p_on_shortage: "partial",
+  });
+  await buy("pi-twice-too");
+  await event("evt-twice-too", "pi-twice-too", dispute("open", "dp_too"));
+  await event("evt-twice", "pi-twice", dispute("open"));
+  await event("evt-twice-too-won", "pi-twice-too", dispute("won", "dp_too"));
+  await event("evt-twice-won", "pi-twice", dispute("won"));
+  await about(twice)("refund_tokens", { p_transaction_id: used.transaction_id, p_reason: "nothing came" });
+
   for (const [user, days] of [
     [drips, 3],
     [refills, 2],
@@ -410,7 +434,7 @@ export async function livesOfTheirOwn(db: Database, admin: string, old: string):
       });
       await event(`evt-part-${user}`, "pi-refills", { kind: "refunded", refunded_cents: 300 });
     }
-    await about(user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: 5 });
+    await about(user)("deduct_tokens_with_fifo", { p_tokens_to_deduct: user === drips ? 5 : 10_000 });
     for (let time = 0; time < 2; time++) {
       await letTimePass(db, user, days);
       await about(user)("get_user_token_balance");

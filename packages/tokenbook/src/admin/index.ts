@@ -126,16 +126,18 @@ export function tokenbookAdmin(
       ),
     user: (userId, o = {}) => call("get_token_user", { p_user_id: userId }, o),
     forget: (userId, o = {}) => call("forget_token_user", { p_user_id: userId, p_limit: undefined }, o),
-    payments: ({ status, userId, limit, signal } = {}) =>
-      read(
+    payments: (o = {}) => {
+      const { status, userId, limit } = o;
+      return read(
         "payments",
         {
           ...(status === undefined ? {} : { status }),
           ...(userId === undefined ? {} : { userId }),
           ...(limit === undefined ? {} : { limit: String(limit) }),
         },
-        signal,
-      ),
+        o,
+      );
+    },
     parked: (o = {}) =>
       call(
         "list_parked_token_payments",

@@ -611,7 +611,8 @@ export interface PaymentApproval {
   pack_type: string | null;
   quantity: number;
   tokens_granted: number;
-  tokens_limit: number;
+  /** null: no plan limits them. */
+  tokens_limit: number | null;
   tokens_remaining: number;
   transaction_id: number;
   replayed: boolean;
@@ -631,7 +632,8 @@ export interface PaymentRefund {
   refunded_cents: number;
   tokens_clawed_back: number;
   tokens_owed: number;
-  tokens_limit: number;
+  /** null: no plan limits them. */
+  tokens_limit: number | null;
   tokens_remaining: number;
   replayed: boolean;
 }

@@ -82,13 +82,9 @@ export interface Asking {
     narrow: (all: Query) => Query,
     options: Waiting,
   ): Promise<Rows[Table][]>;
-  invoke<Result>(
-    name: string,
-    body: Record<string, unknown>,
-    signal: AbortSignal | undefined,
-  ): Promise<Result>;
+  invoke<Result>(name: string, body: Record<string, unknown>, options: Waiting): Promise<Result>;
   /** What an edge function answers to a GET. */
-  read<Result>(name: string, query: Record<string, string>, signal: AbortSignal | undefined): Promise<Result>;
+  read<Result>(name: string, query: Record<string, string>, options: Waiting): Promise<Result>;
   /** Whom a call is about that has to name them. */
   userOf(options: CallOptions): Promise<string>;
 }
@@ -120,8 +116,10 @@ export function asking(client: SupabaseLike, bound: string | undefined, patience
       }, signal);
     },
 
-    invoke(name, body, signal) {
-      return heard(
+    async invoke(name, body, options) {
+      const { signal } = options;
+      refuseUnread(options);
+      return await heard(
         (stop) =>
           supabase.functions
             .invoke(name, { body, signal: stop })
@@ -130,15 +128,18 @@ export function asking(client: SupabaseLike, bound: string | undefined, patience
       );
     },
 
-    read(name, query, signal) {
-      return heard(async (stop) => {
+    async read(name, query, options) {
+      const { signal } = options;
+      refuseUnread(options);
+      return await heard(async (stop) => {
         const path = `${name}?${new URLSearchParams(query)}`;
         const { data, error } = await supabase.functions.invoke(path, { method: "GET", signal: stop });
         return error === null ? { data, error, status: 200 } : await answerOf(error);
       }, signal);
     },
 
-    async userOf({ userId = bound, signal }) {
+    async userOf(options) {
+      const { userId = bound, signal } = options;
       if (userId !== undefined) return userId;
       const id = subjectOf(await tokenOf(supabase));
       if (id !== undefined) return id;

@@ -1,12 +1,8 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { expect, test } from "vitest";
 import * as tokenHold from "../../../../supabase/functions/_shared/token-hold.ts";
 import { createDatabase } from "../../../support/database.ts";
-import { holdFiles } from "./files.ts";
+import { type Fault, withVariant } from "./files.ts";
 import { type Findings, type Helper, simulate } from "./simulation.ts";
-import { projectRoot } from "../../../../scripts/project.ts";
 
 const streams = Number(process.env["STREAMS"] ?? 2_000);
 const seed = Number(process.env["SEED"] ?? 20_261_121);
@@ -52,77 +48,62 @@ test(
 );
 
 /** Known-bad variants of the helper: what each does not do, and how that is seen. */
-const mutants: { name: string; file: string; right: string; wrong: string; sees: "leaks" | "violations" }[] =
-  [
-    {
-      name: "does not settle when it is aborted",
-      file: "token-hold.ts",
-      right: "const isPaid =",
-      wrong: 'if (ended.outcome === "aborted") return ended;\n  const isPaid =',
-      sees: "leaks",
-    },
-    {
-      name: "does not settle when the work throws",
-      file: "token-hold.ts",
-      right: "const isPaid =",
-      wrong: 'if (ended.outcome === "failed") return ended;\n  const isPaid =',
-      sees: "leaks",
-    },
-    {
-      name: "asks the books once",
-      file: "until-heard.ts",
-      right: "attempt >= attempts ||",
-      wrong: "true ||",
-      sees: "leaks",
-    },
-    {
-      name: "reserves without a key",
-      file: "hold-books.ts",
-      right: "p_idempotency_key: key,",
-      wrong: "",
-      sees: "leaks",
-    },
-    {
-      name: "takes another run for its own",
-      file: "hold-books.ts",
-      right: "const run = crypto.randomUUID();",
-      wrong: "const run = terms.idempotencyKey ?? crypto.randomUUID();",
-      sees: "violations",
-    },
-    {
-      name: "charges a late use without a key",
-      file: "hold-books.ts",
-      right: "p_idempotency_key: lateKey(held.holdId)",
-      wrong: "p_idempotency_key: undefined",
-      sees: "violations",
-    },
-    {
-      name: "charges failed calls",
-      file: "token-hold.ts",
-      right: 'outcome === "failed" ? "nothing" : "reported"',
-      wrong: '"reported"',
-      sees: "violations",
-    },
-  ];
-
-test.each(mutants)(
-  "the test sees it: a helper that $name",
-  { tags: ["proof"] },
-  async ({ name, file, right, wrong, sees }) => {
-    const folder = mkdtempSync(join(tmpdir(), "tokenbook-helper-"));
-    try {
-      for (const part of holdFiles) {
-        cpSync(join(projectRoot, "supabase/functions/_shared", part), join(folder, part));
-      }
-      const parts = readFileSync(join(folder, file), "utf8").split(right);
-      expect(parts, `${file} has it once: ${right}`).toHaveLength(2);
-      writeFileSync(join(folder, file), parts.join(wrong));
-      const variant = (await import(join(folder, "token-hold.ts"))) as Helper;
-      const { leaks, violations } = await simulated(variant, 400, sees);
-      console.log(`mutant ${name}: leaks=${leaks} violations=${violations.length} ${violations[0] ?? ""}`);
-      expect({ leaks, violations: violations.length }[sees]).toBeGreaterThan(0);
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
+const mutants: (Fault & { name: string; sees: "leaks" | "violations" })[] = [
+  {
+    name: "does not settle when it is aborted",
+    file: "token-hold.ts",
+    right: "const isPaid =",
+    wrong: 'if (ended.outcome === "aborted") return ended;\n  const isPaid =',
+    sees: "leaks",
   },
+  {
+    name: "does not settle when the work throws",
+    file: "token-hold.ts",
+    right: "const isPaid =",
+    wrong: 'if (ended.outcome === "failed") return ended;\n  const isPaid =',
+    sees: "leaks",
+  },
+  {
+    name: "asks the books once",
+    file: "until-heard.ts",
+    right: "attempt >= attempts ||",
+    wrong: "true ||",
+    sees: "leaks",
+  },
+  {
+    name: "reserves without a key",
+    file: "hold-books.ts",
+    right: "p_idempotency_key: key,",
+    wrong: "",
+    sees: "leaks",
+  },
+  {
+    name: "takes another run for its own",
+    file: "hold-books.ts",
+    right: "const run = crypto.randomUUID();",
+    wrong: "const run = terms.idempotencyKey ?? crypto.randomUUID();",
+    sees: "violations",
+  },
+  {
+    name: "charges a late use without a key",
+    file: "hold-books.ts",
+    right: "p_idempotency_key: lateKey(held.holdId)",
+    wrong: "p_idempotency_key: undefined",
+    sees: "violations",
+  },
+  {
+    name: "charges failed calls",
+    file: "token-hold.ts",
+    right: 'outcome === "failed" ? "nothing" : "reported"',
+    wrong: '"reported"',
+    sees: "violations",
+  },
+];
+
+test.each(mutants)("the test sees it: a helper that $name", { tags: ["proof"] }, ({ name, sees, ...fault }) =>
+  withVariant(fault, async ({ helper }) => {
+    const { leaks, violations } = await simulated(helper, 400, sees);
+    console.log(`mutant ${name}: leaks=${leaks} violations=${violations.length} ${violations[0] ?? ""}`);
+    expect({ leaks, violations: violations.length }[sees]).toBeGreaterThan(0);
+  }),
 );
