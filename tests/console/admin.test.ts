@@ -501,7 +501,7 @@ describe.skipIf(chromium === undefined)("the console, for an admin", { tags: ["b
 
     test("(known-bad) pieces that begin too late leave some out", async () => {
       const late = {
-        file: "admin/sweep.ts",
+        file: "admin/pieces.ts",
         right: "after: lastBelow(from)",
         wrong: "after: lastBelow(from + 1)",
       };
