@@ -15,8 +15,7 @@ const sources = [
   "console/vite.config.ts",
   "console/public",
   "console/src",
-  "packages/tokenbook/src/client",
-  "packages/tokenbook/src/react",
+  "packages/tokenbook/src",
   "supabase/functions/_shared",
 ];
 

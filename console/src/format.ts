@@ -3,6 +3,7 @@ const language = navigator.language;
 const whole = new Intl.NumberFormat(language);
 const short = new Intl.NumberFormat(language, { notation: "compact", maximumFractionDigits: 1 });
 const signed = new Intl.NumberFormat(language, { signDisplay: "exceptZero" });
+const exact = new Intl.NumberFormat(language, { maximumFractionDigits: 12 });
 const day = new Intl.DateTimeFormat(language, { dateStyle: "medium" });
 const dayInUtc = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", timeZone: "UTC" });
 const minute = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
@@ -22,6 +23,8 @@ const dayMs = 24 * hourMs;
 
 export const format = {
   tokens: (count: number) => whole.format(count),
+  /** A rate, with all of its decimals. */
+  exact: (rate: number) => exact.format(rate),
   /** For axes: 1.2M. */
   short: (count: number) => short.format(count),
   /** +1,000 or -1,000; 0 has no sign. */
@@ -51,9 +54,24 @@ export const format = {
   },
   price: (cents: number, currency: string) => {
     const money = new Intl.NumberFormat(language, { style: "currency", currency });
-    return money.format(cents / 10 ** (money.resolvedOptions().maximumFractionDigits ?? 2));
+    return money.format(cents / 10 ** decimalsOf(currency));
   },
+  /** A price of very little, with all of its decimals. */
+  unitPrice: (cents: number, currency: string) =>
+    new Intl.NumberFormat(language, { style: "currency", currency, maximumFractionDigits: 12 }).format(
+      cents / 10 ** decimalsOf(currency),
+    ),
 };
+
+/** How many decimals a currency has; 2 for what is none. */
+export function decimalsOf(currency: string): number {
+  if (!/^[a-z]{3}$/i.test(currency)) return 2;
+  const { maximumFractionDigits } = new Intl.NumberFormat(language, {
+    style: "currency",
+    currency,
+  }).resolvedOptions();
+  return maximumFractionDigits ?? 2;
+}
 
 /** `chat_conversation` as people read it. */
 export function humanized(name: string): string {

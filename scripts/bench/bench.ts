@@ -11,7 +11,6 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import pg from "pg";
 import { Failure, reportFailure } from "local-platform/terminal/failure";
 import { superuser } from "local-platform/postgres/server";
 import { createProgress } from "../../packages/tokenbook/src/terminal/progress.ts";
@@ -21,6 +20,7 @@ import { chart } from "./chart.ts";
 import { instructions } from "./instructions.ts";
 import * as measure from "./measure.ts";
 import { measureReplay } from "./measure-replay.ts";
+import { withClient } from "./on-scratch.ts";
 import { type Results, tables } from "./page.ts";
 import { pgbenchVersion } from "./pgbench.ts";
 import { projectRoot } from "../project.ts";
@@ -121,31 +121,21 @@ function atLeastOne(option: string, text: string): number {
 async function replay(): Promise<Results["replay"]> {
   say("replay");
   const users = effortOfReplay();
-  return await withMigratedDatabase(async (url) => {
-    const client = new pg.Client({ connectionString: url });
-    await client.connect();
-    try {
-      const { ratio } = await measureReplay(client, users);
-      return { ratio, transactions: users * 20 };
-    } finally {
-      await client.end();
-    }
-  });
+  const { ratio } = await withMigratedDatabase((url) =>
+    withClient(url, (client) => measureReplay(client, users)),
+  );
+  return { ratio, transactions: users * 20 };
 }
 
 function effortOfReplay(): number {
   return process.argv.includes("--quick") ? 2_000 : 50_000;
 }
 
-async function versionOf(url: string): Promise<string> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try {
-    const { rows } = await client.query("show server_version");
-    return rows[0].server_version;
-  } finally {
-    await client.end();
-  }
+function versionOf(url: string): Promise<string> {
+  return withClient(
+    url,
+    async (client) => (await client.query("show server_version")).rows[0].server_version,
+  );
 }
 
 /** Of the run that docs/performance.json holds. */

@@ -22,7 +22,8 @@ export async function measureRevenue(
   await client.query("select set_config('request.jwt.claims', '{\"role\": \"service_role\"}', false)");
   for (const [name, value] of Object.entries({ users, entries }))
     await client.query("select set_config('bench.' || $1, $2, false)", [name, String(value)]);
-  await client.query(await readFile(new URL("revenue-data.sql", import.meta.url), "utf8"));
+  for (const file of ["copies.sql", "revenue-data.sql"])
+    await client.query(await readFile(new URL(file, import.meta.url), "utf8"));
   for (const table of [
     "public.token_accounts",
     "public.token_balances",

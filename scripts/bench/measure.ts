@@ -1,6 +1,6 @@
 /** Everything that `npm run bench` measures, one function a table of docs/performance.md. */
 import { readFile } from "node:fs/promises";
-import pg from "pg";
+import type pg from "pg";
 import { startApi } from "local-platform/gateway/api";
 import { defaultDenoDir } from "local-platform/functions/serve";
 import { createKeys } from "local-platform/gateway/keys";
@@ -8,6 +8,7 @@ import { type PostgresServer, superuser } from "local-platform/postgres/server";
 import { createTokens, userClaims } from "local-platform/gateway/tokens";
 import { type Arm, compare, type Figures, spread, type Spread } from "./compare.ts";
 import { balance, contenders, deduct, floor } from "./contenders.ts";
+import { withClient } from "./on-scratch.ts";
 import { pgbench, type Ran } from "./pgbench.ts";
 import { project } from "../project.ts";
 
@@ -34,18 +35,12 @@ export interface Bench {
 export const clientCounts = [1, 8, 32] as const;
 
 /** Connects as the superuser, for what is set up or counted. */
-async function withClient<Result>(
+function asSuperuser<Result>(
   { server }: Pick<Bench, "server">,
   work: (client: pg.Client) => Promise<Result>,
   database = "postgres",
 ): Promise<Result> {
-  const client = new pg.Client({ connectionString: server.url(database, superuser) });
-  await client.connect();
-  try {
-    return await work(client);
-  } finally {
-    await client.end();
-  }
+  return withClient(server.url(database, superuser), work);
 }
 
 /** Fills the database; the users of `apart` follow the others. */
@@ -54,7 +49,7 @@ export async function prepare(
 ): Promise<void> {
   const { users } = bench.effort;
   bench.say(`writing the books of ${users} users`);
-  await withClient(bench, async (client) => {
+  await asSuperuser(bench, async (client) => {
     await client.query("select set_config('bench.users', $1, false)", [String(users)]);
     await client.query(await readFile(new URL("data.sql", import.meta.url), "utf8"));
     await client.query("select bench.add_users($1, $2)", [users + 1, 2 * users]);
@@ -131,12 +126,12 @@ export async function measureFlatness(bench: Bench): Promise<Flat[]> {
   const base = "base";
   const usual: [number, number] = [first, first + some - 1];
   const cases: { what: string; users: [number, number]; database?: string }[] = [];
-  await withClient(bench, async (client) => {
+  await asSuperuser(bench, async (client) => {
     await client.query("select bench.add_users($1, $2)", usual);
     await client.query("vacuum analyze");
   });
   await copyDatabase(bench, base);
-  await withClient(bench, async (client) => {
+  await asSuperuser(bench, async (client) => {
     const shapes: [what: string, arguments_: string][] = [
       ["10,000 grants used up before", "3, 10000"],
       ["10,000 grants expired before", "3, 10000, true"],
@@ -155,7 +150,7 @@ export async function measureFlatness(bench: Bench): Promise<Flat[]> {
   if (manyUsers > 0) {
     const database = "many";
     await copyDatabase(bench, database);
-    await withClient(
+    await asSuperuser(
       bench,
       async (client) => {
         const step = 20_000;
@@ -190,7 +185,7 @@ export async function measureFlatness(bench: Bench): Promise<Flat[]> {
 /** A copy of the database as it is, under another name. */
 async function copyDatabase(bench: Bench, name: string): Promise<void> {
   bench.say("copying the database");
-  await withClient(
+  await asSuperuser(
     bench,
     async (client) => {
       await client.query(
@@ -201,7 +196,7 @@ async function copyDatabase(bench: Bench, name: string): Promise<void> {
     },
     "template1",
   );
-  await withClient(bench, (client) => client.query("vacuum analyze"), name);
+  await asSuperuser(bench, (client) => client.query("vacuum analyze"), name);
 }
 
 /** The latency of cases over that of a base, in turns. */
@@ -292,7 +287,7 @@ export interface Sweep {
 export async function measureSweep(bench: Bench): Promise<Sweep> {
   const { rounds, users } = bench.effort;
   const accounts = 2 * users;
-  return await withClient(bench, async (client) => {
+  return await asSuperuser(bench, async (client) => {
     const took: { sweep: number; copy: number }[] = [];
     for (let round = 1; round <= rounds; round++) {
       const first = 20_000_000 + round * accounts;
@@ -378,7 +373,7 @@ export interface Growth {
 export async function measureGrowth(bench: Bench, deductions: number): Promise<Growth> {
   const { users } = bench.effort;
   const sizes = () =>
-    withClient(bench, async (client) => {
+    asSuperuser(bench, async (client) => {
       const { rows } = await client.query(
         `select pg_total_relation_size('public.token_accounts')::float8 as accounts,
                 pg_total_relation_size('public.token_balances')::float8 as grants,
@@ -449,7 +444,7 @@ export async function measureLayers(bench: Bench): Promise<Layer[]> {
     functions: { project, denoDir: defaultDenoDir(project), log: () => {} },
   });
   try {
-    const userId = await withClient(bench, async (client) => {
+    const userId = await asSuperuser(bench, async (client) => {
       const { rows } = await client.query("select bench.user(1) as id");
       return rows[0].id as string;
     });
@@ -465,7 +460,7 @@ export async function measureLayers(bench: Bench): Promise<Layer[]> {
       if (!response.ok || !body.includes("total_active"))
         throw new Error(`${path}: ${response.status} ${body.slice(0, 200)}`);
     };
-    return await withClient(bench, async (client) => {
+    return await asSuperuser(bench, async (client) => {
       const layers: [what: string, call: () => Promise<unknown>][] = [
         [
           "a prepared statement over a connection",

@@ -35,11 +35,14 @@ function readLists(databaseUrl: string): Promise<Lists> {
 /** The lists of a database as TypeScript, in the project's format. */
 export async function generateLists(databaseUrl: string): Promise<string> {
   const constants = Object.entries(await readLists(databaseUrl)).map(
-    ([name, list]) => `export const ${name} = ${JSON.stringify(list)} as const;`,
+    ([name, list]) =>
+      `/** ${withoutLinks(lists[name as keyof Lists].what)}. */\nexport const ${name} = ${JSON.stringify(list)} as const;`,
   );
   const head = "// Generated from the database by `npm run types`. Do not edit.";
   return formatted(listsFile, [head, ...constants].join("\n\n"));
 }
+
+const withoutLinks = (markdown: string) => markdown.replaceAll(/\[([^\]]+)\]\([^)]+\)/g, "$1");
 
 /** The lists of a database in Markdown, an item a line. */
 export async function describeLists(databaseUrl: string): Promise<string> {

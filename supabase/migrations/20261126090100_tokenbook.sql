@@ -4527,7 +4527,7 @@ begin
       ('subscription_not_found', 'PT404', 'The user has no active subscription.'),
       ('charge_not_found', 'PT404', 'There is no such usage or transaction of that user.'),
       ('hold_not_found', 'PT404', 'There is no such hold of that user.'),
-      ('grant_not_found', 'PT404', 'There is no such grant of that user.'),
+      ('grant_not_found', 'PT404', 'There is no such grant of that user, or it is still to come.'),
       ('member_not_found', 'PT404', 'There is no such member of that user''s team.'),
       ('webhook_endpoint_not_found', 'PT404', 'list_token_webhook_endpoints has those that there are.'),
       ('webhook_delivery_not_found', 'PT404', 'list_token_webhook_deliveries has those that there are.'),
@@ -4579,7 +4579,7 @@ begin
       ('old_counter_is_read_only', 'PT409', 'The books keep the balance now: spend with deduct_tokens_with_fifo, add with grant_tokens. Nothing was changed.'),
       ('invalid_limit', 'PT400', 'Use open_holds or pending_payments, and 1 to 10000.'),
       ('invalid_trial_policy', 'PT400', 'Use allow, refuse, or reduced with either a percentage or a number of tokens.'),
-      ('busy', 'PT503', 'The account is locked by other work. Try again with the same key.')
+      ('busy', 'PT503', 'Other work has the account, or more is to be caught up with than one call does. Try again with the same key.')
     ) as r (slug, sqlstate, hint)
    where r.slug = p_slug;
 
@@ -6501,10 +6501,10 @@ comment on type tokenbook.listed_allocation is 'What one grant paid or received,
 create type tokenbook.listed_transaction as (
   id bigint, reason text, tokens bigint, hold_id uuid, actor_id uuid, metadata jsonb, usage_id uuid, member_id uuid,
   actor_role text, created_at timestamptz, entry_type text, action_type text,
-  allocations tokenbook.listed_allocation[], debt_change bigint, original_id bigint, balance_after bigint, idempotency_key text,
-  reserved_change bigint
+  allocations tokenbook.listed_allocation[], debt_change bigint, original_id bigint, balance_after bigint, parent_hold_id text,
+  idempotency_key text, reserved_change bigint
 );
-comment on type tokenbook.listed_transaction is 'A transaction as a history lists it.';
+comment on type tokenbook.listed_transaction is 'A transaction as a history lists it. parent_hold_id is text as terms have it: to read it as a uuid costs every row something.';
 
 /*
  * A user's transactions, newest first, a page at a time, on from the ledger into the history
@@ -6547,7 +6547,9 @@ begin
                       else array(
                         select row(part.tokens, part.grant_id)::tokenbook.listed_allocation
                           from unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)) end,
-                    t.debt_change, t.original_id, t.balance_after, t.idempotency_key, t.reserved_change)::tokenbook.listed_transaction
+                    t.debt_change, t.original_id, t.balance_after,
+                    t.terms #>> case t.action_type when 'hold_split' then '{move,from}'::text[] when 'hold_return' then '{move,to}' end, -- @parts-name-their-budget
+                    t.idempotency_key, t.reserved_change)::tokenbook.listed_transaction
              from public.token_transactions t
             where t.user_id = p_user_id and t.id < coalesce(p_before, 9223372036854775807)
             order by t.id desc
@@ -6564,7 +6566,7 @@ begin
       select row(
                h.id, null, h.tokens, null, null, h.metadata, null, null,
                null, h.created_at, 'history', h.action_type,
-               '{}', 0, null, null, null, 0)::tokenbook.listed_transaction
+               '{}', 0, null, null, null, null, 0)::tokenbook.listed_transaction
         from public.token_legacy_transactions h
        where h.user_id = p_user_id and h.id < coalesce(p_before, 9223372036854775807)
        order by h.id desc
@@ -6577,7 +6579,7 @@ begin
 end
 $$;
 comment on function tokenbook.get_token_history is
-  'The user''s transactions, newest first. For the user himself (leave p_user_id out), an admin, or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {transactions: [{id, entry_type, action_type, tokens (signed), reserved_change (set aside by it), balance_after, allocations: [{grant_id, tokens}], debt_change (owed since: of a deduction an overdraft, of a repayment negative), reason, actor_role, actor_id, idempotency_key, usage_id, hold_id, original_id (the transaction that it undoes), member_id (the member of the team who spent it), metadata, created_at}], next_before (NULL on the last page)}. entry_type as in the ledger, and history for what is older than the books. Errors: not_authenticated, forbidden, invalid_page.';
+  'The user''s transactions, newest first. For the user himself (leave p_user_id out), an admin, or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {transactions: [{id, entry_type, action_type, tokens (signed), reserved_change (set aside by it), balance_after, allocations: [{grant_id, tokens}], debt_change (owed since: of a deduction an overdraft, of a repayment negative), reason, actor_role, actor_id, idempotency_key, usage_id, hold_id, parent_hold_id (of hold_split and hold_return: the hold that is the budget of this one; its other entries do not say it), original_id (the transaction that it undoes), member_id (the member of the team who spent it), metadata, created_at}], next_before (NULL on the last page)}. entry_type as in the ledger, and history for what is older than the books. Errors: not_authenticated, forbidden, invalid_page.';
 
 -- from supabase/schemas/20_ledger/get_user_token_balance.sql
 
@@ -10272,6 +10274,28 @@ $$;
 comment on function tokenbook.get_users_with_low_token_balance is
   'Users with fewer than p_below tokens to spend, the lowest first, at most p_limit (1 to 10000). For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
 
+-- from supabase/schemas/30_usage/has_no_price.sql
+
+/*
+ * Whether a model has no price at a moment, where others have one. An empty file: no model has a price. To ask for a row
+ * takes twice as many instructions.
+ * Caller: internal.
+ */
+create function tokenbook.has_no_price(p_model text, p_at timestamptz)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return pg_relation_size('public.token_model_prices') > 0
+    and exists (select from public.token_model_prices)
+    and not exists (select from public.token_model_prices p where p.model = p_model and p.valid_from <= p_at);
+end
+$$;
+comment on function tokenbook.has_no_price is 'Whether a model has no price at a moment, where others have one.';
+
 -- from supabase/schemas/30_usage/measure_usage.sql
 
 /*
@@ -10339,6 +10363,8 @@ begin
   end if;
 
   if coalesce(p_input_tokens, p_output_tokens, p_images, p_seconds) is null then
+    -- nothing was counted that has a price, and yet the model may be one that nobody knows
+    is_unknown := p_model_used is not null and tokenbook.has_no_price(p_model_used, p_at);
     return;
   end if;
   select p.input_cents_per_million, coalesce(p.cached_input_cents_per_million, p.input_cents_per_million),
@@ -11009,7 +11035,7 @@ begin
   end if;
 
   v_tokens_used := p_tokens_used;
-  if p_tokens_used is null or num_nonnulls(p_input_tokens, p_output_tokens, p_images, p_seconds) > 0 then
+  if p_tokens_used is null or num_nonnulls(p_model_used, p_input_tokens, p_output_tokens, p_images, p_seconds) > 0 then
     v_measured := tokenbook.measure_usage(
       p_action_type, p_model_used, p_input_tokens, p_output_tokens, p_tokens_used, p_cached_tokens,
       p_reasoning_tokens, p_images, p_seconds, clock_timestamp());
@@ -11818,7 +11844,7 @@ comment on function tokenbook.release_tokens is
  * expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_ttl,
  * invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused,
- * user_not_found, account_frozen, too_many_holds, too_many_grants, busy; of a parent hold_not_found, parent_hold_ended,
+ * unknown_model, user_not_found, account_frozen, too_many_holds, too_many_grants, busy; of a parent hold_not_found, parent_hold_ended,
  * parent_hold_short.
  * Keeps: I1 to I5, I7, I8, I10.
  */
@@ -11843,6 +11869,8 @@ as $$
 declare
   v_actor_role text := 'service';
   v_actor_id uuid;
+  v_request jsonb;
+  v_known public.token_transactions;
   v_spent record;
   v_status text;
   v_expires_at timestamptz;
@@ -11867,11 +11895,26 @@ begin
     end if;
     perform tokenbook.check_action_type(p_action_type);
   end if;
-  if p_model_used is not null then
-    perform tokenbook.check_model(p_model_used);
-  end if;
   if p_idempotency_key is not null or p_metadata is not null then
     perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
+  end if;
+  if p_idempotency_key is not null then
+    v_request := jsonb_build_object(
+      'operation', 'reserve', 'tokens', p_tokens, 'ttl_seconds', p_ttl_seconds, 'action_type', p_action_type); -- a retry may call another model
+  end if;
+  if p_model_used is not null then
+    perform tokenbook.check_model(p_model_used);
+    if tokenbook.has_no_price(p_model_used, clock_timestamp()) then
+      -- the call is not made yet; what a key has done is answered again
+      v_known.user_id := p_user_id;
+      v_known.actor_role := v_actor_role;
+      v_known.idempotency_key := p_idempotency_key;
+      v_known.request := v_request;
+      v_known.metadata := coalesce(p_metadata, '{}');
+      if (tokenbook.find_replay(v_known)).id is null then
+        perform tokenbook.meet_unknown_model(p_model_used, 'user', p_may_refuse => true); -- @unknown-models-hold-nothing
+      end if;
+    end if;
   end if;
 
   if p_parent_hold is not null then
@@ -11883,8 +11926,7 @@ begin
   -- lock, replay, act
   v_spent := tokenbook.spend_tokens(
     p_user_id, p_tokens, p_action_type, p_action_type, v_actor_role, v_actor_id, p_idempotency_key,
-    case when p_idempotency_key is not null then jsonb_build_object(
-      'operation', 'reserve', 'tokens', p_tokens, 'ttl_seconds', p_ttl_seconds, 'action_type', p_action_type) end, -- a retry may call another model
+    v_request,
     coalesce(p_metadata, '{}'), p_hold_id => gen_random_uuid(), p_hold_seconds => p_ttl_seconds, p_model_used => p_model_used);
   if v_spent.is_behind then
     return tokenbook.answer_busy();
@@ -11925,7 +11967,7 @@ begin
 end
 $$;
 comment on function tokenbook.reserve_tokens is
-  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_model_used the model that will be called, where grants are restricted to some; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB; p_parent_hold an open hold of the same user that these tokens are a part of: the budget of a task of many calls, from which nothing more is taken than it has. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}, and with a parent budget: {hold_id, status, tokens, tokens_passed (what its children have, or paid), tokens_left, tokens_used, expires_at}. Short of tokens: success false, nothing changed; a parent that is short refuses. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, too_many_holds, too_many_grants, hold_not_found, parent_hold_ended, parent_hold_short, forbidden, busy.';
+  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_model_used the model that will be called, where grants are restricted to some, or models without a price are refused; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB; p_parent_hold an open hold of the same user that these tokens are a part of: the budget of a task of many calls, from which nothing more is taken than it has. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}, and with a parent budget: {hold_id, status, tokens, tokens_passed (what its children have, or paid), tokens_left, tokens_used, expires_at}. Short of tokens: success false, nothing changed; a parent that is short refuses. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, unknown_model, user_not_found, account_frozen, too_many_holds, too_many_grants, hold_not_found, parent_hold_ended, parent_hold_short, forbidden, busy.';
 
 -- from supabase/schemas/40_holds/reserve_within.sql
 
@@ -28395,6 +28437,7 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 set work_mem = '64MB' -- the stream is sorted once
+set plan_cache_mode = force_custom_plan -- one for any range of users goes through everybody's rows for one of them
 as $$
 declare
   -- rows of the old project with these names are grants, whatever their sign

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import {
   BudgetSpentError,
   chargeAnthropic,
+  chargedFetch,
   chargeOpenAI,
   type ChargeOptions,
   type HoldClient,
@@ -252,6 +253,53 @@ describe("the SDK of OpenAI, charged,", () => {
     const model = modelOf("ends in zeros", 20, 10);
     for await (const _ of await openai().chat.completions.create({ model, messages, stream: true }));
     expect(await paid()).toMatchObject({ used: 30, usage: [{ by: "provider" }] });
+  });
+});
+
+describe("any client's fetch, charged,", () => {
+  const url = () => `${provider.url}/v1/chat/completions`;
+  const body = JSON.stringify({ model: runs, messages });
+  const headers = { "content-type": "application/json", "idempotency-key": "of-a-message", "x-mine": "1" };
+  const asked: [string, (ask: typeof fetch) => Promise<Response>][] = [
+    ["an address", (ask) => ask(url(), { method: "POST", headers, body })],
+    ["a URL", (ask) => ask(new URL(url()), { method: "post", headers, body })],
+    ["a Request", (ask) => ask(new Request(url(), { method: "POST", headers, body }))],
+    ["a Request and a body", (ask) => ask(new Request(url(), { method: "POST", headers }), { body })],
+    ["a Request and a method", (ask) => ask(new Request(url(), { headers }), { method: "POST", body })],
+    ["a slash at the end", (ask) => ask(`${url()}/`, { method: "POST", headers, body })],
+  ];
+
+  test.each(asked)("pays for what is asked by %s", async (_, ask) => {
+    const answer = await ask(chargedFetch(books, options()));
+    expect(answer.status).toBe(200);
+    await answer.text();
+    expect(await paid()).toMatchObject({ used: 30, held: 0, usage: [{ model: runs, by: "provider" }] });
+    expect(provider.asked.at(-1)).toMatchObject({ body: expect.stringContaining(runs) });
+    expect(provider.asked.at(-1)!.headers).toMatchObject({ "x-mine": "1" });
+    expect(await ask(chargedFetch(books, options()))).toMatchObject({ status: 409 }); // its key
+  });
+
+  test.each(asked)("is refused what nobody can pay, by %s", async (_, ask) => {
+    userId = await createUser(stack.db);
+    expect(await ask(chargedFetch(books, options()))).toMatchObject({ status: 402 });
+  });
+
+  test("pays for a form in a Request", async () => {
+    const form = new FormData();
+    form.set("model", runs);
+    form.set("file", new Blob([new Uint8Array(8)]), "speech.wav");
+    const of = `${provider.url}/v1/audio/transcriptions`;
+    const answer = await chargedFetch(books, options())(new Request(of, { method: "POST", body: form }));
+    expect(await answer.json()).toMatchObject({ usage: { seconds: 9 } });
+    expect(await paid()).toMatchObject({ held: 0, usage: [{ model: runs, seconds: 9 }] });
+  });
+
+  test("stops with the signal of a Request", async () => {
+    const stop = new AbortController();
+    const request = new Request(url(), { method: "POST", headers, body, signal: stop.signal });
+    stop.abort();
+    await expect(chargedFetch(books, options())(request)).rejects.toThrow(/abort/i);
+    expect(await paid()).toMatchObject({ used: 0, open: 0 });
   });
 });
 

@@ -1,5 +1,5 @@
 /** A server with the APIs of OpenAI and Anthropic, over real HTTP. What it does stands in the model's name. */
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
 /** What becomes of a call. */
@@ -18,7 +18,7 @@ export interface Provider {
   /** Without a path. */
   url: string;
   /** Bodies of the requests so far, with their paths. */
-  asked: { path: string; body: string }[];
+  asked: { path: string; body: string; headers: IncomingHttpHeaders }[];
   close(): Promise<void>;
 }
 
@@ -46,7 +46,7 @@ export async function startProvider(
     const chunks: Buffer[] = [];
     for await (const chunk of incoming) chunks.push(chunk as Buffer);
     const body = Buffer.concat(chunks).toString("utf8");
-    asked.push({ path: incoming.url!, body });
+    asked.push({ path: incoming.url!, body, headers: incoming.headers });
     if (incoming.method === "GET") {
       outgoing.setHeader("content-type", "application/json").end('{"data":[]}');
       return;
@@ -60,7 +60,7 @@ export async function startProvider(
       fate: fate!.replaceAll("_", " ") as Fate,
       input: Number(input),
       output: Number(output),
-      path: incoming.url!,
+      path: incoming.url!.replace(/\/$/, ""),
       outgoing,
       at: (step) => at(step, incoming),
     };

@@ -12,6 +12,8 @@ import { chromium } from "../react/browser.ts";
 import { adminOf, manyUsers, type Story } from "./admin-story.ts";
 import { type Person, signIn, startTrial, type Trial } from "./page.ts";
 
+/** For looking at them: all of them, and no matter how high. */
+const isAll = process.env["SCREENSHOTS_OF_ALL"] === "1";
 /** Where to; empty: nowhere. */
 const folder = process.env["SCREENSHOTS"] ?? "";
 const views = (["light", "dark"] as const).flatMap((scheme) =>
@@ -45,6 +47,8 @@ const places: Place[] = [
     isThere: async (page) => {
       await page.getByTestId("ledger").waitFor();
       await page.getByText("Tokens by day").waitFor({ state: "attached" });
+      // her payments come from an edge function, which has to start
+      await page.getByRole("row", { name: "Half a million × 2" }).waitFor();
     },
     height: 1_280,
     kept: ["light-1280", "dark-1280"],
@@ -80,6 +84,26 @@ const places: Place[] = [
     height: 1_000,
     kept: ["light-1280"],
   },
+  {
+    name: "catalogue",
+    path: () => "catalogue",
+    isThere: async (page) => {
+      for (const list of ["plans", "packs", "codes", "rates", "costs", "prices"]) {
+        await page.getByTestId(list).waitFor();
+      }
+    },
+    height: 1_200,
+    kept: ["light-1280"],
+  },
+  {
+    name: "alerts",
+    path: () => "alerts",
+    isThere: async (page) => {
+      for (const list of ["rules", "endpoints", "deliveries"]) await page.getByTestId(list).waitFor();
+    },
+    height: 1_000,
+    kept: ["light-1280"],
+  },
 ];
 
 describe.skipIf(chromium === undefined)("an admin's pages", { tags: ["browser"] }, () => {
@@ -100,13 +124,13 @@ describe.skipIf(chromium === undefined)("an admin's pages", { tags: ["browser"] 
       await page.mouse.move(0, 0);
       await page.waitForTimeout(400);
       expect([place.name, await widerBy(page)]).toEqual([place.name, 0]);
-      if (folder === "" || !place.kept.includes(name)) continue;
+      if (folder === "" || !(isAll || place.kept.includes(name))) continue;
       const to = join(projectRoot, folder);
       mkdirSync(to, { recursive: true });
       await page.screenshot({
         path: join(to, `admin-${place.name}-${name}.png`),
         fullPage: true,
-        clip: { x: 0, y: 0, width, height: place.height },
+        ...(isAll ? {} : { clip: { x: 0, y: 0, width, height: place.height } }),
       });
     }
   });

@@ -12,6 +12,23 @@ export async function adminOf(trial: Trial, email = `${crypto.randomUUID()}@exam
   return admin;
 }
 
+/** Somebody with 9,700 tokens, and a use that was written down and never paid. */
+export async function withUnpaidUse(trial: Trial, tokens: number): Promise<Person> {
+  const person = await trial.person();
+  await trial.serve("track_token_usage", {
+    p_user_id: person.id,
+    p_action_type: "chat_conversation",
+    p_model_used: "gpt-4",
+    p_tokens_used: 300,
+  });
+  await trial.stack.db.admin.query(
+    `insert into public.token_usage (user_id, action_type, model_used, tokens_used, success, created_at)
+     values ($1, 'chat_conversation', 'gpt-4', $2, true, clock_timestamp())`,
+    [person.id, tokens],
+  );
+  return person;
+}
+
 const names = [
   "ada",
   "boris",
@@ -37,6 +54,7 @@ export interface Story {
 
 export async function manyUsers(trial: Trial): Promise<Story> {
   const { db } = trial.stack;
+  await whoIsTold(trial);
   await db.admin.query(
     `insert into public.token_packs (pack_type, name, tokens, price_cents) values ('pack_500k', 'Half a million', 500000, 900)
      on conflict do nothing`,
@@ -93,6 +111,7 @@ export async function manyUsers(trial: Trial): Promise<Story> {
     p_state: "frozen",
     p_reason: "chargeback",
   });
+  await aCatalogue(trial);
   const broken = await trial.person("noor@example.com");
   await trial.serve("grant_tokens", { p_user_id: broken.id, p_tokens: 60_000 });
   for (const tokens of [2_000, 5_500]) {
@@ -109,5 +128,84 @@ export async function manyUsers(trial: Trial): Promise<Story> {
      values ($1, 'chat_conversation', 'gpt-4', 12500, true, clock_timestamp())`,
     [broken.id],
   );
+  await someArrived(trial);
   return { mira, broken, others };
+}
+
+/** What is sold, and what uses cost: planned and in force, by hand and from a list. */
+async function aCatalogue(trial: Trial): Promise<void> {
+  const why = { p_reason: "the year's prices" };
+  const rate = (p_model_pattern: string, p_rate: object, p_valid_from?: string) =>
+    trial.serve("set_token_model_rate", {
+      p_model_pattern,
+      p_rate,
+      ...why,
+      ...(p_valid_from && { p_valid_from }),
+    });
+  await rate("gpt-4o-mini*", { tokens_per_input: 0.25, tokens_per_output: 1 });
+  await rate("claude-*", {
+    tokens_per_input: 1.5,
+    tokens_per_output: 6,
+    tokens_per_cached: 0.2,
+    markup_percent: 10,
+  });
+  await rate("*", { tokens_per_image: 5_000, markup_percent: 5 });
+  await rate("claude-*", { markup_percent: 15 }, "2030-01-01T00:00:00Z");
+  const prices = { "gpt-4": [3_000, 6_000], "gpt-4o-mini": [15, 60], "claude-sonnet-4": [300, 1_500] };
+  for (const [p_model, [input, output]] of Object.entries(prices)) {
+    await trial.serve("set_token_model_price", {
+      p_model,
+      p_price: { input_cents_per_million: input, output_cents_per_million: output },
+      p_source: p_model === "gpt-4o-mini" ? "synced" : "manual",
+      ...why,
+    });
+  }
+  for (const [p_name, p_tokens, p_max_redemptions] of [
+    ["Spring sale", 20_000, 500],
+    ["Sorry for the outage of Tuesday", 50_000, 1],
+    ["Meetup in Lisbon", 10_000, 80],
+  ]) {
+    await trial.serve("create_token_code", { p_name, p_tokens, p_max_redemptions });
+  }
+  await trial.serve("set_token_pack", {
+    p_pack_type: "pack_5m",
+    p_pack: {
+      name: "Five millions",
+      tokens: 5_000_000,
+      price_cents: 7_900,
+      lifetime_days: 365,
+      is_offered: false,
+    },
+    ...why,
+  });
+}
+
+/** Rules of alerts, and endpoints: one that answers no more. */
+async function whoIsTold(trial: Trial): Promise<void> {
+  const rule = (p_rule: string, p_kind: string, more: object) =>
+    trial.serve("set_token_alert_rule", { p_rule, p_kind, ...more });
+  await rule("low", "dropped", { p_threshold_percent: 20, p_notify_recovered: true, p_for_everyone: true });
+  await rule("low", "dropped", { p_threshold_tokens: 50_000, p_plan_type: "professional" });
+  await rule("ends", "expiring_soon", { p_hours: 72, p_for_everyone: true });
+  await trial.serve("set_token_webhook_endpoint", {
+    p_name: "crm",
+    p_url: "https://crm.example.com/hooks/5d1c",
+    p_kinds: ["token_payment.approved", "token_plan.changed", "token_account.frozen"],
+  });
+  await trial.serve("set_token_webhook_endpoint", {
+    p_name: "support",
+    p_url: "https://support.example.com/in",
+    p_kinds: ["token_alert.dropped", "token_account.frozen"],
+  });
+}
+
+/** What became of what was sent by now. */
+async function someArrived(trial: Trial): Promise<void> {
+  await trial.stack.db.admin.query(`
+    update tokenbook.webhook_deliveries
+       set status = case when endpoint = 'crm' and id % 7 <> 0 then 'delivered' else 'given_up' end,
+           attempts = case when endpoint = 'crm' and id % 7 <> 0 then 1 else 12 end,
+           last_error = case when endpoint = 'crm' and id % 7 <> 0 then null else 'HTTP 503' end,
+           next_attempt_at = null, settled_at = clock_timestamp()
+     where id % 4 <> 0`);
 }

@@ -1,5 +1,5 @@
 /** A ledger as people read it: one line a call. */
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { fold } from "../../console/src/user/fold.ts";
 import { byDay, byModel } from "../../console/src/user/usage-sums.ts";
 import type { TokenTransaction, UsageBucket } from "../../packages/tokenbook/src/client/index.ts";
@@ -20,6 +20,7 @@ const entry = (id: number, entry_type: string, its: Partial<TokenTransaction> = 
   idempotency_key: null,
   usage_id: null,
   hold_id: null,
+  parent_hold_id: null,
   original_id: null,
   member_id: null,
   metadata: {},
@@ -65,6 +66,110 @@ test("what of a call comes with a later page joins its line, which keeps its pla
   expect(after.map(({ actionType }) => actionType)).toEqual(["chat_conversation", "grant"]);
   // half of a hold is not "held": what it gave back is known, what it set aside is not yet
   expect(before.map(({ kind, held }) => [kind, held])).toEqual([["spent", 0]]);
+});
+
+describe("a budget and its calls", () => {
+  const made = (id: number) =>
+    entry(id, "hold", { hold_id: "task", reserved_change: 1000, action_type: "agent_run", balance_after: 0 });
+  const split = (id: number, hold_id: string) =>
+    entry(id, "usage", {
+      action_type: "hold_split",
+      reason: "chat_conversation",
+      hold_id,
+      parent_hold_id: "task",
+    });
+  const paid = (id: number, hold_id: string, tokens: number) =>
+    entry(id, "deduction", {
+      action_type: "chat_conversation",
+      hold_id,
+      tokens: -tokens,
+      reserved_change: -tokens,
+    });
+  const back = (id: number, hold_id: string, parent_hold_id: string | null = "task") =>
+    entry(id, "usage", { action_type: "hold_return", reason: "not needed", hold_id, parent_hold_id });
+  const ended = (id: number, tokens: number) =>
+    entry(id, "release", { hold_id: "task", reserved_change: -tokens, balance_after: tokens });
+
+  test("are one line, with what was used of how much, that opens to the calls", () => {
+    const lines = fold([
+      split(8, "c"),
+      paid(7, "b", 300),
+      split(6, "b"),
+      paid(5, "a", 200),
+      back(4, "a"),
+      split(3, "a"),
+      made(2),
+      entry(1, "grant", { tokens: 1000 }),
+    ]);
+    expect(lines).toMatchObject([
+      { key: "hold-task", actionType: "agent_run", kind: "held", tokens: -500, held: 500, budget: 1000 },
+      { key: "entry-1", budget: null, calls: [] },
+    ]);
+    expect(lines[0]!.entries.map(({ id }) => id)).toEqual([2]);
+    expect(
+      lines[0]!.calls.map(({ key, actionType, kind, tokens, isRunning }) => [
+        key,
+        actionType,
+        kind,
+        tokens,
+        isRunning,
+      ]),
+    ).toEqual([
+      ["hold-c", "chat_conversation", "held", 0, true],
+      ["hold-b", "chat_conversation", "spent", -300, false],
+      ["hold-a", "chat_conversation", "spent", -200, false],
+    ]);
+  });
+
+  test("end as what was spent; a call that used nothing is neither running nor spent", () => {
+    const [line] = fold([
+      ended(6, 800),
+      paid(5, "b", 200),
+      split(4, "b"),
+      back(3, "a"),
+      split(2, "a"),
+      made(1),
+    ]);
+    expect(line).toMatchObject({ kind: "spent", tokens: -200, held: 0, budget: 1000, balanceAfter: 800 });
+    expect(line!.entries.map(({ id }) => id)).toEqual([6, 1]);
+    expect(line!.calls.map(({ kind, isRunning }) => [kind, isRunning])).toEqual([
+      ["spent", false],
+      ["other", false],
+    ]);
+    // one that has passed everything on ends with a return of nothing, to nobody
+    expect(fold([back(3, "task", null), split(2, "a"), made(1)])[0]!.entries.map(({ id }) => id)).toEqual([
+      3, 1,
+    ]);
+  });
+
+  test("whose entries are on a later page join their line when these come", () => {
+    const page = [ended(6, 500), paid(5, "b", 300), split(4, "b"), paid(3, "a", 200)];
+    // nobody has said yet that the last call is a part of the task, nor what the task was made with
+    expect(fold(page).map(({ key, tokens, budget }) => [key, tokens, budget])).toEqual([
+      ["hold-task", -300, null],
+      ["hold-a", -200, null],
+    ]);
+    expect(
+      fold([...page, split(2, "a"), made(1)]).map(({ key, tokens, budget }) => [key, tokens, budget]),
+    ).toEqual([["hold-task", -500, 1000]]);
+  });
+
+  test("of another task are another line, and every entry is in one line", () => {
+    const other = split(9, "z");
+    const all = [
+      { ...other, parent_hold_id: "other" },
+      split(4, "b"),
+      paid(3, "a", 200),
+      split(2, "a"),
+      made(1),
+    ];
+    const lines = fold(all);
+    expect(lines.map(({ key }) => key)).toEqual(["hold-other", "hold-task"]);
+    const ids = lines.flatMap(({ entries, calls }) =>
+      [...entries, ...calls.flatMap((call) => call.entries)].map(({ id }) => id),
+    );
+    expect(ids.toSorted((a, b) => a - b)).toEqual([1, 2, 3, 4, 9]);
+  });
 });
 
 test("what was given back by itself is called a refund, and an overdraft says what is owed", () => {

@@ -35,6 +35,8 @@ export interface Trial {
   browser: Browser;
   /** Where it is served. */
   url: string;
+  /** The address of the API, at the end of a line that can be cut. */
+  api: string;
   /** Where it is built. */
   folder: string;
   /** A new user; signed up as by a server. */
@@ -98,6 +100,7 @@ export async function startTrial(settings: Record<string, string> = {}): Promise
     stack,
     browser,
     url: served.url,
+    api: line.url,
     folder,
 
     async person(email = `${crypto.randomUUID()}@example.com`) {
@@ -182,7 +185,7 @@ export async function withFault(
   work: (url: string) => Promise<void>,
 ): Promise<void> {
   const folder = await buildConsole(fault);
-  const config = { url: trial.stack.url, key: trial.stack.keys.publishableKey };
+  const config = { url: trial.api, key: trial.stack.keys.publishableKey };
   const served = await serveConsole(config, 0, folder);
   try {
     await work(served.url);
@@ -214,6 +217,39 @@ export async function ledgerOf(page: Page): Promise<string[][]> {
         return [what!.querySelector(".words")!.textContent, tokens!.textContent, balance!.textContent];
       }),
     );
+}
+
+/** How much wider than the window the page is. */
+export const excess = (page: Page) =>
+  page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+
+/** From now on everything that the page asks of the API takes 0.4 to 1.2 seconds. */
+export async function slowDown(page: Page): Promise<void> {
+  await page.route(/\/(rest|functions)\/v1\//, async (route) => {
+    await new Promise((done) => setTimeout(done, 400 + Math.random() * 800));
+    await route.continue();
+  });
+}
+
+/** How far things moved while the page came, as browsers count it: 0 is not at all, and good is under 0.1. */
+export async function jumps(page: Page): Promise<number> {
+  return await page.evaluate(
+    () =>
+      new Promise<number>((done) => {
+        let sum = 0;
+        new PerformanceObserver((list) => {
+          for (const entry of list.getEntries() as (PerformanceEntry & { value: number })[])
+            sum += entry.value;
+        }).observe({ type: "layout-shift", buffered: true });
+        setTimeout(() => done(sum), 300);
+      }),
+  );
+}
+
+/** Writes a picture where LOOK says, for people who want to see what a test sees. */
+export async function look(page: Page, name: string): Promise<void> {
+  const folder = process.env["LOOK"];
+  if (folder !== undefined) await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
 }
 
 const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");

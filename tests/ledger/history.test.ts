@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createDatabase, type Database } from "../support/database.ts";
+import { applyMutant } from "../support/mutants.ts";
 import { asUser, createUser, rpc } from "../support/roles.ts";
 import { grant } from "../support/books.ts";
 
@@ -112,3 +113,59 @@ test("an entry from before the books has no balance and pays from no grant", asy
   ]);
   expect(next_before).toBeNull();
 });
+
+/** Of each entry of a task's holds: what it is, of which hold, and of which budget that is a part. */
+async function familyOf(on: Database) {
+  const user = await createUser(on);
+  await grant(on, user, 100);
+  const call = (name: string, args: object) =>
+    asUser(on, user, (client) => rpc(client, name, { p_user_id: user, ...args }));
+  const { hold_id: task } = await call("reserve_tokens", { p_tokens: 60 });
+  const { hold_id: one } = await call("reserve_tokens", { p_tokens: 40, p_parent_hold: task });
+  await call("capture_tokens", { p_hold_id: one, p_tokens: 25 });
+  const { hold_id: other } = await call("reserve_tokens", { p_tokens: 35, p_parent_hold: task });
+  await call("release_tokens", { p_hold_id: task });
+  const names: Record<string, string> = { [task]: "task", [one]: "one", [other]: "other" };
+  const { transactions } = (await asUser(on, user, (client) => rpc(client, "get_token_history", {}))) as {
+    transactions: {
+      action_type: string;
+      entry_type: string;
+      hold_id: string;
+      parent_hold_id: string | null;
+    }[];
+  };
+  return transactions
+    .toReversed()
+    .slice(1)
+    .map(({ entry_type, action_type, hold_id, parent_hold_id }) => [
+      entry_type === "usage" ? action_type : entry_type,
+      names[hold_id],
+      parent_hold_id === null ? null : names[parent_hold_id],
+    ]);
+}
+
+test("what moves between a budget and a call of it names both; nothing else names a budget", async () => {
+  expect(await familyOf(db)).toEqual([
+    ["hold", "task", null],
+    ["hold_split", "one", "task"],
+    ["hold_return", "one", "task"],
+    ["deduction", "one", null],
+    ["hold_split", "other", "task"],
+    // nothing was left to give back
+    ["hold_return", "task", null],
+  ]);
+});
+
+test(
+  "(known-bad) a part that does not say whose it is cannot be told from a call by itself",
+  { tags: ["proof"] },
+  async () => {
+    const broken = await createDatabase();
+    try {
+      await applyMutant(broken, "parts-name-no-budget");
+      expect((await familyOf(broken)).every(([, , budget]) => budget === null)).toBe(true);
+    } finally {
+      await broken.drop();
+    }
+  },
+);

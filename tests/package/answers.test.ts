@@ -400,6 +400,68 @@ test("an admin sees everybody, and everything of one", async () => {
   expect((await all.deliveries()).deliveries).toEqual([]);
 });
 
+test("an admin changes the catalogue, and reads what it costs", async () => {
+  const all = adminBooksOf(stack, await stack.user({ admin: true }), noting(seen));
+  const why = { reason: "a test" };
+  expect(await all.setPlan("gold", { name: "Gold", tokens: 5_000 }, why)).toMatchObject({ is_new: true });
+  expect(await all.setPlan("gold", { tokens: 6_000 }, why)).toMatchObject({ changed: ["tokens"] });
+  expect(await all.setPack("small", { price_cents: 600 }, why)).toMatchObject({ changed: ["price_cents"] });
+  const rate = { tokens_per_input: 0.25, markup_percent: 10 };
+  expect(await all.setModelRate("gpt*", rate, why)).toMatchObject({ is_new: true, rate });
+  expect(await all.setModelRate("gpt*", null, why)).toMatchObject({ rate: null });
+  expect(await all.modelRates({ limit: 1 })).toMatchObject([
+    { model_pattern: "gpt*", tokens_per_input: null },
+  ]);
+  expect(await all.modelRates({ after: "gpt*" })).toEqual([]);
+  const validFrom = new Date(Date.now() + 86_400_000);
+  const price = { output_cents_per_million: 300 };
+  expect(await all.setModelPrice("gpt", price, { ...why, validFrom })).toMatchObject({ is_manual: false });
+  expect(await all.modelPrices({ search: "PT" })).toMatchObject([
+    { model: "gpt", input_cents_per_million: 100, ...price },
+    { model: "gpt", output_cents_per_million: 200 },
+  ]);
+  expect(await all.modelPrices({ search: "g_t" })).toEqual([]);
+  const cost = { min_tokens: 5, max_tokens: 5 };
+  expect(await all.setActionCost("image", cost, why)).toMatchObject({ is_new: true });
+  expect(await all.actionCosts({ limit: 100 })).toContainEqual({ action_type: "image", ...cost });
+  expect(await all.setActionCost("image", null, why)).toMatchObject({ cost: null });
+  const made = await all.createCode(5, { name: "spring", code: "SPRING-2026", maxRedemptions: 3 });
+  expect(made).toMatchObject({ code: "SPRING-2026", max_redemptions: 3 });
+  await expect(all.createCode(5, { name: "spring", code: "spring 2026" })).rejects.toMatchObject({
+    code: "code_taken",
+  });
+  expect(await all.endCode(made.code_id, why)).toMatchObject({ state: "ended", replayed: false });
+});
+
+test("an admin says who is told by webhook, and sends again; and whose a parked payment is", async () => {
+  const all = adminBooksOf(stack, await stack.user({ admin: true }), noting(seen));
+  const kinds = ["token_alert.depleted", "token_grant.made"];
+  const endpoint = await all.setEndpoint("ops", "https://hooks.example.com/secret", { kinds });
+  expect(endpoint).toMatchObject({ kinds, secret_setting: "TOKEN_WEBHOOK_SECRET_OPS" });
+  expect(await all.endpoints()).toEqual([endpoint]);
+  expect((await all.alertRules()).map(({ rule }) => rule)).toContain("low");
+  await server.grant(5, { userId: user.id });
+  const { deliveries } = await all.deliveries({ endpoint: "ops", status: "pending" });
+  expect(deliveries).toMatchObject([{ kind: "token_grant.made" }]);
+  expect(await all.repeatDelivery(deliveries[0]!.id)).toMatchObject({ status: "pending" });
+  expect(await all.retryDeliveries("ops")).toBe(0);
+  expect(await all.removeEndpoint("ops")).toMatchObject({ removed: true });
+  await asService(stack.db, (client) =>
+    rpc(client, "record_token_payment_event", {
+      p_provider: "stripe",
+      p_provider_payment_id: "pi_whose",
+      p_event_id: "evt_whose",
+      p_event_type: "paid",
+      p_facts: { kind: "paid", occurred_at: "2026-11-01T00:00:00Z", amount_cents: 600, currency: "usd" },
+    }),
+  );
+  const whose = { userId: user.id, packType: "small", quantity: 1 };
+  expect(await all.assignParked("stripe", "pi_whose", whose)).toMatchObject({
+    status: "approved",
+    tokens_granted: 1_000,
+  });
+});
+
 describe("what was answered", () => {
   test("is of every function and every table that the client has", () => {
     const expected = [...schemas.functions, ...schemas.tables, "CheckoutPage", "PaymentsForAdmin"];

@@ -128,6 +128,20 @@ describe("a call is made again", () => {
     expect(proxy.asked).toHaveLength(2);
   });
 
+  test("while a report is behind, as each try adds up some more", async () => {
+    const { rowCount } = await stack.db.admin.query(
+      `insert into public.token_usage (user_id, action_type, tokens_used, success, created_at)
+       select $1, 'chat_conversation', 5, false, now() - interval '10 days' + n * interval '1 second'
+         from generate_series(1, 6 * (tokenbook.limits() -> 'usage_rows')::integer) n`,
+      [user.id],
+    );
+    const once = behind({ patience: { ...patience, attempts: 1, attemptMs: 5_000 } });
+    expect(await once.usageBy({ bucket: "all" })).toMatchObject({
+      rows: [{ failed_uses: rowCount }],
+    });
+    expect(proxy.asked.length).toBeGreaterThan(4);
+  });
+
   test("no more often than it may, and then says why", async () => {
     proxy.troubles = Array.from({ length: 9 }, () => "lost" as const);
     const error = await refusalOf(behind().deduct(50));

@@ -224,6 +224,19 @@ describe("a rate", () => {
   test("leaves the books right", () => expectCleanBooks(db));
 });
 
+/** Whether a hold for a model without a price is made, where those are refused. */
+async function isHeldUnknown(own: Database, spender: string): Promise<boolean> {
+  const price = { p_model: "known", p_price: { input_cents_per_million: 1 }, p_reason: "a price" };
+  await server("set_token_model_price", price, own);
+  await server("set_token_unknown_model_policy", { p_policy: "refuse" }, own);
+  await grant(own, spender, 10);
+  const args = { p_user_id: spender, p_tokens: 5, p_model_used: "unknown" };
+  return await server("reserve_tokens", args, own).then(
+    () => true,
+    ({ message }: Error) => message !== "unknown_model",
+  );
+}
+
 describe("a model without a price", () => {
   const alerts = async (of: Database) =>
     (
@@ -266,6 +279,9 @@ describe("a model without a price", () => {
       );
       expect(await alerts(own)).toEqual(["new"]);
 
+      const holdFor = (model: string | null, more: Fields = {}) =>
+        server("reserve_tokens", { p_user_id: spender, p_tokens: 10, p_model_used: model, ...more }, own);
+      const held = await holdFor("new", { p_idempotency_key: "held" });
       await server("set_token_unknown_model_policy", { p_policy: "refuse" }, own);
       await expect(track("new")).rejects.toMatchObject({ code: "PT409", message: "unknown_model" });
       await expect(
@@ -275,12 +291,24 @@ describe("a model without a price", () => {
           own,
         ),
       ).rejects.toMatchObject({ message: "unknown_model" });
+      const ofTokens = { p_input_tokens: null, p_tokens_used: 5 };
+      await expect(track("new", ofTokens)).rejects.toMatchObject({ message: "unknown_model" });
+      expect(await track("known", ofTokens)).toMatchObject({ success: true });
       expect(await track("known")).toMatchObject({ success: true });
       expect(await track("new", { p_idempotency_key: "one" })).toMatchObject({
         success: true,
         replayed: true,
       });
-      const { hold_id } = await server("reserve_tokens", { p_user_id: spender, p_tokens: 10 }, own);
+      await expect(holdFor("new")).rejects.toMatchObject({ message: "unknown_model" });
+      await expect(holdFor("new", { p_parent_hold: held.hold_id })).rejects.toMatchObject({
+        message: "unknown_model",
+      });
+      expect(await holdFor("known")).toMatchObject({ success: true });
+      expect(await holdFor("new", { p_idempotency_key: "held" })).toMatchObject({
+        hold_id: held.hold_id,
+        replayed: true,
+      });
+      const { hold_id } = await holdFor(null);
       expect(
         await server(
           "capture_tokens",
@@ -303,7 +331,7 @@ describe("a model without a price", () => {
 });
 
 test(
-  "variants are caught: a rate of another time, rounding down, a bound that is not kept",
+  "variants are caught: a rate of another time, rounding down, a bound that is not kept, a hold for what is refused",
   { tags: ["proof"] },
   async () => {
     const caught: Record<string, unknown> = {};
@@ -312,6 +340,7 @@ test(
       "rates-of-any-moment",
       "rates-round-down",
       "actions-do-not-bound-rates",
+      "holds-for-models-unknown",
     ]) {
       const own = await createDatabase();
       try {
@@ -334,12 +363,13 @@ test(
         );
         caught[mutant ?? "as it is"] =
           (await quote({ p_input_tokens: 4 })) !== 2 ||
-          (await quote({ p_action_type: "capped", p_input_tokens: 1_000 })) !== 2;
+          (await quote({ p_action_type: "capped", p_input_tokens: 1_000 })) !== 2 ||
+          (await isHeldUnknown(own, spender));
       } finally {
         await own.drop();
       }
     }
     console.log(`caught: ${JSON.stringify(caught)}`);
-    expect(Object.values(caught)).toEqual([false, true, true, true]);
+    expect(Object.values(caught)).toEqual([false, true, true, true, true]);
   },
 );

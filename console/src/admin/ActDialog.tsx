@@ -8,6 +8,8 @@ interface ActDialogProps {
   title: string;
   /** What the button says. */
   verb: string;
+  /** Default `md`. */
+  size?: "md" | "lg";
   /** Of what cannot be undone. */
   isGrave?: boolean;
   /** Whether all that is needed is there. */
@@ -23,12 +25,22 @@ interface ActDialogProps {
 }
 
 /** Something an admin does: what will be, then the button, then what came of it. */
-export function ActDialog({ title, verb, isGrave = false, isReady, act, close, children }: ActDialogProps) {
+export function ActDialog({
+  title,
+  verb,
+  size = "md",
+  isGrave = false,
+  isReady,
+  act,
+  close,
+  children,
+}: ActDialogProps) {
   const [key] = useState(() => crypto.randomUUID());
   const doing = useMutation({ networkMode: "always", mutationFn: () => act(key) });
   return (
     <Modal.Root
       opened
+      size={size}
       onClose={close}
       transitionProps={{ duration: 0 }}
       // an answer that is on its way is waited for

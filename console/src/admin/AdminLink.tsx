@@ -6,6 +6,8 @@ interface AdminLinkProps extends AnchorProps {
   /** After `/admin/`. */
   path: string;
   title?: string;
+  /** The direction of words that are of somebody. */
+  dir?: "auto";
   children: ReactNode;
 }
 

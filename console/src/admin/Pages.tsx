@@ -1,6 +1,8 @@
 import { useParams } from "@tanstack/react-router";
 import { Lost } from "../shell/Lost.tsx";
+import { AlertsPage } from "./alerts/AlertsPage.tsx";
 import { BooksPage } from "./BooksPage.tsx";
+import { CataloguePage } from "./catalogue/CataloguePage.tsx";
 import { ReconcilePage } from "./ReconcilePage.tsx";
 import { MoneyPage } from "./MoneyPage.tsx";
 import { PaymentsPage } from "./PaymentsPage.tsx";
@@ -27,5 +29,7 @@ function pageOf(section: string, id: string | undefined) {
   if (id !== undefined) return null;
   if (section === "") return <UsersPage />;
   if (section === "payments") return <PaymentsPage />;
+  if (section === "alerts") return <AlertsPage />;
+  if (section === "catalogue") return <CataloguePage />;
   return section === "money" ? <MoneyPage /> : null;
 }

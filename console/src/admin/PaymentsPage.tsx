@@ -1,23 +1,25 @@
-import { Button, Group, Skeleton, Stack, Table, Text, VisuallyHidden } from "@mantine/core";
+import { Button, Group, Stack, Table, Text, VisuallyHidden } from "@mantine/core";
 import { useQueries } from "@tanstack/react-query";
 import { useState } from "react";
 import type { ListedPayment, ParkedPayment, UserDetails } from "tokenbook";
 import { useTokenbook } from "tokenbook/react";
 import { format, humanized } from "../format.ts";
 import { Nothing } from "../parts/Nothing.tsx";
-import { Refused } from "../parts/Refused.tsx";
 import { Section } from "../parts/Section.tsx";
+import { Waiting } from "../parts/Waiting.tsx";
 import { ActDialog } from "./ActDialog.tsx";
 import { AdminLink } from "./AdminLink.tsx";
-import { useAdmin, useChanged, usePayments, userQuery } from "./queries.ts";
+import { AssignDialog } from "./AssignDialog.tsx";
+import { useAdmin, usePayments, userQuery } from "./queries.ts";
 import { Reason } from "./Reason.tsx";
+import { ReasonDialog } from "./ReasonDialog.tsx";
 import { standings } from "./UserParts.tsx";
 import { usePlanName } from "./UsersPage.tsx";
 import classes from "./Payments.module.css";
 
 type Deciding =
   | { what: "approve" | "reject"; payment: ListedPayment }
-  | { what: "dismiss"; parked: ParkedPayment };
+  | { what: "dismiss" | "assign"; parked: ParkedPayment };
 
 /** What waits for somebody to decide, and what was decided lately. */
 export function PaymentsPage() {
@@ -40,10 +42,11 @@ export function PaymentsPage() {
           close={close}
         />
       )}
+      {deciding?.what === "assign" && <AssignDialog parked={deciding.parked} close={close} />}
       {deciding?.what === "dismiss" && <DismissDialog parked={deciding.parked} close={close} />}
       <Section title="To approve or reject">
         {waiting.data === undefined ? (
-          <Waiting error={waiting.error} retry={() => void waiting.refetch()} />
+          <Waiting of={waiting} />
         ) : waiting.data.payments.length === 0 ? (
           <Nothing title="Nothing waits">
             What users ask for without paying at a provider is listed here.
@@ -70,7 +73,7 @@ export function PaymentsPage() {
       </Section>
       <Section title="Parked">
         {waiting.data === undefined ? (
-          <Waiting error={waiting.error} retry={() => void waiting.refetch()} />
+          <Waiting of={waiting} />
         ) : waiting.data.parked.length === 0 ? (
           <Nothing title="Nothing is parked">
             Payments that a provider took, and of which nobody knows whose or for what they are, are listed
@@ -95,9 +98,14 @@ export function PaymentsPage() {
                     {[parked.provider_payment_id, parked.customer_id].filter((it) => it !== null).join(", ")}
                   </Text>
                 </div>
-                <Button size="xs" variant="default" onClick={() => decide({ what: "dismiss", parked })}>
-                  Dismiss
-                </Button>
+                <Group gap="xs" wrap="nowrap">
+                  <Button size="xs" onClick={() => decide({ what: "assign", parked })}>
+                    Assign
+                  </Button>
+                  <Button size="xs" variant="default" onClick={() => decide({ what: "dismiss", parked })}>
+                    Dismiss
+                  </Button>
+                </Group>
               </li>
             ))}
           </ul>
@@ -105,9 +113,9 @@ export function PaymentsPage() {
       </Section>
       <Section title="Lately">
         {decided === undefined ? (
-          <Waiting error={lately.error} retry={() => void lately.refetch()} />
+          <Waiting of={lately} />
         ) : decided.length === 0 ? (
-          <Nothing title="No payments yet" />
+          <Nothing title="Nothing was decided yet" />
         ) : (
           <Table verticalSpacing={8} horizontalSpacing="xs" className={`plain ${classes["table"]}`}>
             <Table.Thead>
@@ -141,10 +149,6 @@ export function PaymentsPage() {
   );
 }
 
-function Waiting({ error, retry }: { error: Error | null; retry: () => void }) {
-  return error === null ? <Skeleton height="5rem" /> : <Refused error={error} retry={retry} />;
-}
-
 /** The addresses of some users; until one is known, its id. */
 function useNames(ids: readonly string[]): (id: string) => string {
   const admin = useAdmin();
@@ -175,10 +179,10 @@ function Asked({
         {name}
       </AdminLink>
       <Text size="sm" className="words">
-        {what}
-        {!isDecided && `, ${format.price(amount_cents, currency)}`}
+        <bdi>{what}</bdi>
+        {!isDecided && ` · ${format.price(amount_cents, currency)}`}
         <Text span c="dimmed" size="sm">
-          {" "}
+          {" · "}
           {format.brief(created_at)}
         </Text>
       </Text>
@@ -247,7 +251,7 @@ function DecideDialog({ what, payment, name, close }: DecideDialogProps) {
       }}
     >
       <Text size="sm" className="words">
-        {thing}, {format.price(amount_cents, currency)}, for {name}.{" "}
+        <bdi>{thing}</bdi>, {format.price(amount_cents, currency)}, for {name}.{" "}
         {isApproval &&
           (tokens === null
             ? ""
@@ -260,26 +264,19 @@ function DecideDialog({ what, payment, name, close }: DecideDialogProps) {
 
 function DismissDialog({ parked, close }: { parked: ParkedPayment; close: () => void }) {
   const admin = useAdmin();
-  const changed = useChanged();
-  const [reason, setReason] = useState("");
   return (
-    <ActDialog
+    <ReasonDialog
       title="Dismiss the parked payment"
       verb="Dismiss"
-      isGrave
-      isReady={reason.trim() !== ""}
+      hasReason
       close={close}
-      act={async () => {
-        await admin.dismissParked(parked.provider, parked.provider_payment_id, { reason: reason.trim() });
-        changed();
-        return <Text size="sm">It is off the list, and gave nothing.</Text>;
+      act={async (reason) => {
+        await admin.dismissParked(parked.provider, parked.provider_payment_id, { reason });
+        return "It is off the list, and gave nothing.";
       }}
     >
-      <Text size="sm">
-        The money stays at the provider: give it back there. It comes back to the list when something else
-        becomes known of it.
-      </Text>
-      <Reason value={reason} change={setReason} isFirst />
-    </ActDialog>
+      The money stays at the provider: give it back there. It comes back to the list when something else
+      becomes known of it.
+    </ReasonDialog>
   );
 }

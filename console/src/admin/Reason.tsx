@@ -13,9 +13,7 @@ export function Reason({ value, change, isFirst = false, isOptional = false }: R
   return (
     <Textarea
       label="Reason"
-      description={
-        isOptional ? "Kept with the entry; may be empty." : "Kept with the entry, for whoever asks later."
-      }
+      description={isOptional ? "Kept with it; may be empty." : "Kept with it, for whoever asks later."}
       required={!isOptional}
       withAsterisk={false}
       maxLength={500}

@@ -4,6 +4,7 @@ import { useState } from "react";
 import type { Reconciliation } from "tokenbook";
 import { planRepair, type Repair } from "tokenbook/admin";
 import { TokenbookProvider, useTokenBalance, useTokenbook } from "tokenbook/react";
+import { Fresh } from "../data/Fresh.tsx";
 import { format, humanized } from "../format.ts";
 import { Fact } from "../parts/Fact.tsx";
 import { Nothing } from "../parts/Nothing.tsx";
@@ -30,6 +31,7 @@ export function ReconcilePage({ userId }: { userId: string }) {
   const plan = data === undefined ? undefined : planRepair(data);
   return (
     <TokenbookProvider supabase={supabase} userId={userId} live={false}>
+      <Fresh />
       <Stack gap="md">
         <div>
           <AdminLink path="books">

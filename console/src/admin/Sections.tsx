@@ -6,6 +6,8 @@ const sections = [
   { path: "payments", name: "Payments" },
   { path: "books", name: "Books" },
   { path: "money", name: "Money" },
+  { path: "catalogue", name: "Catalogue" },
+  { path: "alerts", name: "Alerts" },
 ];
 
 /** The way from one page to another. */
@@ -20,6 +22,10 @@ export function Sections({ current }: { current: string }) {
           className={classes["link"]!}
           activeOptions={{ exact: true, includeSearch: false }}
           data-current={current === path || undefined}
+          // on a narrow screen it may be out of sight
+          ref={
+            current === path ? (it) => it?.scrollIntoView({ block: "nearest", inline: "center" }) : undefined
+          }
         >
           {name}
         </Link>

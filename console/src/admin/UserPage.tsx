@@ -2,6 +2,7 @@ import { Button, Grid, Group, Menu, Skeleton, Stack, Text, Title } from "@mantin
 import { IconAdjustments, IconChevronLeft, IconDots, IconPlus } from "@tabler/icons-react";
 import { useState } from "react";
 import { TokenbookProvider, useTokenBalance } from "tokenbook/react";
+import { Fresh } from "../data/Fresh.tsx";
 import { Nothing } from "../parts/Nothing.tsx";
 import { Fact } from "../parts/Fact.tsx";
 import { Refused } from "../parts/Refused.tsx";
@@ -36,6 +37,7 @@ export function UserPage({ userId }: { userId: string }) {
       ) : (
         // nobody else's row is told of by Realtime: the page asks
         <TokenbookProvider supabase={supabase} userId={userId} live={false}>
+          <Fresh />
           <OneUser userId={userId} />
         </TokenbookProvider>
       )}

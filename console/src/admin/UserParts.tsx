@@ -151,18 +151,29 @@ export const standings = {
 /** What of a payment people ask for: what, how much, when, and what became of it. */
 export function PaymentRow({ payment }: { payment: ListedPayment }) {
   const planName = usePlanName();
-  const { status, pack_type, to_plan, quantity, amount_cents, currency, created_at, reason, provider } =
-    payment;
-  const what = to_plan === null ? humanized(pack_type ?? "") : planName(to_plan);
+  const {
+    status,
+    pack_type,
+    to_plan,
+    quantity,
+    amount_cents,
+    currency,
+    created_at,
+    reason,
+    provider,
+    terms: { name },
+  } = payment;
+  const called = to_plan === null ? humanized(pack_type ?? "") : planName(to_plan);
+  const what = typeof name === "string" ? name : called;
   return (
     <Table.Tr>
       <Table.Th scope="row" fw={400}>
-        <span className="words">
-          {what}
+        <span className={`words ${classes["reason"]}`}>
+          <bdi>{what}</bdi>
           {quantity > 1 && ` × ${format.tokens(quantity)}`}
         </span>
         {reason !== null && (
-          <Text size="xs" c="dimmed" className="words">
+          <Text size="xs" c="dimmed" className={`words ${classes["reason"]}`}>
             {reason}
           </Text>
         )}
@@ -171,7 +182,7 @@ export function PaymentRow({ payment }: { payment: ListedPayment }) {
       <Table.Td c="dimmed" visibleFrom="sm">
         {humanized(provider)}
       </Table.Td>
-      <Table.Td c="dimmed" visibleFrom="sm">
+      <Table.Td c="dimmed" visibleFrom="sm" className={classes["when"]!}>
         {format.brief(created_at)}
       </Table.Td>
       <Table.Td>{standings[status]}</Table.Td>

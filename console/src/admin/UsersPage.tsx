@@ -1,23 +1,14 @@
-import {
-  Badge,
-  Button,
-  Center,
-  Group,
-  Skeleton,
-  Table,
-  Text,
-  TextInput,
-  UnstyledButton,
-  VisuallyHidden,
-} from "@mantine/core";
+import { Group, Table, Text, TextInput, UnstyledButton, VisuallyHidden } from "@mantine/core";
 import { useDebouncedCallback } from "@mantine/hooks";
 import { IconArrowDown, IconArrowUp, IconSearch } from "@tabler/icons-react";
 import { useState } from "react";
 import type { ListedUser } from "tokenbook";
 import { format, humanized } from "../format.ts";
+import { Mark } from "../parts/Mark.tsx";
+import { More } from "../parts/More.tsx";
 import { Nothing } from "../parts/Nothing.tsx";
-import { Refused } from "../parts/Refused.tsx";
 import { Section } from "../parts/Section.tsx";
+import { Waiting } from "../parts/Waiting.tsx";
 import { usePlans } from "../data/queries.ts";
 import { AdminLink } from "./AdminLink.tsx";
 import { useUsers } from "./queries.ts";
@@ -30,12 +21,8 @@ export function UsersPage() {
   const [typed, setTyped] = useState(q ?? "");
   const search = useDebouncedCallback((text: string) => change({ q: text.trim() || undefined }), 250);
   const descending = (sort !== "email") !== turned;
-  const { data, error, isPlaceholderData, hasNextPage, isFetchingNextPage, fetchNextPage, refetch } =
-    useUsers({
-      search: q,
-      sort,
-      descending,
-    });
+  const users = useUsers({ search: q, sort, descending });
+  const { data, isPlaceholderData } = users;
   const sortBy = (next: Sort) =>
     change({ sort: next, turned: sort === next ? !turned || undefined : undefined });
   const head = { sort, descending, sortBy };
@@ -60,11 +47,7 @@ export function UsersPage() {
     >
       <VisuallyHidden component="h1">Users</VisuallyHidden>
       {data === undefined ? (
-        error === null ? (
-          <Skeleton height="30rem" />
-        ) : (
-          <Refused error={error} retry={() => void refetch()} />
-        )
+        <Waiting of={users} height="30rem" />
       ) : data.length === 0 ? (
         q === undefined ? (
           <Nothing title="Nobody has signed up yet">Whoever does is listed here.</Nothing>
@@ -107,19 +90,7 @@ export function UsersPage() {
               ))}
             </Table.Tbody>
           </Table>
-          {error !== null && <Refused error={error} retry={() => void fetchNextPage()} />}
-          {hasNextPage && (
-            <Center mt="md">
-              <Button
-                variant="default"
-                size="xs"
-                loading={isFetchingNextPage}
-                onClick={() => void fetchNextPage()}
-              >
-                More users
-              </Button>
-            </Center>
-          )}
+          <More of={users}>More users</More>
         </>
       )}
     </Section>
@@ -167,7 +138,13 @@ function UserRow({ user }: { user: ListedUser }) {
   return (
     <Table.Tr>
       <Table.Th scope="row" fw={400}>
-        <AdminLink path={`users/${user_id}`} size="sm" className={classes["who"]!} title={email ?? user_id}>
+        <AdminLink
+          path={`users/${user_id}`}
+          size="sm"
+          dir="auto"
+          className={classes["who"]!}
+          title={email ?? user_id}
+        >
           {email ?? user_id}
         </AdminLink>
         <Standing user={user} />
@@ -206,17 +183,12 @@ export function Standing({
 }) {
   const { is_user, state, payer_id, tokens_owed = 0 } = user;
   if (is_user && state === "active" && payer_id === null && tokens_owed === 0) return null;
-  const badge = (text: string, color = "gray") => (
-    <Badge key={text} size="sm" variant="light" color={color} tt="none" c="var(--mantine-color-text)">
-      {text}
-    </Badge>
-  );
   return (
     <Group component="span" gap={4} mt={2}>
-      {state === "frozen" && badge("Frozen", "red")}
-      {!is_user && badge("Deleted")}
-      {payer_id !== null && badge("In a team")}
-      {tokens_owed > 0 && badge(`Owes ${format.tokens(tokens_owed)}`, "orange")}
+      {state === "frozen" && <Mark color="red">Frozen</Mark>}
+      {!is_user && <Mark>Deleted</Mark>}
+      {payer_id !== null && <Mark>In a team</Mark>}
+      {tokens_owed > 0 && <Mark color="orange">Owes {format.tokens(tokens_owed)}</Mark>}
     </Group>
   );
 }

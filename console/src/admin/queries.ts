@@ -11,7 +11,7 @@ import { tokenKeys, useTokenbook } from "tokenbook/react";
 import { type AdminBooks, tokenbookAdmin, type UsersOptions } from "tokenbook/admin";
 import { useSession } from "../session.tsx";
 
-const keys = {
+export const keys = {
   all: [...tokenKeys.users, "admin"],
   of: (...what: readonly unknown[]) => [...keys.all, ...what],
 };
@@ -47,10 +47,10 @@ export function useUser(userId: string) {
   return useQuery({ ...userQuery(useAdmin(), userId), refetchInterval: 15_000 });
 }
 
-/** Has everything of users read again: what the admin's own client changes, nobody else announces. */
+/** Has everything read again: what the admin's own client changes, nobody else announces. */
 export function useChanged(): () => void {
   const queryClient = useQueryClient();
-  return () => void queryClient.invalidateQueries({ queryKey: tokenKeys.users });
+  return () => void queryClient.invalidateQueries({ queryKey: tokenKeys.all });
 }
 
 /** Payments of everyone, newest first, and those that are parked. */

@@ -5,6 +5,9 @@ import type { UserSearch } from "../user/search.ts";
 export const sorts = ["email", "balance", "used", "last_active"] as const;
 export type Sort = (typeof sorts)[number];
 
+export const deliveryStatuses = ["pending", "delivered", "given_up"] as const;
+export type DeliveryStatus = (typeof deliveryStatuses)[number];
+
 export interface AdminSearch extends UserSearch {
   /** Whom the list is searched for. */
   q?: string;
@@ -12,20 +15,26 @@ export interface AdminSearch extends UserSearch {
   sort?: Sort;
   /** The other way round than that column begins with. */
   turned?: true;
+  /** Which deliveries of webhooks; left out: all. */
+  status?: DeliveryStatus;
 }
 
-function readAdminSearch(search: Record<string, unknown>): Pick<AdminSearch, "q" | "sort" | "turned"> {
-  const { q, sort, turned } = search;
+type Own = "q" | "sort" | "turned" | "status";
+
+function readAdminSearch(search: Record<string, unknown>): Pick<AdminSearch, Own> {
+  const { q, sort, turned, status } = search;
   const isSort = (it: unknown): it is Sort => sorts.some((one) => one === it);
+  const isStatus = (it: unknown): it is DeliveryStatus => deliveryStatuses.some((one) => one === it);
   return {
     // a number in an address is read as one
     ...(typeof q === "string" || typeof q === "number" ? { q: String(q) } : {}),
     ...(isSort(sort) && sort !== "last_active" ? { sort } : {}),
     ...(turned === true ? { turned } : {}),
+    ...(isStatus(status) ? { status } : {}),
   };
 }
 
-type Change = Partial<Record<"q" | "sort" | "turned", unknown>>;
+type Change = Partial<Record<Own, unknown>>;
 
 export function useAdminSearch(): [ReturnType<typeof readAdminSearch>, (change: Change) => void] {
   const search = readAdminSearch(useSearch({ strict: false }));

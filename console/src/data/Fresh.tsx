@@ -7,7 +7,8 @@ const withoutRealtimeMs = 4_000;
 
 /**
  * Keeps what is shown fresh where the hooks do not: without Realtime the balance is asked every few seconds while the page
- * is looked at, and when it has changed, or the server answers again, everything of the user is read again.
+ * is looked at, and when it has changed, or the server answers again, everything that is shown of users is read again.
+ * An admin's pages have one for the user whom they are about, of whom Realtime tells nobody else.
  */
 export function Fresh() {
   const queryClient = useQueryClient();
@@ -32,7 +33,7 @@ export function Fresh() {
     const isBack = wasDown.current && !isError;
     if (userId != null && (isNews || isBack)) {
       void queryClient.invalidateQueries({
-        queryKey: tokenKeys.user(userId),
+        queryKey: tokenKeys.users,
         predicate: ({ queryKey }) => queryKey.at(-1) !== "balance",
       });
     }

@@ -43,7 +43,7 @@ export function SignIn() {
             <div>
               <Title order={1}>{title}</Title>
               <Text size="sm" c="dimmed">
-                See your tokens, what was spent, and what is left.
+                See your tokens, and what was spent.
               </Text>
             </div>
             <TextInput

@@ -17,7 +17,7 @@ export function Entries({ line }: { line: Line }) {
           {line.entries.map((entry) => (
             <Table.Tr key={entry.id}>
               <Table.Th scope="row" fw={500}>
-                {humanized(entry.entry_type)}
+                {nameOf(entry)}
                 <Text size="xs" c="dimmed" fw={400}>
                   #{entry.id}, {format.second(entry.created_at)}
                 </Text>
@@ -38,14 +38,22 @@ export function Entries({ line }: { line: Line }) {
 }
 
 /** Each once, and none that says the action again. */
-function reasonsOf({ entries }: Line): string[] {
-  const actions = new Set(entries.map(({ action_type }) => action_type));
+function reasonsOf({ entries, actionType }: Line): string[] {
+  const actions = new Set([actionType, ...entries.map(({ action_type }) => action_type)]);
   return [
     ...new Set(entries.flatMap(({ reason }) => (reason === null || actions.has(reason) ? [] : reason))),
   ];
 }
 
-function movedBy({ tokens, reserved_change, debt_change }: TokenTransaction): string {
+function nameOf({ action_type, entry_type, parent_hold_id }: TokenTransaction): string {
+  if (action_type === "hold_split") return "Set aside from the budget";
+  if (action_type === "hold_return") return parent_hold_id === null ? "Ended" : "Rest back to the budget";
+  return humanized(entry_type);
+}
+
+function movedBy({ action_type, tokens, reserved_change, debt_change }: TokenTransaction): string {
+  // the budget was set aside before: nothing moves
+  if (action_type === "hold_split" || action_type === "hold_return") return "";
   if (debt_change > 0)
     return `${tokens === 0 ? "" : `${format.change(tokens)}, `}${format.tokens(debt_change)} owed`;
   if (tokens !== 0) return format.change(tokens);

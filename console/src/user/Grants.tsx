@@ -29,7 +29,7 @@ export function Grants({
     return (
       <Section title="In the order of spending" flex={1}>
         <Skeleton height={12} mb="md" />
-        <Skeleton height="7rem" />
+        <Skeleton height="6rem" />
       </Section>
     );
   }
@@ -57,7 +57,9 @@ export function Grants({
                 <Table.Th scope="col" className="number" visibleFrom="sm">
                   Of
                 </Table.Th>
-                <Table.Th scope="col">Runs out</Table.Th>
+                <Table.Th scope="col" className={classes["moment"]!}>
+                  Runs out
+                </Table.Th>
               </Table.Tr>
             </Table.Thead>
             <Table.Tbody>
@@ -78,7 +80,7 @@ export function Grants({
                   <Table.Td className="number" c="dimmed" visibleFrom="sm">
                     {format.tokens(grant.tokens_granted)}
                   </Table.Td>
-                  <Table.Td>
+                  <Table.Td className={classes["moment"]!}>
                     {grant.expires_at === null ? (
                       <Text span size="sm" c="dimmed">
                         Never

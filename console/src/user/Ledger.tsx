@@ -10,7 +10,7 @@ import {
   useMatches,
 } from "@mantine/core";
 import { IconChevronRight } from "@tabler/icons-react";
-import { Fragment, useEffect, useMemo, useState, type ReactNode } from "react";
+import { useEffect, useMemo, useState, type ReactNode } from "react";
 import { useTokenHistory } from "tokenbook/react";
 import { format, humanized } from "../format.ts";
 import { Nothing } from "../parts/Nothing.tsx";
@@ -105,16 +105,7 @@ export function Ledger() {
             </Table.Thead>
             <Table.Tbody>
               {shown.map((line) => (
-                <Fragment key={line.key}>
-                  <LineRow line={line} isOpen={opened.has(line.key)} toggle={() => toggle(line.key)} />
-                  {opened.has(line.key) && (
-                    <Table.Tr className={classes["inside"]!}>
-                      <Table.Td colSpan={columns} id={`inside-${line.key}`}>
-                        <Entries line={line} />
-                      </Table.Td>
-                    </Table.Tr>
-                  )}
-                </Fragment>
+                <LineRows key={line.key} line={line} opened={opened} toggle={toggle} columns={columns} />
               ))}
             </Table.Tbody>
           </Table>
@@ -140,16 +131,57 @@ export function Ledger() {
   );
 }
 
-function LineRow({ line, isOpen, toggle }: { line: Line; isOpen: boolean; toggle: () => void }) {
-  const { key, actionType, tokens, held, owed, balanceAfter, at } = line;
+interface LineRowsProps {
+  line: Line;
+  opened: ReadonlySet<string>;
+  toggle: (key: string) => void;
+  columns: number;
+  /** Of a budget that is open. */
+  isCall?: boolean;
+}
+
+/** A line, and what is inside of it where it is open: its entries, then the calls of a budget, each of which opens too. */
+function LineRows({ line, opened, toggle, columns, isCall = false }: LineRowsProps) {
+  const isOpen = opened.has(line.key);
   return (
-    <Table.Tr className={classes["line"]!} data-kind={line.kind}>
+    <>
+      <LineRow line={line} isOpen={isOpen} toggle={() => toggle(line.key)} isCall={isCall} />
+      {isOpen && line.entries.length > 0 && (
+        <Table.Tr className={classes["inside"]!}>
+          <Table.Td colSpan={columns} id={`inside-${line.key}`}>
+            <Entries line={line} />
+          </Table.Td>
+        </Table.Tr>
+      )}
+      {isOpen &&
+        line.calls.map((call) => (
+          <LineRows key={call.key} line={call} opened={opened} toggle={toggle} columns={columns} isCall />
+        ))}
+    </>
+  );
+}
+
+interface LineRowProps {
+  line: Line;
+  isOpen: boolean;
+  toggle: () => void;
+  isCall: boolean;
+}
+
+function LineRow({ line, isOpen, toggle, isCall }: LineRowProps) {
+  const { key, entries, calls, budget, actionType, tokens, held, isRunning, owed, balanceAfter, at } = line;
+  const used = format.tokens(Math.max(0, -tokens));
+  return (
+    <Table.Tr
+      className={classes["line"]!}
+      {...(isCall ? { "data-call": line.kind } : { "data-kind": line.kind })}
+    >
       <Table.Th scope="row" fw={400}>
         <UnstyledButton
           className={classes["opener"]!}
           onClick={toggle}
           aria-expanded={isOpen}
-          aria-controls={isOpen ? `inside-${key}` : undefined}
+          aria-controls={isOpen && entries.length > 0 ? `inside-${key}` : undefined}
         >
           <IconChevronRight
             size={14}
@@ -159,6 +191,10 @@ function LineRow({ line, isOpen, toggle }: { line: Line; isOpen: boolean; toggle
           />
           <span>
             <span className="words">{humanized(actionType)}</span>
+            {calls.length > 0 && (
+              <Mark>{budget === null ? `${used} used` : `${used} of ${format.tokens(budget)} used`}</Mark>
+            )}
+            {isRunning && <Mark>running</Mark>}
             {held > 0 && <Mark>{format.tokens(held)} held</Mark>}
             {owed !== 0 && (
               <Mark>{owed > 0 ? `${format.tokens(owed)} owed` : `${format.tokens(-owed)} repaid`}</Mark>

@@ -21,7 +21,7 @@ export function Plan() {
     return (
       <Section title="Plan">
         {error === null ? (
-          <Skeleton height="6.5rem" />
+          <Skeleton height="4.5rem" />
         ) : (
           <Refused error={error} retry={() => void refetch()} />
         )}

@@ -38,6 +38,7 @@ export default function UsageChart({ days, models }: UsageChartProps) {
       <div className={classes["chart"]} aria-hidden>
         <BarChart
           h={220}
+          classNames={{ tooltip: classes["tooltip"]! }}
           data={data}
           dataKey="day"
           type="stacked"
@@ -48,7 +49,7 @@ export default function UsageChart({ days, models }: UsageChartProps) {
           maxBarWidth={28}
           valueFormatter={format.tokens}
           yAxisProps={{ tickFormatter: format.short, width: 44 }}
-          xAxisProps={{ interval: "preserveStartEnd", minTickGap: 24 }}
+          xAxisProps={{ interval: "equidistantPreserveStart", minTickGap: 24 }}
           barProps={{ isAnimationActive: !isStill, animationDuration: 200 }}
           barChartProps={{ accessibilityLayer: false }}
         />

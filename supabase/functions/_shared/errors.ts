@@ -442,7 +442,7 @@ export const errors = {
     title: "Grant not found",
     sqlstate: "PT404",
     retryable: false,
-    hint: "There is no such grant of that user.",
+    hint: "There is no such grant of that user, or it is still to come.",
   },
   member_not_found: {
     status: 404,
@@ -855,7 +855,7 @@ export const errors = {
     title: "Busy",
     sqlstate: "PT503",
     retryable: true,
-    hint: "The account is locked by other work. Try again with the same key.",
+    hint: "Other work has the account, or more is to be caught up with than one call does. Try again with the same key.",
   },
   unavailable: {
     status: 503,

@@ -1,5 +1,6 @@
 // Generated from the database by `npm run types`. Do not edit.
 
+/** Limits, and what holds when nothing is said. */
 export const limits = {
   tokens: 1000000000000,
   due_holds: 200,
@@ -27,6 +28,7 @@ export const limits = {
   hold_seconds_at_most: 86400,
 } as const;
 
+/** Types of grants that every project has (its own are in `token_grant_types`): how many hours one lives when nothing else is said (`null`: for ever), whether it must run out at some time, and the `action_type` of its transaction. */
 export const grantTypes = {
   plan: { must_end: false, action_type: "subscription_grant", lifetime_hours: null },
   "28day": { must_end: true, action_type: "subscription_grant", lifetime_hours: 2160 },
@@ -37,6 +39,7 @@ export const grantTypes = {
   purchase: { must_end: false, action_type: "token_pack_purchase", lifetime_hours: null },
 } as const;
 
+/** Kinds of alerts: what a rule of that kind asks for (`null`: no rule is of it), what an alert is about, and whether its end can be one too. */
 export const alertKinds = {
   dropped: { asks: "threshold", ends: true, about: "crossing" },
   depleted: { asks: "nothing", ends: true, about: "crossing" },
@@ -52,6 +55,7 @@ export const alertKinds = {
   subscription_past_due: { asks: null, ends: false, about: "moment" },
 } as const;
 
+/** Kinds of events, which webhooks tell of, and what their `data` says beside `user_id`. */
 export const eventKinds = {
   "token_grant.made":
     "transaction_id, tokens, tokens_remaining, grant_id, grant_type, action_type, expires_at, payment_id",

@@ -45,6 +45,7 @@ export async function chat(request: Request, context: Context): Promise<Response
   const { tokens } = await callSql<{ tokens: number }>(books, "estimate_tokens", {
     p_user_id: userId,
     p_action_type: actionType,
+    p_model_used: call.model,
     p_input_tokens: call.inputTokens,
     p_output_tokens: call.maxTokens,
   });

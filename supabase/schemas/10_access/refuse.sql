@@ -74,7 +74,7 @@ begin
       ('subscription_not_found', 'PT404', 'The user has no active subscription.'),
       ('charge_not_found', 'PT404', 'There is no such usage or transaction of that user.'),
       ('hold_not_found', 'PT404', 'There is no such hold of that user.'),
-      ('grant_not_found', 'PT404', 'There is no such grant of that user.'),
+      ('grant_not_found', 'PT404', 'There is no such grant of that user, or it is still to come.'),
       ('member_not_found', 'PT404', 'There is no such member of that user''s team.'),
       ('webhook_endpoint_not_found', 'PT404', 'list_token_webhook_endpoints has those that there are.'),
       ('webhook_delivery_not_found', 'PT404', 'list_token_webhook_deliveries has those that there are.'),
@@ -126,7 +126,7 @@ begin
       ('old_counter_is_read_only', 'PT409', 'The books keep the balance now: spend with deduct_tokens_with_fifo, add with grant_tokens. Nothing was changed.'),
       ('invalid_limit', 'PT400', 'Use open_holds or pending_payments, and 1 to 10000.'),
       ('invalid_trial_policy', 'PT400', 'Use allow, refuse, or reduced with either a percentage or a number of tokens.'),
-      ('busy', 'PT503', 'The account is locked by other work. Try again with the same key.')
+      ('busy', 'PT503', 'Other work has the account, or more is to be caught up with than one call does. Try again with the same key.')
     ) as r (slug, sqlstate, hint)
    where r.slug = p_slug;
 

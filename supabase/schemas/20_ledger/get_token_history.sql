@@ -6,10 +6,10 @@ comment on type tokenbook.listed_allocation is 'What one grant paid or received,
 create type tokenbook.listed_transaction as (
   id bigint, reason text, tokens bigint, hold_id uuid, actor_id uuid, metadata jsonb, usage_id uuid, member_id uuid,
   actor_role text, created_at timestamptz, entry_type text, action_type text,
-  allocations tokenbook.listed_allocation[], debt_change bigint, original_id bigint, balance_after bigint, idempotency_key text,
-  reserved_change bigint
+  allocations tokenbook.listed_allocation[], debt_change bigint, original_id bigint, balance_after bigint, parent_hold_id text,
+  idempotency_key text, reserved_change bigint
 );
-comment on type tokenbook.listed_transaction is 'A transaction as a history lists it.';
+comment on type tokenbook.listed_transaction is 'A transaction as a history lists it. parent_hold_id is text as terms have it: to read it as a uuid costs every row something.';
 
 /*
  * A user's transactions, newest first, a page at a time, on from the ledger into the history
@@ -52,7 +52,9 @@ begin
                       else array(
                         select row(part.tokens, part.grant_id)::tokenbook.listed_allocation
                           from unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)) end,
-                    t.debt_change, t.original_id, t.balance_after, t.idempotency_key, t.reserved_change)::tokenbook.listed_transaction
+                    t.debt_change, t.original_id, t.balance_after,
+                    t.terms #>> case t.action_type when 'hold_split' then '{move,from}'::text[] when 'hold_return' then '{move,to}' end, -- @parts-name-their-budget
+                    t.idempotency_key, t.reserved_change)::tokenbook.listed_transaction
              from public.token_transactions t
             where t.user_id = p_user_id and t.id < coalesce(p_before, 9223372036854775807)
             order by t.id desc
@@ -69,7 +71,7 @@ begin
       select row(
                h.id, null, h.tokens, null, null, h.metadata, null, null,
                null, h.created_at, 'history', h.action_type,
-               '{}', 0, null, null, null, 0)::tokenbook.listed_transaction
+               '{}', 0, null, null, null, null, 0)::tokenbook.listed_transaction
         from public.token_legacy_transactions h
        where h.user_id = p_user_id and h.id < coalesce(p_before, 9223372036854775807)
        order by h.id desc
@@ -82,4 +84,4 @@ begin
 end
 $$;
 comment on function tokenbook.get_token_history is
-  'The user''s transactions, newest first. For the user himself (leave p_user_id out), an admin, or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {transactions: [{id, entry_type, action_type, tokens (signed), reserved_change (set aside by it), balance_after, allocations: [{grant_id, tokens}], debt_change (owed since: of a deduction an overdraft, of a repayment negative), reason, actor_role, actor_id, idempotency_key, usage_id, hold_id, original_id (the transaction that it undoes), member_id (the member of the team who spent it), metadata, created_at}], next_before (NULL on the last page)}. entry_type as in the ledger, and history for what is older than the books. Errors: not_authenticated, forbidden, invalid_page.';
+  'The user''s transactions, newest first. For the user himself (leave p_user_id out), an admin, or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {transactions: [{id, entry_type, action_type, tokens (signed), reserved_change (set aside by it), balance_after, allocations: [{grant_id, tokens}], debt_change (owed since: of a deduction an overdraft, of a repayment negative), reason, actor_role, actor_id, idempotency_key, usage_id, hold_id, parent_hold_id (of hold_split and hold_return: the hold that is the budget of this one; its other entries do not say it), original_id (the transaction that it undoes), member_id (the member of the team who spent it), metadata, created_at}], next_before (NULL on the last page)}. entry_type as in the ledger, and history for what is older than the books. Errors: not_authenticated, forbidden, invalid_page.';

@@ -63,6 +63,8 @@ begin
   end if;
 
   if coalesce(p_input_tokens, p_output_tokens, p_images, p_seconds) is null then
+    -- nothing was counted that has a price, and yet the model may be one that nobody knows
+    is_unknown := p_model_used is not null and tokenbook.has_no_price(p_model_used, p_at);
     return;
   end if;
   select p.input_cents_per_million, coalesce(p.cached_input_cents_per_million, p.input_cents_per_million),

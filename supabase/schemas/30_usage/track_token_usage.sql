@@ -100,7 +100,7 @@ begin
   end if;
 
   v_tokens_used := p_tokens_used;
-  if p_tokens_used is null or num_nonnulls(p_input_tokens, p_output_tokens, p_images, p_seconds) > 0 then
+  if p_tokens_used is null or num_nonnulls(p_model_used, p_input_tokens, p_output_tokens, p_images, p_seconds) > 0 then
     v_measured := tokenbook.measure_usage(
       p_action_type, p_model_used, p_input_tokens, p_output_tokens, p_tokens_used, p_cached_tokens,
       p_reasoning_tokens, p_images, p_seconds, clock_timestamp());

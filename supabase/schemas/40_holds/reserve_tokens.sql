@@ -8,7 +8,7 @@
  * expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_ttl,
  * invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused,
- * user_not_found, account_frozen, too_many_holds, too_many_grants, busy; of a parent hold_not_found, parent_hold_ended,
+ * unknown_model, user_not_found, account_frozen, too_many_holds, too_many_grants, busy; of a parent hold_not_found, parent_hold_ended,
  * parent_hold_short.
  * Keeps: I1 to I5, I7, I8, I10.
  */
@@ -33,6 +33,8 @@ as $$
 declare
   v_actor_role text := 'service';
   v_actor_id uuid;
+  v_request jsonb;
+  v_known public.token_transactions;
   v_spent record;
   v_status text;
   v_expires_at timestamptz;
@@ -57,11 +59,26 @@ begin
     end if;
     perform tokenbook.check_action_type(p_action_type);
   end if;
-  if p_model_used is not null then
-    perform tokenbook.check_model(p_model_used);
-  end if;
   if p_idempotency_key is not null or p_metadata is not null then
     perform tokenbook.check_request(p_idempotency_key, null, p_metadata);
+  end if;
+  if p_idempotency_key is not null then
+    v_request := jsonb_build_object(
+      'operation', 'reserve', 'tokens', p_tokens, 'ttl_seconds', p_ttl_seconds, 'action_type', p_action_type); -- a retry may call another model
+  end if;
+  if p_model_used is not null then
+    perform tokenbook.check_model(p_model_used);
+    if tokenbook.has_no_price(p_model_used, clock_timestamp()) then
+      -- the call is not made yet; what a key has done is answered again
+      v_known.user_id := p_user_id;
+      v_known.actor_role := v_actor_role;
+      v_known.idempotency_key := p_idempotency_key;
+      v_known.request := v_request;
+      v_known.metadata := coalesce(p_metadata, '{}');
+      if (tokenbook.find_replay(v_known)).id is null then
+        perform tokenbook.meet_unknown_model(p_model_used, 'user', p_may_refuse => true); -- @unknown-models-hold-nothing
+      end if;
+    end if;
   end if;
 
   if p_parent_hold is not null then
@@ -73,8 +90,7 @@ begin
   -- lock, replay, act
   v_spent := tokenbook.spend_tokens(
     p_user_id, p_tokens, p_action_type, p_action_type, v_actor_role, v_actor_id, p_idempotency_key,
-    case when p_idempotency_key is not null then jsonb_build_object(
-      'operation', 'reserve', 'tokens', p_tokens, 'ttl_seconds', p_ttl_seconds, 'action_type', p_action_type) end, -- a retry may call another model
+    v_request,
     coalesce(p_metadata, '{}'), p_hold_id => gen_random_uuid(), p_hold_seconds => p_ttl_seconds, p_model_used => p_model_used);
   if v_spent.is_behind then
     return tokenbook.answer_busy();
@@ -115,4 +131,4 @@ begin
 end
 $$;
 comment on function tokenbook.reserve_tokens is
-  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_model_used the model that will be called, where grants are restricted to some; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB; p_parent_hold an open hold of the same user that these tokens are a part of: the budget of a task of many calls, from which nothing more is taken than it has. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}, and with a parent budget: {hold_id, status, tokens, tokens_passed (what its children have, or paid), tokens_left, tokens_used, expires_at}. Short of tokens: success false, nothing changed; a parent that is short refuses. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen, too_many_holds, too_many_grants, hold_not_found, parent_hold_ended, parent_hold_short, forbidden, busy.';
+  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_model_used the model that will be called, where grants are restricted to some, or models without a price are refused; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB; p_parent_hold an open hold of the same user that these tokens are a part of: the budget of a task of many calls, from which nothing more is taken than it has. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}, and with a parent budget: {hold_id, status, tokens, tokens_passed (what its children have, or paid), tokens_left, tokens_used, expires_at}. Short of tokens: success false, nothing changed; a parent that is short refuses. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, unknown_model, user_not_found, account_frozen, too_many_holds, too_many_grants, hold_not_found, parent_hold_ended, parent_hold_short, forbidden, busy.';

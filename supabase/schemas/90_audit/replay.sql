@@ -37,6 +37,7 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 set work_mem = '64MB' -- the stream is sorted once
+set plan_cache_mode = force_custom_plan -- one for any range of users goes through everybody's rows for one of them
 as $$
 declare
   -- rows of the old project with these names are grants, whatever their sign

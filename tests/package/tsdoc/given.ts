@@ -24,6 +24,8 @@ export async function givenFor(
   const whose: Caller = isForServer ? stack.server : user;
   const books = booksOf(stack, whose);
   const server = booksOf(stack, stack.server, { userId: user.id });
+  if (/removeEndpoint|repeatDelivery|retryDeliveries/.test(name))
+    await adminBooksOf(stack, stack.server).setEndpoint("crm", "https://crm.example.com/tokens");
   const { grant_id: grantId } = await server.grant(1_000_000, { grantType: "purchase" });
   const opened = new Date();
 
@@ -56,6 +58,8 @@ export async function givenFor(
       const { data } = await supabaseOf(stack).rpc("create_token_code", { p_tokens: 500, p_name: "spring" });
       return (data as { code: string }).code;
     },
+    codeId: async () => (await adminBooksOf(stack, stack.server).createCode(5, { name: "autumn" })).code_id,
+    deliveryId: async () => (await adminBooksOf(stack, stack.server).deliveries()).deliveries[0]!.id,
     message: () => ({ id: randomUUID() }),
     secret: () => secret,
     request: () => delivery(user.id),

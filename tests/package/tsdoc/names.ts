@@ -20,7 +20,7 @@ export {
   verifyTokenWebhook,
   withTokenHold,
 } from "tokenbook";
-export { planRepair, tokenbookAdmin } from "tokenbook/admin";
+export { eventKinds, planRepair, tokenbookAdmin } from "tokenbook/admin";
 export { chargeAnthropic, chargedFetch, chargeOpenAI, tokenBudget, tokenMiddleware } from "tokenbook/ai";
 export {
   BuyTokens,
@@ -56,7 +56,8 @@ export declare const admin: AdminBooks;
 /** The app's own. */
 export declare const user: { id: string };
 export declare const [userId, memberId, holdId, grantId, paymentId]: [string, string, string, string, string];
-export declare const [parentHold, providerPaymentId, code]: [string, string, string];
+export declare const [parentHold, providerPaymentId, code, codeId]: [string, string, string, string];
+export declare const deliveryId: number;
 export declare const [secret, thanks, prompt]: [string, string, string];
 export declare const endOfMonth: Date;
 export declare const transactionId: number;

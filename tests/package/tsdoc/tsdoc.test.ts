@@ -112,7 +112,7 @@ const notHere: [RegExp, string][] = [
   [/^packages\/tokenbook\/src\/react\//, "components in a page: tests/react runs them"],
   [/^packages\/tokenbook\/src\/ai\//, "a provider's model: tests/ai runs them"],
   [/^Tokenbook\.(checkout|portal)$/, "a page of Stripe's: tests/functions/checkout asks for it"],
-  [/^AdminBooks\.dismissParked$/, "a payment that is parked: tests/payments/parked has some"],
+  [/^AdminBooks\.(dismiss|assign)Parked$/, "a payment that is parked: tests/payments/parked has some"],
 ];
 const tried = all.flatMap(({ name, examples }) => examples.map((example) => ({ name, example })));
 const reasonOf = ({ name, example }: (typeof tried)[number]) =>
@@ -155,6 +155,7 @@ describe("the examples of the client", () => {
       "Tokenbook.checkout",
       "Tokenbook.portal",
       "AdminBooks.dismissParked",
+      "AdminBooks.assignParked",
     ]);
   });
 

@@ -516,6 +516,7 @@ export const calling: Callable[] = [
       "tokenbook.lock_provider_payment",
       "tokenbook.explain_parking",
       "tokenbook.parked_reasons",
+      "tokenbook.has_no_price",
       "tokenbook.measure_usage",
       "tokenbook.meet_unknown_model",
       "tokenbook.tokens_at_rate",

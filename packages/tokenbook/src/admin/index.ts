@@ -1,21 +1,41 @@
 /** What an admin's page imports from `tokenbook/admin`. An app that users load has none of it. */
 import type { Patience } from "../../../../supabase/functions/_shared/until-heard.ts";
 import type {
+  ActionCost,
+  ActionCostSetting,
+  AlertRule,
   CodePage,
   DeliveryPage,
   Discrepancy,
+  EndedTokenCode,
   Erasure,
   LedgerBreach,
+  ModelPrice,
+  ModelPriceSetting,
+  ModelRate,
+  ModelRateSetting,
+  NewTokenCode,
+  Pack,
+  PackSetting,
+  ParkedAssignment,
   ParkedDismissal,
   ParkedPayment,
   PaymentsForAdmin,
+  Plan,
+  PlanSetting,
   Reconciliation,
+  RepeatedDelivery,
   ReplayedGrant,
   UserDetails,
   UserPage,
+  WebhookEndpoint,
+  WebhookEndpointRemoval,
 } from "../client/answers.ts";
-import { asking, noting, type SupabaseLike } from "../client/asking.ts";
+import { asking, noting, type Query, type SupabaseLike } from "../client/asking.ts";
+import type { Moment } from "../client/options.ts";
 
+/** The kinds of events that an endpoint can be told of, with what each says. */
+export { eventKinds } from "../../../../supabase/functions/_shared/lists.ts";
 export { planRepair, type Repair } from "../data/repair-plan.ts";
 
 interface Stoppable {
@@ -62,9 +82,72 @@ export interface PaymentsOptions extends Stoppable {
   limit?: number | undefined;
 }
 
-/** At most how many are read: 1 to 200, default 50; of parked payments 1 to 1000, default 1000. */
+/** At most how many are read. Each call has its own limit and default: docs/reference.md. */
 export interface PageOptions extends Stoppable {
   limit?: number | undefined;
+}
+
+/** Of the catalogue: fields of a row by their names, as the table has them; what is left out stays. */
+type Fields<Row, Fixed extends keyof Row> = Partial<Omit<Row, Fixed | "created_at" | "updated_at">>;
+/** What is said of a plan: the columns of `token_plans` that are set. */
+export type PlanFields = Fields<Plan, "plan_type" | "tokens_per_period">;
+/** What is said of a pack: the columns of `token_packs` that are set. */
+export type PackFields = Fields<Pack, "pack_type">;
+/** What a model costs users: the columns of `token_model_rates` that are set. */
+export type ModelRateFields = Fields<ModelRate, "model_pattern" | "valid_from">;
+/** What a model costs the project: the columns of `token_model_prices` that are set. */
+export type ModelPriceFields = Fields<ModelPrice, "model" | "valid_from" | "source">;
+/** What an action costs users: the columns of `token_action_costs` that are set. */
+export type ActionCostFields = Fields<ActionCost, "action_type">;
+
+/** Why the catalogue is changed. */
+export interface CatalogueOptions extends Stoppable {
+  /** 1 to 500 characters, kept with the change. */
+  reason: string;
+}
+
+/** Why it is changed, and from which moment on that counts. */
+export interface FromOptions extends CatalogueOptions {
+  /** Left out: from now on. */
+  validFrom?: Moment | undefined;
+}
+
+/** Who can redeem a code, how often and when, and what its tokens are. */
+export interface CodeOptions extends Stoppable {
+  /** What it is for, 1 to 100 characters; users do not see it. */
+  name: string;
+  /** In all. Default 1. */
+  maxRedemptions?: number | undefined;
+  /** Default 1. */
+  maxPerUser?: number | undefined;
+  validFrom?: Moment | undefined;
+  validUntil?: Moment | undefined;
+  /** Days that its tokens live. Left out: as their type has it. */
+  lifetimeDays?: number | undefined;
+  /** Default `bonus`. */
+  grantType?: string | undefined;
+  /**
+   * 4 to 64 letters and digits. Left out: 100 random bits, chosen by the books. Whoever chooses it before they ask can ask
+   * again after a lost answer: `code_taken` is then their own.
+   */
+  code?: string | undefined;
+}
+
+/** What an endpoint is told of. */
+export interface EndpointOptions extends Stoppable {
+  /** What it is told of. Left out: everything. */
+  kinds?: readonly string[] | undefined;
+  /** Default: true. */
+  isEnabled?: boolean | undefined;
+}
+
+/** Whose a parked payment is, and what was bought. */
+export interface AssignOptions extends Stoppable {
+  userId: string;
+  /** What was bought, where that is not known: a plan, or packs. */
+  planType?: string | undefined;
+  packType?: string | undefined;
+  quantity?: number | undefined;
 }
 
 /**
@@ -131,6 +214,19 @@ export interface AdminBooks {
     options: Stoppable & { reason: string },
   ): Promise<ParkedDismissal>;
   /**
+   * Says whose a parked payment is, and what was bought where that is not known; it is then as any other.
+   *
+   * @example
+   * ```ts
+   * await admin.assignParked("stripe", providerPaymentId, { userId, packType: "small" });
+   * ```
+   */
+  assignParked(
+    provider: string,
+    providerPaymentId: string,
+    options: AssignOptions,
+  ): Promise<ParkedAssignment>;
+  /**
    * Users whose balance or cost is not what the records say, the largest difference first.
    *
    * @example
@@ -169,6 +265,101 @@ export interface AdminBooks {
    */
   verify(options?: RangeOptions): Promise<LedgerBreach[]>;
   /**
+   * Makes a plan, or changes what is said of it: from each user's next period on.
+   *
+   * @example
+   * ```ts
+   * await admin.setPlan("professional", { price_cents: 2_900 }, { reason: "the prices of spring" });
+   * ```
+   */
+  setPlan(planType: string, plan: PlanFields, options: CatalogueOptions): Promise<PlanSetting>;
+  /**
+   * Makes a pack, or changes what is said of it: for who buys from now on.
+   *
+   * @example
+   * ```ts
+   * await admin.setPack(
+   *   "large",
+   *   { name: "Large", tokens: 50_000, price_cents: 2_000, currency: "eur" },
+   *   { reason: "a larger pack" },
+   * );
+   * ```
+   */
+  setPack(packType: string, pack: PackFields, options: CatalogueOptions): Promise<PackSetting>;
+  /**
+   * What models cost users: by pattern, newest first, those to come included.
+   *
+   * @example
+   * ```ts
+   * for (const { model_pattern, tokens_per_output } of await admin.modelRates()) show(model_pattern, tokens_per_output);
+   * ```
+   */
+  modelRates(options?: PageOptions & { after?: string | undefined }): Promise<ModelRate[]>;
+  /**
+   * Says what models of a pattern cost users from a moment on; null: no rate from then on.
+   *
+   * @example
+   * ```ts
+   * await admin.setModelRate("gpt-4.1*", { tokens_per_input: 1, tokens_per_output: 4 }, { reason: "by what they cost" });
+   * ```
+   */
+  setModelRate(
+    modelPattern: string,
+    rate: ModelRateFields | null,
+    options: FromOptions,
+  ): Promise<ModelRateSetting>;
+  /**
+   * What models cost the project: by model, newest first, those to come included.
+   *
+   * @example
+   * ```ts
+   * const [price] = await admin.modelPrices({ search: "gpt-4.1" });
+   * ```
+   */
+  modelPrices(
+    options?: PageOptions & {
+      /** A part of the name. */
+      search?: string | undefined;
+      /** Of the models after this one. */
+      after?: string | undefined;
+    },
+  ): Promise<ModelPrice[]>;
+  /**
+   * Says what a model costs the project from a moment on, in cents for a million tokens.
+   *
+   * @example
+   * ```ts
+   * await admin.setModelPrice(
+   *   "gpt-4.1-mini",
+   *   { input_cents_per_million: 40, output_cents_per_million: 160 },
+   *   { reason: "the provider's list" },
+   * );
+   * ```
+   */
+  setModelPrice(model: string, price: ModelPriceFields, options: FromOptions): Promise<ModelPriceSetting>;
+  /**
+   * What actions cost users, by name.
+   *
+   * @example
+   * ```ts
+   * for (const { action_type, min_tokens } of await admin.actionCosts()) show(action_type, min_tokens);
+   * ```
+   */
+  actionCosts(options?: PageOptions & { after?: string | undefined }): Promise<ActionCost[]>;
+  /**
+   * Says what an action costs users at least and at most; null: it costs what was counted.
+   *
+   * @example
+   * ```ts
+   * await admin.setActionCost("article_generation", { min_tokens: 500, max_tokens: 500 }, { reason: "a fixed price" });
+   * ```
+   */
+  setActionCost(
+    actionType: string,
+    cost: ActionCostFields | null,
+    options: CatalogueOptions,
+  ): Promise<ActionCostSetting>;
+  /**
    * Codes that give tokens, newest first.
    *
    * @example
@@ -178,6 +369,60 @@ export interface AdminBooks {
    */
   codes(options?: PageOptions & { before?: number | undefined }): Promise<CodePage>;
   /**
+   * Makes a code. Its answer is the only place that ever shows it.
+   *
+   * @example
+   * ```ts
+   * const { code } = await admin.createCode(500, { name: "spring", maxRedemptions: 100 });
+   * ```
+   */
+  createCode(tokens: number, options: CodeOptions): Promise<NewTokenCode>;
+  /**
+   * Ends a code: nobody redeems it any more, and what it has given stays.
+   *
+   * @example
+   * ```ts
+   * await admin.endCode(codeId, { reason: "it is all over the web" });
+   * ```
+   */
+  endCode(codeId: string, options?: Stoppable & { reason?: string | undefined }): Promise<EndedTokenCode>;
+  /**
+   * When alerts are raised for everyone and for plans; of users, for the admin alone.
+   *
+   * @example
+   * ```ts
+   * for (const { rule, kind, is_enabled } of await admin.alertRules()) show(rule, kind, is_enabled);
+   * ```
+   */
+  alertRules(options?: PageOptions): Promise<AlertRule[]>;
+  /**
+   * Where webhooks are sent, and what each of these is told of.
+   *
+   * @example
+   * ```ts
+   * for (const { name, url, is_enabled } of await admin.endpoints()) show(name, url, is_enabled);
+   * ```
+   */
+  endpoints(options?: Stoppable): Promise<WebhookEndpoint[]>;
+  /**
+   * Makes an endpoint, or sets the one of that name anew.
+   *
+   * @example
+   * ```ts
+   * await admin.setEndpoint("crm", "https://crm.example.com/tokens", { kinds: ["token_plan.changed"] });
+   * ```
+   */
+  setEndpoint(name: string, url: string, options?: EndpointOptions): Promise<WebhookEndpoint>;
+  /**
+   * Takes an endpoint away: nothing is sent there any more.
+   *
+   * @example
+   * ```ts
+   * await admin.removeEndpoint("crm");
+   * ```
+   */
+  removeEndpoint(name: string, options?: Stoppable): Promise<WebhookEndpointRemoval>;
+  /**
    * Deliveries of webhooks of the last 30 days, newest first.
    *
    * @example
@@ -186,8 +431,30 @@ export interface AdminBooks {
    * ```
    */
   deliveries(
-    options?: PageOptions & { status?: "pending" | "delivered" | "given_up"; before?: number | undefined },
+    options?: PageOptions & {
+      endpoint?: string | undefined;
+      status?: "pending" | "delivered" | "given_up" | undefined;
+      before?: number | undefined;
+    },
   ): Promise<DeliveryPage>;
+  /**
+   * Sends one again, whatever became of it, under the webhook-id that it had.
+   *
+   * @example
+   * ```ts
+   * await admin.repeatDelivery(deliveryId);
+   * ```
+   */
+  repeatDelivery(deliveryId: number, options?: Stoppable): Promise<RepeatedDelivery>;
+  /**
+   * Sends again what was given up of an endpoint in the last three days. Gives how many it was; 0: all are.
+   *
+   * @example
+   * ```ts
+   * while ((await admin.retryDeliveries("crm")) > 0);
+   * ```
+   */
+  retryDeliveries(endpoint: string, options?: PageOptions): Promise<number>;
 }
 
 /**
@@ -203,7 +470,7 @@ export function tokenbookAdmin(
   supabase: SupabaseLike,
   { patience = {} }: { patience?: Patience | undefined } = {},
 ): AdminBooks {
-  const { call, read } = asking(supabase, undefined, patience);
+  const { call, read, rows } = asking(supabase, undefined, patience);
   return noting<AdminBooks>({
     users: (o = {}) =>
       call(
@@ -219,16 +486,18 @@ export function tokenbookAdmin(
       ),
     user: (userId, o = {}) => call("get_token_user", { p_user_id: userId }, o),
     forget: (userId, o = {}) => call("forget_token_user", { p_user_id: userId, p_limit: undefined }, o),
-    payments: ({ status, userId, limit, signal } = {}) =>
-      read(
+    payments: (o = {}) => {
+      const { status, userId, limit } = o;
+      return read(
         "payments",
         {
           ...(status === undefined ? {} : { status }),
           ...(userId === undefined ? {} : { userId }),
           ...(limit === undefined ? {} : { limit: String(limit) }),
         },
-        signal,
-      ),
+        o,
+      );
+    },
     parked: (o = {}) =>
       call(
         "list_parked_token_payments",
@@ -246,6 +515,19 @@ export function tokenbookAdmin(
         { p_provider: provider, p_provider_payment_id: providerPaymentId, p_reason: o.reason },
         o,
       ),
+    assignParked: (provider, providerPaymentId, o) =>
+      call(
+        "assign_parked_token_payment",
+        {
+          p_provider: provider,
+          p_provider_payment_id: providerPaymentId,
+          p_user_id: o.userId,
+          p_plan_type: o.planType,
+          p_pack_type: o.packType,
+          p_quantity: o.quantity,
+        },
+        o,
+      ),
     discrepancies: (o = {}) =>
       call("find_token_discrepancies", { p_threshold: o.threshold, p_after: o.after, p_until: o.until }, o),
     reconcile: (userId, o = {}) => call("reconcile_user_token_balance", { p_user_id: userId }, o),
@@ -253,12 +535,114 @@ export function tokenbookAdmin(
       call("replay_token_balances", { p_user_id: o.userId, p_after: o.after, p_until: o.until }, o),
     verify: (o = {}) =>
       call("verify_token_ledger", { p_user_id: o.userId, p_after: o.after, p_until: o.until }, o),
+    setPlan: (planType, plan, o) =>
+      call("set_token_plan", { p_plan_type: planType, p_plan: plan, p_reason: o.reason }, o),
+    setPack: (packType, pack, o) =>
+      call("set_token_pack", { p_pack_type: packType, p_pack: pack, p_reason: o.reason }, o),
+    modelRates: (o = {}) =>
+      rows("token_model_rates", (all) => dated(after(all, "model_pattern", o), "model_pattern", o), o),
+    setModelRate: (modelPattern, rate, o) =>
+      call(
+        "set_token_model_rate",
+        {
+          p_model_pattern: modelPattern,
+          p_rate: rate,
+          p_reason: o.reason,
+          p_valid_from: o.validFrom,
+        },
+        o,
+      ),
+    modelPrices: (o = {}) =>
+      rows(
+        "token_model_prices",
+        (all) => {
+          const later = after(all, "model", o);
+          const found =
+            o.search === undefined
+              ? later
+              : later.ilike("model", `%${o.search.replaceAll(/[%\\_]/g, "\\$&")}%`);
+          return dated(found, "model", o);
+        },
+        o,
+      ),
+    setModelPrice: (model, price, o) =>
+      call(
+        "set_token_model_price",
+        {
+          p_model: model,
+          p_price: price,
+          p_reason: o.reason,
+          p_valid_from: o.validFrom,
+          p_source: undefined,
+        },
+        o,
+      ),
+    actionCosts: (o = {}) =>
+      rows(
+        "token_action_costs",
+        (all) =>
+          after(all, "action_type", o)
+            .order("action_type", { ascending: true })
+            .limit(o.limit ?? 200),
+        o,
+      ),
+    setActionCost: (actionType, cost, o) =>
+      call("set_token_action_cost", { p_action_type: actionType, p_cost: cost, p_reason: o.reason }, o),
     codes: (o = {}) => call("list_token_codes", { p_limit: o.limit, p_before: o.before }, o),
+    createCode: (tokens, o) =>
+      call(
+        "create_token_code",
+        {
+          p_tokens: tokens,
+          p_name: o.name,
+          p_max_redemptions: o.maxRedemptions,
+          p_max_per_user: o.maxPerUser,
+          p_valid_until: o.validUntil,
+          p_valid_from: o.validFrom,
+          p_lifetime_days: o.lifetimeDays,
+          p_grant_type: o.grantType,
+          p_code: o.code,
+        },
+        o,
+      ),
+    endCode: (codeId, o = {}) => call("end_token_code", { p_code_id: codeId, p_reason: o.reason }, o),
+    alertRules: (o = {}) =>
+      rows(
+        "token_alert_rules",
+        (all) =>
+          all
+            .order("rule", { ascending: true })
+            .order("plan_type", { ascending: true })
+            .limit(o.limit ?? 200),
+        o,
+      ),
+    endpoints: (o = {}) => call("list_token_webhook_endpoints", {}, o),
+    setEndpoint: (name, url, o = {}) =>
+      call(
+        "set_token_webhook_endpoint",
+        { p_name: name, p_url: url, p_kinds: o.kinds, p_is_enabled: o.isEnabled },
+        o,
+      ),
+    removeEndpoint: (name, o = {}) => call("remove_token_webhook_endpoint", { p_name: name }, o),
     deliveries: (o = {}) =>
       call(
         "list_token_webhook_deliveries",
-        { p_endpoint: undefined, p_status: o.status, p_limit: o.limit, p_before: o.before },
+        { p_endpoint: o.endpoint, p_status: o.status, p_limit: o.limit, p_before: o.before },
         o,
       ),
+    repeatDelivery: (deliveryId, o = {}) =>
+      call("repeat_token_webhook_delivery", { p_delivery_id: deliveryId }, o),
+    retryDeliveries: (endpoint, o = {}) =>
+      call("retry_token_webhooks", { p_endpoint: endpoint, p_limit: o.limit }, o),
   });
 }
+
+const after = (all: Query, column: string, o: { after?: string | undefined }): Query =>
+  o.after === undefined ? all : all.gt(column, o.after);
+
+/** By name, and what holds from later on before what it follows. */
+const dated = (all: Query, column: string, o: PageOptions): Query =>
+  all
+    .order(column, { ascending: true })
+    .order("valid_from", { ascending: false })
+    .limit(o.limit ?? 200);

@@ -17,10 +17,10 @@ type Fetch = typeof globalThis.fetch;
 
 /** What costs tokens, by the end of its path. Everything else passes through. */
 const kinds: [RegExp, Kind][] = [
-  [/\/(chat\/completions|completions|responses|messages)$/, "chat"],
-  [/\/embeddings$/, "embedding"],
-  [/\/images\/(generations|edits|variations)$/, "image"],
-  [/\/audio\/(transcriptions|translations|speech)$/, "audio"],
+  [/\/(chat\/completions|completions|responses|messages)\/*$/, "chat"],
+  [/\/embeddings\/*$/, "embedding"],
+  [/\/images\/(generations|edits|variations)\/*$/, "image"],
+  [/\/audio\/(transcriptions|translations|speech)\/*$/, "audio"],
 ];
 
 /**
@@ -48,18 +48,20 @@ export function chargedFetch(
   send: Fetch = globalThis.fetch,
 ): Fetch {
   checkCharge("chargedFetch", options);
-  return async (input, init = {}) => {
-    const { pathname } = new URL(input instanceof Request ? input.url : input);
+  return async (input, given = {}) => {
+    const { pathname } = new URL(isRequest(input) ? input.url : input);
     const kind = kinds.find(([path]) => path.test(pathname))?.[1];
-    if (kind === undefined || init.method?.toUpperCase() !== "POST") return await send(input, init);
+    const method = given.method ?? (isRequest(input) ? input.method : "GET");
+    if (kind === undefined || method.toUpperCase() !== "POST") return await send(input, given);
 
+    const init = isRequest(input) ? await initOf(input, given) : given;
     const asked = parametersOf(init.body);
     if (asked["background"] === true) {
       return refusal(400, "invalid_request", {
         message: "background: its usage is not known when it is answered",
       });
     }
-    const isChat = pathname.endsWith("/chat/completions");
+    const isChat = /\/chat\/completions\/*$/.test(pathname);
     const wantsUsage = fields(asked["stream_options"])["include_usage"] === true;
     const addsUsage = isChat && asked["stream"] === true && !wantsUsage;
     const body = addsUsage
@@ -79,7 +81,11 @@ export function chargedFetch(
         options,
         termsOf(options, { kind, model, tokens, key, ...(signal && { signal }) }),
         async (hold) => {
-          answer = await send(input, { ...init, ...(body != null && { body }), signal: hold.signal });
+          answer = await send(isRequest(input) ? input.url : input, {
+            ...init,
+            ...(body != null && { body }),
+            signal: hold.signal,
+          });
           if (!answer.ok || answer.body === null)
             throw new Refused(answer.status, await answer.arrayBuffer());
           const meter = new Meter({ model, inputTokens });
@@ -185,6 +191,20 @@ function json(meter: Meter, hold: Hold): TransformStream<Bytes, Bytes> {
 function lastEvent({ error }: StreamEnd): Bytes | undefined {
   if (!(error instanceof CallTimedOutError)) return undefined;
   return encoder.encode(`event: error\ndata: ${problem("provider_timeout", { message: error.message })}\n\n`);
+}
+
+/** A `Request`, of whatever make: a client may bring its own. */
+const isRequest = (input: Parameters<Fetch>[0]): input is Request =>
+  typeof input === "object" && "url" in input && "clone" in input;
+
+/** What a `Request` says, as `fetch` takes it beside an address. */
+async function initOf(request: Request, given: RequestInit): Promise<RequestInit> {
+  const isForm = request.headers.get("content-type")?.startsWith("multipart/form-data") ?? false;
+  const headers = new Headers(request.headers);
+  if (isForm) headers.delete("content-type"); // its boundary is another when it is sent again
+  const { credentials, redirect, signal } = request;
+  const body = given.body ?? (isForm ? await request.formData() : await request.text());
+  return { method: request.method, headers, credentials, redirect, signal, ...given, body };
 }
 
 /** The parameters, as far as they can be read. */

@@ -456,6 +456,8 @@ export interface TokenTransaction {
   idempotency_key: string | null;
   usage_id: string | null;
   hold_id: string | null;
+  /** Of `hold_split` and `hold_return`: the hold that is the budget of this one. Its other entries do not say it. */
+  parent_hold_id: string | null;
   /** The entry that it undoes. */
   original_id: number | null;
   /** The member of the team who spent it. */
@@ -622,7 +624,8 @@ export interface PaymentApproval {
   pack_type: string | null;
   quantity: number;
   tokens_granted: number;
-  tokens_limit: number;
+  /** null: no plan limits them. */
+  tokens_limit: number | null;
   tokens_remaining: number;
   transaction_id: number;
   replayed: boolean;
@@ -644,7 +647,8 @@ export interface PaymentRefund {
   refunded_cents: number;
   tokens_clawed_back: number;
   tokens_owed: number;
-  tokens_limit: number;
+  /** null: no plan limits them. */
+  tokens_limit: number | null;
   tokens_remaining: number;
   replayed: boolean;
 }
@@ -1149,6 +1153,164 @@ export interface DeliveryPage {
   next_before: number | null;
 }
 
+/** A plan is made, or changed. */
+export interface PlanSetting {
+  success: true;
+  plan_type: string;
+  is_new: boolean;
+  /** Fields; none: it was so already. */
+  changed: string[];
+  plan: Plan;
+}
+
+/** A pack is made, or changed. */
+export interface PackSetting {
+  success: true;
+  pack_type: string;
+  is_new: boolean;
+  changed: string[];
+  pack: Pack;
+}
+
+/** A row of `token_model_rates`: what using a model costs a user, in tokens. */
+export interface ModelRate {
+  /** A model, or how its name begins, and `*`. */
+  model_pattern: string;
+  /** `-infinity`: ever since. */
+  valid_from: string;
+  /** null, and all others with it: no rate any more. */
+  tokens_per_input: number | null;
+  /** null: as other input. */
+  tokens_per_cached: number | null;
+  tokens_per_output: number | null;
+  /** null: as other output. */
+  tokens_per_reasoning: number | null;
+  tokens_per_image: number | null;
+  tokens_per_second: number | null;
+  markup_percent: number | null;
+}
+
+/** What a model costs users was said, or taken back. */
+export interface ModelRateSetting {
+  success: true;
+  model_pattern: string;
+  is_new: boolean;
+  changed: string[];
+  /** null: none any more. */
+  rate: ModelRate | null;
+}
+
+/** A row of `token_model_prices`: what a model costs the project, in cents; null is not known. */
+export interface ModelPrice {
+  model: string;
+  /** `-infinity`: ever since. */
+  valid_from: string;
+  input_cents_per_million: number | null;
+  /** null: as other input. */
+  cached_input_cents_per_million: number | null;
+  output_cents_per_million: number | null;
+  cents_per_image: number | null;
+  cents_per_minute: number | null;
+  source: "manual" | "synced";
+}
+
+/** What a model costs the project was said, or was so already. */
+export interface ModelPriceSetting {
+  success: true;
+  model: string;
+  is_new: boolean;
+  changed: string[];
+  /** A price that was synced was left out for one that was set by hand. */
+  is_manual: boolean;
+  price: ModelPrice;
+}
+
+/** A row of `token_action_costs`: what an action costs a user, at least and at most. */
+export interface ActionCost {
+  action_type: string;
+  min_tokens: number;
+  max_tokens: number;
+}
+
+/** What an action costs users was said, or taken back. */
+export interface ActionCostSetting {
+  success: true;
+  action_type: string;
+  is_new: boolean;
+  changed: string[];
+  /** null: it costs what was counted. */
+  cost: ActionCost | null;
+}
+
+/** A code is made. */
+export interface NewTokenCode extends Omit<TokenCode, "redemptions" | "created_at" | "ended_at" | "state"> {
+  success: true;
+  /** It is told here, and never again. */
+  code: string;
+}
+
+/** A code was ended early. */
+export interface EndedTokenCode extends TokenCode {
+  success: true;
+  replayed: boolean;
+}
+
+/** A parked payment is somebody's: how it stands now. */
+export interface ParkedAssignment {
+  success: true;
+  status: "pending" | "approved" | "rejected" | "refunded" | "parked" | "dismissed";
+  parked_reason: string | null;
+  payment_id: string | null;
+  user_id: string | null;
+  plan_type: string | null;
+  plan_in_force: string | null;
+  pack_type: string | null;
+  quantity: number | null;
+  amount_cents: number | null;
+  refunded_cents: number;
+  disputed_cents: number;
+  disagrees: unknown;
+  tokens_granted: number;
+  tokens_clawed_back: number;
+  tokens_owed: number;
+  tokens_limit: number | null;
+  tokens_remaining: number | null;
+  customer_id: string | null;
+  customer_user_id: string | null;
+  payments_released: number;
+  /** That the same call again gives. */
+  payments_waiting: number;
+}
+
+/** Who is told by webhook, and of what. */
+export interface WebhookEndpoint {
+  name: string;
+  /** May be a secret by itself. */
+  url: string;
+  /** null: everything. */
+  kinds: string[] | null;
+  is_enabled: boolean;
+  /** The setting of the edge functions that has its secret. */
+  secret_setting: string;
+  created_at: string;
+  updated_at: string;
+}
+
+/** Whether there was an endpoint of that name to take away. */
+export interface WebhookEndpointRemoval {
+  success: true;
+  /** false: there was none. */
+  removed: boolean;
+}
+
+/** A delivery is due again. */
+export interface RepeatedDelivery {
+  success: true;
+  delivery_id: number;
+  status: WebhookDelivery["status"];
+  next_attempt_at: string | null;
+}
+
 /** What each function answers; docs/reference.md says more of each. */
 export interface Answers {
   get_user_token_balance: TokenBalance;
@@ -1203,6 +1365,20 @@ export interface Answers {
   dismiss_parked_token_payment: ParkedDismissal;
   list_token_codes: CodePage;
   list_token_webhook_deliveries: DeliveryPage;
+  set_token_plan: PlanSetting;
+  set_token_pack: PackSetting;
+  set_token_model_rate: ModelRateSetting;
+  set_token_model_price: ModelPriceSetting;
+  set_token_action_cost: ActionCostSetting;
+  create_token_code: NewTokenCode;
+  end_token_code: EndedTokenCode;
+  assign_parked_token_payment: ParkedAssignment;
+  list_token_webhook_endpoints: WebhookEndpoint[];
+  set_token_webhook_endpoint: WebhookEndpoint;
+  remove_token_webhook_endpoint: WebhookEndpointRemoval;
+  repeat_token_webhook_delivery: RepeatedDelivery;
+  /** How many. */
+  retry_token_webhooks: number;
 }
 
 /** The rows of the tables that the client reads. */
@@ -1213,4 +1389,8 @@ export interface Rows {
   token_payments: Payment;
   token_alerts: Alert;
   token_top_ups: TopUp;
+  token_model_rates: ModelRate;
+  token_model_prices: ModelPrice;
+  token_action_costs: ActionCost;
+  token_alert_rules: AlertRule;
 }

@@ -41,7 +41,15 @@ interface Supabase {
 
 type Functions = Database["public"]["Functions"];
 type Json = NonNullable<Functions["grant_tokens"]["Args"]["p_metadata"]>;
-type Moments = "p_at" | "p_from" | "p_to" | "p_expires_at" | "p_granted_at" | "p_starts_at";
+type Moments =
+  | "p_at"
+  | "p_from"
+  | "p_to"
+  | "p_expires_at"
+  | "p_granted_at"
+  | "p_starts_at"
+  | "p_valid_from"
+  | "p_valid_until";
 
 /**
  * The arguments of a function as `database.types.ts` has them, each of them said: one that the client does not offer
@@ -60,6 +68,8 @@ type ValueOf<Arg, Type> = Json extends Type ? unknown : Type | (Arg extends Mome
 export interface Query extends Question {
   eq(column: string, value: unknown): Query;
   lt(column: string, value: unknown): Query;
+  gt(column: string, value: unknown): Query;
+  ilike(column: string, pattern: string): Query;
   order(column: string, options: { ascending: boolean }): Query;
   limit(count: number): Query;
   /** From version 2.100 or so on it repeats reads by itself. */
@@ -82,13 +92,9 @@ export interface Asking {
     narrow: (all: Query) => Query,
     options: Waiting,
   ): Promise<Rows[Table][]>;
-  invoke<Result>(
-    name: string,
-    body: Record<string, unknown>,
-    signal: AbortSignal | undefined,
-  ): Promise<Result>;
+  invoke<Result>(name: string, body: Record<string, unknown>, options: Waiting): Promise<Result>;
   /** What an edge function answers to a GET. */
-  read<Result>(name: string, query: Record<string, string>, signal: AbortSignal | undefined): Promise<Result>;
+  read<Result>(name: string, query: Record<string, string>, options: Waiting): Promise<Result>;
   /** Whom a call is about that has to name them. */
   userOf(options: CallOptions): Promise<string>;
 }
@@ -120,8 +126,10 @@ export function asking(client: SupabaseLike, bound: string | undefined, patience
       }, signal);
     },
 
-    invoke(name, body, signal) {
-      return heard(
+    async invoke(name, body, options) {
+      const { signal } = options;
+      refuseUnread(options);
+      return await heard(
         (stop) =>
           supabase.functions
             .invoke(name, { body, signal: stop })
@@ -130,15 +138,18 @@ export function asking(client: SupabaseLike, bound: string | undefined, patience
       );
     },
 
-    read(name, query, signal) {
-      return heard(async (stop) => {
+    async read(name, query, options) {
+      const { signal } = options;
+      refuseUnread(options);
+      return await heard(async (stop) => {
         const path = `${name}?${new URLSearchParams(query)}`;
         const { data, error } = await supabase.functions.invoke(path, { method: "GET", signal: stop });
         return error === null ? { data, error, status: 200 } : await answerOf(error);
       }, signal);
     },
 
-    async userOf({ userId = bound, signal }) {
+    async userOf(options) {
+      const { userId = bound, signal } = options;
       if (userId !== undefined) return userId;
       const id = subjectOf(await tokenOf(supabase));
       if (id !== undefined) return id;

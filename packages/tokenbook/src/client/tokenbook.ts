@@ -11,6 +11,7 @@ import {
   withTokenHold,
 } from "../../../../supabase/functions/_shared/token-hold.ts";
 import { onlyKnown } from "../../../../supabase/functions/_shared/known-options.ts";
+import { TokenbookError } from "../../../../supabase/functions/_shared/token-error.ts";
 import type {
   AccountState,
   AccountStateChange,
@@ -18,6 +19,7 @@ import type {
   Alert,
   AlertRule,
   AlertRuleRemoval,
+  Answers,
   Batch,
   ChargeExplanation,
   CheckoutPage,
@@ -150,7 +152,8 @@ export interface Tokenbook {
    */
   balanceAt(at: Moment, options?: CallOptions): Promise<PastTokenBalance>;
   /**
-   * Whether `deduct` would succeed now. Nothing is changed, and nothing is promised.
+   * Whether so many tokens could be spent now: by `deduct`, or by `track` where a model is named, which `deduct` cannot.
+   * Nothing is changed, and nothing is promised.
    *
    * @example
    * ```ts
@@ -680,6 +683,9 @@ export interface Tokenbook {
   };
 }
 
+/** How often a report is asked for whose books are behind, with the usual patience each: some millions of uses. */
+const reportRounds = 25;
+
 /**
  * The books, over a supabase-js client: of whoever is signed in, or of a server, with the secret key.
  *
@@ -694,6 +700,20 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
   const { userId: bound, patience = {} } = options;
   const { call, rows, invoke, userOf } = asking(supabase, bound, patience);
   const client = supabase as HoldClient;
+  /** A report of which more is to be added up than one call does: each has added a portion when it says `busy`. */
+  const report = async <Name extends "get_token_usage_by" | "get_token_revenue">(
+    ...asked: Parameters<typeof call<Name>>
+  ): Promise<Answers[Name]> => {
+    for (let round = 1; ; round++) {
+      try {
+        return await call<Name>(...asked);
+      } catch (error) {
+        const isBehind = error instanceof TokenbookError && error.code === "busy";
+        if (!isBehind || round === reportRounds) throw error;
+      }
+    }
+  };
+
   /** Whom a read is about, where the books take whoever asks. */
   const orSelf = ({ userId = bound }: CallOptions) => userId;
 
@@ -899,7 +919,7 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
         o,
       ),
     usageBy: (o = {}) =>
-      call(
+      report(
         "get_token_usage_by",
         {
           p_bucket: o.bucket,
@@ -913,7 +933,7 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
         o,
       ),
 
-    revenue: (o = {}) => call("get_token_revenue", { p_from: o.from, p_to: o.to, p_bucket: o.bucket }, o),
+    revenue: (o = {}) => report("get_token_revenue", { p_from: o.from, p_to: o.to, p_bucket: o.bucket }, o),
 
     plans: {
       list: (o = {}) => rows("token_plans", (all) => all.order("rank", { ascending: true }), o),
@@ -939,10 +959,24 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
       list: (o = {}) => rows("token_packs", (all) => all.order("price_cents", { ascending: true }), o),
     },
 
-    checkout: ({ signal, userId = bound, ...o }) =>
-      invoke("checkout", { action: "buy", ...o, userId, idempotencyKey: keyOf(o) }, signal),
-    portal: ({ signal, userId = bound, ...o }) =>
-      invoke("checkout", { action: "portal", ...o, userId }, signal),
+    checkout: (o) =>
+      invoke(
+        "checkout",
+        {
+          action: "buy",
+          planType: o.planType,
+          packType: o.packType,
+          quantity: o.quantity,
+          successUrl: o.successUrl,
+          cancelUrl: o.cancelUrl,
+          saveCard: o.saveCard,
+          userId: o.userId ?? bound,
+          idempotencyKey: keyOf(o),
+        },
+        o,
+      ),
+    portal: (o) =>
+      invoke("checkout", { action: "portal", returnUrl: o.returnUrl, userId: o.userId ?? bound }, o),
     payments: {
       request: async (o) =>
         call(

@@ -1,4 +1,6 @@
 import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { Failure } from "local-platform/terminal/failure";
 import { command, wholeNumber } from "../command.ts";
 import { type ConsoleConfig, consoleFolder, serveConsole } from "../console/serve.ts";
@@ -19,8 +21,14 @@ names on a static host, with a config.json of url and key beside them, and have 
   .option("--json", "for machines")
   .action(async ({ files, port, json, ...where }) => {
     if (files) return console.log(json ? JSON.stringify({ files: consoleFolder() }) : consoleFolder());
+    const config = readConfig(where);
+    if (!existsSync(join(consoleFolder(), "index.html"))) {
+      throw new Failure(
+        `The page is not in ${consoleFolder()}. In the repository \`npm run build --workspace console\` makes it.`,
+      );
+    }
     const stopped = stopsOnSignal();
-    const served = await serveConsole(readConfig(where), port).catch((error: NodeJS.ErrnoException) => {
+    const served = await serveConsole(config, port).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "EADDRINUSE" && error.code !== "EACCES") throw error;
       throw new Failure(`Port ${port} cannot be had; choose another: --port 0 takes any that is free.`);
     });

@@ -1,0 +1,89 @@
+import { NumberInput, Select, Text } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
+import type { ParkedPayment } from "tokenbook";
+import { useTokenbook } from "tokenbook/react";
+import { usePlans } from "../data/queries.ts";
+import { format } from "../format.ts";
+import { ActDialog } from "./ActDialog.tsx";
+import { keys, useAdmin, useChanged } from "./queries.ts";
+import { UserPick } from "./UserPick.tsx";
+
+/** Says whose a parked payment is, and what was bought where nobody knows. */
+export function AssignDialog({ parked, close }: { parked: ParkedPayment; close: () => void }) {
+  const admin = useAdmin();
+  const books = useTokenbook();
+  const changed = useChanged();
+  const { data: plans = [] } = usePlans();
+  const { data: packs = [] } = useQuery({
+    queryKey: keys.of("packs"),
+    queryFn: ({ signal }) => books.packs.list({ signal }),
+  });
+  const [userId, choose] = useState(parked.user_id);
+  const [bought, buy] = useState<string | null>(null);
+  const [quantity, count] = useState<number | string>(1);
+  const isKnown = parked.plan_type !== null || parked.pack_type !== null;
+  const [what, type] = (bought ?? "").split(" ") as [string, string | undefined];
+  return (
+    <ActDialog
+      title="Say whose the payment is"
+      verb="Assign"
+      isReady={userId !== null && (isKnown || bought !== null) && Number(quantity) >= 1}
+      close={close}
+      act={async () => {
+        const done = await admin.assignParked(parked.provider, parked.provider_payment_id, {
+          userId: userId!,
+          ...(isKnown
+            ? {}
+            : what === "plan"
+              ? { planType: type }
+              : { packType: type, quantity: Number(quantity) }),
+        });
+        changed();
+        const also =
+          done.payments_released === 0
+            ? ""
+            : ` ${format.tokens(done.payments_released)} more of that customer’s are theirs too.`;
+        return (
+          <Text size="sm">
+            {done.status === "parked"
+              ? "It is theirs, and waits for another reason: the list says which."
+              : `It is theirs, and gave ${format.tokens(done.tokens_granted)} tokens.${also}`}
+          </Text>
+        );
+      }}
+    >
+      <Text size="sm" className="words">
+        {parked.amount_cents !== null && `${format.price(parked.amount_cents, parked.currency ?? "usd")}. `}
+        {parked.explanation}
+      </Text>
+      {parked.user_id === null && <UserPick value={userId} change={choose} />}
+      {!isKnown && (
+        <Select
+          label="What was bought"
+          data={[
+            { group: "Packs", items: packs.map((it) => ({ value: `pack ${it.pack_type}`, label: it.name })) },
+            { group: "Plans", items: plans.map((it) => ({ value: `plan ${it.plan_type}`, label: it.name })) },
+          ]}
+          value={bought}
+          comboboxProps={{ withinPortal: false }}
+          onChange={buy}
+        />
+      )}
+      {!isKnown && what === "pack" && (
+        <NumberInput
+          label="How many"
+          min={1}
+          allowDecimal={false}
+          hideControls
+          value={quantity}
+          onChange={count}
+        />
+      )}
+      <Text size="xs" c="dimmed">
+        Where their customer at the provider was nobody’s, it is theirs from now on: the next payment finds
+        them.
+      </Text>
+    </ActDialog>
+  );
+}

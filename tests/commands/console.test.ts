@@ -1,0 +1,169 @@
+// @module-tag proof
+/** `tokenbook console`: the page, served for any project by a command. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterEach, beforeAll, describe, expect, test } from "vitest";
+import { buildConsole } from "../../scripts/build-console.ts";
+import { projectRoot } from "../../scripts/project.ts";
+
+const project = { url: "https://abcdefghijklmnopqrst.supabase.co", key: "sb_publishable_of_a_test" };
+const where = ["--url", project.url, "--key", project.key];
+const started: ChildProcess[] = [];
+
+beforeAll(async () => {
+  const { NODE_ENV } = process.env;
+  await buildConsole();
+  process.env["NODE_ENV"] = NODE_ENV;
+}, 300_000);
+afterEach(() => {
+  for (const child of started.splice(0)) child.kill("SIGKILL");
+});
+
+interface Run {
+  child: ChildProcess;
+  /** What it has printed so far. */
+  printed: () => { output: string; errors: string };
+  /** Its status, once it has ended. */
+  ended: Promise<number | null>;
+  /** Where it serves; when it has ended before, what it printed is the error. */
+  address: Promise<string>;
+}
+
+function run(args: string[], env: NodeJS.ProcessEnv = {}): Run {
+  const child = spawn(
+    process.execPath,
+    ["--import", "tsx", "packages/tokenbook/src/cli.ts", "console", ...args],
+    {
+      cwd: projectRoot,
+      env: { ...process.env, SUPABASE_URL: "", SUPABASE_PUBLISHABLE_KEY: "", ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    },
+  );
+  started.push(child);
+  let [output, errors] = ["", ""];
+  child.stderr.on("data", (text: Buffer) => (errors += text.toString()));
+  const ended = new Promise<number | null>((done) => child.once("close", done));
+  const address = new Promise<string>((done, failed) => {
+    child.stdout.on("data", (text: Buffer) => {
+      output += text.toString();
+      const [url] = /http:\/\/127\.0\.0\.1:\d+/.exec(output) ?? [];
+      if (url !== undefined) done(url);
+    });
+    void ended.then(() => failed(new Error(output + errors)));
+  });
+  address.catch(() => {});
+  return { child, printed: () => ({ output, errors }), ended, address };
+}
+
+/** What it says when it does not serve. */
+async function refusal(args: string[], env?: NodeJS.ProcessEnv) {
+  const it = run(args, env);
+  const status = await it.ended;
+  return { status, ...it.printed() };
+}
+
+test("its address is the first thing it prints, and the page is there", async () => {
+  const it = run([...where, "--port", "0"]);
+  const url = await it.address;
+  expect(it.printed().output).toBe(`${url}   (Ctrl-C ends it)\n`);
+  // any path is a page's: the page itself finds which
+  for (const path of ["/", "/admin/users/b0b"]) {
+    const page = await fetch(url + path);
+    expect([page.status, page.headers.get("content-type")]).toEqual([200, "text/html;charset=utf-8"]);
+    expect(await page.text()).toContain('<div id="root">');
+    expect(page.headers.get("content-security-policy")).toContain(
+      `connect-src 'self' ${project.url} wss://abcdefghijklmnopqrst.supabase.co;`,
+    );
+  }
+});
+
+test("/config.json says which project, is never kept, and has nothing else", async () => {
+  const it = run(["--port", "0"], {
+    SUPABASE_URL: project.url,
+    SUPABASE_PUBLISHABLE_KEY: project.key,
+    SUPABASE_SECRET_KEY: "sb_secret_that_nobody_sees",
+  });
+  const answer = await fetch(`${await it.address}/config.json`);
+  expect(answer.headers.get("cache-control")).toBe("no-store");
+  expect(await answer.json()).toEqual(project);
+});
+
+test("--json says the address to a machine", async () => {
+  const it = run([...where, "--port", "0", "--json"]);
+  const url = await it.address;
+  expect(JSON.parse(it.printed().output)).toEqual({ url });
+});
+
+test.each(["SIGINT", "SIGTERM"] as const)("%s ends it cleanly, with a page open", async (signal) => {
+  const it = run([...where, "--port", "0"]);
+  const url = await it.address;
+  // a browser keeps its connections
+  await (await fetch(url, { headers: { connection: "keep-alive" } })).text();
+  const since = Date.now();
+  it.child.kill(signal);
+  expect(await it.ended).toBe(0);
+  expect(Date.now() - since).toBeLessThan(3_000);
+  expect(it.printed().errors).toBe("");
+  await expect(fetch(url)).rejects.toThrow();
+});
+
+describe("it refuses, and says what to do,", () => {
+  const role = (name: string) =>
+    ["{}", JSON.stringify({ role: name }), "x"].map((it) => Buffer.from(it).toString("base64url")).join(".");
+
+  test.each([
+    ["a secret key", "sb_secret_of_a_test"],
+    ["service_role's key of before", role("service_role")],
+  ])("%s", async (_, key) => {
+    for (const [args, env] of [
+      [["--url", project.url, "--key", key], {}],
+      [[], { SUPABASE_URL: project.url, SUPABASE_PUBLISHABLE_KEY: key }],
+    ] as const) {
+      const { status, output, errors } = await refusal([...args, "--port", "0"], env);
+      expect([status, output]).toEqual([2, ""]);
+      expect(errors).toContain("That is a secret key, and every browser would be given it.");
+      // not even in the refusal
+      expect(errors).not.toContain(key);
+    }
+  });
+
+  test("and not the anon key of before, which is public", async () => {
+    const it = run(["--url", project.url, "--key", role("anon"), "--port", "0"]);
+    expect(await it.address).toMatch(/^http/);
+  });
+
+  test("no project", async () => {
+    const { status, errors } = await refusal([]);
+    expect(status).toBe(2);
+    expect(errors.trim()).toBe("Which project? --url <address of its API> --key <its publishable key>");
+  });
+
+  test("an address that is none", async () => {
+    const { status, errors } = await refusal(["--url", "abcdefghijklmnopqrst", "--key", project.key]);
+    expect(status).toBe(2);
+    expect(errors).toContain("--url is an address, as https://");
+  });
+
+  test("a port that somebody has", async () => {
+    const other = createServer().listen(0, "127.0.0.1");
+    await once(other, "listening");
+    try {
+      const { port } = other.address() as AddressInfo;
+      const { status, output, errors } = await refusal([...where, "--port", String(port)]);
+      expect([status, output]).toEqual([2, ""]);
+      expect(errors.trim()).toBe(
+        `Port ${port} cannot be had; choose another: --port 0 takes any that is free.`,
+      );
+    } finally {
+      other.close();
+    }
+  });
+});
+
+test("--files says where they are, for a static host, and ends", async () => {
+  const it = run(["--files"]);
+  expect(await it.ended).toBe(0);
+  expect(it.printed().output.trim()).toMatch(/console\/dist\/?$/);
+});
