@@ -307,6 +307,15 @@ test("a member of a team spends from the payer's account", async () => {
   });
 });
 
+test("a pack is paid for, and given back, where no plan limits anything", async () => {
+  const { id: userId } = await stack.user();
+  const asked = await server.payments.request({ packType: "small", userId });
+  const approved = await admin.payments.approve(asked.payment_id, { userId, reason: "paid" });
+  expect(approved).toMatchObject({ status: "approved", tokens_limit: null });
+  const refunded = await admin.payments.refund(asked.payment_id, { userId, reason: "a test" });
+  expect(refunded).toMatchObject({ status: "refunded", tokens_limit: null });
+});
+
 test("plans are taken, asked for, paid for by hand, and given back", async () => {
   const buyer = await stack.user();
   const theirs = booksOf(stack, buyer, { by: noting(seen) });
