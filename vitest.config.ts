@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 import { proofFolders } from "./scripts/test-files.ts";
 
 /*
- * `npm test` runs what the product does, in three minutes. `npm run test:proofs` runs the proofs: known-bad
+ * `npm test` runs what the product does, in ten minutes on two cores. `npm run test:proofs` runs the proofs: known-bad
  * variants, long trials, faults, installs into whole projects, and the local platform. A proof says so by a
  * tag: `// @module-tag proof` in the first line of a file, or `test("…", { tags: ["proof"] }, …)` where it
  * stands beside the behaviour that it is about.
