@@ -114,7 +114,7 @@ test(
   },
 );
 
-test("and so it is after a thousand", { tags: ["proof"], timeout: 300_000 }, async () => {
+test("and so it is after a thousand", { tags: ["proof"], timeout: 900_000 }, async () => {
   expect((await tellThem(db, 200, 200)).slice(0, 3)).toEqual([]);
   const { rows } = await db.admin.query("select * from public.verify_token_ledger()");
   expect(rows).toEqual([]);
