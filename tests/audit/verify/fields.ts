@@ -98,6 +98,9 @@ const keyed = `exists (select from public.token_transactions t
   where t.user_id = x.user_id and t.id = x.transaction_id and t.request ->> 'operation' = 'track')`;
 const uncharged = "not x.success or x.transaction_id is null";
 const terms = /^I4 a grant keeps the terms it was given on$/;
+/** Of a grant that was still to come. */
+const calledOff =
+  "exists (select from public.token_transactions o where o.user_id = x.user_id and o.id = x.original_id and o.terms ? 'upcoming')";
 const voids = /^I4 a grant is voided by its entry$/;
 const period = /^I9 a subscription is what its newest entry says$/;
 const storage = /^I9 storage is what its plan gave$/;
@@ -606,11 +609,13 @@ export const fields: Record<string, Record<string, Field>> = {
              where p.user_id = x.user_id and p.id::text = x.terms -> 'payment' ->> 'id' and f.part_of is not null)`,
           named: ofPayment,
         },
-        {
-          to: "jsonb_set(x.terms, '{voids}', to_jsonb(gen_random_uuid()))",
-          where: "x.terms ? 'voids'",
-          named: voids,
-        },
+        ...[
+          { where: `x.terms ? 'voids' and not ${calledOff}`, named: voids },
+          {
+            where: `x.terms ? 'voids' and ${calledOff}`,
+            named: /^I4 what came of a grant to come is what was said$/,
+          },
+        ].map((it) => ({ to: "jsonb_set(x.terms, '{voids}', to_jsonb(gen_random_uuid()))", ...it })),
       ],
       freeWhere(
         "x.terms ? 'model'",
