@@ -17,10 +17,10 @@ type Fetch = typeof globalThis.fetch;
 
 /** What costs tokens, by the end of its path. Everything else passes through. */
 const kinds: [RegExp, Kind][] = [
-  [/\/(chat\/completions|completions|responses|messages)\/*$/, "chat"],
-  [/\/embeddings\/*$/, "embedding"],
-  [/\/images\/(generations|edits|variations)\/*$/, "image"],
-  [/\/audio\/(transcriptions|translations|speech)\/*$/, "audio"],
+  [/\/(chat\/completions|completions|responses|messages)$/, "chat"],
+  [/\/embeddings$/, "embedding"],
+  [/\/images\/(generations|edits|variations)$/, "image"],
+  [/\/audio\/(transcriptions|translations|speech)$/, "audio"],
 ];
 
 /**
@@ -49,19 +49,21 @@ export function chargedFetch(
 ): Fetch {
   checkCharge("chargedFetch", options);
   return async (input, given = {}) => {
-    const { pathname } = new URL(isRequest(input) ? input.url : input);
+    const request = isRequest(input) ? input : undefined;
+    const address = isRequest(input) ? input.url : input;
+    const pathname = new URL(address).pathname.replace(/\/+$/, "");
     const kind = kinds.find(([path]) => path.test(pathname))?.[1];
-    const method = given.method ?? (isRequest(input) ? input.method : "GET");
-    if (kind === undefined || method.toUpperCase() !== "POST") return await send(input, given);
+    const method = given.method ?? request?.method;
+    if (kind === undefined || method?.toUpperCase() !== "POST") return await send(input, given);
 
-    const init = isRequest(input) ? await initOf(input, given) : given;
+    const init = request === undefined ? given : await initOf(request, given);
     const asked = parametersOf(init.body);
     if (asked["background"] === true) {
       return refusal(400, "invalid_request", {
         message: "background: its usage is not known when it is answered",
       });
     }
-    const isChat = /\/chat\/completions\/*$/.test(pathname);
+    const isChat = pathname.endsWith("/chat/completions");
     const wantsUsage = fields(asked["stream_options"])["include_usage"] === true;
     const addsUsage = isChat && asked["stream"] === true && !wantsUsage;
     const body = addsUsage
@@ -81,11 +83,7 @@ export function chargedFetch(
         options,
         termsOf(options, { kind, model, tokens, key, ...(signal && { signal }) }),
         async (hold) => {
-          answer = await send(isRequest(input) ? input.url : input, {
-            ...init,
-            ...(body != null && { body }),
-            signal: hold.signal,
-          });
+          answer = await send(address, { ...init, ...(body != null && { body }), signal: hold.signal });
           if (!answer.ok || answer.body === null)
             throw new Refused(answer.status, await answer.arrayBuffer());
           const meter = new Meter({ model, inputTokens });
