@@ -1,5 +1,6 @@
 /** Who and what an admin finds: users of every kind, one with a month behind them, one whose books are wrong. */
-import type { Trial, Person } from "./page.ts";
+import type { Page } from "playwright-core";
+import { type Opening, type Person, signIn, type Trial } from "./page.ts";
 
 /** An admin: made one before they sign in, so that their token says so. */
 export async function adminOf(trial: Trial, email = `${crypto.randomUUID()}@example.com`): Promise<Person> {
@@ -11,6 +12,24 @@ export async function adminOf(trial: Trial, email = `${crypto.randomUUID()}@exam
   );
   return admin;
 }
+
+/** Opens one of the pages under /admin/ as an admin who signs in there. */
+export async function openAdmin(
+  trial: Trial,
+  admin: Person,
+  path: string,
+  opening: Omit<Opening, "path"> = {},
+): Promise<Page> {
+  const page = await trial.visit({ ...opening, path: `/admin/${path}` });
+  await signIn(page, admin.email);
+  return page;
+}
+
+/** Puts a pack into the catalogue: 1,000 tokens for $5. */
+export const sellSmallPack = (trial: Trial) =>
+  trial.stack.db.admin.query(
+    "insert into public.token_packs (pack_type, name, tokens, price_cents) values ('small', 'Small', 1000, 500)",
+  );
 
 /** Somebody with 9,700 tokens, and a use that was written down and never paid. */
 export async function withUnpaidUse(trial: Trial, tokens: number): Promise<Person> {

@@ -6,7 +6,7 @@ import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { chromium } from "../react/browser.ts";
 import { expectCleanBooks } from "../support/books.ts";
-import { adminOf, withUnpaidUse } from "./admin-story.ts";
+import { adminOf, openAdmin, sellSmallPack, withUnpaidUse } from "./admin-story.ts";
 import {
   excess,
   type Opening,
@@ -25,20 +25,14 @@ describe.skipIf(chromium === undefined)("the console, for an admin", { tags: ["b
   beforeAll(async () => {
     trial = await startTrial();
     admin = await adminOf(trial, "zoe-the-admin@example.com");
-    await trial.stack.db.admin.query(
-      "insert into public.token_packs (pack_type, name, tokens, price_cents) values ('small', 'Small', 1000, 500)",
-    );
+    await sellSmallPack(trial);
   }, 300_000);
   afterAll(async () => {
     await expectCleanBooks(trial.stack.db);
     await trial.close();
   });
 
-  const open = async (path: string, opening: Opening = {}, who = admin): Promise<Page> => {
-    const page = await trial.visit({ ...opening, path: `/admin/${path}` });
-    await signIn(page, who.email);
-    return page;
-  };
+  const open = (path: string, opening: Opening = {}, who = admin) => openAdmin(trial, who, path, opening);
   const openUser = async (id: string, opening: Opening = {}) => {
     const page = await open(`users/${id}`, opening);
     await page.getByTestId("their-balance").waitFor();
@@ -150,7 +144,7 @@ describe.skipIf(chromium === undefined)("the console, for an admin", { tags: ["b
       const person = await trial.person();
       const page = await trial.visit({
         path: `/admin/users/${person.id}`,
-        ...(at === undefined ? {} : { at }),
+        at,
       });
       await signIn(page, admin.email);
       await page.getByTestId("their-balance").waitFor();
@@ -480,7 +474,7 @@ describe.skipIf(chromium === undefined)("the console, for an admin", { tags: ["b
       at?: string,
     ): Promise<{ after: (string | undefined)[]; until: (string | undefined)[] }> {
       const asked: { p_after?: string; p_until?: string }[] = [];
-      const page = await trial.visit({ path: "/admin/books", ...(at === undefined ? {} : { at }) });
+      const page = await trial.visit({ path: "/admin/books", at });
       await page.route(/rpc\/verify_token_ledger/, async (route) => {
         asked.push(route.request().postDataJSON() as (typeof asked)[number]);
         // sometimes quick, sometimes slow: pieces grow and shrink
@@ -533,7 +527,7 @@ describe.skipIf(chromium === undefined)("the console, for an admin", { tags: ["b
     /** What a browser fetched of a user who looks for the pages. */
     async function fetchedBy(at?: string): Promise<{ page: Page; files: string[] }> {
       const person = await trial.person();
-      const page = await trial.visit({ path: "/admin/", ...(at === undefined ? {} : { at }) });
+      const page = await trial.visit({ path: "/admin/", at });
       const files: string[] = [];
       page.on("response", (response) => files.push(new URL(response.url()).pathname));
       await page.reload();

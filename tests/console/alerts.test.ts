@@ -4,8 +4,8 @@ import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { chromium } from "../react/browser.ts";
 import { expectCleanBooks } from "../support/books.ts";
-import { adminOf } from "./admin-story.ts";
-import { type Opening, type Person, signIn, startTrial, type Trial, violations, withFault } from "./page.ts";
+import { adminOf, openAdmin } from "./admin-story.ts";
+import { type Opening, type Person, startTrial, type Trial, violations, withFault } from "./page.ts";
 
 const secretPath = "T0123/B0456/very-secret";
 
@@ -23,8 +23,7 @@ describe.skipIf(chromium === undefined)("alerts, for an admin", { tags: ["browse
   });
 
   const open = async (opening: Opening = {}): Promise<Page> => {
-    const page = await trial.visit({ path: "/admin/alerts", ...opening });
-    await signIn(page, admin.email);
+    const page = await openAdmin(trial, admin, "alerts", opening);
     await page.getByRole("heading", { name: "Deliveries" }).waitFor();
     return page;
   };
@@ -122,7 +121,7 @@ describe.skipIf(chromium === undefined)("alerts, for an admin", { tags: ["browse
     /** What a page shows of an endpoint whose address is a secret. */
     async function shownOf(at?: string): Promise<string> {
       await deliver("slack", 1);
-      const page = await open(at === undefined ? {} : { at });
+      const page = await open({ at });
       await page.getByTestId("endpoints").getByRole("row", { name: /slack/ }).waitFor();
       return await page.content();
     }

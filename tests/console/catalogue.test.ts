@@ -4,7 +4,7 @@ import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { chromium } from "../react/browser.ts";
 import { expectCleanBooks } from "../support/books.ts";
-import { adminOf } from "./admin-story.ts";
+import { adminOf, openAdmin } from "./admin-story.ts";
 import { type Opening, type Person, signIn, startTrial, type Trial, violations, withFault } from "./page.ts";
 
 let trial: Trial;
@@ -21,8 +21,7 @@ describe.skipIf(chromium === undefined)("the catalogue, for an admin", { tags: [
   });
 
   const open = async (opening: Opening = {}): Promise<Page> => {
-    const page = await trial.visit({ ...opening, path: "/admin/catalogue" });
-    await signIn(page, admin.email);
+    const page = await openAdmin(trial, admin, "catalogue", opening);
     await page.getByTestId("plans").waitFor();
     return page;
   };
@@ -51,7 +50,7 @@ describe.skipIf(chromium === undefined)("the catalogue, for an admin", { tags: [
       p_plan: { name: "Twice", tokens: 100, price_cents: 500, billing_cycle: "monthly" },
       p_reason: "a test",
     });
-    const page = await open(at === undefined ? {} : { at });
+    const page = await open({ at });
     await press(page, "Change plan twice");
     await field(page, "Tokens").waitFor();
     await trial.serve("set_token_plan", {
@@ -204,7 +203,7 @@ describe.skipIf(chromium === undefined)("the catalogue, for an admin", { tags: [
 
     /** Every model's price, as it is shown when all pages are. */
     async function shownPrices(at?: string): Promise<string[]> {
-      const page = await open(at === undefined ? {} : { at });
+      const page = await open({ at });
       const found = page.waitForResponse(/token_model_prices.*ilike/);
       await page.getByRole("searchbox", { name: "Search by model" }).fill("paged-");
       await found;
@@ -285,7 +284,7 @@ describe.skipIf(chromium === undefined)("the catalogue, for an admin", { tags: [
     /** Two clicks as quick as a browser can. @returns how many codes came of them */
     async function twoClicks(at?: string): Promise<number> {
       const name = `twice ${crypto.randomUUID()}`;
-      const page = await open(at === undefined ? {} : { at });
+      const page = await open({ at });
       const button = await prepare(page, name);
       await button.evaluate((it) => {
         (it as HTMLButtonElement).click();
@@ -312,7 +311,7 @@ describe.skipIf(chromium === undefined)("the catalogue, for an admin", { tags: [
 
     /** The first answer is lost. @returns what the dialog says in the end */
     async function lostAnswer(name: string, at?: string) {
-      const page = await open(at === undefined ? {} : { at });
+      const page = await open({ at });
       let lost = 0;
       await page.route(/rpc\/create_token_code/, async (route) => {
         if (lost++ > 0) return await route.continue();

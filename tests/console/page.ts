@@ -59,7 +59,7 @@ export interface Opening {
   locale?: string;
   path?: string;
   /** Another build, at another address. */
-  at?: string;
+  at?: string | undefined;
 }
 
 /** Builds it, with faults if that is asked for. */

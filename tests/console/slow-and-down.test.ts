@@ -4,17 +4,8 @@ import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { chromium } from "../react/browser.ts";
 import { expectCleanBooks } from "../support/books.ts";
-import { adminOf, withUnpaidUse } from "./admin-story.ts";
-import {
-  jumps,
-  type Person,
-  saysBalance,
-  signIn,
-  slowDown,
-  startTrial,
-  type Trial,
-  withFault,
-} from "./page.ts";
+import { adminOf, openAdmin, sellSmallPack, withUnpaidUse } from "./admin-story.ts";
+import { jumps, type Person, saysBalance, slowDown, startTrial, type Trial, withFault } from "./page.ts";
 
 let trial: Trial;
 let admin: Person;
@@ -23,20 +14,14 @@ describe.skipIf(chromium === undefined)("a network that is not good", { tags: ["
   beforeAll(async () => {
     trial = await startTrial();
     admin = await adminOf(trial);
-    await trial.stack.db.admin.query(
-      "insert into public.token_packs (pack_type, name, tokens, price_cents) values ('small', 'Small', 1000, 500)",
-    );
+    await sellSmallPack(trial);
   }, 300_000);
   afterAll(async () => {
     await expectCleanBooks(trial.stack.db);
     await trial.close();
   });
 
-  const open = async (path: string, at?: string): Promise<Page> => {
-    const page = await trial.visit({ path: `/admin/${path}`, ...(at === undefined ? {} : { at }) });
-    await signIn(page, admin.email);
-    return page;
-  };
+  const open = (path: string, at?: string) => openAdmin(trial, admin, path, { at });
   const count = async (id: string, actions: string[]) => {
     const { rows } = await trial.stack.db.admin.query(
       "select count(*)::int as n from public.token_transactions where user_id = $1 and action_type = any ($2)",

@@ -7,8 +7,8 @@ import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { chromium } from "../react/browser.ts";
 import { expectCleanBooks } from "../support/books.ts";
-import { adminOf } from "./admin-story.ts";
-import { excess, look, type Person, signIn, startTrial, type Trial, violations, withFault } from "./page.ts";
+import { adminOf, openAdmin } from "./admin-story.ts";
+import { excess, look, type Person, startTrial, type Trial, violations, withFault } from "./page.ts";
 
 let trial: Trial;
 let admin: Person;
@@ -23,11 +23,7 @@ describe.skipIf(chromium === undefined)("an admin's pages in every state", { tag
     await trial.close();
   });
 
-  const open = async (path: string, width = 1280, at?: string): Promise<Page> => {
-    const page = await trial.visit({ path: `/admin/${path}`, width, ...(at === undefined ? {} : { at }) });
-    await signIn(page, admin.email);
-    return page;
-  };
+  const open = (path: string, width = 1280, at?: string) => openAdmin(trial, admin, path, { width, at });
   const says = (page: Page, ...texts: string[]) =>
     Promise.all(texts.map((text) => page.getByText(text).first().waitFor()));
 

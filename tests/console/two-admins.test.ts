@@ -4,8 +4,8 @@ import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { chromium } from "../react/browser.ts";
 import { expectCleanBooks } from "../support/books.ts";
-import { adminOf, withUnpaidUse } from "./admin-story.ts";
-import { type Person, signIn, startTrial, type Trial, withFault } from "./page.ts";
+import { adminOf, openAdmin, sellSmallPack, withUnpaidUse } from "./admin-story.ts";
+import { type Person, startTrial, type Trial, withFault } from "./page.ts";
 
 let trial: Trial;
 let admins: Person[];
@@ -14,9 +14,7 @@ describe.skipIf(chromium === undefined)("two admins at once", { tags: ["browser"
   beforeAll(async () => {
     trial = await startTrial();
     admins = [await adminOf(trial), await adminOf(trial)];
-    await trial.stack.db.admin.query(
-      "insert into public.token_packs (pack_type, name, tokens, price_cents) values ('small', 'Small', 1000, 500)",
-    );
+    await sellSmallPack(trial);
   }, 300_000);
   afterAll(async () => {
     await expectCleanBooks(trial.stack.db);
@@ -25,13 +23,7 @@ describe.skipIf(chromium === undefined)("two admins at once", { tags: ["browser"
 
   /** The same page, as each of them. */
   const both = (path: string, at?: string) =>
-    Promise.all(
-      admins.map(async ({ email }) => {
-        const page = await trial.visit({ path: `/admin/${path}`, ...(at === undefined ? {} : { at }) });
-        await signIn(page, email);
-        return page;
-      }),
-    );
+    Promise.all(admins.map((admin) => openAdmin(trial, admin, path, { at })));
   const dialogOf = (page: Page) => page.getByRole("dialog");
   const outcome = async (page: Page) => {
     const said = dialogOf(page).getByTestId("outcome").or(dialogOf(page).getByRole("alert"));

@@ -73,7 +73,7 @@ describe.skipIf(chromium === undefined)("the console, for a user", { tags: ["bro
   async function bothSee(at?: string): Promise<boolean[]> {
     const person = await trial.person();
     await grant(trial.stack.db, person.id, 5_000);
-    const opening = at === undefined ? {} : { at };
+    const opening = { at };
     const pages = [await trial.open(person, opening), await trial.open(person, opening)];
     for (const page of pages) await saysBalance(page, "15,000");
     await spend(person.id, 600, { p_action_type: "image_generation" });
@@ -153,7 +153,7 @@ describe.skipIf(chromium === undefined)("the console, for a user", { tags: ["bro
       });
     }
     await call();
-    const page = await trial.open(person, at === undefined ? {} : { at });
+    const page = await trial.open(person, { at });
     await page.getByTestId("ledger").waitFor();
     await page.getByRole("button", { name: "Agent run" }).first().click();
     return page;
