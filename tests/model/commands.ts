@@ -940,11 +940,16 @@ export class Run {
   }
 }
 
-/** A receipt without what a hold's is now, and without the moments, which the clock of the test moves. */
+/**
+ * A receipt without what a hold's is now, without the moments, which the clock of the test moves, and without why there
+ * was no more to take, which is said the first time.
+ */
 function lasting(receipt: Receipt): Receipt {
   return JSON.parse(
     JSON.stringify(receipt, (name, value: unknown) =>
-      ["status", "granted_at", "expires_at", "effective_at", "budget"].includes(name) ? undefined : value,
+      ["status", "granted_at", "expires_at", "effective_at", "budget", "tokens_restricted"].includes(name)
+        ? undefined
+        : value,
     ),
   );
 }

@@ -166,6 +166,16 @@ test("a crash is answered with 500 and the next request starts the function agai
   }
 });
 
+test("a caller who is gone before the function is there is the trouble of nobody else", async () => {
+  await it.fetch("/functions/v1/crashes?now");
+  // they leave while the process starts that would have answered them
+  const left = [1, 5, 10].map((ms) =>
+    it.fetch("/functions/v1/crashes", { signal: AbortSignal.timeout(ms) }).catch(({ name }: Error) => name),
+  );
+  expect(await Promise.all(left)).toContain("TimeoutError");
+  expect(await (await it.fetch("/functions/v1/crashes")).text()).toBe("alive");
+});
+
 test("nothing of the project's package.json can be imported", async () => {
   await expect(prefetchFunctions(fixture("leak"), denoDir)).rejects.toThrow(/leaky imports can't be fetched/);
   const leaking = await startApiUnderTest("", { functions: { project: fixture("leak"), denoDir } });

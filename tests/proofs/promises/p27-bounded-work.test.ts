@@ -5,6 +5,7 @@ import { breaches, grant } from "../../support/books.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { writeLongLedger } from "../../support/long-ledger.ts";
 import { applyMutant } from "../../support/mutants.ts";
+import { pagesTouched } from "../../support/pages.ts";
 import { createUser } from "../../support/roles.ts";
 import { letTimePass } from "../../support/time.ts";
 import { connectAsServer } from "../../support/storm.ts";
@@ -453,14 +454,9 @@ exception
 end $$;
 grant execute on function public.attempt to service_role`;
 
-/** Makes the call, and says how many pages of tables and indexes it touched, however it ended. */
-async function pagesOf(client: pg.Client, sql: string): Promise<number> {
-  const { rows } = await client.query(
-    `explain (analyze, buffers, timing off, format json) select public.attempt($sql$${sql}$sql$)`,
-  );
-  const plan = rows[0]["QUERY PLAN"][0]["Plan"];
-  return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"];
-}
+/** How many pages of tables and indexes the call touches, however it ends. */
+const pagesOf = (client: pg.Client, sql: string) =>
+  pagesTouched(client, `select public.attempt($sql$${sql}$sql$)`);
 
 /** Calls until the account is up to date; no more often than there are portions. */
 async function catchUp(

@@ -97,7 +97,8 @@ export function startFunctions(options: FunctionsOptions): Functions {
         message: "Worker failed to boot (please check logs)",
       });
     }
-    forward(incoming, outgoing, worker, agent);
+    // whoever asked may have gone while it started
+    if (!incoming.socket.destroyed) forward(incoming, outgoing, worker, agent);
   }
 
   return {
