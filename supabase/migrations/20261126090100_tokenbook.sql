@@ -27673,7 +27673,7 @@ begin
   select b.expires_at::date, sum(b.tokens_remaining)::bigint, count(*), count(distinct b.user_id)
     from public.token_balances b
    where (p_after is null or b.user_id > p_after) and (p_until is null or b.user_id <= p_until)
-     and b.is_open and b.expires_at > v_now and b.expires_at < v_to -- @what-is-to-run-out
+     and b.is_open and b.expires_at > v_now and b.expires_at < v_to -- @what-ends-later
    group by 1
    order by 1;
 end
