@@ -60,7 +60,7 @@ declare
     'get_token_usage_by', 'get_token_user', 'get_user_storage_quota', 'get_user_token_balance',
     'get_users_with_high_token_usage', 'get_users_with_low_token_balance',
     'get_users_without_token_balance', 'grant_tokens', 'has_token_plan',
-    'list_parked_token_payments', 'list_token_changes', 'list_token_codes',
+    'list_parked_token_payments', 'list_token_changes', 'list_token_codes', 'list_token_expiries',
     'list_token_team_members', 'list_token_users', 'list_token_webhook_deliveries',
     'list_token_webhook_endpoints', 'list_upcoming_token_grants', 'prepare_token_checkout',
     'reconcile_user_token_balance', 'record_token_payment_event', 'record_token_subscription_event',
@@ -27639,6 +27639,47 @@ $$;
 comment on function tokenbook.list_token_changes is
   'What admins and the server changed beside the ledger, newest first: states of accounts, caps, alert rules, teams, payments, top-ups, the catalogue and the prices; about one user, or (p_user_id left out) about everyone and the project. For an admin or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {changes: [{id, user_id, change (the function), actor_role, actor_id, reason, details, created_at}], next_before (NULL on the last page)}. Errors: invalid_page, forbidden.';
 
+-- from supabase/schemas/90_audit/list_token_expiries.sql
+
+/*
+ * What is about to run out, by day: of everyone, or of the users after p_after up to p_until, so that a large database is
+ * gone through in pieces. As much as is there now; what is spent until then does not run out.
+ * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_report.
+ */
+-- Security definer: an admin reads other users' rows.
+create function tokenbook.list_token_expiries(
+  p_to timestamptz default null,
+  p_after uuid default null,
+  p_until uuid default null
+)
+returns table (day date, tokens bigint, grants bigint, users bigint)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- where days begin
+set plan_cache_mode = force_custom_plan -- for everyone another index than for a few
+as $$
+declare
+  v_now constant timestamptz := clock_timestamp();
+  v_to constant timestamptz := coalesce(p_to, v_now + interval '30 days');
+begin
+  perform tokenbook.authorize_operator();
+  if not (v_to > v_now and v_to <= v_now + interval '366 days') then
+    perform tokenbook.refuse('invalid_report', '{"field": "p_to", "rule": "a moment of the next 366 days"}');
+  end if;
+  return query
+  select b.expires_at::date, sum(b.tokens_remaining)::bigint, count(*), count(distinct b.user_id)
+    from public.token_balances b
+   where (p_after is null or b.user_id > p_after) and (p_until is null or b.user_id <= p_until)
+     and b.is_open and b.expires_at > v_now and b.expires_at < v_to -- @what-ends-later
+   group by 1
+   order by 1;
+end
+$$;
+comment on function tokenbook.list_token_expiries is
+  'What is about to run out, by day (UTC), as much as is there now. For an admin or the server. p_to at most 366 days ahead, left out: 30 days; p_after and p_until: of the users after an id up to another, so that a large database is gone through in pieces. Rows of {day, tokens, grants, users}, none of a day on which nothing runs out. Errors: not_authenticated, forbidden, invalid_report.';
+
 -- from supabase/schemas/90_audit/list_token_users.sql
 
 /*
@@ -29852,7 +29893,7 @@ declare
     'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
     'create_token_code', 'list_token_codes', 'end_token_code',
     'verify_token_ledger', 'acknowledge_token_finding', 'checkpoint_token_ledger', 'verify_token_checkpoint',
-    'list_token_users', 'get_token_user',
+    'list_token_users', 'get_token_user', 'list_token_expiries',
     'reconcile_user_token_balance', 'find_token_discrepancies',
     'replay_token_balances', 'restate_token_balances', 'reverse_token_restatement',
     'check_token_synchronization', 'get_recent_token_usage', 'get_users_with_high_token_usage',

@@ -96,7 +96,7 @@ declare
     'set_token_spend_cap', 'add_token_team_member', 'remove_token_team_member',
     'create_token_code', 'list_token_codes', 'end_token_code',
     'verify_token_ledger', 'acknowledge_token_finding', 'checkpoint_token_ledger', 'verify_token_checkpoint',
-    'list_token_users', 'get_token_user',
+    'list_token_users', 'get_token_user', 'list_token_expiries',
     'reconcile_user_token_balance', 'find_token_discrepancies',
     'replay_token_balances', 'restate_token_balances', 'reverse_token_restatement',
     'check_token_synchronization', 'get_recent_token_usage', 'get_users_with_high_token_usage',

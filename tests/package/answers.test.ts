@@ -395,6 +395,8 @@ test("an admin sees everybody, and everything of one", async () => {
   expect(await all.user(user.id)).toMatchObject({ is_user: true, alerts: expect.any(Array) });
   const forgotten = await stack.user();
   expect(await all.forget(forgotten.id)).toMatchObject({ is_done: true });
+  await server.grant(50, { userId: user.id, expiresAt: new Date(Date.now() + 86_400_000 * 3) });
+  expect((await all.expiries({ to: new Date(Date.now() + 86_400_000 * 5) })).length).toBeGreaterThan(0);
   expect(await all.discrepancies()).toEqual([]);
   expect(await all.reconcile(user.id)).toMatchObject({ remaining_difference: 0 });
   expect((await all.replay({ userId: user.id })).length).toBeGreaterThan(0);

@@ -235,6 +235,10 @@ beforeAll(async () => {
       takes: { provider: "stripe", providerPaymentId: "pi", reason },
       ask: (_, { provider, providerPaymentId, ...o }) => all.dismissParked(provider, providerPaymentId, o),
     },
+    "admin expiries": {
+      takes: { to: new Date(Date.now() + 86_400_000), after: undefined, until: undefined },
+      ask: (_, o) => all.expiries(o),
+    },
     "admin discrepancies": {
       takes: { threshold: 5, after: undefined, until: undefined },
       ask: (_, o) => all.discrepancies(o),
@@ -402,6 +406,7 @@ const nearest: Record<string, string> = {
   "admin parked": "limit",
   "admin dismissParked": "reason",
   "admin discrepancies": "until",
+  "admin expiries": "until",
   "admin replay": "until",
   "admin verify": "until",
   "admin setPlan": "reason",

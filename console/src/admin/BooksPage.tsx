@@ -1,13 +1,13 @@
-import { Button, Group, Progress, Stack, Table, Text, VisuallyHidden } from "@mantine/core";
-import { IconCircleCheck, IconRefresh } from "@tabler/icons-react";
+import { Group, Stack, Table, Text, VisuallyHidden } from "@mantine/core";
+import { IconCircleCheck } from "@tabler/icons-react";
 import { type ReactNode, useCallback, useMemo } from "react";
 import type { Discrepancy } from "tokenbook";
 import { format, humanized } from "../format.ts";
-import { Refused } from "../parts/Refused.tsx";
 import { Section } from "../parts/Section.tsx";
 import { AdminLink } from "./AdminLink.tsx";
 import { useAdmin } from "./queries.ts";
-import { type Range, type Sweep, useSweep } from "./sweep.ts";
+import { Again, Going } from "./Going.tsx";
+import { type Range, useSweep } from "./sweep.ts";
 import classes from "./Books.module.css";
 
 /** So many breaches are listed; where there are more, a command lists all. */
@@ -116,34 +116,6 @@ function sizeOf({ remaining_difference, used_difference, cost_difference }: Disc
     Math.abs(remaining_difference) +
     Math.abs(used_difference ?? 0) / 1e6 +
     Math.abs(cost_difference ?? 0) / 1e12
-  );
-}
-
-function Again({ sweep }: { sweep: Sweep<unknown> }) {
-  return (
-    <Button
-      size="xs"
-      variant="default"
-      leftSection={<IconRefresh size={14} aria-hidden />}
-      disabled={!sweep.isDone && sweep.error === null}
-      onClick={sweep.again}
-    >
-      Look again
-    </Button>
-  );
-}
-
-/** How far it has come. */
-function Going({ sweep }: { sweep: Sweep<unknown> }) {
-  if (sweep.error !== null) return <Refused error={sweep.error} retry={sweep.again} />;
-  if (sweep.isDone) return null;
-  return (
-    <Stack gap={4} mb="md">
-      <Progress value={sweep.share * 100} size="sm" aria-label="Users looked at" color="var(--accent)" />
-      <Text size="xs" c="dimmed">
-        {format.percent(sweep.share)} of the users looked at
-      </Text>
-    </Stack>
   );
 }
 

@@ -5,6 +5,7 @@ import { Fact } from "../parts/Fact.tsx";
 import { Nothing } from "../parts/Nothing.tsx";
 import { Refused } from "../parts/Refused.tsx";
 import { Section } from "../parts/Section.tsx";
+import { Expiries } from "./Expiries.tsx";
 import { useUserSearch } from "../user/search.ts";
 import { UsageOf, useFirstDay } from "../user/Usage.tsx";
 import { useEveryonesUsage, useRevenue } from "./queries.ts";
@@ -20,6 +21,7 @@ export function MoneyPage() {
       <VisuallyHidden component="h1">Money</VisuallyHidden>
       <UsageOf title="Usage of everybody" report={usage} />
       <Revenue from={from} days={days} />
+      <Expiries days={days} />
     </Stack>
   );
 }

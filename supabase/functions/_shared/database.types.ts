@@ -1624,6 +1624,15 @@ export type Database = {
         Returns: Json;
       };
       list_token_codes: { Args: { p_before?: number; p_limit?: number }; Returns: Json };
+      list_token_expiries: {
+        Args: { p_after?: string; p_to?: string; p_until?: string };
+        Returns: {
+          day: string;
+          grants: number;
+          tokens: number;
+          users: number;
+        }[];
+      };
       list_token_team_members: {
         Args: { p_after?: string; p_limit?: number; p_user_id?: string };
         Returns: Json;

@@ -211,6 +211,7 @@ export const calling: Callable[] = [
       "get_token_user",
       "list_parked_token_payments",
       "list_token_users",
+      "list_token_expiries",
       "list_token_changes",
       "list_token_codes",
       "reconcile_user_token_balance",

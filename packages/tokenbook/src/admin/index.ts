@@ -9,6 +9,7 @@ import type {
   Discrepancy,
   EndedTokenCode,
   Erasure,
+  Expiry,
   LedgerBreach,
   ModelPrice,
   ModelPriceSetting,
@@ -61,6 +62,15 @@ export interface UsersOptions extends Stoppable {
 export interface DiscrepanciesOptions extends Stoppable {
   /** What is of so many tokens or fewer is left out. Default 100. */
   threshold?: number | undefined;
+  /** Of the users after this one, up to that one, by their ids. */
+  after?: string | undefined;
+  until?: string | undefined;
+}
+
+/** Until when, and of which users. */
+export interface ExpiriesOptions extends Stoppable {
+  /** At most 366 days ahead. Default: 30 days. */
+  to?: Moment | undefined;
   /** Of the users after this one, up to that one, by their ids. */
   after?: string | undefined;
   until?: string | undefined;
@@ -226,6 +236,15 @@ export interface AdminBooks {
     providerPaymentId: string,
     options: AssignOptions,
   ): Promise<ParkedAssignment>;
+  /**
+   * What is about to run out, by day, of everyone or of the users of a range.
+   *
+   * @example
+   * ```ts
+   * for (const { day, tokens, users } of await admin.expiries()) show(day, tokens, users);
+   * ```
+   */
+  expiries(options?: ExpiriesOptions): Promise<Expiry[]>;
   /**
    * Users whose balance or cost is not what the records say, the largest difference first.
    *
@@ -528,6 +547,7 @@ export function tokenbookAdmin(
         },
         o,
       ),
+    expiries: (o = {}) => call("list_token_expiries", { p_to: o.to, p_after: o.after, p_until: o.until }, o),
     discrepancies: (o = {}) =>
       call("find_token_discrepancies", { p_threshold: o.threshold, p_after: o.after, p_until: o.until }, o),
     reconcile: (userId, o = {}) => call("reconcile_user_token_balance", { p_user_id: userId }, o),

@@ -1064,6 +1064,15 @@ export interface ReplayedGrant {
   uncovered: number | null;
 }
 
+/** What is about to run out on a day (UTC), as much as is there now. */
+export interface Expiry {
+  /** As `2026-12-31`. */
+  day: string;
+  tokens: number;
+  grants: number;
+  users: number;
+}
+
 /** A breach of an invariant of the books. */
 export interface LedgerBreach {
   invariant: string;
@@ -1358,6 +1367,7 @@ export interface Answers {
   get_token_user: UserDetails;
   forget_token_user: Erasure;
   find_token_discrepancies: Discrepancy[];
+  list_token_expiries: Expiry[];
   reconcile_user_token_balance: Reconciliation;
   replay_token_balances: ReplayedGrant[];
   verify_token_ledger: LedgerBreach[];
