@@ -24702,8 +24702,11 @@ begin
       from public.token_transactions t
      where t.user_id = p_user_id and t.usage_id is not null and t.entry_type in ('deduction', 'usage', 'grant')
      group by t.usage_id
-  ), linked as (
-    select u.*, coalesce(named.id, naming.id) as entry, named.id is not null as is_named,
+  ), linked as materialized (
+    select u.id, u.action_type, u.model_used, u.tokens_used, u.tokens_uncovered, u.input_tokens, u.output_tokens,
+           u.cost_estimate, u.success, u.error_message, u.member_id, u.created_at,
+           u.success and u.action_type not in ('admin_grant', 'admin_deduct') as is_request,
+           coalesce(named.id, naming.id) as entry, named.id is not null as is_named,
            coalesce(
              named.is_grant, naming.entry_type = 'grant', -- @grants-by-their-entry
              u.action_type = any (tokenbook.recorded_grant_actions())) as is_grant,
@@ -24714,23 +24717,43 @@ begin
       left join public.token_transactions naming on naming.user_id = u.user_id and naming.id = u.transaction_id
        and naming.entry_type in ('deduction', 'usage', 'grant')
      where u.user_id = p_user_id
+  ), loose as (
+    -- what may be a copy: mostly there is none, and nothing has to be sorted for it
+    select l.action_type, l.tokens_used, date_trunc('second', l.created_at) as second, l.request
+      from linked l
+     where l.entry is null and l.tokens_used <> 0
+  ), equals as (
+    select l.id,
+           first_value(l.id) over (
+             partition by l.action_type, l.model_used, l.tokens_used, l.tokens_uncovered, l.input_tokens, l.output_tokens,
+                          l.cost_estimate, l.success, l.error_message, l.request, date_trunc('second', l.created_at)
+             order by l.entry is null, l.created_at, l.id) as first
+      from linked l
+     where (l.action_type, l.tokens_used, date_trunc('second', l.created_at)) in (
+       select o.action_type, o.tokens_used, o.second from loose o)
+  ), requests as (
+    select l.id,
+           first_value(l.id) over (
+             partition by l.request, l.action_type, l.model_used, l.tokens_used, l.tokens_uncovered, l.input_tokens, l.output_tokens
+             order by l.entry is null, l.created_at, l.id) as first
+      from linked l
+     where l.is_request and l.request in (select o.request from loose o)
+  ), sent as (
+    select l.id,
+           first_value(l.id) over (
+             partition by l.request, l.action_type, l.model_used, l.tokens_used, l.input_tokens, l.output_tokens, l.member_id
+             order by l.created_at, l.id) as first
+      from linked l
+     where l.is_request and l.is_unkeyed and l.request is not null
   ), compared as (
     select l.*,
            case when l.entry is not null then
              first_value(l.id) over (partition by l.entry order by l.is_named desc, l.created_at, l.id) end as first_of_entry,
-           first_value(l.id) over (
-             partition by l.action_type, l.model_used, l.tokens_used, l.tokens_uncovered, l.input_tokens, l.output_tokens,
-                          l.cost_estimate, l.success, l.error_message, l.request, date_trunc('second', l.created_at)
-             order by l.entry is null, l.created_at, l.id) as first_of_equals,
-           case when l.request is not null and l.success and l.action_type not in ('admin_grant', 'admin_deduct') then
-             first_value(l.id) over (
-               partition by l.request, l.action_type, l.model_used, l.tokens_used, l.tokens_uncovered, l.input_tokens, l.output_tokens, l.success
-               order by l.entry is null, l.created_at, l.id) end as first_of_request,
-           case when l.request is not null and l.success and l.is_unkeyed and l.action_type not in ('admin_grant', 'admin_deduct') then
-             first_value(l.id) over (
-               partition by l.is_unkeyed, l.request, l.action_type, l.model_used, l.tokens_used, l.input_tokens, l.output_tokens, l.success, l.member_id
-               order by l.created_at, l.id) end as first_sent
+           e.first as first_of_equals, r.first as first_of_request, s.first as first_sent
       from linked l
+      left join equals e on e.id = l.id
+      left join requests r on r.id = l.id
+      left join sent s on s.id = l.id
   )
   select c.id,
          case when c.first_of_entry = c.id then c.entry end,
@@ -28234,24 +28257,35 @@ begin
    where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now;
   v_remaining := coalesce(v_account.tokens_remaining, 0) - v_due;
 
-  -- token by token
+  -- token by token; and, with each of the findings or alone, the lines of the sum that they belong to
   for v_difference in
     with differences as materialized (
       select d.*, d.line = 'none' as is_harmless, case when d.line = 'none' then d.cause end as harmless
         from tokenbook.token_differences(p_user_id, v_opening, v_base) d
-       where not d.is_settled
+    ), corrected as (
+      select coalesce(sum(d.tokens) filter (where d.line = 'used'), 0)::bigint as all_used,
+             coalesce(sum(d.tokens) filter (where d.line = 'used' and not d.is_settled), 0)::bigint as used,
+             coalesce(-sum(d.tokens) filter (where d.line = 'admin_granted' and not d.is_settled), 0)::bigint as admin_granted,
+             coalesce(sum(d.tokens) filter (where d.line = 'admin_deducted' and not d.is_settled), 0)::bigint as admin_deducted,
+             coalesce(sum(d.cost), 0) as cost
+        from differences d
+    ), findings as (
+      select d.scenario, d.is_harmless, d.harmless, sum(d.size)::bigint as size, count(*) as rows, min(d.created_at) as since,
+             coalesce(jsonb_agg(jsonb_build_object(
+               'at', greatest(d.created_at, v_opening.created_at), 'tokens', d.tokens, 'grant_id', d.grant_id))
+               filter (where d.tokens <> 0), '[]') as parts,
+             (array_agg(d.cause order by d.size desc, d.cause))[1] as cause,
+             (array_agg(d.usage_id order by d.created_at) filter (where d.usage_id is not null))[1] as first_usage_id,
+             min(d.transaction_id) as first_transaction_id
+        from differences d
+       where not d.is_settled and d.line <> 'cost'
+       group by d.scenario, d.is_harmless, d.harmless
     )
-    select d.scenario, d.is_harmless, sum(d.size)::bigint as size, count(*) as rows, min(d.created_at) as since,
-           coalesce(jsonb_agg(jsonb_build_object(
-             'at', greatest(d.created_at, v_opening.created_at), 'tokens', d.tokens, 'grant_id', d.grant_id))
-             filter (where d.tokens <> 0), '[]') as parts,
-           (array_agg(d.cause order by d.size desc, d.cause))[1] as cause,
-           (array_agg(d.usage_id order by d.created_at) filter (where d.usage_id is not null))[1] as first_usage_id,
-           min(d.transaction_id) as first_transaction_id
-      from differences d
-     group by d.scenario, d.is_harmless, d.harmless
-     order by d.scenario, d.is_harmless, d.harmless
+    select c.*, f.* from corrected c left join findings f on true
+     order by f.scenario, f.is_harmless, f.harmless
   loop
+    v_corrected := v_difference;
+    continue when v_difference.scenario is null;
     -- with those before it: what one grant could have paid for, it could not have paid for twice
     v_parts := v_parts || v_difference.parts;
     v_live := 0;
@@ -28298,16 +28332,7 @@ begin
          count(*) filter (where u.is_operation) as rows
     into v_old
     from tokenbook.usage_before_books(p_user_id, v_opening) u;
-  select v_old.cost + coalesce(sum(u.cost) filter (
-           where u.is_operation and (u.transaction_id is not null or v_opening.id is null or u.created_at > v_opening.created_at)), 0)
-    into v_cost
-    from tokenbook.audit_trail(p_user_id) u;
-  select coalesce(sum(d.tokens) filter (where d.line = 'used'), 0)::bigint as all_used,
-         coalesce(sum(d.tokens) filter (where d.line = 'used' and not d.is_settled), 0)::bigint as used,
-         coalesce(-sum(d.tokens) filter (where d.line = 'admin_granted' and not d.is_settled), 0)::bigint as admin_granted,
-         coalesce(sum(d.tokens) filter (where d.line = 'admin_deducted' and not d.is_settled), 0)::bigint as admin_deducted
-    into v_corrected
-    from tokenbook.token_differences(p_user_id, v_opening, v_base) d;
+  v_cost := v_old.cost + v_corrected.cost;
   v_used := v_old.used + v_ledger.used + v_corrected.all_used;
 
   select jsonb_build_object(
@@ -29308,6 +29333,9 @@ comment on function tokenbook.reverse_token_restatement is
  * the line of the sum that it belongs to (none: nothing is off, it is only to be looked at).
  * `is_settled` says that a repair came after it (tokenbook.reconcile).
  *
+ * And one row of the line `cost`, without a scenario: what the operations of the trail since the opening have cost. The
+ * trail is what takes time, and so it is read once.
+ *
  * A ledger entry that no usage row belongs to is the record itself. An entry that another one undoes is
  * not compared: what was undone was somebody's decision.
  * Caller: internal.
@@ -29319,7 +29347,7 @@ create function tokenbook.token_differences(
 )
 returns table (
   scenario text, cause text, line text, tokens bigint, size bigint, grant_id uuid, is_settled boolean,
-  usage_id uuid, transaction_id bigint, created_at timestamptz
+  usage_id uuid, transaction_id bigint, created_at timestamptz, cost numeric
 )
 language plpgsql
 stable
@@ -29334,7 +29362,7 @@ begin
   ), entries as (
     -- the entries of one operation are one charge
     select min(t.id) as id, sum(t.tokens - t.debt_change)::bigint as tokens, -- what is owed for it was used as well
-           (array_agg(t.grant_ids[cardinality(t.grant_ids)] order by t.id desc))[1] as grant_id,
+           max(t.id) as last_id,
            min(t.created_at) as created_at,
            min(t.id) <= coalesce(p_base.id, 0) as is_settled,
            bool_or(undone.id is not null) as is_undone
@@ -29344,7 +29372,7 @@ begin
           from public.token_transactions later
          where later.user_id = p_user_id and later.original_id is not null) undone on undone.id = t.id
      where t.user_id = p_user_id and t.entry_type in ('deduction', 'usage', 'grant')
-     group by coalesce(t.usage_id::text, t.id::text)
+     group by t.usage_id, case when t.usage_id is null then t.id end
   )
   -- the opening balance, and what the recorded use had left of it
   select case when g.opened_with > g.expected then 'balance_higher' else 'balance_lower' end,
@@ -29357,7 +29385,7 @@ begin
          'opening', g.opened_with - g.expected, abs(g.opened_with - g.expected),
          case when g.is_booked then g.grant_id end, false,
          null::uuid, p_opening.id,
-         case when g.opened_with > g.expected then coalesce(used.first_at, p_opening.created_at) else g.granted_at end
+         case when g.opened_with > g.expected then coalesce(used.first_at, p_opening.created_at) else g.granted_at end, null::numeric
     from tokenbook.grants_at_opening(p_user_id, p_opening) g
    cross join (select min(u.created_at) as first_at from tokenbook.usage_before_books(p_user_id, p_opening) u) used
    where p_base.entry_type = 'opening_balance' and g.opened_with <> g.expected
@@ -29370,7 +29398,9 @@ begin
               else 'balance_lower' end,
          case when not u.success then 'failed_and_deducted' else 'entry_differs_from_usage' end,
          case u.action_type when 'admin_grant' then 'admin_granted' when 'admin_deduct' then 'admin_deducted' else 'used' end,
-         e.tokens - u.tokens, abs(e.tokens - u.tokens), e.grant_id, e.is_settled, u.usage_id, e.id, e.created_at
+         e.tokens - u.tokens, abs(e.tokens - u.tokens),
+         (select t.grant_ids[cardinality(t.grant_ids)] from public.token_transactions t where t.user_id = p_user_id and t.id = e.last_id),
+         e.is_settled, u.usage_id, e.id, e.created_at, null
     from trail u
     join entries e on e.id = u.transaction_id
    where u.copy_of is null and e.tokens <> u.tokens and not e.is_undone
@@ -29378,7 +29408,7 @@ begin
   -- one operation, perhaps, deducted twice: nothing is off until somebody says so
   select 'duplicate_usage', 'one_request_deducted_twice',
          'none', 0, -- @requests-prove-nothing
-         abs(e.tokens), null, e.is_settled, u.usage_id, e.id, e.created_at
+         abs(e.tokens), null, e.is_settled, u.usage_id, e.id, e.created_at, null
     from trail u
     join entries e on e.id = u.transaction_id
    where u.same_request_as is not null and e.tokens <> 0 and not e.is_undone
@@ -29386,7 +29416,7 @@ begin
   -- one operation, written down twice and deducted once: the balance is right
   select 'duplicate_usage', 'recorded_twice', 'none', 0, abs(u.tokens), null,
          coalesce(p_base.entry_type <> 'opening_balance' and u.created_at <= p_base.created_at, false),
-         u.usage_id, null, u.created_at
+         u.usage_id, null, u.created_at, null
     from trail u
    where u.copy_of is not null and u.transaction_id is null and u.tokens <> 0
   union all
@@ -29396,10 +29426,15 @@ begin
          case when u.is_operation then 'used' when u.tokens > 0 then 'admin_granted' else 'admin_deducted' end,
          -u.tokens, abs(u.tokens), null,
          coalesce(p_base.entry_type <> 'opening_balance' and u.created_at <= p_base.created_at, false),
-         u.usage_id, null, u.created_at
+         u.usage_id, null, u.created_at, null
     from trail u
    where u.copy_of is null and u.transaction_id is null and u.tokens <> 0
-     and u.created_at > coalesce(p_opening.created_at, '-infinity');
+     and u.created_at > coalesce(p_opening.created_at, '-infinity')
+  union all
+  select null, null, 'cost', 0, 0, null, false, null, null, null, sum(u.cost)
+    from trail u
+   where u.is_operation
+     and (u.transaction_id is not null or p_opening.id is null or u.created_at > p_opening.created_at);
 end
 $$;
 comment on function tokenbook.token_differences is
@@ -29446,6 +29481,9 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if p_opening.id is null then -- the books began empty
+    return;
+  end if;
   return query
   with trail as (
     select -u.tokens as tokens, u.cost, u.is_operation, u.success, u.created_at
@@ -29457,7 +29495,7 @@ begin
   union all
   select -h.tokens, 0, h.action_type <> 'admin_deduct', h.created_at
     from public.token_legacy_transactions h
-   where p_opening.id is not null and h.user_id = p_user_id and h.tokens < 0
+   where h.user_id = p_user_id and h.tokens < 0
      -- the name of a grant with a negative amount is a fault of its sign, not use
      and h.action_type <> all (tokenbook.recorded_grant_actions())
      and h.created_at < coalesce((select min(t.created_at) from trail t), 'infinity') - interval '1 minute';

@@ -35,8 +35,11 @@ begin
       from public.token_transactions t
      where t.user_id = p_user_id and t.usage_id is not null and t.entry_type in ('deduction', 'usage', 'grant')
      group by t.usage_id
-  ), linked as (
-    select u.*, coalesce(named.id, naming.id) as entry, named.id is not null as is_named,
+  ), linked as materialized (
+    select u.id, u.action_type, u.model_used, u.tokens_used, u.tokens_uncovered, u.input_tokens, u.output_tokens,
+           u.cost_estimate, u.success, u.error_message, u.member_id, u.created_at,
+           u.success and u.action_type not in ('admin_grant', 'admin_deduct') as is_request,
+           coalesce(named.id, naming.id) as entry, named.id is not null as is_named,
            coalesce(
              named.is_grant, naming.entry_type = 'grant', -- @grants-by-their-entry
              u.action_type = any (tokenbook.recorded_grant_actions())) as is_grant,
@@ -47,23 +50,43 @@ begin
       left join public.token_transactions naming on naming.user_id = u.user_id and naming.id = u.transaction_id
        and naming.entry_type in ('deduction', 'usage', 'grant')
      where u.user_id = p_user_id
+  ), loose as (
+    -- what may be a copy: mostly there is none, and nothing has to be sorted for it
+    select l.action_type, l.tokens_used, date_trunc('second', l.created_at) as second, l.request
+      from linked l
+     where l.entry is null and l.tokens_used <> 0
+  ), equals as (
+    select l.id,
+           first_value(l.id) over (
+             partition by l.action_type, l.model_used, l.tokens_used, l.tokens_uncovered, l.input_tokens, l.output_tokens,
+                          l.cost_estimate, l.success, l.error_message, l.request, date_trunc('second', l.created_at)
+             order by l.entry is null, l.created_at, l.id) as first
+      from linked l
+     where (l.action_type, l.tokens_used, date_trunc('second', l.created_at)) in (
+       select o.action_type, o.tokens_used, o.second from loose o)
+  ), requests as (
+    select l.id,
+           first_value(l.id) over (
+             partition by l.request, l.action_type, l.model_used, l.tokens_used, l.tokens_uncovered, l.input_tokens, l.output_tokens
+             order by l.entry is null, l.created_at, l.id) as first
+      from linked l
+     where l.is_request and l.request in (select o.request from loose o)
+  ), sent as (
+    select l.id,
+           first_value(l.id) over (
+             partition by l.request, l.action_type, l.model_used, l.tokens_used, l.input_tokens, l.output_tokens, l.member_id
+             order by l.created_at, l.id) as first
+      from linked l
+     where l.is_request and l.is_unkeyed and l.request is not null
   ), compared as (
     select l.*,
            case when l.entry is not null then
              first_value(l.id) over (partition by l.entry order by l.is_named desc, l.created_at, l.id) end as first_of_entry,
-           first_value(l.id) over (
-             partition by l.action_type, l.model_used, l.tokens_used, l.tokens_uncovered, l.input_tokens, l.output_tokens,
-                          l.cost_estimate, l.success, l.error_message, l.request, date_trunc('second', l.created_at)
-             order by l.entry is null, l.created_at, l.id) as first_of_equals,
-           case when l.request is not null and l.success and l.action_type not in ('admin_grant', 'admin_deduct') then
-             first_value(l.id) over (
-               partition by l.request, l.action_type, l.model_used, l.tokens_used, l.tokens_uncovered, l.input_tokens, l.output_tokens, l.success
-               order by l.entry is null, l.created_at, l.id) end as first_of_request,
-           case when l.request is not null and l.success and l.is_unkeyed and l.action_type not in ('admin_grant', 'admin_deduct') then
-             first_value(l.id) over (
-               partition by l.is_unkeyed, l.request, l.action_type, l.model_used, l.tokens_used, l.input_tokens, l.output_tokens, l.success, l.member_id
-               order by l.created_at, l.id) end as first_sent
+           e.first as first_of_equals, r.first as first_of_request, s.first as first_sent
       from linked l
+      left join equals e on e.id = l.id
+      left join requests r on r.id = l.id
+      left join sent s on s.id = l.id
   )
   select c.id,
          case when c.first_of_entry = c.id then c.entry end,

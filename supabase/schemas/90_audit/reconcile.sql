@@ -50,24 +50,35 @@ begin
    where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now;
   v_remaining := coalesce(v_account.tokens_remaining, 0) - v_due;
 
-  -- token by token
+  -- token by token; and, with each of the findings or alone, the lines of the sum that they belong to
   for v_difference in
     with differences as materialized (
       select d.*, d.line = 'none' as is_harmless, case when d.line = 'none' then d.cause end as harmless
         from tokenbook.token_differences(p_user_id, v_opening, v_base) d
-       where not d.is_settled
+    ), corrected as (
+      select coalesce(sum(d.tokens) filter (where d.line = 'used'), 0)::bigint as all_used,
+             coalesce(sum(d.tokens) filter (where d.line = 'used' and not d.is_settled), 0)::bigint as used,
+             coalesce(-sum(d.tokens) filter (where d.line = 'admin_granted' and not d.is_settled), 0)::bigint as admin_granted,
+             coalesce(sum(d.tokens) filter (where d.line = 'admin_deducted' and not d.is_settled), 0)::bigint as admin_deducted,
+             coalesce(sum(d.cost), 0) as cost
+        from differences d
+    ), findings as (
+      select d.scenario, d.is_harmless, d.harmless, sum(d.size)::bigint as size, count(*) as rows, min(d.created_at) as since,
+             coalesce(jsonb_agg(jsonb_build_object(
+               'at', greatest(d.created_at, v_opening.created_at), 'tokens', d.tokens, 'grant_id', d.grant_id))
+               filter (where d.tokens <> 0), '[]') as parts,
+             (array_agg(d.cause order by d.size desc, d.cause))[1] as cause,
+             (array_agg(d.usage_id order by d.created_at) filter (where d.usage_id is not null))[1] as first_usage_id,
+             min(d.transaction_id) as first_transaction_id
+        from differences d
+       where not d.is_settled and d.line <> 'cost'
+       group by d.scenario, d.is_harmless, d.harmless
     )
-    select d.scenario, d.is_harmless, sum(d.size)::bigint as size, count(*) as rows, min(d.created_at) as since,
-           coalesce(jsonb_agg(jsonb_build_object(
-             'at', greatest(d.created_at, v_opening.created_at), 'tokens', d.tokens, 'grant_id', d.grant_id))
-             filter (where d.tokens <> 0), '[]') as parts,
-           (array_agg(d.cause order by d.size desc, d.cause))[1] as cause,
-           (array_agg(d.usage_id order by d.created_at) filter (where d.usage_id is not null))[1] as first_usage_id,
-           min(d.transaction_id) as first_transaction_id
-      from differences d
-     group by d.scenario, d.is_harmless, d.harmless
-     order by d.scenario, d.is_harmless, d.harmless
+    select c.*, f.* from corrected c left join findings f on true
+     order by f.scenario, f.is_harmless, f.harmless
   loop
+    v_corrected := v_difference;
+    continue when v_difference.scenario is null;
     -- with those before it: what one grant could have paid for, it could not have paid for twice
     v_parts := v_parts || v_difference.parts;
     v_live := 0;
@@ -114,16 +125,7 @@ begin
          count(*) filter (where u.is_operation) as rows
     into v_old
     from tokenbook.usage_before_books(p_user_id, v_opening) u;
-  select v_old.cost + coalesce(sum(u.cost) filter (
-           where u.is_operation and (u.transaction_id is not null or v_opening.id is null or u.created_at > v_opening.created_at)), 0)
-    into v_cost
-    from tokenbook.audit_trail(p_user_id) u;
-  select coalesce(sum(d.tokens) filter (where d.line = 'used'), 0)::bigint as all_used,
-         coalesce(sum(d.tokens) filter (where d.line = 'used' and not d.is_settled), 0)::bigint as used,
-         coalesce(-sum(d.tokens) filter (where d.line = 'admin_granted' and not d.is_settled), 0)::bigint as admin_granted,
-         coalesce(sum(d.tokens) filter (where d.line = 'admin_deducted' and not d.is_settled), 0)::bigint as admin_deducted
-    into v_corrected
-    from tokenbook.token_differences(p_user_id, v_opening, v_base) d;
+  v_cost := v_old.cost + v_corrected.cost;
   v_used := v_old.used + v_ledger.used + v_corrected.all_used;
 
   select jsonb_build_object(

@@ -4,6 +4,9 @@
  * the line of the sum that it belongs to (none: nothing is off, it is only to be looked at).
  * `is_settled` says that a repair came after it (tokenbook.reconcile).
  *
+ * And one row of the line `cost`, without a scenario: what the operations of the trail since the opening have cost. The
+ * trail is what takes time, and so it is read once.
+ *
  * A ledger entry that no usage row belongs to is the record itself. An entry that another one undoes is
  * not compared: what was undone was somebody's decision.
  * Caller: internal.
@@ -15,7 +18,7 @@ create function tokenbook.token_differences(
 )
 returns table (
   scenario text, cause text, line text, tokens bigint, size bigint, grant_id uuid, is_settled boolean,
-  usage_id uuid, transaction_id bigint, created_at timestamptz
+  usage_id uuid, transaction_id bigint, created_at timestamptz, cost numeric
 )
 language plpgsql
 stable
@@ -30,7 +33,7 @@ begin
   ), entries as (
     -- the entries of one operation are one charge
     select min(t.id) as id, sum(t.tokens - t.debt_change)::bigint as tokens, -- what is owed for it was used as well
-           (array_agg(t.grant_ids[cardinality(t.grant_ids)] order by t.id desc))[1] as grant_id,
+           max(t.id) as last_id,
            min(t.created_at) as created_at,
            min(t.id) <= coalesce(p_base.id, 0) as is_settled,
            bool_or(undone.id is not null) as is_undone
@@ -40,7 +43,7 @@ begin
           from public.token_transactions later
          where later.user_id = p_user_id and later.original_id is not null) undone on undone.id = t.id
      where t.user_id = p_user_id and t.entry_type in ('deduction', 'usage', 'grant')
-     group by coalesce(t.usage_id::text, t.id::text)
+     group by t.usage_id, case when t.usage_id is null then t.id end
   )
   -- the opening balance, and what the recorded use had left of it
   select case when g.opened_with > g.expected then 'balance_higher' else 'balance_lower' end,
@@ -53,7 +56,7 @@ begin
          'opening', g.opened_with - g.expected, abs(g.opened_with - g.expected),
          case when g.is_booked then g.grant_id end, false,
          null::uuid, p_opening.id,
-         case when g.opened_with > g.expected then coalesce(used.first_at, p_opening.created_at) else g.granted_at end
+         case when g.opened_with > g.expected then coalesce(used.first_at, p_opening.created_at) else g.granted_at end, null::numeric
     from tokenbook.grants_at_opening(p_user_id, p_opening) g
    cross join (select min(u.created_at) as first_at from tokenbook.usage_before_books(p_user_id, p_opening) u) used
    where p_base.entry_type = 'opening_balance' and g.opened_with <> g.expected
@@ -66,7 +69,9 @@ begin
               else 'balance_lower' end,
          case when not u.success then 'failed_and_deducted' else 'entry_differs_from_usage' end,
          case u.action_type when 'admin_grant' then 'admin_granted' when 'admin_deduct' then 'admin_deducted' else 'used' end,
-         e.tokens - u.tokens, abs(e.tokens - u.tokens), e.grant_id, e.is_settled, u.usage_id, e.id, e.created_at
+         e.tokens - u.tokens, abs(e.tokens - u.tokens),
+         (select t.grant_ids[cardinality(t.grant_ids)] from public.token_transactions t where t.user_id = p_user_id and t.id = e.last_id),
+         e.is_settled, u.usage_id, e.id, e.created_at, null
     from trail u
     join entries e on e.id = u.transaction_id
    where u.copy_of is null and e.tokens <> u.tokens and not e.is_undone
@@ -74,7 +79,7 @@ begin
   -- one operation, perhaps, deducted twice: nothing is off until somebody says so
   select 'duplicate_usage', 'one_request_deducted_twice',
          'none', 0, -- @requests-prove-nothing
-         abs(e.tokens), null, e.is_settled, u.usage_id, e.id, e.created_at
+         abs(e.tokens), null, e.is_settled, u.usage_id, e.id, e.created_at, null
     from trail u
     join entries e on e.id = u.transaction_id
    where u.same_request_as is not null and e.tokens <> 0 and not e.is_undone
@@ -82,7 +87,7 @@ begin
   -- one operation, written down twice and deducted once: the balance is right
   select 'duplicate_usage', 'recorded_twice', 'none', 0, abs(u.tokens), null,
          coalesce(p_base.entry_type <> 'opening_balance' and u.created_at <= p_base.created_at, false),
-         u.usage_id, null, u.created_at
+         u.usage_id, null, u.created_at, null
     from trail u
    where u.copy_of is not null and u.transaction_id is null and u.tokens <> 0
   union all
@@ -92,10 +97,15 @@ begin
          case when u.is_operation then 'used' when u.tokens > 0 then 'admin_granted' else 'admin_deducted' end,
          -u.tokens, abs(u.tokens), null,
          coalesce(p_base.entry_type <> 'opening_balance' and u.created_at <= p_base.created_at, false),
-         u.usage_id, null, u.created_at
+         u.usage_id, null, u.created_at, null
     from trail u
    where u.copy_of is null and u.transaction_id is null and u.tokens <> 0
-     and u.created_at > coalesce(p_opening.created_at, '-infinity');
+     and u.created_at > coalesce(p_opening.created_at, '-infinity')
+  union all
+  select null, null, 'cost', 0, 0, null, false, null, null, null, sum(u.cost)
+    from trail u
+   where u.is_operation
+     and (u.transaction_id is not null or p_opening.id is null or u.created_at > p_opening.created_at);
 end
 $$;
 comment on function tokenbook.token_differences is

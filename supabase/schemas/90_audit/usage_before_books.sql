@@ -11,6 +11,9 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if p_opening.id is null then -- the books began empty
+    return;
+  end if;
   return query
   with trail as (
     select -u.tokens as tokens, u.cost, u.is_operation, u.success, u.created_at
@@ -22,7 +25,7 @@ begin
   union all
   select -h.tokens, 0, h.action_type <> 'admin_deduct', h.created_at
     from public.token_legacy_transactions h
-   where p_opening.id is not null and h.user_id = p_user_id and h.tokens < 0
+   where h.user_id = p_user_id and h.tokens < 0
      -- the name of a grant with a negative amount is a fault of its sign, not use
      and h.action_type <> all (tokenbook.recorded_grant_actions())
      and h.created_at < coalesce((select min(t.created_at) from trail t), 'infinity') - interval '1 minute';
