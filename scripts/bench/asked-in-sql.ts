@@ -12,7 +12,7 @@ const server: Caller = { role: "service_role", claims: { role: "service_role" } 
 
 /** What the edge function `payments` selects for an admin (supabase/functions/payments/list.ts). */
 const paymentColumns =
-  "user_id, id, status, provider, provider_payment_id, from_plan, to_plan, pack_type, quantity, amount_cents, currency, terms, tokens, refunded_cents, disputed_cents, tokens_clawed_back, reason, created_at, decided_at, decided_by, p.token_offer_now as offer_now, p.token_payment_disagrees as disagrees";
+  "user_id, id, status, provider, provider_payment_id, from_plan, to_plan, pack_type, quantity, amount_cents, currency, terms, tokens, refunded_cents, disputed_cents, tokens_clawed_back, reason, created_at, decided_at, decided_by, p.token_offer_now as offer_now, p.token_payment_disagrees as disagrees, p.token_payment_email as email";
 
 /**
  * A client of supabase-js as far as the clients of tokenbook use one: what it is asked, it asks in SQL as the data API

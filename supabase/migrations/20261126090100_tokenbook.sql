@@ -74,8 +74,9 @@ declare
     'set_token_overdraft', 'set_token_pack', 'set_token_plan', 'set_token_referral_policy',
     'set_token_spend_cap', 'set_token_subject', 'set_token_top_up', 'set_token_trial_policy',
     'set_token_unknown_model_policy', 'set_token_webhook_endpoint', 'settle_token_top_up',
-    'settle_token_webhook', 'token_offer_now', 'token_payment_disagrees', 'tokens_used',
-    'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger', 'void_token_grant'];
+    'settle_token_webhook', 'token_offer_now', 'token_payment_disagrees', 'token_payment_email',
+    'tokens_used', 'track_token_usage', 'verify_token_checkpoint', 'verify_token_ledger',
+    'void_token_grant'];
   -- what the migrations before this one make, in the project that has them, and what they say of the schema
   c_earlier constant text[] := array[
     'migration_reports', 'archived_profile_counters', 'cleared_token_balances', 'reconciled_profiles', 'report',
@@ -17747,6 +17748,43 @@ $$;
 comment on function tokenbook.dismiss_parked_token_payment is
   'Takes a parked payment off the list, with a reason (1 to 500 characters); it gives nothing, and comes back when something else becomes known of it. For an admin or the server. Dismissing twice changes nothing and answers replayed. Returns {success, provider, provider_payment_id, status (dismissed), parked_reason, replayed}. Errors: payment_not_found, payment_already_decided, invalid_reason, forbidden, busy.';
 
+-- from supabase/schemas/60_payments/email_of_user.sql
+
+/*
+ * The address of a user; NULL: none, or they were deleted.
+ * Caller: service_role, through public.token_payment_email.   Locks: nothing.
+ */
+-- Security definer: nobody reads the host's table of users himself.
+create function tokenbook.email_of_user(p_user_id uuid)
+returns text
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (select u.email from auth.users u where u.id = p_user_id);
+end
+$$;
+comment on function tokenbook.email_of_user is 'The address of a user; NULL: none, or they were deleted.';
+
+/*
+ * A computed field for admins: over the API `select=token_payment_email`. Its parameter has no name, so that it is a
+ * field and no rpc.
+ * Caller: service_role.
+ */
+create function public.token_payment_email(public.token_payments)
+returns text
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select tokenbook.email_of_user($1.user_id)
+$$;
+comment on function public.token_payment_email is
+  'The address of who asked for a payment: select p.token_payment_email from token_payments p. NULL: none, or they were deleted. For the server.';
+
 -- from supabase/schemas/60_payments/explain_parking.sql
 
 /*
@@ -29899,7 +29937,9 @@ grant execute on function tokenbook.caller_id(), tokenbook.user_of_subject(), to
 select tokenbook.withdraw_rights('function', 'public.tokens_used(public.token_transactions)'::regprocedure);
 select tokenbook.withdraw_rights('function', 'public.token_offer_now(public.token_payments)'::regprocedure);
 select tokenbook.withdraw_rights('function', 'public.token_payment_disagrees(public.token_payments)'::regprocedure);
-grant execute on function public.token_payment_disagrees(public.token_payments), tokenbook.disagreement_of_payment(uuid, text, text)
+select tokenbook.withdraw_rights('function', 'public.token_payment_email(public.token_payments)'::regprocedure);
+grant execute on function public.token_payment_disagrees(public.token_payments), tokenbook.disagreement_of_payment(uuid, text, text),
+    public.token_payment_email(public.token_payments), tokenbook.email_of_user(uuid)
   to service_role;
 grant execute on function public.tokens_used(public.token_transactions) to authenticated, service_role;
 grant execute on function public.token_offer_now(public.token_payments) to authenticated, service_role;
@@ -29948,7 +29988,7 @@ begin
   execute format( -- for whoever asks what is ours
     'create or replace function tokenbook.own_functions() returns text[] language plpgsql immutable security invoker '
     'set search_path = pg_catalog, pg_temp as $body$ begin return %L::text[]; end $body$',
-    c_for_self || c_for_admins || c_for_server || array['tokens_used', 'token_offer_now', 'token_payment_disagrees']);
+    c_for_self || c_for_admins || c_for_server || array['tokens_used', 'token_offer_now', 'token_payment_disagrees', 'token_payment_email']);
   perform tokenbook.withdraw_rights('function', 'tokenbook.own_functions()'::regprocedure);
 end
 $$;

@@ -64,7 +64,9 @@ grant execute on function tokenbook.caller_id(), tokenbook.user_of_subject(), to
 select tokenbook.withdraw_rights('function', 'public.tokens_used(public.token_transactions)'::regprocedure);
 select tokenbook.withdraw_rights('function', 'public.token_offer_now(public.token_payments)'::regprocedure);
 select tokenbook.withdraw_rights('function', 'public.token_payment_disagrees(public.token_payments)'::regprocedure);
-grant execute on function public.token_payment_disagrees(public.token_payments), tokenbook.disagreement_of_payment(uuid, text, text)
+select tokenbook.withdraw_rights('function', 'public.token_payment_email(public.token_payments)'::regprocedure);
+grant execute on function public.token_payment_disagrees(public.token_payments), tokenbook.disagreement_of_payment(uuid, text, text),
+    public.token_payment_email(public.token_payments), tokenbook.email_of_user(uuid)
   to service_role;
 grant execute on function public.tokens_used(public.token_transactions) to authenticated, service_role;
 grant execute on function public.token_offer_now(public.token_payments) to authenticated, service_role;
@@ -113,7 +115,7 @@ begin
   execute format( -- for whoever asks what is ours
     'create or replace function tokenbook.own_functions() returns text[] language plpgsql immutable security invoker '
     'set search_path = pg_catalog, pg_temp as $body$ begin return %L::text[]; end $body$',
-    c_for_self || c_for_admins || c_for_server || array['tokens_used', 'token_offer_now', 'token_payment_disagrees']);
+    c_for_self || c_for_admins || c_for_server || array['tokens_used', 'token_offer_now', 'token_payment_disagrees', 'token_payment_email']);
   perform tokenbook.withdraw_rights('function', 'tokenbook.own_functions()'::regprocedure);
 end
 $$;

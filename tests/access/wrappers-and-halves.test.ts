@@ -38,7 +38,7 @@ async function pairsOf(client: Client): Promise<Pair[]> {
 }
 
 /** Computed fields: they say of a row what their caller may read anyway, and need no half of their name. */
-const computedFields = ["tokens_used", "token_offer_now", "token_payment_disagrees"];
+const computedFields = ["tokens_used", "token_offer_now", "token_payment_disagrees", "token_payment_email"];
 
 /** What token_subscriptions, token_counters and the policy of token_storage_quotas ask as their caller, of rows that the caller has. */
 const askedByViews = [
@@ -64,8 +64,8 @@ const askedByViews = [
   "subscription_at",
 ];
 
-/** What a computed field asks for its caller: token_payment_disagrees, of the server's alone. */
-const askedByFields = ["disagreement_of_payment"];
+/** What computed fields ask for their caller, the server alone. */
+const askedByFields = ["disagreement_of_payment", "email_of_user"];
 
 /** What the policies and the defaults of p_user_id ask as the caller: who that is. */
 const askedOfCallers = ["caller_id", "is_user_id", "user_of_subject"];

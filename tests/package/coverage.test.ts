@@ -43,6 +43,7 @@ const leftOut: Record<string, string> = {
   settle_token_top_up: byJobs,
   token_offer_now: "a column of token_payments, by its select",
   token_payment_disagrees: "a column of token_payments, by its select",
+  token_payment_email: "a column of token_payments, by its select",
   tokens_used: "a column of token_transactions, by its select",
   verify_token_checkpoint: byAdmins,
 };

@@ -1,7 +1,6 @@
 import { Button, Group, Stack, Table, Text, VisuallyHidden } from "@mantine/core";
-import { useQueries } from "@tanstack/react-query";
 import { useState } from "react";
-import type { ListedPayment, ParkedPayment, UserDetails } from "tokenbook";
+import type { ListedPayment, ParkedPayment } from "tokenbook";
 import { useTokenbook } from "tokenbook/react";
 import { format, humanized } from "../format.ts";
 import { Nothing } from "../parts/Nothing.tsx";
@@ -10,7 +9,7 @@ import { Waiting } from "../parts/Waiting.tsx";
 import { ActDialog } from "./ActDialog.tsx";
 import { AdminLink } from "./AdminLink.tsx";
 import { AssignDialog } from "./AssignDialog.tsx";
-import { useAdmin, usePayments, userQuery } from "./queries.ts";
+import { useAdmin, usePayments } from "./queries.ts";
 import { Reason } from "./Reason.tsx";
 import { ReasonDialog } from "./ReasonDialog.tsx";
 import { standings } from "./UserParts.tsx";
@@ -26,9 +25,6 @@ export function PaymentsPage() {
   const waiting = usePayments("pending", 200);
   const lately = usePayments(undefined, 30);
   const decided = lately.data?.payments.filter(({ status }) => status !== "pending");
-  const nameOf = useNames(
-    [...(waiting.data?.payments ?? []), ...(decided ?? [])].map(({ user_id }) => user_id),
-  );
   const [deciding, decide] = useState<Deciding | null>(null);
   const close = () => decide(null);
   return (
@@ -38,7 +34,7 @@ export function PaymentsPage() {
         <DecideDialog
           what={deciding.what}
           payment={deciding.payment}
-          name={nameOf(deciding.payment.user_id)}
+          name={whoOf(deciding.payment)}
           close={close}
         />
       )}
@@ -56,7 +52,7 @@ export function PaymentsPage() {
             {waiting.data.payments.toReversed().map((payment) => (
               <li key={payment.id} className={classes["item"]}>
                 <div className={classes["what"]}>
-                  <Asked payment={payment} name={nameOf(payment.user_id)} />
+                  <Asked payment={payment} name={whoOf(payment)} />
                 </div>
                 <Group gap="xs" wrap="nowrap">
                   <Button size="xs" onClick={() => decide({ what: "approve", payment })}>
@@ -133,7 +129,7 @@ export function PaymentsPage() {
               {decided.map((payment) => (
                 <Table.Tr key={payment.id}>
                   <Table.Th scope="row" fw={400}>
-                    <Asked payment={payment} name={nameOf(payment.user_id)} isDecided />
+                    <Asked payment={payment} name={whoOf(payment)} isDecided />
                   </Table.Th>
                   <Table.Td className="number">
                     {format.price(payment.amount_cents, payment.currency)}
@@ -149,16 +145,8 @@ export function PaymentsPage() {
   );
 }
 
-/** The addresses of some users; until one is known, its id. */
-function useNames(ids: readonly string[]): (id: string) => string {
-  const admin = useAdmin();
-  const known = useQueries({
-    queries: [...new Set(ids)].map((id) => userQuery(admin, id)),
-    combine: (results) =>
-      new Map(results.flatMap(({ data }) => (data === undefined ? [] : [[data.user_id, data]]))),
-  }) as ReadonlyMap<string, UserDetails>;
-  return (id) => known.get(id)?.email ?? id;
-}
+/** Who asked: their address, else their id. */
+const whoOf = ({ email, user_id }: ListedPayment) => email ?? user_id;
 
 /** Who asked for what, when. */
 function Asked({

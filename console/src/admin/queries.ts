@@ -1,14 +1,8 @@
 /** What an admin's pages read. The keys begin as those of users do: what an admin changes, all of it is read again. */
-import {
-  keepPreviousData,
-  queryOptions,
-  useInfiniteQuery,
-  useQuery,
-  useQueryClient,
-} from "@tanstack/react-query";
+import { keepPreviousData, useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { tokenKeys, useTokenbook } from "tokenbook/react";
-import { type AdminBooks, tokenbookAdmin, type UsersOptions } from "tokenbook/admin";
+import { tokenbookAdmin, type UsersOptions } from "tokenbook/admin";
 import { useSession } from "../session.tsx";
 
 export const keys = {
@@ -36,15 +30,14 @@ export function useUsers({ search, sort, descending }: Pick<UsersOptions, "searc
   });
 }
 
-export const userQuery = (admin: AdminBooks, userId: string) =>
-  queryOptions({
-    queryKey: keys.of("user", userId),
-    queryFn: ({ signal }) => admin.user(userId, { signal }),
-  });
-
 /** One user; asked again while somebody looks, because others change them too. */
 export function useUser(userId: string) {
-  return useQuery({ ...userQuery(useAdmin(), userId), refetchInterval: 15_000 });
+  const admin = useAdmin();
+  return useQuery({
+    queryKey: keys.of("user", userId),
+    queryFn: ({ signal }) => admin.user(userId, { signal }),
+    refetchInterval: 15_000,
+  });
 }
 
 /** Has everything read again: what the admin's own client changes, nobody else announces. */

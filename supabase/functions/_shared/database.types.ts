@@ -587,8 +587,9 @@ export type Database = {
           user_id: string;
           token_offer_now: Json | null;
           token_payment_disagrees: Json | null;
+          token_payment_email: string | null;
         };
-        ComputedFields: "token_offer_now" | "token_payment_disagrees";
+        ComputedFields: "token_offer_now" | "token_payment_disagrees" | "token_payment_email";
         Insert: {
           amount_cents: number;
           created_at?: string;
@@ -1887,6 +1888,12 @@ export type Database = {
         Returns: {
           error: true;
         } & "the function public.token_payment_disagrees with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
+      };
+      token_payment_email: {
+        Args: { "": Database["public"]["Tables"]["token_payments"]["Row"] };
+        Returns: {
+          error: true;
+        } & "the function public.token_payment_email with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
       };
       tokens_used: {
         Args: { "": Database["public"]["Tables"]["token_transactions"]["Row"] };

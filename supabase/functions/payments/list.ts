@@ -17,8 +17,9 @@ export const Query = z.strictObject({
 const columns =
   "user_id, id, status, provider, provider_payment_id, from_plan, to_plan, pack_type, quantity, amount_cents, currency, terms, tokens, refunded_cents, disputed_cents, tokens_clawed_back, reason, created_at, decided_at, decided_by";
 
-/** What the catalogue says now, for whoever is to approve it; and what else was named than is booked. */
-const columnsForAdmins = `${columns}, offer_now:token_offer_now, disagrees:token_payment_disagrees` as const;
+/** What the catalogue says now and who asked, for whoever is to approve it; and what else was named than is booked. */
+const columnsForAdmins =
+  `${columns}, offer_now:token_offer_now, disagrees:token_payment_disagrees, email:token_payment_email` as const;
 
 /** The caller's own payments; everyone's, and the parked ones, for an admin. */
 export async function listPayments(

@@ -203,8 +203,12 @@ describe("packs", () => {
         differs: ["amount_cents", "lifetime_days"],
       },
     });
-    const { offer_now: _, disagrees, ...rest } = shown;
+    const { offer_now: _, disagrees, email, ...rest } = shown;
     expect(disagrees).toBeNull();
+    const { rows } = await stack.db.admin.query("select email from auth.users where id = $1", [
+      shown.user_id,
+    ]);
+    expect(email).toBe(rows[0].email);
     expect(own).toEqual(rest);
   });
 });

@@ -309,6 +309,7 @@ export const calling: Callable[] = [
         "settle_token_webhook",
       ),
       "tokenbook.disagreement_of_payment",
+      "tokenbook.email_of_user",
     ],
   },
   {

@@ -851,6 +851,8 @@ export interface ListedPayment extends Omit<Payment, "tokens_lapsed" | "idempote
   offer_now: Record<string, unknown> | null;
   /** What else a provider's events name than is booked. */
   disagrees: unknown;
+  /** The address of who asked; null: none, or they were deleted. */
+  email: string | null;
 }
 
 /** Payments, newest first, and those that are parked. */
