@@ -1,12 +1,14 @@
-import { Button, Grid, Group, Menu, Skeleton, Stack, Text, Title } from "@mantine/core";
+import { Button, Grid, Group, Menu, Skeleton, Stack, Text } from "@mantine/core";
 import { IconAdjustments, IconChevronLeft, IconDots, IconPlus } from "@tabler/icons-react";
 import { useState } from "react";
 import { TokenbookProvider, useTokenBalance } from "tokenbook/react";
 import { Fresh } from "../data/Fresh.tsx";
 import { Nothing } from "../parts/Nothing.tsx";
 import { Fact } from "../parts/Fact.tsx";
+import { PageName } from "../parts/PageName.tsx";
 import { Refused } from "../parts/Refused.tsx";
 import { Section } from "../parts/Section.tsx";
+import { Theirs } from "../parts/Theirs.tsx";
 import { useSession } from "../session.tsx";
 import { Grants } from "../user/Grants.tsx";
 import { Ledger } from "../user/Ledger.tsx";
@@ -57,9 +59,9 @@ function OneUser({ userId }: { userId: string }) {
     <Stack gap="md">
       <Group justify="space-between" gap="sm" className={classes["head"]!} mb={0}>
         <div className="words">
-          <Title order={1} className={`${classes["name"]} words`}>
-            {data === undefined ? <Skeleton height="1.75rem" width="16rem" /> : name}
-          </Title>
+          <PageName name={data && name} className={`${classes["name"]} words`}>
+            {data === undefined ? <Skeleton height="1.75rem" width="16rem" /> : <Theirs>{name}</Theirs>}
+          </PageName>
           <Text size="xs" c="dimmed" className="words">
             {userId}
           </Text>

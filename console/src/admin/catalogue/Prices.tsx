@@ -1,6 +1,4 @@
-import { Group, Table, TextInput } from "@mantine/core";
-import { useDebouncedValue } from "@mantine/hooks";
-import { IconSearch } from "@tabler/icons-react";
+import { Group, Table } from "@mantine/core";
 import { useState } from "react";
 import type { ModelPrice } from "tokenbook";
 import { format } from "../../format.ts";
@@ -10,6 +8,7 @@ import { Nothing } from "../../parts/Nothing.tsx";
 import { Section } from "../../parts/Section.tsx";
 import { Waiting } from "../../parts/Waiting.tsx";
 import { useAdmin } from "../queries.ts";
+import { SearchBox } from "../SearchBox.tsx";
 import { standingsOf } from "./dated.ts";
 import { EditDialog } from "./EditDialog.tsx";
 import { priceFields } from "./fields.ts";
@@ -34,9 +33,7 @@ function besidesOf({
 /** What models cost the project. */
 export function Prices() {
   const admin = useAdmin();
-  const [typed, setTyped] = useState("");
-  const [settled] = useDebouncedValue(typed.trim(), 250);
-  const search = settled === "" ? undefined : settled;
+  const [search, setSearch] = useState<string>();
   const prices = useModelPrices(search);
   const [edited, edit] = useState<ModelPrice | "new" | null>(null);
   const standings = standingsOf(prices.data ?? [], ({ model }) => model);
@@ -45,15 +42,12 @@ export function Prices() {
       title="What models cost you"
       actions={
         <Group gap="xs">
-          <TextInput
-            size="xs"
+          <SearchBox
             w="11rem"
-            type="search"
-            aria-label="Search by model"
+            label="Search by model"
             placeholder="Model"
-            leftSection={<IconSearch size={14} aria-hidden />}
-            value={typed}
-            onChange={({ currentTarget }) => setTyped(currentTarget.value)}
+            value={search}
+            search={setSearch}
           />
           <New onClick={() => edit("new")}>New price</New>
         </Group>
