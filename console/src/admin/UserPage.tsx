@@ -68,21 +68,26 @@ function OneUser({ userId }: { userId: string }) {
           {data !== undefined && <Standing user={data} />}
         </div>
         <Group gap="xs">
-          <Button
-            size="xs"
-            leftSection={<IconPlus size={14} aria-hidden />}
-            onClick={() => setDialog("grant")}
-          >
-            Grant
-          </Button>
-          <Button
-            size="xs"
-            variant="default"
-            leftSection={<IconAdjustments size={14} aria-hidden />}
-            onClick={() => setDialog("adjust")}
-          >
-            Adjust
-          </Button>
+          {/* to nobody nothing is given */}
+          {data?.is_user !== false && (
+            <>
+              <Button
+                size="xs"
+                leftSection={<IconPlus size={14} aria-hidden />}
+                onClick={() => setDialog("grant")}
+              >
+                Grant
+              </Button>
+              <Button
+                size="xs"
+                variant="default"
+                leftSection={<IconAdjustments size={14} aria-hidden />}
+                onClick={() => setDialog("adjust")}
+              >
+                Adjust
+              </Button>
+            </>
+          )}
           <Menu position="bottom-end" withinPortal={false} withInitialFocusPlaceholder={false}>
             <Menu.Target>
               <Button size="xs" variant="default" px="xs" aria-label="More to do for this user">
