@@ -18,16 +18,17 @@ const lastBelow = (share: number): string | undefined => {
 /** Whose ids are in this share and not in that one. */
 export const rangeOf = (from: number, to: number) => ({ after: lastBelow(from), until: lastBelow(to) });
 
-/**
- * How large the next piece is. A piece that is not much slower than one of half its size costs what any request costs:
- * then smaller ones would take longer together.
- */
+/** A large piece costs what any request costs, like one of half its size: smaller ones would take longer together. */
+const isAsQuick = (small: number, large: number) =>
+  large < 1.5 * small && (large <= longMs || small > longMs);
+
+/** How large the next piece is. */
 export function nextSize(size: number, took: ReadonlyMap<number, number>): number {
   const ms = took.get(size)!;
   const [smaller, larger] = [took.get(size / 2), took.get(size * 2)];
   const isQuick = ms < shortMs;
   const isAsSlowWhenSmall =
-    (smaller !== undefined && ms < 1.5 * smaller) || (larger !== undefined && larger < 1.5 * ms);
+    (smaller !== undefined && isAsQuick(smaller, ms)) || (larger !== undefined && isAsQuick(ms, larger));
   if (isQuick || isAsSlowWhenSmall) return size * 2;
   return ms > longMs ? Math.max(1, size / 2) : size;
 }
