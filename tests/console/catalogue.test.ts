@@ -198,7 +198,7 @@ describe.skipIf(chromium === undefined)("the catalogue, for an admin", { tags: [
     });
 
     test("(known-bad) a dialog that does not look changes what is there", async () => {
-      const blind = { file: "admin/ActDialog.tsx", right: "!(await check())", wrong: "false" };
+      const blind = { file: "parts/ActDialog.tsx", right: "!(await check())", wrong: "false" };
       await withFault(trial, blind, async (url) => {
         const { said, tokens } = await madeTwice("overwritten", url);
         expect(said).toContain("is there.");

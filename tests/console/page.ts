@@ -28,11 +28,11 @@ export interface Fault {
 /** A dialog that asks anew with each click, under another key. */
 export const aKeyForEach: Fault[] = [
   {
-    file: "admin/ActDialog.tsx",
+    file: "parts/ActDialog.tsx",
     right: "await act(key, isLost)",
     wrong: "await act(crypto.randomUUID(), isLost)",
   },
-  { file: "admin/ActDialog.tsx", right: "if (!isReady || isGoing.current) return;", wrong: "" },
+  { file: "parts/ActDialog.tsx", right: "if (!isReady || isGoing.current) return;", wrong: "" },
 ];
 
 export interface Person {

@@ -163,7 +163,7 @@ describe.skipIf(chromium === undefined)("a network that is not good", { tags: ["
     });
 
     test("(known-bad) a dialog that can be left before the answer says nothing of it", async () => {
-      const left = { file: "admin/ActDialog.tsx", right: "closeOnEscape={!doing.isPending}", wrong: "" };
+      const left = { file: "parts/ActDialog.tsx", right: "closeOnEscape={!doing.isPending}", wrong: "" };
       await withFault(trial, left, async (at) => {
         const page = await open(`users/${(await trial.person()).id}`, at);
         await fill(page, "250");

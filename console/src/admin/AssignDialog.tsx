@@ -5,7 +5,7 @@ import type { ParkedPayment } from "tokenbook";
 import { useTokenbook } from "tokenbook/react";
 import { usePlans } from "../data/queries.ts";
 import { format, humanized } from "../format.ts";
-import { ActDialog } from "./ActDialog.tsx";
+import { ActDialog } from "../parts/ActDialog.tsx";
 import { NumberField } from "./NumberField.tsx";
 import { numbers } from "./typed.ts";
 import { keys, useAdmin, useChanged } from "./queries.ts";

@@ -2,7 +2,7 @@ import { Select, Text } from "@mantine/core";
 import { useState } from "react";
 import { useTokenBalance, useTokenbook } from "tokenbook/react";
 import { format } from "../format.ts";
-import { ActDialog } from "./ActDialog.tsx";
+import { ActDialog } from "../parts/ActDialog.tsx";
 import { NumberField } from "./NumberField.tsx";
 import type { Limits } from "./numbers.ts";
 import { numbers } from "./typed.ts";

@@ -9,7 +9,7 @@ import { Nothing } from "../parts/Nothing.tsx";
 import { Section } from "../parts/Section.tsx";
 import { Theirs } from "../parts/Theirs.tsx";
 import { Waiting } from "../parts/Waiting.tsx";
-import { ActDialog } from "./ActDialog.tsx";
+import { ActDialog } from "../parts/ActDialog.tsx";
 import { AdminLink } from "./AdminLink.tsx";
 import { AssignDialog } from "./AssignDialog.tsx";
 import { useAdmin, useLatePayments, useWaitingPayments } from "./queries.ts";

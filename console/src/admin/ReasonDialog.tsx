@@ -1,6 +1,6 @@
 import { Text } from "@mantine/core";
 import { type ReactNode, useState } from "react";
-import { ActDialog } from "./ActDialog.tsx";
+import { ActDialog } from "../parts/ActDialog.tsx";
 import { useChanged } from "./queries.ts";
 import { Reason } from "./Reason.tsx";
 

@@ -13,7 +13,7 @@ import { Refused } from "../parts/Refused.tsx";
 import { Section } from "../parts/Section.tsx";
 import { isolated, Theirs } from "../parts/Theirs.tsx";
 import { useSession } from "../session.tsx";
-import { ActDialog } from "./ActDialog.tsx";
+import { ActDialog } from "../parts/ActDialog.tsx";
 import { AdminLink } from "./AdminLink.tsx";
 import { Outcome } from "./GiveDialogs.tsx";
 import { previewOf } from "./preview.ts";

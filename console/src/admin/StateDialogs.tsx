@@ -4,7 +4,7 @@ import type { AccountState } from "tokenbook";
 import { useTokenbook } from "tokenbook/react";
 import { format } from "../format.ts";
 import { shown, Theirs } from "../parts/Theirs.tsx";
-import { ActDialog } from "./ActDialog.tsx";
+import { ActDialog } from "../parts/ActDialog.tsx";
 import { useAdmin, useChanged } from "./queries.ts";
 import { Reason } from "./Reason.tsx";
 

@@ -1,7 +1,7 @@
 import { Skeleton, Text } from "@mantine/core";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useTokenbook, useTokenQueries } from "tokenbook/react";
-import { ActDialog } from "../admin/ActDialog.tsx";
+import { ActDialog } from "../parts/ActDialog.tsx";
 import { planQuery } from "../data/queries.ts";
 import { format } from "../format.ts";
 import { Refused } from "../parts/Refused.tsx";
@@ -18,9 +18,11 @@ export function RequestDialog({ offer, close }: { offer: Offer; close: () => voi
   const ofPacks = useQuery({ ...packs, ...anew, enabled: isPack });
   const ofPlans = useQuery({ ...plans, ...anew, enabled: !isPack });
   const asked = isPack ? ofPacks : ofPlans;
-  const words = isPack
-    ? wordsOf(ofPacks.data?.find(({ pack_type }) => pack_type === offer.packType))
-    : wordsOf(ofPlans.data?.find((plan) => plan.plan_type === offer.planType && plan.is_offered));
+  const packWords = (listed: typeof ofPacks.data = []) =>
+    wordsOf(listed.find(({ pack_type }) => isPack && pack_type === offer.packType));
+  const planWords = (listed: typeof ofPlans.data = []) =>
+    wordsOf(listed.find((plan) => !isPack && plan.plan_type === offer.planType && plan.is_offered));
+  const words = isPack ? packWords(ofPacks.data) : planWords(ofPlans.data);
   // what was read before the click may be old
   const isNew = asked.isFetchedAfterMount && !asked.isError;
   return (
@@ -32,16 +34,8 @@ export function RequestDialog({ offer, close }: { offer: Offer; close: () => voi
       act={async (idempotencyKey) => {
         // once more, right before: somebody may have thought about it for an hour
         const now = isPack
-          ? wordsOf(
-              (await queryClient.fetchQuery({ ...packs, staleTime: 0 })).find(
-                ({ pack_type }) => pack_type === offer.packType,
-              ),
-            )
-          : wordsOf(
-              (await queryClient.fetchQuery({ ...plans, staleTime: 0 })).find(
-                ({ plan_type }) => plan_type === offer.planType,
-              ),
-            );
+          ? packWords(await queryClient.fetchQuery({ ...packs, staleTime: 0 }))
+          : planWords(await queryClient.fetchQuery({ ...plans, staleTime: 0 }));
         if (now !== words) {
           return (
             <Text size="sm">The offer has changed meanwhile, and nothing was asked for. Look again.</Text>

@@ -2,7 +2,7 @@ import { MultiSelect, Switch, Text, TextInput } from "@mantine/core";
 import { useState } from "react";
 import type { WebhookEndpoint } from "tokenbook";
 import { eventKinds } from "tokenbook/admin";
-import { ActDialog } from "../ActDialog.tsx";
+import { ActDialog } from "../../parts/ActDialog.tsx";
 import { NewName, useNewName } from "../NewName.tsx";
 import { useAdmin, useChanged } from "../queries.ts";
 

@@ -3,7 +3,7 @@ import { useState } from "react";
 import type { AlertRule } from "tokenbook";
 import { useTokenbook } from "tokenbook/react";
 import { usePlans } from "../../data/queries.ts";
-import { ActDialog } from "../ActDialog.tsx";
+import { ActDialog } from "../../parts/ActDialog.tsx";
 import { draftOf, type Field, isComplete, valueOf } from "../draft.ts";
 import { FieldInputs } from "../FieldInputs.tsx";
 import { NewName, useNewName } from "../NewName.tsx";

@@ -3,7 +3,7 @@ import { IconCheck, IconCopy } from "@tabler/icons-react";
 import { useRef, useState } from "react";
 import { type TokenCode, TokenbookError } from "tokenbook";
 import { format } from "../../format.ts";
-import { ActDialog } from "../ActDialog.tsx";
+import { ActDialog } from "../../parts/ActDialog.tsx";
 import { useAdmin, useChanged } from "../queries.ts";
 import { randomCode } from "./code.ts";
 import { draftOf, isComplete, valueOf } from "../draft.ts";

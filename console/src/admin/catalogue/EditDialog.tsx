@@ -1,6 +1,6 @@
 import { Text, TextInput } from "@mantine/core";
 import { useState } from "react";
-import { ActDialog } from "../ActDialog.tsx";
+import { ActDialog } from "../../parts/ActDialog.tsx";
 import { NewName, useNewName } from "../NewName.tsx";
 import { useChanged } from "../queries.ts";
 import { Reason } from "../Reason.tsx";

@@ -3,7 +3,7 @@ import { useMutation } from "@tanstack/react-query";
 import { type ReactNode, useRef, useState } from "react";
 import { TokenbookError } from "tokenbook";
 import { newKey } from "../key.ts";
-import { Refused } from "../parts/Refused.tsx";
+import { Refused } from "./Refused.tsx";
 import classes from "./ActDialog.module.css";
 import { useFocusBack } from "./focus-back.ts";
 
@@ -33,7 +33,7 @@ interface ActDialogProps {
   children: ReactNode;
 }
 
-/** Something an admin does: what will be, then the button, then what came of it. */
+/** Something somebody does: what will be, then the button, then what came of it. */
 export function ActDialog({
   title,
   verb,
@@ -76,8 +76,9 @@ export function ActDialog({
       // focus-back.ts does it: a dialog that is taken away closes without this
       returnFocus={false}
       transitionProps={{ duration: 0 }}
+      // the second click of two, and a slip, are no decision
+      closeOnClickOutside={false}
       // an answer that is on its way is waited for
-      closeOnClickOutside={!doing.isPending}
       closeOnEscape={!doing.isPending}
     >
       <Modal.Overlay />
