@@ -20,7 +20,7 @@ import { Alerts, Holds, Payments, Plan, Team } from "./UserParts.tsx";
 import { Standing } from "./UsersPage.tsx";
 import classes from "./User.module.css";
 
-/** One user, as who looks after them sees them. */
+/** One user, as an admin sees them. */
 export function UserPage({ userId }: { userId: string }) {
   const { supabase } = useSession();
   const { data, error, refetch } = useUser(userId);

@@ -15,7 +15,7 @@ import { useUsers } from "./queries.ts";
 import { type Sort, useAdminSearch } from "./search.ts";
 import classes from "./Users.module.css";
 
-/** Everybody, by who was active last: searched, sorted and paged by the database. */
+/** All users, the most recently active first: searched, sorted and paged by the database. */
 export function UsersPage() {
   const [{ q, sort = "last_active", turned = false }, change] = useAdminSearch();
   const [typed, setTyped] = useState(q ?? "");
@@ -50,7 +50,7 @@ export function UsersPage() {
         <Waiting of={users} height="30rem" />
       ) : data.length === 0 ? (
         q === undefined ? (
-          <Nothing title="Nobody has signed up yet">Whoever does is listed here.</Nothing>
+          <Nothing title="Nobody has signed up yet">Users who do are listed here.</Nothing>
         ) : (
           <Nothing title="Nobody is found">
             No address has “<span className="words">{q}</span>” in it, and it is nobody’s id.

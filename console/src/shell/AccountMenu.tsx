@@ -6,7 +6,7 @@ import classes from "./Shell.module.css";
 
 const AdminItem = lazy(() => import("../admin/MenuItem.tsx"));
 
-/** Who is signed in, and the way out. */
+/** The user who is signed in, and the way out. */
 export function AccountMenu() {
   const { session, supabase } = useSession();
   if (session == null) return null;

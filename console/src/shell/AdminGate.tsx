@@ -6,7 +6,7 @@ import { SignedIn } from "./SignedIn.tsx";
 
 const Pages = lazy(() => import("../admin/Pages.tsx"));
 
-/** For whoever is no admin there is nothing here. What keeps them out is the database, which refuses them. */
+/** Shows a user who is no admin nothing. The database enforces that: it refuses them. */
 export function AdminGate() {
   const { session } = useSession();
   return (

@@ -22,7 +22,7 @@ export function Buy() {
   const buy = useMutation({
     networkMode: "always",
     mutationFn: async ({ offer, isOnline }: { offer: Offer; isOnline: boolean }) => {
-      // the same until it is known to have been done: who tries again after a silence does not ask twice
+      // the same key until the outcome is known: a user who tries again after a lost answer does not ask twice
       const name = JSON.stringify(offer);
       const idempotencyKey = keys.current.get(name) ?? crypto.randomUUID();
       keys.current.set(name, idempotencyKey);

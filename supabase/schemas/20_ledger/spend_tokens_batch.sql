@@ -44,7 +44,7 @@ begin
           where t.user_id = e.user_id and t.member_id is null and t.idempotency_key = e.idempotency_key
             and (t.actor_role = 'user') = (e.actor_role = 'user'))
        and not exists (
-         select from public.token_transactions t -- of the time when he was in a team
+         select from public.token_transactions t -- from when the user was in a team
           where t.member_id = e.user_id and t.idempotency_key = e.idempotency_key
             and (t.actor_role = 'user') = (e.actor_role = 'user'))
        and not a.has_caps -- @batch-no-caps

@@ -1,8 +1,8 @@
 /*
  * Adds the next uses to the totals that reports read: at most a portion (usage_rows of tokenbook.limits) of those that no
- * open transaction can add to any more. Whoever finds that somebody else is at it does nothing.
+ * open transaction can add to any more. A call that finds another one counting does nothing.
  * p_user_id: of whom; all zeros: of everyone.
- * Caller: internal.   Locks: the mark, for who counts too.   Keeps: I11.
+ * Caller: internal.   Locks: the mark, so that one call counts at a time.   Keeps: I11.
  */
 create function tokenbook.count_usage(p_user_id uuid)
 returns void

@@ -1,6 +1,6 @@
 /*
- * The uses of a user within a time, for the reports: on their account, and as a member of somebody's team on that of who
- * pays; or everyone's (all zeros). What an admin corrected is no use.
+ * The uses of a user within a time, for the reports: on their account, and as a member of a team on the account of the
+ * payer; or everyone's (all zeros). What an admin corrected is no use.
  * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
  * Caller: internal.
  */

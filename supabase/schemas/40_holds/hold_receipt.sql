@@ -1,5 +1,5 @@
 /*
- * The answer about a hold: the same for whoever settles it and for whoever asks again. p_asked is what was asked for,
+ * The answer about a hold: the same for the call that settles it and for a repeated call. p_asked is what was asked for,
  * captured or released: success is that it is so. Of what has run out the tokens are back, as was asked of what is released.
  * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
  * Caller: internal.

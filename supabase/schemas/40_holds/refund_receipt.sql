@@ -1,5 +1,5 @@
 /*
- * The answer about a refund: the same for whoever makes it and for whoever asks again. Forfeited is what went into a
+ * The answer about a refund: the same for the call that makes it and for a repeated call. Forfeited is what went into a
  * grant that had run out by then.
  * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
  * Caller: internal.

@@ -11,7 +11,7 @@
  * invalid_refund, invalid_idempotency_key, idempotency_key_reused, user_not_found, charge_not_found,
  * not_refundable, refund_exceeds_charge, busy.   Keeps: I1 to I5, I9, I10.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.refund_tokens(
   p_user_id uuid,
   p_transaction_id bigint,
@@ -101,7 +101,7 @@ begin
       'expired_policy', p_expired_policy, 'lifetime_days', p_lifetime_days));
     v_refund := tokenbook.find_replay(v_entry);
     if v_refund.id is null then
-      -- what a member spent is refunded in his name, and the key is with it
+      -- what a member spent is refunded under the member's id, and that id is part of the key
       select t.member_id into v_entry.member_id
         from public.token_team_members m
         join public.token_transactions t on t.member_id = m.member_id and t.idempotency_key = p_idempotency_key

@@ -1,6 +1,6 @@
 /*
- * Whether a user may have a trial, by the project's policy: for a page that offers one. It promises nothing: whoever
- * is faster has it (tokenbook.take_trial).
+ * Whether a user may have a trial, by the project's policy: for a page that offers one. It reserves nothing: another
+ * account of the same person may take it first (tokenbook.take_trial).
  * Of oneself only; nobody is told of somebody else's trial but admins and the server.
  * Caller: the user for themself, an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.

@@ -1,6 +1,6 @@
 /*
  * Takes a trial: remembers it, and says how many of its tokens the user may have. One person, one trial, also where
- * two of their accounts ask at the same time: the digests are a unique key, and whoever writes them first has it.
+ * two of their accounts ask at the same time: the digests are a unique key, and the transaction that inserts them first gets the trial.
  * What was paid for, or bought at a provider, is given whole, whatever the policy, and remembered: the policy stops a
  * second one before money moves (tokenbook.require_trial). What nobody asked for, the initial plan, does not begin:
  * NULL. What was asked for is refused.

@@ -13,7 +13,7 @@
  * Errors: invalid_provider_event, busy.
  * Keeps: I5, I9, I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.record_token_subscription_event(
   p_provider text,
   p_event_id text,

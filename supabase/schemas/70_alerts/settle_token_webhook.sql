@@ -2,10 +2,10 @@
  * Says what came of sending a delivery. Without p_error it is delivered. With one it is due again after
  * a pause that is four times as long as the one before (10 s, 40 s, … at most 6 hours), a quarter
  * more or less so that many do not come back at once; after the tenth attempt it is given up.
- * Of two who sent it, because one was slow, the word of whoever delivered it counts.
+ * When two callers sent it, because one was slow, the result of the one that delivered it counts.
  * Caller: service_role.   Locks: the delivery.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.settle_token_webhook(
   p_user_id uuid,
   p_delivery_id bigint,

@@ -5,7 +5,7 @@
  * cannot be read has a finding unreadable, last, and no figures.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_amount.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.find_token_discrepancies(
   p_threshold bigint default 100,
   p_after uuid default null,

@@ -86,8 +86,8 @@ export function RuleDialog({ rule, close }: { rule: AlertRule | null; close: () 
         changed();
         return (
           <Text size="sm" className="words">
-            The rule {name.trim()} holds. Who is below it already is not told; every crossing from now on
-            counts.
+            The rule {name.trim()} holds. A user who is below it already is not told; every crossing from now
+            on counts.
           </Text>
         );
       }}

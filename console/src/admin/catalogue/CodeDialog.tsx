@@ -63,7 +63,7 @@ function Made({ code, tokens }: { code: string; tokens: number }) {
   return (
     <Stack gap="xs">
       <Text size="sm">
-        Whoever redeems it is given {format.tokens(tokens)} tokens. It is shown now, and never again: the
+        A user who redeems it is given {format.tokens(tokens)} tokens. It is shown now, and never again: the
         books keep no more than its digest.
       </Text>
       <Group gap="sm">

@@ -232,7 +232,7 @@ function requireVersion(dataDir: string, native: NativePostgres, howToReset: str
   }
 }
 
-/** Who started the server on a data folder, and the server: so that the next run knows what it finds. */
+/** The process that started the server on a data folder, and the server: so that the next run knows what it finds. */
 interface Run {
   launcher: ProcessRecord;
   server: ProcessRecord;

@@ -26,7 +26,7 @@ const busy = ["PT503", "55P03", "40001", "40P01"];
  * database said, and keeps nobody else waiting. What is booked stays booked, whatever stops it.
  *
  * @param stop ends it after a portion.
- * @param beforeBegun also of a shadow that has not begun, for who is about to begin it.
+ * @param beforeBegun also of a shadow that has not begun, for the step that is about to begin it.
  */
 export async function bookChanges(
   client: SqlClient,

@@ -1,5 +1,5 @@
 -- One row a request for more tokens: what was asked for, at which price, and what came of it. The charge itself
--- is made by whoever has claimed it (claim_token_top_ups), and kept where payments are.
+-- is made by the caller that has claimed it (claim_token_top_ups), and kept where payments are.
 create table public.token_top_up_requests (
   user_id uuid not null,
   id uuid not null default gen_random_uuid(),
