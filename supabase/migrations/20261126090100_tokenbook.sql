@@ -464,8 +464,8 @@ alter table tokenbook.chosen_limits enable row level security;
 
 /*
  * The numbers that more than one place has to know: at most so many tokens in one movement, so many items
- * and bytes in a batch, so many seconds of a hold, and how many when nothing is said; how much of what
- * time has changed one call books (due_grants, due_holds), and how many grants may pay for one entry. pack_tokens
+ * and bytes in a batch, so many seconds of a hold, and how many when nothing is said; how much
+ * due work one call books (due_grants, due_holds), and how many grants may pay for one entry. pack_tokens
  * times pack_quantity, what one may buy at once, is no more than a movement may have; nor is slot_tokens, what one
  * slot of a schedule may give, times slots_in_one_grant. payment_disputes is how many of one payment are weighed, plans_beside how many
  * paid periods a user may have beside the one in force. usage_rows is how many uses a report adds up, report_totals how
@@ -473,9 +473,9 @@ alter table tokenbook.chosen_limits enable row level security;
  * open_holds and
  * pending_payments are what a user may have at a time unless the project has chosen otherwise
  * (set_token_limit, tokenbook.limit_of).
- * code_attempts is how many codes one may try in vain before one waits, until code_attempt_seconds after the first.
+ * code_attempts is how many wrong codes a user may try before they must wait, until code_attempt_seconds after the first.
  * The edge functions have them from here too (_shared/lists.ts), and the reference. Immutable, so that
- * an expression that asks for one is a constant when its plan is made.
+ * the planner folds a call of it into a constant.
  * Caller: internal, and CHECKs.
  */
 create function tokenbook.limits()
@@ -503,7 +503,7 @@ comment on function tokenbook.limits is
 
 -- from supabase/schemas/10_access/tables/subjects.sql
 
--- Which user a sign-in of somebody else's is: Clerk, Auth0 and Firebase name people otherwise than by a uuid.
+-- Which user a subject of another sign-in service is: Clerk, Auth0 and Firebase do not name users by a uuid.
 create table tokenbook.subjects (
   issuer text not null,
   subject text not null,
@@ -543,7 +543,7 @@ alter table tokenbook.burn_orders enable row level security;
  * whether it must run out at some time, and the action_type of its transaction. The one list of them: edge functions
  * (_shared/lists.ts) and the reference have it from here too. A project's own are beside them, in token_grant_types.
  * In hours, because adding '365 days' depends on the session's time zone and its summer time. Immutable,
- * so that an expression that asks is answered when its plan is made.
+ * so that the planner folds a call of it into a constant.
  * Caller: internal, and CHECKs.
  */
 create function tokenbook.built_in_grant_types()
@@ -637,7 +637,7 @@ comment on function tokenbook.grant_type_terms is
  * Whether a grant with such a restriction pays for a use: of this action, and of this model. NULL restricts nothing, and
  * an action of NULL is no use (a correction, a debt, what is taken back): every grant pays for that. A use of no model
  * is paid by no grant that names models.
- * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling statement (decision 22).
  * Caller: internal.   Keeps: I8.
  */
 create function tokenbook.pays_for(p_pays_for jsonb, p_action_type text, p_model_used text)
@@ -833,7 +833,7 @@ create policy "Users read their own account" on public.token_accounts
  * The rule that an account breaks; NULL, none. Asked by the trigger below, which refuses, and by the verifier of every
  * account there is: of the totals it knows what they are to be, too. A CHECK costs each statement that writes the table
  * (decision 26), so the table has one, of the total that is spent from.
- * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling statement (decision 22).
  * Caller: internal.
  */
 create function tokenbook.broken_account_rule(p_account public.token_accounts)
@@ -1161,7 +1161,7 @@ create policy "Users read their own transactions" on public.token_transactions
  * Asked by the one that appends entries (tokenbook.append_transactions), which refuses, and by the verifier of every row
  * there is. Not a CHECK of the table: Postgres reads and plans a CHECK anew for every statement, and of a deduction
  * these were a fifth (decision 26); what a deduction writes is of one form (tokenbook.spend_tokens).
- * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling statement (decision 22).
  * Caller: internal.
  */
 create function tokenbook.broken_transaction_rule(p_entry public.token_transactions)
@@ -2049,7 +2049,7 @@ comment on function tokenbook.parked_reasons is
 
 -- from supabase/schemas/60_payments/tables/provider_customers.sql
 
--- Whose a provider's customer is: so that a payment that names its customer alone finds its user.
+-- The user of each provider's customer: so that a payment that names only its customer finds its user.
 create table tokenbook.provider_customers (
   provider text not null,
   customer_id text not null,
@@ -2517,8 +2517,8 @@ comment on function tokenbook.is_webhook_url is
 
 -- from supabase/schemas/70_alerts/tables/project_alert_numbers.sql
 
--- The numbers of the project's own alerts (token_alerts of the user that is all zeros). They may have gaps: nobody
--- waits for another to be told.
+-- The numbers of the project's own alerts (token_alerts of the user that is all zeros). They may have gaps: no
+-- transaction waits for another to raise an alert.
 create sequence tokenbook.project_alert_numbers as bigint;
 comment on sequence tokenbook.project_alert_numbers is
   'Numbers of the alerts that are the project''s and no user''s.';
@@ -2703,7 +2703,7 @@ comment on column public.token_top_up_requests.reason is 'What the server said o
 comment on column public.token_top_up_requests.created_at is 'When it was asked for.';
 comment on column public.token_top_up_requests.settled_at is 'When the server said what came of it.';
 
--- whatever else goes wrong, nobody is charged twice at a time
+-- at most one pending request a user: whatever else goes wrong, no user is charged twice at a time
 create unique index token_top_up_requests_one_pending_key
   on public.token_top_up_requests (user_id) where status = 'pending';
 create index token_top_up_requests_due_idx
@@ -2989,7 +2989,7 @@ alter table tokenbook.chosen_referral_policy enable row level security;
 
 -- from supabase/schemas/82_codes/tables/code_attempts.sql
 
--- How many codes that there are not a user has tried of late: one row a user who ever has, so that guessing fills no disk.
+-- How many wrong codes a user has tried of late: one row a user who ever has, so that guessing cannot fill the disk.
 create table tokenbook.code_attempts (
   user_id uuid primary key,
   failures integer not null,
@@ -3356,8 +3356,8 @@ alter table tokenbook.migration_reports enable row level security;
 
 /*
  * The refusal `busy` as an answer (tokenbook.answer_refusal), for a call that has booked a portion of what
- * was due and must keep it; with Retry-After. A function of the project's that was asked and called ours sends its own
- * status: what it wrote stays, so its caller must not hear 503.
+ * was due and must keep it; with Retry-After. When a function of the project's was requested, and calls ours, its own
+ * status is sent: what it wrote is committed, so its client must not get a 503.
  * Caller: internal.   Returns {success, code, message, details, hint}.
  */
 create function tokenbook.answer_busy()
@@ -3381,8 +3381,8 @@ comment on function tokenbook.answer_busy is
 
 /*
  * A refusal as an answer instead of an exception, for a call that has written what must stay. Through the API it is the
- * very response of the refusal: its status, the same body. In SQL it is that body with success false; and to a function
- * of the project's that was asked and called ours, whose own status it is: what it wrote stays.
+ * very response of the refusal: its status, the same body. In SQL it is that body with success false; so it is for a
+ * function of the project's that was requested and calls ours, which sets its own status: what it wrote is committed.
  * Caller: internal.   Returns {success, code, message, details, hint}.
  */
 create function tokenbook.answer_refusal(p_slug text, p_facts jsonb)
@@ -3476,7 +3476,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- a user that is nobody: only who may act for anyone passes
+  -- the id of no user: only a caller who may act for every user passes
   select a.actor_role, a.actor_id into actor_role, actor_id
     from tokenbook.authorize('00000000-0000-0000-0000-000000000000', p_self_may => false) a;
 end
@@ -3488,7 +3488,7 @@ comment on function tokenbook.authorize_operator is 'Refuses everyone but admini
 /*
  * What the session's role is to the books: user, or service (the server; psql, a migration, a scheduled job); NULL, one
  * that is not known. A security definer function does not change it.
- * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling expression (decision 22).
  * Caller: internal.
  */
 create function tokenbook.caller_role()
@@ -3562,14 +3562,14 @@ comment on function tokenbook.check_action_type is
 /*
  * Whether there is nothing wrong with the body of this request, seen at a glance: plain SQL, or a JSON object. What is
  * not is tokenbook.check_body's to judge.
- * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22): nearly every call
+ * No search_path of its own, so that Postgres inlines it into the calling expression (decision 22): nearly every call
  * needs no more than this.
  * Caller: internal.
  */
 create function tokenbook.is_plain_body()
 returns boolean
 language sql
-volatile -- as current_query is, or it would not be written in
+volatile -- as current_query is, or Postgres would not inline it
 security invoker
 as $$
   select coalesce(current_setting('request.headers', true), '') = '' -- PostgREST's; none: plain SQL
@@ -3852,7 +3852,7 @@ comment on function tokenbook.find_replay is
 
 /*
  * Whether a user's account row is gone while the rest of their books is there: grants, transactions, or
- * a team that they are in. That is never so of itself; a restore that left a table out makes it so. To
+ * a team that they are in. The books never get there by themselves; a restore that left a table out does. To
  * go on with a new, empty account would be a balance of 0 beside open grants, and numbers of
  * transactions that are taken already.
  * One statement, or an account made meanwhile would look lost.
@@ -3956,8 +3956,8 @@ comment on function tokenbook.is_call_answered is
 -- from supabase/schemas/10_access/is_ledger_lost.sql
 
 /*
- * Whether a user's account counts transactions that are not in the ledger. That is never so of itself; a
- * restore that left the ledger out makes it so.
+ * Whether a user's account counts transactions that are not in the ledger. The books never get there by themselves; a
+ * restore that left the ledger out does.
  * Caller: internal.
  */
 create function tokenbook.is_ledger_lost(p_user_id uuid)
@@ -4007,13 +4007,13 @@ comment on function tokenbook.is_own_request is
 /*
  * Whether it is the server that asks, for a user whom it names, and nothing is wrong with the body: what nearly every
  * call is, seen at a glance. What is not is tokenbook.authorize's to judge.
- * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling expression (decision 22).
  * Caller: internal.
  */
 create function tokenbook.is_plain_server_call(p_user_id uuid)
 returns boolean
 language sql
-volatile -- as is_plain_body is, or it would not be written in
+volatile -- as is_plain_body is, or Postgres would not inline it
 security invoker
 as $$
   select current_setting('role') = 'service_role'
@@ -4027,7 +4027,7 @@ comment on function tokenbook.is_plain_server_call is
 
 /*
  * Whether there is such a user now: auth.users has them, and not as deleted (the auth server can keep the
- * row of whom it deletes). A token lives on for up to an hour after its user
+ * row of a user whom it deletes). A token lives on for up to an hour after its user
  * was deleted, and so do the books; neither makes a user.
  * Caller: internal.
  */
@@ -4423,8 +4423,8 @@ comment on function tokenbook.queue_for_account is
 -- from supabase/schemas/10_access/record_change.sql
 
 /*
- * Keeps who changed something beside the ledger, in the transaction that changes it. What users do for
- * themselves is not kept: the row that it made is theirs.
+ * Records the actor of a change beside the ledger, in the transaction that makes the change. What users set for
+ * themselves is not recorded: the row that it writes is their own.
  * Caller: internal.   Keeps: I10.
  */
 create function tokenbook.record_change(
@@ -5149,7 +5149,7 @@ begin
 
     v_grant.created_at := p_now;
     insert into public.token_balances select (v_grant).*
-    on conflict (user_id, id) do nothing; -- whatever else is wrong, nobody is locked out of their account
+    on conflict (user_id, id) do nothing; -- whatever else is wrong, the user can still use their account
     continue when not found;
     v_entry.entry_type := 'grant';
     v_entry.action_type := tokenbook.grant_type_terms(v_grant.grant_type) ->> 'action_type';
@@ -5248,7 +5248,7 @@ create index token_balances_expiring_first_idx
  * A user's grants that can be spent at p_now, in that order, from its index: a caller that takes the first one, or some,
  * reads no more than that. A caller that sorts or joins the rows must order them again. grant_ctid is the row's
  * place in the table, for a caller that changes it in the same statement.
- * These have no search_path of their own, so that Postgres writes them into the statement that calls them (decision
+ * These have no search_path of their own, so that Postgres inlines them into the calling statement (decision
  * 22); their callers have set theirs, and no client may call them.
  * Caller: internal.   Keeps: I7, I8.
  */
@@ -5580,8 +5580,8 @@ comment on function tokenbook.choose_grants is
 /*
  * Takes tokens back that should not have been given (a refunded or disputed payment, a grant made
  * by mistake): from their own grant first, then from the others in burn order, at most what is
- * left. What could not be taken becomes the account's debt, repaid first by what comes in next, and what is
- * in more grants than one entry may name by them, from the next touch on. The plan limit goes down by all of it.
+ * left. What could not be taken becomes the account's debt, repaid first by what comes in next. Where one
+ * entry cannot name all the grants that have something left, the others repay it with the next calls. The plan limit goes down by all of it.
  * p_entry is the transaction to be: user_id, reason, actor, key, request, links, metadata.
  * Locks: the account (again).   Returns the transaction.   Keeps: I1 to I4, I9.
  */
@@ -5647,14 +5647,14 @@ comment on function tokenbook.claw_back is
 -- from supabase/schemas/20_ledger/decide_spending.sql
 
 /*
- * What is unusual about a spending, for tokenbook.spend_tokens: how much of it may be taken, and from whose account.
+ * The full path of a deduction, for tokenbook.spend_tokens: how many tokens may be taken, and from which account.
  * Locks that account and books what is due on it, unless too little is there: then nothing is changed, not even that.
  *
  * A user who never had a grant is given the initial plan first (tokenbook.grant_initial_plan).
  * A member of a team spends from their payer's account; user_id is the payer's, member_id the member's. An admin's
  * correction stays on the account that it names, and no cap and no freeze keeps it from there.
- * A cap that allows less, or of which nothing is left then, is told to the endpoints of webhooks that ask for it: the one
- * thing that a spending leaves behind which was refused for it.
+ * A cap that allows less, or of which nothing is left then, is sent to the webhook endpoints that ask for it: the only
+ * thing that a deduction which the cap refused leaves behind.
  * Where some of the account's grants do not pay for everything, only what pays for this action and this model counts; what
  * has too little for it is said in tokens_restricted.
  * With p_on_shortage 'overdraft' what the account has too little for may be owed, as far as its limit goes
@@ -5843,8 +5843,9 @@ comment on function tokenbook.decide_spending is
  * the second time. An item that is refused or finds too few tokens does not touch the others; with
  * p_all_or_nothing it undoes all of them, and the answer says which it was.
  *
- * The accounts are locked in one order before anything is done, so batches that overlap cannot deadlock. The items that need nothing but tokens go through tokenbook.spend_tokens_batch, the rest one by one
- * through tokenbook.spend_tokens: the same receipts either way.
+ * The accounts are locked in one order before anything is done, so batches that overlap cannot deadlock. Items on the
+ * fast path go through tokenbook.spend_tokens_batch, the rest one by one through tokenbook.spend_tokens: the same
+ * receipts either way.
  * A member of a team spends from their payer's account, as everywhere.
  * Caller: service_role.   Locks: the accounts, in the order of their ids.
  * Returns {success, deducted, replayed, short, failed, results: [{index, …receipt} or {index,
@@ -6117,7 +6118,7 @@ comment on function tokenbook.deduct_tokens_with_fifo is
 /*
  * The answer to a deduction of p_tokens: its transaction (new or replayed) and which grants paid, or a
  * shortfall and no transaction. The same for one deduction and for one of a batch.
- * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling expression (decision 22).
  * Caller: internal.
  */
 create function tokenbook.deduction_receipt(
@@ -6170,7 +6171,7 @@ comment on function tokenbook.deduction_request is
 
 /*
  * What one grant paid, as receipts and quotes say it.
- * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling expression (decision 22).
  * Caller: internal.
  */
 create function tokenbook.describe_allocation(
@@ -7719,8 +7720,8 @@ comment on function tokenbook.read_balance is
  * themselves; of several together
  * at most ten times that, and no more of these and plans' ends than cost as much as due_grants, and what one account is due
  * beyond: an account that has to wait for these waits with all of it. A hold is by far the dearer. What is left stays
- * due. With p_in_portions that is the caller's to go on with; otherwise it is busy, because the caller goes on as if
- * nothing were due: tokenbook.settle_backlog has looked before that it does not come to this.
+ * due. With p_in_portions the caller goes on with it; otherwise the call is refused with busy, because its caller would go on as
+ * if nothing were due. tokenbook.settle_backlog, which is called before, prevents that.
  * The caller has locked these accounts. Nothing depends on it being run: what is due is neither
  * spent nor counted before it is booked either.
  * Caller: internal.   Returns how many holds, grants, slots and beginnings were booked.   Errors: busy.
@@ -7930,7 +7931,7 @@ comment on function tokenbook.record_expiries is
  * where the caller knows it, when the tokens were taken that come back. What was spent is counted into its day, week and
  * month, the account's and the member's.
  * Alerts are only looked for when the balance has passed one of the account's alert thresholds, tokens came in
- * whose expiry somebody wants to know of, or the rules have changed since. A grant is told to the endpoints of webhooks
+ * whose expiry somebody wants to know of, or the rules have changed since. A grant is sent to the webhook endpoints
  * that ask for it.
  * Caller: internal.   Returns the ledger row.   Keeps: I2, I3, I10.
  */
@@ -8848,7 +8849,7 @@ comment on function tokenbook.slice_allocations is
  * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found, account_frozen, account_lost,
  * too_many_holds, too_many_grants.
  * Returns the account (user_id), the member who spent from it (member_id) and the entry: id, tokens, grants, created_at,
- * usage_id, hold_id, and deducted_from as receipts say it; with replayed all of that is of then. Or there is no entry:
+ * usage_id, hold_id, and deducted_from as receipts say it; with replayed all of that is as it was then. Or there is no entry:
  * is_behind, where more was due than one call books, a portion of which is booked now (the caller answers
  * tokenbook.answer_busy()); or, but for 'partial', a shortfall, and nothing was changed, not even what was due to
  * expire; tokens_remaining then says what there is. capped_by is the cap that allowed less than was wanted: the
@@ -8900,7 +8901,7 @@ declare
   v_place tid; -- where the account is, as long as it is locked
   v_due_at timestamptz;
   v_is_fifo boolean := true;
-  v_has_passed boolean; -- a threshold of which somebody wants to be told
+  v_has_passed boolean; -- an alert threshold
   v_has_new_rules boolean := false;
   v_terms jsonb;
   v_used bigint;
@@ -9076,9 +9077,9 @@ comment on function tokenbook.spend_tokens is
 
 /*
  * The fast path of a deduction, for many accounts in one statement: nothing is due, the grant that is next in
- * burn order covers it, no cap applies, nobody wants to be told (tokenbook.record_transaction asks the same of the
- * alert thresholds), and the key is new. What is not so is left alone, and goes through tokenbook.spend_tokens; both come
- * to the same grants, totals, ledger rows and receipts. Half as dear a user as through tokenbook.spend_tokens (decision 26).
+ * burn order covers it, no cap applies, no alert threshold is crossed (tokenbook.record_transaction makes the same check), and the key is new.
+ * Every other entry is left to tokenbook.spend_tokens, the full path; both make the same grants, totals, ledger rows and
+ * receipts. Costs half as much per user as tokenbook.spend_tokens (decision 26).
  * p_entries are transactions to be, as of tokenbook.spend_tokens, no two of one account and none of a member;
  * their id is the caller's own number, handed back. The caller has locked the accounts and read the
  * clock.
@@ -9701,7 +9702,7 @@ begin
   if v_mark.closing_xid <= pg_snapshot_xmin(v_snapshot) then -- @open-transactions-are-awaited
     v_mark.closed_until := greatest(v_mark.closed_until, v_mark.closing_until);
     v_mark.closing_xid := null;
-  elsif v_mark.closing_xid > pg_snapshot_xmax(v_snapshot) then -- restored on a server that counts otherwise
+  elsif v_mark.closing_xid > pg_snapshot_xmax(v_snapshot) then -- restored on a server whose transaction ids are lower
     v_mark.closing_xid := null;
   end if;
   if v_mark.closing_xid is null then
@@ -9712,7 +9713,7 @@ begin
 
   -- count
   if v_mark.counted_until < v_mark.closed_until then
-    -- up to which use that is a portion: by each index of its own, that it is not sorted
+    -- the use at which the portion ends: one query for each index, so that neither sorts
     select coalesce(min(portion.ends_at) + interval '1 microsecond', v_mark.closed_until)
       into v_until
       from (
@@ -10277,8 +10278,8 @@ comment on function tokenbook.get_users_with_low_token_balance is
 -- from supabase/schemas/30_usage/has_no_price.sql
 
 /*
- * Whether a model has no price at a moment, where others have one: an empty file is that none has. Rows that were deleted
- * may leave a file that is not empty; tokenbook.meet_unknown_model, which acts on it, looks for a row.
+ * Whether a model has no price at a moment, where others have one: while the table's file is empty, no model has. Deleted rows
+ * may leave a file that is not empty; tokenbook.meet_unknown_model, which acts on the answer, looks for a row.
  * Caller: internal.
  */
 create function tokenbook.has_no_price(p_model text, p_at timestamptz)
@@ -10374,7 +10375,8 @@ begin
    order by p.valid_from desc
    limit 1;
   if not found then
-    -- an empty file: no model has a price. Looking for a row takes twice as many instructions; the caller does that before it acts on this
+    -- an empty file: no model has a price. Looking for a row takes twice as many instructions;
+    -- tokenbook.meet_unknown_model, which acts on this, does look
     is_unknown := p_model_used is not null and pg_relation_size('public.token_model_prices') > 0;
     return;
   end if;
@@ -10406,8 +10408,8 @@ comment on function tokenbook.measure_usage is
 
 /*
  * What becomes of a use whose model has no price: refused, where the project has chosen that and p_may_refuse; else the
- * project is told, once for each model, by an alert model_unknown of nobody's (user_id is all zeros). What a user's own
- * call names tells nobody: they could name any number.
+ * project is told, once for each model, by an alert model_unknown without a user (user_id is all zeros). A model that a
+ * user's own call names raises no alert: they could name any number of models.
  * Caller: internal, in the transaction of the use.   Errors: unknown_model.
  */
 create function tokenbook.meet_unknown_model(p_model text, p_actor_role text, p_may_refuse boolean)
@@ -11111,7 +11113,7 @@ comment on function tokenbook.track_token_usage is
 /*
  * The uses of a user within a time, for the reports: on their account, and as a member of a team on the account of the
  * payer; or everyone's (all zeros). What an admin corrected is no use.
- * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling statement (decision 22).
  * Caller: internal.
  */
 create function tokenbook.usage_between(p_user_id uuid, p_from timestamptz, p_to timestamptz)
@@ -11373,8 +11375,9 @@ comment on function tokenbook.grow_hold is
 
 /*
  * The answer about a hold: the same for the call that settles it and for a repeated call. p_asked is what was asked for,
- * captured or released: success is that it is so. Of what has run out the tokens are back, as was asked of what is released.
- * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
+ * captured or released: success says whether that is the hold's state.
+ * A hold that ran out counts as released: its tokens are back.
+ * No search_path of its own, so that Postgres inlines it into the calling expression (decision 22).
  * Caller: internal.
  */
 create function tokenbook.hold_receipt(
@@ -11522,7 +11525,7 @@ comment on function tokenbook.lock_hold is
 /*
  * The answer about a refund: the same for the call that makes it and for a repeated call. Forfeited is what went into a
  * grant that had run out by then.
- * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling expression (decision 22).
  * Caller: internal.
  */
 create function tokenbook.refund_receipt(
@@ -11608,7 +11611,7 @@ declare
   v_paid_left bigint; -- of what grants have paid
   v_repaid_ids uuid[] := '{}'; -- the grants that have repaid it
   v_repaid_tokens bigint[] := '{}';
-  v_is_one_grant boolean; -- which paid, and lives: as a rule
+  v_is_one_grant boolean; -- one grant paid, and it has not run out: the usual case
   v_part record;
   v_back record;
   v_expired_ids uuid[] := '{}';
@@ -12505,7 +12508,7 @@ begin
    where h.user_id = v_user_id and h.ctid = v_hold_place;
   if v_back > 0 then
     declare
-      v_tells boolean; -- somebody wants to be told, or may
+      v_tells boolean; -- an alert falls due, or may
       v_is_owed boolean; -- a debt, an expiry, or the plan limit has to do with what came back
     begin
       select a.tokens_remaining < a.alert_below or a.tokens_remaining >= a.alert_above or a.warns_of_expiry
@@ -12851,8 +12854,8 @@ comment on function tokenbook.as_move is
 -- from supabase/schemas/50_plans/ask_trial.sql
 
 /*
- * What the policy would give of a trial to this user now. Nothing is remembered, so that it decides nothing: that
- * does tokenbook.take_trial. Where there is no key yet nobody has had a trial, and any will do.
+ * What the policy would give of a trial to this user now. Nothing is remembered, so the answer binds nobody:
+ * tokenbook.take_trial decides. Where there is no key yet, nobody has had a trial, and any key will do.
  * Caller: internal.
  */
 create function tokenbook.ask_trial(
@@ -13208,8 +13211,8 @@ comment on function tokenbook.check_offer is
 -- from supabase/schemas/50_plans/check_price_ids.sql
 
 /*
- * Refuses a catalogue in which one id of a provider stands for two things, or twice for one: what was paid at it
- * would be anybody's guess. Called when it has been written, under the settings' lock.
+ * Refuses a catalogue in which one id of a provider stands for two things, or twice for one: a payment at it
+ * would be ambiguous. Called after the catalogue was written, under the settings' lock.
  * Caller: internal.   Errors: p_slug (invalid_plan, invalid_pack).
  */
 create function tokenbook.check_price_ids(p_slug text)
@@ -13319,7 +13322,7 @@ comment on function tokenbook.check_token_synchronization is
 /*
  * Whether a user may have a trial, by the project's policy: for a page that offers one. It reserves nothing: another
  * account of the same person may take it first (tokenbook.take_trial).
- * Of oneself only; nobody is told of somebody else's trial but admins and the server.
+ * A user is answered about themself only; admins and the server about every user.
  * Caller: the user for themself, an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.
  */
@@ -13435,7 +13438,7 @@ create trigger token_plans_date_default_plan
  * What an account is due at p_at by the schedules of its plans, one row a grant, in the order in which they are booked:
  * the grant to be. The one definition for reads (tokenbook.tokens_due, tokenbook.choose_grants) and for
  * booking (tokenbook.issue_slots). What a refill gives is what there was room for when its slot began: nothing was spent
- * since, or it would be booked. So it makes no difference when it is.
+ * since, or it would be booked. So the amount does not depend on when it is booked.
  * Nothing while the account is frozen, after its user was deleted, or when all the money of the plan is gone; no
  * more than an account may hold; no slot that there is a grant of. p_subscription is the row to look at, if not the one
  * that is recorded.
@@ -13782,9 +13785,9 @@ comment on function tokenbook.grace_of is
  * it is given (given_to_users_since), nothing: a default plan that is added to a project in
  * production is for the users who sign up from then on, not for those who are there. A user without a date of sign-up is
  * new only while they sign up.
- * A grant to come is one, whether it has begun or not: what is given does not depend on when somebody comes by.
+ * A grant to come counts as a grant, begun or not: what is given does not depend on when the books are touched.
  * A default plan whose grants are trials is given as the policy says (tokenbook.take_trial): where that is nothing,
- * no plan begins either. While somebody signs up it is not known yet who they are: their first touch gives it.
+ * no plan begins either. During sign-up the user's identities are not known yet: the first touch afterwards gives it.
  * Nor does it give anything to a frozen account, or where grants have been and are gone: the account or the ledger says so.
  * Caller: internal.   Locks: the account.   Errors: account_lost.   Keeps: I5, I9.
  */
@@ -14082,7 +14085,7 @@ begin
       (p_user_id, v_grant.id, v_grant.grant_type, v_grant.tokens_granted, v_grant.tokens_remaining,
        v_grant.is_open, v_grant.priority, v_grant.granted_at, v_grant.expires_at,
        v_grant.subscription_id, v_grant.cost_basis_of, v_grant.metadata, p_now)
-    on conflict (user_id, id) do nothing; -- whatever else is wrong, nobody is locked out of their account
+    on conflict (user_id, id) do nothing; -- whatever else is wrong, the user can still use their account
     continue when not found;
     v_entry := null;
     v_entry.user_id := p_user_id;
@@ -14190,7 +14193,7 @@ comment on function tokenbook.judge_trial is
 /*
  * Fields to be written to the catalogue, and what they call differently: the id that a provider had for it until
  * now joins the former ones, and one that is back leaves them. So a subscription that goes on at an old price
- * still gets what it pays for, and nobody has to think of it.
+ * still gets what it pays for, without anybody's doing.
  * Caller: internal.
  */
 create function tokenbook.keep_former_ids(p_given jsonb, p_row jsonb)
@@ -14228,7 +14231,7 @@ comment on function tokenbook.keep_former_ids is
 
 /*
  * Writes a subscription's row, a new one or in the place of the one that there is. What its
- * schedule makes the account due then is the caller's to say (tokenbook.bring_due_forward). Writes a webhook (token_plan.changed)
+ * schedule makes the account due then the caller must note (tokenbook.bring_due_forward). Writes a webhook (token_plan.changed)
  * when another plan is in force than before; that none is any more is an alert (tokenbook.tell_of_ends).
  * Caller: internal, holding the account's lock.
  */
@@ -14370,7 +14373,7 @@ language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
-set timezone = 'UTC' -- how a moment is written must not make it another
+set timezone = 'UTC' -- a moment's text must not depend on the session's time zone
 as $$
 declare
   v_is tokenbook.subscriptions := p_subscription;
@@ -14698,7 +14701,7 @@ language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
-set timezone = 'UTC' -- how a moment is written must not make it another
+set timezone = 'UTC' -- a moment's text must not depend on the session's time zone
 as $$
 begin
   return to_jsonb(p_subscription)
@@ -14930,8 +14933,8 @@ comment on function tokenbook.plans_of is
 
 /*
  * Records what is due of a user's subscription: a downgrade to a plan that costs nothing, a plan that ended, another
- * that goes on in its place; and what its provider says of it (tokenbook.apply_provider_terms). Nothing may depend on
- * a job, and nothing depends on this: what is in force is shown whether it has been recorded or not
+ * that goes on in its place; and what its provider says of it (tokenbook.apply_provider_terms). Correctness
+ * does not depend on it: what is in force is shown whether it has been recorded or not
  * (tokenbook.subscription_at). Gives no tokens and takes none; an entry of 0 tokens keeps it, unless slots alone move on.
  * p_moved is the row, with what its provider says, when the caller books what its plans have given until then.
  * Caller: tokenbook.settle_subscription, and tokenbook.issue_slots.
@@ -15014,11 +15017,11 @@ comment on function tokenbook.reduced_trial is 'How many tokens a trial has wher
 -- from supabase/schemas/50_plans/register_user.sql
 
 /*
- * Gives a new user the default plan in the commit that makes them. A fault of ours must not keep
- * anybody from signing up: whole classes of errors are caught by name, the attempt is rolled back
+ * Gives a new user the default plan in the commit that makes them. A fault of Tokenbook's must not block
+ * a sign-up: whole classes of errors are caught by name, the attempt is rolled back
  * and noted, and the user is healed by their first balance read or deduction (tokenbook.grant_initial_plan).
  * Where the note cannot be written either, the warning in the log is what is left. Waits for locks are
- * bounded, and a wait that was in vain is a fault like any other.
+ * bounded, and a lock timeout is a fault like any other.
  * What cannot be caught (the server going down, a cancelled statement) fails the sign-up as a
  * whole, as it would without us. See docs/decisions/0015-registration.md.
  * Somebody who was deleted and is back under the same id goes on where their books are: what they missed meanwhile is not
@@ -15202,7 +15205,7 @@ comment on function tokenbook.renew_token_subscription is
 
 /*
  * Refuses what would lead to a trial that the policy does not give: a payment to ask for, a checkout, a downgrade at
- * the end of the period. So that nobody is asked for money, or waits, for what they will not get.
+ * the end of the period. So a user is not asked for money, or left waiting, for a trial that they will not get.
  * Caller: internal.   Errors: trial_already_taken, trial_needs_identity.
  */
 create function tokenbook.require_trial(p_user_id uuid, p_plan_type text)
@@ -15600,8 +15603,8 @@ comment on function tokenbook.set_token_trial_policy is
 
 /*
  * Takes the plan that a payment bought out of force when all of its money is gone, and puts it back in when not all
- * is any more: with its period, its storage, and what was beside it. A plan that a later payment has renewed is that
- * one's. The user who was on it gets an alert that it ended.
+ * is any more: with its period, its storage, and what was beside it. A plan that a later payment has renewed belongs to that
+ * payment. The user who was on it gets an alert that it ended.
  * Caller: internal, holding the account's lock.   Keeps: I9, I10.
  */
 create function tokenbook.settle_plan_of_payment(
@@ -15615,7 +15618,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
-set timezone = 'UTC' -- how a moment is written must not make it another
+set timezone = 'UTC' -- a moment's text must not depend on the session's time zone
 as $$
 declare
   v_is tokenbook.subscriptions;
@@ -16351,7 +16354,7 @@ comment on function tokenbook.subscription_course is
 create function tokenbook.subscription_terms(p_subscription tokenbook.subscriptions)
 returns jsonb
 language plpgsql
-stable -- how moments are written is the session's
+stable -- a moment's text must not depend on the session's time zone
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
@@ -16397,7 +16400,7 @@ begin
      where p.user_id = p_entry.user_id and p.id = p_entry.payment_id;
   end if;
 
-  -- of a trial that is not given to somebody whom nobody can recognise, nothing is remembered
+  -- a trial that is refused because the user cannot be recognised is not remembered
   v_judged := tokenbook.judge_trial(tokenbook.had_trial(v_identifiers), cardinality(v_identifiers) > 1);
   if v_is_paid or v_judged.refusal is distinct from 'trial_needs_identity' then
     v_remembered := tokenbook.remember_trial(p_entry.user_id);
@@ -16778,7 +16781,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
-set timezone = 'UTC' -- how a moment is written must not make it another
+set timezone = 'UTC' -- a moment's text must not depend on the session's time zone
 as $$
 declare
   v_was_paused constant boolean := p_subscription.paused_at is not null;
@@ -18644,7 +18647,7 @@ comment on function tokenbook.keep_payment_facts is
 -- from supabase/schemas/60_payments/lapsed_tokens.sql
 
 /*
- * Of a payment's tokens, how many nobody has any more though nobody spent them: what ran out of its grants, and what was
+ * How many of a payment's tokens are gone unspent: what ran out of its grants, and what was
  * voided of them. While its grant lives and nothing else was given for it, none; otherwise by the user's ledger.
  * Caller: internal, holding the account's lock.
  */
@@ -18887,7 +18890,7 @@ comment on function tokenbook.note_sale is
 
 /*
  * The payments of a provider's customer that wait because of a credit which names nothing that was paid for (credited)
- * and which has put something into the customer's balance there: until somebody has decided on them, what is paid from
+ * and which has put something into the customer's balance there: until an admin has decided on them, what is paid from
  * that balance is not known to be money.
  * Caller: internal, holding the customer's lock.
  */
@@ -18949,7 +18952,7 @@ language plpgsql
 volatile -- sees what was committed while its caller waited for the lock
 security invoker
 set search_path = pg_catalog, pg_temp
-set timezone = 'UTC' -- how a moment is written must not make it another
+set timezone = 'UTC' -- a moment's text must not depend on the session's time zone
 as $$
 declare
   v_period constant interval := coalesce(
@@ -19006,7 +19009,7 @@ begin
     return null;
   end if;
 
-  -- a payment that was made up for: the provider counts it
+  -- a period whose payment failed and was made up for later: the provider's count includes it
   select f.cycles_completed into v_cycles_before
     from tokenbook.provider_payments f
    where f.provider = p_facts.provider and f.subscription_id = p_facts.subscription_id and f.period_start < v_first
@@ -19298,7 +19301,7 @@ comment on function tokenbook.record_token_payment_event is
  * that, in one commit. The same again changes nothing, and events in any order end in one state. A subscription gives
  * no plan and no tokens: its payments do. It takes a plan out of force, when it is paused or ends, and puts it back.
  * One that names a customer and their user gives them what waits for the customer's user (tokenbook.release_waiting).
- * One that names nobody who is known is whose its payments are.
+ * A subscription that names no known user or customer belongs to the user of its payments.
  * A payment that failed is told to the user, once a period (an alert subscription_past_due).
  * p_facts: {kind: subscription, occurred_at (the provider's time), status: active | past_due | paused | cancelled,
  * user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}; what is not known is left out.
@@ -20145,8 +20148,8 @@ comment on function public.token_offer_now is
 -- from supabase/schemas/60_payments/user_of_provider_subscription.sql
 
 /*
- * Whose a provider's subscription is: whom it names; else whose its customer is; else, of one that names nobody who is
- * known, whose its newest payment is. NULL: nobody's yet.
+ * The user of a provider's subscription: the one that it names; else its customer's; else, where neither is known, the
+ * user of its newest payment. NULL: not known yet.
  * Caller: internal.
  */
 create function tokenbook.user_of_provider_subscription(p_provider text, p_provider_subscription_id text)
@@ -20176,7 +20179,7 @@ comment on function tokenbook.user_of_provider_subscription is
 
 /*
  * The oldest payments of a provider's customer that have no user yet, and those that a credit holds
- * (paid_with_credit) while none but p_deciding, which is being decided on, is open: of each a portion, so that nobody's work grows
+ * (paid_with_credit) while none but p_deciding, which is being decided on, is open: of each a portion, so that no call's work grows
  * with what others have left waiting (I11).
  * Caller: internal, holding the customer's lock.
  */
@@ -20473,7 +20476,7 @@ begin
         for update skip locked) old
    where d.id = old.id;
 
-  -- until something is left of the first 1,000 to hand out, but not without end
+  -- repeated until the first 1,000 leave something to hand out, a bounded number of times
   for i in 1..10
   loop
     update tokenbook.webhook_deliveries d
@@ -20775,7 +20778,7 @@ comment on function tokenbook.list_token_webhook_endpoints is
 /*
  * When something of an account changes by itself next: a grant or a hold runs out (but for p_but_hold_id, which is being
  * settled), a grant begins, an alert falls due, or a plan makes it due: a slot begins, or the plan ends. One row; NULL = never.
- * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22): where nothing is
+ * No search_path of its own, so that Postgres inlines it into the calling statement (decision 22): where nothing is
  * to be looked for, it costs nothing.
  * Caller: internal, holding the account's lock.   Keeps: I7.
  */
@@ -20827,9 +20830,9 @@ comment on function tokenbook.outdate_alert_thresholds is
 -- from supabase/schemas/70_alerts/raise_alerts.sql
 
 /*
- * Looks at everything that may want to be told about a user's balance, writes the alerts, and sets the
- * account's thresholds anew, so that the next change that concerns nobody need not ask. Called in the
- * transaction that changed the balance: what is rolled back was never told.
+ * Checks every alert rule and the top-up against a user's balance, writes the alerts, and sets the
+ * account's thresholds anew, so that the next change that crosses none skips this. Called in the
+ * transaction that changed the balance: a rollback takes its alerts with it.
  * p_before is the balance before the change.
  * Caller: internal, holding the account's lock.
  */
@@ -21635,7 +21638,7 @@ begin
          claim_id = null,
          settled_at = case when p_error is null or d.attempts >= 10 then v_now end,
          last_error = left(p_error, 200)
-   where d.user_id = p_user_id and d.id = p_delivery_id and d.attempts > 0 -- what nobody was given, nobody has sent
+   where d.user_id = p_user_id and d.id = p_delivery_id and d.attempts > 0 -- a delivery that no caller has claimed was not sent
      and case when p_error is null then d.status <> 'delivered'
               else d.status = 'pending' and d.claim_id = p_claim_id end;
   select d.* into v_delivery from tokenbook.webhook_deliveries d where d.user_id = p_user_id and d.id = p_delivery_id;
@@ -21801,7 +21804,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
-set timezone = 'UTC' -- how a moment is written must not make it another
+set timezone = 'UTC' -- a moment's text must not depend on the session's time zone
 as $$
 declare
   v_known constant text := md5((to_jsonb(p_facts) - array['told_as', 'alert_id', 'dismissed_at', 'created_at', 'updated_at'])::text);
@@ -22055,7 +22058,7 @@ comment on function tokenbook.webhook_data is
 -- from supabase/schemas/70_alerts/withdraw_alert.sql
 
 /*
- * Takes an alert back that was written in this transaction, and what was to be sent of it: nobody has seen it. Numbers
+ * Takes an alert back that was written in this transaction, and what was to be sent of it: no other transaction has seen it. Numbers
  * have no gaps; what was written after it, was in this transaction too.
  * Caller: internal, holding the account's lock.
  */
@@ -22133,8 +22136,8 @@ comment on function tokenbook.write_alert is
 -- from supabase/schemas/70_alerts/write_webhook.sql
 
 /*
- * Writes an event into the outbox, for each endpoint that asks for its kind, in the transaction of what it tells: what is
- * rolled back was never told. Of an alert p_alert_id, of anything else p_payload, of which what is not known is left out.
+ * Writes an event into the outbox, for each endpoint that asks for its kind, in the transaction of what it tells: a
+ * rollback takes it along. Of an alert p_alert_id, of anything else p_payload, of which what is not known is left out.
  * With p_once_as it is told once under that id, however often it happens.
  * Where there are no endpoints a caller need not ask: pg_relation_size of the table is 0 then, and costs less than to
  * look into it.
@@ -22524,7 +22527,7 @@ comment on function tokenbook.paying_account is 'The account that a user spends 
 -- from supabase/schemas/80_teams/paying_accounts.sql
 
 /*
- * Whose accounts these users spend from, in the same order: tokenbook.paying_account for many.
+ * The accounts that these users spend from, in the same order: tokenbook.paying_account for many.
  * Caller: internal.
  */
 create function tokenbook.paying_accounts(p_user_ids uuid[])
@@ -22848,8 +22851,8 @@ comment on function tokenbook.tell_of_cap is
 -- from supabase/schemas/82_codes/claim_token_referral.sql
 
 /*
- * Says by whom a user was referred: once, and before their first payment. It gives nothing yet: that payment does.
- * A code that nobody has, whose owner is gone or frozen or has been rewarded as often as may be, is a wrong code
+ * Records which user referred this one: once, and before their first payment. It gives nothing yet: that payment does.
+ * A code that does not exist, or whose owner is deleted, frozen or has been rewarded as often as they may be, is a wrong code
  * (tokenbook.answer_wrong_code). What depends on the caller alone is refused before the code is looked at.
  * Caller: the user for themself, an admin, service_role.   Locks: the account.
  * Returns {success, referred_tokens, replayed}, or {success: false, code, message, details, hint}.
@@ -23244,7 +23247,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '900ms' -- shorter than Postgres waits before it looks for a circle
+set lock_timeout = '900ms' -- shorter than deadlock_timeout: this gives way before Postgres looks for a deadlock
 as $$
 declare
   v_code tokenbook.codes;
@@ -23321,7 +23324,7 @@ comment on function tokenbook.normal_code is
 -- from supabase/schemas/82_codes/random_code.sql
 
 /*
- * A code that nobody guesses: so many characters of 5 bits each, in groups of four. Digits and letters without I, L, O
+ * A code that cannot be guessed: so many characters of 5 bits each, in groups of four. Digits and letters without I, L, O
  * and U, which are taken for others or for words. Out of 244 bits that the operating system has drawn.
  * Caller: internal.
  */
@@ -23497,7 +23500,7 @@ comment on function tokenbook.refuse_guessing is
   'Refuses with too_many_attempts a user who has tried too many wrong codes of late.';
 
 /*
- * Counts a try in vain, and answers it. The answer is no exception: that would take the count back. It is the same for a
+ * Counts a wrong code, and answers it. The answer is no exception: that would roll the count back. It is the same for a
  * code that there never was, one that is over, used up or ended, and one that does not begin yet.
  * Caller: internal, holding the account's lock.   Returns {success: false, code, message, details, hint}.
  */
@@ -23941,8 +23944,8 @@ comment on function tokenbook.stop_charging_tokens_on_insert is
  * Amounts are added up exactly and become whole tokens as an import makes them, so parts of a token are not lost.
  * A user who is not in auth.users and has no books is left out, and counted. More due on an account than one call
  * books: a portion of that is booked, and the change waits.
- * Until it is written down what the books have of the counter (shadow.is_begun) nothing is booked: it would be counted
- * from another number. p_before_begun: book all the same, for the caller that is about to write that down.
+ * Nothing is booked until the books' own share of the counter is recorded (shadow.is_begun): changes would be counted
+ * from a wrong start. p_before_begun: book all the same, for the caller that is about to write that down.
  * Caller: the database owner (`tokenbook shadow`), one at a time.
  * Locks: the shadow's row; the accounts of the portion, in the order of their ids.
  * Errors: busy, and what issuing a grant or spending raises: then nothing of the portion is booked.
@@ -24246,7 +24249,7 @@ comment on function tokenbook.shadow_triggers is
  * write of the project's five times as much.
  *
  * The project's write must not fail because of us, nor wait for a lock of the books: the function only appends to a table
- * that is nobody else's, waits a tenth of a second at most where somebody has locked that, and catches classes of errors
+ * of its own, waits a tenth of a second at most where somebody has locked that, and catches classes of errors
  * by name. What could not be kept is a warning in the log, and a difference that `tokenbook shadow` lists.
  * By statement and not by row, so that a statement of half a million rows is one query and one subtransaction.
  * Its text names the columns and nothing depends on them: the project may drop and alter them. Without them it does nothing.
@@ -24353,8 +24356,8 @@ comment on function tokenbook.write_shadow_function is
  * expiries, holds that run out, plans that end, alerts. So each of them comes when it would have come.
  * At most 100 steps a call (I11): call it again with the seconds that are left, until is_done. Each step goes through all
  * that the user has.
- * Only for whom the owner of the database has made a row in tokenbook.test_users; never for a user of whom a payment
- * provider has told, or whose entries a checkpoint covers: their past is somebody's evidence.
+ * Only for a user for whom the database owner has made a row in tokenbook.test_users; never for a user of whom a payment
+ * provider has told, or whose entries a checkpoint covers: their past is evidence.
  * Caller: the owner of the database; no role of the API may execute it.   Locks: the account.
  * Returns {user_id, advanced_seconds, seconds_left, ahead_seconds, transactions, alerts, is_done}.
  * Errors: user_not_found, invalid_test_interval, not_a_test_user, busy.   Keeps: every invariant but that the past stays.
@@ -24484,7 +24487,7 @@ begin
      group by c.oid
      order by c.oid
   loop
-    -- where no two may have the same moment by way of another time, or one would be in the other's way
+    -- under a unique key on a moment, in two steps, far ahead and back: or a row could meet another's old moment
     foreach v_by in array case when v_table.is_unique then array[p_by + interval '1000000 days', interval '-1000000 days'] else array[p_by] end
     loop
       execute format('update %s t set %s where t.user_id = $1', v_table.name, v_table.moved) using p_user_id, v_by;
@@ -24600,7 +24603,7 @@ language plpgsql
 immutable
 security invoker
 set search_path = pg_catalog, pg_temp
-set timezone = 'UTC' -- how a moment is written must not make it another
+set timezone = 'UTC' -- a moment's text must not depend on the session's time zone
 as $$
 declare
   v_text text := p_value #>> '{}';
@@ -25179,11 +25182,11 @@ comment on function tokenbook.checkpoint_line is
 -- from supabase/schemas/90_audit/checkpoint_token_ledger.sql
 
 /*
- * Says in a few bytes what the ledger is now, to be kept where nobody who can write it can: a line for each
+ * Says in a few bytes what the ledger is now, to be kept where no role that can write the ledger can write: a line for each
  * user with the number of their last entry and the digests of the chain up to it, and one digest over
  * all lines. verify_token_checkpoint compares the ledger with it later.
  * For one user, or for everyone in pages: p_limit is how many entries it reads, at most, and a user counts
- * as one more. Reads only what no checkpoint has read (tokenbook.ledger_checkpoints); no deduction notices.
+ * as one more. Reads only what no checkpoint has read (tokenbook.ledger_checkpoints); deductions are not slowed.
  * A user's entries are seen by number, and one who is booked for meanwhile has in the line what came before.
  * Caller: an admin, service_role.   Locks: other checkpoints, for at most two seconds.
  * Errors: not_authenticated, forbidden, invalid_checkpoint, busy.
@@ -27231,7 +27234,7 @@ begin
        where (p_after is null or b.user_id > p_after) and (p_until is null or b.user_id <= p_until)
          and not exists (select from public.token_accounts a where a.user_id = b.user_id)
       union
-      select t.user_id from public.token_usage t -- whom something was written down for, and no account made
+      select t.user_id from public.token_usage t -- users with records and no account
        where (p_after is null or t.user_id > p_after) and (p_until is null or t.user_id <= p_until)
          and not exists (select from public.token_accounts a where a.user_id = t.user_id)
     ) u
@@ -29482,7 +29485,7 @@ comment on function tokenbook.token_differences is
 
 /*
  * What tokenbook.reconcile says of a user, or, where their records cannot even be read, a finding that
- * says so: one such user keeps the report of the others from nothing.
+ * says so: one such user does not stop the report of the others.
  * Caller: tokenbook.find_token_discrepancies.
  */
 create function tokenbook.try_reconcile(p_user_id uuid)

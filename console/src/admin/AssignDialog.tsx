@@ -9,7 +9,7 @@ import { ActDialog } from "./ActDialog.tsx";
 import { keys, useAdmin, useChanged } from "./queries.ts";
 import { UserPick } from "./UserPick.tsx";
 
-/** Says whose a parked payment is, and what was bought where nobody knows. */
+/** Assigns a parked payment to a user, and says what was bought where that is not known. */
 export function AssignDialog({ parked, close }: { parked: ParkedPayment; close: () => void }) {
   const admin = useAdmin();
   const books = useTokenbook();

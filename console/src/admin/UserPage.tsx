@@ -35,7 +35,7 @@ export function UserPage({ userId }: { userId: string }) {
       {data === undefined && error !== null ? (
         <Refused error={error} retry={() => void refetch()} />
       ) : (
-        // nobody else's row is told of by Realtime: the page asks
+        // Realtime sends a client only its own user's row: for another user the page polls
         <TokenbookProvider supabase={supabase} userId={userId} live={false}>
           <Fresh />
           <OneUser userId={userId} />

@@ -175,7 +175,7 @@ function UserRow({ user }: { user: ListedUser }) {
   );
 }
 
-/** What is unusual about somebody. */
+/** What is unusual about a user's account. */
 export function Standing({
   user,
 }: {

@@ -21,7 +21,7 @@ create index token_balances_expiring_first_idx
  * A user's grants that can be spent at p_now, in that order, from its index: a caller that takes the first one, or some,
  * reads no more than that. A caller that sorts or joins the rows must order them again. grant_ctid is the row's
  * place in the table, for a caller that changes it in the same statement.
- * These have no search_path of their own, so that Postgres writes them into the statement that calls them (decision
+ * These have no search_path of their own, so that Postgres inlines them into the calling statement (decision
  * 22); their callers have set theirs, and no client may call them.
  * Caller: internal.   Keeps: I7, I8.
  */

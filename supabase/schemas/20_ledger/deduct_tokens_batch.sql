@@ -4,8 +4,9 @@
  * the second time. An item that is refused or finds too few tokens does not touch the others; with
  * p_all_or_nothing it undoes all of them, and the answer says which it was.
  *
- * The accounts are locked in one order before anything is done, so batches that overlap cannot deadlock. The items that need nothing but tokens go through tokenbook.spend_tokens_batch, the rest one by one
- * through tokenbook.spend_tokens: the same receipts either way.
+ * The accounts are locked in one order before anything is done, so batches that overlap cannot deadlock. Items on the
+ * fast path go through tokenbook.spend_tokens_batch, the rest one by one through tokenbook.spend_tokens: the same
+ * receipts either way.
  * A member of a team spends from their payer's account, as everywhere.
  * Caller: service_role.   Locks: the accounts, in the order of their ids.
  * Returns {success, deducted, replayed, short, failed, results: [{index, …receipt} or {index,

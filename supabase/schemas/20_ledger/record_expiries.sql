@@ -10,8 +10,8 @@
  * themselves; of several together
  * at most ten times that, and no more of these and plans' ends than cost as much as due_grants, and what one account is due
  * beyond: an account that has to wait for these waits with all of it. A hold is by far the dearer. What is left stays
- * due. With p_in_portions that is the caller's to go on with; otherwise it is busy, because the caller goes on as if
- * nothing were due: tokenbook.settle_backlog has looked before that it does not come to this.
+ * due. With p_in_portions the caller goes on with it; otherwise the call is refused with busy, because its caller would go on as
+ * if nothing were due. tokenbook.settle_backlog, which is called before, prevents that.
  * The caller has locked these accounts. Nothing depends on it being run: what is due is neither
  * spent nor counted before it is booked either.
  * Caller: internal.   Returns how many holds, grants, slots and beginnings were booked.   Errors: busy.

@@ -40,7 +40,7 @@ declare
   v_paid_left bigint; -- of what grants have paid
   v_repaid_ids uuid[] := '{}'; -- the grants that have repaid it
   v_repaid_tokens bigint[] := '{}';
-  v_is_one_grant boolean; -- which paid, and lives: as a rule
+  v_is_one_grant boolean; -- one grant paid, and it has not run out: the usual case
   v_part record;
   v_back record;
   v_expired_ids uuid[] := '{}';

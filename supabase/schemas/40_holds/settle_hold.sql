@@ -401,7 +401,7 @@ begin
    where h.user_id = v_user_id and h.ctid = v_hold_place;
   if v_back > 0 then
     declare
-      v_tells boolean; -- somebody wants to be told, or may
+      v_tells boolean; -- an alert falls due, or may
       v_is_owed boolean; -- a debt, an expiry, or the plan limit has to do with what came back
     begin
       select a.tokens_remaining < a.alert_below or a.tokens_remaining >= a.alert_above or a.warns_of_expiry

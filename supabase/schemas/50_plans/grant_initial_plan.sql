@@ -7,9 +7,9 @@
  * it is given (given_to_users_since), nothing: a default plan that is added to a project in
  * production is for the users who sign up from then on, not for those who are there. A user without a date of sign-up is
  * new only while they sign up.
- * A grant to come is one, whether it has begun or not: what is given does not depend on when somebody comes by.
+ * A grant to come counts as a grant, begun or not: what is given does not depend on when the books are touched.
  * A default plan whose grants are trials is given as the policy says (tokenbook.take_trial): where that is nothing,
- * no plan begins either. While somebody signs up it is not known yet who they are: their first touch gives it.
+ * no plan begins either. During sign-up the user's identities are not known yet: the first touch afterwards gives it.
  * Nor does it give anything to a frozen account, or where grants have been and are gone: the account or the ledger says so.
  * Caller: internal.   Locks: the account.   Errors: account_lost.   Keeps: I5, I9.
  */

@@ -31,7 +31,7 @@ begin
      where p.user_id = p_entry.user_id and p.id = p_entry.payment_id;
   end if;
 
-  -- of a trial that is not given to somebody whom nobody can recognise, nothing is remembered
+  -- a trial that is refused because the user cannot be recognised is not remembered
   v_judged := tokenbook.judge_trial(tokenbook.had_trial(v_identifiers), cardinality(v_identifiers) > 1);
   if v_is_paid or v_judged.refusal is distinct from 'trial_needs_identity' then
     v_remembered := tokenbook.remember_trial(p_entry.user_id);

@@ -44,7 +44,7 @@ begin
         for update skip locked) old
    where d.id = old.id;
 
-  -- until something is left of the first 1,000 to hand out, but not without end
+  -- repeated until the first 1,000 leave something to hand out, a bounded number of times
   for i in 1..10
   loop
     update tokenbook.webhook_deliveries d

@@ -30,7 +30,7 @@ begin
          claim_id = null,
          settled_at = case when p_error is null or d.attempts >= 10 then v_now end,
          last_error = left(p_error, 200)
-   where d.user_id = p_user_id and d.id = p_delivery_id and d.attempts > 0 -- what nobody was given, nobody has sent
+   where d.user_id = p_user_id and d.id = p_delivery_id and d.attempts > 0 -- a delivery that no caller has claimed was not sent
      and case when p_error is null then d.status <> 'delivered'
               else d.status = 'pending' and d.claim_id = p_claim_id end;
   select d.* into v_delivery from tokenbook.webhook_deliveries d where d.user_id = p_user_id and d.id = p_delivery_id;

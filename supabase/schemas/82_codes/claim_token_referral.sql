@@ -1,6 +1,6 @@
 /*
- * Says by whom a user was referred: once, and before their first payment. It gives nothing yet: that payment does.
- * A code that nobody has, whose owner is gone or frozen or has been rewarded as often as may be, is a wrong code
+ * Records which user referred this one: once, and before their first payment. It gives nothing yet: that payment does.
+ * A code that does not exist, or whose owner is deleted, frozen or has been rewarded as often as they may be, is a wrong code
  * (tokenbook.answer_wrong_code). What depends on the caller alone is refused before the code is looked at.
  * Caller: the user for themself, an admin, service_role.   Locks: the account.
  * Returns {success, referred_tokens, replayed}, or {success: false, code, message, details, hint}.

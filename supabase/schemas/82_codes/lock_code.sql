@@ -11,7 +11,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '900ms' -- shorter than Postgres waits before it looks for a circle
+set lock_timeout = '900ms' -- shorter than deadlock_timeout: this gives way before Postgres looks for a deadlock
 as $$
 declare
   v_code tokenbook.codes;

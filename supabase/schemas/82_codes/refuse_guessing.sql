@@ -27,7 +27,7 @@ comment on function tokenbook.refuse_guessing is
   'Refuses with too_many_attempts a user who has tried too many wrong codes of late.';
 
 /*
- * Counts a try in vain, and answers it. The answer is no exception: that would take the count back. It is the same for a
+ * Counts a wrong code, and answers it. The answer is no exception: that would roll the count back. It is the same for a
  * code that there never was, one that is over, used up or ended, and one that does not begin yet.
  * Caller: internal, holding the account's lock.   Returns {success: false, code, message, details, hint}.
  */

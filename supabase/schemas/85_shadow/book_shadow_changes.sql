@@ -8,8 +8,8 @@
  * Amounts are added up exactly and become whole tokens as an import makes them, so parts of a token are not lost.
  * A user who is not in auth.users and has no books is left out, and counted. More due on an account than one call
  * books: a portion of that is booked, and the change waits.
- * Until it is written down what the books have of the counter (shadow.is_begun) nothing is booked: it would be counted
- * from another number. p_before_begun: book all the same, for the caller that is about to write that down.
+ * Nothing is booked until the books' own share of the counter is recorded (shadow.is_begun): changes would be counted
+ * from a wrong start. p_before_begun: book all the same, for the caller that is about to write that down.
  * Caller: the database owner (`tokenbook shadow`), one at a time.
  * Locks: the shadow's row; the accounts of the portion, in the order of their ids.
  * Errors: busy, and what issuing a grant or spending raises: then nothing of the portion is booked.

@@ -5,7 +5,7 @@
  * write of the project's five times as much.
  *
  * The project's write must not fail because of us, nor wait for a lock of the books: the function only appends to a table
- * that is nobody else's, waits a tenth of a second at most where somebody has locked that, and catches classes of errors
+ * of its own, waits a tenth of a second at most where somebody has locked that, and catches classes of errors
  * by name. What could not be kept is a warning in the log, and a difference that `tokenbook shadow` lists.
  * By statement and not by row, so that a statement of half a million rows is one query and one subtransaction.
  * Its text names the columns and nothing depends on them: the project may drop and alter them. Without them it does nothing.

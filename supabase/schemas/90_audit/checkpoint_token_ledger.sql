@@ -1,9 +1,9 @@
 /*
- * Says in a few bytes what the ledger is now, to be kept where nobody who can write it can: a line for each
+ * Says in a few bytes what the ledger is now, to be kept where no role that can write the ledger can write: a line for each
  * user with the number of their last entry and the digests of the chain up to it, and one digest over
  * all lines. verify_token_checkpoint compares the ledger with it later.
  * For one user, or for everyone in pages: p_limit is how many entries it reads, at most, and a user counts
- * as one more. Reads only what no checkpoint has read (tokenbook.ledger_checkpoints); no deduction notices.
+ * as one more. Reads only what no checkpoint has read (tokenbook.ledger_checkpoints); deductions are not slowed.
  * A user's entries are seen by number, and one who is booked for meanwhile has in the line what came before.
  * Caller: an admin, service_role.   Locks: other checkpoints, for at most two seconds.
  * Errors: not_authenticated, forbidden, invalid_checkpoint, busy.

@@ -42,7 +42,7 @@ export function CodeDialog({ close }: { close: () => void }) {
             code,
           });
         } catch (error) {
-          // nobody else has a code of this key: it is the one of an answer that was lost
+          // only this dialog has this key: the code was made by a call whose answer was lost
           if (chosen !== "" || !(error instanceof TokenbookError) || error.code !== "code_taken") throw error;
         }
         changed();

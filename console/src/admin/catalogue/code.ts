@@ -1,4 +1,4 @@
-/** A code that nobody guesses, made of the key of a dialog: a repeat after a lost answer asks for the same code. */
+/** A code that cannot be guessed, made of the key of a dialog: a repeat after a lost answer asks for the same code. */
 
 /** Without I, L, O and U, which are read as other letters. */
 const letters = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";

@@ -82,8 +82,8 @@ export async function countUnwritten(client: SqlClient, counter: Counter): Promi
 
 /**
  * Writes the balance of everybody whose counter says something else. Rows that somebody has locked are left for the next
- * run, so that this waits for nobody and nobody's deadlock is its doing. What a trigger or a rule of the project's refuses is
- * said, and keeps nobody else from theirs. The books do not depend on it.
+ * run, so that this never waits and causes no deadlock. What a trigger or a rule of the project's refuses is
+ * said, and does not stop the others' writes. The books do not depend on it.
  *
  * @param stop ends it after a portion.
  */
@@ -136,7 +136,7 @@ async function write(client: SqlClient, counter: Counter, users: string[], writt
 async function writeAtOnce(client: SqlClient, counter: Counter, users: string[]): Promise<Written> {
   // sooner than Postgres looks for a deadlock: where a trigger of the project's waits for the books, this gives way
   await client.query("set local lock_timeout = '500ms'");
-  // this role sees all rows, as was found out before; whose rights triggers of the project's have is the project's
+  // this role sees all rows, as was checked before; with row_security on, the project's triggers keep their usual rights
   await client.query("set local row_security = on");
   // the row's lock keeps other writers out, and by this number the triggers know the writes as our own
   await client.query("update tokenbook.shadow set written_by = pg_current_xact_id() where is_only");

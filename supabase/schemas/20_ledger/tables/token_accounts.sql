@@ -83,7 +83,7 @@ create policy "Users read their own account" on public.token_accounts
  * The rule that an account breaks; NULL, none. Asked by the trigger below, which refuses, and by the verifier of every
  * account there is: of the totals it knows what they are to be, too. A CHECK costs each statement that writes the table
  * (decision 26), so the table has one, of the total that is spent from.
- * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling statement (decision 22).
  * Caller: internal.
  */
 create function tokenbook.broken_account_rule(p_account public.token_accounts)

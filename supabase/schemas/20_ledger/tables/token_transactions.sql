@@ -82,7 +82,7 @@ create policy "Users read their own transactions" on public.token_transactions
  * Asked by the one that appends entries (tokenbook.append_transactions), which refuses, and by the verifier of every row
  * there is. Not a CHECK of the table: Postgres reads and plans a CHECK anew for every statement, and of a deduction
  * these were a fifth (decision 26); what a deduction writes is of one form (tokenbook.spend_tokens).
- * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling statement (decision 22).
  * Caller: internal.
  */
 create function tokenbook.broken_transaction_rule(p_entry public.token_transactions)

@@ -1,4 +1,4 @@
--- How many codes that there are not a user has tried of late: one row a user who ever has, so that guessing fills no disk.
+-- How many wrong codes a user has tried of late: one row a user who ever has, so that guessing cannot fill the disk.
 create table tokenbook.code_attempts (
   user_id uuid primary key,
   failures integer not null,
