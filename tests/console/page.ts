@@ -25,6 +25,16 @@ export interface Fault {
   wrong: string;
 }
 
+/** A dialog that asks anew with each click, under another key. */
+export const aKeyForEach: Fault[] = [
+  {
+    file: "admin/ActDialog.tsx",
+    right: "await act(key, isLost)",
+    wrong: "await act(crypto.randomUUID(), isLost)",
+  },
+  { file: "admin/ActDialog.tsx", right: "if (!isReady || isGoing.current) return;", wrong: "" },
+];
+
 export interface Person {
   id: string;
   email: string;
@@ -84,7 +94,7 @@ function committing({ file, right, wrong }: Fault): Plugin {
   return {
     name: "a known-bad variant",
     enforce: "pre",
-    transform: (code, id) => (id === path ? code.replace(right, wrong) : null),
+    transform: (code, id) => (id === path ? code.replace(right, () => wrong) : null),
   };
 }
 

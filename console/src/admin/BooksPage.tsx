@@ -1,9 +1,11 @@
-import { Group, Stack, Table, Text, VisuallyHidden } from "@mantine/core";
+import { Group, Stack, Table, Text } from "@mantine/core";
 import { IconCircleCheck } from "@tabler/icons-react";
 import { type ReactNode, useCallback, useMemo } from "react";
 import type { Discrepancy } from "tokenbook";
 import { format, humanized } from "../format.ts";
+import { PageName } from "../parts/PageName.tsx";
 import { Section } from "../parts/Section.tsx";
+import { Theirs } from "../parts/Theirs.tsx";
 import { AdminLink } from "./AdminLink.tsx";
 import { useAdmin } from "./queries.ts";
 import { Again, Going } from "./Going.tsx";
@@ -26,7 +28,7 @@ export function BooksPage() {
   );
   return (
     <Stack gap="md">
-      <VisuallyHidden component="h1">Books</VisuallyHidden>
+      <PageName name="Books" />
       <Section title="Against the records of use" actions={<Again sweep={compared} />}>
         <Going sweep={compared} />
         {compared.isDone && worstFirst.length === 0 && (
@@ -144,7 +146,7 @@ function DiscrepancyRow({ row }: { row: Discrepancy }) {
     <Table.Tr>
       <Table.Th scope="row" fw={400}>
         <AdminLink path={`books/${user_id}`} c="var(--mantine-color-text)" fw={500} className="words">
-          {email ?? user_id}
+          <Theirs>{email ?? user_id}</Theirs>
         </AdminLink>
         <Text size="xs" c="dimmed" hiddenFrom="sm" className="words">
           {what}

@@ -1,6 +1,7 @@
-import { Group, Skeleton, Stack, Table, Text, Title, VisuallyHidden } from "@mantine/core";
+import { Group, Skeleton, Stack, Table, Text, Title } from "@mantine/core";
 import type { RevenueSums } from "tokenbook";
 import { format } from "../format.ts";
+import { PageName } from "../parts/PageName.tsx";
 import { Fact } from "../parts/Fact.tsx";
 import { Nothing } from "../parts/Nothing.tsx";
 import { Refused } from "../parts/Refused.tsx";
@@ -18,7 +19,7 @@ export function MoneyPage() {
   const usage = useEveryonesUsage(from);
   return (
     <Stack gap="md">
-      <VisuallyHidden component="h1">Money</VisuallyHidden>
+      <PageName name="Money" />
       <UsageOf title="Usage of everybody" report={usage} />
       <Revenue from={from} days={days} />
       <Expiries days={days} />

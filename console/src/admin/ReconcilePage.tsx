@@ -1,4 +1,4 @@
-import { Badge, Button, Grid, Group, Skeleton, Stack, Table, Text, Title } from "@mantine/core";
+import { Badge, Button, Grid, Group, Skeleton, Stack, Table, Text } from "@mantine/core";
 import { IconChevronLeft, IconTool } from "@tabler/icons-react";
 import { useState } from "react";
 import type { Reconciliation } from "tokenbook";
@@ -8,8 +8,10 @@ import { Fresh } from "../data/Fresh.tsx";
 import { format, humanized } from "../format.ts";
 import { Fact } from "../parts/Fact.tsx";
 import { Nothing } from "../parts/Nothing.tsx";
+import { PageName } from "../parts/PageName.tsx";
 import { Refused } from "../parts/Refused.tsx";
 import { Section } from "../parts/Section.tsx";
+import { isolated, Theirs } from "../parts/Theirs.tsx";
 import { useSession } from "../session.tsx";
 import { ActDialog } from "./ActDialog.tsx";
 import { AdminLink } from "./AdminLink.tsx";
@@ -41,11 +43,11 @@ export function ReconcilePage({ userId }: { userId: string }) {
             </Group>
           </AdminLink>
           <Group justify="space-between" gap="sm">
-            <Title order={1} className="words">
+            <PageName name={user && `Books of ${isolated(user.email ?? userId)}`} className="words">
               <AdminLink path={`users/${userId}`} size="lg" fw={600} c="var(--mantine-color-text)">
-                {user?.email ?? userId}
+                <Theirs>{user?.email ?? userId}</Theirs>
               </AdminLink>
-            </Title>
+            </PageName>
             {plan !== undefined && "key" in plan && (
               <Button
                 size="xs"

@@ -4,6 +4,7 @@ import { useRef } from "react";
 import { useTokenbook, useTokenQueries } from "tokenbook/react";
 import { usePayments, usePlans, useSubscription } from "../data/queries.ts";
 import { format, humanized } from "../format.ts";
+import { newKey } from "../key.ts";
 import { Nothing } from "../parts/Nothing.tsx";
 import { Refused } from "../parts/Refused.tsx";
 import { Section } from "../parts/Section.tsx";
@@ -24,7 +25,7 @@ export function Buy() {
     mutationFn: async ({ offer, isOnline }: { offer: Offer; isOnline: boolean }) => {
       // the same key until the outcome is known: a user who tries again after a lost answer does not ask twice
       const name = JSON.stringify(offer);
-      const idempotencyKey = keys.current.get(name) ?? crypto.randomUUID();
+      const idempotencyKey = keys.current.get(name) ?? newKey();
       keys.current.set(name, idempotencyKey);
       if (!isOnline) {
         await books.payments.request({ ...offer, idempotencyKey });

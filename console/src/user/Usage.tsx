@@ -1,10 +1,11 @@
 import { Grid, SegmentedControl, Skeleton, Table, Text } from "@mantine/core";
 import type { UseQueryResult } from "@tanstack/react-query";
-import { lazy, Suspense, useMemo } from "react";
+import { type ComponentProps, useMemo } from "react";
 import type { UsageReport } from "tokenbook";
 import { useTokenUsage } from "tokenbook/react";
 import { format } from "../format.ts";
 import { Nothing } from "../parts/Nothing.tsx";
+import { usePart } from "../parts/part.ts";
 import { Refused } from "../parts/Refused.tsx";
 import { Section } from "../parts/Section.tsx";
 import { Dotted } from "../parts/Dotted.tsx";
@@ -13,8 +14,14 @@ import { useUserSearch } from "./search.ts";
 import { byDay, byModel } from "./usage-sums.ts";
 import classes from "./Usage.module.css";
 
-// the charts are as large as the rest of the page together: it does not wait for them
-const UsageChart = lazy(() => import("./UsageChart.tsx"));
+type ChartProps = ComponentProps<typeof import("./UsageChart.tsx").default>;
+
+/** The charts are as large as the rest of the page together: it does not wait for them. */
+function UsageChart(props: ChartProps) {
+  const { Part, error } = usePart<ChartProps>("chart", () => import("./UsageChart.tsx"));
+  if (Part !== undefined) return <Part {...props} />;
+  return error === null ? <Skeleton height={220} /> : <Refused error={error} />;
+}
 
 const dayMs = 86_400_000;
 
@@ -70,9 +77,7 @@ export function UsageOf({ title, report: { data, error, refetch } }: UsageOfProp
         ) : (
           <Grid gap="lg">
             <Grid.Col span={{ base: 12, md: 8 }}>
-              <Suspense fallback={<Skeleton height={220} />}>
-                <UsageChart days={byDay(rows, from, days)} models={models.map(({ model }) => model)} />
-              </Suspense>
+              <UsageChart days={byDay(rows, from, days)} models={models.map(({ model }) => model)} />
             </Grid.Col>
             <Grid.Col span={{ base: 12, md: 4 }}>
               <Table verticalSpacing={6} horizontalSpacing="xs" className="plain">
