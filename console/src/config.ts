@@ -9,7 +9,7 @@ export interface Config {
 }
 
 /**
- * Read when the page starts, and not built in: the same files serve any project. Whoever serves them answers
+ * Read when the page starts, and not built in: the same files serve any project. The server that serves them answers
  * `/config.json`; where they are deployed as static files, that is one of them.
  */
 export async function readConfig(): Promise<Config> {

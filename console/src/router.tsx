@@ -24,7 +24,7 @@ const user = createRoute({
   validateSearch: readUserSearch,
 }).lazy(() => fetched(async () => (await import("./user/route.tsx")).route));
 
-/** One route for all of them: what there is behind it, its pages know, and who is no admin fetches none of them. */
+/** One route for all of them: its pages decide what is behind it, and a user who is no admin fetches none of them. */
 const admin = createRoute({
   getParentRoute: () => root,
   path: "/admin/$",

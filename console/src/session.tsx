@@ -11,7 +11,7 @@ interface Provided {
 
 const Context = createContext<Provided | null>(null);
 
-/** Who is signed in, and the client through which they are. The books are read by the hooks of `tokenbook/react`. */
+/** The user who is signed in, and the client through which they are. The books are read by the hooks of `tokenbook/react`. */
 export function SessionProvider({
   connection: { supabase, signOut },
   children,

@@ -51,7 +51,7 @@ function attempt<Result>(work: () => Result): Result | undefined {
   }
 }
 
-/** The session that a text is; null: it is none, whoever wrote it. auth-js looks at its tokens alone. */
+/** The session in a stored text; null where the text is none, whatever wrote it. auth-js reads only its tokens. */
 function sessionIn(text: string | null): { access_token: string } | null {
   const it = attempt(() => JSON.parse(text ?? "null"));
   const isOne =

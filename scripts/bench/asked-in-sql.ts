@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import type pg from "pg";
 import type { SupabaseLike } from "../../packages/tokenbook/src/client/asking.ts";
 
-/** Who asks: the role and the claims of a token, as the data API sets them for a request. */
+/** The caller: the role and the claims of a token, as the data API sets them for a request. */
 interface Caller {
   role: "authenticated" | "service_role";
   claims: Record<string, unknown>;

@@ -97,7 +97,7 @@ select bench.copy(current_setting('bench.users')::integer, 'auth.users', 'public
   'tokenbook.sale_accounts', 'tokenbook.provider_payments', 'tokenbook.provider_customers', 'tokenbook.provider_events',
   'tokenbook.webhook_deliveries', 'tokenbook.changes');
 
--- of whom there is one: who looks, and who uses more than anybody else
+-- two single users: the admin who looks, and the one who uses more than anybody else
 insert into auth.users (id, aud, role, email, raw_app_meta_data)
 select bench.user(-n), 'authenticated', 'authenticated', case n when 1 then 'admin' when 2 then 'heavy' else 'member' || n end || '@example.com',
        case n when 1 then '{"role": "admin"}'::jsonb else '{}' end

@@ -21,7 +21,7 @@ export interface CountedCall {
   never: readonly string[];
 }
 
-/** Nothing is due, nobody waits and nobody is new: no call comes to these. */
+/** Paths that these calls never reach: nothing is due, no lock is contended and no user is new. */
 const neverAtAll = ["record_expiries", "queue_for_account", "answer_busy", "grant_initial_plan"];
 
 const of = (contender: Contender, never: readonly string[] = []): CountedCall => ({

@@ -10,7 +10,7 @@ export interface Scratch {
   client: pg.Client;
   url: string;
   server: PostgresServer;
-  /** Says how far it is, to whoever watches. */
+  /** Prints how far it is, for the person at the terminal. */
   say(text: string): void;
   /** A line of the result. */
   print(line: string): void;
@@ -21,7 +21,7 @@ export interface Scratch {
 interface Options {
   /** What is in the database; left out: what other projects get. */
   having?: typeof withInstalledDatabase;
-  /** Who connects; left out: the owner of the database. */
+  /** The role that connects; left out: the owner of the database. */
   as?: string;
 }
 

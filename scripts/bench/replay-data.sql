@@ -2,7 +2,7 @@
  * Books of bench.users users with 20 transactions each, written straight into the tables as the
  * functions would have left them: four grants, each followed by four deductions, first in first out.
  * Of every fifth user the first grant runs out with tokens left. Every tenth comes from an old
- * project: two of his grants and eight deductions are older than the books, and his opening balance
+ * project: two of their grants and eight deductions are older than the books, and their opening balance
  * has those two grants in full, as the simple hotfix leaves them. Rows are written in order of time,
  * as life would: a user's are spread over the whole table.
  */

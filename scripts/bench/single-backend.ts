@@ -62,7 +62,7 @@ export async function runAlone(
 ): Promise<Ran> {
   const { native, dataDir } = backend;
   const user = postgresUser(dataDir);
-  // in memory where there is enough, and named so that whoever starts a test server clears away what was killed
+  // in memory where there is enough, and named so that the next start of a test server clears away what was killed
   const directory = join(temporaryFolder(), `${project.name}-test-${process.pid}-alone`);
   rmSync(directory, { recursive: true, force: true });
   makePrivateDirectory(directory, user);

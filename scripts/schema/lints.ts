@@ -98,7 +98,7 @@ const comparisonsOfActionTypes = [
  */
 export const lints = {
   security_definer_in_the_api: {
-    why: "It runs with its owner's rights for whoever finds it: keep it in tokenbook, behind a thin public wrapper.",
+    why: "It runs with its owner's rights for every caller: keep it in tokenbook, behind a thin public wrapper.",
     query: `
       select f.name from (${ownFunctions}) f
        where f.prosecdef and f.nspname = 'public'
@@ -132,7 +132,7 @@ export const lints = {
   raises_what_clients_retry: {
     why: "40001 and 40P01 are for Postgres to raise: clients and pools send such a transaction again by themselves.",
     query: `
-      -- Whoever names one may raise it: at once, by a variable, in what is executed. A comment does not, nor who catches one.
+      -- Code that names one may raise it: directly, through a variable, or in dynamic SQL. A comment does not, nor code that catches one.
       select l.name
         from (select o.name, regexp_replace(
                 regexp_replace(o.text, '--[^\\n]*|/\\*.*?\\*/', '', 'g'),
@@ -165,7 +165,7 @@ export const lints = {
           or (case when r.relkind = 'S' then has_sequence_privilege('anon', r.oid, 'usage, select, update') end)`,
   },
   writable_table: {
-    why: "Only the functions keep the books right; whoever can write a table can bypass them, service_role included.",
+    why: "Only the functions keep the books right; a role that can write a table can bypass them, service_role included.",
     query: `
       select format('%s: %s', r.name, role) from (${ownRelations}) r
        cross join unnest(array['anon', 'authenticated', 'service_role']) role
@@ -185,13 +185,13 @@ export const lints = {
                 when 'tokenbook.settle_hold' then 2 else 0 end`,
   },
   unasked_backlog: {
-    why: "tokenbook.issue_grant and spend_tokens do nothing where more is due than one call books, and say so: whoever does not ask is_behind takes nothing for done.",
+    why: "tokenbook.issue_grant and spend_tokens do nothing where more is due than one call books, and say so: a caller that does not check is_behind takes nothing for done.",
     query: `
       select f.name from (${ownFunctions}) f
        where f.prosrc ~ '\\mtokenbook\\.(issue_grant|spend_tokens)\\(' and f.prosrc !~ '\\mis_behind\\M'`,
   },
   second_copy_of_a_list: {
-    why: "Whoever adds an item adds it to one of the two: ask the function that is the list.",
+    why: "A new item would be added to one of the two and be missing in the other: ask the function that is the list.",
     query: `
       select l.name
         from (${ownLogic}
@@ -236,7 +236,7 @@ export const lints = {
           or l.text ~* '(<>|!=)[\\s(]*(select\\s+)?tokenbook\\.caller_id\\(\\)'`,
   },
   caller_by_auth_uid: {
-    why: "auth.uid() fails with 22P02 for who signs in with Clerk, Auth0 or Firebase: ask tokenbook.caller_id().",
+    why: "auth.uid() fails with 22P02 for a user who signs in with Clerk, Auth0 or Firebase: ask tokenbook.caller_id().",
     query: `
       select l.name from (${ownLogic}) l
        where l.text ~* '\\mauth\\.uid\\(\\)' and not starts_with(l.name, 'user_profiles: ') and not starts_with(l.name, 'public.user_profiles: ') -- the app's own`,
@@ -294,7 +294,7 @@ export const lints = {
                   when r.relkind in ('r', 'p', 'v', 'm', 'f') then has_any_column_privilege(role, r.oid, 'select') end`,
   },
   files_listed_by_anyone: {
-    why: "Whoever has a public file's address can fetch it; a policy that does not ask who is reading lists them all.",
+    why: "Anybody with a public file's address can fetch it; a policy that does not check the caller lists them all.",
     query: `
       select format('%s: policy %I', p.polrelid::regclass, p.polname) from pg_policy p
        where p.polrelid = to_regclass('storage.objects') and ${readByClients}`,

@@ -73,7 +73,7 @@ begin
     from auth.users u
    where u.id in (c_published, c_higher, c_lower, c_cost, c_unrecorded, c_negative, c_failed, c_twice);
 
-  -- an app that wrote down what it used and did not deduct it; the second used more than he had
+  -- an app that wrote down what it used and did not deduct it; the second user used more than they had
   perform public.grant_tokens(c_higher, 50000, 'purchase', p_reason => 'token pack');
   perform public.track_token_usage(c_higher, 'vision_generation', 'gpt-4', p_tokens_used => 2000);
   insert into public.token_usage (user_id, action_type, model_used, tokens_used)

@@ -152,7 +152,7 @@ begin
          ('cost_mismatch', case when abs(c.counter_cost - c.cost) >= 0.01 and c.operations > 0 then 1 else 0 end,
            'Review how costs were calculated and whether model prices have changed; token_usage is the record.'),
          ('no_usage_records', case when c.operations = 0 then c.counter_used else 0 end,
-           'Check whether the user has any AI operations at all: he may have started before tokens were tracked. Then set the balance by hand, from his membership tier.'),
+           'Check whether the user has any AI operations at all: they may have started before tokens were tracked. Then set the balance by hand, from their membership tier.'),
          ('negative_balance', -least(c.expected, c.remaining), 'Check for calculation errors, then grant tokens to bring the balance positive.')
        ) as x (scenario, tokens, advice)
       where x.tokens > 0) f

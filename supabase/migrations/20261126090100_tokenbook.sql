@@ -362,7 +362,7 @@ comment on schema tokenbook is
 
 -- from supabase/schemas/10_access/tables/admins.sql
 
--- Who is an administrator right now. A token says so too (app_metadata.role), but a token lives
+-- The users who are administrators right now. A token says so too (app_metadata.role), but a token lives
 -- on for up to an hour after a right is taken away; this row is gone at once.
 create table tokenbook.admins (
   user_id uuid primary key,
@@ -387,7 +387,7 @@ alter table tokenbook.admins enable row level security;
  * subject that is no uuid, as Clerk's, Auth0's and Firebase's are, and in a policy or a default too, where nobody could
  * say why. A uuid is the user's id itself and costs no look-up.
  * The default of every p_user_id, and what the policies of our tables ask.
- * Caller: whoever is signed in; reads the settings that PostgREST makes.   Errors: subject_not_registered.
+ * Caller: any signed-in user; reads the settings that PostgREST makes.   Errors: subject_not_registered.
  */
 create function tokenbook.caller_id()
 returns uuid
@@ -436,7 +436,7 @@ comment on column tokenbook.changes.user_id is 'Whom it is about; NULL = the pro
 comment on column tokenbook.changes.change is 'The function that was called.';
 comment on column tokenbook.changes.actor_role is 'Who did it: admin or service (the server). What users set for themselves is not here.';
 comment on column tokenbook.changes.actor_id is 'Which admin.';
-comment on column tokenbook.changes.reason is 'Why, in the words of whoever did it; NULL = they gave no reason.';
+comment on column tokenbook.changes.reason is 'The reason given by the caller; NULL = none was given.';
 comment on column tokenbook.changes.details is 'What was set, by name.';
 comment on column tokenbook.changes.created_at is 'When it was done.';
 create index changes_user_idx on tokenbook.changes (user_id, id);
@@ -464,8 +464,8 @@ alter table tokenbook.chosen_limits enable row level security;
 
 /*
  * The numbers that more than one place has to know: at most so many tokens in one movement, so many items
- * and bytes in a batch, so many seconds of a hold, and how many when nothing is said; how much of what
- * time has changed one call books (due_grants, due_holds), and how many grants may pay for one entry. pack_tokens
+ * and bytes in a batch, so many seconds of a hold, and how many when nothing is said; how much
+ * due work one call books (due_grants, due_holds), and how many grants may pay for one entry. pack_tokens
  * times pack_quantity, what one may buy at once, is no more than a movement may have; nor is slot_tokens, what one
  * slot of a schedule may give, times slots_in_one_grant. payment_disputes is how many of one payment are weighed, plans_beside how many
  * paid periods a user may have beside the one in force. usage_rows is how many uses a report adds up, report_totals how
@@ -473,9 +473,9 @@ alter table tokenbook.chosen_limits enable row level security;
  * open_holds and
  * pending_payments are what a user may have at a time unless the project has chosen otherwise
  * (set_token_limit, tokenbook.limit_of).
- * code_attempts is how many codes one may try in vain before one waits, until code_attempt_seconds after the first.
+ * code_attempts is how many wrong codes a user may try before they must wait, until code_attempt_seconds after the first.
  * The edge functions have them from here too (_shared/lists.ts), and the reference. Immutable, so that
- * an expression that asks for one is a constant when its plan is made.
+ * the planner folds a call of it into a constant.
  * Caller: internal, and CHECKs.
  */
 create function tokenbook.limits()
@@ -503,7 +503,7 @@ comment on function tokenbook.limits is
 
 -- from supabase/schemas/10_access/tables/subjects.sql
 
--- Which user a sign-in of somebody else's is: Clerk, Auth0 and Firebase name people otherwise than by a uuid.
+-- Which user a subject of another sign-in service is: Clerk, Auth0 and Firebase do not name users by a uuid.
 create table tokenbook.subjects (
   issuer text not null,
   subject text not null,
@@ -543,7 +543,7 @@ alter table tokenbook.burn_orders enable row level security;
  * whether it must run out at some time, and the action_type of its transaction. The one list of them: edge functions
  * (_shared/lists.ts) and the reference have it from here too. A project's own are beside them, in token_grant_types.
  * In hours, because adding '365 days' depends on the session's time zone and its summer time. Immutable,
- * so that an expression that asks is answered when its plan is made.
+ * so that the planner folds a call of it into a constant.
  * Caller: internal, and CHECKs.
  */
 create function tokenbook.built_in_grant_types()
@@ -637,7 +637,7 @@ comment on function tokenbook.grant_type_terms is
  * Whether a grant with such a restriction pays for a use: of this action, and of this model. NULL restricts nothing, and
  * an action of NULL is no use (a correction, a debt, what is taken back): every grant pays for that. A use of no model
  * is paid by no grant that names models.
- * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling statement (decision 22).
  * Caller: internal.   Keeps: I8.
  */
 create function tokenbook.pays_for(p_pays_for jsonb, p_action_type text, p_model_used text)
@@ -705,14 +705,14 @@ comment on function tokenbook.broken_pays_for is
 -- from supabase/schemas/20_ledger/tables/project_settings.sql
 
 /*
- * What whoever touches an account must know of the project's alert rules, its burn order and its caps, in one
+ * What a call that touches an account must know of the project's alert rules, its burn order and its caps, in one
  * row: so that it asks one question, not one of each table. Written with what it says, in the same transaction.
  * A project starts without the row, and one whose row was lost (a migration squash and a schema-only
- * dump leave it out) is as one that starts: whoever finds none takes its full path, on which
- * tokenbook.restore_settings makes the row of what the project has chosen. Until then nothing is
- * switched off, it only takes longer.
- * An account whose alerts_version is another has thresholds of older alert rules; whoever touches it
- * next sets them anew.
+ * dump leave it out) is treated the same: a call that finds no row takes its full path, on which
+ * tokenbook.restore_settings makes the row from what the project has chosen. Until then nothing is
+ * switched off, calls only take longer.
+ * An account with another alerts_version has the thresholds of older alert rules; the next call that
+ * touches it sets them anew.
  */
 create table tokenbook.project_settings (
   is_current boolean primary key default true,
@@ -733,7 +733,7 @@ alter table tokenbook.project_settings enable row level security;
 -- from supabase/schemas/20_ledger/tables/set_aside_accounts.sql
 
 -- Accounts that a sweep could not bring up to date, because their books are damaged: left out of the sweeps
--- for an hour, so that they keep nobody else waiting. Whoever touches such an account is told by name.
+-- for an hour, so that they hold up no other account. A call for such an account itself fails with the error that names the damage.
 create table tokenbook.set_aside_accounts (
   user_id uuid primary key,
   reason text not null,
@@ -748,9 +748,9 @@ alter table tokenbook.set_aside_accounts enable row level security;
 
 -- from supabase/schemas/20_ledger/tables/token_accounts.sql
 
--- One row a user: the lock that every change of his books takes first, and the only running
--- totals. Whoever wants a live balance subscribes to this row.
--- Who may change what of it, each under its lock:
+-- One row a user: the lock that every change of their books takes first, and the only running
+-- totals. A client that shows a live balance subscribes to this row.
+-- Which function changes which columns, each under the row's lock:
 --   tokens_remaining, last_transaction_id  spend_tokens, record_transaction, record_expiries,
 --                                          spend_tokens_batch: with the ledger row
 --   tokens_used, spent_…                   the same without record_expiries
@@ -794,31 +794,31 @@ create table public.token_accounts (
 ) with (fillfactor = 80); -- room for HOT updates: this row changes with every transaction
 
 comment on table public.token_accounts is
-  'A user''s running totals, and the row that every change of his books locks first. Equal to his grants and his ledger at every commit. Written by the functions only.';
+  'A user''s running totals, and the row that every change of their books locks first. Equal to their grants and their ledger at every commit. Written by the functions only.';
 comment on column public.token_accounts.user_id is 'The user. No foreign key: money outlives the user.';
-comment on column public.token_accounts.tokens_remaining is 'Tokens he can spend: the sum over his grants. A grant that has expired and is not booked yet is still in it until next_due_at is acted on; get_user_token_balance never counts it.';
+comment on column public.token_accounts.tokens_remaining is 'Tokens the user can spend: the sum over their grants. A grant that has expired and is not booked yet is still in it until next_due_at is acted on; get_user_token_balance never counts it.';
 comment on column public.token_accounts.tokens_reserved is 'Tokens set aside by open holds.';
-comment on column public.token_accounts.tokens_used is 'Tokens used in his lifetime; an admin''s corrections are not use.';
+comment on column public.token_accounts.tokens_used is 'Tokens used in all; an admin''s corrections are not use.';
 comment on column public.token_accounts.tokens_expired is 'Tokens lost to expiry since the books opened.';
 comment on column public.token_accounts.tokens_owed is 'Debt: tokens that were to be taken back and had been spent, and those that an overdraft let them use. The next grant repays it first.';
-comment on column public.token_accounts.total_cost is 'Cost of his usage in his lifetime, in cents.';
-comment on column public.token_accounts.last_transaction_id is 'Number of his newest transaction; numbers have no gaps.';
+comment on column public.token_accounts.total_cost is 'Cost of all usage, in cents.';
+comment on column public.token_accounts.last_transaction_id is 'Number of the newest transaction; numbers have no gaps.';
 comment on column public.token_accounts.spent_at is 'In which day, week and month (UTC) the next three were counted; in a later one they count for nothing.';
 comment on column public.token_accounts.spent_day is 'Tokens spent or set aside in that day, less what came back of them: what a cap looks at.';
 comment on column public.token_accounts.spent_week is 'In that week (ISO, from Monday).';
 comment on column public.token_accounts.spent_month is 'In that month.';
-comment on column public.token_accounts.payer_id is 'The account that he spends from while he is in a team; NULL: his own.';
+comment on column public.token_accounts.payer_id is 'The account that the user spends from while they are in a team; NULL: their own.';
 comment on column public.token_accounts.has_caps is 'Whether they have caps of their own (token_spend_caps).';
 comment on column public.token_accounts.restricted_until is 'Until when they have grants that do not pay for everything (token_balances.pays_for), as was said of each; NULL = all pay for everything.';
 comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state).';
 comment on column public.token_accounts.overdraft_limit is 'How many tokens they may owe by using more than they have, whatever their plan says (set_token_overdraft). NULL: what their plan allows.';
-comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, no grant to come and no slot of his plan begins, his plan does not end, and no alert falls due. NULL when nothing will. May be early, never late.';
+comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of the user runs out, no grant to come and no slot of their plan begins, their plan does not end, and no alert falls due. NULL when nothing will. May be early, never late.';
 comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
 comment on column public.token_accounts.alert_above is 'The next threshold above: something is armed again when this many remain. NULL = none.';
 comment on column public.token_accounts.next_alert_at is 'When the next alert falls due by time alone: a warning of an expiry, or the end of a cooldown. NULL = none.';
 comment on column public.token_accounts.warns_of_expiry is 'Whether a rule wants to know of grants that run out.';
-comment on column public.token_accounts.alerts_version is 'Of which rules these thresholds are; other than that of tokenbook.project_settings: unknown, and set anew by whoever touches the account next.';
-comment on column public.token_accounts.last_alert_id is 'Number of his newest alert (token_alerts); whoever watches this row sees it in the commit that raises it.';
+comment on column public.token_accounts.alerts_version is 'Of which rules these thresholds are; other than that of tokenbook.project_settings: unknown, and set anew by the next call that touches the account.';
+comment on column public.token_accounts.last_alert_id is 'Number of the newest alert (token_alerts); a client that watches this row sees it in the commit that raises it.';
 comment on column public.token_accounts.updated_at is 'When the row last changed.';
 
 create index token_accounts_due_idx on public.token_accounts (next_due_at) where next_due_at is not null;
@@ -833,7 +833,7 @@ create policy "Users read their own account" on public.token_accounts
  * The rule that an account breaks; NULL, none. Asked by the trigger below, which refuses, and by the verifier of every
  * account there is: of the totals it knows what they are to be, too. A CHECK costs each statement that writes the table
  * (decision 26), so the table has one, of the total that is spent from.
- * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling statement (decision 22).
  * Caller: internal.
  */
 create function tokenbook.broken_account_rule(p_account public.token_accounts)
@@ -932,7 +932,7 @@ comment on column public.token_balances.legacy_transaction_id is 'The old grant 
 comment on column public.token_balances.voided_at is 'When an admin ended it; expires_at is then no later.';
 comment on column public.token_balances.rolled_over_from is 'The grant of the closed period that its tokens were carried over from.';
 comment on column public.token_balances.pays_for is 'What it pays for, where that is not everything: {actions: [action_type, …], models: [name, or its beginning and *, …]}, either may be left out; NULL = everything. Never changes.';
-comment on column public.token_balances.cost_basis_cents is 'What all of its tokens cost whoever bought them, in cents of the currency, as grant_tokens was told; 0 = known to be nothing. NULL: said by its payment or cost_basis_of, or nothing was paid. Never changes.';
+comment on column public.token_balances.cost_basis_cents is 'What the buyer paid for all of its tokens, in cents of the currency, as grant_tokens was told; 0 = known to be nothing. NULL: said by its payment or cost_basis_of, or nothing was paid. Never changes.';
 comment on column public.token_balances.currency is 'ISO 4217, lower case, of cost_basis_cents.';
 comment on column public.token_balances.cost_basis_of is 'The payment, or the grant, whose money its tokens are, where it has none of its own: of a slot of a plan that was paid for, of what was carried over, given back or reissued.';
 comment on column public.token_balances.metadata is 'What the caller attached: an object of at most 8 KiB.';
@@ -1033,7 +1033,7 @@ create table public.token_grant_types (
   constraint token_grant_types_priority_is_within_limits check (priority between 0 and 100)
 );
 comment on table public.token_grant_types is
-  'The project''s own types of grants, beside those of Lists: what a grant of one has where nothing else is said. The project''s own data, changed by set_token_grant_type; a type stays, as grants of it do; whoever is signed in may read it.';
+  'The project''s own types of grants, beside those of Lists: what a grant of one has where nothing else is said. The project''s own data, changed by set_token_grant_type; a type stays, as grants of it do; any signed-in user may read it.';
 comment on column public.token_grant_types.grant_type is 'The type, as grants name it.';
 comment on column public.token_grant_types.lifetime_hours is 'How many hours a grant lives, 1 to 876,000; NULL = for ever.';
 comment on column public.token_grant_types.priority is '0 to 100, default 50; grants with a lower number are spent first.';
@@ -1126,13 +1126,13 @@ comment on column public.token_transactions.usage_id is 'The usage that was paid
 comment on column public.token_transactions.hold_id is 'The hold that was captured; of a move between a hold and its child, the child.';
 comment on column public.token_transactions.payment_id is 'The payment that bought it.';
 comment on column public.token_transactions.original_id is 'The transaction that this one undoes, whole or in part; of a rollover, the one that the tokens came from; of a grant that was to come, the one that said so.';
-comment on column public.token_transactions.member_id is 'The member of the user''s team who spent it; NULL: the user himself.';
+comment on column public.token_transactions.member_id is 'The member of the user''s team who spent it; NULL: the user.';
 comment on column public.token_transactions.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_transactions.created_at is 'When it was booked.';
 comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, slots: {first, count, schedule, had, payment_id}, voids (a grant''s id), expiry: {grant_id, before, after}, upcoming (the grant to be), move: {from, to, grant_ids, grant_tokens} (between a hold and its child), refund: {amount_cents, refunded_cents, disputed_cents}, repaid: {grant_ids, grant_tokens} (of a refund: the grants that had repaid what was owed for it), model (of a deduction, a hold or a move: which model was called, where it decided which grants pay)}. verify_token_ledger compares with it what may not change since. NULL: nothing.';
 
--- A user's keys and the server's keys for him never meet: he must not be able to use up a key
--- that the server will need. Nor do the keys of two members of a team.
+-- A user's keys and the server's keys for that user are separate: a user must not be able to use up a key
+-- that the server will need. So are the keys of two members of a team.
 create unique index token_transactions_idempotency_key
   on public.token_transactions (user_id, idempotency_key, (actor_role = 'user'))
   where idempotency_key is not null and member_id is null;
@@ -1140,7 +1140,7 @@ create unique index token_transactions_member_key
   on public.token_transactions (user_id, member_id, idempotency_key, (actor_role = 'user'))
   where idempotency_key is not null and member_id is not null;
 
--- what a member spent, whoever paid
+-- what a member spent, from any payer's account
 create index token_transactions_member_idx
   on public.token_transactions (member_id, idempotency_key) where member_id is not null;
 
@@ -1161,7 +1161,7 @@ create policy "Users read their own transactions" on public.token_transactions
  * Asked by the one that appends entries (tokenbook.append_transactions), which refuses, and by the verifier of every row
  * there is. Not a CHECK of the table: Postgres reads and plans a CHECK anew for every statement, and of a deduction
  * these were a fifth (decision 26); what a deduction writes is of one form (tokenbook.spend_tokens).
- * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling statement (decision 22).
  * Caller: internal.
  */
 create function tokenbook.broken_transaction_rule(p_entry public.token_transactions)
@@ -1222,7 +1222,7 @@ create table tokenbook.upcoming_grants (
   constraint upcoming_grants_pkey primary key (user_id, starts_at, id)
 );
 comment on table tokenbook.upcoming_grants is
-  'Grants that are still to come: where in the ledger each is said, and when it begins. Written by grant_tokens and void_token_grant, and by whoever books what is due.';
+  'Grants that are still to come: where in the ledger each is said, and when it begins. Written by grant_tokens and void_token_grant, and when what is due is booked.';
 comment on column tokenbook.upcoming_grants.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column tokenbook.upcoming_grants.id is 'The id that the grant will have.';
 comment on column tokenbook.upcoming_grants.starts_at is 'From when on it can be spent; its granted_at.';
@@ -1259,7 +1259,7 @@ create table public.token_action_costs (
     check (min_tokens >= 0 and min_tokens <= max_tokens and max_tokens <= 1000000000000)
 );
 comment on table public.token_action_costs is
-  'What each action costs a user: the tokens counted, at least min_tokens and at most max_tokens; a fixed price has both the same. An action that is not listed costs what was counted. The project''s own data, changed by set_token_action_cost; whoever is signed in may read it.';
+  'What each action costs a user: the tokens counted, at least min_tokens and at most max_tokens; a fixed price has both the same. An action that is not listed costs what was counted. The project''s own data, changed by set_token_action_cost; any signed-in user may read it.';
 comment on column public.token_action_costs.action_type is 'The action.';
 comment on column public.token_action_costs.min_tokens is 'Tokens that it costs at least.';
 comment on column public.token_action_costs.max_tokens is 'Tokens that it costs at most.';
@@ -1300,7 +1300,7 @@ comment on column public.token_model_prices.cached_input_cents_per_million is 'C
 comment on column public.token_model_prices.output_cents_per_million is 'Cents per million output tokens, reasoning included.';
 comment on column public.token_model_prices.cents_per_image is 'Cents per image made.';
 comment on column public.token_model_prices.cents_per_minute is 'Cents per minute of audio.';
-comment on column public.token_model_prices.source is 'Who said so: manual (a person, who is not overruled) or synced (a catalogue, by tokenbook prices sync).';
+comment on column public.token_model_prices.source is 'Where the price comes from: manual (a person; tokenbook prices sync does not overwrite it) or synced (a catalogue, by tokenbook prices sync).';
 
 alter table public.token_model_prices enable row level security;
 create policy "Everyone who is signed in reads the prices" on public.token_model_prices
@@ -1334,7 +1334,7 @@ create table public.token_model_rates (
     greatest(tokens_per_image, tokens_per_second) <= 1000000000)
 );
 comment on table public.token_model_rates is
-  'What using a model costs a user, in tokens, from a date on. The project''s own data, changed by set_token_model_rate; whoever is signed in may read it. Of the rates whose pattern fits a model, that of its own name counts, else the longest; a row that is NULL throughout ends the rate before it. A model that none fits costs its input and output tokens.';
+  'What using a model costs a user, in tokens, from a date on. The project''s own data, changed by set_token_model_rate; any signed-in user may read it. Of the rates whose pattern fits a model, that of its own name counts, else the longest; a row that is NULL throughout ends the rate before it. A model that none fits costs its input and output tokens.';
 comment on column public.token_model_rates.model_pattern is 'The model, as token_usage.model_used names it; or how its name begins, with * after that (gpt-5*); * alone: every model.';
 comment on column public.token_model_rates.valid_from is 'From when the rate holds, until a later row''s moment.';
 comment on column public.token_model_rates.tokens_per_input is 'Tokens that an input token costs.';
@@ -1396,7 +1396,7 @@ comment on column public.token_usage.images is 'Images made.';
 comment on column public.token_usage.seconds is 'Seconds of audio.';
 comment on column public.token_usage.tokens_uncovered is 'Of the tokens used, those that no grant paid for: the balance did not reach.';
 comment on column public.token_usage.transaction_id is 'Its transaction in the ledger; NULL for what happened before the books opened.';
-comment on column public.token_usage.member_id is 'The member of the user''s team whose operation it was; NULL: the user himself.';
+comment on column public.token_usage.member_id is 'The member of the user''s team whose operation it was; NULL: the user.';
 
 create index token_usage_time_idx on public.token_usage (created_at);
 create index token_usage_member_idx on public.token_usage (member_id, created_at) where member_id is not null;
@@ -1410,7 +1410,7 @@ create policy "Users read their own usage" on public.token_usage
 -- from supabase/schemas/30_usage/tables/usage_marks.sql
 
 /*
- * How far the uses are added up in tokenbook.usage_totals. What is younger than counted_until is added up by who asks.
+ * How far the uses are added up in tokenbook.usage_totals. What is younger than counted_until is added up by the report that reads it.
  * A use is written some time after its created_at, and a transaction can stay open for as long as it likes: uses may
  * be added up only where no open transaction can bring another that is as old. So a moment is closed in two steps:
  * closing_until is chosen with the number that the next transaction will have, and is closed as soon as every
@@ -1522,14 +1522,14 @@ comment on column public.token_holds.grant_ids is 'The grants that they were tak
 comment on column public.token_holds.grant_tokens is 'How much from each.';
 comment on column public.token_holds.expires_at is 'The first moment at which it holds nothing any more; at most 24 hours after created_at.';
 comment on column public.token_holds.action_type is 'What they were set aside for.';
-comment on column public.token_holds.actor_role is 'Who made it: user, admin or service. A user settles no hold that he did not make.';
+comment on column public.token_holds.actor_role is 'Who made it: user, admin or service. A user settles no hold that they did not make.';
 comment on column public.token_holds.transaction_id is 'Its entry in the ledger; of a child, the hold_split that gave it its first tokens.';
 comment on column public.token_holds.tokens_captured is 'Of these, paid; the rest went back. NULL while open.';
 comment on column public.token_holds.tokens_uncovered is 'Used beyond the hold and not paid: the capture was capped, or took what there was.';
 comment on column public.token_holds.capture_id is 'The ledger entry of the capture.';
 comment on column public.token_holds.overage_id is 'The deduction of what was captured beyond the hold.';
 comment on column public.token_holds.usage_id is 'The usage that was recorded with the capture.';
-comment on column public.token_holds.member_id is 'The member of the user''s team whom it is for; NULL: the user himself.';
+comment on column public.token_holds.member_id is 'The member of the user''s team whom it is for; NULL: the user.';
 comment on column public.token_holds.parent_id is 'The hold that its tokens are a part of: the budget of a task of many calls. NULL: they came from the grants.';
 comment on column public.token_holds.tokens_passed is 'Tokens that its children have of it, or paid; what they did not use and gave back counts no more.';
 comment on column public.token_holds.children_captured is 'Tokens that its children paid.';
@@ -1607,7 +1607,7 @@ create trigger token_holds_are_sound
 
 -- from supabase/schemas/50_plans/tables/chosen_trial_policy.sql
 
--- What a project has chosen for whoever had a trial before; without a row they are refused another.
+-- What a project has chosen for users who had a trial before; without a row they are refused another.
 create table tokenbook.chosen_trial_policy (
   is_current boolean primary key default true,
   policy text not null,
@@ -1622,7 +1622,7 @@ create table tokenbook.chosen_trial_policy (
   constraint chosen_trial_policy_tokens_are_positive check (reduced_tokens > 0)
 );
 comment on table tokenbook.chosen_trial_policy is
-  'What whoever had a trial gets of another, where the project has chosen: without a row nothing. Written by set_token_trial_policy.';
+  'What a user who had a trial gets of another, where the project has chosen: without a row nothing. Written by set_token_trial_policy.';
 comment on column tokenbook.chosen_trial_policy.is_current is 'Always true: there is one row.';
 comment on column tokenbook.chosen_trial_policy.policy is 'allow, refuse or reduced.';
 comment on column tokenbook.chosen_trial_policy.reduced_percent is 'Of reduced: so much of what the trial gives, in percent; or reduced_tokens.';
@@ -1687,7 +1687,7 @@ create table public.token_packs (
   constraint token_packs_former_stripe_price_ids_are_few check (cardinality(former_stripe_price_ids) <= 100)
 );
 
--- what set_token_pack answers whoever breaks one
+-- what set_token_pack answers when one is violated
 comment on constraint token_packs_name_is_plain on public.token_packs is '1 to 64 characters of a-z 0-9 _, a letter or a digit first';
 comment on constraint token_packs_title_is_short on public.token_packs is '1 to 200 characters';
 comment on constraint token_packs_tokens_are_within_limits on public.token_packs is '1 to 1000000000';
@@ -1708,7 +1708,7 @@ comment on column public.token_packs.priority is '0 to 100, default 50; its toke
 comment on column public.token_packs.price_cents is 'Price of one, in cents of the currency.';
 comment on column public.token_packs.currency is 'ISO 4217, lower case.';
 comment on column public.token_packs.stripe_price_id is 'The price at Stripe. At PayPal a pack needs none: the order names it.';
-comment on column public.token_packs.former_stripe_price_ids is 'What the price was called at Stripe before: who pays at one of these still gets the pack.';
+comment on column public.token_packs.former_stripe_price_ids is 'What the price was called at Stripe before: a payment at one of these still gives the pack.';
 comment on column public.token_packs.is_offered is 'Whether it can be bought now.';
 comment on column public.token_packs.created_at is 'When it was added.';
 comment on column public.token_packs.updated_at is 'When it was last changed.';
@@ -1801,7 +1801,7 @@ create table public.token_plans (
 );
 create unique index token_plans_one_default_idx on public.token_plans (is_default) where is_default;
 
--- what set_token_plan answers whoever breaks one
+-- what set_token_plan answers when one is violated
 comment on constraint token_plans_name_is_plain on public.token_plans is '1 to 64 characters of a-z 0-9 _, a letter or a digit first';
 comment on constraint token_plans_title_is_short on public.token_plans is '1 to 200 characters';
 comment on constraint token_plans_grace_is_within_a_year on public.token_plans is '0 to 365, or null for 3 where it costs something and 0 where not';
@@ -1855,7 +1855,7 @@ comment on column public.token_plans.issue_every is 'How often it gives its toke
 comment on column public.token_plans.issue_on is 'When slots begin: anniversary (so many whole days, weeks or months after the period began; what began on the 31st is on the last day of a shorter month) or calendar (at midnight, on Mondays, on the first of the month). UTC. The first slot begins with the period in any case.';
 comment on column public.token_plans.refill_to is 'A slot gives no more than what fills the plan''s own tokens up to this, and slots that were missed are not made up; NULL = each slot adds to the balance.';
 comment on column public.token_plans.tokens_per_period is 'What a whole period gives: tokens, or with issue_every those of all its slots. NULL where that cannot be known: with refill_to; where periods are not equally long (days of a month), or have no end; on the calendar, where the first slot is a short one. Made from the others.';
-comment on column public.token_plans.overdraft_tokens is 'How many tokens whoever is on it may owe by using more than they have (track_token_usage with overdraft); NULL = none; set_token_overdraft says it for one user. A change counts at once.';
+comment on column public.token_plans.overdraft_tokens is 'How many tokens a user on it may owe by using more than they have (track_token_usage with overdraft); NULL = none; set_token_overdraft says it for one user. A change counts at once.';
 comment on column public.token_plans.grace_days is 'Days of 24 hours that it stays in force after a period that nobody renews; NULL = 3 where it costs something, else none; a trial has none. Counts for periods that begin from now on.';
 comment on column public.token_plans.rank is 'Order of the plans, default 0: to a higher or equal rank is an upgrade, to a lower one a downgrade, which waits while somebody pays for the higher one. Of plans that nobody pays for none keeps one back that somebody pays for.';
 comment on column public.token_plans.features is 'What else it includes, for the app.';
@@ -1865,7 +1865,7 @@ comment on column public.token_plans.paypal_plan_id is 'The plan at PayPal.';
 comment on column public.token_plans.former_paypal_plan_ids is 'What the plan was called at PayPal before: subscriptions to one of these still get the plan.';
 comment on column public.token_plans.is_offered is 'Whether it can be bought now.';
 comment on column public.token_plans.is_default is 'Whether new users get it; at most one plan. None: registration gives nothing.';
-comment on column public.token_plans.given_to_users_since is 'Of the default plan: who signed up before this moment does not get it by themselves, so that a plan which is added to a project with users is not given to all of them. Left out: the moment at which is_default turns true; cleared when it turns false. ''-infinity'': everyone who never had a grant gets it.';
+comment on column public.token_plans.given_to_users_since is 'Of the default plan: a user who signed up before this moment does not get it automatically, so that a plan which is added to a project with users is not given to all of them. Left out: the moment at which is_default turns true; cleared when it turns false. ''-infinity'': everyone who never had a grant gets it.';
 comment on column public.token_plans.created_at is 'When it was added.';
 comment on column public.token_plans.updated_at is 'When it was last edited.';
 
@@ -1898,7 +1898,7 @@ comment on column public.token_storage_quotas.subscription_id is 'The subscripti
 comment on column public.token_storage_quotas.metadata is 'Where it came from: plan, when it came with one.';
 comment on column public.token_storage_quotas.created_at is 'When it was booked.';
 
--- who reads what of it: tokenbook.is_storage_in_force
+-- which rows a user reads: tokenbook.is_storage_in_force
 alter table public.token_storage_quotas enable row level security;
 
 -- from supabase/schemas/50_plans/tables/token_subscriptions.sql
@@ -1938,7 +1938,7 @@ create table tokenbook.subscriptions (
   constraint subscriptions_slots_have_a_schedule check (next_slot_at is null or schedule is not null)
 );
 comment on table tokenbook.subscriptions is
-  'The plans a user has, as whoever touched the account last has recorded them. Changed in the same transaction as the balance, by the functions only. What is in force now: token_subscriptions.';
+  'The plans a user has, as the last call that touched the account recorded them. Changed in the same transaction as the balance, by the functions only. What is in force now: token_subscriptions.';
 comment on column tokenbook.subscriptions.user_id is 'The user.';
 comment on column tokenbook.subscriptions.id is 'The subscription; stays the same through upgrades and renewals.';
 comment on column tokenbook.subscriptions.plan_type is 'The plan.';
@@ -1975,7 +1975,7 @@ create policy "Users read their own subscription" on tokenbook.subscriptions
 -- from supabase/schemas/50_plans/tables/trial_keys.sql
 
 /*
- * The key of the digests in trials_taken. One row, made by the first who needs it (tokenbook.trial_key), so that a
+ * The key of the digests in trials_taken. One row, made by the first call that needs it (tokenbook.trial_key), so that a
  * database that was made from a schema alone has a key of its own. No function gives it to a caller.
  */
 create table tokenbook.trial_keys (
@@ -1986,7 +1986,7 @@ create table tokenbook.trial_keys (
   constraint trial_keys_are_long check (length(key) = 32)
 );
 comment on table tokenbook.trial_keys is
-  'The key of the digests of trials_taken. It never leaves the database but in a backup of all of it; who loses it loses the memory of every trial.';
+  'The key of the digests of trials_taken. It never leaves the database but in a backup of all of it; a project that loses it no longer recognises anybody who had a trial.';
 comment on column tokenbook.trial_keys.is_current is 'Always true: there is one row.';
 comment on column tokenbook.trial_keys.key is 'The key: 32 random bytes.';
 comment on column tokenbook.trial_keys.made_at is 'When it was made.';
@@ -1994,7 +1994,7 @@ alter table tokenbook.trial_keys enable row level security;
 
 -- from supabase/schemas/50_plans/tables/trials_taken.sql
 
--- Who has had a trial, as nobody can read it: a keyed digest of each thing that a person is known by. It names no
+-- The people who have had a trial, unreadable: a keyed digest of each thing that a person is known by. It names no
 -- user, so that it outlives them; and without the key, which is beside it, no guess can be tried.
 create table tokenbook.trials_taken (
   identifier bytea primary key,
@@ -2002,7 +2002,7 @@ create table tokenbook.trials_taken (
   constraint trials_taken_are_digests check (length(identifier) = 32)
 );
 comment on table tokenbook.trials_taken is
-  'Who has had a trial: HMAC-SHA256 of the user''s id, normalised address, phone number and identities at providers. Written at the moment a trial is given; nobody may read it.';
+  'The people who have had a trial: HMAC-SHA256 of the user''s id, normalised address, phone number and identities at providers. Written at the moment a trial is given; nobody may read it.';
 comment on column tokenbook.trials_taken.identifier is 'HMAC-SHA256 under tokenbook.trial_keys of one thing that the person is known by (tokenbook.trial_identifiers).';
 comment on column tokenbook.trials_taken.taken_at is 'When it was first remembered.';
 alter table tokenbook.trials_taken enable row level security;
@@ -2049,7 +2049,7 @@ comment on function tokenbook.parked_reasons is
 
 -- from supabase/schemas/60_payments/tables/provider_customers.sql
 
--- Whose a provider's customer is: so that a payment that names its customer alone finds its user.
+-- The user of each provider's customer: so that a payment that names only its customer finds its user.
 create table tokenbook.provider_customers (
   provider text not null,
   customer_id text not null,
@@ -2140,11 +2140,11 @@ comment on column tokenbook.provider_payments.provider is 'stripe or paypal.';
 comment on column tokenbook.provider_payments.provider_payment_id is 'The provider''s id of the payment.';
 comment on column tokenbook.provider_payments.part_of is 'The payment whose facts have what is told of this one: both paid for the same. NULL = it is one by itself.';
 comment on column tokenbook.provider_payments.user_id is 'The user, by our own mapping; NULL = not known yet. Once it is booked: whom it was booked to.';
-comment on column tokenbook.provider_payments.customer_id is 'The provider''s id of who paid.';
+comment on column tokenbook.provider_payments.customer_id is 'The provider''s id of the customer who paid.';
 comment on column tokenbook.provider_payments.plan_type is 'The plan that was bought, by our own catalogue; NULL = a pack, or not known yet. Once it is booked: what was.';
 comment on column tokenbook.provider_payments.pack_type is 'The pack that was bought, by our own catalogue; NULL = a plan, or not known yet.';
 comment on column tokenbook.provider_payments.quantity is 'How many; of a plan always 1.';
-comment on column tokenbook.provider_payments.price_id is 'The provider''s id of the price that was paid, for whoever has to say what was bought.';
+comment on column tokenbook.provider_payments.price_id is 'The provider''s id of the price that was paid, for the admin who has to say what was bought.';
 comment on column tokenbook.provider_payments.subscription_id is 'The provider''s id of the subscription that it was a payment of; NULL = none, or not told.';
 comment on column tokenbook.provider_payments.cycles_completed is 'How many of the subscription''s periods had been paid for when this was its newest payment, as the provider says; NULL = it does not.';
 comment on column tokenbook.provider_payments.is_paid is 'Whether it was paid.';
@@ -2228,7 +2228,7 @@ comment on table tokenbook.provider_subscriptions is
 comment on column tokenbook.provider_subscriptions.provider is 'stripe or paypal.';
 comment on column tokenbook.provider_subscriptions.provider_subscription_id is 'The provider''s id of the subscription.';
 comment on column tokenbook.provider_subscriptions.user_id is 'The user that an event names; NULL = none does: whose its customer is counts.';
-comment on column tokenbook.provider_subscriptions.customer_id is 'The provider''s id of who pays.';
+comment on column tokenbook.provider_subscriptions.customer_id is 'The provider''s id of the customer who pays.';
 comment on column tokenbook.provider_subscriptions.plan_type is 'Its plan, by our own catalogue, as it was told last; NULL = not known.';
 comment on column tokenbook.provider_subscriptions.price_id is 'The provider''s id of its price, as it was told last.';
 comment on column tokenbook.provider_subscriptions.status is 'active, past_due, paused or cancelled, as it was told last.';
@@ -2319,7 +2319,7 @@ create table tokenbook.sale_rounds (
   constraint sale_rounds_are_one check (is_only)
 );
 comment on table tokenbook.sale_rounds is
-  'How far the round has come in which tokenbook.count_sales looks at everybody in tokenbook.sale_accounts, where they are more than one call looks at. At most one row, which whoever counts has locked.';
+  'How far the round has come in which tokenbook.count_sales looks at everybody in tokenbook.sale_accounts, where they are more than one call looks at. At most one row, which the call that counts has locked.';
 comment on column tokenbook.sale_rounds.is_only is 'True: there is one row.';
 comment on column tokenbook.sale_rounds.begun_at is 'When the round that is under way began; NULL = none is.';
 comment on column tokenbook.sale_rounds.next_id is 'The user with whom it goes on.';
@@ -2386,7 +2386,7 @@ create table public.token_payments (
 );
 comment on table public.token_payments is
   'Payments: pending until an admin or the provider decides; an approved one has given its tokens in the same commit. Written by the functions only.';
-comment on column public.token_payments.user_id is 'Who pays.';
+comment on column public.token_payments.user_id is 'The user who pays.';
 comment on column public.token_payments.id is 'The payment; unique per user.';
 comment on column public.token_payments.status is 'pending, approved, rejected, refunded.';
 comment on column public.token_payments.provider is 'manual, stripe or paypal.';
@@ -2404,7 +2404,7 @@ comment on column public.token_payments.disputed_cents is 'Of the amount, how mu
 comment on column public.token_payments.tokens_clawed_back is 'Of its tokens, how many went with the money: taken back, become debt, or lapsed.';
 comment on column public.token_payments.tokens_lapsed is 'Of these, how many nobody had any more: they had run out unspent, or been voided, before the money went back.';
 comment on column public.token_payments.idempotency_key is 'The key it was asked for with, after user: or server:, whose it is.';
-comment on column public.token_payments.reason is 'Why it was approved or rejected; NULL = whoever did it gave no reason, or nobody has yet.';
+comment on column public.token_payments.reason is 'Why it was approved or rejected; NULL = no reason was given, or it is not decided yet.';
 comment on column public.token_payments.created_at is 'When it was asked for.';
 comment on column public.token_payments.decided_at is 'When it was decided.';
 comment on column public.token_payments.decided_by is 'The admin who decided, or who said whose a parked payment is; NULL = the server.';
@@ -2432,7 +2432,7 @@ create policy "Users read their own payments" on public.token_payments
  * a request; a moment of a subscription, or of the project: its epoch says which). ends: whether its end can be an alert too.
  * The one list: the CHECKs, set_token_alert_rule and the reference have it from here, and the edge
  * functions (_shared/lists.ts). A kind that is added here is a rule that can be set and an alert that
- * can be kept; who writes it is code of its own.
+ * can be kept; the code that raises it is written separately.
  * Caller: internal, and CHECKs.
  */
 create function tokenbook.alert_kinds()
@@ -2465,8 +2465,8 @@ comment on function tokenbook.alert_kinds is
 /*
  * The kinds of events, which webhooks tell of: each alert (token_alert. and its kind), and what happens to grants, payments, plans, caps and
  * accounts. Of the latter: what data says beside user_id. The one list: set_token_webhook_endpoint and the reference
- * have it from here, and the edge functions (_shared/lists.ts). A kind that is added here can be asked for; who writes it
- * is code of its own.
+ * have it from here, and the edge functions (_shared/lists.ts). A kind that is added here can be asked for; the code
+ * that raises it is written separately.
  * Caller: internal, and CHECKs.
  */
 create function tokenbook.event_kinds()
@@ -2517,8 +2517,8 @@ comment on function tokenbook.is_webhook_url is
 
 -- from supabase/schemas/70_alerts/tables/project_alert_numbers.sql
 
--- The numbers of the project's own alerts (token_alerts of the user that is all zeros). They may have gaps: nobody
--- waits for another to be told.
+-- The numbers of the project's own alerts (token_alerts of the user that is all zeros). They may have gaps: no
+-- transaction waits for another to raise an alert.
 create sequence tokenbook.project_alert_numbers as bigint;
 comment on sequence tokenbook.project_alert_numbers is
   'Numbers of the alerts that are the project''s and no user''s.';
@@ -2526,7 +2526,7 @@ comment on sequence tokenbook.project_alert_numbers is
 -- from supabase/schemas/70_alerts/tables/token_alert_rules.sql
 
 -- When to raise an alert, and for whom: for everyone, for a plan, or for one user. Of the rules of one
--- name the closest holds for a user: his own, else his plan's, else everyone's.
+-- name the closest holds for a user: their own, else their plan's, else everyone's.
 create table public.token_alert_rules (
   id uuid primary key default gen_random_uuid(),
   user_id uuid,
@@ -2577,7 +2577,7 @@ create policy "Users read the rules that may concern them" on public.token_alert
 
 -- from supabase/schemas/70_alerts/tables/token_alert_states.sql
 
--- On which side of each threshold a user is, and whether he was told.
+-- On which side of each threshold a user is, and whether an alert was raised for it.
 create table tokenbook.token_alert_states (
   user_id uuid not null,
   rule text not null,
@@ -2590,7 +2590,7 @@ create table tokenbook.token_alert_states (
   constraint token_alert_states_pkey primary key (user_id, rule)
 );
 comment on table tokenbook.token_alert_states is
-  'On which side of each threshold a user is, and whether he was told. Written under his account''s lock.';
+  'On which side of each threshold a user is, and whether an alert was raised for it. Written under the account''s lock.';
 comment on column tokenbook.token_alert_states.user_id is 'The user.';
 comment on column tokenbook.token_alert_states.rule is 'The rule''s name; auto_top_up for the top-up.';
 comment on column tokenbook.token_alert_states.threshold is 'The threshold in tokens when this was noted; NULL = the rule did not apply.';
@@ -2635,7 +2635,7 @@ comment on column public.token_alerts.rule is 'The name of the rule; auto_top_up
 comment on column public.token_alerts.epoch is 'Which time this rule was raised for them; a recovered has the number of what it ends. Of a subscription: the moment, in microseconds since 1970. Of a model: a digest of its name.';
 comment on column public.token_alerts.grant_id is 'expiring_soon: the grant.';
 comment on column public.token_alerts.request_id is 'top_up_…: the request.';
-comment on column public.token_alerts.payload is 'What it says: tokens_remaining, tokens_limit, plan_type, transaction_id (his newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, parked_details, price_id, customer_id, paid_by, amount_cents, currency; of its end: provider, provider_payment_id, part_of, paid_by, ended_alert_id. Of payment_contradicted: provider, provider_payment_id, payment_id, paid_by, plan_type, pack_type, quantity (as booked), disagrees (what else was named, by field), amount_cents, currency. Of model_unknown: model.';
+comment on column public.token_alerts.payload is 'What it says: tokens_remaining, tokens_limit, plan_type, transaction_id (the user''s newest then), and by kind threshold_tokens, threshold_percent, grant_id, grant_tokens, expires_at, request_id, tokens, top_up_plan_type, top_up_pack_type, top_up_quantity, amount_cents, currency, reason, ended_plan_type, past_due_plan_type, provider. Of payment_parked: provider, provider_payment_id, parked_reason, explanation, parked_details, price_id, customer_id, paid_by, amount_cents, currency; of its end: provider, provider_payment_id, part_of, paid_by, ended_alert_id. Of payment_contradicted: provider, provider_payment_id, payment_id, paid_by, plan_type, pack_type, quantity (as booked), disagrees (what else was named, by field), amount_cents, currency. Of model_unknown: model.';
 comment on column public.token_alerts.created_at is 'When it was raised.';
 
 -- a crossing is written once, and so is a warning about a grant
@@ -2652,7 +2652,7 @@ create policy "Users read their own alerts" on public.token_alerts
 -- from supabase/schemas/70_alerts/tables/token_top_up_requests.sql
 
 -- One row a request for more tokens: what was asked for, at which price, and what came of it. The charge itself
--- is made by whoever has claimed it (claim_token_top_ups), and kept where payments are.
+-- is made by the caller that has claimed it (claim_token_top_ups), and kept where payments are.
 create table public.token_top_up_requests (
   user_id uuid not null,
   id uuid not null default gen_random_uuid(),
@@ -2703,7 +2703,7 @@ comment on column public.token_top_up_requests.reason is 'What the server said o
 comment on column public.token_top_up_requests.created_at is 'When it was asked for.';
 comment on column public.token_top_up_requests.settled_at is 'When the server said what came of it.';
 
--- whatever else goes wrong, nobody is charged twice at a time
+-- at most one pending request a user: whatever else goes wrong, no user is charged twice at a time
 create unique index token_top_up_requests_one_pending_key
   on public.token_top_up_requests (user_id) where status = 'pending';
 create index token_top_up_requests_due_idx
@@ -2747,7 +2747,7 @@ create table public.token_top_ups (
 comment on table public.token_top_ups is
   'Automatic top-up: when to ask for more tokens, for how many, and how often at most. Written by the functions only.';
 comment on column public.token_top_ups.user_id is 'The user. No foreign key: money outlives the user.';
-comment on column public.token_top_ups.is_enabled is 'Whether he wants it.';
+comment on column public.token_top_ups.is_enabled is 'Whether it is switched on.';
 comment on column public.token_top_ups.below_tokens is 'Asked for when fewer tokens than this can be spent.';
 comment on column public.token_top_ups.tokens is 'Tokens to buy; or a plan, or packs.';
 comment on column public.token_top_ups.plan_type is 'The plan to buy; or tokens, or packs.';
@@ -2801,7 +2801,7 @@ comment on table tokenbook.webhook_deliveries is
   'The outbox: one row for each event and endpoint that asked for it, written in the transaction of what it tells, and how far its delivery has come. Written by the functions only; read by list_token_webhook_deliveries.';
 comment on column tokenbook.webhook_deliveries.user_id is 'Whom it is about; all zeros: the project itself. No foreign key: what was told outlives them.';
 comment on column tokenbook.webhook_deliveries.event_id is 'The webhook-id: the same for every attempt, and for every endpoint.';
-comment on column tokenbook.webhook_deliveries.endpoint is 'Who is told (webhook_endpoints). No foreign key: what was sent stays when the endpoint goes.';
+comment on column tokenbook.webhook_deliveries.endpoint is 'The endpoint that it is sent to (webhook_endpoints). No foreign key: what was sent stays when the endpoint goes.';
 comment on column tokenbook.webhook_deliveries.id is 'The delivery; later ones have higher numbers.';
 comment on column tokenbook.webhook_deliveries.kind is 'What happened (tokenbook.event_kinds).';
 comment on column tokenbook.webhook_deliveries.alert_id is 'Of an alert: its number; what is told is read from its row (kept in step by withdraw_alert).';
@@ -2811,7 +2811,7 @@ comment on column tokenbook.webhook_deliveries.status is 'pending; delivered (th
 comment on column tokenbook.webhook_deliveries.attempts is 'How often its delivery was begun, since it was queued.';
 comment on column tokenbook.webhook_deliveries.queued_at is 'When it was to be sent first, or was repeated.';
 comment on column tokenbook.webhook_deliveries.next_attempt_at is 'When it is due to be sent (again); while it is being sent, when that counts as lost.';
-comment on column tokenbook.webhook_deliveries.claim_id is 'Who is sending it; NULL = nobody is.';
+comment on column tokenbook.webhook_deliveries.claim_id is 'The claim under which it is being sent; NULL = none.';
 comment on column tokenbook.webhook_deliveries.last_error is 'Why the last attempt failed.';
 comment on column tokenbook.webhook_deliveries.settled_at is 'When it was delivered or given up.';
 
@@ -2824,7 +2824,7 @@ alter table tokenbook.webhook_deliveries enable row level security;
 
 -- from supabase/schemas/70_alerts/tables/webhook_endpoints.sql
 
--- Who is told by webhook, and of what: the project's own choice. Not the secret that a delivery is signed with: that is
+-- Where webhooks are sent, and of which events: the project's own choice. Not the secret that a delivery is signed with: that is
 -- in the settings of the edge functions, under a name made of the endpoint's (decision 61). No client reads an address,
 -- which may be a secret by itself.
 create table tokenbook.webhook_endpoints (
@@ -2841,7 +2841,7 @@ create table tokenbook.webhook_endpoints (
     array_position(kinds, null) is null and tokenbook.event_kinds() ?& kinds)
 );
 comment on table tokenbook.webhook_endpoints is
-  'Who is told by webhook, and of what. Written by set_token_webhook_endpoint and remove_token_webhook_endpoint; read by list_token_webhook_endpoints.';
+  'The endpoints that webhooks are sent to, and of which events. Written by set_token_webhook_endpoint and remove_token_webhook_endpoint; read by list_token_webhook_endpoints.';
 comment on column tokenbook.webhook_endpoints.name is 'Its name. The setting of the edge functions with its secret is TOKEN_WEBHOOK_SECRET_ and this in upper case.';
 comment on column tokenbook.webhook_endpoints.url is 'Where it is: https, or http on this machine.';
 comment on column tokenbook.webhook_endpoints.kinds is 'What it is told of (tokenbook.event_kinds); NULL = everything, also what is added later.';
@@ -2872,7 +2872,7 @@ comment on column public.token_default_spend_caps.id is 'The cap.';
 comment on column public.token_default_spend_caps.plan_type is 'For users on this plan; NULL = for everyone.';
 comment on column public.token_default_spend_caps.spend_window is 'day, week (ISO, from Monday) or month; in UTC, from midnight to midnight.';
 comment on column public.token_default_spend_caps.tokens is 'Tokens that each of them may spend in it, 0 to 10^12.';
-comment on column public.token_default_spend_caps.reason is 'Why, in the words of whoever set it; NULL = they gave no reason.';
+comment on column public.token_default_spend_caps.reason is 'The reason given by the caller who set it; NULL = none was given.';
 comment on column public.token_default_spend_caps.actor_role is 'Who set it: admin or service.';
 comment on column public.token_default_spend_caps.actor_id is 'Which admin.';
 comment on column public.token_default_spend_caps.updated_at is 'Since when it is as it is.';
@@ -2898,11 +2898,11 @@ create table public.token_spend_caps (
   constraint token_spend_caps_are_within_limits check (tokens between 0 and 1000000000000)
 );
 comment on table public.token_spend_caps is
-  'Caps of single users: tokens that one may spend in a window. The tightest of these, his plan''s and everyone''s holds. Written by set_token_spend_cap.';
+  'Caps of single users: tokens that one may spend in a window. The tightest of these, the plan''s and everyone''s holds. Written by set_token_spend_cap.';
 comment on column public.token_spend_caps.user_id is 'The user.';
 comment on column public.token_spend_caps.spend_window is 'day, week (ISO, from Monday) or month; in UTC, from midnight to midnight.';
 comment on column public.token_spend_caps.tokens is 'Tokens that may be spent in it, 0 to 10^12.';
-comment on column public.token_spend_caps.reason is 'Why, in the words of whoever set it; NULL = they gave no reason.';
+comment on column public.token_spend_caps.reason is 'The reason given by the caller who set it; NULL = none was given.';
 comment on column public.token_spend_caps.actor_role is 'Who set it: admin or service.';
 comment on column public.token_spend_caps.actor_id is 'Which admin.';
 comment on column public.token_spend_caps.updated_at is 'Since when it is as it is.';
@@ -2914,8 +2914,8 @@ create policy "Users read their own caps" on public.token_spend_caps
 
 -- from supabase/schemas/80_teams/tables/token_team_members.sql
 
--- Who draws from whose account, or did: one row a payer and member. On the payer's side, so that his
--- account's lock covers it.
+-- Which members spend from which payer's account, or did: one row a payer and member. On the payer's side, so that
+-- the lock of the payer's account covers it.
 create table public.token_team_members (
   user_id uuid not null,
   member_id uuid not null,
@@ -2937,19 +2937,19 @@ create table public.token_team_members (
 ) with (fillfactor = 80); -- room for HOT updates: a row changes with all that its member spends
 
 comment on table public.token_team_members is
-  'Teams: who draws from whose account, how much of it at most, and how much so far. token_accounts.payer_id says the same of the present, on the member''s side. Written by the functions only.';
+  'Teams: which members spend from which payer''s account, how much of it at most, and how much so far. token_accounts.payer_id says the same of the present, on the member''s side. Written by the functions only.';
 comment on column public.token_team_members.user_id is 'The payer, whose account it is.';
 comment on column public.token_team_members.member_id is 'The member.';
-comment on column public.token_team_members.cap_day is 'Tokens that he may spend of it in a day (UTC); NULL = no cap.';
+comment on column public.token_team_members.cap_day is 'Tokens that the member may spend of it in a day (UTC); NULL = no cap.';
 comment on column public.token_team_members.cap_week is 'In a week (ISO, from Monday).';
 comment on column public.token_team_members.cap_month is 'In a month.';
-comment on column public.token_team_members.tokens_used is 'Tokens of it that he has used, less what was refunded.';
+comment on column public.token_team_members.tokens_used is 'Tokens of it that the member has used, less what was refunded.';
 comment on column public.token_team_members.spent_at is 'In which day, week and month the next three were counted.';
 comment on column public.token_team_members.spent_day is 'Tokens spent or set aside in that day.';
 comment on column public.token_team_members.spent_week is 'In that week.';
 comment on column public.token_team_members.spent_month is 'In that month.';
-comment on column public.token_team_members.since is 'When he joined, the last time.';
-comment on column public.token_team_members.until is 'When he left; NULL = he is in it.';
+comment on column public.token_team_members.since is 'When the member joined, the last time.';
+comment on column public.token_team_members.until is 'When the member left; NULL = still in it.';
 
 create index token_team_members_member_idx on public.token_team_members (member_id);
 -- a page of a team, those of today first
@@ -2980,8 +2980,8 @@ create table tokenbook.chosen_referral_policy (
 comment on table tokenbook.chosen_referral_policy is
   'What both sides of a referral are given, where the project has chosen: without a row nothing. Written by set_token_referral_policy.';
 comment on column tokenbook.chosen_referral_policy.is_current is 'Always true: there is one row.';
-comment on column tokenbook.chosen_referral_policy.referrer_tokens is 'For whoever referred.';
-comment on column tokenbook.chosen_referral_policy.referred_tokens is 'For whoever was referred.';
+comment on column tokenbook.chosen_referral_policy.referrer_tokens is 'For the referrer.';
+comment on column tokenbook.chosen_referral_policy.referred_tokens is 'For the user who was referred.';
 comment on column tokenbook.chosen_referral_policy.lifetime_days is 'How many days of 24 hours both grants live; NULL = as long as their type says: for ever.';
 comment on column tokenbook.chosen_referral_policy.rewards_per_referrer is 'How many of their referrals are rewarded, taken back or not.';
 comment on column tokenbook.chosen_referral_policy.chosen_at is 'Since when.';
@@ -2989,7 +2989,7 @@ alter table tokenbook.chosen_referral_policy enable row level security;
 
 -- from supabase/schemas/82_codes/tables/code_attempts.sql
 
--- How many codes that there are not a user has tried of late: one row a user who ever has, so that guessing fills no disk.
+-- How many wrong codes a user has tried of late: one row a user who ever has, so that guessing cannot fill the disk.
 create table tokenbook.code_attempts (
   user_id uuid primary key,
   failures integer not null,
@@ -2998,14 +2998,14 @@ create table tokenbook.code_attempts (
 );
 comment on table tokenbook.code_attempts is
   'How many codes a user has tried in vain since a moment. Written by redeem_token_code and claim_token_referral; forgotten with the user.';
-comment on column tokenbook.code_attempts.user_id is 'Who tried.';
+comment on column tokenbook.code_attempts.user_id is 'The user who tried.';
 comment on column tokenbook.code_attempts.failures is 'How many since then.';
 comment on column tokenbook.code_attempts.since is 'The first of these; code_attempt_seconds (Lists, in the reference) later they count no more.';
 alter table tokenbook.code_attempts enable row level security;
 
 -- from supabase/schemas/82_codes/tables/code_redemptions.sql
 
--- Who has redeemed which code, and by which entry of the ledger.
+-- Which user has redeemed which code, and by which entry of the ledger.
 create table tokenbook.code_redemptions (
   user_id uuid not null,
   code_id uuid not null,
@@ -3018,7 +3018,7 @@ create table tokenbook.code_redemptions (
 );
 comment on table tokenbook.code_redemptions is
   'Each redemption of a code: by whom, the how manieth of theirs, and the entry of the ledger that gave its tokens. Written by redeem_token_code.';
-comment on column tokenbook.code_redemptions.user_id is 'Who redeemed it. No foreign key: money outlives the user.';
+comment on column tokenbook.code_redemptions.user_id is 'The user who redeemed it. No foreign key: money outlives the user.';
 comment on column tokenbook.code_redemptions.code_id is 'The code; codes are never deleted.';
 comment on column tokenbook.code_redemptions.nth is 'The how manieth redemption of it by this user, from 1.';
 comment on column tokenbook.code_redemptions.transaction_id is 'The entry of the ledger that gave its tokens.';
@@ -3027,8 +3027,8 @@ alter table tokenbook.code_redemptions enable row level security;
 
 -- from supabase/schemas/82_codes/tables/codes.sql
 
--- Codes that give tokens to whoever types them in. Of a code there is a digest only: who reads the table, or a backup
--- of it, can redeem none that was made by chance.
+-- Codes that give tokens to a user who redeems them. Only a digest of a code is stored: somebody who reads the table, or
+-- a backup of it, can redeem no code that was made at random.
 create table tokenbook.codes (
   id uuid primary key default gen_random_uuid(),
   number bigint generated always as identity unique,
@@ -3057,7 +3057,7 @@ comment on table tokenbook.codes is
 comment on column tokenbook.codes.id is 'The code, as the ledger''s entries name it (terms.code).';
 comment on column tokenbook.codes.number is 'In the order in which they were made: what pages go by.';
 comment on column tokenbook.codes.digest is 'SHA-256 of the code in capitals, without blanks and hyphens.';
-comment on column tokenbook.codes.name is 'What the code is for, in the words of whoever made it; users do not see it.';
+comment on column tokenbook.codes.name is 'What the code is for, in the words of the caller who made it; users do not see it.';
 comment on column tokenbook.codes.tokens is 'What one redemption gives.';
 comment on column tokenbook.codes.grant_type is 'The type of its grants.';
 comment on column tokenbook.codes.lifetime_days is 'How many days of 24 hours its grants live; NULL = as long as their type says.';
@@ -3091,7 +3091,7 @@ alter table tokenbook.referral_codes enable row level security;
 
 -- from supabase/schemas/82_codes/tables/referrals.sql
 
--- Who was referred by whom: once, before their first payment, and what that payment gave for it.
+-- Which user was referred by which: once, before their first payment, and what that payment gave for it.
 create table tokenbook.referrals (
   user_id uuid primary key,
   id uuid not null default gen_random_uuid(),
@@ -3107,14 +3107,14 @@ create table tokenbook.referrals (
   constraint referrals_take_back_what_was_given check (taken_back_at is null or referred_grant_id is not null)
 );
 comment on table tokenbook.referrals is
-  'Who was referred by whom, the first payment of theirs, and the two grants that it gave. Written by claim_token_referral and with that payment.';
-comment on column tokenbook.referrals.user_id is 'Who was referred.';
+  'Which user was referred by which, their first payment, and the two grants that it gave. Written by claim_token_referral and with that payment.';
+comment on column tokenbook.referrals.user_id is 'The user who was referred.';
 comment on column tokenbook.referrals.id is 'The referral, as both entries of the ledger name it (terms.referral): neither says who the other is.';
-comment on column tokenbook.referrals.referrer_id is 'Who referred them.';
+comment on column tokenbook.referrals.referrer_id is 'The referrer.';
 comment on column tokenbook.referrals.claimed_at is 'When they said so.';
 comment on column tokenbook.referrals.payment_id is 'Their first payment of more than nothing, whether it was rewarded or not; NULL = they have not paid yet.';
 comment on column tokenbook.referrals.referred_grant_id is 'Their grant; NULL = it was not rewarded.';
-comment on column tokenbook.referrals.referrer_grant_id is 'The grant of who referred them.';
+comment on column tokenbook.referrals.referrer_grant_id is 'The referrer''s grant.';
 comment on column tokenbook.referrals.taken_back_at is 'When both were taken back, because half of that payment''s money or more was lost.';
 create index referrals_referrer_idx on tokenbook.referrals (referrer_id);
 alter table tokenbook.referrals enable row level security;
@@ -3170,7 +3170,7 @@ alter table tokenbook.shadow enable row level security;
 
 -- What the books have of the counter so far, user by user: so that a change is booked as what it changes, whatever else
 -- has happened in the books, and so that a difference can be told apart into its causes. It stays when the shadow ends:
--- whoever follows that counter again goes on from there, and books nothing a second time.
+-- a later shadow of the same counter goes on from there, and books nothing a second time.
 create table tokenbook.shadow_balances (
   user_id uuid not null,
   source text not null,
@@ -3313,8 +3313,8 @@ alter table tokenbook.cleared_token_balances enable row level security;
  * How far the chain over each user's ledger has been computed, and its digests there: at every hundredth
  * entry, and at the last one that a checkpoint has seen. So a checkpoint reads only what is new, and a
  * verification can say between which entries something was changed.
- * Nothing is proved by it: whoever can change the ledger can change this too. What proves is the checkpoint
- * that is kept elsewhere. A user's rows may be deleted at any time; the next checkpoint makes them anew,
+ * It proves nothing: a role that can change the ledger can change this too. The checkpoint
+ * that is kept elsewhere is the proof. A user's rows may be deleted at any time; the next checkpoint makes them anew,
  * from all of their ledger.
  */
 create table tokenbook.ledger_checkpoints (
@@ -3356,8 +3356,8 @@ alter table tokenbook.migration_reports enable row level security;
 
 /*
  * The refusal `busy` as an answer (tokenbook.answer_refusal), for a call that has booked a portion of what
- * was due and must keep it; with Retry-After. A function of the project's that was asked and called ours sends its own
- * status: what it wrote stays, so its caller must not hear 503.
+ * was due and must keep it; with Retry-After. When a function of the project's was requested, and calls ours, its own
+ * status is sent: what it wrote is committed, so its client must not get a 503.
  * Caller: internal.   Returns {success, code, message, details, hint}.
  */
 create function tokenbook.answer_busy()
@@ -3381,8 +3381,8 @@ comment on function tokenbook.answer_busy is
 
 /*
  * A refusal as an answer instead of an exception, for a call that has written what must stay. Through the API it is the
- * very response of the refusal: its status, the same body. In SQL it is that body with success false; and to a function
- * of the project's that was asked and called ours, whose own status it is: what it wrote stays.
+ * very response of the refusal: its status, the same body. In SQL it is that body with success false; so it is for a
+ * function of the project's that was requested and calls ours, which sets its own status: what it wrote is committed.
  * Caller: internal.   Returns {success, code, message, details, hint}.
  */
 create function tokenbook.answer_refusal(p_slug text, p_facts jsonb)
@@ -3409,7 +3409,7 @@ comment on function tokenbook.answer_refusal is
 /*
  * Who is calling, and may they do this for that user? The first beat of every function.
  * Returns the actor: ('user', their id), ('admin', their id), or ('service', null).
- * Of a signed-in caller it is asked whether they still are a user: a token outlives who was deleted.
+ * A signed-in caller must still be a user: a token outlives the user it was issued to.
  * A role that is not known is refused (tokenbook.caller_role). "Not yours" and "does not exist" are the same answer.
  * Caller: internal.   Errors: not_authenticated, forbidden, unsupported_media_type, invalid_request, invalid_user_id.
  */
@@ -3476,7 +3476,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- a user that is nobody: only who may act for anyone passes
+  -- the id of no user: only a caller who may act for every user passes
   select a.actor_role, a.actor_id into actor_role, actor_id
     from tokenbook.authorize('00000000-0000-0000-0000-000000000000', p_self_may => false) a;
 end
@@ -3488,7 +3488,7 @@ comment on function tokenbook.authorize_operator is 'Refuses everyone but admini
 /*
  * What the session's role is to the books: user, or service (the server; psql, a migration, a scheduled job); NULL, one
  * that is not known. A security definer function does not change it.
- * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling expression (decision 22).
  * Caller: internal.
  */
 create function tokenbook.caller_role()
@@ -3511,7 +3511,7 @@ comment on function tokenbook.caller_role is
 
 /*
  * Which of these fields differ between a row and what it was, in alphabetical order; one that is missing is as null.
- * Caller: internal, whoever keeps what was changed (tokenbook.record_change).
+ * Caller: internal, functions that record the changed fields (tokenbook.record_change).
  */
 create function tokenbook.changed_fields(p_before jsonb, p_after jsonb, p_fields text[])
 returns text[]
@@ -3562,14 +3562,14 @@ comment on function tokenbook.check_action_type is
 /*
  * Whether there is nothing wrong with the body of this request, seen at a glance: plain SQL, or a JSON object. What is
  * not is tokenbook.check_body's to judge.
- * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22): nearly every call
+ * No search_path of its own, so that Postgres inlines it into the calling expression (decision 22): nearly every call
  * needs no more than this.
  * Caller: internal.
  */
 create function tokenbook.is_plain_body()
 returns boolean
 language sql
-volatile -- as current_query is, or it would not be written in
+volatile -- as current_query is, or Postgres would not inline it
 security invoker
 as $$
   select coalesce(current_setting('request.headers', true), '') = '' -- PostgREST's; none: plain SQL
@@ -3795,10 +3795,10 @@ comment on function tokenbook.expose is
 /*
  * The transaction that this entry's key already made, or NULL (as when it has no key). The same
  * key with another request is refused, naming the fields that differ and never their values. A
- * user's keys are his own wherever he spends: a retry finds what it did before he joined a team, or
- * while he was in one. To be called with the account locked: two first uses of a key are then one
- * after the other. Metadata of NULL: the caller can attach none, and what stands there is the
- * books' own.
+ * user's keys are their own on every account they spend from: a retry finds what the first call did before
+ * the user joined a team, or while they were in one. Call it with the account locked: two first uses of a
+ * key then run one after the other. Metadata of NULL: the caller can attach none, and what is stored there
+ * was written by the books.
  * Caller: internal.   Errors: idempotency_key_reused.   Keeps: I5.
  */
 create function tokenbook.find_replay(p_entry public.token_transactions)
@@ -3852,7 +3852,7 @@ comment on function tokenbook.find_replay is
 
 /*
  * Whether a user's account row is gone while the rest of their books is there: grants, transactions, or
- * a team that they are in. That is never so of itself; a restore that left a table out makes it so. To
+ * a team that they are in. The books never get there by themselves; a restore that left a table out does. To
  * go on with a new, empty account would be a balance of 0 beside open grants, and numbers of
  * transactions that are taken already.
  * One statement, or an account made meanwhile would look lost.
@@ -3878,8 +3878,8 @@ comment on function tokenbook.is_account_lost is
 -- from supabase/schemas/10_access/is_admin.sql
 
 /*
- * Whether the caller is an administrator: their token says so, and it is still true. Both, because
- * a token outlives the right it was issued with, and a row alone would make an admin of whoever
+ * Whether the caller is an administrator: their token says so, and it is still true. Both are needed:
+ * a token outlives the right it was issued with, and a row alone would make an admin of a caller who
  * took over an old session. Never user_metadata: users write that themselves.
  * Caller: tokenbook.authorize, which has looked that they still are a user at all.
  */
@@ -3896,7 +3896,7 @@ begin
 end
 $$;
 comment on function tokenbook.is_admin is
-  'True when the caller''s token has app_metadata.role = ''admin'' and tokenbook.admins still lists him.';
+  'True when the caller''s token has app_metadata.role = ''admin'' and tokenbook.admins still lists the caller.';
 
 -- from supabase/schemas/10_access/is_asked_of_own.sql
 
@@ -3929,7 +3929,7 @@ comment on function tokenbook.is_asked_of_own is
 
 /*
  * Whether a call that a policy may have made is answered: what the functions for row level security ask first, where
- * everything else asks authorize. To whoever may not ask, or is nobody, they say false; only a call that is wrong in
+ * everything else asks authorize. They answer false to a caller who may not ask or is not signed in; only a call that is wrong in
  * itself is refused.
  * Caller: internal.   Errors: unsupported_media_type, invalid_request, invalid_user_id (the server, without a user).
  */
@@ -3951,13 +3951,13 @@ begin
 end
 $$;
 comment on function tokenbook.is_call_answered is
-  'Whether the functions for row level security answer a call about that user; to whoever may not ask they say false.';
+  'Whether the functions for row level security answer a call about that user; a caller who may not ask is answered false.';
 
 -- from supabase/schemas/10_access/is_ledger_lost.sql
 
 /*
- * Whether a user's account counts transactions that are not in the ledger. That is never so of itself; a
- * restore that left the ledger out makes it so.
+ * Whether a user's account counts transactions that are not in the ledger. The books never get there by themselves; a
+ * restore that left the ledger out does.
  * Caller: internal.
  */
 create function tokenbook.is_ledger_lost(p_user_id uuid)
@@ -3981,8 +3981,8 @@ comment on function tokenbook.is_ledger_lost is
 -- from supabase/schemas/10_access/is_own_request.sql
 
 /*
- * Whether the API was asked for one of our functions, and not for one of the project's that calls ours: a status,
- * and what a body may be, are for whoever was asked to say.
+ * Whether the API was asked for one of our functions, and not for one of the project's that calls ours: the HTTP
+ * status, and what the request's body may be, are decided by the function that was asked for.
  * A path with something escaped may be one of ours, and counts as one.
  * Caller: internal.   Reads the settings that PostgREST makes; false in plain SQL.
  */
@@ -4007,13 +4007,13 @@ comment on function tokenbook.is_own_request is
 /*
  * Whether it is the server that asks, for a user whom it names, and nothing is wrong with the body: what nearly every
  * call is, seen at a glance. What is not is tokenbook.authorize's to judge.
- * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling expression (decision 22).
  * Caller: internal.
  */
 create function tokenbook.is_plain_server_call(p_user_id uuid)
 returns boolean
 language sql
-volatile -- as is_plain_body is, or it would not be written in
+volatile -- as is_plain_body is, or Postgres would not inline it
 security invoker
 as $$
   select current_setting('role') = 'service_role'
@@ -4027,7 +4027,7 @@ comment on function tokenbook.is_plain_server_call is
 
 /*
  * Whether there is such a user now: auth.users has them, and not as deleted (the auth server can keep the
- * row of whom it deletes). A token lives on for up to an hour after its user
+ * row of a user whom it deletes). A token lives on for up to an hour after its user
  * was deleted, and so do the books; neither makes a user.
  * Caller: internal.
  */
@@ -4048,8 +4048,8 @@ comment on function tokenbook.is_user is 'Whether auth.users has that user now.'
 
 /*
  * Whether a text is a user's id, as auth.users has them: a uuid in its usual form.
- * A pattern for all of it would cost ten microseconds more, in every call of whoever is signed in.
- * Caller: internal (tokenbook.caller_id as whoever is signed in).
+ * A pattern for all of it would cost ten microseconds more, in every call of a signed-in user.
+ * Caller: internal (tokenbook.caller_id, with the rights of the signed-in user).
  */
 create function tokenbook.is_user_id(p_text text)
 returns boolean
@@ -4089,12 +4089,12 @@ comment on function tokenbook.limit_of is
 -- from supabase/schemas/10_access/lock_account.sql
 
 /*
- * Locks a user's account and returns it; NULL when he has none (with p_create it is made first).
- * Every change of a user's books takes this lock first, and nothing else is locked before it: so
- * two changes never wait for each other in a circle.
- * Whoever finds it taken stands in a queue, an advisory lock, and only the first in it waits for the
- * row (tokenbook.wait_for_account). What is right rests on the row alone.
- * Read the clock after this, not before: whoever waited across an expiry must not spend the grant.
+ * Locks a user's account and returns it; NULL when there is none (with p_create it is made first).
+ * Every change of a user's books takes this lock first, and nothing else is locked before it: two
+ * changes therefore cannot deadlock.
+ * A caller that finds the row locked waits in a queue, an advisory lock, and only the first in the queue
+ * waits for the row (tokenbook.wait_for_account). Correctness depends on the row lock alone.
+ * Read the clock after this, not before: a caller that waited past a grant's expiry must not spend it.
  * Caller: internal.   Locks: the token_accounts row.   Errors: busy, account_lost.
  */
 create function tokenbook.lock_account(p_user_id uuid, p_create boolean default false)
@@ -4126,9 +4126,9 @@ comment on function tokenbook.lock_account is
 
 /*
  * Locks the accounts of many users at once, in the order of their ids, and returns those that there
- * are. Whoever needs several accounts takes them so, all in one go and before anything else: two
- * that want the same ones then meet at the lowest and never wait for each other in a circle. Waits
- * at most five seconds for each, then says busy.
+ * are. A caller that needs several accounts locks them with one call of this, before it locks anything else: two
+ * callers that need the same accounts then meet at the lowest id and cannot deadlock. Waits at most five
+ * seconds for each, then refuses with busy.
  * Read the clock after this, not before.
  * Caller: internal.   Locks: the token_accounts rows.   Errors: busy.
  */
@@ -4217,7 +4217,7 @@ comment on function tokenbook.own_objects is
 -- from supabase/schemas/10_access/present_rights.sql
 
 /*
- * Who else but their owners has which right on what is ours: the schema, relations and their columns, sequences,
+ * The rights that roles other than the owner have on what is ours: the schema, relations and their columns, sequences,
  * functions.
  * Caller: 95_privileges.sql, which keeps it as tokenbook.declared_rights; check_token_installation.
  */
@@ -4253,7 +4253,7 @@ begin
 end
 $$;
 comment on function tokenbook.present_rights is
-  'Who has which right on what is Tokenbook''s, beside the owners: kind, object, grantee, privilege.';
+  'The rights that roles other than the owners have on what is Tokenbook''s: kind, object, grantee, privilege.';
 
 -- from supabase/schemas/10_access/present_shape.sql
 
@@ -4394,12 +4394,12 @@ comment on function tokenbook.present_shape is
 -- from supabase/schemas/10_access/queue_for_account.sql
 
 /*
- * Stands in the queue at an account, an advisory lock, for at most two seconds; then busy. Who is its
- * first finds the row free, unless somebody has it who does not queue, and what is right rests on the
- * row alone.
- * Those who wait for a row itself are all woken by each change of it and wait anew, and no timeout
- * bounds that: with 200 at one account the statement's own (8 s in a hosted project) came first, and
- * that is no answer.
+ * Waits in an account's queue, an advisory lock, for at most two seconds; then busy. The first in the
+ * queue finds the row free, unless a transaction that did not queue has locked it; correctness depends on
+ * the row lock alone.
+ * Transactions that wait for the row itself are all woken by each change of it and wait anew, and
+ * lock_timeout does not bound the sum of these waits: with 200 callers at one account the statement timeout
+ * (8 s in a hosted project) ended the call, and the caller got no answer that names the reason.
  * Caller: internal.   Locks: the queue of that account.   Errors: busy.
  */
 create function tokenbook.queue_for_account(p_user_id uuid)
@@ -4418,13 +4418,13 @@ exception
 end
 $$;
 comment on function tokenbook.queue_for_account is
-  'Stands in the queue at the user''s account, for at most two seconds, then busy.';
+  'Waits in the queue of the user''s account for at most two seconds, then busy.';
 
 -- from supabase/schemas/10_access/record_change.sql
 
 /*
- * Keeps who changed something beside the ledger, in the transaction that changes it. What users do for
- * themselves is not kept: the row that it made is theirs.
+ * Records the actor of a change beside the ledger, in the transaction that makes the change. What users set for
+ * themselves is not recorded: the row that it writes is their own.
  * Caller: internal.   Keeps: I10.
  */
 create function tokenbook.record_change(
@@ -4642,14 +4642,14 @@ begin
   return null;
 end
 $$;
-comment on function tokenbook.refuse_view_write is 'Trigger: refuses a write to a view, for whoever has the right to write to everything.';
+comment on function tokenbook.refuse_view_write is 'Trigger: refuses a write to a view, also by a role that may write to everything.';
 
 -- from supabase/schemas/10_access/require_user.sql
 
 /*
- * Refuses a user whom neither the books nor auth.users know. A user who was deleted keeps his
- * account. To the user himself, and to nobody else, he always exists. And whose account is lost is
- * refused to everyone.
+ * Refuses a user whom neither the books nor auth.users know. A deleted user's account stays in the books
+ * and is found. A user who calls for themself is never told user_not_found; an admin or the server can be.
+ * A user whose account row was lost is refused to every caller.
  * Caller: internal, and only where no account was found.   Errors: user_not_found, account_lost.
  */
 create function tokenbook.require_user(p_user_id uuid, p_actor_role text)
@@ -4679,8 +4679,8 @@ comment on function tokenbook.require_user is
 /*
  * The action types that mean something to the books: no caller may name their own spending so. Whatever the code
  * compares an action type with is here (a lint: action_type_not_reserved). Nothing rests on the name alone:
- * who looks for such an entry asks for what no caller can write, too.
- * Immutable, so that who asks it with nothing else is answered when his plan is made.
+ * code that looks for such an entry also tests a field that no caller can write.
+ * Immutable, so that the planner folds a call of it into a constant.
  * Caller: internal.
  */
 create function tokenbook.reserved_action_types()
@@ -4731,7 +4731,7 @@ comment on function tokenbook.say_one_of is 'The names of a list in words: a, b 
  * now on. What is there already stays; only new ones are refused. p_value NULL: the default again.
  * Caller: service_role.   Locks: nothing.   Errors: invalid_limit, unsupported_media_type, invalid_request.   Keeps: I10, I11.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_limit(p_name text, p_value integer)
 returns jsonb
 language plpgsql
@@ -4770,7 +4770,7 @@ comment on function tokenbook.set_token_limit is
  * Errors: invalid_user_id, invalid_subject, invalid_reason, user_not_found, unsupported_media_type, invalid_request.
  * Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_subject(
   p_user_id uuid,
   p_issuer text,
@@ -4865,11 +4865,11 @@ comment on function tokenbook.user_of_subject is
 -- from supabase/schemas/10_access/wait_for_account.sql
 
 /*
- * Locks an account that could not be locked at once: somebody has it, or there is none. Waits in its
- * queue (tokenbook.queue_for_account), and as its first at the row, for two seconds; then busy.
- * Each wait has a block of its own because a row that is locked in a block that can catch is locked
- * by another transaction number than the one that then changes it, which costs both writes and
- * readers; whoever comes out of the queue finds the row free, and takes it outside of any.
+ * Locks an account that could not be locked at once: another transaction has it, or there is none. Waits in
+ * its queue (tokenbook.queue_for_account), then as the first in the queue for the row, two seconds each; then busy.
+ * Each wait has an exception block of its own, because a row that is locked inside such a block is locked
+ * by a subtransaction and then changed by its parent, which costs writers and readers extra work. As a
+ * rule the row is free after the queue, and is locked outside of any block.
  * Caller: tokenbook.lock_account.   Locks: the token_accounts row.   Errors: busy, account_lost.
  */
 create function tokenbook.wait_for_account(p_user_id uuid, p_create boolean)
@@ -4884,8 +4884,8 @@ declare
   v_account public.token_accounts;
 begin
   if not pg_catalog.pg_try_advisory_xact_lock(pg_catalog.uuid_hash_extended(p_user_id, 0)) then
-    -- this transaction may have the row already: then it must not stand behind who waits for it. One
-    -- that has written nothing yet has not, and must not go ahead of them
+    -- a transaction that has already written may hold this row; queueing behind its own waiters would deadlock.
+    -- One that has written nothing cannot hold it, and must not overtake the queue
     if pg_current_xact_id_if_assigned() is not null then
       select a.* into v_account
         from public.token_accounts a
@@ -4906,7 +4906,7 @@ begin
     return v_account;
   end if;
 
-  -- there is none, or somebody has it who does not queue
+  -- there is no row, or a transaction that did not queue has locked it
   if tokenbook.is_account_lost(p_user_id) then
     perform tokenbook.refuse('account_lost', '{}');
   end if;
@@ -4931,8 +4931,8 @@ comment on function tokenbook.wait_for_account is
 -- from supabase/schemas/10_access/withdraw_rights.sql
 
 /*
- * Takes every right on one object from everybody but its owner: from whoever is in its list, not from
- * names that are known here. A project may have default privileges for roles of its own, and a role that
+ * Takes every right on one object from everybody but its owner: from every grantee in its access list, not
+ * from roles that are named here. A project may have default privileges for roles of its own, and a role that
  * service_role or authenticated is a member of would open the books to them.
  * Caller: migrations (95_privileges.sql, tokenbook.expose).
  */
@@ -4981,7 +4981,7 @@ comment on function tokenbook.withdraw_rights is
  * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found,
  * balance_limit_exceeded, too_many_grants, busy.   Keeps: I1 to I5, I10.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.adjust_tokens(
   p_user_id uuid,
   p_delta bigint,
@@ -5149,7 +5149,7 @@ begin
 
     v_grant.created_at := p_now;
     insert into public.token_balances select (v_grant).*
-    on conflict (user_id, id) do nothing; -- whatever else is wrong, nobody is locked out of their account
+    on conflict (user_id, id) do nothing; -- whatever else is wrong, the user can still use their account
     continue when not found;
     v_entry.entry_type := 'grant';
     v_entry.action_type := tokenbook.grant_type_terms(v_grant.grant_type) ->> 'action_type';
@@ -5245,10 +5245,10 @@ create index token_balances_expiring_first_idx
   on public.token_balances (user_id, priority, expires_at, granted_at, id) where is_open;
 
 /*
- * A user's grants that can be spent at p_now, in that order, from its index: whoever takes the first one, or some,
- * reads no more than that. A caller that sorts or joins the rows must order them again. grant_ctid is where the
- * row is, for who changes it in the same statement.
- * These have no search_path of their own, so that Postgres writes them into the statement that calls them (decision
+ * A user's grants that can be spent at p_now, in that order, from its index: a caller that takes the first one, or some,
+ * reads no more than that. A caller that sorts or joins the rows must order them again. grant_ctid is the row's
+ * place in the table, for a caller that changes it in the same statement.
+ * These have no search_path of their own, so that Postgres inlines them into the calling statement (decision
  * 22); their callers have set theirs, and no client may call them.
  * Caller: internal.   Keeps: I7, I8.
  */
@@ -5269,7 +5269,7 @@ $$;
 comment on function tokenbook.open_grants_fifo is
   'A user''s grants that can be spent at p_now, first in, first out, from its index.';
 
--- Where the first of them is, for who changes it in the same statement.
+-- The first of them, as its row's place in the table, for a caller that changes it in the same statement.
 create function tokenbook.oldest_open_grant(p_user_id uuid, p_now timestamptz)
 returns table (grant_ctid tid)
 language sql
@@ -5302,7 +5302,7 @@ $$;
 comment on function tokenbook.open_grants_expiring_first is
   'A user''s grants that can be spent at p_now, what expires first before the rest, from its index.';
 
--- The same in the order that the caller says. Who knows it beforehand calls the one: that is quicker.
+-- The same in the order that the caller says. A caller with a fixed order calls the function of that order: that is quicker.
 create function tokenbook.open_grants_in_order(p_user_id uuid, p_now timestamptz, p_expiring_first boolean)
 returns table (
   grant_ctid tid, id uuid, grant_type text, tokens_granted bigint, tokens_remaining bigint, priority smallint,
@@ -5367,15 +5367,15 @@ comment on function tokenbook.is_expiring_first_at is
  * Whether a user could spend so many tokens now: what tokenbook.deduct_tokens_with_fifo would answer in `success`,
  * without doing it. For policies of the project's own tables, and for whatever else only asks: it writes nothing, locks
  * nothing, and sees what the statement sees that asks. What is due counts as if it were booked, and so does the
- * plan that a first touch would give; a spend cap counts, a member of a team is told of their payer's account.
- * It promises nothing: whoever spends first has the tokens. What costs tokens is paid by spending them.
- * Caller: the user for themself (p_user_id left out), an admin, service_role. A policy is to be answered: to whoever may
- * not ask, or is nobody, it says false. Written as (select public.can_spend_tokens(10)) it is asked once a statement.
+ * plan that a first touch would give; a spend cap counts, a member of a team is answered for their payer's account.
+ * It reserves nothing: another call may spend the tokens first. What costs tokens is paid by spending them.
+ * Caller: the user for themself (p_user_id left out), an admin, service_role. A policy needs an answer: a caller who may
+ * not ask, or is not signed in, is answered false. Written as (select public.can_spend_tokens(10)) it is asked once a statement.
  * Where grants pay only for some things, those count that pay for this action and this model.
  * Locks: nothing.   Errors: invalid_amount, invalid_action_type, invalid_usage, invalid_user_id, subject_not_registered,
  * busy.   Keeps: I7, I11.
  */
--- Security definer: a policy runs as whoever is signed in, who may not read what is looked at here.
+-- Security definer: a policy runs as the signed-in user, who may not read what is looked at here.
 create function tokenbook.can_spend_tokens(
   p_tokens bigint default 1,
   p_user_id uuid default tokenbook.caller_id(),
@@ -5464,8 +5464,8 @@ comment on function tokenbook.can_spend_tokens is
  * NULL is as many as there are; p_skip leaves out that many tokens at the front, whatever they
  * pay for.
  * A deduction takes what this says, a quote and the balance show it; the order itself is in burn_order.sql.
- * With p_count_due what holds that have run out will give back counts as if it were back, and what the account is due
- * by its plan's schedule or was to begin as if it were given, for who only looks; a deduction books it first.
+ * p_count_due is for callers that only read: what expired holds will give back counts as given back, and what the
+ * account is due by its plan's schedule, or by a grant to come, counts as given; a deduction books both first.
  * p_action_type and p_model_used say what for: grants that do not pay for that are passed over (tokenbook.pays_for; an
  * account has few of those). Without an action it is for everything.
  * Reads no more open grants than it chooses or passes over (I11), and all of those holds and slots.
@@ -5580,8 +5580,8 @@ comment on function tokenbook.choose_grants is
 /*
  * Takes tokens back that should not have been given (a refunded or disputed payment, a grant made
  * by mistake): from their own grant first, then from the others in burn order, at most what is
- * left. What could not be taken becomes the account's debt, repaid first by what comes in next, and what is
- * in more grants than one entry may name by them, from the next touch on. The plan limit goes down by all of it.
+ * left. What could not be taken becomes the account's debt, repaid first by what comes in next. Where one
+ * entry cannot name all the grants that have something left, the others repay it with the next calls. The plan limit goes down by all of it.
  * p_entry is the transaction to be: user_id, reason, actor, key, request, links, metadata.
  * Locks: the account (again).   Returns the transaction.   Keeps: I1 to I4, I9.
  */
@@ -5647,14 +5647,14 @@ comment on function tokenbook.claw_back is
 -- from supabase/schemas/20_ledger/decide_spending.sql
 
 /*
- * What is unusual about a spending, for tokenbook.spend_tokens: how much of it may be taken, and from whose account.
+ * The full path of a deduction, for tokenbook.spend_tokens: how many tokens may be taken, and from which account.
  * Locks that account and books what is due on it, unless too little is there: then nothing is changed, not even that.
  *
  * A user who never had a grant is given the initial plan first (tokenbook.grant_initial_plan).
  * A member of a team spends from their payer's account; user_id is the payer's, member_id the member's. An admin's
  * correction stays on the account that it names, and no cap and no freeze keeps it from there.
- * A cap that allows less, or of which nothing is left then, is told to the endpoints of webhooks that ask for it: the one
- * thing that a spending leaves behind which was refused for it.
+ * A cap that allows less, or of which nothing is left then, is sent to the webhook endpoints that ask for it: the only
+ * thing that a deduction which the cap refused leaves behind.
  * Where some of the account's grants do not pay for everything, only what pays for this action and this model counts; what
  * has too little for it is said in tokens_restricted.
  * With p_on_shortage 'overdraft' what the account has too little for may be owed, as far as its limit goes
@@ -5843,10 +5843,10 @@ comment on function tokenbook.decide_spending is
  * the second time. An item that is refused or finds too few tokens does not touch the others; with
  * p_all_or_nothing it undoes all of them, and the answer says which it was.
  *
- * The accounts are locked in one order before anything is done, so batches that overlap never wait
- * for each other in a circle. The items that need nothing but tokens go through tokenbook.spend_tokens_batch, the rest one by one
- * through tokenbook.spend_tokens: the same receipts either way.
- * A member of a team spends from his payer's account, as everywhere.
+ * The accounts are locked in one order before anything is done, so batches that overlap cannot deadlock. Items on the
+ * fast path go through tokenbook.spend_tokens_batch, the rest one by one through tokenbook.spend_tokens: the same
+ * receipts either way.
+ * A member of a team spends from their payer's account, as everywhere.
  * Caller: service_role.   Locks: the accounts, in the order of their ids.
  * Returns {success, deducted, replayed, short, failed, results: [{index, …receipt} or {index,
  * success, error: {code, hint, …facts}}]}, one result an item, in the order of the items.
@@ -5866,13 +5866,13 @@ as $$
 declare
   v_entries public.token_transactions[] := '{}';
   v_user_ids uuid[]; -- of the entries; NULL where the item was refused
-  v_account_ids uuid[]; -- whose tokens they take: a member's are his payer's
+  v_account_ids uuid[]; -- whose tokens they take: for a member of a team the payer's
   v_results jsonb[];
   v_receipts jsonb[];
   v_behind uuid[] := '{}'; -- accounts of which more is due than one call books, or this one has books left for
   v_work bigint; -- what is due on an account
   v_work_left bigint := 2 * (tokenbook.limits() -> 'due_grants')::bigint;
-  v_unknown uuid[]; -- who has no account yet
+  v_unknown uuid[]; -- users without an account
   v_locked uuid[];
   v_has_joined boolean;
   v_made record;
@@ -5920,7 +5920,7 @@ begin
 
   begin -- what all-or-nothing undoes
 
-    -- lock: who has no account yet is given his plan, if he has one; then all accounts, in order
+    -- lock: a user without an account is first given the tokens of their plan, if they have one; then all accounts, in order
     select array_agg(coalesce(a.payer_id, u.user_id) order by u.nth),
            array_agg(distinct u.user_id) filter (
              where a.user_id is null and u.user_id is not null and not tokenbook.is_account_lost(u.user_id))
@@ -6046,12 +6046,12 @@ comment on function tokenbook.deduct_tokens_batch is
 
 /*
  * Spends tokens from a user's grants, oldest first, all or nothing.
- * Caller: the user for himself, an admin, service_role.   Locks: the account.
+ * Caller: the user for themself, an admin, service_role.   Locks: the account.
  * Returns {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from: [{grant_id,
  * grant_type, granted_at, deducted}], transaction_id, tokens_remaining, replayed}. Short of
  * tokens, or under a cap that allows less: success false, tokens_remaining_to_deduct the shortfall,
  * nothing changed, no error; the cap is said in capped_by {scope, window, limit, used, resets_at}.
- * A member of a team spends from his payer's account.
+ * A member of a team spends from their payer's account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_action_type,
  * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, account_frozen, too_many_grants, busy   (docs/errors.md)
  * Keeps: I1 no overspend, I4 allocations = deduction, I5 one key one effect, I7, I8 FIFO exactly.
@@ -6111,14 +6111,14 @@ begin
 end
 $$;
 comment on function tokenbook.deduct_tokens_with_fifo is
-  'Spends tokens from the user''s grants, oldest first, all or nothing. For the user himself, an admin, or the server. p_tokens_to_deduct 1 to 10^12; p_action_type what for (chat_conversation, …); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from: [{grant_id, grant_type, granted_at, deducted}], transaction_id, tokens_remaining, replayed}. Short of tokens: success false, tokens_remaining_to_deduct the shortfall, nothing changed; and so under a spend cap, which is then said in capped_by {scope, window, limit, used, resets_at}. A member of a team spends from his payer''s account. Errors: invalid_amount, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, account_frozen, too_many_grants, forbidden, busy.';
+  'Spends tokens from the user''s grants, oldest first, all or nothing. For the user themself, an admin, or the server. p_tokens_to_deduct 1 to 10^12; p_action_type what for (chat_conversation, …); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from: [{grant_id, grant_type, granted_at, deducted}], transaction_id, tokens_remaining, replayed}. Short of tokens: success false, tokens_remaining_to_deduct the shortfall, nothing changed; and so under a spend cap, which is then said in capped_by {scope, window, limit, used, resets_at}. A member of a team spends from their payer''s account. Errors: invalid_amount, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, account_frozen, too_many_grants, forbidden, busy.';
 
 -- from supabase/schemas/20_ledger/deduction_receipt.sql
 
 /*
  * The answer to a deduction of p_tokens: its transaction (new or replayed) and which grants paid, or a
  * shortfall and no transaction. The same for one deduction and for one of a batch.
- * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling expression (decision 22).
  * Caller: internal.
  */
 create function tokenbook.deduction_receipt(
@@ -6171,7 +6171,7 @@ comment on function tokenbook.deduction_request is
 
 /*
  * What one grant paid, as receipts and quotes say it.
- * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling expression (decision 22).
  * Caller: internal.
  */
 create function tokenbook.describe_allocation(
@@ -6247,7 +6247,7 @@ comment on function tokenbook.describe_item_error is
 /*
  * What an account is due at p_at and has not been booked yet, one row a grant that can be spent then: what the schedules
  * of its plans give (tokenbook.due_slots), and what was to begin by then (tokenbook.grants_to_begin) and has not run out
- * since. For who only looks; tokenbook.record_expiries books exactly these.
+ * since. For callers that only read; tokenbook.record_expiries books exactly these.
  * Caller: internal.   Keeps: I7.
  */
 create function tokenbook.due_grants(p_user_id uuid, p_at timestamptz)
@@ -6272,8 +6272,8 @@ comment on function tokenbook.due_grants is
 
 /*
  * How much there is to book on an account now, counted in grants (a hold, a grant that begins or a slot of a plan is as much as five, to look
- * at a plan that is due as ten); more than any call books where it is behind. For who goes through many accounts in one
- * call, and has a bound for all of them.
+ * at a plan that is due as ten); more than any call books where it is behind. For functions that process many accounts in one
+ * call, with one bound for all of them.
  * Caller: internal.   Keeps: I11.
  */
 create function tokenbook.due_work(p_user_id uuid)
@@ -6310,13 +6310,13 @@ comment on function tokenbook.due_work is
  * The sweeper: books what has run out and what the schedules of plans give, for at most p_max_accounts users a call and
  * of each no more than a portion (call it until it returns 0). A convenience that keeps the ledger's dates close to the
  * truth and the watched account rows fresh; nothing is spent or counted after its expiry without it.
- * Accounts that are locked are skipped, so it never waits and nobody waits long for it; whoever
- * holds the lock books them, or the next run does. So are, for an hour, those that the last run could not
+ * Accounts that are locked are skipped, so it never waits and nobody waits long for it; the
+ * transaction that holds the lock books what is due, or the next run does. So are, for an hour, those that the last run could not
  * bring up to date (tokenbook.sweep_accounts).
  * Caller: service_role, a scheduled job.   Locks: the due accounts.   Returns holds, grants and slots booked.
  * Errors: invalid_page.   Keeps: I11.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.expire_old_token_grants(p_max_accounts integer default 1000)
 returns bigint
 language plpgsql
@@ -6356,7 +6356,7 @@ comment on function tokenbook.expire_old_token_grants is
  * A user's balance as it was at a moment: from the ledger up to then, with what had run out by then
  * (booked or not) not counted, and what the plan's schedule gave and what began by then (booked or not) counted. In
  * passes over the user's ledger.
- * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * Caller: the user for themself (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_moment, user_not_found,
  * before_the_books, account_lost.   Keeps: I7.
  */
@@ -6490,7 +6490,7 @@ begin
 end
 $$;
 comment on function tokenbook.get_token_balance_as_of is
-  'What the user could spend at a moment that has passed, from the ledger up to then. For the user himself (leave p_user_id out), an admin, or the server. p_at is that moment. Returns {user_id, at, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, pays_for}] in the order in which they would have been spent, at most 100, has_more_grants}. Errors: not_authenticated, forbidden, invalid_moment, before_the_books (facts: opened_at).';
+  'What the user could spend at a moment that has passed, from the ledger up to then. For the user themself (leave p_user_id out), an admin, or the server. p_at is that moment. Returns {user_id, at, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, pays_for}] in the order in which they would have been spent, at most 100, has_more_grants}. Errors: not_authenticated, forbidden, invalid_moment, before_the_books (facts: opened_at).';
 
 -- from supabase/schemas/20_ledger/get_token_history.sql
 
@@ -6511,7 +6511,7 @@ comment on type tokenbook.listed_transaction is 'A transaction as a history list
  * A user's transactions, newest first, a page at a time, on from the ledger into the history
  * from before the books opened (entry_type 'history', numbered downwards from 0, no balance).
  * Keyset paging by number: pages neither skip nor repeat while new transactions arrive.
- * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * Caller: the user for themself (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_page, user_not_found,
  * account_lost.
  */
@@ -6580,7 +6580,7 @@ begin
 end
 $$;
 comment on function tokenbook.get_token_history is
-  'The user''s transactions, newest first. For the user himself (leave p_user_id out), an admin, or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {transactions: [{id, entry_type, action_type, tokens (signed), reserved_change (set aside by it), balance_after, allocations: [{grant_id, tokens}], debt_change (owed since: of a deduction an overdraft, of a repayment negative), reason, actor_role, actor_id, idempotency_key, usage_id, hold_id, parent_hold_id (of hold_split and hold_return: the hold that is the budget of this one; its other entries do not say it), original_id (the transaction that it undoes), member_id (the member of the team who spent it), metadata, created_at}], next_before (NULL on the last page)}. entry_type as in the ledger, and history for what is older than the books. Errors: not_authenticated, forbidden, invalid_page.';
+  'The user''s transactions, newest first. For the user themself (leave p_user_id out), an admin, or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {transactions: [{id, entry_type, action_type, tokens (signed), reserved_change (set aside by it), balance_after, allocations: [{grant_id, tokens}], debt_change (owed since: of a deduction an overdraft, of a repayment negative), reason, actor_role, actor_id, idempotency_key, usage_id, hold_id, parent_hold_id (of hold_split and hold_return: the hold that is the budget of this one; its other entries do not say it), original_id (the transaction that it undoes), member_id (the member of the team who spent it), metadata, created_at}], next_before (NULL on the last page)}. entry_type as in the ledger, and history for what is older than the books. Errors: not_authenticated, forbidden, invalid_page.';
 
 -- from supabase/schemas/20_ledger/get_user_token_balance.sql
 
@@ -6590,8 +6590,8 @@ comment on function tokenbook.get_token_history is
  * due and the account is free, it is booked on the way, so that the account row that frontends watch is right again (but
  * not in a transaction that is read-only). A user who never had a grant and has a plan is given its tokens first, once;
  * a plan that has ended, or a downgrade whose time has come, is recorded.
- * A member of a team is told of his payer's account, which is what he can spend.
- * Caller: the user for himself (p_user_id left out), an admin, service_role.
+ * A member of a team is told of their payer's account, which is what they can spend.
+ * Caller: the user for themself (p_user_id left out), an admin, service_role.
  * Locks: the account, only when something is due and only if it need not wait.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, busy.   Keeps: I7, I11.
  */
@@ -6648,7 +6648,7 @@ begin
 end
 $$;
 comment on function tokenbook.get_user_token_balance is
-  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, state (active, or frozen: nothing can be spent), total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: the balance when it was last filled, by a plan, a pack or a grant), plan_type (the plan that is in force; null = none), next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden, busy (more has run out than ten calls book).';
+  'What the user can spend now. For the user themself (leave p_user_id out), an admin, or the server. Returns {user_id, state (active, or frozen: nothing can be spent), total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: the balance when it was last filled, by a plan, a pack or a grant), plan_type (the plan that is in force; null = none), next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of their payer''s account, with payer_id. Errors: not_authenticated, forbidden, busy (more has run out than ten calls book).';
 
 -- from supabase/schemas/20_ledger/grant_terms.sql
 
@@ -6678,14 +6678,14 @@ comment on function tokenbook.grant_terms is
 -- from supabase/schemas/20_ledger/grant_tokens.sql
 
 /*
- * Gives tokens to a user as one new grant. An admin's grant, and whoever makes one of type admin, also writes
- * the token_usage row admin_grant that the audit trail has of it; it is no use, and costs nothing.
+ * Gives tokens to a user as one new grant. A grant by an admin, or of type admin, also writes
+ * the token_usage row admin_grant for the audit trail; it counts as no use, and costs nothing.
  * Caller: an admin, service_role (only the latter may backdate).   Locks: the account.
  * p_expires_at left out: the grant type's own lifetime, counted from p_granted_at; 'infinity': never, which
  * a trial, a 28day and an annual grant may not be. p_priority left out: the type's own, of most 50.
  * With p_starts_at it is a grant to come: an entry of 0 tokens says so, list_upcoming_token_grants lists it,
  * void_token_grant calls it off, and at that moment it is a grant like any other (tokenbook.begin_grants).
- * p_cost_basis_cents is what all of the tokens cost whoever bought them, of p_currency; left out: they were given away.
+ * p_cost_basis_cents is what the buyer paid for all of the tokens, in cents of p_currency; left out: they were given away.
  * A trial that is granted so is somebody's decision: the policy is not asked, and it is remembered.
  * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
  * tokens_remaining, replayed}.
@@ -6695,7 +6695,7 @@ comment on function tokenbook.grant_terms is
  * invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, busy.
  * Keeps: I2, I3, I5, I10.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.grant_tokens(
   p_user_id uuid,
   p_tokens bigint,
@@ -6831,7 +6831,7 @@ begin
 end
 $$;
 comment on function tokenbook.grant_tokens is
-  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each), or one of token_grant_types; p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100, left out: what token_grant_types says, else 50; p_granted_at in the past, for the server only; p_starts_at in the next ten years: a grant to come, that nothing counts before, whose lifetime and place in the queue are from then on (list_upcoming_token_grants lists it, void_token_grant calls it off; the transaction is one of 0 tokens, upcoming_grant); p_pays_for {actions: [action_type, …], models: [name, or its beginning and *, …]}, either or both: what the grant pays for; left out: what token_grant_types says, else everything; p_cost_basis_cents (0 to 10^12) of p_currency (eur, usd, …): what all of the tokens cost whoever bought them, for get_token_revenue and explain_token_charge; left out: they were given away; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, pays_for, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_starts_at, invalid_expiry, invalid_pays_for, invalid_cost_basis, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, too_many_restricted_grants, too_many_upcoming_grants, forbidden, busy.';
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each), or one of token_grant_types; p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100, left out: what token_grant_types says, else 50; p_granted_at in the past, for the server only; p_starts_at in the next ten years: a grant to come, that nothing counts before, whose lifetime and place in the queue are from then on (list_upcoming_token_grants lists it, void_token_grant calls it off; the transaction is one of 0 tokens, upcoming_grant); p_pays_for {actions: [action_type, …], models: [name, or its beginning and *, …]}, either or both: what the grant pays for; left out: what token_grant_types says, else everything; p_cost_basis_cents (0 to 10^12) of p_currency (eur, usd, …): what the buyer paid for all of the tokens, for get_token_revenue and explain_token_charge; left out: they were given away; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, pays_for, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_starts_at, invalid_expiry, invalid_pays_for, invalid_cost_basis, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, too_many_restricted_grants, too_many_upcoming_grants, forbidden, busy.';
 
 -- from supabase/schemas/20_ledger/grants_to_begin.sql
 
@@ -6839,7 +6839,7 @@ comment on function tokenbook.grant_tokens is
  * Of grants to come, those whose moment has come by p_at and that are not booked yet, one row each, in the order in which
  * they are booked: the entry that said it, the grant to be, and whether it fits: an account that cannot hold that many
  * tokens more does not get it.
- * The one answer for who looks (tokenbook.due_grants, tokenbook.tokens_due) and for who books (tokenbook.begin_grants).
+ * The one definition for reads (tokenbook.due_grants, tokenbook.tokens_due) and for booking (tokenbook.begin_grants).
  * A frozen account gets it too, as it may be given any grant; nothing of it is spent until it is active again.
  * Caller: internal.   Keeps: I7, I11.
  */
@@ -6938,11 +6938,11 @@ comment on function tokenbook.has_backlog is
 
 /*
  * Opens the books of users who have balances elsewhere: an account, its grants and one entry `opening_balance` for each,
- * whose number is 1. Once: who has books already is left as they are, so that the same rows again change nothing,
+ * whose number is 1. Once: a user who has books already is left as they are, so that the same rows again change nothing,
  * and a run that was cut short goes on where it was. A portion of users a call, each given once.
  * p_rows: [{user: uuid, grants: [{tokens, grant_type, granted_at, expires_at, metadata}], owed,
  * tokens_used, total_cost, metadata}]. What has run out is not brought in. p_source is kept with each entry.
- * Caller: whoever owns the database (`tokenbook import`).   Locks: nothing that is there.
+ * Caller: the database owner (`tokenbook import`).   Locks: nothing that is there.
  * Returns {taken, without_balance (of them), grants, tokens, owed, done_before, left_out: [{user, why}]}; with p_dry_run what it would do.
  * Keeps: I1 to I4, I10.
  */
@@ -7000,7 +7000,7 @@ begin
    where exists (select from pg_temp.tokenbook_import_users u where u.user_id = g.user_id and u.why is not null);
 
   if not p_dry_run then
-    -- first: who comes to have books meanwhile has them
+    -- the accounts first: a user whose account another transaction has made since the check above keeps that account
     with opened as (
       insert into public.token_accounts
         (user_id, tokens_remaining, tokens_owed, tokens_used, total_cost, last_transaction_id, next_due_at, updated_at)
@@ -7065,13 +7065,13 @@ begin
 end
 $$;
 comment on function tokenbook.import_opening_balances is
-  'Opens the books of users who have balances elsewhere, once: an account, its grants and one opening_balance each. For whoever owns the database.';
+  'Opens the books of users who have balances elsewhere, once: an account, its grants and one opening_balance each. For the database owner.';
 
 -- from supabase/schemas/20_ledger/is_frozen.sql
 
 /*
- * Whether nothing is spent from this account now: it is frozen, or the member of its team is who would
- * spend. Takes the account row, so that who has locked it asks of what they have locked; a member's
+ * Whether nothing is spent from this account now: it is frozen, or the member of its team who would spend
+ * is. Takes the account row, so that a caller that has locked it is answered for the row as locked; a member's
  * state changes under the payer's lock too (tokenbook.set_token_account_state).
  * Caller: internal.
  */
@@ -7094,8 +7094,8 @@ comment on function tokenbook.is_frozen is
 -- from supabase/schemas/20_ledger/is_set_aside.sql
 
 /*
- * Whether whoever goes through many accounts leaves this one out: its books were found damaged within the last
- * hour (tokenbook.sweep_accounts).
+ * Whether the sweeps skip this account: its books were found damaged within the last hour
+ * (tokenbook.sweep_accounts).
  * Caller: internal.
  */
 create function tokenbook.is_set_aside(p_user_id uuid)
@@ -7288,7 +7288,7 @@ comment on function tokenbook.issue_grant is
 -- from supabase/schemas/20_ledger/keep_ledger_append_only.sql
 
 /*
- * The second line behind the privileges: whoever owns the ledger (a migration, the SQL editor)
+ * The second line behind the privileges: the ledger's owner (a migration, the SQL editor)
  * cannot change it by accident either. Correctness does not rest on it; where the tables are
  * distributed over machines, which allows no triggers, drop it.
  */
@@ -7359,7 +7359,7 @@ comment on function tokenbook.list_upcoming_token_grants is
 -- from supabase/schemas/20_ledger/lock_settings.sql
 
 /*
- * Locks the project's settings for who is about to change one of them; their row is made first where
+ * Locks the project's settings for a caller that is about to change one of them; their row is made first where
  * there is none.
  * Caller: internal, holding no account's lock.   Locks: the settings.
  */
@@ -7425,8 +7425,8 @@ comment on function tokenbook.is_from_opening is 'Whether a grant came in when t
 -- from supabase/schemas/20_ledger/note_restricted_grants.sql
 
 /*
- * Notes on the account until when it has grants that pay only for some things (NULL: for ever), so that whoever spends
- * looks which pay: the quick way of spending does not. The caller holds the account's lock.
+ * Notes on the account until when it has grants that pay only for some things (NULL: for ever), so that a deduction
+ * checks which of them pay: the fast path does not. The caller holds the account's lock.
  * Caller: internal.   Keeps: I8.
  */
 create function tokenbook.note_restricted_grants(p_user_id uuid, p_until timestamptz)
@@ -7564,11 +7564,11 @@ create type tokenbook.listed_grant as (
 comment on type tokenbook.listed_grant is 'A grant as a balance lists it.';
 
 /*
- * What get_user_token_balance answers: what p_user_id can spend now from p_account_id, his own or his payer's, where
- * what could be booked is booked. What is still due, because somebody has the account or because it is more than a
- * portion, counts as if it were booked.
- * Without p_account_id: from his own, and only if nothing has to be done first. NULL: there may be something (he never
- * had a grant or has spent everything, something is due, his plan is not in force, he is in a team).
+ * What get_user_token_balance answers: what p_user_id can spend now from p_account_id, their own or their payer's, after the
+ * caller has booked what it could. What is still due, because another transaction has locked the account or because it
+ * is more than a portion, counts as if it were booked.
+ * Without p_account_id: from their own, and only if nothing has to be done first. NULL: something may have to be (the
+ * user never had a grant or has spent everything, something is due, their plan is not in force, they are in a team).
  * Caller: tokenbook.get_user_token_balance.   Locks: nothing.   Keeps: I7, I8.
  */
 create function tokenbook.read_balance(p_user_id uuid, p_account_id uuid default null)
@@ -7712,7 +7712,7 @@ comment on function tokenbook.read_balance is
  * Books what time has changed: grants whose moment has come begin, what the schedules of plans give is given, and a plan that is over is recorded; then due
  * holds are released; then due grants are closed, with one `expiry` transaction each; the account's totals and
  * next_due_at follow; what is owed is repaid from what came in; and after a slot the plan limit is the balance, as after
- * a renewal. For one user or a thousand: the same code serves whoever touches an account and the sweeper, so the two
+ * a renewal. For one user or a thousand: the same code serves a call that touches an account and the sweeper, so the two
  * cannot disagree. Alerts that fall due by time alone are raised here too.
  *
  * Bounded (I11): of one account it books at most due_holds and due_grants of tokenbook.limits() (and no more holds
@@ -7720,8 +7720,8 @@ comment on function tokenbook.read_balance is
  * themselves; of several together
  * at most ten times that, and no more of these and plans' ends than cost as much as due_grants, and what one account is due
  * beyond: an account that has to wait for these waits with all of it. A hold is by far the dearer. What is left stays
- * due. With p_in_portions that is the caller's to go on with; otherwise it is busy, because the caller goes on as if
- * nothing were due: tokenbook.settle_backlog has looked before that it does not come to this.
+ * due. With p_in_portions the caller goes on with it; otherwise the call is refused with busy, because its caller would go on as
+ * if nothing were due. tokenbook.settle_backlog, which is called before, prevents that.
  * The caller has locked these accounts. Nothing depends on it being run: what is due is neither
  * spent nor counted before it is booked either.
  * Caller: internal.   Returns how many holds, grants, slots and beginnings were booked.   Errors: busy.
@@ -7750,7 +7750,7 @@ declare
   v_due record;
   v_entry public.token_transactions;
   v_entries public.token_transactions[] := '{}';
-  v_lifted uuid[] := '{}'; -- who may have more than their plan limit now
+  v_lifted uuid[] := '{}'; -- users who may have more than their plan limit now
   v_user_ids uuid[] := '{}'; -- one for each account; the next four are of the same
   v_lost bigint[] := '{}';
   v_counts bigint[] := '{}';
@@ -7931,7 +7931,7 @@ comment on function tokenbook.record_expiries is
  * where the caller knows it, when the tokens were taken that come back. What was spent is counted into its day, week and
  * month, the account's and the member's.
  * Alerts are only looked for when the balance has passed one of the account's alert thresholds, tokens came in
- * whose expiry somebody wants to know of, or the rules have changed since. A grant is told to the endpoints of webhooks
+ * whose expiry somebody wants to know of, or the rules have changed since. A grant is sent to the webhook endpoints
  * that ask for it.
  * Caller: internal.   Returns the ledger row.   Keeps: I2, I3, I10.
  */
@@ -8114,10 +8114,10 @@ comment on function tokenbook.require_active is
 /*
  * Makes the row of the project's settings where there is none: in a new project, or after it was lost.
  * It says what the project has chosen, as far as that can still be seen: the newest burn order, its caps, and,
- * where there are or were alert rules, a version that no account has, so that each account is armed
- * anew by whoever touches it next.
- * Waits for nobody: who finds that somebody else is making it goes on without, as before. The caller
- * may hold an account's lock, before which nothing is waited for.
+ * where there are or were alert rules, a version that no account has, so that the next call that touches
+ * an account arms it anew.
+ * Never waits: a caller that finds another transaction making the row goes on without it, as before. The
+ * caller may hold an account's lock, and the settings are locked before accounts: waiting here could deadlock.
  * Caller: internal.   Locks: the settings, if they can be made.
  */
 create function tokenbook.restore_settings()
@@ -8142,7 +8142,7 @@ begin
 end
 $$;
 comment on function tokenbook.restore_settings is
-  'Makes the row of the project''s settings where there is none, of what the project has chosen; waits for nobody.';
+  'Makes the row of the project''s settings where there is none, from what the project has chosen; never waits.';
 
 -- from supabase/schemas/20_ledger/return_tokens.sql
 
@@ -8285,7 +8285,7 @@ comment on function tokenbook.schedule_grant is
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_state, invalid_reason, user_not_found,
  * busy.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_account_state(
   p_user_id uuid,
   p_state text,
@@ -8349,7 +8349,7 @@ begin
     perform tokenbook.write_webhook(
       case p_state when 'frozen' then 'token_account.frozen' else 'token_account.unfrozen' end,
       p_user_id, clock_timestamp(), jsonb_build_object('actor_role', v_actor.actor_role));
-    perform tokenbook.refresh_alert_thresholds(p_user_id); -- who is below their top-up's threshold is asked for now
+    perform tokenbook.refresh_alert_thresholds(p_user_id); -- for a user below their top-up's threshold a request is written now
   end if;
   select c.* into v_change
     from tokenbook.changes c
@@ -8377,7 +8377,7 @@ comment on function tokenbook.set_token_account_state is
  * burn_order.sql says. Safe while traffic runs: each deduction reads it once, under the account's lock.
  * Caller: service_role.   Locks: the settings.   Errors: invalid_burn_order.   Keeps: I8.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_burn_order(p_burn_order text)
 returns text
 language plpgsql
@@ -8416,7 +8416,7 @@ comment on function tokenbook.set_token_burn_order is
  * idempotency_key_reused, user_not_found, grant_not_found, grant_already_voided, grant_has_ended, busy.
  * Keeps: I2, I3, I5, I7, I8, I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_grant_expiry(
   p_user_id uuid,
   p_grant_id uuid,
@@ -8533,7 +8533,7 @@ comment on function tokenbook.set_token_grant_expiry is
  * Caller: an admin, service_role.   Locks: the settings.
  * Errors: not_authenticated, forbidden, invalid_grant_type, invalid_reason.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_grant_type(
   p_grant_type text,
   p_terms jsonb,
@@ -8635,7 +8635,7 @@ comment on function tokenbook.set_token_grant_type is
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_reason, user_not_found, account_lost,
  * busy.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_overdraft(
   p_user_id uuid,
   p_tokens bigint,
@@ -8696,7 +8696,7 @@ comment on function tokenbook.set_token_overdraft is
 -- from supabase/schemas/20_ledger/settings_lock.sql
 
 /*
- * The advisory lock of whoever makes or changes the project's settings: their row may not be there yet.
+ * The advisory lock under which the project's settings are made or changed: their row may not exist yet.
  * Caller: internal.
  */
 create function tokenbook.settings_lock()
@@ -8711,17 +8711,17 @@ begin
 end
 $$;
 comment on function tokenbook.settings_lock is
-  'The number of the advisory lock of whoever makes or changes the project''s settings.';
+  'The number of the advisory lock under which the project''s settings are made or changed.';
 
 -- from supabase/schemas/20_ledger/settle_backlog.sql
 
 /*
  * Where more is due on an account than one call books, books one portion of it and says so: the caller
  * then does nothing else and answers tokenbook.answer_busy(), which keeps the portion, where a refusal
- * would undo it. So an account with however much behind it is up to date after so many calls, whoever
- * makes them, and none of them takes longer than a portion does.
- * To be asked before anything else of the account is looked at. Costs nothing when nothing is due. Who only looks
- * counts what is due as if it were booked, and says of how many portions it can.
+ * would undo it. So a backlog of any size is booked after a number of calls, by any callers, and no call
+ * takes longer than a portion does.
+ * Call it before reading anything else of the account. Costs nothing when nothing is due. A caller that only reads
+ * counts what is due as if it were booked, and passes as p_portions how many portions it can count.
  * Caller: internal.   Locks: the account, when there is a backlog.   Errors: busy.   Keeps: I11.
  */
 create function tokenbook.settle_backlog(p_user_id uuid, p_portions integer default 1)
@@ -8752,7 +8752,7 @@ comment on function tokenbook.settle_backlog is
 
 /*
  * What follows when tokens have come in and their entry is recorded: what came back too late expires
- * at once, in the ledger, a portion of it (the rest is due, for whoever comes next); what is owed is repaid first,
+ * at once, in the ledger, a portion of it (the rest stays due, and the next calls book it); what is owed is repaid first,
  * once nothing is due any more (tokenbook.record_expiries does both); the plan limit is no lower than the balance.
  * Caller: internal, holding the account's lock.   Returns what the account has then.   Keeps: I2, I3, I4, I7, I9.
  */
@@ -8848,8 +8848,8 @@ comment on function tokenbook.slice_allocations is
  * names, whatever its team, its caps or its state, and is no use.
  * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found, account_frozen, account_lost,
  * too_many_holds, too_many_grants.
- * Returns whose account it was (user_id; member_id, who spent from it) and the entry: id, tokens, grants, created_at,
- * usage_id, hold_id, and deducted_from as receipts say it; with replayed all of that is of then. Or there is no entry:
+ * Returns the account (user_id), the member who spent from it (member_id) and the entry: id, tokens, grants, created_at,
+ * usage_id, hold_id, and deducted_from as receipts say it; with replayed all of that is as it was then. Or there is no entry:
  * is_behind, where more was due than one call books, a portion of which is booked now (the caller answers
  * tokenbook.answer_busy()); or, but for 'partial', a shortfall, and nothing was changed, not even what was due to
  * expire; tokens_remaining then says what there is. capped_by is the cap that allowed less than was wanted: the
@@ -8901,7 +8901,7 @@ declare
   v_place tid; -- where the account is, as long as it is locked
   v_due_at timestamptz;
   v_is_fifo boolean := true;
-  v_has_passed boolean; -- a threshold of which somebody wants to be told
+  v_has_passed boolean; -- an alert threshold
   v_has_new_rules boolean := false;
   v_terms jsonb;
   v_used bigint;
@@ -9077,9 +9077,9 @@ comment on function tokenbook.spend_tokens is
 
 /*
  * The fast path of a deduction, for many accounts in one statement: nothing is due, the grant that is next in
- * burn order covers it, no cap applies, nobody wants to be told (tokenbook.record_transaction asks the same of the
- * alert thresholds), and the key is new. What is not so is left alone, and goes through tokenbook.spend_tokens; both come
- * to the same grants, totals, ledger rows and receipts. Half as dear a user as through tokenbook.spend_tokens (decision 26).
+ * burn order covers it, no cap applies, no alert threshold is crossed (tokenbook.record_transaction makes the same check), and the key is new.
+ * Every other entry is left to tokenbook.spend_tokens, the full path; both make the same grants, totals, ledger rows and
+ * receipts. Costs half as much per user as tokenbook.spend_tokens (decision 26).
  * p_entries are transactions to be, as of tokenbook.spend_tokens, no two of one account and none of a member;
  * their id is the caller's own number, handed back. The caller has locked the accounts and read the
  * clock.
@@ -9121,7 +9121,7 @@ begin
           where t.user_id = e.user_id and t.member_id is null and t.idempotency_key = e.idempotency_key
             and (t.actor_role = 'user') = (e.actor_role = 'user'))
        and not exists (
-         select from public.token_transactions t -- of the time when he was in a team
+         select from public.token_transactions t -- from when the user was in a team
           where t.member_id = e.user_id and t.idempotency_key = e.idempotency_key
             and (t.actor_role = 'user') = (e.actor_role = 'user'))
        and not a.has_caps -- @batch-no-caps
@@ -9179,8 +9179,8 @@ comment on function tokenbook.spend_tokens_batch is
 -- from supabase/schemas/20_ledger/sweep_accounts.sql
 
 /*
- * Books what is due on these accounts, in portions, for who goes through many: an account whose books are
- * damaged is set aside (tokenbook.set_aside_accounts) and keeps the others from nothing. All of them in one
+ * Books what is due on these accounts, in portions, for the sweeps: an account whose books are
+ * damaged is set aside (tokenbook.set_aside_accounts) and does not hold up the others. All of them in one
  * statement as a rule; one by one only when that fails.
  * The caller has locked them.
  * Caller: internal.   Returns how many holds and grants were booked, and accounts set aside.   Keeps: I7, I11.
@@ -9329,7 +9329,7 @@ comment on function tokenbook.tokens_due is
 /*
  * How many of p_tokens the grants have that pay for such a use, as tokenbook.take_from_grants would take them: fewer than
  * the account counts where grants are restricted. Where more grants than one entry may name would have to pay, p_tokens:
- * whoever takes them refuses that by name.
+ * the deduction then refuses with the error's own name.
  * Caller: internal.   Keeps: I8, I11.
  */
 create function tokenbook.tokens_payable(
@@ -9435,8 +9435,8 @@ begin
    limit 1;
 
   if p_take_back then -- @mistakes-taken-back-whole
-    -- what he has had of it: left, or spent; what ran out, was taken back before, or was carried over into another
-    -- he has not, and what is held stays with its hold. What made the grant is none of these
+    -- what the user has left of it, or has spent. Not what ran out, was taken back before or was carried over into
+    -- another grant; and what is held stays with its hold. The entry that made the grant is none of these
     select v_grant.tokens_granted - coalesce(sum(case when t.tokens > 0 then -a.tokens else a.tokens end), 0)::bigint
              - coalesce((
                  select sum(held.tokens)
@@ -9486,7 +9486,7 @@ comment on function tokenbook.void_grant is
  * idempotency_key_reused, user_not_found, grant_not_found, grant_already_voided, busy.
  * Keeps: I1 to I5, I9, I10.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.void_token_grant(
   p_user_id uuid,
   p_grant_id uuid,
@@ -9671,9 +9671,9 @@ comment on function tokenbook.check_model is
 
 /*
  * Adds the next uses to the totals that reports read: at most a portion (usage_rows of tokenbook.limits) of those that no
- * open transaction can add to any more. Whoever finds that somebody else is at it does nothing.
+ * open transaction can add to any more. A call that finds another one counting does nothing.
  * p_user_id: of whom; all zeros: of everyone.
- * Caller: internal.   Locks: the mark, for who counts too.   Keeps: I11.
+ * Caller: internal.   Locks: the mark, so that one call counts at a time.   Keeps: I11.
  */
 create function tokenbook.count_usage(p_user_id uuid)
 returns void
@@ -9702,7 +9702,7 @@ begin
   if v_mark.closing_xid <= pg_snapshot_xmin(v_snapshot) then -- @open-transactions-are-awaited
     v_mark.closed_until := greatest(v_mark.closed_until, v_mark.closing_until);
     v_mark.closing_xid := null;
-  elsif v_mark.closing_xid > pg_snapshot_xmax(v_snapshot) then -- restored on a server that counts otherwise
+  elsif v_mark.closing_xid > pg_snapshot_xmax(v_snapshot) then -- restored on a server whose transaction ids are lower
     v_mark.closing_xid := null;
   end if;
   if v_mark.closing_xid is null then
@@ -9713,7 +9713,7 @@ begin
 
   -- count
   if v_mark.counted_until < v_mark.closed_until then
-    -- up to which use that is a portion: by each index of its own, that it is not sorted
+    -- the use at which the portion ends: one query for each index, so that neither sorts
     select coalesce(min(portion.ends_at) + interval '1 microsecond', v_mark.closed_until)
       into v_until
       from (
@@ -9786,9 +9786,9 @@ comment on function tokenbook.count_usage is
 
 /*
  * A quote: what an operation would deduct and cost, and which grants would pay, by the same code
- * that tracking runs. Promises nothing: who asks next may be faster.
- * A user who never had a grant and has a plan is given its tokens first, as when he asks for his balance.
- * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * that tracking runs. Reserves nothing: another call may spend the tokens first.
+ * A user who never had a grant and has a plan is given its tokens first, as when they ask for their balance.
+ * Caller: the user for themself (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Returns {tokens, cost_estimate, sufficient, tokens_short, overdraft_left, tokens_remaining, would_be_deducted_from:
  * [{grant_id, grant_type, granted_at, deducted}]}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage, unknown_model, user_not_found.
@@ -9862,7 +9862,7 @@ begin
   end if;
   v_now := clock_timestamp();
 
-  -- one statement: what there is and who would pay are of one moment
+  -- one statement: the balance and the grants that would pay are of one moment
   select coalesce(a.tokens_remaining - due.lost + due.returned + due.given - due.repaid, 0),
          (select coalesce(jsonb_agg(tokenbook.describe_allocation(
                    paid.grant_id, coalesce(b.grant_type, d.grant_type), coalesce(b.granted_at, d.granted_at),
@@ -9899,14 +9899,14 @@ begin
 end
 $$;
 comment on function tokenbook.estimate_tokens is
-  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {state (active, or frozen: not sufficient, however many there are), tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, overdraft_left (how many more the account may come to owe, for a use that asks for an overdraft; no part of the others), tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less, and tokens_restricted where so many of tokens_remaining are in grants that do not pay for this action and model. Errors: invalid_action_type, invalid_usage, unknown_model, user_not_found, forbidden.';
+  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user themself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {state (active, or frozen: not sufficient, however many there are), tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, overdraft_left (how many more the account may come to owe, for a use that asks for an overdraft; no part of the others), tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less, and tokens_restricted where so many of tokens_remaining are in grants that do not pay for this action and model. Errors: invalid_action_type, invalid_usage, unknown_model, user_not_found, forbidden.';
 
 -- from supabase/schemas/30_usage/explain_token_charge.sql
 
 /*
  * Explains a charge: the operation, its ledger entry, the grants that paid and where those came
  * from, with the money that bought the tokens, and what was given back since. Asked by usage or by transaction.
- * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * Caller: the user for themself (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_usage, charge_not_found,
  * user_not_found.
  */
@@ -10004,7 +10004,7 @@ begin
 end
 $$;
 comment on function tokenbook.explain_token_charge is
-  'Explains a charge, by usage or by transaction. For the user himself (leave p_user_id out), an admin, or the server. Returns {usage (NULL when there was none), transaction (NULL for what happened before the books opened), paid_by: [{grant_id, grant_type, tokens, granted_at, expires_at, payment_id, subscription_id, cost_basis_cents (what these tokens cost whoever bought them, as far as that money has not gone back: 0, they were given away; NULL, nobody knows), currency}], cost_basis: [{currency, cents}] (what paid, added up), undone_by: [{transaction_id, entry_type, tokens, debt_change, reason, created_at}] (the newest 1000), tokens_net (signed: the charge, what is owed for it included, less what was given back)}. Errors: invalid_usage, charge_not_found, user_not_found, forbidden.';
+  'Explains a charge, by usage or by transaction. For the user themself (leave p_user_id out), an admin, or the server. Returns {usage (NULL when there was none), transaction (NULL for what happened before the books opened), paid_by: [{grant_id, grant_type, tokens, granted_at, expires_at, payment_id, subscription_id, cost_basis_cents (what the buyer paid for these tokens, as far as that money has not gone back: 0, they were given away; NULL, nobody knows), currency}], cost_basis: [{currency, cents}] (what paid, added up), undone_by: [{transaction_id, entry_type, tokens, debt_change, reason, created_at}] (the newest 1000), tokens_net (signed: the charge, what is owed for it included, less what was given back)}. Errors: invalid_usage, charge_not_found, user_not_found, forbidden.';
 
 -- from supabase/schemas/30_usage/get_recent_token_usage.sql
 
@@ -10012,7 +10012,7 @@ comment on function tokenbook.explain_token_charge is
  * What was spent in the last hours, newest first, with the balance of now.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_page.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.get_recent_token_usage(
   p_hours integer default 24,
   p_limit integer default 1000
@@ -10053,7 +10053,7 @@ comment on function tokenbook.get_recent_token_usage is
  * Locks: nothing that a use needs.   Errors: not_authenticated, forbidden, invalid_user_id, invalid_report, user_not_found, busy.
  * Keeps: I11.
  */
--- Security definer: an admin reads other users' rows, and nobody may write the totals themselves.
+-- Security definer: an admin reads other users' rows, and callers have no write access to the totals.
 create function tokenbook.get_token_usage_by(
   p_bucket text default 'day',
   p_by text default 'none',
@@ -10215,7 +10215,7 @@ comment on function tokenbook.get_token_usage_by is
  * Users who used the most in their lifetime, the highest first.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_page.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.get_users_with_high_token_usage(
   p_limit integer default 20
 )
@@ -10247,7 +10247,7 @@ comment on function tokenbook.get_users_with_high_token_usage is
  * Users who have less than that to spend, the lowest first.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_page.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.get_users_with_low_token_balance(
   p_below bigint default 10000,
   p_limit integer default 1000
@@ -10278,8 +10278,8 @@ comment on function tokenbook.get_users_with_low_token_balance is
 -- from supabase/schemas/30_usage/has_no_price.sql
 
 /*
- * Whether a model has no price at a moment, where others have one: an empty file is that none has. Rows that were deleted
- * may leave a file that is not empty; tokenbook.meet_unknown_model, which acts on it, looks for a row.
+ * Whether a model has no price at a moment, where others have one: while the table's file is empty, no model has. Deleted rows
+ * may leave a file that is not empty; tokenbook.meet_unknown_model, which acts on the answer, looks for a row.
  * Caller: internal.
  */
 create function tokenbook.has_no_price(p_model text, p_at timestamptz)
@@ -10375,7 +10375,8 @@ begin
    order by p.valid_from desc
    limit 1;
   if not found then
-    -- an empty file: no model has a price. To ask for a row takes twice as many instructions; who acts on it does
+    -- an empty file: no model has a price. Looking for a row takes twice as many instructions;
+    -- tokenbook.meet_unknown_model, which acts on this, does look
     is_unknown := p_model_used is not null and pg_relation_size('public.token_model_prices') > 0;
     return;
   end if;
@@ -10407,8 +10408,8 @@ comment on function tokenbook.measure_usage is
 
 /*
  * What becomes of a use whose model has no price: refused, where the project has chosen that and p_may_refuse; else the
- * project is told, once for each model, by an alert model_unknown of nobody's (user_id is all zeros). What a user's own
- * call names tells nobody: they could name any number.
+ * project is told, once for each model, by an alert model_unknown without a user (user_id is all zeros). A model that a
+ * user's own call names raises no alert: they could name any number of models.
  * Caller: internal, in the transaction of the use.   Errors: unknown_model.
  */
 create function tokenbook.meet_unknown_model(p_model text, p_actor_role text, p_may_refuse boolean)
@@ -10453,7 +10454,7 @@ comment on function tokenbook.meet_unknown_model is
  * Caller: an admin, service_role.   Locks: the settings.
  * Errors: not_authenticated, forbidden, invalid_action_type, invalid_action_cost, invalid_reason.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_action_cost(
   p_action_type text,
   p_cost jsonb,
@@ -10543,7 +10544,7 @@ comment on function tokenbook.set_token_action_cost is
  * Caller: an admin, service_role.   Locks: the settings.
  * Errors: not_authenticated, forbidden, invalid_model_price, invalid_reason.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_model_price(
   p_model text,
   p_price jsonb,
@@ -10664,7 +10665,7 @@ comment on function tokenbook.set_token_model_price is
  * Caller: an admin, service_role.   Locks: the settings.
  * Errors: not_authenticated, forbidden, invalid_model_rate, invalid_reason.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_model_rate(
   p_model_pattern text,
   p_rate jsonb,
@@ -10776,7 +10777,7 @@ comment on function tokenbook.set_token_model_rate is
  * Caller: service_role.   Locks: nothing.   Errors: invalid_model_policy, unsupported_media_type, invalid_request.
  * Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_unknown_model_policy(p_policy text)
 returns jsonb
 language plpgsql
@@ -10804,8 +10805,8 @@ comment on function tokenbook.set_token_unknown_model_policy is
 
 /*
  * What an account is due now by the schedule of its plan and of grants to come, and has not been booked: for the view token_counters, which
- * reads with its caller's rights. Of somebody else a user is told 0, and so is whoever is not known of anybody.
- * Caller: whoever reads token_counters.
+ * reads with its caller's rights. A user is told 0 of somebody else, and a caller who is not signed in is told 0 of everybody.
+ * Caller: readers of token_counters.
  */
 -- Security definer: what is due depends on whether there still is such a user, which clients may not ask.
 create function tokenbook.slot_tokens_due(p_user_id uuid)
@@ -10848,9 +10849,9 @@ select a.user_id,
 comment on view public.token_counters is
   'The counters under the names that user_profiles had them by. Read-only; users see their own.';
 comment on column public.token_counters.user_id is 'The user.';
-comment on column public.token_counters.vibe_assistant_tokens_remaining is 'Tokens he can spend now.';
-comment on column public.token_counters.vibe_assistant_tokens_used is 'Tokens used in his lifetime.';
-comment on column public.token_counters.vibe_assistant_total_cost is 'Cost in his lifetime, in dollars.';
+comment on column public.token_counters.vibe_assistant_tokens_remaining is 'Tokens the user can spend now.';
+comment on column public.token_counters.vibe_assistant_tokens_used is 'Tokens used in all.';
+comment on column public.token_counters.vibe_assistant_total_cost is 'Cost in all, in dollars.';
 
 -- from supabase/schemas/30_usage/token_usage_history.sql
 
@@ -10946,8 +10947,8 @@ comment on function tokenbook.tokens_at_rate is
  * spend cap it is the same: what the cap allows counts as what is there, and the cap is said in capped_by.
  * From a frozen account: account_frozen, and with 'partial' all of it is recorded as uncovered;
  * what costs nothing is recorded as ever.
- * A member's operation is recorded with his payer, whose tokens it takes, and names the member.
- * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: the account.
+ * A member's operation is recorded on their payer's account, whose tokens it takes, and names the member.
+ * Caller: the user for themself (p_user_id left out), an admin, service_role.   Locks: the account.
  * Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted,
  * tokens_remaining_to_deduct, cost_estimate, deducted_from, tokens_remaining, replayed}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage, unknown_model,
@@ -11105,14 +11106,14 @@ begin
 end
 $$;
 comment on function tokenbook.track_token_usage is
-  'Records one AI operation and deducts for it in one transaction. For the user himself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false), partial (takes what is there, of a frozen account nothing, and records the rest as uncovered) or overdraft (takes what is there, and the account owes the rest, tokens_overdrawn, within its limit: set_token_overdraft, or overdraft_tokens of its plan; past that as reject); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and, the first time, capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted, and tokens_restricted where so many of tokens_remaining are in grants that do not pay for this. Errors: invalid_action_type, invalid_usage, unknown_model, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen (but for partial), too_many_grants, forbidden, busy.';
+  'Records one AI operation and deducts for it in one transaction. For the user themself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false), partial (takes what is there, of a frozen account nothing, and records the rest as uncovered) or overdraft (takes what is there, and the account owes the rest, tokens_overdrawn, within its limit: set_token_overdraft, or overdraft_tokens of its plan; past that as reject); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and, the first time, capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted, and tokens_restricted where so many of tokens_remaining are in grants that do not pay for this. Errors: invalid_action_type, invalid_usage, unknown_model, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen (but for partial), too_many_grants, forbidden, busy.';
 
 -- from supabase/schemas/30_usage/usage_between.sql
 
 /*
- * The uses of a user within a time, for the reports: on their account, and as a member of somebody's team on that of who
- * pays; or everyone's (all zeros). What an admin corrected is no use.
- * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * The uses of a user within a time, for the reports: on their account, and as a member of a team on the account of the
+ * payer; or everyone's (all zeros). What an admin corrected is no use.
+ * No search_path of its own, so that Postgres inlines it into the calling statement (decision 22).
  * Caller: internal.
  */
 create function tokenbook.usage_between(p_user_id uuid, p_from timestamptz, p_to timestamptz)
@@ -11187,7 +11188,7 @@ comment on function tokenbook.budget_receipt is
  * rest as uncovered; overdraft takes what there is and lets the account owe the rest, up to its limit
  * (set_token_overdraft, or overdraft_tokens of its plan), and past that is as deduct; cap takes no more than was held and records the rest as uncovered; reject refuses.
  * A source grant that ran out meanwhile is honoured; what goes back into it expires at once.
- * Caller: the user for holds he made himself, an admin, service_role.   Locks: the account.
+ * Caller: the user for holds they made, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_usage,
  * invalid_metadata, user_not_found, hold_not_found, account_frozen, capture_exceeds_hold, too_many_grants, busy.
  * Keeps: I1 to I4, I7, I8, I10.
@@ -11256,14 +11257,14 @@ begin
 end
 $$;
 comment on function tokenbook.capture_tokens is
-  'Pays for what was really used out of a hold and gives the rest back; once, and a second time answers what happened the first time. For the user (holds that he made himself), an admin, or the server. p_tokens what to pay, left out: what the usage fields count for, else all of it; nothing when p_success is false; p_over_capture when that is more than was held: deduct (the difference as an ordinary deduction, all or nothing), partial (of the difference what there is, of a frozen account nothing; the rest is recorded as uncovered), overdraft (what there is, and the account owes the rest, tokens_overdrawn, within its limit: set_token_overdraft, or overdraft_tokens of its plan; past that as deduct), cap (none of it) or reject; the other arguments as of track_token_usage, and with any of them the usage is recorded in the same transaction. Returns {success, hold_id, status (open, captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), deducted_from, transaction_id, overage_transaction_id, usage_id, cost_estimate (cents), settled_at, tokens_remaining, replayed}. Short of tokens: success false, status open, nothing changed. Errors: invalid_amount, invalid_usage, invalid_metadata, hold_not_found, user_not_found, account_frozen (beyond the hold, with deduct or overdraft), capture_exceeds_hold, too_many_grants (beyond the hold, with deduct or overdraft), forbidden, busy.';
+  'Pays for what was really used out of a hold and gives the rest back; once, and a second time answers what happened the first time. For the user (holds that they made), an admin, or the server. p_tokens what to pay, left out: what the usage fields count for, else all of it; nothing when p_success is false; p_over_capture when that is more than was held: deduct (the difference as an ordinary deduction, all or nothing), partial (of the difference what there is, of a frozen account nothing; the rest is recorded as uncovered), overdraft (what there is, and the account owes the rest, tokens_overdrawn, within its limit: set_token_overdraft, or overdraft_tokens of its plan; past that as deduct), cap (none of it) or reject; the other arguments as of track_token_usage, and with any of them the usage is recorded in the same transaction. Returns {success, hold_id, status (open, captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), deducted_from, transaction_id, overage_transaction_id, usage_id, cost_estimate (cents), settled_at, tokens_remaining, replayed}. Short of tokens: success false, status open, nothing changed. Errors: invalid_amount, invalid_usage, invalid_metadata, hold_not_found, user_not_found, account_frozen (beyond the hold, with deduct or overdraft), capture_exceeds_hold, too_many_grants (beyond the hold, with deduct or overdraft), forbidden, busy.';
 
 -- from supabase/schemas/40_holds/check_open_holds.sql
 
 /*
- * Refuses one more hold to who has as many open ones as a user may have at a time (tokenbook.limit_of), and any to a user
- * who was deleted. The payer and each member of a team have theirs by themselves, so that none takes the others'
- * place. What has run out counts no more, booked or not.
+ * Refuses one more hold to a user who has as many open ones as a user may have at a time (tokenbook.limit_of), and any
+ * hold to a deleted user. The payer and each member of a team are counted separately, so that none uses up the
+ * others' number. What has run out counts no more, booked or not.
  * Caller: internal, holding the account's lock.   Errors: user_not_found, too_many_holds.   Keeps: I11.
  */
 create function tokenbook.check_open_holds(p_user_id uuid, p_member_id uuid, p_now timestamptz)
@@ -11373,9 +11374,10 @@ comment on function tokenbook.grow_hold is
 -- from supabase/schemas/40_holds/hold_receipt.sql
 
 /*
- * The answer about a hold: the same for whoever settles it and for whoever asks again. p_asked is what was asked for,
- * captured or released: success is that it is so. Of what has run out the tokens are back, as was asked of what is released.
- * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
+ * The answer about a hold: the same for the call that settles it and for a repeated call. p_asked is what was asked for,
+ * captured or released: success says whether that is the hold's state.
+ * A hold that ran out counts as released: its tokens are back.
+ * No search_path of its own, so that Postgres inlines it into the calling expression (decision 22).
  * Caller: internal.
  */
 create function tokenbook.hold_receipt(
@@ -11470,9 +11472,9 @@ comment on function tokenbook.set_aside_at is
 /*
  * Locks the account, books what is due on it (the hold too, when it has run out), and returns the
  * hold as it then is; with is_behind, and no hold, where more was due than one call books. A user settles
- * no hold that an admin or the server made for him: he could take back what a running call is about to cost; nor does a
- * payer settle a member's.
- * A member's hold is on the account that it was taken from, whether he is still in the team or not.
+ * no hold that an admin or the server made for them: they could take back what a running call is about to cost; nor
+ * does a payer settle a member's.
+ * A member's hold is on the account that it was taken from, whether the member is still in the team or not.
  * Caller: internal.   Errors: busy, user_not_found, hold_not_found, forbidden.
  */
 create function tokenbook.lock_hold(
@@ -11516,14 +11518,14 @@ begin
 end
 $$;
 comment on function tokenbook.lock_hold is
-  'Locks the account, books what is due, and returns the clock and the hold; a user gets no hold that he did not make.';
+  'Locks the account, books what is due, and returns the clock and the hold; a user gets no hold that they did not make.';
 
 -- from supabase/schemas/40_holds/refund_receipt.sql
 
 /*
- * The answer about a refund: the same for whoever makes it and for whoever asks again. Forfeited is what went into a
+ * The answer about a refund: the same for the call that makes it and for a repeated call. Forfeited is what went into a
  * grant that had run out by then.
- * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling expression (decision 22).
  * Caller: internal.
  */
 create function tokenbook.refund_receipt(
@@ -11580,7 +11582,7 @@ comment on function tokenbook.describe_return is
  * invalid_refund, invalid_idempotency_key, idempotency_key_reused, user_not_found, charge_not_found,
  * not_refundable, refund_exceeds_charge, busy.   Keeps: I1 to I5, I9, I10.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.refund_tokens(
   p_user_id uuid,
   p_transaction_id bigint,
@@ -11609,7 +11611,7 @@ declare
   v_paid_left bigint; -- of what grants have paid
   v_repaid_ids uuid[] := '{}'; -- the grants that have repaid it
   v_repaid_tokens bigint[] := '{}';
-  v_is_one_grant boolean; -- which paid, and lives: as a rule
+  v_is_one_grant boolean; -- one grant paid, and it has not run out: the usual case
   v_part record;
   v_back record;
   v_expired_ids uuid[] := '{}';
@@ -11670,7 +11672,7 @@ begin
       'expired_policy', p_expired_policy, 'lifetime_days', p_lifetime_days));
     v_refund := tokenbook.find_replay(v_entry);
     if v_refund.id is null then
-      -- what a member spent is refunded in his name, and the key is with it
+      -- what a member spent is refunded under the member's id, and that id is part of the key
       select t.member_id into v_entry.member_id
         from public.token_team_members m
         join public.token_transactions t on t.member_id = m.member_id and t.idempotency_key = p_idempotency_key
@@ -11809,7 +11811,7 @@ comment on function tokenbook.refund_tokens is
 /*
  * Gives back everything that a hold set aside. Once: a hold that has been captured, released or has
  * run out stays as it is, and the answer says how.
- * Caller: the user for holds he made himself, an admin, service_role.   Locks: the account.
+ * Caller: the user for holds they made, an admin, service_role.   Locks: the account.
  * Returns what tokenbook.hold_receipt says; success when the hold is now released, by whatever call.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, hold_not_found, busy.
  */
@@ -11830,15 +11832,15 @@ begin
 end
 $$;
 comment on function tokenbook.release_tokens is
-  'Gives back everything that a hold set aside; once, and a second time answers what happened the first time. For the user (holds that he made himself), an admin, or the server. Returns {success (its tokens are back), hold_id, status (captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, settled_at, tokens_remaining, replayed, …} as capture_tokens does. Errors: hold_not_found, user_not_found, forbidden, busy.';
+  'Gives back everything that a hold set aside; once, and a second time answers what happened the first time. For the user (holds that they made), an admin, or the server. Returns {success (its tokens are back), hold_id, status (captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, settled_at, tokens_remaining, replayed, …} as capture_tokens does. Errors: hold_not_found, user_not_found, forbidden, busy.';
 
 -- from supabase/schemas/40_holds/reserve_tokens.sql
 
 /*
  * Sets tokens aside for a call that is about to run: taken from the grants in burn order at once,
  * all or nothing, and remembered grant by grant. To be captured or released; else it runs out after
- * p_ttl_seconds, and whoever touches the account next releases it.
- * Caller: the user for himself, an admin, service_role.   Locks: the account.
+ * p_ttl_seconds, and the next call that touches the account releases it.
+ * Caller: the user for themself, an admin, service_role.   Locks: the account.
  * With p_parent_hold they are a part of that hold, the budget of a task of many calls (tokenbook.reserve_within).
  * Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct, reserved_from,
  * expires_at, transaction_id, tokens_remaining, replayed}. Short of tokens: success false, nothing changed.
@@ -11967,7 +11969,7 @@ begin
 end
 $$;
 comment on function tokenbook.reserve_tokens is
-  'Sets tokens aside for a call that is about to run, all or nothing. For the user himself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_model_used the model that will be called, where grants are restricted to some, or models without a price are refused; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB; p_parent_hold an open hold of the same user that these tokens are a part of: the budget of a task of many calls, from which nothing more is taken than it has. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}, and with a parent budget: {hold_id, status, tokens, tokens_passed (what its children have, or paid), tokens_left, tokens_used, expires_at}. Short of tokens: success false, nothing changed; a parent that is short refuses. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, unknown_model, user_not_found, account_frozen, too_many_holds, too_many_grants, hold_not_found, parent_hold_ended, parent_hold_short, forbidden, busy.';
+  'Sets tokens aside for a call that is about to run, all or nothing. For the user themself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_model_used the model that will be called, where grants are restricted to some, or models without a price are refused; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB; p_parent_hold an open hold of the same user that these tokens are a part of: the budget of a task of many calls, from which nothing more is taken than it has. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}, and with a parent budget: {hold_id, status, tokens, tokens_passed (what its children have, or paid), tokens_left, tokens_used, expires_at}. Short of tokens: success false, nothing changed; a parent that is short refuses. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, unknown_model, user_not_found, account_frozen, too_many_holds, too_many_grants, hold_not_found, parent_hold_ended, parent_hold_short, forbidden, busy.';
 
 -- from supabase/schemas/40_holds/reserve_within.sql
 
@@ -12117,7 +12119,7 @@ comment on function tokenbook.reserve_within is
  * the row of token_usage to be, or nothing; p_over_capture as tokenbook.capture_tokens says it.
  * A child's rest goes back to its parent while that is open, and what it used beyond itself is taken from what the parent
  * has left, never from the grants. A parent settles what it has not passed on; its children stay as they are.
- * Expired is for who books what has run out: they have locked the account, at p_now, and go on with it.
+ * Expired is for the functions that book what has run out: they have locked the account, at p_now, and go on with it.
  * Caller: internal.   Locks: the account.
  * Returns what tokenbook.hold_receipt says; of a hold that has run out, NULL where somebody else has locked it.
  * Errors: busy, user_not_found, hold_not_found, forbidden, account_frozen, capture_exceeds_hold.
@@ -12506,7 +12508,7 @@ begin
    where h.user_id = v_user_id and h.ctid = v_hold_place;
   if v_back > 0 then
     declare
-      v_tells boolean; -- somebody wants to be told, or may
+      v_tells boolean; -- an alert falls due, or may
       v_is_owed boolean; -- a debt, an expiry, or the plan limit has to do with what came back
     begin
       select a.tokens_remaining < a.alert_below or a.tokens_remaining >= a.alert_above or a.warns_of_expiry
@@ -12548,7 +12550,7 @@ begin
 end
 $$;
 comment on function tokenbook.settle_hold is
-  'Settles a hold, once: pays for the front of it, gives the rest back to its grants, last taken first; captured, released, or expired by whoever books what has run out. The receipt.';
+  'Settles a hold, once: pays for the front of it, gives the rest back to its grants, last taken first; captured, released, or expired when what has run out is booked. The receipt.';
 
 -- from supabase/schemas/40_holds/split_allocation.sql
 
@@ -12627,7 +12629,7 @@ comment on function tokenbook.merge_allocations is
 -- from supabase/schemas/40_holds/stored_hold_receipt.sql
 
 /*
- * The answer about a hold from what is stored, for whoever asks again.
+ * The answer about a hold from what is stored, for a repeated call.
  * Caller: internal.
  */
 create function tokenbook.stored_hold_receipt(p_hold public.token_holds, p_asked text, p_replayed boolean)
@@ -12662,12 +12664,12 @@ begin
 end
 $$;
 comment on function tokenbook.stored_hold_receipt is
-  'What came of a hold, from what is stored, for whoever asks again.';
+  'What came of a hold, from what is stored, for a repeated call.';
 
 -- from supabase/schemas/40_holds/stored_refund_receipt.sql
 
 /*
- * The answer about a refund from what is stored, for whoever asks again, and where what was given back is not one grant's.
+ * The answer about a refund from what is stored, for a repeated call, and where what was given back is not one grant's.
  * Caller: internal.
  */
 create function tokenbook.stored_refund_receipt(p_refund public.token_transactions, p_replayed boolean)
@@ -12852,8 +12854,8 @@ comment on function tokenbook.as_move is
 -- from supabase/schemas/50_plans/ask_trial.sql
 
 /*
- * What the policy would give of a trial to this user now. Nothing is remembered, so that it decides nothing: that
- * does tokenbook.take_trial. Where there is no key yet nobody has had a trial, and any will do.
+ * What the policy would give of a trial to this user now. Nothing is remembered, so the answer binds nobody:
+ * tokenbook.take_trial decides. Where there is no key yet, nobody has had a trial, and any key will do.
  * Caller: internal.
  */
 create function tokenbook.ask_trial(
@@ -12885,8 +12887,8 @@ comment on function tokenbook.ask_trial is 'What the policy would give of a tria
 /*
  * A user's subscription with a period of that plan: in the place of the plan that was in force, or beside it. What
  * it takes the place of is kept beside it while its time is not over, when it was paid for, is no higher
- * (tokenbook.plan_precedence), or not in force for a reason that may pass (paused; money that may come back): so whoever
- * had a plan without an end before has it again when this one ends, and each payment keeps its period, whatever else is
+ * (tokenbook.plan_precedence), or not in force for a reason that may pass (paused; money that may come back): so a user
+ * who had a plan without an end before has it again when this one ends, and each payment keeps its period, whatever else is
  * bought, the same plan too. What provider and time say of each counts at once. Slots are due from p_slots_from on.
  * p_was is the row that there is, with what was due recorded; null: there is none. p_will_renew: somebody has said that
  * they will charge for another period.
@@ -12975,7 +12977,7 @@ comment on function tokenbook.begin_plan is
 /*
  * Whether a plan that somebody is to be on from their next period begins by itself: one that costs nothing, for no payment
  * could begin it. A trial does not: it begins with its tokens, and the policy is asked then.
- * Caller: internal, and whoever reads token_subscriptions.
+ * Caller: internal, and readers of token_subscriptions.
  */
 create function tokenbook.begins_by_itself(p_plan public.token_plans)
 returns boolean
@@ -12995,7 +12997,7 @@ comment on function tokenbook.begins_by_itself is
 
 /*
  * Brings a subscription to that row, with an entry of 0 tokens in the ledger that keeps it: who or what changed the
- * plan, why, and what it is since then (terms). Whoever changes it together with tokens keeps it in their entry.
+ * plan, why, and what it is since then (terms). A function that changes it together with tokens keeps it in the entry of those tokens.
  * p_entry is the transaction to be: reason, actor, metadata; created_at, where it is one of several of one moment.
  * Does nothing where the row is that already.
  * Caller: internal, holding the account's lock.   Keeps: I3, I9, I10.
@@ -13051,7 +13053,7 @@ comment on function tokenbook.change_subscription is
  * trial_needs_identity, balance_limit_exceeded, busy.
  * Keeps: I5, I9, I10.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.change_token_plan(
   p_user_id uuid,
   p_plan_type text,
@@ -13204,13 +13206,13 @@ begin
 end
 $$;
 comment on function tokenbook.check_offer is
-  'Refuses who may not change the catalogue and the prices, no object and no reason; locks the settings and returns the actor.';
+  'Refuses a caller who may not change the catalogue and the prices, no object and no reason; locks the settings and returns the actor.';
 
 -- from supabase/schemas/50_plans/check_price_ids.sql
 
 /*
- * Refuses a catalogue in which one id of a provider stands for two things, or twice for one: what was paid at it
- * would be anybody's guess. Called when it has been written, under the settings' lock.
+ * Refuses a catalogue in which one id of a provider stands for two things, or twice for one: a payment at it
+ * would be ambiguous. Called after the catalogue was written, under the settings' lock.
  * Caller: internal.   Errors: p_slug (invalid_plan, invalid_pack).
  */
 create function tokenbook.check_price_ids(p_slug text)
@@ -13276,7 +13278,7 @@ comment on function tokenbook.check_purchase is
  * user's account is gone while the rest of their books is there. At most p_limit of them, the worst.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_page.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.check_token_synchronization(p_limit integer default 10000)
 returns table (user_id uuid, email text, plan_type text, tokens_remaining bigint, tokens_limit bigint, difference bigint, status text)
 language plpgsql
@@ -13296,7 +13298,7 @@ begin
            when a.user_id is null and tokenbook.is_account_lost(s.user_id) then 'lost'
            when a.user_id is null
              or (not exists (select from public.token_balances b where b.user_id = s.user_id)
-                 -- who begins with 0: tokenbook.grant_initial_plan
+                 -- a user whose old counter was 0 begins with 0: tokenbook.grant_initial_plan
                  and not exists (
                    select from tokenbook.archived_profile_counters c
                     where c.user_id = s.user_id and c.vibe_assistant_tokens_remaining < 1)) then 'no tokens yet'
@@ -13318,9 +13320,9 @@ comment on function tokenbook.check_token_synchronization is
 -- from supabase/schemas/50_plans/check_token_trial.sql
 
 /*
- * Whether a user may have a trial, by the project's policy: for a page that offers one. It promises nothing: whoever
- * is faster has it (tokenbook.take_trial).
- * Of oneself only; nobody is told of somebody else's trial but admins and the server.
+ * Whether a user may have a trial, by the project's policy: for a page that offers one. It reserves nothing: another
+ * account of the same person may take it first (tokenbook.take_trial).
+ * A user is answered about themself only; admins and the server about every user.
  * Caller: the user for themself, an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.
  */
@@ -13355,7 +13357,7 @@ comment on function tokenbook.check_token_trial is
 /*
  * The plan that is given to a user who never had a grant, and since when it counts: the one that they are on, else the
  * default plan, if they signed up since it is given (given_to_users_since). None: plan_type is NULL.
- * What it asks is asked again under the account's lock by whoever gives it (tokenbook.grant_initial_plan).
+ * tokenbook.grant_initial_plan, which gives the plan, checks all of it again under the account's lock.
  * Caller: internal.
  */
 create function tokenbook.choose_initial_plan(
@@ -13434,9 +13436,9 @@ create trigger token_plans_date_default_plan
 
 /*
  * What an account is due at p_at by the schedules of its plans, one row a grant, in the order in which they are booked:
- * the grant to be. The one answer for who looks (tokenbook.tokens_due, tokenbook.choose_grants) and for who
- * books (tokenbook.issue_slots). What a refill gives is what there was room for when its slot began: nothing was spent
- * since, or it would be booked. So it makes no difference when it is.
+ * the grant to be. The one definition for reads (tokenbook.tokens_due, tokenbook.choose_grants) and for
+ * booking (tokenbook.issue_slots). What a refill gives is what there was room for when its slot began: nothing was spent
+ * since, or it would be booked. So the amount does not depend on when it is booked.
  * Nothing while the account is frozen, after its user was deleted, or when all the money of the plan is gone; no
  * more than an account may hold; no slot that there is a grant of. p_subscription is the row to look at, if not the one
  * that is recorded.
@@ -13569,7 +13571,7 @@ begin
   end if;
   v_subscription := tokenbook.kept_subscription(v_newest.kept);
   v_subscription.user_id := p_user_id;
-  -- who asked for a lower plan since: that is in an entry of its own
+  -- a lower plan that was asked for since is in an entry of its own
   v_subscription.next_plan_type := coalesce((
     select t.metadata ->> 'plan_type'
       from public.token_transactions t
@@ -13606,7 +13608,7 @@ begin
          cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
           join public.token_balances b on b.user_id = t.user_id and b.id = part.grant_id
          where t.user_id = p_user_id and t.created_at <= p_at
-           -- who renews late, or was frozen, has what there is since then
+           -- for a plan that was renewed late, or an account that was frozen, the balance at that later moment counts
            and (t.created_at < v_scheduled.filled_at or t.id <= v_newest.id or t.created_at <= v_state.created_at)
            and b.subscription_id = v_grant.subscription_id
            and coalesce(tokenbook.expiry_as_granted(b) > v_scheduled.filled_at, true)), 0) - coalesce((
@@ -13724,7 +13726,7 @@ comment on function tokenbook.get_user_storage_quota is
  * by user: the next begins after the last user_id.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_page.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.get_users_without_token_balance(p_limit integer default 1000, p_after uuid default null)
 returns table (user_id uuid, email text, plan_type text, tokens_limit bigint)
 language plpgsql
@@ -13775,17 +13777,17 @@ comment on function tokenbook.grace_of is
 -- from supabase/schemas/50_plans/grant_initial_plan.sql
 
 /*
- * Gives the plan's tokens to a user who never had a grant: at registration, and by whoever
- * touches the books of one whom registration missed. Once, under any concurrency: "never had a
- * grant" is asked again under the lock, and it is a fact of the books, not a reading of the
- * balance. Who spent everything stays at zero.
+ * Gives the plan's tokens to a user who never had a grant: at registration, or, for a user whom
+ * registration missed, with the first call that touches their books. Once, under any concurrency: "never had a
+ * grant" is checked again under the lock, and it is a fact of the books, not a reading of the
+ * balance. A user who spent everything stays at zero.
  * A user without a subscription gets the default plan; where there is none, or they signed up before
  * it is given (given_to_users_since), nothing: a default plan that is added to a project in
- * production is for whoever comes, not for everyone who is there. Who has no date of sign-up is new only
- * while they sign up.
- * A grant to come is one, whether it has begun or not: what is given does not depend on when somebody comes by.
+ * production is for the users who sign up from then on, not for those who are there. A user without a date of sign-up is
+ * new only while they sign up.
+ * A grant to come counts as a grant, begun or not: what is given does not depend on when the books are touched.
  * A default plan whose grants are trials is given as the policy says (tokenbook.take_trial): where that is nothing,
- * no plan begins either. While somebody signs up it is not known yet who they are: their first touch gives it.
+ * no plan begins either. During sign-up the user's identities are not known yet: the first touch afterwards gives it.
  * Nor does it give anything to a frozen account, or where grants have been and are gone: the account or the ledger says so.
  * Caller: internal.   Locks: the account.   Errors: account_lost.   Keeps: I5, I9.
  */
@@ -13898,7 +13900,7 @@ comment on function tokenbook.grant_of_period is
 -- from supabase/schemas/50_plans/had_trial.sql
 
 /*
- * Whether a trial was given to whoever is known by one of these.
+ * Whether a trial was given to a person known by one of these identifiers.
  * Caller: internal.
  */
 create function tokenbook.had_trial(p_identifiers bytea[])
@@ -13920,11 +13922,11 @@ comment on function tokenbook.had_trial is 'Whether somebody who is known by one
  * Whether that plan is in force for a user now, by time and by what their provider has said, recorded or not; a member
  * of a team has their payer's. The plan that a first touch would give counts. A frozen account keeps its plan.
  * For policies, as tokenbook.can_spend_tokens is: writes nothing, locks nothing.
- * Caller: the user for themself (p_user_id left out), an admin, service_role. To whoever may not ask, or is nobody, it
- * says false; of a plan that the catalogue does not have it says so, or a misspelled policy would let nobody in, silently.
+ * Caller: the user for themself (p_user_id left out), an admin, service_role. A caller who may not ask, or is not signed in, is
+ * answered false; of a plan that the catalogue does not have it says so, or a misspelled policy would let nobody in, silently.
  * Locks: nothing.   Errors: invalid_user_id, plan_not_found, subject_not_registered.   Keeps: I9.
  */
--- Security definer: a policy runs as whoever is signed in, who may not read what is looked at here.
+-- Security definer: a policy runs as the signed-in user, who may not read what is looked at here.
 create function tokenbook.has_token_plan(
   p_plan_type text,
   p_user_id uuid default tokenbook.caller_id()
@@ -14012,7 +14014,7 @@ comment on function tokenbook.is_money_gone is
 /*
  * Whether a storage quota counts now: what came with a plan does while that plan is in force, what was given beside
  * one always. So storage goes and comes with the plan, whatever ends it, and with the payment that bought it.
- * Caller: internal, and whoever reads token_storage_quotas.
+ * Caller: internal, and readers of token_storage_quotas.
  */
 create function tokenbook.is_storage_in_force(p_quota public.token_storage_quotas)
 returns boolean
@@ -14083,7 +14085,7 @@ begin
       (p_user_id, v_grant.id, v_grant.grant_type, v_grant.tokens_granted, v_grant.tokens_remaining,
        v_grant.is_open, v_grant.priority, v_grant.granted_at, v_grant.expires_at,
        v_grant.subscription_id, v_grant.cost_basis_of, v_grant.metadata, p_now)
-    on conflict (user_id, id) do nothing; -- whatever else is wrong, nobody is locked out of their account
+    on conflict (user_id, id) do nothing; -- whatever else is wrong, the user can still use their account
     continue when not found;
     v_entry := null;
     v_entry.user_id := p_user_id;
@@ -14149,8 +14151,8 @@ comment on function tokenbook.issue_slots is
 
 /*
  * What the project's policy gives of a trial: all of it (full), a part (reduced), or nothing (none) and why.
- * A first trial is given in full to whoever can be recognised the next time. Who is known by nothing but their id is
- * treated like who had one: else each anonymous sign-in would be another person.
+ * A first trial is given in full to a user who can be recognised the next time. A user who is known by nothing but their
+ * id is treated like one who had a trial: else each anonymous sign-in would be another person.
  * Caller: internal.
  */
 create function tokenbook.judge_trial(
@@ -14191,7 +14193,7 @@ comment on function tokenbook.judge_trial is
 /*
  * Fields to be written to the catalogue, and what they call differently: the id that a provider had for it until
  * now joins the former ones, and one that is back leaves them. So a subscription that goes on at an old price
- * still gets what it pays for, and nobody has to think of it.
+ * still gets what it pays for, without anybody's doing.
  * Caller: internal.
  */
 create function tokenbook.keep_former_ids(p_given jsonb, p_row jsonb)
@@ -14229,8 +14231,8 @@ comment on function tokenbook.keep_former_ids is
 
 /*
  * Writes a subscription's row, a new one or in the place of the one that there is. What its
- * schedule makes the account due then is the caller's to say (tokenbook.bring_due_forward). Tells whoever asks for it when
- * another plan is in force than before; that none is any more is an alert (tokenbook.tell_of_ends).
+ * schedule makes the account due then the caller must note (tokenbook.bring_due_forward). Writes a webhook (token_plan.changed)
+ * when another plan is in force than before; that none is any more is an alert (tokenbook.tell_of_ends).
  * Caller: internal, holding the account's lock.
  */
 create function tokenbook.keep_subscription(p_subscription tokenbook.subscriptions)
@@ -14284,7 +14286,7 @@ comment on function tokenbook.keep_subscription is
  * Of the plans beside a subscription's, those that are worth keeping there, in their order: one whose time is not over,
  * so it may be in force again; and one that was paid for and owes slots, which come in their time, or when its money
  * comes back. One that is cancelled counts as if it were not: until its period ends, its provider may say otherwise.
- * Caller: internal, and whoever reads token_subscriptions.
+ * Caller: internal, and readers of token_subscriptions.
  */
 create function tokenbook.kept_beside(p_subscription tokenbook.subscriptions, p_at timestamptz)
 returns jsonb
@@ -14371,7 +14373,7 @@ language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
-set timezone = 'UTC' -- how a moment is written must not make it another
+set timezone = 'UTC' -- a moment's text must not depend on the session's time zone
 as $$
 declare
   v_is tokenbook.subscriptions := p_subscription;
@@ -14397,7 +14399,7 @@ comment on function tokenbook.move_slots is
 /*
  * How far the past of a plan with a schedule was moved back (tokenbook.move_past), so that its slots stay on the days
  * on which they would have been: a month that began on the 28th ends on the 28th, and months differ in length.
- * Caller: internal, and whoever reads token_subscriptions.
+ * Caller: internal, and readers of token_subscriptions.
  */
 create function tokenbook.moved_by(p_schedule jsonb)
 returns interval
@@ -14421,7 +14423,7 @@ comment on function tokenbook.moved_by is
 /*
  * Which slot of a subscription is due first when nothing is made up of what began before p_at: the one in which that
  * lies, or the next one that is not booked, if that comes later. NULL = none in this period.
- * Caller: internal, and whoever reads token_subscriptions.
+ * Caller: internal, and readers of token_subscriptions.
  */
 create function tokenbook.newest_slot_at(p_subscription tokenbook.subscriptions, p_at timestamptz)
 returns timestamptz
@@ -14602,7 +14604,7 @@ comment on function tokenbook.pay_for_period is
 /*
  * When a period of that plan ends; NULL = it does not. A trial ends with its tokens, whatever the plan's cycle says.
  * Months and years are the calendar's, in UTC: what began on the 31st ends on the last day of a shorter month.
- * Caller: internal, and whoever reads token_subscriptions.
+ * Caller: internal, and readers of token_subscriptions.
  */
 create function tokenbook.period_end(p_plan public.token_plans, p_start timestamptz)
 returns timestamptz
@@ -14630,7 +14632,7 @@ comment on function tokenbook.period_end is
 /*
  * The plan that follows a subscription's when its period ends, if it begins by itself: the one that was asked for, as the
  * catalogue has it then. Null: none. What is paused, cancelled or taken back before that is not followed.
- * Caller: internal, and whoever reads token_subscriptions.
+ * Caller: internal, and readers of token_subscriptions.
  */
 create function tokenbook.plan_after(p_subscription tokenbook.subscriptions)
 returns public.token_plans
@@ -14661,9 +14663,9 @@ comment on function tokenbook.plan_after is
  * A plan as the catalogue had it at a moment: as it is now, but for what set_token_plan has changed since. So what a
  * plan was when something began does not depend on when somebody looks. What the owner of the database wrote with SQL
  * of their own is in no change: it counts as if it had always been so.
- * Caller: internal, and whoever reads token_subscriptions.
+ * Caller: internal, and readers of token_subscriptions.
  */
--- Security definer: whoever reads their subscription may not read the changes; of those, this says the price list's.
+-- Security definer: a user who reads their subscription may not read the changes; of those, this returns the price list's.
 create function tokenbook.plan_at(p_plan_type text, p_at timestamptz)
 returns public.token_plans
 language plpgsql
@@ -14691,7 +14693,7 @@ comment on function tokenbook.plan_at is
 /*
  * The plan of a subscription's row as it is kept beside another: the columns that are the plan's and not the user's.
  * With p_ended_at it is not in force any more from then on, whatever its time; what was paid for comes all the same.
- * Caller: internal, and whoever reads token_subscriptions.
+ * Caller: internal, and readers of token_subscriptions.
  */
 create function tokenbook.plan_beside(p_subscription tokenbook.subscriptions, p_ended_at timestamptz default null)
 returns jsonb
@@ -14699,7 +14701,7 @@ language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
-set timezone = 'UTC' -- how a moment is written must not make it another
+set timezone = 'UTC' -- a moment's text must not depend on the session's time zone
 as $$
 begin
   return to_jsonb(p_subscription)
@@ -14751,7 +14753,7 @@ comment on function tokenbook.plan_due_at is
 /*
  * When a plan that nobody renews is over: at the end of what was paid and its days of grace, or when it was
  * cancelled for, whichever comes first; NULL = never.
- * Caller: internal, and whoever reads token_subscriptions.
+ * Caller: internal, and readers of token_subscriptions.
  */
 create function tokenbook.plan_ends_at(p_subscription tokenbook.subscriptions)
 returns timestamptz
@@ -14777,7 +14779,7 @@ comment on function tokenbook.plan_ends_at is
  * payment of more than nothing, or with a number that is no payment of ours (a contract's, another provider's).
  * NULL for a plan that has left the catalogue.
  * Of the row it looks at user_id, plan_type and payment_id.
- * Caller: internal, and whoever reads token_subscriptions.
+ * Caller: internal, and readers of token_subscriptions.
  */
 create function tokenbook.plan_precedence(p_subscription tokenbook.subscriptions)
 returns bigint
@@ -14825,7 +14827,7 @@ comment on function tokenbook.plan_schedule is
 -- from supabase/schemas/50_plans/plan_to_begin.sql
 
 /*
- * What a first touch would give a user who never had a grant (tokenbook.grant_initial_plan), for who may not write: the
+ * What a first touch would give a user who never had a grant (tokenbook.grant_initial_plan), for callers that may not write: the
  * plan, and as its tokens what they would have of it. plan_type NULL: nothing would begin.
  * Caller: internal.
  */
@@ -14868,8 +14870,8 @@ comment on function tokenbook.plan_to_begin is
 
 /*
  * What a user has of their plan at that moment, which nothing was spent since: what is left of the subscription's
- * grants that live then, and what holds have set aside of them. That is not spent: who holds tokens while a slot
- * begins would otherwise have them twice.
+ * grants that live then, and what holds have set aside of them. Tokens on hold are not spent: a user with an open hold while a slot
+ * begins would otherwise get them twice.
  * Caller: internal.   Keeps: I7.
  */
 create function tokenbook.plan_tokens_at(p_user_id uuid, p_subscription_id uuid, p_at timestamptz)
@@ -14901,7 +14903,7 @@ comment on function tokenbook.plan_tokens_at is
 
 /*
  * Each plan of a subscription as a row by itself: the one that was recorded to be in force, then those beside it.
- * Caller: internal, and whoever reads token_subscriptions.
+ * Caller: internal, and readers of token_subscriptions.
  */
 create function tokenbook.plans_of(p_subscription tokenbook.subscriptions)
 returns setof tokenbook.subscriptions
@@ -14931,8 +14933,8 @@ comment on function tokenbook.plans_of is
 
 /*
  * Records what is due of a user's subscription: a downgrade to a plan that costs nothing, a plan that ended, another
- * that goes on in its place; and what its provider says of it (tokenbook.apply_provider_terms). Nothing may depend on
- * a job, and nothing depends on this: what is in force is shown whether it has been recorded or not
+ * that goes on in its place; and what its provider says of it (tokenbook.apply_provider_terms). Correctness
+ * does not depend on it: what is in force is shown whether it has been recorded or not
  * (tokenbook.subscription_at). Gives no tokens and takes none; an entry of 0 tokens keeps it, unless slots alone move on.
  * p_moved is the row, with what its provider says, when the caller books what its plans have given until then.
  * Caller: tokenbook.settle_subscription, and tokenbook.issue_slots.
@@ -15015,11 +15017,11 @@ comment on function tokenbook.reduced_trial is 'How many tokens a trial has wher
 -- from supabase/schemas/50_plans/register_user.sql
 
 /*
- * Gives a new user the default plan in the commit that makes them. A fault of ours must not keep
- * anybody from signing up: whole classes of errors are caught by name, the attempt is rolled back
+ * Gives a new user the default plan in the commit that makes them. A fault of Tokenbook's must not block
+ * a sign-up: whole classes of errors are caught by name, the attempt is rolled back
  * and noted, and the user is healed by their first balance read or deduction (tokenbook.grant_initial_plan).
  * Where the note cannot be written either, the warning in the log is what is left. Waits for locks are
- * bounded, and a wait that was in vain is a fault like any other.
+ * bounded, and a lock timeout is a fault like any other.
  * What cannot be caught (the server going down, a cancelled statement) fails the sign-up as a
  * whole, as it would without us. See docs/decisions/0015-registration.md.
  * Somebody who was deleted and is back under the same id goes on where their books are: what they missed meanwhile is not
@@ -15084,8 +15086,8 @@ create trigger tokenbook_register_user
 -- from supabase/schemas/50_plans/remember_trial.sql
 
 /*
- * Remembers that a user has had a trial, by everything that they are known by now. Of two who are known by the same
- * thing, whoever comes second waits for the first's commit, two seconds at most; then busy.
+ * Remembers that a user has had a trial, by everything that they are known by now. When two users are known by the same
+ * thing, the second transaction waits for the first one's commit, two seconds at most; then busy.
  * Caller: internal, holding the account's lock (but in the trigger on auth.users).   Locks: the digests.
  * Returns by how many things they are known, and how many of these were remembered before.   Errors: busy.
  */
@@ -15130,7 +15132,7 @@ comment on function tokenbook.remember_trial is
  * Errors: not_authenticated, forbidden, invalid_user_id, subscription_not_found, not_due_yet,
  * trial_already_taken, trial_needs_identity, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.renew_token_subscription(
   p_user_id uuid,
   p_period_start timestamptz default null
@@ -15203,7 +15205,7 @@ comment on function tokenbook.renew_token_subscription is
 
 /*
  * Refuses what would lead to a trial that the policy does not give: a payment to ask for, a checkout, a downgrade at
- * the end of the period. So that nobody is asked for money, or waits, for what they will not get.
+ * the end of the period. So a user is not asked for money, or left waiting, for a trial that they will not get.
  * Caller: internal.   Errors: trial_already_taken, trial_needs_identity.
  */
 create function tokenbook.require_trial(p_user_id uuid, p_plan_type text)
@@ -15410,13 +15412,13 @@ comment on function tokenbook.scheduled_slots is
 -- from supabase/schemas/50_plans/set_token_pack.sql
 
 /*
- * Makes a pack, or changes the fields that are given of one that is there. It counts for whoever buys from now on:
+ * Makes a pack, or changes the fields that are given of one that is there. It counts for purchases from now on:
  * what was bought stays as it was given, and payments that wait keep the terms they were asked for at. A former
  * name at Stripe still counts for the pack. The same again changes nothing.
  * Caller: an admin, service_role.   Locks: the settings.
  * Errors: not_authenticated, forbidden, invalid_pack, invalid_reason.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_pack(
   p_pack_type text,
   p_pack jsonb,
@@ -15459,7 +15461,7 @@ begin
 end
 $$;
 comment on function tokenbook.set_token_pack is
-  'Makes a pack, or changes those of its fields that are given. For an admin or the server. p_pack {name, tokens (1 to 10^9), price_cents, lifetime_days (null: for ever), priority, currency, stripe_price_id, is_offered, …}: fields of token_packs by name; a new one needs name, tokens and price_cents. p_reason 1 to 500 characters. It counts for whoever buys from now on; payments that wait keep the terms they were asked for at. A stripe_price_id that is replaced joins the former ones, which still count for the pack. list_token_changes has the history. Returns {success, pack_type, is_new, changed: [field, …], pack (the row)}. Errors: invalid_pack, invalid_reason, forbidden.';
+  'Makes a pack, or changes those of its fields that are given. For an admin or the server. p_pack {name, tokens (1 to 10^9), price_cents, lifetime_days (null: for ever), priority, currency, stripe_price_id, is_offered, …}: fields of token_packs by name; a new one needs name, tokens and price_cents. p_reason 1 to 500 characters. It counts for purchases from now on; payments that wait keep the terms they were asked for at. A stripe_price_id that is replaced joins the former ones, which still count for the pack. list_token_changes has the history. Returns {success, pack_type, is_new, changed: [field, …], pack (the row)}. Errors: invalid_pack, invalid_reason, forbidden.';
 
 -- from supabase/schemas/50_plans/set_token_plan.sql
 
@@ -15473,7 +15475,7 @@ comment on function tokenbook.set_token_pack is
  * Caller: an admin, service_role.   Locks: the settings.
  * Errors: not_authenticated, forbidden, invalid_plan, invalid_reason, plan_in_use.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_plan(
   p_plan_type text,
   p_plan jsonb,
@@ -15500,7 +15502,7 @@ begin
    where v_plan.plan_type is not null and p_plan ? f.name and p_plan ->> f.name is distinct from f.value
    limit 1;
   if v_fixed is not null then
-    perform from public.token_plans p where p.plan_type = p_plan_type for update; -- whoever is about to join waits
+    perform from public.token_plans p where p.plan_type = p_plan_type for update; -- a transaction that puts a user on the plan waits
     if exists (
       select from tokenbook.subscriptions s
        where (p_plan_type in (s.plan_type, s.next_plan_type) and s.ended_at is null)
@@ -15547,13 +15549,13 @@ comment on function tokenbook.set_token_plan is
 -- from supabase/schemas/50_plans/set_token_trial_policy.sql
 
 /*
- * Chooses what whoever had a trial gets of another, for the whole project, from now on: all of it (allow), nothing
+ * Chooses what a user who had a trial gets of another, for the whole project, from now on: all of it (allow), nothing
  * (refuse, the default), or a part (reduced): p_reduced_percent of its tokens or p_reduced_tokens. Trials are
  * remembered whichever it is.
  * Caller: service_role.   Locks: nothing.
  * Errors: invalid_trial_policy, unsupported_media_type, invalid_request.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_trial_policy(
   p_policy text,
   p_reduced_percent integer default null,
@@ -15595,14 +15597,14 @@ begin
 end
 $$;
 comment on function tokenbook.set_token_trial_policy is
-  'Chooses what whoever had a trial gets of another, from now on: p_policy allow (all of it), refuse (nothing; the default) or reduced (p_reduced_percent of its tokens, 1 to 99, or p_reduced_tokens). For the server. Returns {success, policy, reduced_percent, reduced_tokens}. Errors: invalid_trial_policy.';
+  'Chooses what a user who had a trial gets of another, from now on: p_policy allow (all of it), refuse (nothing; the default) or reduced (p_reduced_percent of its tokens, 1 to 99, or p_reduced_tokens). For the server. Returns {success, policy, reduced_percent, reduced_tokens}. Errors: invalid_trial_policy.';
 
 -- from supabase/schemas/50_plans/settle_plan_of_payment.sql
 
 /*
  * Takes the plan that a payment bought out of force when all of its money is gone, and puts it back in when not all
- * is any more: with its period, its storage, and what was beside it. A plan that a later payment has renewed is that
- * one's. Who was on it is told that it ended.
+ * is any more: with its period, its storage, and what was beside it. A plan that a later payment has renewed belongs to that
+ * payment. The user who was on it gets an alert that it ended.
  * Caller: internal, holding the account's lock.   Keeps: I9, I10.
  */
 create function tokenbook.settle_plan_of_payment(
@@ -15616,7 +15618,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
-set timezone = 'UTC' -- how a moment is written must not make it another
+set timezone = 'UTC' -- a moment's text must not depend on the session's time zone
 as $$
 declare
   v_is tokenbook.subscriptions;
@@ -15653,7 +15655,7 @@ comment on function tokenbook.settle_plan_of_payment is
 
 /*
  * Brings a user's subscription up to date: books what its schedule gave while the plan was in force, and then records what
- * is due of the plan itself (tokenbook.record_subscription). For whoever touches the account and looks at its plan.
+ * is due of the plan itself (tokenbook.record_subscription). For calls that touch the account and read its plan.
  * Caller: internal.   Locks: the account.   Keeps: I9, I10.
  */
 create function tokenbook.settle_subscription(p_user_id uuid)
@@ -16107,7 +16109,7 @@ begin
   end if;
   subscription := tokenbook.begin_plan(
     v_was, p_plan, v_start,
-    -- who is given their first plan late was not promised what came before; of a period that is over all comes at once
+    -- a first plan that is given late does not make up earlier slots; of a period that is over all slots are given at once
     case when p_entry.actor_role = 'system' or v_is_over then v_now else v_start end,
     p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id), p_entry.user_id, v_is_beside,
     -- what a provider charges by periods, it charges again
@@ -16221,7 +16223,7 @@ comment on function tokenbook.start_period is
  * The one rule of what is in force: token_subscriptions shows what it says, and what is recorded
  * (tokenbook.settle_subscription) is what it says. So a touch changes nothing that anybody can see.
  * Tokens stay as they are.
- * Caller: internal, and whoever reads token_subscriptions.   Keeps: I9.
+ * Caller: internal, and readers of token_subscriptions.   Keeps: I9.
  */
 create function tokenbook.subscription_at(p_subscription tokenbook.subscriptions, p_at timestamptz)
 returns tokenbook.subscriptions
@@ -16352,7 +16354,7 @@ comment on function tokenbook.subscription_course is
 create function tokenbook.subscription_terms(p_subscription tokenbook.subscriptions)
 returns jsonb
 language plpgsql
-stable -- how moments are written is the session's
+stable -- a moment's text must not depend on the session's time zone
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
@@ -16367,7 +16369,7 @@ comment on function tokenbook.subscription_terms is
 
 /*
  * Takes a trial: remembers it, and says how many of its tokens the user may have. One person, one trial, also where
- * two of their accounts ask at the same time: the digests are a unique key, and whoever writes them first has it.
+ * two of their accounts ask at the same time: the digests are a unique key, and the transaction that inserts them first gets the trial.
  * What was paid for, or bought at a provider, is given whole, whatever the policy, and remembered: the policy stops a
  * second one before money moves (tokenbook.require_trial). What nobody asked for, the initial plan, does not begin:
  * NULL. What was asked for is refused.
@@ -16398,7 +16400,7 @@ begin
      where p.user_id = p_entry.user_id and p.id = p_entry.payment_id;
   end if;
 
-  -- of a trial that is not given to somebody whom nobody can recognise, nothing is remembered
+  -- a trial that is refused because the user cannot be recognised is not remembered
   v_judged := tokenbook.judge_trial(tokenbook.had_trial(v_identifiers), cardinality(v_identifiers) > 1);
   if v_is_paid or v_judged.refusal is distinct from 'trial_needs_identity' then
     v_remembered := tokenbook.remember_trial(p_entry.user_id);
@@ -16546,7 +16548,7 @@ create trigger token_subscriptions_refuse_writes
  * another (an anonymous sign-in).
  * An identity of the providers email and phone says nothing more than the user's row. What users can write
  * themselves (user_metadata, an address that is not confirmed yet to change to) is not looked at.
- * Caller: internal.   Returns them in one order, so that two who write them never wait for each other in a circle.
+ * Caller: internal.   Returns them in one order, so that two transactions that write them cannot deadlock.
  */
 create function tokenbook.trial_identifiers(p_user_id uuid, p_key bytea)
 returns bytea[]
@@ -16779,7 +16781,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
-set timezone = 'UTC' -- how a moment is written must not make it another
+set timezone = 'UTC' -- a moment's text must not depend on the session's time zone
 as $$
 declare
   v_was_paused constant boolean := p_subscription.paused_at is not null;
@@ -16836,11 +16838,11 @@ comment on function tokenbook.apply_provider_terms is
  * offered. Tokens are added to what the user has; the plan limit becomes the new total, and by a pack no lower
  * than that. The payment is its own key: approving twice answers what the first time answered.
  * The first payment of somebody who was referred rewards both, in this commit (tokenbook.settle_referral).
- * Caller: an admin, service_role.   Locks: the account, and of who was referred that of the other.
+ * Caller: an admin, service_role.   Locks: the account and, where its user was referred, the referrer's.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, payment_not_found,
  * payment_already_decided, trial_already_taken, trial_needs_identity, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.approve_token_payment(
   p_user_id uuid,
   p_payment_id uuid,
@@ -16922,7 +16924,7 @@ comment on function tokenbook.approve_token_payment is
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, plan_not_found, pack_not_found,
  * invalid_purchase, payment_not_found, payment_already_decided, balance_limit_exceeded, too_many_plans, busy.   Keeps: I9, I10, I12.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.assign_parked_token_payment(
   p_provider text,
   p_provider_payment_id text,
@@ -17177,10 +17179,10 @@ comment on function tokenbook.check_subscription_event is
  * Counts what has become of what was sold, in the order of each user's ledger: at most a portion of entries (usage_rows of
  * tokenbook.limits), having looked at no more buyers than that. As a user's entries are numbered one after the other under
  * their lock, none comes later that is older: what is counted is counted once.
- * Nobody who uses tokens says that there is something new: that is found by going round, from buyer to buyer. Where all of them
- * are looked at in one call, each report does. Where there are more, a round takes several calls, whoever asks, and has
+ * A deduction leaves no note that there is something new to count: each round visits the buyers one after the other. Where
+ * one call can visit all of them, each report does. Where there are more, a round takes several calls, by any callers, and has
  * all that was booked before it began; for a minute after that another report needs no round of its own.
- * Somebody else who counts is waited for, at most two seconds.
+ * Another call that counts is waited for, at most two seconds.
  *
  * The tokens of a sale are one pool: each is worth the same part of what is left of its money. So after every day
  *   recognised = money * used / tokens, rounded down; recognised and breakage together = money * (used + ended) / tokens,
@@ -17218,7 +17220,7 @@ begin
     return null;
   end if;
 
-  -- lock: whoever counts has done so in a moment
+  -- lock: another call that counts is done in a moment
   insert into tokenbook.sale_rounds default values on conflict do nothing;
   begin
     select r.* into v_round from tokenbook.sale_rounds r where r.is_only for update; -- @one-counts
@@ -17234,7 +17236,7 @@ begin
     v_round.next_id := c_first;
   end if;
 
-  -- who is next
+  -- the next buyers
   select array_agg(w.user_id order by w.user_id) filter (where w.before < c_portion),
          (array_agg(w.user_id order by w.user_id) filter (where w.before >= c_portion or w.entries > c_portion))[1] -- @rounds-wait
     into v_user_ids, v_next_id
@@ -17445,7 +17447,7 @@ comment on function tokenbook.count_sales is
   'Counts the next portion of what has become of what was sold, for get_token_revenue. Returns the moment before which all that is booked is counted; NULL where there is more to count.';
 
 /*
- * Who has bought something of which not all is counted, of the next p_many buyers from p_from on, and how many entries
+ * Of the next p_many buyers from p_from on, those with sales that are not counted in full, and how many entries
  * there are to look at.
  * Caller: internal.
  */
@@ -17462,9 +17464,9 @@ as $$
    where a.last_transaction_id > c.counted_id or c.changed_at is not null or c.next_end_at <= clock_timestamp()
 $$;
 comment on function tokenbook.uncounted_sales is
-  'Who has bought something of which not all is counted, of the next p_many buyers from p_from on, and how many entries there are to look at.';
+  'Of the next p_many buyers from p_from on, those with sales that are not counted in full, and how many entries there are to look at.';
 
--- Who comes after the next p_many buyers from p_from on; NULL = nobody. Caller: internal.
+-- The buyer after the next p_many from p_from on; NULL = none. Caller: internal.
 create function tokenbook.buyer_after(p_from uuid, p_many integer)
 returns uuid
 language sql
@@ -17475,7 +17477,7 @@ as $$
   select c.user_id from tokenbook.sale_accounts c where c.user_id >= p_from order by c.user_id offset p_many limit 1
 $$;
 comment on function tokenbook.buyer_after is
-  'Who comes after the next p_many buyers from p_from on; NULL = nobody.';
+  'The buyer after the next p_many from p_from on; NULL = nobody.';
 
 -- from supabase/schemas/60_payments/create_token_payment.sql
 
@@ -17488,7 +17490,7 @@ comment on function tokenbook.buyer_after is
  * pack_not_found, idempotency_key_reused, user_not_found, account_frozen, trial_already_taken, trial_needs_identity,
  * too_many_payments, busy.   Keeps: I11.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.create_token_payment(
   p_user_id uuid,
   p_to_plan text default null,
@@ -17514,7 +17516,7 @@ begin
   select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => true);
   perform tokenbook.check_request(p_idempotency_key, null, null);
   perform tokenbook.check_purchase(p_to_plan, p_pack_type, p_quantity);
-  -- as in the ledger: a user's keys and the server's for him never meet
+  -- as in the ledger: a user's keys and the server's keys for that user are separate
   v_key := case when v_actor.actor_role = 'user' then 'user:' else 'server:' end || p_idempotency_key;
   v_account := tokenbook.lock_account(p_user_id);
   if v_account.user_id is null then
@@ -17682,7 +17684,7 @@ comment on function public.token_payment_disagrees is
  * Errors: not_authenticated, forbidden, invalid_reason, payment_not_found, payment_already_decided,
  * balance_limit_exceeded, busy.   Keeps: I9, I10, I12.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.dismiss_parked_token_payment(
   p_provider text,
   p_provider_payment_id text,
@@ -17754,7 +17756,7 @@ comment on function tokenbook.dismiss_parked_token_payment is
  * The address of a user; NULL: none, or they were deleted.
  * Caller: service_role, through public.token_payment_email.   Locks: nothing.
  */
--- Security definer: nobody reads the host's table of users himself.
+-- Security definer: callers have no read access to the host's table of users.
 create function tokenbook.email_of_user(p_user_id uuid)
 returns text
 language plpgsql
@@ -17783,7 +17785,7 @@ as $$
   select tokenbook.email_of_user($1.user_id)
 $$;
 comment on function public.token_payment_email is
-  'The address of who asked for a payment: select p.token_payment_email from token_payments p. NULL: none, or they were deleted. For the server.';
+  'The address of the user who asked for a payment: select p.token_payment_email from token_payments p. NULL: none, or they were deleted. For the server.';
 
 -- from supabase/schemas/60_payments/explain_parking.sql
 
@@ -18213,7 +18215,7 @@ comment on function tokenbook.facts_of_subscription is
 
 /*
  * Says which customer a user is at a payment provider: what the customer portal is opened for. A frozen
- * account has one too: whoever pays may end what they pay for.
+ * account has one too: a payer may always end what they pay for.
  * Caller: the user for themself, an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_customer, user_not_found.
  */
@@ -18250,7 +18252,7 @@ comment on function tokenbook.get_token_customer is
  * Caller: an admin, service_role.   Locks: nothing that a use needs.   Errors: not_authenticated, forbidden,
  * invalid_report, busy.   Keeps: I11.
  */
--- Security definer: an admin reads other users' rows, and nobody may write the totals themselves.
+-- Security definer: an admin reads other users' rows, and callers have no write access to the totals.
 create function tokenbook.get_token_revenue(
   p_from timestamptz default null,
   p_to timestamptz default null,
@@ -18645,7 +18647,7 @@ comment on function tokenbook.keep_payment_facts is
 -- from supabase/schemas/60_payments/lapsed_tokens.sql
 
 /*
- * Of a payment's tokens, how many nobody has any more though nobody spent them: what ran out of its grants, and what was
+ * How many of a payment's tokens are gone unspent: what ran out of its grants, and what was
  * voided of them. While its grant lives and nothing else was given for it, none; otherwise by the user's ledger.
  * Caller: internal, holding the account's lock.
  */
@@ -18787,7 +18789,7 @@ exception
 end
 $$;
 comment on function tokenbook.lock_customer is
-  'Locks a provider''s customer and learns whose they are; says who that is, whether it is new, and who it was.';
+  'Locks a provider''s customer and stores whose they are; returns that user, whether this is new, and the user before.';
 
 -- from supabase/schemas/60_payments/lock_provider_payment.sql
 
@@ -18888,7 +18890,7 @@ comment on function tokenbook.note_sale is
 
 /*
  * The payments of a provider's customer that wait because of a credit which names nothing that was paid for (credited)
- * and which has put something into the customer's balance there: until somebody has decided on them, what is paid from
+ * and which has put something into the customer's balance there: until an admin has decided on them, what is paid from
  * that balance is not known to be money.
  * Caller: internal, holding the customer's lock.
  */
@@ -18917,7 +18919,7 @@ comment on function tokenbook.open_credits is
 /*
  * The id of a payment that a subscription names, NULL where it names none of ours (a contract's number, another
  * provider's): so that it is looked up by its index, and not compared as text with all that its user ever paid (I11).
- * Caller: internal, and whoever reads token_subscriptions.
+ * Caller: internal, and readers of token_subscriptions.
  */
 create function tokenbook.payment_id_in(p_name text)
 returns uuid
@@ -18950,7 +18952,7 @@ language plpgsql
 volatile -- sees what was committed while its caller waited for the lock
 security invoker
 set search_path = pg_catalog, pg_temp
-set timezone = 'UTC' -- how a moment is written must not make it another
+set timezone = 'UTC' -- a moment's text must not depend on the session's time zone
 as $$
 declare
   v_period constant interval := coalesce(
@@ -19007,7 +19009,7 @@ begin
     return null;
   end if;
 
-  -- a payment that was made up for: the provider counts it
+  -- a period whose payment failed and was made up for later: the provider's count includes it
   select f.cycles_completed into v_cycles_before
     from tokenbook.provider_payments f
    where f.provider = p_facts.provider and f.subscription_id = p_facts.subscription_id and f.period_start < v_first
@@ -19107,7 +19109,7 @@ begin
 end
 $$;
 comment on function tokenbook.prepare_token_checkout is
-  'What a checkout page at Stripe is made of, for a plan (p_plan_type) or p_quantity of a pack (p_pack_type): for the user themself, an admin, or the server. Writes nothing. Returns {user_id, plan_type, pack_type, quantity, price_id (at Stripe), amount_cents (of all of them), currency, billing_cycle (of a plan; NULL = a pack), customer_id (NULL = none yet), idempotency_key (NULL without p_idempotency_key)}. Errors: invalid_purchase, invalid_idempotency_key, plan_not_found, pack_not_found, not_for_sale, trial_already_taken, trial_needs_identity, already_subscribed (at PayPal; who asks Stripe learns of Stripe''s), account_frozen, user_not_found, forbidden.';
+  'What a checkout page at Stripe is made of, for a plan (p_plan_type) or p_quantity of a pack (p_pack_type): for the user themself, an admin, or the server. Writes nothing. Returns {user_id, plan_type, pack_type, quantity, price_id (at Stripe), amount_cents (of all of them), currency, billing_cycle (of a plan; NULL = a pack), customer_id (NULL = none yet), idempotency_key (NULL without p_idempotency_key)}. Errors: invalid_purchase, invalid_idempotency_key, plan_not_found, pack_not_found, not_for_sale, trial_already_taken, trial_needs_identity, already_subscribed (at PayPal; for Stripe the checkout function asks Stripe), account_frozen, user_not_found, forbidden.';
 
 -- from supabase/schemas/60_payments/provider_terms.sql
 
@@ -19119,7 +19121,7 @@ comment on function tokenbook.prepare_token_checkout is
  * - It says when its period began, but not by which subscription, or the period has no payment of the provider's: that
  *   of each of the user's subscriptions to the plan.
  * Of several subscriptions, what is best for the user: one that runs and has no end is enough. What was
- * over when the period began, or was paused before it was paid, says nothing of it: whoever pays again has what they
+ * over when the period began, or was paused before it was paid, says nothing of it: a user who pays again gets what they
  * paid for at once. What ends in the very moment in which the period began is over before it, unless it is the
  * subscription that paid for the period: then it was cancelled at once.
  * Caller: internal.
@@ -19188,8 +19190,8 @@ comment on function tokenbook.provider_terms is
  * Takes one fact that a payment provider's event tells of a payment: keeps it, computes anew what is known of the
  * payment from all that was told of it (tokenbook.facts_of_payment), and brings the books to that, in one commit.
  * The same event with the same content changes nothing; with other content it is another, and both count. So amounts,
- * refunds, credits and disputes end in one state, in any order and any number of times. Who paid and what was bought do
- * too, unless events contradict each other on it: then what was booked first stays, and the project is told.
+ * refunds, credits and disputes end in one state, in any order and any number of times. So do the payer and what was
+ * bought, unless events contradict each other on it: then what was booked first stays, and the project is told.
  * A payment that was paid and whose user is not known, or what was bought, is parked, never dropped. What waits for a
  * customer's user is given to them by the event that names both (tokenbook.release_waiting); payments a portion at a
  * time, the rest by the customer's next events.
@@ -19208,7 +19210,7 @@ comment on function tokenbook.provider_terms is
  * Errors: invalid_provider_event, balance_limit_exceeded, too_many_plans, busy.
  * Keeps: I1 to I5, I9, I10, I12.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.record_token_payment_event(
   p_provider text,
   p_event_id text,
@@ -19299,7 +19301,7 @@ comment on function tokenbook.record_token_payment_event is
  * that, in one commit. The same again changes nothing, and events in any order end in one state. A subscription gives
  * no plan and no tokens: its payments do. It takes a plan out of force, when it is paused or ends, and puts it back.
  * One that names a customer and their user gives them what waits for the customer's user (tokenbook.release_waiting).
- * One that names nobody who is known is whose its payments are.
+ * A subscription that names no known user or customer belongs to the user of its payments.
  * A payment that failed is told to the user, once a period (an alert subscription_past_due).
  * p_facts: {kind: subscription, occurred_at (the provider's time), status: active | past_due | paused | cancelled,
  * user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}; what is not known is left out.
@@ -19308,7 +19310,7 @@ comment on function tokenbook.record_token_payment_event is
  * Errors: invalid_provider_event, busy.
  * Keeps: I5, I9, I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.record_token_subscription_event(
   p_provider text,
   p_event_id text,
@@ -19444,11 +19446,11 @@ comment on function tokenbook.record_token_subscription_event is
  * debt; all of it, and the plan goes back to the one before. p_refunded_cents is what has been
  * refunded in all (left out: everything), so a repetition changes nothing. Less than before (a transfer that
  * bounced, a mistake) gives back; 0 undoes the refund. What Stripe or PayPal refunds comes by their webhooks.
- * Caller: an admin, service_role.   Locks: the account, and of who was referred that of the other.
+ * Caller: an admin, service_role.   Locks: the account and, where its user was referred, the referrer's.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, invalid_amount,
  * payment_not_found, paid_at_provider, payment_already_decided, busy.   Keeps: I1 to I5, I9, I10.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.refund_token_payment(
   p_user_id uuid,
   p_payment_id uuid,
@@ -19528,7 +19530,7 @@ comment on function tokenbook.refund_token_payment is
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, payment_not_found,
  * payment_already_decided, busy.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.reject_token_payment(
   p_user_id uuid,
   p_payment_id uuid,
@@ -19581,7 +19583,7 @@ comment on function tokenbook.reject_token_payment is
  * subscriptions is not said of theirs any more.
  * Caller: internal, holding the locks of the customer and of these payments, when a customer's user became known or
  * payments were left waiting.   Locks: the account.   Keeps: I9 to I12.
- * Returns how many payments wait still, at most 1,000: whoever calls again with the same gives the next ones.
+ * Returns how many payments wait still, at most 1,000: the same call again gives the next ones.
  */
 create function tokenbook.release_waiting(
   p_provider text,
@@ -19704,7 +19706,7 @@ comment on function tokenbook.say_payment_id is 'What p_provider_payment_id must
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_customer, invalid_reason, user_not_found,
  * balance_limit_exceeded, busy.   Keeps: I9, I10, I12.
  */
--- Security definer: nobody may write the table themselves.
+-- Security definer: callers have no write access to the table.
 create function tokenbook.set_token_customer(
   p_user_id uuid,
   p_provider text,
@@ -19793,8 +19795,8 @@ comment on function tokenbook.set_token_customer is
 -- from supabase/schemas/60_payments/settle_and_describe_payment.sql
 
 /*
- * Settles a provider's payment and says how it stands: what events and admins are answered. p_is_assigned: somebody says
- * what it is who has seen what was told of it.
+ * Settles a provider's payment and returns how it stands: the answer to events and to admins. p_is_assigned: an admin or the
+ * server, having seen what was told of it, says what it is.
  * Caller: internal, holding the facts' lock.
  */
 create function tokenbook.settle_and_describe_payment(
@@ -19847,11 +19849,11 @@ comment on function tokenbook.settle_and_describe_payment is 'Settles a provider
 /*
  * Brings the books to what is known of a provider's payment. Looks at the facts only, not at the event that came
  * last: so any order of events, and any number of times, ends in the same state. The caller has locked the facts'
- * rows; then the account is locked, together with that of who referred its user where that counts, always in this order.
+ * rows; then the account is locked, where a referral counts together with the account of the user's referrer, always in this order.
  * Paid, with user and plan or pack known: what was bought, once: what a payment gave never changes after it was
  * booked. Amount, currency, refunds and disputes follow the facts: tokenbook.settle_refunds.
  * What had been booked under the id of a part, before it was known to be one, is taken back; from another user too:
- * their money bought this. Their account is not waited for, so that nobody waits in a circle: it is busy.
+ * their money bought this. Their account is not waited for, because waiting could deadlock: the call is refused with busy.
  * p_actor_role and p_actor_id: the server that was told by the provider, or the admin who said whose it is.
  * Returns the payment; NULL while user, plan and pack, or the payment itself is missing.
  * Keeps: I1 to I5, I9, I12.
@@ -20109,7 +20111,7 @@ comment on function tokenbook.standing_of_payment is
 
 /*
  * A computed field: what the catalogue says now of what a payment is for, beside the payment's own amount_cents,
- * currency and terms; for whoever is about to approve it. differs names what has changed since it was asked for.
+ * currency and terms; for the admin who is about to approve it. differs names what has changed since it was asked for.
  * In SQL `p.token_offer_now`, over the API `select=token_offer_now`.
  * Its parameter has no name, so that it is a field and no rpc.
  * Caller: authenticated, service_role; it sees no more than the row it is given, and the catalogue.
@@ -20146,8 +20148,8 @@ comment on function public.token_offer_now is
 -- from supabase/schemas/60_payments/user_of_provider_subscription.sql
 
 /*
- * Whose a provider's subscription is: whom it names; else whose its customer is; else, of one that names nobody who is
- * known, whose its newest payment is. NULL: nobody's yet.
+ * The user of a provider's subscription: the one that it names; else its customer's; else, where neither is known, the
+ * user of its newest payment. NULL: not known yet.
  * Caller: internal.
  */
 create function tokenbook.user_of_provider_subscription(p_provider text, p_provider_subscription_id text)
@@ -20177,7 +20179,7 @@ comment on function tokenbook.user_of_provider_subscription is
 
 /*
  * The oldest payments of a provider's customer that have no user yet, and those that a credit holds
- * (paid_with_credit) while none but p_deciding, which is being decided on, is open: of each a portion, so that nobody's work grows
+ * (paid_with_credit) while none but p_deciding, which is being decided on, is open: of each a portion, so that no call's work grows
  * with what others have left waiting (I11).
  * Caller: internal, holding the customer's lock.
  */
@@ -20211,7 +20213,7 @@ comment on function tokenbook.waiting_payments is
 -- from supabase/schemas/60_payments/worth_of_grant.sql
 
 /*
- * What the tokens of a grant cost whoever bought them: tokens of them cost cents, so that n of them cost n * cents / tokens.
+ * What the buyer paid for the tokens of a grant: tokens of them cost cents, so that n of them cost n * cents / tokens.
  * Read from the payment as it is: its amount less what went back and what disputes withhold, spread over the tokens that it
  * gave less those that went with the money. Of a plan that gives its tokens over time, the share of the slots that have
  * begun. cents is 0 where they were given away, and NULL where nobody knows: of what came in when the books opened.
@@ -20252,12 +20254,12 @@ begin
 end
 $$;
 comment on function tokenbook.worth_of_grant is
-  'What the tokens of a grant cost whoever bought them: n of them cost n * cents / tokens; cents NULL where nobody knows.';
+  'What the buyer paid for the tokens of a grant: n of them cost n * cents / tokens; cents NULL where nobody knows.';
 
 -- from supabase/schemas/70_alerts/alert_rules_of.sql
 
 /*
- * The rules that hold for a user now: of each name the closest one (his own, his plan's, everyone's),
+ * The rules that hold for a user now: of each name the closest one (their own, their plan's, everyone's),
  * unless that one is switched off. threshold is in tokens: a share of the plan limit is brought to the next
  * whole token above, so that "fewer than" means the same; NULL for expiring_soon.
  * Caller: internal.
@@ -20301,13 +20303,13 @@ comment on function tokenbook.alert_rules_of is
 /*
  * Brings accounts up to the present alert rules which nobody has touched since the rules changed, for
  * at most p_max_accounts users a call (call it until it returns 0). Needed for what time alone brings
- * (expiring_soon); a threshold cannot be crossed without a touch, and whoever touches an account arms
- * it himself.
- * Accounts that are locked are skipped: whoever holds the lock arms them, or the next run does.
+ * (expiring_soon); a threshold cannot be crossed without a touch, and a call that touches an account arms
+ * it by itself.
+ * Accounts that are locked are skipped: the transaction that holds the lock arms them, or the next run does.
  * Caller: service_role, a scheduled job.   Locks: these accounts.   Returns how many.
  * Errors: invalid_page.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.arm_token_alerts(p_max_accounts integer default 1000)
 returns bigint
 language plpgsql
@@ -20349,8 +20351,8 @@ comment on function tokenbook.arm_token_alerts is
 
 /*
  * Hands out top-up requests that are due to be charged, at most p_limit of them, each to one caller only while the
- * lease lasts. Whoever settles none of it, because they died or do not know what came of the charge, leaves
- * it to the next one when the lease ends; each lease is longer than the one before.
+ * lease lasts. A request that the caller does not settle, because it died or does not know what came of the charge, is
+ * handed out again when the lease ends; each lease is longer than the one before.
  * What a request costs, and which customer pays, is what the catalogue and the books say at the first claim, and
  * stays: the charge is asked for again in the same words, or the provider could not tell that it is the same.
  *
@@ -20361,10 +20363,10 @@ comment on function tokenbook.arm_token_alerts is
  *   no_customer      the user has never paid at Stripe, so that there is no card
  *   too_old          asked for three days ago, and nobody has charged it
  *   no_answer        first tried 20 hours ago: the provider forgets after 24 what it was asked for under a key
- * Whoever has tried before looks first whether the charge was made.
+ * A caller that is handed a request again looks first whether the charge was made.
  * Caller: service_role.   Locks: these requests, skipping those that others hold.   Errors: invalid_page.   Keeps: I11.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.claim_token_top_ups(p_limit integer default 10, p_lease_seconds integer default 120)
 returns table (user_id uuid, request_id uuid, plan_type text, pack_type text, quantity integer, amount_cents bigint, currency text, customer_id text, created_at timestamptz, attempt integer, first_attempt_at timestamptz, fault text)
 language plpgsql
@@ -20430,14 +20432,14 @@ comment on function tokenbook.claim_token_top_ups is
 
 /*
  * Hands out what is due to be sent to an endpoint, at most p_limit deliveries, each to one caller only for
- * p_lease_seconds. Whoever dies with some loses them to the next one when the lease ends: at least
+ * p_lease_seconds. Deliveries of a caller that dies are handed out again when the lease ends: at least
  * once, under an id that stays the same. What was begun ten times or is three days old is given up,
  * and says so. Looks at the 1,000 that are due first; of these what is given up makes room for the next. What is older
  * than 30 days is deleted, whatever became of it, 1,000 a call.
  * Caller: service_role.   Locks: these rows of the outbox, skipping those that others hold.
  * Errors: webhook_endpoint_not_found (too long a name), invalid_page.   Keeps: I11.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.claim_token_webhooks(
   p_endpoint text,
   p_limit integer default 20,
@@ -20474,7 +20476,7 @@ begin
         for update skip locked) old
    where d.id = old.id;
 
-  -- until something is left of the first 1,000 to hand out, but not without end
+  -- repeated until the first 1,000 leave something to hand out, a bounded number of times
   for i in 1..10
   loop
     update tokenbook.webhook_deliveries d
@@ -20592,7 +20594,7 @@ begin
       v_alert.kind := v_rule.kind;
     elsif v_was_below and not v_state.is_below then
       v_state.changed_in := pg_current_xact_id();
-      -- below by a rule that is new: nobody was told, whatever he was told of the one before
+      -- below by the threshold of a new rule: no alert was raised for it, whatever the rule before it raised
       v_state.is_raised := v_stood.is_below and v_stood.is_raised;
       if v_rule.notify_recovered and v_state.is_raised then
         v_alert.kind := 'recovered';
@@ -20611,7 +20613,7 @@ begin
         'threshold_tokens', v_rule.threshold, 'threshold_percent', v_rule.threshold_percent);
       perform tokenbook.write_alert(v_alert);
     end if;
-    -- who is above, and always was, needs no row
+    -- a user who was always above the threshold needs no row
     if v_state is distinct from v_stood -- @alerts-armed-again
       and (v_stood.rule is not null or v_state.is_below or v_state.changed_in is not null)
     then
@@ -20667,7 +20669,7 @@ comment on function tokenbook.describe_webhook_endpoint is
 
 /*
  * The 1,000 deliveries of an endpoint that are due first: as far as one call looks (I11), however many are undelivered.
- * Caller: internal.   Locks: nothing: whoever takes one locks it, and asks again whether it is due.
+ * Caller: internal.   Locks: nothing: the caller locks each one that it takes, and checks again whether it is due.
  */
 create function tokenbook.first_due_webhooks(p_endpoint text, p_now timestamptz)
 returns table (id bigint, next_attempt_at timestamptz)
@@ -20776,7 +20778,7 @@ comment on function tokenbook.list_token_webhook_endpoints is
 /*
  * When something of an account changes by itself next: a grant or a hold runs out (but for p_but_hold_id, which is being
  * settled), a grant begins, an alert falls due, or a plan makes it due: a slot begins, or the plan ends. One row; NULL = never.
- * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22): where nothing is
+ * No search_path of its own, so that Postgres inlines it into the calling statement (decision 22): where nothing is
  * to be looked for, it costs nothing.
  * Caller: internal, holding the account's lock.   Keeps: I7.
  */
@@ -20806,8 +20808,8 @@ comment on function tokenbook.next_due is
 -- from supabase/schemas/70_alerts/outdate_alert_thresholds.sql
 
 /*
- * From the commit on the thresholds of every account are of older rules, and are set anew by whoever
- * touches it next: for who changes the alert rules.
+ * From the commit on the thresholds of every account count as those of older rules, and the next call that touches
+ * an account sets them anew: for functions that change the alert rules.
  * Caller: internal.   Locks: the settings.
  */
 create function tokenbook.outdate_alert_thresholds()
@@ -20823,14 +20825,14 @@ begin
 end
 $$;
 comment on function tokenbook.outdate_alert_thresholds is
-  'Makes every account''s alert thresholds ones of older rules, to be set anew by whoever touches it next.';
+  'Marks every account''s alert thresholds as those of older rules, to be set anew by the next call that touches it.';
 
 -- from supabase/schemas/70_alerts/raise_alerts.sql
 
 /*
- * Looks at everything that may want to be told about a user's balance, writes the alerts, and sets the
- * account's thresholds anew, so that the next change that concerns nobody need not ask. Called in the
- * transaction that changed the balance: what is rolled back was never told.
+ * Checks every alert rule and the top-up against a user's balance, writes the alerts, and sets the
+ * account's thresholds anew, so that the next change that crosses none skips this. Called in the
+ * transaction that changed the balance: a rollback takes its alerts with it.
  * p_before is the balance before the change.
  * Caller: internal, holding the account's lock.
  */
@@ -20913,7 +20915,7 @@ comment on function tokenbook.refresh_alert_thresholds is
  * Caller: an admin, service_role.   Locks: the settings.   Errors: not_authenticated, forbidden, invalid_scope,
  * invalid_alert_rule.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.remove_token_alert_rule(
   p_rule text,
   p_plan_type text default null,
@@ -20959,7 +20961,7 @@ comment on function tokenbook.remove_token_alert_rule is
  * Caller: an admin, service_role.   Locks: the settings.   Errors: not_authenticated, forbidden, invalid_webhook_endpoint.
  * Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.remove_token_webhook_endpoint(p_name text)
 returns jsonb
 language plpgsql
@@ -20996,7 +20998,7 @@ comment on function tokenbook.remove_token_webhook_endpoint is
  * Caller: an admin, service_role.   Locks: the delivery.
  * Errors: not_authenticated, forbidden, webhook_delivery_not_found, webhook_endpoint_not_found.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.repeat_token_webhook_delivery(p_delivery_id bigint)
 returns jsonb
 language plpgsql
@@ -21037,7 +21039,7 @@ comment on function tokenbook.repeat_token_webhook_delivery is
 -- from supabase/schemas/70_alerts/request_top_up.sql
 
 /*
- * Asks for more tokens when the user wants that and fewer than his threshold remain; unless a request
+ * Asks for more tokens when the user wants that and fewer than their threshold remain; unless a request
  * is pending, a charge has failed, the last one is too recent, or there were too many. What time will
  * lift is looked at again then: so a threshold that was crossed during a cooldown is not forgotten.
  * Nor for a frozen account, or a user who was deleted.
@@ -21155,7 +21157,7 @@ comment on function tokenbook.require_webhook_endpoint is 'Refuses the name of a
  * Caller: an admin, service_role.   Locks: these deliveries.   Returns how many.
  * Errors: not_authenticated, forbidden, webhook_endpoint_not_found, invalid_page.   Keeps: I10, I11.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.retry_token_webhooks(p_endpoint text, p_limit integer default 1000)
 returns bigint
 language plpgsql
@@ -21203,12 +21205,12 @@ comment on function tokenbook.retry_token_webhooks is
 /*
  * Sets one alert rule: for a user, for a plan, or (p_for_everyone) for everyone; what was set under that name for the
  * same ones is replaced. Holds from its commit on, while traffic runs: each account's thresholds are set
- * anew by whoever touches it next (arm_token_alerts for those whom nobody touches). Who is below the
- * threshold already is not told; from then on every crossing counts.
+ * anew by the next call that touches it (arm_token_alerts for accounts that no call touches). A user who is below
+ * the threshold already gets no alert; from then on every crossing counts.
  * Caller: an admin, service_role.   Locks: the settings.
  * Errors: not_authenticated, forbidden, invalid_scope, invalid_alert_rule, plan_not_found, user_not_found.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_alert_rule(
   p_rule text,
   p_kind text,
@@ -21314,14 +21316,14 @@ comment on function tokenbook.set_token_alert_rule is
 
 /*
  * Sets a user's automatic top-up: below which balance to ask for more, for how many tokens, which plan or
- * how many of which pack, and how often at most. Sets it going again when a failed charge had paused it. Who is below
- * the threshold already is asked for at once. Nothing is charged here: a request is written, and the
+ * how many of which pack, and how often at most. Sets it going again when a failed charge had paused it. For a user who is below
+ * the threshold already a request is written at once. Nothing is charged here: a request is written, and the
  * server that takes money answers it with settle_token_top_up.
- * Caller: the user for himself, an admin, service_role.   Locks: the account.
+ * Caller: the user for themself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_top_up, plan_not_found,
  * pack_not_found, user_not_found, account_frozen (only to switch it off goes on), busy.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_top_up(
   p_user_id uuid,
   p_is_enabled boolean default true,
@@ -21447,7 +21449,7 @@ comment on function tokenbook.set_token_top_up is
  * Caller: an admin, service_role.   Locks: the settings.
  * Errors: not_authenticated, forbidden, invalid_webhook_endpoint.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_webhook_endpoint(
   p_name text,
   p_url text,
@@ -21509,19 +21511,19 @@ comment on function tokenbook.set_token_webhook_endpoint is
 -- from supabase/schemas/70_alerts/settle_token_top_up.sql
 
 /*
- * Says what came of a top-up request: done (charged, and the tokens granted by whoever charged), or
+ * Says what came of a top-up request: done (charged, and the tokens granted by the caller that charged), or
  * failed, which pauses the top-up until it is set anew: a card that was declined is not tried again
  * by itself. needs_action is a failure that the user can mend: their bank asks them to confirm the payment,
  * which they do by buying the same once themselves. Of a failure the user is told by an alert, in the same
  * commit, unless they have switched the top-up off meanwhile. The same word again changes nothing; another one
  * is refused.
- * Grant the tokens first, or in the same database transaction: who is still below his threshold after
- * it and its cooldown is asked for again.
+ * Grant the tokens first, or in the same database transaction: for a user who is still below their threshold after
+ * it and its cooldown another request is written.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_top_up, invalid_reason,
  * top_up_request_not_found, top_up_already_settled, busy.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.settle_token_top_up(
   p_user_id uuid,
   p_request_id uuid,
@@ -21608,10 +21610,10 @@ comment on function tokenbook.settle_token_top_up is
  * Says what came of sending a delivery. Without p_error it is delivered. With one it is due again after
  * a pause that is four times as long as the one before (10 s, 40 s, … at most 6 hours), a quarter
  * more or less so that many do not come back at once; after the tenth attempt it is given up.
- * Of two who sent it, because one was slow, the word of whoever delivered it counts.
+ * When two callers sent it, because one was slow, the result of the one that delivered it counts.
  * Caller: service_role.   Locks: the delivery.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.settle_token_webhook(
   p_user_id uuid,
   p_delivery_id bigint,
@@ -21636,7 +21638,7 @@ begin
          claim_id = null,
          settled_at = case when p_error is null or d.attempts >= 10 then v_now end,
          last_error = left(p_error, 200)
-   where d.user_id = p_user_id and d.id = p_delivery_id and d.attempts > 0 -- what nobody was given, nobody has sent
+   where d.user_id = p_user_id and d.id = p_delivery_id and d.attempts > 0 -- a delivery that no caller has claimed was not sent
      and case when p_error is null then d.status <> 'delivered'
               else d.status = 'pending' and d.claim_id = p_claim_id end;
   select d.* into v_delivery from tokenbook.webhook_deliveries d where d.user_id = p_user_id and d.id = p_delivery_id;
@@ -21653,8 +21655,8 @@ comment on function tokenbook.settle_token_webhook is
  * Tells the project that a booked payment is another's, or another thing, by some event: it stays as it is booked, and
  * somebody has to look. Once, and again when another user, plan, pack or quantity is named. So is one that has more
  * disputes than are weighed; and one that is booked for a user who was deleted, and whom the provider goes on charging:
- * `deleted` in disagrees. An alert payment_contradicted of nobody's (user_id is all zeros). p_is_known: whoever says now
- * what was bought has seen it, and nobody has to be told.
+ * `deleted` in disagrees. An alert payment_contradicted of nobody's (user_id is all zeros). p_is_known: the caller who
+ * now says what was bought has seen the contradiction, and no alert is needed.
  * Caller: internal, holding the facts' lock.
  */
 create function tokenbook.tell_of_contradicted_payment(
@@ -21707,7 +21709,7 @@ comment on function tokenbook.tell_of_contradicted_payment is
  * money is gone. p_was is the row before the end was recorded, with what is known of it now; after it others may have
  * been in force that have ended since. What another plan takes the place of has not ended, nor what was to be followed by
  * a lower one.
- * Caller: whoever has recorded it, holding the account's lock.
+ * Caller: the function that recorded the end, holding the account's lock.
  */
 create function tokenbook.tell_of_ends(p_was tokenbook.subscriptions, p_now timestamptz)
 returns void
@@ -21802,7 +21804,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
-set timezone = 'UTC' -- how a moment is written must not make it another
+set timezone = 'UTC' -- a moment's text must not depend on the session's time zone
 as $$
 declare
   v_known constant text := md5((to_jsonb(p_facts) - array['told_as', 'alert_id', 'dismissed_at', 'created_at', 'updated_at'])::text);
@@ -21855,7 +21857,7 @@ comment on function tokenbook.tell_of_parked_payment is
 -- from supabase/schemas/70_alerts/tell_of_payment.sql
 
 /*
- * Tells whoever asks for it what became of a payment: token_payment.approved, .refunded (more of its money is lost than
+ * Writes a webhook for what became of a payment: token_payment.approved, .refunded (more of its money is lost than
  * before, in refunds and disputes), .restored (less is).
  * Caller: internal, holding the account's lock.
  */
@@ -21957,7 +21959,7 @@ comment on function tokenbook.tell_project is
 
 /*
  * Writes an alert for each grant with tokens left that runs out within the hours that a rule asks for;
- * once for a rule and a grant, whatever becomes of either. Of the 100 that run out first: who has more of
+ * once for a rule and a grant, whatever becomes of either. Of the 100 that run out first: a user with more of
  * them is warned of the next when one of these is gone (I11).
  * Caller: internal, holding the account's lock.   Returns whether a rule watches at all, and when the
  * next grant is to be warned of.
@@ -22056,7 +22058,7 @@ comment on function tokenbook.webhook_data is
 -- from supabase/schemas/70_alerts/withdraw_alert.sql
 
 /*
- * Takes an alert back that was written in this transaction, and what was to be sent of it: nobody has seen it. Numbers
+ * Takes an alert back that was written in this transaction, and what was to be sent of it: no other transaction has seen it. Numbers
  * have no gaps; what was written after it, was in this transaction too.
  * Caller: internal, holding the account's lock.
  */
@@ -22134,8 +22136,8 @@ comment on function tokenbook.write_alert is
 -- from supabase/schemas/70_alerts/write_webhook.sql
 
 /*
- * Writes an event into the outbox, for each endpoint that asks for its kind, in the transaction of what it tells: what is
- * rolled back was never told. Of an alert p_alert_id, of anything else p_payload, of which what is not known is left out.
+ * Writes an event into the outbox, for each endpoint that asks for its kind, in the transaction of what it tells: a
+ * rollback takes it along. Of an alert p_alert_id, of anything else p_payload, of which what is not known is left out.
  * With p_once_as it is told once under that id, however often it happens.
  * Where there are no endpoints a caller need not ask: pg_relation_size of the table is 0 then, and costs less than to
  * look into it.
@@ -22172,15 +22174,15 @@ comment on function tokenbook.write_webhook is
 -- from supabase/schemas/80_teams/add_token_team_member.sql
 
 /*
- * Lets a member spend from a payer's account, within caps of his own; for one who is in the team
- * already, sets those of their caps that are given. Moves no tokens: what the member has on his own account waits there.
+ * Lets a member spend from a payer's account, within caps of their own; for a member who is in the team
+ * already, sets those of their caps that are given. Moves no tokens: what the member has on their own account waits there.
  * A member has one payer, and teams do not nest. For the server, which knows who agreed to it.
  * Caller: an admin, service_role.   Locks: the member's queue; both accounts, in the order of their ids.
  * Returns what list_token_team_members says of the member.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_cap, invalid_member,
  * user_not_found, already_in_team, busy.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.add_token_team_member(
   p_user_id uuid,
   p_member_id uuid,
@@ -22209,7 +22211,7 @@ begin
   perform tokenbook.require_user(p_user_id, v_actor.actor_role);
   perform tokenbook.require_user(p_member_id, v_actor.actor_role);
 
-  -- lock: his queue first, so that no deduction of his looks whose account is his while that changes
+  -- lock: the member's queue first, so that no deduction of theirs reads which account they spend from while that changes
   perform tokenbook.queue_for_account(p_member_id); -- @member-queues-first
   insert into public.token_accounts (user_id)
   select u.user_id from unnest(array[p_user_id, p_member_id]) as u (user_id) order by u.user_id
@@ -22224,7 +22226,7 @@ begin
   elsif v_member.payer_id is distinct from p_user_id and v_member.payer_id is not null then
     perform tokenbook.refuse('already_in_team', '{"reason": "the member is in another team"}');
   elsif exists (select from public.token_team_members m where m.user_id = p_member_id and m.until is null) then
-    perform tokenbook.refuse('already_in_team', '{"reason": "the member pays for a team himself"}');
+    perform tokenbook.refuse('already_in_team', '{"reason": "the member pays for a team of their own"}');
   end if;
   insert into public.token_team_members as m (user_id, member_id, cap_day, cap_week, cap_month)
   values (p_user_id, p_member_id, p_cap_day, p_cap_week, p_cap_month)
@@ -22232,7 +22234,7 @@ begin
      set cap_day = coalesce(excluded.cap_day, m.cap_day), -- @caps-are-kept begin
          cap_week = coalesce(excluded.cap_week, m.cap_week),
          cap_month = coalesce(excluded.cap_month, m.cap_month), -- @caps-are-kept end
-         -- who comes back on the same day has spent what he has spent
+         -- for a member who comes back on the same day, what they have spent still counts
          since = case when m.until is null then m.since else excluded.since end,
          until = null;
   update public.token_accounts a
@@ -22370,12 +22372,12 @@ comment on function tokenbook.describe_team is 'The members of a payer''s team, 
 -- from supabase/schemas/80_teams/get_token_spend_caps.sql
 
 /*
- * The caps that a user's next spending meets, tightest first: his own, his plan's, everyone's; in a
+ * The caps that a user's next spending meets, tightest first: their own, their plan's, everyone's; in a
  * team those of the payer's account, and the member's.
- * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * Caller: the user for themself (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.
  */
--- Security definer: an admin reads other users' rows, and a member his payer's.
+-- Security definer: an admin reads other users' rows, and a member their payer's.
 create function tokenbook.get_token_spend_caps(p_user_id uuid default tokenbook.caller_id())
 returns jsonb
 language plpgsql
@@ -22408,14 +22410,14 @@ begin
 end
 $$;
 comment on function tokenbook.get_token_spend_caps is
-  'The spend caps that a user is under now, tightest first. For the user himself (leave p_user_id out), an admin, or the server. Returns {caps: [{scope (user, plan, everyone, member), window (day, week, month), limit, used, resets_at}]}. Errors: user_not_found, forbidden.';
+  'The spend caps that a user is under now, tightest first. For the user themself (leave p_user_id out), an admin, or the server. Returns {caps: [{scope (user, plan, everyone, member), window (day, week, month), limit, used, resets_at}]}. Errors: user_not_found, forbidden.';
 
 -- from supabase/schemas/80_teams/list_token_team_members.sql
 
 /*
- * Who draws, or drew, from a payer's account, and how much each has spent of it: those of today first, in
+ * The members who spend, or spent, from a payer's account, and how much each has spent of it: present members first, in
  * pages; the next begins after the last member_id.
- * Caller: the payer for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * Caller: the payer for themself (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, invalid_page, busy.   Keeps: I11.
  */
 -- Security definer: an admin reads other users' rows.
@@ -22445,13 +22447,13 @@ begin
 end
 $$;
 comment on function tokenbook.list_token_team_members is
-  'Who draws, or drew, from the account of a payer. For the payer himself (leave p_user_id out), an admin, or the server. Returns {members: [{member_id, since, until (NULL: still in it), tokens_used, caps: [{window, limit, used, resets_at}]}]}, those of today first, p_limit (1 to 1000) a page; the next page begins after p_after, a member_id. Errors: user_not_found, invalid_page, forbidden, busy.';
+  'The members who spend, or spent, from a payer''s account. For the payer themself (leave p_user_id out), an admin, or the server. Returns {members: [{member_id, since, until (NULL: still in it), tokens_used, caps: [{window, limit, used, resets_at}]}]}, those of today first, p_limit (1 to 1000) a page; the next page begins after p_after, a member_id. Errors: user_not_found, invalid_page, forbidden, busy.';
 
 -- from supabase/schemas/80_teams/note_spend_caps.sql
 
 /*
- * Keep whether there are caps beside the account, and beside the project's settings: whoever spends reads those anyway
- * (tokenbook.spend_tokens). Whatever writes the caps: the SQL editor too.
+ * Keep on the account, and in the project's settings, whether there are caps: a deduction reads both anyway
+ * (tokenbook.spend_tokens). Triggers, so that this holds for every write of the caps, also from the SQL editor.
  * Caller: triggers, of token_spend_caps for each row, and of token_default_spend_caps for each statement.
  * Locks: the account; the settings.   Errors: busy, account_lost.   Keeps: I3.
  */
@@ -22505,7 +22507,7 @@ create trigger token_default_spend_caps_are_noted
 -- from supabase/schemas/80_teams/paying_account.sql
 
 /*
- * Whose account a user spends from: his payer's while he is in a team, else his own. To be asked
+ * The account that a user spends from: their payer's while they are in a team, else their own. Check it
  * again once the account is locked (tokenbook.spend_tokens does): joining and leaving lock both accounts.
  * Caller: internal.
  */
@@ -22520,12 +22522,12 @@ begin
   return coalesce((select a.payer_id from public.token_accounts a where a.user_id = p_user_id), p_user_id);
 end
 $$;
-comment on function tokenbook.paying_account is 'The account that a user spends from: his payer''s while he is in a team, else his own.';
+comment on function tokenbook.paying_account is 'The account that a user spends from: their payer''s while they are in a team, else their own.';
 
 -- from supabase/schemas/80_teams/paying_accounts.sql
 
 /*
- * Whose accounts these users spend from, in the same order: tokenbook.paying_account for many.
+ * The accounts that these users spend from, in the same order: tokenbook.paying_account for many.
  * Caller: internal.
  */
 create function tokenbook.paying_accounts(p_user_ids uuid[])
@@ -22548,13 +22550,13 @@ comment on function tokenbook.paying_accounts is 'The accounts that these users 
 -- from supabase/schemas/80_teams/remove_token_team_member.sql
 
 /*
- * Ends a membership: from now on the member spends from his own account again. Moves no tokens. A
- * hold that he has open stays on the payer's account and is settled there.
+ * Ends a membership: from now on the member spends from their own account again. Moves no tokens. A
+ * hold that they have open stays on the payer's account and is settled there.
  * Caller: an admin, service_role.   Locks: the member's queue; both accounts, in the order of their ids.
  * Returns what list_token_team_members says of the member.
  * Errors: not_authenticated, forbidden, invalid_user_id, member_not_found, busy.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.remove_token_team_member(p_user_id uuid, p_member_id uuid)
 returns jsonb
 language plpgsql
@@ -22584,14 +22586,14 @@ begin
 end
 $$;
 comment on function tokenbook.remove_token_team_member is
-  'Ends a membership in the team of p_user_id, the payer; the member spends from his own account again, and no tokens move. For an admin or the server. Returns {member_id, since, until, tokens_used, caps}. Errors: member_not_found, forbidden, busy.';
+  'Ends a membership in the team of p_user_id, the payer; the member spends from their own account again, and no tokens move. For an admin or the server. Returns {member_id, since, until, tokens_used, caps}. Errors: member_not_found, forbidden, busy.';
 
 -- from supabase/schemas/80_teams/set_token_spend_cap.sql
 
 /*
  * Caps what may be spent in a day, a week or a month: by one user, by each user on a plan, or by
  * everyone (p_for_everyone, said in so many words). p_tokens NULL takes the cap away. The tightest cap holds.
- * Safe while traffic runs: a user's cap is set under his account's lock, so what begins afterwards
+ * Safe while traffic runs: a user's cap is set under the account's lock, so what begins afterwards
  * meets it; a common one holds for whatever takes its lock afterwards. What was spent in the present
  * window counts.
  * Caller: an admin, service_role.   Locks: the account, where one user is named.
@@ -22599,7 +22601,7 @@ comment on function tokenbook.remove_token_team_member is
  * Errors: not_authenticated, forbidden, invalid_scope, invalid_cap, invalid_reason, plan_not_found, user_not_found,
  * busy.   Keeps: I10.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_spend_cap(
   p_window text,
   p_tokens bigint,
@@ -22686,9 +22688,9 @@ comment on function tokenbook.set_token_spend_cap is
 
 /*
  * The caps that an account's next spending meets, and how much of each is used: the user's own,
- * his plan's, everyone's; and for a member of his team the member's. Windows are UTC, half-open,
+ * their plan's, everyone's; and for a member of their team the member's. Windows are UTC, half-open,
  * weeks ISO. A hold that has run out counts no more, whether it has been released yet or not.
- * Takes the account row, so that who has locked it asks of what he has locked.
+ * Takes the account row, so that a caller that has locked it is answered for the row as locked.
  * Caller: internal.
  */
 create function tokenbook.spend_caps_of(
@@ -22815,7 +22817,7 @@ comment on function tokenbook.spending_time is
 -- from supabase/schemas/80_teams/tell_of_cap.sql
 
 /*
- * Tells whoever asks for it that a cap is reached: nothing is left of it, or a spending wanted more than was. Once for
+ * Writes a webhook when a cap is reached: nothing is left of it, or a deduction wanted more than was left. Once for
  * each cap and window, and again when the cap was changed. p_capped_by is the cap as it was before that spending.
  * Caller: internal, holding the account's lock.
  */
@@ -22849,15 +22851,15 @@ comment on function tokenbook.tell_of_cap is
 -- from supabase/schemas/82_codes/claim_token_referral.sql
 
 /*
- * Says by whom a user was referred: once, and before their first payment. It gives nothing yet: that payment does.
- * A code that nobody has, whose owner is gone or frozen or has been rewarded as often as may be, is a wrong code
+ * Records which user referred this one: once, and before their first payment. It gives nothing yet: that payment does.
+ * A code that does not exist, or whose owner is deleted, frozen or has been rewarded as often as they may be, is a wrong code
  * (tokenbook.answer_wrong_code). What depends on the caller alone is refused before the code is looked at.
  * Caller: the user for themself, an admin, service_role.   Locks: the account.
  * Returns {success, referred_tokens, replayed}, or {success: false, code, message, details, hint}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_code, user_not_found, too_many_attempts, account_frozen,
  * referral_not_possible, busy; code_not_redeemable as an answer.   Keeps: I10, I11.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.claim_token_referral(p_referral_code text, p_user_id uuid default tokenbook.caller_id())
 returns jsonb
 language plpgsql
@@ -22925,7 +22927,7 @@ comment on function tokenbook.claim_token_referral is
   'Says by whom a user was referred (p_referral_code, of get_token_referral_code): once, and before their first payment, which then gives both their tokens. For the user themself, an admin, or the server. The same code again changes nothing. A wrong code is counted and answered as by redeem_token_code. Returns {success, referred_tokens (what the first payment will give, as it stands), replayed}. Errors: code_not_redeemable (an answer), too_many_attempts, invalid_code, referral_not_possible (reason: off, own_code, already_referred, already_paid), user_not_found, account_frozen, forbidden, busy.';
 
 /*
- * Whether whoever has that code is still there, active, and not rewarded as often as they may be.
+ * Whether the user with that code still exists, is active, and has not been rewarded as often as they may be.
  * Caller: internal, holding their account's lock where it is to stay true.
  */
 create function tokenbook.may_refer(p_code tokenbook.referral_codes, p_policy tokenbook.chosen_referral_policy)
@@ -22965,15 +22967,15 @@ comment on function tokenbook.may_be_rewarded is 'Whether they are a user whose 
 -- from supabase/schemas/82_codes/create_token_code.sql
 
 /*
- * Makes a code that gives p_tokens to whoever redeems it. The code is in the answer and nowhere else: of what is kept,
- * a digest, nobody reads it back. Made here it has 100 random bits. One that a person has chosen (p_code) is guessed by
- * whoever tries words: its limits are what protects it, not its digest.
+ * Makes a code that gives p_tokens to each user who redeems it. The code is in the answer and nowhere else: only a digest
+ * is stored, which cannot be reversed. A code that is made here has 100 random bits. One that a person has chosen
+ * (p_code) can be found by trying words: its limits protect it, not its digest.
  * Caller: an admin, service_role.   Locks: nothing.
  * Returns {success, code_id, code, name, tokens, grant_type, lifetime_days, max_redemptions, max_per_user, valid_from,
  * valid_until}.
  * Errors: not_authenticated, forbidden, invalid_amount, invalid_grant_type, invalid_code, code_taken.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.create_token_code(
   p_tokens bigint,
   p_name text,
@@ -23040,7 +23042,7 @@ begin
 end
 $$;
 comment on function tokenbook.create_token_code is
-  'Makes a code that gives p_tokens (1 to 10^12) to whoever redeems it. For an admin or the server. The code is shown in this answer only; kept is a digest. p_name says what it is for (1 to 100 characters; users do not see it); p_max_redemptions in all (default 1); p_max_per_user (default 1); p_valid_from and p_valid_until; p_lifetime_days of the grants, left out: as their type has it; p_grant_type bonus or another of Lists, but trial and admin; p_code 4 to 64 letters and digits of your choice, which can be guessed; left out: 100 random bits. Returns {success, code_id, code, name, tokens, grant_type, lifetime_days, max_redemptions, max_per_user, valid_from, valid_until}. Errors: invalid_amount, invalid_grant_type, invalid_code, code_taken, forbidden.';
+  'Makes a code that gives p_tokens (1 to 10^12) to each user who redeems it. For an admin or the server. The code is shown in this answer only; kept is a digest. p_name says what it is for (1 to 100 characters; users do not see it); p_max_redemptions in all (default 1); p_max_per_user (default 1); p_valid_from and p_valid_until; p_lifetime_days of the grants, left out: as their type has it; p_grant_type bonus or another of Lists, but trial and admin; p_code 4 to 64 letters and digits of your choice, which can be guessed; left out: 100 random bits. Returns {success, code_id, code, name, tokens, grant_type, lifetime_days, max_redemptions, max_per_user, valid_from, valid_until}. Errors: invalid_amount, invalid_grant_type, invalid_code, code_taken, forbidden.';
 
 -- from supabase/schemas/82_codes/describe_code.sql
 
@@ -23104,7 +23106,7 @@ comment on function tokenbook.state_of_code is 'Whether a code can be redeemed n
  * Caller: an admin, service_role.   Locks: the code.
  * Errors: not_authenticated, forbidden, invalid_reason, code_not_found, busy.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.end_token_code(p_code_id uuid, p_reason text default null)
 returns jsonb
 language plpgsql
@@ -23148,7 +23150,7 @@ comment on function tokenbook.end_token_code is
  * Returns {success, code, is_on, referrer_tokens, referred_tokens, rewards, rewards_left}.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, busy.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.get_token_referral_code(p_user_id uuid default tokenbook.caller_id())
 returns jsonb
 language plpgsql
@@ -23193,7 +23195,7 @@ begin
 end
 $$;
 comment on function tokenbook.get_token_referral_code is
-  'The code that a user refers others with, made when they first ask for it. For the user themself, an admin, or the server. Returns {success, code, is_on (whether the project gives anything for a referral), referrer_tokens, referred_tokens (what both are given at the first payment of who was referred; NULL when off), rewards (how many of theirs were rewarded), rewards_left (NULL when off)}. Errors: user_not_found, forbidden, busy.';
+  'The code that a user refers others with, made when they first ask for it. For the user themself, an admin, or the server. Returns {success, code, is_on (whether the project gives anything for a referral), referrer_tokens, referred_tokens (what both are given at the first payment of the user who was referred; NULL when off), rewards (how many of theirs were rewarded), rewards_left (NULL when off)}. Errors: user_not_found, forbidden, busy.';
 
 -- from supabase/schemas/82_codes/list_token_codes.sql
 
@@ -23233,9 +23235,9 @@ comment on function tokenbook.list_token_codes is
 -- from supabase/schemas/82_codes/lock_code.sql
 
 /*
- * Locks a code and returns it; NULL when there is none. Of many who redeem one code each waits for the commit of the one
- * before, 0.9 seconds at most; then busy. So is whoever would wait in a circle, having redeemed another in the same
- * transaction.
+ * Locks a code and returns it; NULL when there is none. When many redeem one code, each waits for the commit of the one
+ * before, 0.9 seconds at most; then busy. A transaction that has redeemed another code before, and would deadlock, gets
+ * busy too.
  * Caller: internal, holding the account's lock already where it needs one: nothing is locked after a code.
  * Locks: the code.   Errors: busy.
  */
@@ -23245,7 +23247,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '900ms' -- shorter than Postgres waits before it looks for a circle
+set lock_timeout = '900ms' -- shorter than deadlock_timeout: this gives way before Postgres looks for a deadlock
 as $$
 declare
   v_code tokenbook.codes;
@@ -23262,10 +23264,10 @@ comment on function tokenbook.lock_code is 'Locks a code (at most 0.9 seconds, t
 -- from supabase/schemas/82_codes/lock_with_referrer.sql
 
 /*
- * Locks an account together with that of who referred its user, in the order of their ids, where a payment is about to be
+ * Locks an account together with that of its user's referrer, in the order of their ids, where a payment is about to be
  * booked that may move tokens of both: the first, or money that goes back of the first. Otherwise does nothing.
- * To be called before anything else of the account is locked. Who has not called it, because the referral came
- * meanwhile, does not wait for the other account: tokenbook.settle_referral is busy.
+ * To be called before anything else of the account is locked. A payment whose referral was claimed
+ * after that does not wait for the other account: tokenbook.settle_referral refuses with busy.
  * Caller: internal.   Locks: the accounts.   Errors: busy.
  */
 create function tokenbook.lock_with_referrer(p_user_id uuid, p_payment_id uuid)
@@ -23288,7 +23290,7 @@ begin
 end
 $$;
 comment on function tokenbook.lock_with_referrer is
-  'Locks an account and that of who referred its user, in the order of their ids, where a payment may move tokens of both.';
+  'Locks an account and that of its user''s referrer, in the order of their ids, where a payment may move tokens of both.';
 
 -- from supabase/schemas/82_codes/normal_code.sql
 
@@ -23322,7 +23324,7 @@ comment on function tokenbook.normal_code is
 -- from supabase/schemas/82_codes/random_code.sql
 
 /*
- * A code that nobody guesses: so many characters of 5 bits each, in groups of four. Digits and letters without I, L, O
+ * A code that cannot be guessed: so many characters of 5 bits each, in groups of four. Digits and letters without I, L, O
  * and U, which are taken for others or for words. Out of 244 bits that the operating system has drawn.
  * Caller: internal.
  */
@@ -23349,8 +23351,8 @@ comment on function tokenbook.random_code is 'A random code of so many character
 -- from supabase/schemas/82_codes/redeem_token_code.sql
 
 /*
- * Redeems a code: gives its tokens to the user, as one grant, as often as the code allows each. Who has redeemed it as
- * often as they may and does so again is answered the last one, replayed.
+ * Redeems a code: gives its tokens to the user, as one grant, as often as the code allows each. A user who has redeemed it as
+ * often as they may and does so again gets the answer of the last redemption, replayed.
  * What there is no code for, is over, used up, ended or not begun has one answer, code_not_redeemable. It is counted,
  * and after so many (code_attempts of tokenbook.limits()) everything is refused for an hour. The key is looked at before
  * the code, so that a used key does not say which codes there are either.
@@ -23362,7 +23364,7 @@ comment on function tokenbook.random_code is 'A random code of so many character
  * too_many_attempts, idempotency_key_reused, account_frozen, balance_limit_exceeded, busy; code_not_redeemable as an answer.
  * Keeps: I2 to I5, I10, I11.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.redeem_token_code(
   p_code text,
   p_user_id uuid default tokenbook.caller_id(),
@@ -23470,8 +23472,8 @@ comment on function tokenbook.redeem_token_code is
 -- from supabase/schemas/82_codes/refuse_guessing.sql
 
 /*
- * Refuses whoever has tried too many codes in vain of late, whatever they try now: a code that is right too, or a
- * refusal would say that this one is not.
+ * Refuses a user who has tried too many wrong codes of late, whatever they try now: a right code too, or a
+ * refusal would tell that the code is wrong.
  * Caller: internal, holding the account's lock, so that of many tries at once each sees the ones before.
  * Errors: too_many_attempts.
  */
@@ -23495,10 +23497,10 @@ begin
 end
 $$;
 comment on function tokenbook.refuse_guessing is
-  'Refuses with too_many_attempts whoever has tried too many codes in vain of late.';
+  'Refuses with too_many_attempts a user who has tried too many wrong codes of late.';
 
 /*
- * Counts a try in vain, and answers it. The answer is no exception: that would take the count back. It is the same for a
+ * Counts a wrong code, and answers it. The answer is no exception: that would roll the count back. It is the same for a
  * code that there never was, one that is over, used up or ended, and one that does not begin yet.
  * Caller: internal, holding the account's lock.   Returns {success: false, code, message, details, hint}.
  */
@@ -23531,7 +23533,7 @@ comment on function tokenbook.answer_wrong_code is
  * Caller: service_role.   Locks: nothing.
  * Errors: invalid_referral_policy, unsupported_media_type, invalid_request.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_referral_policy(
   p_referrer_tokens bigint,
   p_referred_tokens bigint,
@@ -23581,19 +23583,20 @@ begin
 end
 $$;
 comment on function tokenbook.set_token_referral_policy is
-  'Chooses what both sides of a referral are given at the first payment of who was referred, from now on: p_referrer_tokens and p_referred_tokens 1 to 10^12 each, or NULL for both: nothing (the default). p_rewards_per_referrer: how many of a user''s referrals are rewarded, 1 to 10000; p_lifetime_days of both grants, left out: for ever. For the server. Returns {success, is_on, referrer_tokens, referred_tokens, rewards_per_referrer, lifetime_days}. Errors: invalid_referral_policy.';
+  'Chooses what both sides of a referral are given at the first payment of the user who was referred, from now on: p_referrer_tokens and p_referred_tokens 1 to 10^12 each, or NULL for both: nothing (the default). p_rewards_per_referrer: how many of a user''s referrals are rewarded, 1 to 10000; p_lifetime_days of both grants, left out: for ever. For the server. Returns {success, is_on, referrer_tokens, referred_tokens, rewards_per_referrer, lifetime_days}. Errors: invalid_referral_policy.';
 
 -- from supabase/schemas/82_codes/settle_referral.sql
 
 /*
- * Brings a referral to what a payment of who was referred says. The first of more than nothing rewards both, in this
- * commit, once: whatever is told of it again, by whomever. Both or none: none where the project gives nothing now, who
- * referred has been rewarded as often as may be, or one of the two is frozen or gone; the first payment has been, then.
+ * Brings a referral up to date with a payment of the user who was referred. The first payment of more than nothing
+ * rewards both users, in this commit, once, however often it is reported. Both or none: none where the project gives
+ * nothing now, the referrer has been rewarded as often as they may be, or one of the two is frozen or deleted; a later
+ * payment then rewards nobody either.
  * When half of that payment's money or more is lost, refunded or disputed, both grants are ended and taken back, what was
  * spent of them too, as debt; once, and for good: money that comes back gives tokens back that it bought, not these.
  * Looks at the payment as it is, so that the order of a provider's events makes no difference.
  * The other account is locked already (tokenbook.lock_with_referrer), or is not waited for.
- * Caller: internal, holding the account's lock.   Locks: the account of who referred.   Errors: busy.
+ * Caller: internal, holding the account's lock.   Locks: the referrer's account.   Errors: busy.
  * Keeps: I1 to I5, I10, I12: no bonus without money that stays.
  */
 create function tokenbook.settle_referral(p_payment public.token_payments, p_actor_role text, p_actor_id uuid)
@@ -23744,15 +23747,15 @@ comment on function tokenbook.take_reward_back is 'Ends a grant of a referral an
  * column that says who, and those of the primary key, each one an argument.
  *
  * It has no key: the row is one. Whatever undoes the row undoes its entry; of a row that is there a second INSERT fails, or
- * does nothing where it says so (on conflict), and fires no trigger. A key of table and primary key would make
- * whoever deletes a row and inserts it again pay once for ever.
- * Who pays is who may be asked to: whoever is signed in pays for rows of their own, an admin and the server make rows of
- * anybody's. A row of the server's without a user is nobody's to pay.
+ * does nothing where it says so (on conflict), and fires no trigger. A key of table and primary key would let
+ * a user who deletes a row and inserts it again, any number of times, pay only once.
+ * The payer follows the rights: a signed-in user pays for rows of their own, an admin and the server insert rows for
+ * any user. A row that the server inserts without a user costs nothing.
  * Caller: the trigger.   Locks: the account, until the commit.
  * Errors: insufficient_balance, spend_cap_reached, and those of authorize and spend_tokens; invalid_amount, invalid_usage,
  * invalid_charged_table (the column of its user is gone).
  */
--- Security definer: whoever inserts may not write the books.
+-- Security definer: the role that inserts the row may not write the books.
 create function tokenbook.charge_for_row()
 returns trigger
 language plpgsql
@@ -23829,7 +23832,7 @@ comment on function tokenbook.charge_for_row is
  * of the project is touched but at its owner's word. The same again changes what a row costs.
  * Not for a view, a foreign table, or a partition and what it is of: an UPDATE that moves a row to another partition fires
  * the triggers of an INSERT, and would pay again.
- * Caller: whoever owns the database and the table.   Locks: the table, until the commit: no row is half-way.
+ * Caller: the owner of the database and the table.   Locks: the table, until the commit: no row is half-way.
  * Errors: invalid_charged_table, invalid_action_type, invalid_amount.
  */
 create function tokenbook.charge_tokens_on_insert(
@@ -23899,14 +23902,14 @@ begin
 end
 $$;
 comment on function tokenbook.charge_tokens_on_insert is
-  'Makes each row that is inserted into a table of the project''s cost tokens: the INSERT pays or fails, in one commit. For whoever owns the database: puts the trigger tokenbook_charge on the table. p_tokens a row, or what its column p_tokens_column says (0: nothing), or what the action costs; p_user_column says who pays. The same again changes it. Errors: invalid_charged_table, invalid_action_type, invalid_amount.';
+  'Makes each row that is inserted into a table of the project''s cost tokens: the INSERT pays or fails, in one commit. For the database owner: puts the trigger tokenbook_charge on the table. p_tokens a row, or what its column p_tokens_column says (0: nothing), or what the action costs; p_user_column says who pays. The same again changes it. Errors: invalid_charged_table, invalid_action_type, invalid_amount.';
 
 -- from supabase/schemas/83_own_tables/stop_charging_tokens_on_insert.sql
 
 /*
  * Takes the trigger of tokenbook.charge_tokens_on_insert off a table again; what was paid stays paid. Without one it
  * does nothing.
- * Caller: whoever owns the database and the table.   Locks: the table.   Returns whether there was one.
+ * Caller: the owner of the database and the table.   Locks: the table.   Returns whether there was one.
  */
 create function tokenbook.stop_charging_tokens_on_insert(p_table regclass)
 returns boolean
@@ -23927,7 +23930,7 @@ begin
 end
 $$;
 comment on function tokenbook.stop_charging_tokens_on_insert is
-  'Takes the trigger tokenbook_charge off a table of the project''s again; what was paid stays paid. For whoever owns the database. Returns whether there was one.';
+  'Takes the trigger tokenbook_charge off a table of the project''s again; what was paid stays paid. For the database owner. Returns whether there was one.';
 
 -- from supabase/schemas/85_shadow/book_shadow_changes.sql
 
@@ -23941,9 +23944,9 @@ comment on function tokenbook.stop_charging_tokens_on_insert is
  * Amounts are added up exactly and become whole tokens as an import makes them, so parts of a token are not lost.
  * A user who is not in auth.users and has no books is left out, and counted. More due on an account than one call
  * books: a portion of that is booked, and the change waits.
- * Until it is written down what the books have of the counter (shadow.is_begun) nothing is booked: it would be counted
- * from another number. p_before_begun: all the same, for who is about to write that down.
- * Caller: whoever owns the database (`tokenbook shadow`), one at a time.
+ * Nothing is booked until the books' own share of the counter is recorded (shadow.is_begun): changes would be counted
+ * from a wrong start. p_before_begun: book all the same, for the caller that is about to write that down.
+ * Caller: the database owner (`tokenbook shadow`), one at a time.
  * Locks: the shadow's row; the accounts of the portion, in the order of their ids.
  * Errors: busy, and what issuing a grant or spending raises: then nothing of the portion is booked.
  * Returns {booked, granted, spent, owed, unknown, waiting}, changes but for the tokens granted, spent and owed; NULL where no
@@ -23985,7 +23988,7 @@ begin
   if v_shadow.source is null or not (v_shadow.is_begun or p_before_begun) then -- @shadows-begin-first
     return null;
   end if;
-  -- all at once and before anything else, as whoever needs several does
+  -- all at once and before anything else, as every caller that needs several accounts does
   perform tokenbook.lock_accounts(array( -- @shadow-locks-in-order begin
     select case when tokenbook.is_user_id(c.whose) then c.whose::uuid end
       from (select o.whose from tokenbook.shadow_changes o where o.error is null order by o.id limit p_most) c)); -- @shadow-locks-in-order end
@@ -24106,7 +24109,7 @@ begin
 end
 $$;
 comment on function tokenbook.book_shadow_changes is
-  'Books at most p_most changes of the project''s counter, each once: an increase is a grant, a decrease a deduction, and what the books do not have a debt. For whoever owns the database. Returns {booked, granted, spent, owed, unknown, waiting}; NULL where no shadow runs, or it has not begun (p_before_begun books all the same).';
+  'Books at most p_most changes of the project''s counter, each once: an increase is a grant, a decrease a deduction, and what the books do not have a debt. For the database owner. Returns {booked, granted, spent, owed, unknown, waiting}; NULL where no shadow runs, or it has not begun (p_before_begun books all the same).';
 
 -- from supabase/schemas/85_shadow/examine_counter.sql
 
@@ -24168,8 +24171,8 @@ comment on function tokenbook.examine_counter is
 -- from supabase/schemas/85_shadow/examine_shadow.sql
 
 /*
- * What became of the counter that is followed: whoever follows it asks this each time, because the project may rename, alter
- * and drop what is its own, and nothing tells us. Its triggers go with a table that is renamed, so they say which it is.
+ * What became of the counter that is followed: every step that follows it calls this first, because the project may rename,
+ * alter and drop what is its own, and nothing tells us. Its triggers go with a table that is renamed, so they say which it is.
  * Caller: check_token_installation, and `tokenbook shadow`, `switch` and `status`.   Locks: nothing.
  * Returns one row, none where no shadow runs: the table by its name of now (NULL: it is gone), whether the amount's column is
  * there, whether what is written is still seen, what is wrong (NULL: nothing), and what to do.
@@ -24246,14 +24249,14 @@ comment on function tokenbook.shadow_triggers is
  * write of the project's five times as much.
  *
  * The project's write must not fail because of us, nor wait for a lock of the books: the function only appends to a table
- * that is nobody else's, waits a tenth of a second at most where somebody has locked that, and catches classes of errors
+ * of its own, waits a tenth of a second at most where somebody has locked that, and catches classes of errors
  * by name. What could not be kept is a warning in the log, and a difference that `tokenbook shadow` lists.
  * By statement and not by row, so that a statement of half a million rows is one query and one subtransaction.
  * Its text names the columns and nothing depends on them: the project may drop and alter them. Without them it does nothing.
  * What the books themselves write to the counter is nothing new to them (tokenbook.shadow.written_by); what a trigger of the
  * project's writes to another row because of it is.
  * It is executable by nobody: triggers need no right to it. `tokenbook shadow --stop` drops it.
- * Caller: whoever owns the database (`tokenbook shadow`).   Locks: nothing.
+ * Caller: the database owner (`tokenbook shadow`).   Locks: nothing.
  */
 create function tokenbook.write_shadow_function(p_user_column text, p_amount_column text)
 returns void
@@ -24331,7 +24334,7 @@ create or replace function tokenbook.note_shadow_change()
 returns trigger
 language plpgsql
 volatile
-security definer -- @noted-with-our-rights: whoever writes the project's table may not write ours
+security definer -- @noted-with-our-rights: the role that writes the project's table may not write ours
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '100ms'
 set extra_float_digits = 1
@@ -24343,7 +24346,7 @@ as %L
 end
 $$;
 comment on function tokenbook.write_shadow_function is
-  'Writes tokenbook.note_shadow_change(), the function of the triggers on the project''s counter, for these columns of it. For whoever owns the database.';
+  'Writes tokenbook.note_shadow_change(), the function of the triggers on the project''s counter, for these columns of it. For the database owner.';
 
 -- from supabase/schemas/87_test_clock/advance_test_clock.sql
 
@@ -24353,8 +24356,8 @@ comment on function tokenbook.write_shadow_function is
  * expiries, holds that run out, plans that end, alerts. So each of them comes when it would have come.
  * At most 100 steps a call (I11): call it again with the seconds that are left, until is_done. Each step goes through all
  * that the user has.
- * Only for whom the owner of the database has made a row in tokenbook.test_users; never for a user of whom a payment
- * provider has told, or whose entries a checkpoint covers: their past is somebody's evidence.
+ * Only for a user for whom the database owner has made a row in tokenbook.test_users; never for a user of whom a payment
+ * provider has told, or whose entries a checkpoint covers: their past is evidence.
  * Caller: the owner of the database; no role of the API may execute it.   Locks: the account.
  * Returns {user_id, advanced_seconds, seconds_left, ahead_seconds, transactions, alerts, is_done}.
  * Errors: user_not_found, invalid_test_interval, not_a_test_user, busy.   Keeps: every invariant but that the past stays.
@@ -24484,7 +24487,7 @@ begin
      group by c.oid
      order by c.oid
   loop
-    -- where no two may have the same moment by way of another time, or one would be in the other's way
+    -- under a unique key on a moment, in two steps, far ahead and back: or a row could meet another's old moment
     foreach v_by in array case when v_table.is_unique then array[p_by + interval '1000000 days', interval '-1000000 days'] else array[p_by] end
     loop
       execute format('update %s t set %s where t.user_id = $1', v_table.name, v_table.moved) using p_user_id, v_by;
@@ -24600,7 +24603,7 @@ language plpgsql
 immutable
 security invoker
 set search_path = pg_catalog, pg_temp
-set timezone = 'UTC' -- how a moment is written must not make it another
+set timezone = 'UTC' -- a moment's text must not depend on the session's time zone
 as $$
 declare
   v_text text := p_value #>> '{}';
@@ -24645,7 +24648,7 @@ comment on function tokenbook.moved_moments is
  * Returns {success, transaction_id, booked_at, reason, acknowledged_at, replayed}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, finding_not_found.   Keeps: I10.
  */
--- Security definer: nobody may write the table themselves, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the table, and an admin reads other users' rows.
 create function tokenbook.acknowledge_token_finding(
   p_user_id uuid,
   p_transaction_id bigint,
@@ -24729,7 +24732,7 @@ language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
-set enable_nestloop = off -- a user with a hundred thousand rows is joined with himself
+set enable_nestloop = off -- a user's hundred thousand rows are joined with themselves
 as $$
 begin
   return query
@@ -24903,9 +24906,9 @@ comment on function tokenbook.chain_ledger is
  * that closes it. A row for each finding; and a row for each subject of which there is none, with the status ok.
  *
  * Compares with what the install found in the catalogue, as the server printed it. That stays the same in a dump that
- * is restored, also to another version from PostgreSQL 15 to 18. Who may change our functions may change
- * what they are compared with: this finds what was changed unawares, not what somebody who owns the database hides.
- * Caller: service_role, and whoever owns the database (`npm run doctor`).   Locks: nothing.
+ * is restored, also to another version from PostgreSQL 15 to 18. A role that may change our functions may change
+ * what they are compared with: this finds accidental changes, not what the database owner hides.
+ * Caller: service_role, and the database owner (`npm run doctor`).   Locks: nothing.
  * Returns subject, status (ok, warning, fault), finding, remedy (statements, separated by ;). It is NULL where no statement
  * mends it without a loss: run again what the migrations say of it.
  */
@@ -25035,7 +25038,7 @@ begin
     select 3, 'row level security', 'fault', format('%I passes row level security', r.rolname), format('alter role %I nobypassrls', r.rolname)
       from pg_roles r where r.rolname in ('anon', 'authenticated') and (r.rolbypassrls or r.rolsuper)
     union all
-    select 3, 'row level security', 'fault', format('row level security is off on %s: whoever may read it reads everybody''s rows', c.oid::regclass),
+    select 3, 'row level security', 'fault', format('row level security is off on %s: every role that may read it reads everybody''s rows', c.oid::regclass),
            format('alter table %s enable row level security', c.oid::regclass)
       from own o
       join pg_class c on o.class = 'pg_class'::regclass and c.oid = o.object and c.relkind in ('r', 'p') and not c.relrowsecurity
@@ -25073,7 +25076,7 @@ begin
     union all
     select 7, 'the project', 'warning',
            format('function %s runs with its owner''s rights for %s: not Tokenbook''s to close', p.oid::regprocedure,
-             case when has_function_privilege('anon', p.oid, 'execute') then 'whoever asks' else 'whoever is signed in' end),
+             case when has_function_privilege('anon', p.oid, 'execute') then 'any caller' else 'any signed-in user' end),
            format('revoke execute on function %s from public, anon, authenticated', p.oid::regprocedure)
       from pg_proc p
      where p.pronamespace = 'public'::regnamespace and p.prosecdef and p.prokind = 'f'
@@ -25179,11 +25182,11 @@ comment on function tokenbook.checkpoint_line is
 -- from supabase/schemas/90_audit/checkpoint_token_ledger.sql
 
 /*
- * Says in a few bytes what the ledger is now, to be kept where nobody who can write it can: a line for each
+ * Says in a few bytes what the ledger is now, to be kept where no role that can write the ledger can write: a line for each
  * user with the number of their last entry and the digests of the chain up to it, and one digest over
  * all lines. verify_token_checkpoint compares the ledger with it later.
  * For one user, or for everyone in pages: p_limit is how many entries it reads, at most, and a user counts
- * as one more. Reads only what no checkpoint has read (tokenbook.ledger_checkpoints); no deduction notices.
+ * as one more. Reads only what no checkpoint has read (tokenbook.ledger_checkpoints); deductions are not slowed.
  * A user's entries are seen by number, and one who is booked for meanwhile has in the line what came before.
  * Caller: an admin, service_role.   Locks: other checkpoints, for at most two seconds.
  * Errors: not_authenticated, forbidden, invalid_checkpoint, busy.
@@ -25241,7 +25244,7 @@ begin
     v_digest := sha256(convert_to(v_line || chr(10), 'UTF8'));
   end if;
 
-  -- Whoever is in the ledger, from one to the next in the index: not the accounts, which can be lost.
+  -- The users in the ledger, from one to the next in the index: not the accounts, which can be lost.
   for v_user in
     with recursive users as (
       select coalesce(p_user_id, tokenbook.next_ledger_user(p_after)) as user_id
@@ -25301,7 +25304,7 @@ begin
 end
 $$;
 comment on function tokenbook.checkpoint_token_ledger is
-  'Says in a few bytes what the ledger is now, to be kept elsewhere: verify_token_checkpoint finds what was changed since, whoever did it. For an admin or the server. For one user (p_user_id), or for everyone in pages: call it again with what next says until next is NULL. p_limit: how many entries a page reads at most, 1 to 1,000,000. Reads only what is new since the last checkpoint. Returns {digest (of this page''s lines and all before, SHA-256 in hex: on the last page that of the checkpoint), users, entries, entries_read (of them, now), lines (the first of all says of whom and when, then one for each user: user_id, number of the last entry, digest of the numbers, digest of the words), next: {p_after, p_digest}}. Keep all lines, and the last digest apart from them. Errors: not_authenticated, forbidden, invalid_checkpoint, busy.';
+  'Says in a few bytes what the ledger is now, to be kept elsewhere: verify_token_checkpoint finds what was changed since, by any role. For an admin or the server. For one user (p_user_id), or for everyone in pages: call it again with what next says until next is NULL. p_limit: how many entries a page reads at most, 1 to 1,000,000. Reads only what is new since the last checkpoint. Returns {digest (of this page''s lines and all before, SHA-256 in hex: on the last page that of the checkpoint), users, entries, entries_read (of them, now), lines (the first of all says of whom and when, then one for each user: user_id, number of the last entry, digest of the numbers, digest of the words), next: {p_after, p_digest}}. Keep all lines, and the last digest apart from them. Errors: not_authenticated, forbidden, invalid_checkpoint, busy.';
 
 -- from supabase/schemas/90_audit/compare_shape.sql
 
@@ -25478,7 +25481,7 @@ begin
       when p_scenario = 'cost_mismatch' then
         'Review how costs were calculated and whether model prices have changed; token_usage is the record. No tokens are concerned, and nothing books a cost alone.'
       when p_scenario = 'no_usage_records' then
-        'Check whether the user has any AI operations at all: he may have started before tokens were tracked. Then set the balance by hand, from his membership tier.'
+        'Check whether the user has any AI operations at all: they may have started before tokens were tracked. Then set the balance by hand, from their membership tier.'
       when p_scenario = 'negative_balance' then
         'More was used than was ever granted. Check for calculation errors, then grant tokens to bring the balance positive, or leave it at 0.'
       when p_scenario = 'failed_operations_counted' then
@@ -27133,9 +27136,9 @@ begin
           and f.transaction_id = t.id -- @acknowledged-entry-only
           and f.booked_at = t.created_at and f.booked_before is not distinct from t.at_before) -- @acknowledged-as-it-was
   union all
-  -- who and why
+  -- actor and reason
   select 'I10 a change has an actor', t.user_id, null, t.id,
-         'the user himself, an admin by his id, service or system without one',
+         'the user themself, an admin by their id, service or system without one',
          concat_ws(' ', t.actor_role, coalesce(t.actor_id::text, 'without an id'))
     from ledger t
    where (case t.actor_role
@@ -27194,7 +27197,7 @@ comment on function tokenbook.find_breaches is
  * cannot be read has a finding unreadable, last, and no figures.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_amount.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.find_token_discrepancies(
   p_threshold bigint default 100,
   p_after uuid default null,
@@ -27231,7 +27234,7 @@ begin
        where (p_after is null or b.user_id > p_after) and (p_until is null or b.user_id <= p_until)
          and not exists (select from public.token_accounts a where a.user_id = b.user_id)
       union
-      select t.user_id from public.token_usage t -- whom something was written down for, and no account made
+      select t.user_id from public.token_usage t -- users with records and no account
        where (p_after is null or t.user_id > p_after) and (p_until is null or t.user_id <= p_until)
          and not exists (select from public.token_accounts a where a.user_id = t.user_id)
     ) u
@@ -27266,7 +27269,7 @@ comment on function tokenbook.find_token_discrepancies is
  * Returns {success, user_id, erased: {table: rows}, is_done}.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, invalid_page, busy.   Keeps: the books; of I6 words go.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.forget_token_user(p_user_id uuid, p_limit integer default 10000)
 returns jsonb
 language plpgsql
@@ -27400,7 +27403,7 @@ comment on function tokenbook.forget_token_user is
 -- from supabase/schemas/90_audit/get_token_user.sql
 
 /*
- * One user, for who looks after them: what the tables show the users themselves and nobody else, at most a page of each.
+ * One user, for an admin or a support page: what the tables show only to the user themself, at most a page of each.
  * Their balance, ledger, usage and team answer get_user_token_balance and the others, which take anybody from an admin.
  * Caller: an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, account_lost.   Keeps: I11.
@@ -27450,7 +27453,7 @@ begin
 end
 $$;
 comment on function tokenbook.get_token_user is
-  'One user, for who looks after them: what the tables show users of themselves alone. For an admin or the server. Returns {user_id, email, is_user (false: they were deleted, and have books still), state (active, frozen), payer_id (of a member of a team), tokens_used, tokens_expired, cost_cents (what their uses cost the project), last_active_at, subscription (their row of token_subscriptions; NULL: never one), holds: [{id, tokens, action_type, actor_role, member_id, parent_id, created_at, expires_at}] (open, the next to run out first, at most 50), alerts: [rows of token_alerts] (newest first, at most 50)}. Errors: invalid_user_id, user_not_found, account_lost, not_authenticated, forbidden.';
+  'One user, for an admin or a support page: what the tables show only to the user themself. For an admin or the server. Returns {user_id, email, is_user (false: they were deleted, and have books still), state (active, frozen), payer_id (of a member of a team), tokens_used, tokens_expired, cost_cents (what their uses cost the project), last_active_at, subscription (their row of token_subscriptions; NULL: never one), holds: [{id, tokens, action_type, actor_role, member_id, parent_id, created_at, expires_at}] (open, the next to run out first, at most 50), alerts: [rows of token_alerts] (newest first, at most 50)}. Errors: invalid_user_id, user_not_found, account_lost, not_authenticated, forbidden.';
 
 -- from supabase/schemas/90_audit/grants_at_opening.sql
 
@@ -27744,7 +27747,7 @@ comment on function tokenbook.list_token_expiries is
 -- from supabase/schemas/90_audit/list_token_users.sql
 
 /*
- * Users with what they have, in pages: who signs in, and who did and has books still. Searched by a part of their
+ * Users with what they have, in pages: the users of auth.users, and deleted users who still have books. Searched by a part of their
  * address or by their id, in one of four orders, each either way.
  * It reads all accounts and addresses for each page, under 200 ms for 100,000 of them: an index by balance
  * would be written with every deduction (decision 28). What is due counts in the balance that is shown, not in the order.
@@ -28186,8 +28189,8 @@ comment on function tokenbook.mend_shape is
 -- from supabase/schemas/90_audit/next_ledger_user.sql
 
 /*
- * The first user in the ledger after that one, by the index alone: who goes through everyone like this misses
- * nobody, also not those whose account is lost, and reads one entry of each.
+ * The first user in the ledger after that one, by the index alone: a loop over all users misses
+ * none, also not those whose account is lost, and reads one entry of each.
  * Caller: internal.   Returns NULL after the last; the first for NULL.
  */
 create function tokenbook.next_ledger_user(p_after uuid)
@@ -28217,7 +28220,7 @@ comment on function tokenbook.next_ledger_user is
 /*
  * The places of a user's grants in the burn order expiring_first, where each runs out when p_until says ('infinity':
  * never). The arrays have an item a grant.
- * Caller: internal, whoever goes through history.   Keeps: I8.
+ * Caller: internal, functions that go through history.   Keeps: I8.
  */
 create function tokenbook.places_by_expiry(
   p_ids uuid[],
@@ -28447,7 +28450,7 @@ begin
     'findings', v_findings);
 end
 $$;
-comment on function tokenbook.reconcile is 'Compares a user''s books with his audit trail; the answer of public.reconcile_user_token_balance.';
+comment on function tokenbook.reconcile is 'Compares a user''s books with their audit trail; the answer of public.reconcile_user_token_balance.';
 
 -- from supabase/schemas/90_audit/reconcile_user_token_balance.sql
 
@@ -28461,7 +28464,7 @@ comment on function tokenbook.reconcile is 'Compares a user''s books with his au
  * since, advice, evidence, cents?}]}; costs in cents; differences positive where the books have more.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.reconcile_user_token_balance(p_user_id uuid)
 returns jsonb
 language plpgsql
@@ -28476,7 +28479,7 @@ begin
 end
 $$;
 comment on function tokenbook.reconcile_user_token_balance is
-  'Compares a user''s books with his audit trail (token_usage), and what lies before the books with the old records. For an admin or the server. Returns {user_id, current_remaining, current_used, current_cost (cents), calculated_used, calculated_cost, expected_remaining, remaining_difference, used_difference, cost_difference (positive: the books have more), since, formula (the lines of expected_remaining: start + granted + admin_granted - tokens_used - admin_deducted - expired - clawed_back + other - reserved), counters_before_the_books, last_transaction_id, findings: [{scenario, cause, tokens, off, is_repairable, since, advice, evidence, cents (of cost_mismatch)}]}. scenario is balance_higher, balance_lower, cost_mismatch, no_usage_records, negative_balance, failed_operations_counted or duplicate_usage. An admin''s grant or deduction repairs what is off at that moment as far as it makes it smaller (never with a reason that begins with "goodwill"); one that closes it, or whose reason begins with "reconciliation", settles what was before it. Errors: invalid_user_id, user_not_found, not_authenticated, forbidden.';
+  'Compares a user''s books with their audit trail (token_usage), and what lies before the books with the old records. For an admin or the server. Returns {user_id, current_remaining, current_used, current_cost (cents), calculated_used, calculated_cost, expected_remaining, remaining_difference, used_difference, cost_difference (positive: the books have more), since, formula (the lines of expected_remaining: start + granted + admin_granted - tokens_used - admin_deducted - expired - clawed_back + other - reserved), counters_before_the_books, last_transaction_id, findings: [{scenario, cause, tokens, off, is_repairable, since, advice, evidence, cents (of cost_mismatch)}]}. scenario is balance_higher, balance_lower, cost_mismatch, no_usage_records, negative_balance, failed_operations_counted or duplicate_usage. An admin''s grant or deduction repairs what is off at that moment as far as it makes it smaller (never with a reason that begins with "goodwill"); one that closes it, or whose reason begins with "reconciliation", settles what was before it. Errors: invalid_user_id, user_not_found, not_authenticated, forbidden.';
 
 -- from supabase/schemas/90_audit/recorded_grant_actions.sql
 
@@ -28504,7 +28507,7 @@ comment on function tokenbook.recorded_grant_actions is
 /*
  * What each grant would have now if every deduction had been spread over the grants exactly: in burn
  * order, and over what had not run out at that moment. One ordered stream of everything that
- * happened, one user after the other, his grants in arrays; no query per user.
+ * happened, one user after the other, each user's grants in arrays; no query per user.
  *
  * Before the books opened: grants that came from an old transaction begin whole, and the old
  * deductions are spread over them. A grant of unknown history (the app made it, beside its
@@ -28518,7 +28521,7 @@ comment on function tokenbook.recorded_grant_actions is
  * decision and settles what was before it: from there on, what was stored then is exact.
  *
  * Where rows were lost, it goes by what is there: grants without an account are replayed, a grant that is
- * gone pays nothing, and who has neither account nor grants is left out.
+ * gone pays nothing, and a user with neither account nor grants is left out.
  *
  * What has run out by p_now counts on neither side, booked or not. What found no grant to pay it is
  * uncovered: one row more for that user, without a grant.
@@ -28691,7 +28694,7 @@ begin
          and (p_after is null or h.user_id > p_after)
          and (p_until is null or h.user_id <= p_until)
       union all
-      -- who has no old transactions may have a trail of usage
+      -- a user without old transactions may have a trail of usage
       select u.user_id, u.tokens_used, u.created_at
         from public.token_usage u
         join openings o on o.user_id = u.user_id and u.created_at <= o.created_at
@@ -29075,7 +29078,7 @@ comment on function tokenbook.report is
 -- from supabase/schemas/90_audit/restate_token_balances.sql
 
 /*
- * Brings a user's grants to what an exact replay of his history says: at most two `restatement`
+ * Brings a user's grants to what an exact replay of their history says: at most two `restatement`
  * entries, one for what is taken and one for what is given, each of which reverse_token_restatement can
  * undo. Nothing to restate is a success with 0; under a key, an entry of 0 tokens keeps the key.
  * Caller: an admin, service_role.   Locks: the account.
@@ -29084,7 +29087,7 @@ comment on function tokenbook.report is
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, invalid_idempotency_key,
  * idempotency_key_reused, user_not_found, busy.   Keeps: I1 to I5, I7, I9, I10.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.restate_token_balances(
   p_user_id uuid,
   p_reason text,
@@ -29125,7 +29128,7 @@ begin
   end if;
   v_now := clock_timestamp();
 
-  -- replay of the key; who took and gave kept the key with what was taken
+  -- replay of the key; a restatement that took and gave has the key on the entry that took
   v_entry.user_id := p_user_id;
   v_entry.reason := p_reason;
   v_entry.idempotency_key := p_idempotency_key;
@@ -29244,7 +29247,7 @@ comment on function tokenbook.restate_token_balances is
  * idempotency_key_reused, user_not_found, restatement_not_found, restatement_already_reversed,
  * restatement_spent, busy.   Keeps: I1 to I5, I7, I9, I10.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.reverse_token_restatement(
   p_user_id uuid,
   p_transaction_id bigint,
@@ -29366,7 +29369,7 @@ comment on function tokenbook.reverse_token_restatement is
 -- from supabase/schemas/90_audit/token_differences.sql
 
 /*
- * Where a user's ledger and his audit trail differ, a row each. `tokens` is what the books have too much of
+ * Where a user's ledger and their audit trail differ, a row each. `tokens` is what the books have too much of
  * (negative: too little), `grant_id` the grant that it sits in (NULL: what was next in burn order then), `line`
  * the line of the sum that it belongs to (none: nothing is off, it is only to be looked at).
  * `is_settled` says that a repair came after it (tokenbook.reconcile).
@@ -29391,7 +29394,7 @@ language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
-set enable_nestloop = off -- a user with a hundred thousand rows is joined with himself
+set enable_nestloop = off -- a user's hundred thousand rows are joined with themselves
 as $$
 begin
   return query
@@ -29482,7 +29485,7 @@ comment on function tokenbook.token_differences is
 
 /*
  * What tokenbook.reconcile says of a user, or, where their records cannot even be read, a finding that
- * says so: one such user keeps the report of the others from nothing.
+ * says so: one such user does not stop the report of the others.
  * Caller: tokenbook.find_token_discrepancies.
  */
 create function tokenbook.try_reconcile(p_user_id uuid)
@@ -29736,7 +29739,7 @@ comment on function tokenbook.verify_token_ledger is
 -- from supabase/schemas/90_audit/version.sql
 
 -- The version of Tokenbook that is installed: what `tokenbook status` and `upgrade` go by.
--- Caller: whoever owns the database.
+-- Caller: the database owner.
 create function tokenbook.version()
 returns text
 language plpgsql
@@ -29755,7 +29758,7 @@ comment on function tokenbook.version is 'The version of Tokenbook that is insta
 /*
  * Whether anybody ever said that a provider's customer is this user: the provider, in an event of a payment or of a
  * subscription; or our own server or an admin, now or before that was put right.
- * Caller: internal: whoever compares a payment that is not booked with what was told.   Locks: nothing.
+ * Caller: internal: functions that compare a payment that is not booked with what the provider told.   Locks: nothing.
  */
 create function tokenbook.was_customer(p_provider text, p_customer_id text, p_user_id uuid)
 returns boolean
@@ -29872,7 +29875,7 @@ comment on function tokenbook.erased is
 -- from supabase/schemas/95_privileges.sql
 
 /*
- * Who may do what: the whole matrix. Nothing is inherited from default privileges, which differ
+ * The rights of each role: the whole matrix. Nothing is inherited from default privileges, which differ
  * between projects; everything of ours is taken away first, then given by name. Nothing here names
  * an object of the project that Tokenbook is installed into.
  *
@@ -29904,7 +29907,7 @@ begin
     perform tokenbook.withdraw_rights('table', format('public.%I', v_relation)::regclass);
     execute format('grant select on table public.%I to authenticated, service_role', v_relation);
   end loop;
-  execute format( -- for whoever asks what is ours
+  execute format( -- for functions that list what is ours
     'create or replace function tokenbook.own_relations() returns text[] language plpgsql immutable security invoker '
     'set search_path = pg_catalog, pg_temp as $body$ begin return %L::text[]; end $body$', c_relations);
   perform tokenbook.withdraw_rights('function', 'tokenbook.own_relations()'::regprocedure);
@@ -29929,11 +29932,11 @@ grant execute on function
     tokenbook.is_storage_in_force(public.token_storage_quotas)
   to authenticated, service_role;
 
--- Who is calling: asked by the policies and by the defaults of p_user_id.
+-- The caller's id: read by the policies and by the defaults of p_user_id.
 grant execute on function tokenbook.caller_id(), tokenbook.user_of_subject(), tokenbook.is_user_id(text)
   to authenticated, service_role;
 
--- Computed fields: whoever may read the row may read them.
+-- Computed fields: every role that may read the row may read them.
 select tokenbook.withdraw_rights('function', 'public.tokens_used(public.token_transactions)'::regprocedure);
 select tokenbook.withdraw_rights('function', 'public.token_offer_now(public.token_payments)'::regprocedure);
 select tokenbook.withdraw_rights('function', 'public.token_payment_disagrees(public.token_payments)'::regprocedure);
@@ -29985,7 +29988,7 @@ declare
 begin
   perform tokenbook.expose(f, 'authenticated', 'service_role') from unnest(c_for_self || c_for_admins) f;
   perform tokenbook.expose(f, 'service_role') from unnest(c_for_server) f;
-  execute format( -- for whoever asks what is ours
+  execute format( -- for functions that list what is ours
     'create or replace function tokenbook.own_functions() returns text[] language plpgsql immutable security invoker '
     'set search_path = pg_catalog, pg_temp as $body$ begin return %L::text[]; end $body$',
     c_for_self || c_for_admins || c_for_server || array['tokens_used', 'token_offer_now', 'token_payment_disagrees', 'token_payment_email']);
@@ -30014,7 +30017,7 @@ select tokenbook.withdraw_rights('function', 'tokenbook.declared_rights()'::regp
 -- from supabase/schemas/96_realtime.sql
 
 /*
- * Lets a signed-in user watch his own account row (row level security applies) for a live balance.
+ * Lets a signed-in user watch their own account row (row level security applies) for a live balance.
  */
 do $$
 begin

@@ -3,8 +3,8 @@
 /*
  * Where pg_cron is to be had, the sweeper runs every five minutes. Where it is not, or not for this role or
  * in this database, nothing breaks: what has run out is neither spent nor counted, and is booked by
- * whoever comes next. The second job does for changed alert rules what whoever touches an account would
- * do. Says what it did in tokenbook.migration_reports, and never fails for want of a schedule.
+ * the next call that touches the account. The second job does for changed alert rules what a call that touches an
+ * account would do. Says what it did in tokenbook.migration_reports, and never fails for want of a schedule.
  */
 do $$
 declare

@@ -1,5 +1,5 @@
 /*
- * Who may do what: the whole matrix. Nothing is inherited from default privileges, which differ
+ * The rights of each role: the whole matrix. Nothing is inherited from default privileges, which differ
  * between projects; everything of ours is taken away first, then given by name. Nothing here names
  * an object of the project that Tokenbook is installed into.
  *
@@ -31,7 +31,7 @@ begin
     perform tokenbook.withdraw_rights('table', format('public.%I', v_relation)::regclass);
     execute format('grant select on table public.%I to authenticated, service_role', v_relation);
   end loop;
-  execute format( -- for whoever asks what is ours
+  execute format( -- for functions that list what is ours
     'create or replace function tokenbook.own_relations() returns text[] language plpgsql immutable security invoker '
     'set search_path = pg_catalog, pg_temp as $body$ begin return %L::text[]; end $body$', c_relations);
   perform tokenbook.withdraw_rights('function', 'tokenbook.own_relations()'::regprocedure);
@@ -56,11 +56,11 @@ grant execute on function
     tokenbook.is_storage_in_force(public.token_storage_quotas)
   to authenticated, service_role;
 
--- Who is calling: asked by the policies and by the defaults of p_user_id.
+-- The caller's id: read by the policies and by the defaults of p_user_id.
 grant execute on function tokenbook.caller_id(), tokenbook.user_of_subject(), tokenbook.is_user_id(text)
   to authenticated, service_role;
 
--- Computed fields: whoever may read the row may read them.
+-- Computed fields: every role that may read the row may read them.
 select tokenbook.withdraw_rights('function', 'public.tokens_used(public.token_transactions)'::regprocedure);
 select tokenbook.withdraw_rights('function', 'public.token_offer_now(public.token_payments)'::regprocedure);
 select tokenbook.withdraw_rights('function', 'public.token_payment_disagrees(public.token_payments)'::regprocedure);
@@ -112,7 +112,7 @@ declare
 begin
   perform tokenbook.expose(f, 'authenticated', 'service_role') from unnest(c_for_self || c_for_admins) f;
   perform tokenbook.expose(f, 'service_role') from unnest(c_for_server) f;
-  execute format( -- for whoever asks what is ours
+  execute format( -- for functions that list what is ours
     'create or replace function tokenbook.own_functions() returns text[] language plpgsql immutable security invoker '
     'set search_path = pg_catalog, pg_temp as $body$ begin return %L::text[]; end $body$',
     c_for_self || c_for_admins || c_for_server || array['tokens_used', 'token_offer_now', 'token_payment_disagrees', 'token_payment_email']);

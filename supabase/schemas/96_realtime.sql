@@ -1,5 +1,5 @@
 /*
- * Lets a signed-in user watch his own account row (row level security applies) for a live balance.
+ * Lets a signed-in user watch their own account row (row level security applies) for a live balance.
  */
 do $$
 begin

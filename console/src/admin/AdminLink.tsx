@@ -6,7 +6,7 @@ interface AdminLinkProps extends AnchorProps {
   /** After `/admin/`. */
   path: string;
   title?: string;
-  /** The direction of words that are of somebody. */
+  /** The direction of a text that a user or an admin wrote. */
   dir?: "auto";
   children: ReactNode;
 }

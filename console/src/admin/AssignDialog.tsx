@@ -13,7 +13,7 @@ import { UserPick } from "./UserPick.tsx";
 
 const atLeastOne = { least: 1 };
 
-/** Says whose a parked payment is, and what was bought where nobody knows. */
+/** Assigns a parked payment to a user, and says what was bought where that is not known. */
 export function AssignDialog({ parked, close }: { parked: ParkedPayment; close: () => void }) {
   const admin = useAdmin();
   const books = useTokenbook();

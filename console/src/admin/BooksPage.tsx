@@ -111,7 +111,7 @@ export function BooksPage() {
   );
 }
 
-/** Who cannot be read is worse than any figure; then by tokens, then by cost. */
+/** A user whose books cannot be read sorts before any figure; then by tokens, then by cost. */
 function sizeOf({ remaining_difference, used_difference, cost_difference }: Discrepancy): number {
   if (remaining_difference === null) return Number.MAX_SAFE_INTEGER;
   return (

@@ -69,7 +69,7 @@ export function Expiries({ days }: { days: number }) {
   );
 }
 
-/** Of each day what all pieces say; nobody is in two of them. */
+/** The sum of all pieces for each day; no user is in two pieces. */
 function addUp(rows: readonly Expiry[]): Expiry[] {
   const days = new Map<string, Expiry>();
   for (const row of rows) {

@@ -13,7 +13,7 @@ interface Column {
 interface ListingProps {
   testId: string;
   columns: readonly Column[];
-  /** What the last column has, for who listens to the page. */
+  /** What the last column has, for screen readers. */
   acts: string;
   children: ReactNode;
 }

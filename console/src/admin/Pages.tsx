@@ -10,7 +10,7 @@ import { Sections } from "./Sections.tsx";
 import { UserPage } from "./UserPage.tsx";
 import { UsersPage } from "./UsersPage.tsx";
 
-/** The pages for who looks after users: which one, the rest of the address says. */
+/** The pages for admins; the rest of the address says which one. */
 export default function Pages() {
   const { _splat = "" } = useParams({ strict: false });
   const [section = "", id, ...rest] = _splat.split("/").filter((part) => part !== "");

@@ -151,10 +151,10 @@ export function PaymentsPage() {
   );
 }
 
-/** Who asked: their address, else their id. */
+/** The user who asked: their address, else their id. */
 const whoOf = ({ email, user_id }: ListedPayment) => email ?? user_id;
 
-/** Who asked for what, when. */
+/** Which user asked for what, and when. */
 function Asked({
   payment,
   name,

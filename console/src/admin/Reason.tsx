@@ -8,12 +8,12 @@ interface ReasonProps {
   isOptional?: boolean;
 }
 
-/** Why: kept beside what is done, with who did it. */
+/** The reason: kept with the change, together with the admin who made it. */
 export function Reason({ value, change, isFirst = false, isOptional = false }: ReasonProps) {
   return (
     <Textarea
       label="Reason"
-      description={isOptional ? "Kept with it; may be empty." : "Kept with it, for whoever asks later."}
+      description={isOptional ? "Kept with it; may be empty." : "Kept with it, for anybody who asks later."}
       required={!isOptional}
       withAsterisk={false}
       maxLength={500}

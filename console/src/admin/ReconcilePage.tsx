@@ -274,7 +274,7 @@ function Figure({ tokens, isWide = false }: { tokens: number | null; isWide?: bo
   );
 }
 
-/** The adjustment that settles all that is off; looked at anew before it is booked, and booked once whoever presses. */
+/** The adjustment that settles all that is off; computed anew before it is booked, and booked once, however many admins press. */
 function RepairDialog({ userId, plan, close }: { userId: string; plan: Bookable; close: () => void }) {
   const { delta, reason } = plan;
   const books = useTokenbook();

@@ -22,7 +22,7 @@ import { Alerts, Holds, Payments, Plan, Team } from "./UserParts.tsx";
 import { Standing } from "./UsersPage.tsx";
 import classes from "./User.module.css";
 
-/** One user, as who looks after them sees them. */
+/** One user, as an admin sees them. */
 export function UserPage({ userId }: { userId: string }) {
   const { supabase } = useSession();
   const { data, error, refetch } = useUser(userId);
@@ -37,7 +37,7 @@ export function UserPage({ userId }: { userId: string }) {
       {data === undefined && error !== null ? (
         <Refused error={error} retry={() => void refetch()} />
       ) : (
-        // nobody else's row is told of by Realtime: the page asks
+        // Realtime sends a client only its own user's row: for another user the page polls
         <TokenbookProvider supabase={supabase} userId={userId} live={false}>
           <Fresh />
           <OneUser userId={userId} />

@@ -111,7 +111,7 @@ export function Holds({ userId }: OfUser) {
   );
 }
 
-/** Who spends from their account. */
+/** The members who spend from the user's account. */
 export function Team() {
   const books = useTokenbook();
   const userId = useTokenUser();

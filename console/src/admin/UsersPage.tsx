@@ -16,7 +16,7 @@ import { SearchBox } from "./SearchBox.tsx";
 import { type Sort, useAdminSearch } from "./search.ts";
 import classes from "./Users.module.css";
 
-/** Everybody, by who was active last: searched, sorted and paged by the database. */
+/** All users, the most recently active first: searched, sorted and paged by the database. */
 export function UsersPage() {
   const [{ q, sort = "last_active", turned = false }, change] = useAdminSearch();
   const descending = (sort !== "email") !== turned;
@@ -43,7 +43,7 @@ export function UsersPage() {
         <Waiting of={users} height="30rem" />
       ) : data.length === 0 ? (
         q === undefined ? (
-          <Nothing title="Nobody has signed up yet">Whoever does is listed here.</Nothing>
+          <Nothing title="Nobody has signed up yet">Users who do are listed here.</Nothing>
         ) : (
           <Nothing title="Nobody is found">
             No address has “<Theirs>{q}</Theirs>” in it, and it is nobody’s id.
@@ -168,7 +168,7 @@ function UserRow({ user }: { user: ListedUser }) {
   );
 }
 
-/** What is unusual about somebody. */
+/** What is unusual about a user's account. */
 export function Standing({
   user,
 }: {

@@ -79,7 +79,7 @@ export function valueOf(field: Field, draft: Draft): unknown {
 export const isComplete = (fields: readonly Field[], draft: Draft): boolean =>
   fields.every((field) => valueOf(field, draft) !== undefined);
 
-/** The fields that are to be another: what nobody touched stays out, so it stays as somebody else may have made it. */
+/** The fields that were changed here. A field that was not touched is left out, so a change that another admin made to it stays. */
 export function changesOf(fields: readonly Field[], draft: Draft, row: Row): Record<string, unknown> {
   return Object.fromEntries(
     fields.flatMap((field) => {

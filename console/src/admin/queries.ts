@@ -30,7 +30,7 @@ export function useUsers({ search, sort, descending }: Pick<UsersOptions, "searc
   });
 }
 
-/** One user; asked again while somebody looks, because others change them too. */
+/** One user; polled while the page is open, because others change them too. */
 export function useUser(userId: string) {
   const admin = useAdmin();
   return useQuery({
@@ -40,13 +40,13 @@ export function useUser(userId: string) {
   });
 }
 
-/** Has everything read again: what the admin's own client changes, nobody else announces. */
+/** Has everything read again: no event announces what the admin's own client has changed. */
 export function useChanged(): () => void {
   const queryClient = useQueryClient();
   return () => void queryClient.invalidateQueries({ queryKey: tokenKeys.all });
 }
 
-/** Payments of everyone that wait, who asked first is first, in pages; and those that are parked. */
+/** Everyone's payments that wait, oldest first, in pages; and those that are parked. */
 export function useWaitingPayments() {
   const admin = useAdmin();
   return useInfiniteQuery({

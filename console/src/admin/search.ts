@@ -14,7 +14,7 @@ export const longestSearch = 320;
 export interface AdminSearch extends UserSearch {
   /** Whom the list is searched for. */
   q?: string;
-  /** Left out: who was active last is first. */
+  /** Left out: the most recently active user is first. */
   sort?: Sort;
   /** The other way round than that column begins with. */
   turned?: true;

@@ -8,7 +8,7 @@ const withoutRealtimeMs = 4_000;
 /**
  * Keeps what is shown fresh where the hooks do not: without Realtime the balance is asked every few seconds while the page
  * is looked at, and when it has changed, or the server answers again, everything that is shown of users is read again.
- * An admin's pages have one for the user whom they are about, of whom Realtime tells nobody else.
+ * An admin's pages have one for the user whom they are about, whose changes Realtime does not send to an admin.
  */
 export function Fresh() {
   const queryClient = useQueryClient();

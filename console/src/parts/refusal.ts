@@ -20,7 +20,7 @@ export function wordsOf(error: unknown): Words {
   if (!(error instanceof TokenbookError)) {
     return { title: error instanceof Error ? error.message : String(error), detail: "", hint: "" };
   }
-  // nobody answered: there are no words, and the message is for a log
+  // no answer came: there is no text of the server's, and the error's message is for a log
   if (error.code === "unavailable") {
     return { title: "The server does not answer", detail: "", hint: "Try again in a moment." };
   }

@@ -5,7 +5,7 @@ import { reload, usePart } from "../parts/part.ts";
 import { isAdminSession, useSession } from "../session.tsx";
 import classes from "./Shell.module.css";
 
-/** Who is signed in, and the way out. */
+/** The user who is signed in, and the way out. */
 export function AccountMenu() {
   const { session, signOut } = useSession();
   if (session == null) return null;

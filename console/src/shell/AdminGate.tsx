@@ -5,7 +5,7 @@ import { isAdminSession, useSession } from "../session.tsx";
 import { Lost } from "./Lost.tsx";
 import { SignedIn } from "./SignedIn.tsx";
 
-/** For whoever is no admin there is nothing here. What keeps them out is the database, which refuses them. */
+/** Shows a user who is no admin nothing. The database enforces that: it refuses them. */
 export function AdminGate() {
   const { session } = useSession();
   return <SignedIn>{isAdminSession(session) ? <Pages /> : <Lost />}</SignedIn>;

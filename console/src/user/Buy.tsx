@@ -27,7 +27,7 @@ export function Buy() {
   const buy = useMutation({
     networkMode: "always",
     mutationFn: async (offer: Offer) => {
-      // the same until it is known to have been done: who tries again after a silence does not ask twice
+      // the same key until the outcome is known: a user who tries again after a lost answer does not ask twice
       const name = typeOf(offer);
       const idempotencyKey = keys.current.get(name) ?? newKey();
       keys.current.set(name, idempotencyKey);

@@ -77,7 +77,7 @@ function movedBy({ action_type, tokens, reserved_change, debt_change }: TokenTra
   return "0";
 }
 
-/** The use that was charged for, and who paid. */
+/** The use that was charged for, and what paid for it. */
 function Charge({ transactionId }: { transactionId: number }) {
   const { data, error, refetch } = useExplanation(transactionId);
   if (error !== null) return <Refused error={error} retry={() => void refetch()} />;

@@ -12,7 +12,7 @@ export function Notices() {
   if (balance.state === "frozen") {
     return (
       <Notice title="Your account is frozen">
-        Nothing can be spent until whoever runs this app opens it again.
+        Nothing can be spent until the people who run this app open it again.
       </Notice>
     );
   }

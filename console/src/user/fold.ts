@@ -1,7 +1,7 @@
 /** A ledger as people read it: one line a call. */
 import type { TokenTransaction } from "tokenbook";
 
-/** What a line is to somebody who looks for something. */
+/** The kind of a line, as the page filters by it. */
 export type Kind = "spent" | "added" | "held" | "lost" | "other";
 
 /** Entries that belong together: those of one hold, or one alone. */

@@ -22,7 +22,7 @@ export function byModel(rows: UsageBucket[]): ModelSum[] {
     const sum = sums.get(model) ?? { model, uses: 0, tokens: 0, cents: null };
     sum.uses += row.uses;
     sum.tokens += row.tokens;
-    // a cost that nobody knows is none, and not 0
+    // an unknown cost is left out, and is not 0
     const isKnown = row.cost_cents !== undefined && (row.uses_without_cost ?? 0) < row.uses;
     if (isKnown) sum.cents = (sum.cents ?? 0) + (row.cost_cents ?? 0);
     sums.set(model, sum);

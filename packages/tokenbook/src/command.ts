@@ -63,7 +63,7 @@ export async function onDatabase(
 const howToReplace =
   "An administrator's is admin. To replace it, and have it\nput back when the right goes: npx tokenbook admin add <email> --replace-role. Nothing was changed.";
 
-/** Who runs this command, for the books: at most as long as a reason may be. */
+/** The operating system's user who runs this command, for the books: at most as long as a reason may be. */
 export const byWhom = (what: string): string => `tokenbook ${what} (${userInfo().username})`.slice(0, 500);
 
 /** A whole number of an option, from `least` to `most`; for commander. */

@@ -2,7 +2,7 @@ import { Refusal } from "./problem.ts";
 import { trimmedEnd } from "./trimmed.ts";
 
 /**
- * What is read past the limit and thrown away, in bytes: who is cut off while sending sees a broken
+ * What is read past the limit and thrown away, in bytes: a client that is cut off while it sends sees a broken
  * connection instead of the answer.
  */
 const drained = 16 * 1024 * 1024;

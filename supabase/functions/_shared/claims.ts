@@ -11,7 +11,7 @@ export interface Claims {
   iss?: unknown;
 }
 
-/** How far the clocks of who signs and who checks may be apart, in seconds. */
+/** How far the clocks of the server that signs and the one that checks may be apart, in seconds. */
 const skew = 30;
 
 /** The audience of every token that the auth server gives to somebody who signs in. */

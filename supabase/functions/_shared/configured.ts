@@ -2,8 +2,8 @@ import { Refusal } from "./problem.ts";
 import { SettingError } from "./setting.ts";
 
 /**
- * What settings are read for. Whoever may call the function may learn which one is missing, and should not have
- * to look for the log.
+ * What settings are read for. A caller who may call the function is told which one is missing, and need not
+ * look into the log.
  *
  * @throws {Refusal} not_configured, with the name of the setting
  */

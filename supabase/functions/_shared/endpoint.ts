@@ -48,8 +48,8 @@ export function endpoint(
 }
 
 /**
- * `withSupabase` answers by itself when it lets nobody through. Its body helps whoever builds
- * against the function, with names of keys and of settings; a caller gets a problem like any other.
+ * `withSupabase` answers by itself when it lets nobody through. Its body is for the developer who
+ * sets the function up, with names of keys and of settings; a caller gets a problem like any other.
  */
 function throwGateErrors(response: Response): void {
   const code = response.headers.get("x-supabase-server-error");

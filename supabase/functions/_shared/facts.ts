@@ -4,7 +4,7 @@
 interface Told {
   /** The provider's own time of what it tells, ISO 8601; left out: the event's. */
   occurred_at?: string | undefined;
-  /** The provider's id of who pays: finds the user where no event names them. */
+  /** The provider's id of the customer who pays: finds the user where no event names them. */
   customer_id?: string | undefined;
   /** ISO 4217. */
   currency?: string | undefined;
@@ -20,7 +20,7 @@ export interface PaidFacts extends Told {
   pack_type?: string | undefined;
   /** Of the pack; a plan is bought once. Left out: 1. */
   quantity?: number | undefined;
-  /** The provider's id of the price, for whoever has to say what was bought. */
+  /** The provider's id of the price, for the admin who has to say what was bought. */
   price_id?: string | undefined;
   /** All that was paid, in the currency's smallest unit. */
   amount_cents?: number | undefined;
@@ -38,7 +38,7 @@ export interface PaidFacts extends Told {
   parts?: string[] | undefined;
   /** Why this gives nothing by itself, but waits for an admin to say what was bought. */
   parked_reason?: ParkedReason | undefined;
-  /** What that is in this case, for whoever is to decide it. */
+  /** What that is in this case, for the admin who decides it. */
   parked_details?: ParkedDetails | undefined;
 }
 

@@ -3,7 +3,7 @@ import { checkClaims } from "./claims.ts";
 import type { Context, Database } from "./database.ts";
 import { clientOptions } from "./sql.ts";
 
-/** Who is let in, as `withSupabase` calls them. */
+/** The kinds of callers that are let in, as `withSupabase` calls them. */
 type Auth = NonNullable<WithSupabaseConfig["auth"]>;
 
 /** A signed-in user, or the server with the secret key. */

@@ -215,7 +215,7 @@ const runsOfOneKey = 5;
  *
  * The books must know this run again, because an answer can be lost on its way: so each run writes a
  * name of its own into the hold's metadata, and another run with the same key is refused for it.
- * Whoever meets such another run asks how it ended. One that cost nothing (the provider was down,
+ * A run that is refused asks how that other run ended. One that cost nothing (the provider was down,
  * the process died) does not stand in the way: the call is made under the key's next number.
  */
 export async function reserve(client: HoldClient, terms: Terms): Promise<Held> {
@@ -512,7 +512,7 @@ const pagesLookedThrough = 5;
  * or `settled`. The ledger says it: a hold's end is newer than the hold.
  */
 async function fateOf(client: HoldClient, terms: Terms, key: string): Promise<"open" | "free" | "settled"> {
-  // Whoever asks for the balance books what has run out; a reservation that is refused has not.
+  // Reading the balance books what has run out; a reservation that is refused has booked nothing.
   await call(client, "get_user_token_balance", { p_user_id: terms.userId }, terms.patience);
   const deducted = new Map<string, number>();
   let before: number | null | undefined;

@@ -1,5 +1,5 @@
 /**
- * What a call of a model used, in the words of whoever reports it: OpenAI (chat completions, responses, embeddings,
+ * What a call of a model used, in the words of the provider that reports it: OpenAI (chat completions, responses, embeddings,
  * images, audio), Anthropic, Gemini, Grok, Mistral, DeepSeek, OpenRouter, Ollama, the AI SDK.
  *
  * Providers say it in pieces, or twice, or not at all. Pieces are put together field by field; a zero does not take

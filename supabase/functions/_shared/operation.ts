@@ -6,7 +6,7 @@ import { idempotencyKey } from "./idempotency-key.ts";
 import { Refusal } from "./problem.ts";
 import { callSql } from "./sql.ts";
 
-/** Calls one SQL function as whoever makes the request. See {@link callSql}. */
+/** Calls one SQL function with the rights of the caller who makes the request. See {@link callSql}. */
 export type Sql = <Result>(
   name: Parameters<typeof callSql>[1],
   args: Record<string, unknown>,
@@ -17,7 +17,7 @@ export function mayBeAdmin(context: Context): boolean {
   return context.authMode === "secret" || context.userClaims?.appMetadata?.["role"] === "admin";
 }
 
-/** The client of whoever makes the request; with the secret key, the server's. */
+/** The client with the rights of the caller who makes the request; with the secret key, the server's. */
 export function clientOf(context: Context): Context["supabase"] {
   return context.authMode === "secret" ? context.supabaseAdmin : context.supabase;
 }

@@ -25,7 +25,7 @@ export const currency = z.string("a currency").regex(/^[A-Za-z]{3}$/, "a currenc
  * The value, read as the provider documents it. Its signature was good, so this is no forgery: it is something
  * that we do not know, better seen than guessed.
  *
- * @param whence what it is a part of, for whoever looks for it
+ * @param whence what it is a part of, for the person who reads the log
  * @throws {Refusal} invalid_provider_event, with what is wrong with it; in the log too
  */
 export function read<T>(schema: z.ZodType<T>, value: unknown, whence: string, at: string[] = []): T {

@@ -71,8 +71,8 @@ export function isStripeError(
 }
 
 /**
- * Asks Stripe. Whoever asked us is told when it cannot say now: no answer, trouble there, too many requests. For an
- * event, Stripe itself is that, and sends it again.
+ * Asks Stripe. The caller is refused when Stripe cannot answer now: no answer, trouble there, too many requests. For an
+ * event the caller is Stripe itself, which sends it again.
  *
  * @throws {Refusal} payment_provider_failed
  */

@@ -8,7 +8,7 @@ export interface Facts {
   field?: string;
   /** What the field must be. */
   rule?: string;
-  /** Who signed the token, as it says itself. */
+  /** The issuer that signed the token, as the token says itself. */
   issuer?: string;
   /** The most that is allowed: bytes of a body, tokens of an account, tokens under a cap. */
   limit?: number;

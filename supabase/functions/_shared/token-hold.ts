@@ -59,14 +59,14 @@ export interface HoldOptions {
    * paid for is not made twice under it.
    */
   idempotencyKey?: string | undefined;
-  /** Whoever waits for the call; when it aborts, he has gone. */
+  /** The signal of the client that waits for the call; when it aborts, the client has gone. */
   signal?: AbortSignal;
   /** Goes into the hold and the usage row: an object of at most some kilobytes. */
   metadata?: Record<string, unknown>;
   /**
    * What a call costs that did not come to its end: `reported`, what it reported until then, or
    * `nothing`. By default a failed call costs nothing, and one that was aborted or timed out what it
-   * reported: both can be brought about by whoever reads the answer, all but its last word.
+   * reported: a client could bring about both after it has read the answer, all but its last word.
    */
   charge?: Partial<Record<Exclude<Outcome, "completed">, "reported" | "nothing">>;
   /**
@@ -212,8 +212,8 @@ export interface HeldStream<Chunk> {
 
 /**
  * {@link withTokenHold} for a call whose answer is a stream. Returns when the stream has been opened;
- * the hold lives as long as the stream, and is settled before the stream closes, so that whoever has
- * read it to its end sees the new balance.
+ * the hold lives as long as the stream, and is settled before the stream closes, so that a client that
+ * has read it to its end sees the new balance.
  *
  * @param open makes the call and returns its stream. Whatever passes through it may `report`
  * @param lastChunk what the reader gets as the last, when the hold is settled. A stream that failed
@@ -356,7 +356,7 @@ async function holdAndWork<Value>(
   const deadline = performance.now() + timeoutMs; // before the hold begins to run
   const held = await reserve(client, terms);
   if (options.signal?.aborted) {
-    // He went while it was made, and no call was: nothing to record.
+    // The client went away while the hold was made, and no call was made: nothing to record.
     const ended: Ended<Value> = { outcome: "aborted", error: options.signal.reason, usage: undefined };
     return await orNotSettled(
       release(client, terms, held).then(() => ended),

@@ -1,6 +1,6 @@
 /**
- * How the books are asked: again, with growing pauses, while it may be a matter of time. Whoever asks says it so that
- * it may be repeated: with the same key, or about what can be done once.
+ * How the books are asked: again, with growing pauses, while it may be a matter of time. The caller's request must
+ * be safe to repeat: it has the same key each time, or asks for what can be done only once.
  *
  * No import from a registry and nothing that only Deno has: it runs wherever `fetch` does.
  */
@@ -36,7 +36,7 @@ const longestPauseMs = 5_000;
 /**
  * Asks until there is an answer, or a refusal.
  *
- * @param signal whoever waits; when it aborts, the request is stopped and nothing is asked any more
+ * @param signal of the client that waits; when it aborts, the request is stopped and nothing is asked any more
  * @throws {TokenbookError} the last that was said; the signal's reason; what asking itself threw, a TypeError
  */
 export async function untilHeard<Result>(

@@ -17,7 +17,7 @@ export interface ProviderEvent {
   /** What it says of payments, several facts of one too: nothing when the event is of a kind that does not concern us. */
   payments: { id: string; facts: Facts }[];
   subscriptions?: { id: string; facts: SubscriptionFacts }[] | undefined;
-  /** Why it changes nothing, for whoever reads the answer in the provider's dashboard. */
+  /** Why it changes nothing, for the person who reads the answer in the provider's dashboard. */
   note?: string | undefined;
   /** Why it is not told as it should be: the answer, when the rest is recorded. */
   failure?: unknown;

@@ -39,7 +39,7 @@ export async function chat(request: Request, context: Context): Promise<Response
   const call = embeddings ? embeddingsOf(embeddings, provider) : callOf(body!, provider);
   const actionType = isEmbeddings ? "embedding" : "chat_conversation";
   const userId = context.userClaims!.id;
-  // As the server: a user could give back himself what a running call is about to cost.
+  // As the server: a user could release their own hold, and so take back what a running call is about to cost.
   const books = context.supabaseAdmin;
 
   const { tokens } = await callSql<{ tokens: number }>(books, "estimate_tokens", {
@@ -90,7 +90,7 @@ async function whole(
   } catch (error) {
     if (!(error instanceof NotSettledError) || error.outcome !== "completed") throw error;
     logUnsettled(error);
-    return Response.json(error.value); // the call was made: whoever asked gets what it said
+    return Response.json(error.value); // the call was made: the caller gets its answer
   }
 }
 

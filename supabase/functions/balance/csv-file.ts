@@ -1,11 +1,11 @@
 /**
  * A CSV file as an answer, sent while it is written. An error on the way breaks the connection off:
- * whoever reads sees that the file is not whole, and never takes it for one.
+ * the reader sees that the file is not whole, and never takes it for a whole one.
  *
  * The first piece is read before anything is sent, so that what is refused is still answered as a
  * problem.
  *
- * @param pieces read as fast as the caller takes them, and no further than he does
+ * @param pieces read as fast as the caller takes them, and no further than the caller does
  * @param fileName what a browser saves it as
  */
 export async function csvFile(pieces: AsyncGenerator<{ text: string }>, fileName: string): Promise<Response> {

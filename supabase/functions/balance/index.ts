@@ -2,11 +2,11 @@
 /**
  * GET /functions/v1/balance?userId=&limit=&before=
  *
- * What a user can spend, and a page of his transactions, newest first. For the user himself
+ * What a user can spend, and a page of their transactions, newest first. For the user themself
  * (userId left out), an admin, or the server.
  * Answers { balance, history } as get_user_token_balance and get_token_history return them.
  *
- * With `Accept: text/csv` all of his transactions as a file, newest first, without limit and before.
+ * With `Accept: text/csv` all of the user's transactions as a file, newest first, without limit and before.
  * An answer that breaks off is not whole: the connection is cut, not ended.
  */
 import { z } from "zod";

@@ -35,8 +35,8 @@ export const Action = z.discriminatedUnion("action", [Buy, Portal], {
 });
 
 /**
- * Makes the page; who may, and what is sold to whom, is SQL's to say. Which is asked first, and then for settings:
- * a caller with a bad request learns that, and not what is missing here.
+ * Makes the page; SQL decides who may call it, and what is sold to whom. SQL is asked before the settings are read:
+ * a caller with a bad request learns that, and not which setting is missing.
  */
 export async function act(action: z.infer<typeof Action>, sql: Sql, context: Context): Promise<object> {
   const userId = action.userId ?? context.userClaims?.id ?? null; // the server must say for whom

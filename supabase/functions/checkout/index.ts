@@ -9,8 +9,8 @@
  * gets the same page.
  * Answers { url }: a page of Stripe's, where the user is to be sent.
  *
- * Who buys, what and at which price is written into the page here, from the catalogue; nothing of it is the
- * caller's word. What is paid arrives by stripe-webhook. docs/guides/checkout.md says how to set it up.
+ * The buyer, the plan or pack and its price are written into the page here, from the catalogue; none of it comes from
+ * the request. What is paid arrives by stripe-webhook. docs/guides/checkout.md says how to set it up.
  */
 import { endpoint } from "../_shared/endpoint.ts";
 import { gate, userOrServer } from "../_shared/gate.ts";

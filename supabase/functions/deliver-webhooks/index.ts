@@ -1,7 +1,7 @@
 /// <reference types="npm:@supabase/functions-js@2.119.1/src/edge-runtime.d.ts" />
 /**
  * POST /functions/v1/deliver-webhooks: sends what is due of the outbox as signed webhooks to the endpoints that asked
- * for it, and says how many. For the server, with the secret key: a schedule calls it, or whoever wants to.
+ * for it, and says how many. For the server, with the secret key: a schedule calls it, or your own server.
  * docs/guides/webhooks.md says how to set it up and how to verify what it sends.
  */
 import { configured } from "../_shared/configured.ts";

@@ -53,7 +53,7 @@ const AssignCustomer = z.strictObject({
 
 const actions = [Create, Approve, Reject, Refund, Assign, AssignCustomer, Dismiss] as const;
 
-/** What can be done with a payment, and with who pays. */
+/** What can be done with a payment, and with a provider's customer. */
 export const Action = z.discriminatedUnion("action", actions, {
   error: (issue) =>
     issue.code === "invalid_union"
@@ -61,7 +61,7 @@ export const Action = z.discriminatedUnion("action", actions, {
       : undefined,
 });
 
-/** Does it; who may is SQL's to say. */
+/** Does it; SQL decides who may. */
 export function act(action: z.infer<typeof Action>, sql: Sql, context: Context): Promise<object> {
   switch (action.action) {
     case "create":

@@ -6,7 +6,7 @@
  * the same order. A user's own; for an admin or the server everyone's, and beside them
  * those that are parked because nobody knows whose they are.
  * Each says the terms it was asked for at; to an admin also what the catalogue says now (offer_now) and how that
- * differs, what else a provider's events name than is booked (disagrees), and the address of who asked (email).
+ * differs, what else a provider's events name than is booked (disagrees), and the address of the user who asked for it (email).
  * Answers { payments: [...], next_after (null on the last page) }; to an admin also parked, with as many of what
  * list_parked_token_payments returns.
  *

@@ -30,7 +30,7 @@ export const Query = z.strictObject({
 const columns =
   "user_id, id, status, provider, provider_payment_id, from_plan, to_plan, pack_type, quantity, amount_cents, currency, terms, tokens, refunded_cents, disputed_cents, tokens_clawed_back, reason, created_at, decided_at, decided_by";
 
-/** What the catalogue says now and who asked, for whoever is to approve it; and what else was named than is booked. */
+/** What the catalogue says now and which user asked, for the admin who is to approve it; and what else was named than is booked. */
 const columnsForAdmins =
   `${columns}, offer_now:token_offer_now, disagrees:token_payment_disagrees, email:token_payment_email` as const;
 
@@ -47,7 +47,7 @@ export async function listPayments(
     }
     return await read(context.supabase, query, columns);
   }
-  // First, and as himself: this refuses whoever is no longer an admin, before the secret key is used for him.
+  // First, and with the caller's own rights: this refuses a caller who is no longer an admin, before the secret key is used.
   const parked = await sql("list_parked_token_payments", { p_limit: query.limit });
   return { ...(await read(context.supabaseAdmin, query, columnsForAdmins)), parked };
 }

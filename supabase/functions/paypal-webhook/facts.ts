@@ -32,7 +32,7 @@ const subscription: Reader = async (event, catalogue) => {
   };
 };
 
-/** The events that change something, and who reads each. */
+/** The events that change something, and the function that reads each. */
 const readers = new Map<string, Reader>([
   ["PAYMENT.CAPTURE.COMPLETED", order],
   ["PAYMENT.SALE.COMPLETED", sale],

@@ -36,7 +36,7 @@ export async function fromCapture(
 
 interface Order {
   user: string | undefined;
-  /** As it is written, for whoever has to say what was bought. */
+  /** As it is written, for the admin who has to say what was bought. */
   name?: string;
   thing?: Thing;
   quantity: number;

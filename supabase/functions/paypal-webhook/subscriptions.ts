@@ -54,7 +54,7 @@ function statusOf(
     case "RE-ACTIVATED":
       return "active";
     case "SUSPENDED":
-      // Too many failures suspend it, and so does whoever wants a pause.
+      // Too many failed payments suspend it; so does a subscriber or merchant who pauses it.
       return billing_info?.failed_payments_count ? "past_due" : "paused";
     case "CANCELLED":
     case "CANCELED":

@@ -77,7 +77,7 @@ async function readEvent(request: Request, catalogue: Catalogue): Promise<Provid
 }
 
 async function toldBy(event: Event, catalogue: Catalogue): Promise<Told> {
-  // Whoever has a connected account makes its prices, and may name one as ours is named.
+  // The owner of a connected account makes its prices, and may give one the name of ours.
   if (event.account != null) return nothing("it is about a connected account, not about this one");
   const tell = Object.hasOwn(tellers, event.type) ? tellers[event.type] : undefined;
   return tell === undefined ? nothing("events of this type change nothing") : await tell(event, catalogue);

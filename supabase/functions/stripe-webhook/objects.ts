@@ -1,5 +1,5 @@
 /**
- * Stripe's objects, as far as they are read, in the shapes of all API versions since 2024: whoever has a webhook
+ * Stripe's objects, as far as they are read, in the shapes of all API versions since 2024: a webhook endpoint
  * keeps the version that it was made with. What moved with 2025-03-31 is read in both places.
  */
 import { z } from "zod";

@@ -2,7 +2,7 @@
  * One top-up's charge at Stripe: made at most once, however often it is asked for.
  *
  * Three things keep it so. The request's id is the key of the one question that charges, and what is asked under it
- * never changes (claim_token_top_ups keeps price and customer). Whoever asks again looks first whether the payment
+ * never changes (claim_token_top_ups keeps price and customer). A run that asks again looks first whether the payment
  * is there: Stripe keeps a failure of its own under the key as well, and forgets the key after a day. And what is
  * given up is cancelled at Stripe before the books say so, so that it cannot take money later.
  */
@@ -57,7 +57,7 @@ export async function charge(api: Stripe, request: Request): Promise<Outcome> {
   return await outcomeOf(api, intent);
 }
 
-/** The payment that an earlier attempt has made; its answer got lost, or whoever asked died. */
+/** The payment that an earlier attempt has made; its answer got lost, or the run that asked died. */
 async function madeBefore(api: Stripe, request: Request): Promise<Stripe.PaymentIntent | undefined> {
   if (request.customer_id === null) return undefined;
   const since = Math.floor(Date.parse(request.first_attempt_at) / 1000) - 3_600; // two clocks

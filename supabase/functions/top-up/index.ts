@@ -1,7 +1,7 @@
 /// <reference types="npm:@supabase/functions-js@2.119.1/src/edge-runtime.d.ts" />
 /**
  * POST /functions/v1/top-up: charges the automatic top-ups that are due, from the cards that users have saved at
- * Stripe, and books what was paid. For the server, with the secret key: a schedule calls it, or whoever was told
+ * Stripe, and books what was paid. For the server, with the secret key: a schedule calls it, or your server when it receives
  * `top_up_requested`. Any number of runs at once, and any that die, charge nobody twice.
  * Answers { done, failed, waiting }: waiting is what will be asked again, because nobody knows yet what came of it.
  * docs/guides/checkout.md says how to set it up.
@@ -67,7 +67,7 @@ export default {
 };
 
 /**
- * Says in the books what came of it. The payment first: who is told that it is done has their tokens, and a run that
+ * Records in the books what came of it. The payment first: a user who is told that it is done has the tokens, and a run that
  * dies in between is followed by one that finds the same payment.
  */
 async function settle(

@@ -1,7 +1,7 @@
 /*
  * The refusal `busy` as an answer (tokenbook.answer_refusal), for a call that has booked a portion of what
- * was due and must keep it; with Retry-After. A function of the project's that was asked and called ours sends its own
- * status: what it wrote stays, so its caller must not hear 503.
+ * was due and must keep it; with Retry-After. When a function of the project's was requested, and calls ours, its own
+ * status is sent: what it wrote is committed, so its client must not get a 503.
  * Caller: internal.   Returns {success, code, message, details, hint}.
  */
 create function tokenbook.answer_busy()

@@ -1,7 +1,7 @@
 /*
  * A refusal as an answer instead of an exception, for a call that has written what must stay. Through the API it is the
- * very response of the refusal: its status, the same body. In SQL it is that body with success false; and to a function
- * of the project's that was asked and called ours, whose own status it is: what it wrote stays.
+ * very response of the refusal: its status, the same body. In SQL it is that body with success false; so it is for a
+ * function of the project's that was requested and calls ours, which sets its own status: what it wrote is committed.
  * Caller: internal.   Returns {success, code, message, details, hint}.
  */
 create function tokenbook.answer_refusal(p_slug text, p_facts jsonb)

@@ -1,7 +1,7 @@
 /*
  * Who is calling, and may they do this for that user? The first beat of every function.
  * Returns the actor: ('user', their id), ('admin', their id), or ('service', null).
- * Of a signed-in caller it is asked whether they still are a user: a token outlives who was deleted.
+ * A signed-in caller must still be a user: a token outlives the user it was issued to.
  * A role that is not known is refused (tokenbook.caller_role). "Not yours" and "does not exist" are the same answer.
  * Caller: internal.   Errors: not_authenticated, forbidden, unsupported_media_type, invalid_request, invalid_user_id.
  */

@@ -13,7 +13,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- a user that is nobody: only who may act for anyone passes
+  -- the id of no user: only a caller who may act for every user passes
   select a.actor_role, a.actor_id into actor_role, actor_id
     from tokenbook.authorize('00000000-0000-0000-0000-000000000000', p_self_may => false) a;
 end

@@ -1,7 +1,7 @@
 /*
  * What the session's role is to the books: user, or service (the server; psql, a migration, a scheduled job); NULL, one
  * that is not known. A security definer function does not change it.
- * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling expression (decision 22).
  * Caller: internal.
  */
 create function tokenbook.caller_role()

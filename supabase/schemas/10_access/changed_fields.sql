@@ -1,6 +1,6 @@
 /*
  * Which of these fields differ between a row and what it was, in alphabetical order; one that is missing is as null.
- * Caller: internal, whoever keeps what was changed (tokenbook.record_change).
+ * Caller: internal, functions that record the changed fields (tokenbook.record_change).
  */
 create function tokenbook.changed_fields(p_before jsonb, p_after jsonb, p_fields text[])
 returns text[]

@@ -1,14 +1,14 @@
 /*
  * Whether there is nothing wrong with the body of this request, seen at a glance: plain SQL, or a JSON object. What is
  * not is tokenbook.check_body's to judge.
- * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22): nearly every call
+ * No search_path of its own, so that Postgres inlines it into the calling expression (decision 22): nearly every call
  * needs no more than this.
  * Caller: internal.
  */
 create function tokenbook.is_plain_body()
 returns boolean
 language sql
-volatile -- as current_query is, or it would not be written in
+volatile -- as current_query is, or Postgres would not inline it
 security invoker
 as $$
   select coalesce(current_setting('request.headers', true), '') = '' -- PostgREST's; none: plain SQL

@@ -1,10 +1,10 @@
 /*
  * The transaction that this entry's key already made, or NULL (as when it has no key). The same
  * key with another request is refused, naming the fields that differ and never their values. A
- * user's keys are his own wherever he spends: a retry finds what it did before he joined a team, or
- * while he was in one. To be called with the account locked: two first uses of a key are then one
- * after the other. Metadata of NULL: the caller can attach none, and what stands there is the
- * books' own.
+ * user's keys are their own on every account they spend from: a retry finds what the first call did before
+ * the user joined a team, or while they were in one. Call it with the account locked: two first uses of a
+ * key then run one after the other. Metadata of NULL: the caller can attach none, and what is stored there
+ * was written by the books.
  * Caller: internal.   Errors: idempotency_key_reused.   Keeps: I5.
  */
 create function tokenbook.find_replay(p_entry public.token_transactions)

@@ -1,6 +1,6 @@
 /*
  * Whether a user's account row is gone while the rest of their books is there: grants, transactions, or
- * a team that they are in. That is never so of itself; a restore that left a table out makes it so. To
+ * a team that they are in. The books never get there by themselves; a restore that left a table out does. To
  * go on with a new, empty account would be a balance of 0 beside open grants, and numbers of
  * transactions that are taken already.
  * One statement, or an account made meanwhile would look lost.

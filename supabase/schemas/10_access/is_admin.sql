@@ -1,6 +1,6 @@
 /*
- * Whether the caller is an administrator: their token says so, and it is still true. Both, because
- * a token outlives the right it was issued with, and a row alone would make an admin of whoever
+ * Whether the caller is an administrator: their token says so, and it is still true. Both are needed:
+ * a token outlives the right it was issued with, and a row alone would make an admin of a caller who
  * took over an old session. Never user_metadata: users write that themselves.
  * Caller: tokenbook.authorize, which has looked that they still are a user at all.
  */
@@ -17,4 +17,4 @@ begin
 end
 $$;
 comment on function tokenbook.is_admin is
-  'True when the caller''s token has app_metadata.role = ''admin'' and tokenbook.admins still lists him.';
+  'True when the caller''s token has app_metadata.role = ''admin'' and tokenbook.admins still lists the caller.';

@@ -1,6 +1,6 @@
 /*
  * Whether a call that a policy may have made is answered: what the functions for row level security ask first, where
- * everything else asks authorize. To whoever may not ask, or is nobody, they say false; only a call that is wrong in
+ * everything else asks authorize. They answer false to a caller who may not ask or is not signed in; only a call that is wrong in
  * itself is refused.
  * Caller: internal.   Errors: unsupported_media_type, invalid_request, invalid_user_id (the server, without a user).
  */
@@ -22,4 +22,4 @@ begin
 end
 $$;
 comment on function tokenbook.is_call_answered is
-  'Whether the functions for row level security answer a call about that user; to whoever may not ask they say false.';
+  'Whether the functions for row level security answer a call about that user; a caller who may not ask is answered false.';

@@ -1,6 +1,6 @@
 /*
- * Whether a user's account counts transactions that are not in the ledger. That is never so of itself; a
- * restore that left the ledger out makes it so.
+ * Whether a user's account counts transactions that are not in the ledger. The books never get there by themselves; a
+ * restore that left the ledger out does.
  * Caller: internal.
  */
 create function tokenbook.is_ledger_lost(p_user_id uuid)

@@ -1,6 +1,6 @@
 /*
- * Whether the API was asked for one of our functions, and not for one of the project's that calls ours: a status,
- * and what a body may be, are for whoever was asked to say.
+ * Whether the API was asked for one of our functions, and not for one of the project's that calls ours: the HTTP
+ * status, and what the request's body may be, are decided by the function that was asked for.
  * A path with something escaped may be one of ours, and counts as one.
  * Caller: internal.   Reads the settings that PostgREST makes; false in plain SQL.
  */

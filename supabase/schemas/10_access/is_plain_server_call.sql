@@ -1,13 +1,13 @@
 /*
  * Whether it is the server that asks, for a user whom it names, and nothing is wrong with the body: what nearly every
  * call is, seen at a glance. What is not is tokenbook.authorize's to judge.
- * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling expression (decision 22).
  * Caller: internal.
  */
 create function tokenbook.is_plain_server_call(p_user_id uuid)
 returns boolean
 language sql
-volatile -- as is_plain_body is, or it would not be written in
+volatile -- as is_plain_body is, or Postgres would not inline it
 security invoker
 as $$
   select current_setting('role') = 'service_role'

@@ -1,6 +1,6 @@
 /*
  * Whether there is such a user now: auth.users has them, and not as deleted (the auth server can keep the
- * row of whom it deletes). A token lives on for up to an hour after its user
+ * row of a user whom it deletes). A token lives on for up to an hour after its user
  * was deleted, and so do the books; neither makes a user.
  * Caller: internal.
  */

@@ -1,7 +1,7 @@
 /*
  * Whether a text is a user's id, as auth.users has them: a uuid in its usual form.
- * A pattern for all of it would cost ten microseconds more, in every call of whoever is signed in.
- * Caller: internal (tokenbook.caller_id as whoever is signed in).
+ * A pattern for all of it would cost ten microseconds more, in every call of a signed-in user.
+ * Caller: internal (tokenbook.caller_id, with the rights of the signed-in user).
  */
 create function tokenbook.is_user_id(p_text text)
 returns boolean

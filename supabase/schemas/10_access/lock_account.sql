@@ -1,10 +1,10 @@
 /*
- * Locks a user's account and returns it; NULL when he has none (with p_create it is made first).
- * Every change of a user's books takes this lock first, and nothing else is locked before it: so
- * two changes never wait for each other in a circle.
- * Whoever finds it taken stands in a queue, an advisory lock, and only the first in it waits for the
- * row (tokenbook.wait_for_account). What is right rests on the row alone.
- * Read the clock after this, not before: whoever waited across an expiry must not spend the grant.
+ * Locks a user's account and returns it; NULL when there is none (with p_create it is made first).
+ * Every change of a user's books takes this lock first, and nothing else is locked before it: two
+ * changes therefore cannot deadlock.
+ * A caller that finds the row locked waits in a queue, an advisory lock, and only the first in the queue
+ * waits for the row (tokenbook.wait_for_account). Correctness depends on the row lock alone.
+ * Read the clock after this, not before: a caller that waited past a grant's expiry must not spend it.
  * Caller: internal.   Locks: the token_accounts row.   Errors: busy, account_lost.
  */
 create function tokenbook.lock_account(p_user_id uuid, p_create boolean default false)

@@ -1,8 +1,8 @@
 /*
  * Locks the accounts of many users at once, in the order of their ids, and returns those that there
- * are. Whoever needs several accounts takes them so, all in one go and before anything else: two
- * that want the same ones then meet at the lowest and never wait for each other in a circle. Waits
- * at most five seconds for each, then says busy.
+ * are. A caller that needs several accounts locks them with one call of this, before it locks anything else: two
+ * callers that need the same accounts then meet at the lowest id and cannot deadlock. Waits at most five
+ * seconds for each, then refuses with busy.
  * Read the clock after this, not before.
  * Caller: internal.   Locks: the token_accounts rows.   Errors: busy.
  */

@@ -1,5 +1,5 @@
 /*
- * Who else but their owners has which right on what is ours: the schema, relations and their columns, sequences,
+ * The rights that roles other than the owner have on what is ours: the schema, relations and their columns, sequences,
  * functions.
  * Caller: 95_privileges.sql, which keeps it as tokenbook.declared_rights; check_token_installation.
  */
@@ -35,4 +35,4 @@ begin
 end
 $$;
 comment on function tokenbook.present_rights is
-  'Who has which right on what is Tokenbook''s, beside the owners: kind, object, grantee, privilege.';
+  'The rights that roles other than the owners have on what is Tokenbook''s: kind, object, grantee, privilege.';

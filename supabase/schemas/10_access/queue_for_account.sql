@@ -1,10 +1,10 @@
 /*
- * Stands in the queue at an account, an advisory lock, for at most two seconds; then busy. Who is its
- * first finds the row free, unless somebody has it who does not queue, and what is right rests on the
- * row alone.
- * Those who wait for a row itself are all woken by each change of it and wait anew, and no timeout
- * bounds that: with 200 at one account the statement's own (8 s in a hosted project) came first, and
- * that is no answer.
+ * Waits in an account's queue, an advisory lock, for at most two seconds; then busy. The first in the
+ * queue finds the row free, unless a transaction that did not queue has locked it; correctness depends on
+ * the row lock alone.
+ * Transactions that wait for the row itself are all woken by each change of it and wait anew, and
+ * lock_timeout does not bound the sum of these waits: with 200 callers at one account the statement timeout
+ * (8 s in a hosted project) ended the call, and the caller got no answer that names the reason.
  * Caller: internal.   Locks: the queue of that account.   Errors: busy.
  */
 create function tokenbook.queue_for_account(p_user_id uuid)
@@ -23,4 +23,4 @@ exception
 end
 $$;
 comment on function tokenbook.queue_for_account is
-  'Stands in the queue at the user''s account, for at most two seconds, then busy.';
+  'Waits in the queue of the user''s account for at most two seconds, then busy.';

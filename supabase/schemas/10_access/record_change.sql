@@ -1,6 +1,6 @@
 /*
- * Keeps who changed something beside the ledger, in the transaction that changes it. What users do for
- * themselves is not kept: the row that it made is theirs.
+ * Records the actor of a change beside the ledger, in the transaction that makes the change. What users set for
+ * themselves is not recorded: the row that it writes is their own.
  * Caller: internal.   Keeps: I10.
  */
 create function tokenbook.record_change(

@@ -15,4 +15,4 @@ begin
   return null;
 end
 $$;
-comment on function tokenbook.refuse_view_write is 'Trigger: refuses a write to a view, for whoever has the right to write to everything.';
+comment on function tokenbook.refuse_view_write is 'Trigger: refuses a write to a view, also by a role that may write to everything.';

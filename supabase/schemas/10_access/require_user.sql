@@ -1,7 +1,7 @@
 /*
- * Refuses a user whom neither the books nor auth.users know. A user who was deleted keeps his
- * account. To the user himself, and to nobody else, he always exists. And whose account is lost is
- * refused to everyone.
+ * Refuses a user whom neither the books nor auth.users know. A deleted user's account stays in the books
+ * and is found. A user who calls for themself is never told user_not_found; an admin or the server can be.
+ * A user whose account row was lost is refused to every caller.
  * Caller: internal, and only where no account was found.   Errors: user_not_found, account_lost.
  */
 create function tokenbook.require_user(p_user_id uuid, p_actor_role text)

@@ -1,8 +1,8 @@
 /*
  * The action types that mean something to the books: no caller may name their own spending so. Whatever the code
  * compares an action type with is here (a lint: action_type_not_reserved). Nothing rests on the name alone:
- * who looks for such an entry asks for what no caller can write, too.
- * Immutable, so that who asks it with nothing else is answered when his plan is made.
+ * code that looks for such an entry also tests a field that no caller can write.
+ * Immutable, so that the planner folds a call of it into a constant.
  * Caller: internal.
  */
 create function tokenbook.reserved_action_types()

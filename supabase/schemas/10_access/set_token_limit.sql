@@ -3,7 +3,7 @@
  * now on. What is there already stays; only new ones are refused. p_value NULL: the default again.
  * Caller: service_role.   Locks: nothing.   Errors: invalid_limit, unsupported_media_type, invalid_request.   Keeps: I10, I11.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_limit(p_name text, p_value integer)
 returns jsonb
 language plpgsql

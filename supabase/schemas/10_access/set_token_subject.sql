@@ -6,7 +6,7 @@
  * Errors: invalid_user_id, invalid_subject, invalid_reason, user_not_found, unsupported_media_type, invalid_request.
  * Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_subject(
   p_user_id uuid,
   p_issuer text,

@@ -1,9 +1,9 @@
 /*
- * Locks an account that could not be locked at once: somebody has it, or there is none. Waits in its
- * queue (tokenbook.queue_for_account), and as its first at the row, for two seconds; then busy.
- * Each wait has a block of its own because a row that is locked in a block that can catch is locked
- * by another transaction number than the one that then changes it, which costs both writes and
- * readers; whoever comes out of the queue finds the row free, and takes it outside of any.
+ * Locks an account that could not be locked at once: another transaction has it, or there is none. Waits in
+ * its queue (tokenbook.queue_for_account), then as the first in the queue for the row, two seconds each; then busy.
+ * Each wait has an exception block of its own, because a row that is locked inside such a block is locked
+ * by a subtransaction and then changed by its parent, which costs writers and readers extra work. As a
+ * rule the row is free after the queue, and is locked outside of any block.
  * Caller: tokenbook.lock_account.   Locks: the token_accounts row.   Errors: busy, account_lost.
  */
 create function tokenbook.wait_for_account(p_user_id uuid, p_create boolean)
@@ -18,8 +18,8 @@ declare
   v_account public.token_accounts;
 begin
   if not pg_catalog.pg_try_advisory_xact_lock(pg_catalog.uuid_hash_extended(p_user_id, 0)) then
-    -- this transaction may have the row already: then it must not stand behind who waits for it. One
-    -- that has written nothing yet has not, and must not go ahead of them
+    -- a transaction that has already written may hold this row; queueing behind its own waiters would deadlock.
+    -- One that has written nothing cannot hold it, and must not overtake the queue
     if pg_current_xact_id_if_assigned() is not null then
       select a.* into v_account
         from public.token_accounts a
@@ -40,7 +40,7 @@ begin
     return v_account;
   end if;
 
-  -- there is none, or somebody has it who does not queue
+  -- there is no row, or a transaction that did not queue has locked it
   if tokenbook.is_account_lost(p_user_id) then
     perform tokenbook.refuse('account_lost', '{}');
   end if;

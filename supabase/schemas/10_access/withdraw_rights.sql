@@ -1,6 +1,6 @@
 /*
- * Takes every right on one object from everybody but its owner: from whoever is in its list, not from
- * names that are known here. A project may have default privileges for roles of its own, and a role that
+ * Takes every right on one object from everybody but its owner: from every grantee in its access list, not
+ * from roles that are named here. A project may have default privileges for roles of its own, and a role that
  * service_role or authenticated is a member of would open the books to them.
  * Caller: migrations (95_privileges.sql, tokenbook.expose).
  */

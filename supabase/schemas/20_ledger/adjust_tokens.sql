@@ -9,7 +9,7 @@
  * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found,
  * balance_limit_exceeded, too_many_grants, busy.   Keeps: I1 to I5, I10.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.adjust_tokens(
   p_user_id uuid,
   p_delta bigint,

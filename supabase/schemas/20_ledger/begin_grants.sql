@@ -40,7 +40,7 @@ begin
 
     v_grant.created_at := p_now;
     insert into public.token_balances select (v_grant).*
-    on conflict (user_id, id) do nothing; -- whatever else is wrong, nobody is locked out of their account
+    on conflict (user_id, id) do nothing; -- whatever else is wrong, the user can still use their account
     continue when not found;
     v_entry.entry_type := 'grant';
     v_entry.action_type := tokenbook.grant_type_terms(v_grant.grant_type) ->> 'action_type';

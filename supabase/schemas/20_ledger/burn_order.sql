@@ -18,10 +18,10 @@ create index token_balances_expiring_first_idx
   on public.token_balances (user_id, priority, expires_at, granted_at, id) where is_open;
 
 /*
- * A user's grants that can be spent at p_now, in that order, from its index: whoever takes the first one, or some,
- * reads no more than that. A caller that sorts or joins the rows must order them again. grant_ctid is where the
- * row is, for who changes it in the same statement.
- * These have no search_path of their own, so that Postgres writes them into the statement that calls them (decision
+ * A user's grants that can be spent at p_now, in that order, from its index: a caller that takes the first one, or some,
+ * reads no more than that. A caller that sorts or joins the rows must order them again. grant_ctid is the row's
+ * place in the table, for a caller that changes it in the same statement.
+ * These have no search_path of their own, so that Postgres inlines them into the calling statement (decision
  * 22); their callers have set theirs, and no client may call them.
  * Caller: internal.   Keeps: I7, I8.
  */
@@ -42,7 +42,7 @@ $$;
 comment on function tokenbook.open_grants_fifo is
   'A user''s grants that can be spent at p_now, first in, first out, from its index.';
 
--- Where the first of them is, for who changes it in the same statement.
+-- The first of them, as its row's place in the table, for a caller that changes it in the same statement.
 create function tokenbook.oldest_open_grant(p_user_id uuid, p_now timestamptz)
 returns table (grant_ctid tid)
 language sql
@@ -75,7 +75,7 @@ $$;
 comment on function tokenbook.open_grants_expiring_first is
   'A user''s grants that can be spent at p_now, what expires first before the rest, from its index.';
 
--- The same in the order that the caller says. Who knows it beforehand calls the one: that is quicker.
+-- The same in the order that the caller says. A caller with a fixed order calls the function of that order: that is quicker.
 create function tokenbook.open_grants_in_order(p_user_id uuid, p_now timestamptz, p_expiring_first boolean)
 returns table (
   grant_ctid tid, id uuid, grant_type text, tokens_granted bigint, tokens_remaining bigint, priority smallint,

@@ -2,15 +2,15 @@
  * Whether a user could spend so many tokens now: what tokenbook.deduct_tokens_with_fifo would answer in `success`,
  * without doing it. For policies of the project's own tables, and for whatever else only asks: it writes nothing, locks
  * nothing, and sees what the statement sees that asks. What is due counts as if it were booked, and so does the
- * plan that a first touch would give; a spend cap counts, a member of a team is told of their payer's account.
- * It promises nothing: whoever spends first has the tokens. What costs tokens is paid by spending them.
- * Caller: the user for themself (p_user_id left out), an admin, service_role. A policy is to be answered: to whoever may
- * not ask, or is nobody, it says false. Written as (select public.can_spend_tokens(10)) it is asked once a statement.
+ * plan that a first touch would give; a spend cap counts, a member of a team is answered for their payer's account.
+ * It reserves nothing: another call may spend the tokens first. What costs tokens is paid by spending them.
+ * Caller: the user for themself (p_user_id left out), an admin, service_role. A policy needs an answer: a caller who may
+ * not ask, or is not signed in, is answered false. Written as (select public.can_spend_tokens(10)) it is asked once a statement.
  * Where grants pay only for some things, those count that pay for this action and this model.
  * Locks: nothing.   Errors: invalid_amount, invalid_action_type, invalid_usage, invalid_user_id, subject_not_registered,
  * busy.   Keeps: I7, I11.
  */
--- Security definer: a policy runs as whoever is signed in, who may not read what is looked at here.
+-- Security definer: a policy runs as the signed-in user, who may not read what is looked at here.
 create function tokenbook.can_spend_tokens(
   p_tokens bigint default 1,
   p_user_id uuid default tokenbook.caller_id(),

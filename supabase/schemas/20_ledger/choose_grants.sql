@@ -4,8 +4,8 @@
  * NULL is as many as there are; p_skip leaves out that many tokens at the front, whatever they
  * pay for.
  * A deduction takes what this says, a quote and the balance show it; the order itself is in burn_order.sql.
- * With p_count_due what holds that have run out will give back counts as if it were back, and what the account is due
- * by its plan's schedule or was to begin as if it were given, for who only looks; a deduction books it first.
+ * p_count_due is for callers that only read: what expired holds will give back counts as given back, and what the
+ * account is due by its plan's schedule, or by a grant to come, counts as given; a deduction books both first.
  * p_action_type and p_model_used say what for: grants that do not pay for that are passed over (tokenbook.pays_for; an
  * account has few of those). Without an action it is for everything.
  * Reads no more open grants than it chooses or passes over (I11), and all of those holds and slots.

@@ -1,8 +1,8 @@
 /*
  * Takes tokens back that should not have been given (a refunded or disputed payment, a grant made
  * by mistake): from their own grant first, then from the others in burn order, at most what is
- * left. What could not be taken becomes the account's debt, repaid first by what comes in next, and what is
- * in more grants than one entry may name by them, from the next touch on. The plan limit goes down by all of it.
+ * left. What could not be taken becomes the account's debt, repaid first by what comes in next. Where one
+ * entry cannot name all the grants that have something left, the others repay it with the next calls. The plan limit goes down by all of it.
  * p_entry is the transaction to be: user_id, reason, actor, key, request, links, metadata.
  * Locks: the account (again).   Returns the transaction.   Keeps: I1 to I4, I9.
  */

@@ -1,12 +1,12 @@
 /*
- * What is unusual about a spending, for tokenbook.spend_tokens: how much of it may be taken, and from whose account.
+ * The full path of a deduction, for tokenbook.spend_tokens: how many tokens may be taken, and from which account.
  * Locks that account and books what is due on it, unless too little is there: then nothing is changed, not even that.
  *
  * A user who never had a grant is given the initial plan first (tokenbook.grant_initial_plan).
  * A member of a team spends from their payer's account; user_id is the payer's, member_id the member's. An admin's
  * correction stays on the account that it names, and no cap and no freeze keeps it from there.
- * A cap that allows less, or of which nothing is left then, is told to the endpoints of webhooks that ask for it: the one
- * thing that a spending leaves behind which was refused for it.
+ * A cap that allows less, or of which nothing is left then, is sent to the webhook endpoints that ask for it: the only
+ * thing that a deduction which the cap refused leaves behind.
  * Where some of the account's grants do not pay for everything, only what pays for this action and this model counts; what
  * has too little for it is said in tokens_restricted.
  * With p_on_shortage 'overdraft' what the account has too little for may be owed, as far as its limit goes

@@ -4,10 +4,10 @@
  * the second time. An item that is refused or finds too few tokens does not touch the others; with
  * p_all_or_nothing it undoes all of them, and the answer says which it was.
  *
- * The accounts are locked in one order before anything is done, so batches that overlap never wait
- * for each other in a circle. The items that need nothing but tokens go through tokenbook.spend_tokens_batch, the rest one by one
- * through tokenbook.spend_tokens: the same receipts either way.
- * A member of a team spends from his payer's account, as everywhere.
+ * The accounts are locked in one order before anything is done, so batches that overlap cannot deadlock. Items on the
+ * fast path go through tokenbook.spend_tokens_batch, the rest one by one through tokenbook.spend_tokens: the same
+ * receipts either way.
+ * A member of a team spends from their payer's account, as everywhere.
  * Caller: service_role.   Locks: the accounts, in the order of their ids.
  * Returns {success, deducted, replayed, short, failed, results: [{index, …receipt} or {index,
  * success, error: {code, hint, …facts}}]}, one result an item, in the order of the items.
@@ -27,13 +27,13 @@ as $$
 declare
   v_entries public.token_transactions[] := '{}';
   v_user_ids uuid[]; -- of the entries; NULL where the item was refused
-  v_account_ids uuid[]; -- whose tokens they take: a member's are his payer's
+  v_account_ids uuid[]; -- whose tokens they take: for a member of a team the payer's
   v_results jsonb[];
   v_receipts jsonb[];
   v_behind uuid[] := '{}'; -- accounts of which more is due than one call books, or this one has books left for
   v_work bigint; -- what is due on an account
   v_work_left bigint := 2 * (tokenbook.limits() -> 'due_grants')::bigint;
-  v_unknown uuid[]; -- who has no account yet
+  v_unknown uuid[]; -- users without an account
   v_locked uuid[];
   v_has_joined boolean;
   v_made record;
@@ -81,7 +81,7 @@ begin
 
   begin -- what all-or-nothing undoes
 
-    -- lock: who has no account yet is given his plan, if he has one; then all accounts, in order
+    -- lock: a user without an account is first given the tokens of their plan, if they have one; then all accounts, in order
     select array_agg(coalesce(a.payer_id, u.user_id) order by u.nth),
            array_agg(distinct u.user_id) filter (
              where a.user_id is null and u.user_id is not null and not tokenbook.is_account_lost(u.user_id))

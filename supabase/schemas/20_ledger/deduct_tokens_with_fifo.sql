@@ -1,11 +1,11 @@
 /*
  * Spends tokens from a user's grants, oldest first, all or nothing.
- * Caller: the user for himself, an admin, service_role.   Locks: the account.
+ * Caller: the user for themself, an admin, service_role.   Locks: the account.
  * Returns {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from: [{grant_id,
  * grant_type, granted_at, deducted}], transaction_id, tokens_remaining, replayed}. Short of
  * tokens, or under a cap that allows less: success false, tokens_remaining_to_deduct the shortfall,
  * nothing changed, no error; the cap is said in capped_by {scope, window, limit, used, resets_at}.
- * A member of a team spends from his payer's account.
+ * A member of a team spends from their payer's account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_action_type,
  * invalid_idempotency_key, invalid_metadata, idempotency_key_reused, account_frozen, too_many_grants, busy   (docs/errors.md)
  * Keeps: I1 no overspend, I4 allocations = deduction, I5 one key one effect, I7, I8 FIFO exactly.
@@ -65,4 +65,4 @@ begin
 end
 $$;
 comment on function tokenbook.deduct_tokens_with_fifo is
-  'Spends tokens from the user''s grants, oldest first, all or nothing. For the user himself, an admin, or the server. p_tokens_to_deduct 1 to 10^12; p_action_type what for (chat_conversation, …); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from: [{grant_id, grant_type, granted_at, deducted}], transaction_id, tokens_remaining, replayed}. Short of tokens: success false, tokens_remaining_to_deduct the shortfall, nothing changed; and so under a spend cap, which is then said in capped_by {scope, window, limit, used, resets_at}. A member of a team spends from his payer''s account. Errors: invalid_amount, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, account_frozen, too_many_grants, forbidden, busy.';
+  'Spends tokens from the user''s grants, oldest first, all or nothing. For the user themself, an admin, or the server. p_tokens_to_deduct 1 to 10^12; p_action_type what for (chat_conversation, …); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from: [{grant_id, grant_type, granted_at, deducted}], transaction_id, tokens_remaining, replayed}. Short of tokens: success false, tokens_remaining_to_deduct the shortfall, nothing changed; and so under a spend cap, which is then said in capped_by {scope, window, limit, used, resets_at}. A member of a team spends from their payer''s account. Errors: invalid_amount, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, account_frozen, too_many_grants, forbidden, busy.';

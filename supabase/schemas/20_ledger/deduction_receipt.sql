@@ -1,7 +1,7 @@
 /*
  * The answer to a deduction of p_tokens: its transaction (new or replayed) and which grants paid, or a
  * shortfall and no transaction. The same for one deduction and for one of a batch.
- * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling expression (decision 22).
  * Caller: internal.
  */
 create function tokenbook.deduction_receipt(

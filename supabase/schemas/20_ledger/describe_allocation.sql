@@ -1,6 +1,6 @@
 /*
  * What one grant paid, as receipts and quotes say it.
- * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling expression (decision 22).
  * Caller: internal.
  */
 create function tokenbook.describe_allocation(

@@ -1,7 +1,7 @@
 /*
  * What an account is due at p_at and has not been booked yet, one row a grant that can be spent then: what the schedules
  * of its plans give (tokenbook.due_slots), and what was to begin by then (tokenbook.grants_to_begin) and has not run out
- * since. For who only looks; tokenbook.record_expiries books exactly these.
+ * since. For callers that only read; tokenbook.record_expiries books exactly these.
  * Caller: internal.   Keeps: I7.
  */
 create function tokenbook.due_grants(p_user_id uuid, p_at timestamptz)

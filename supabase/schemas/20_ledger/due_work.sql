@@ -1,7 +1,7 @@
 /*
  * How much there is to book on an account now, counted in grants (a hold, a grant that begins or a slot of a plan is as much as five, to look
- * at a plan that is due as ten); more than any call books where it is behind. For who goes through many accounts in one
- * call, and has a bound for all of them.
+ * at a plan that is due as ten); more than any call books where it is behind. For functions that process many accounts in one
+ * call, with one bound for all of them.
  * Caller: internal.   Keeps: I11.
  */
 create function tokenbook.due_work(p_user_id uuid)

@@ -2,13 +2,13 @@
  * The sweeper: books what has run out and what the schedules of plans give, for at most p_max_accounts users a call and
  * of each no more than a portion (call it until it returns 0). A convenience that keeps the ledger's dates close to the
  * truth and the watched account rows fresh; nothing is spent or counted after its expiry without it.
- * Accounts that are locked are skipped, so it never waits and nobody waits long for it; whoever
- * holds the lock books them, or the next run does. So are, for an hour, those that the last run could not
+ * Accounts that are locked are skipped, so it never waits and nobody waits long for it; the
+ * transaction that holds the lock books what is due, or the next run does. So are, for an hour, those that the last run could not
  * bring up to date (tokenbook.sweep_accounts).
  * Caller: service_role, a scheduled job.   Locks: the due accounts.   Returns holds, grants and slots booked.
  * Errors: invalid_page.   Keeps: I11.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.expire_old_token_grants(p_max_accounts integer default 1000)
 returns bigint
 language plpgsql

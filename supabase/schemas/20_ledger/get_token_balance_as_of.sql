@@ -2,7 +2,7 @@
  * A user's balance as it was at a moment: from the ledger up to then, with what had run out by then
  * (booked or not) not counted, and what the plan's schedule gave and what began by then (booked or not) counted. In
  * passes over the user's ledger.
- * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * Caller: the user for themself (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_moment, user_not_found,
  * before_the_books, account_lost.   Keeps: I7.
  */
@@ -136,4 +136,4 @@ begin
 end
 $$;
 comment on function tokenbook.get_token_balance_as_of is
-  'What the user could spend at a moment that has passed, from the ledger up to then. For the user himself (leave p_user_id out), an admin, or the server. p_at is that moment. Returns {user_id, at, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, pays_for}] in the order in which they would have been spent, at most 100, has_more_grants}. Errors: not_authenticated, forbidden, invalid_moment, before_the_books (facts: opened_at).';
+  'What the user could spend at a moment that has passed, from the ledger up to then. For the user themself (leave p_user_id out), an admin, or the server. p_at is that moment. Returns {user_id, at, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, pays_for}] in the order in which they would have been spent, at most 100, has_more_grants}. Errors: not_authenticated, forbidden, invalid_moment, before_the_books (facts: opened_at).';

@@ -15,7 +15,7 @@ comment on type tokenbook.listed_transaction is 'A transaction as a history list
  * A user's transactions, newest first, a page at a time, on from the ledger into the history
  * from before the books opened (entry_type 'history', numbered downwards from 0, no balance).
  * Keyset paging by number: pages neither skip nor repeat while new transactions arrive.
- * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * Caller: the user for themself (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_page, user_not_found,
  * account_lost.
  */
@@ -84,4 +84,4 @@ begin
 end
 $$;
 comment on function tokenbook.get_token_history is
-  'The user''s transactions, newest first. For the user himself (leave p_user_id out), an admin, or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {transactions: [{id, entry_type, action_type, tokens (signed), reserved_change (set aside by it), balance_after, allocations: [{grant_id, tokens}], debt_change (owed since: of a deduction an overdraft, of a repayment negative), reason, actor_role, actor_id, idempotency_key, usage_id, hold_id, parent_hold_id (of hold_split and hold_return: the hold that is the budget of this one; its other entries do not say it), original_id (the transaction that it undoes), member_id (the member of the team who spent it), metadata, created_at}], next_before (NULL on the last page)}. entry_type as in the ledger, and history for what is older than the books. Errors: not_authenticated, forbidden, invalid_page.';
+  'The user''s transactions, newest first. For the user themself (leave p_user_id out), an admin, or the server. p_limit 1 to 200; p_before the next_before of the page before. Returns {transactions: [{id, entry_type, action_type, tokens (signed), reserved_change (set aside by it), balance_after, allocations: [{grant_id, tokens}], debt_change (owed since: of a deduction an overdraft, of a repayment negative), reason, actor_role, actor_id, idempotency_key, usage_id, hold_id, parent_hold_id (of hold_split and hold_return: the hold that is the budget of this one; its other entries do not say it), original_id (the transaction that it undoes), member_id (the member of the team who spent it), metadata, created_at}], next_before (NULL on the last page)}. entry_type as in the ledger, and history for what is older than the books. Errors: not_authenticated, forbidden, invalid_page.';

@@ -4,8 +4,8 @@
  * due and the account is free, it is booked on the way, so that the account row that frontends watch is right again (but
  * not in a transaction that is read-only). A user who never had a grant and has a plan is given its tokens first, once;
  * a plan that has ended, or a downgrade whose time has come, is recorded.
- * A member of a team is told of his payer's account, which is what he can spend.
- * Caller: the user for himself (p_user_id left out), an admin, service_role.
+ * A member of a team is told of their payer's account, which is what they can spend.
+ * Caller: the user for themself (p_user_id left out), an admin, service_role.
  * Locks: the account, only when something is due and only if it need not wait.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, busy.   Keeps: I7, I11.
  */
@@ -62,4 +62,4 @@ begin
 end
 $$;
 comment on function tokenbook.get_user_token_balance is
-  'What the user can spend now. For the user himself (leave p_user_id out), an admin, or the server. Returns {user_id, state (active, or frozen: nothing can be spent), total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: the balance when it was last filled, by a plan, a pack or a grant), plan_type (the plan that is in force; null = none), next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of his payer''s account, with payer_id. Errors: not_authenticated, forbidden, busy (more has run out than ten calls book).';
+  'What the user can spend now. For the user themself (leave p_user_id out), an admin, or the server. Returns {user_id, state (active, or frozen: nothing can be spent), total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: the balance when it was last filled, by a plan, a pack or a grant), plan_type (the plan that is in force; null = none), next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of their payer''s account, with payer_id. Errors: not_authenticated, forbidden, busy (more has run out than ten calls book).';

@@ -1,12 +1,12 @@
 /*
- * Gives tokens to a user as one new grant. An admin's grant, and whoever makes one of type admin, also writes
- * the token_usage row admin_grant that the audit trail has of it; it is no use, and costs nothing.
+ * Gives tokens to a user as one new grant. A grant by an admin, or of type admin, also writes
+ * the token_usage row admin_grant for the audit trail; it counts as no use, and costs nothing.
  * Caller: an admin, service_role (only the latter may backdate).   Locks: the account.
  * p_expires_at left out: the grant type's own lifetime, counted from p_granted_at; 'infinity': never, which
  * a trial, a 28day and an annual grant may not be. p_priority left out: the type's own, of most 50.
  * With p_starts_at it is a grant to come: an entry of 0 tokens says so, list_upcoming_token_grants lists it,
  * void_token_grant calls it off, and at that moment it is a grant like any other (tokenbook.begin_grants).
- * p_cost_basis_cents is what all of the tokens cost whoever bought them, of p_currency; left out: they were given away.
+ * p_cost_basis_cents is what the buyer paid for all of the tokens, in cents of p_currency; left out: they were given away.
  * A trial that is granted so is somebody's decision: the policy is not asked, and it is remembered.
  * Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, transaction_id,
  * tokens_remaining, replayed}.
@@ -16,7 +16,7 @@
  * invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, busy.
  * Keeps: I2, I3, I5, I10.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.grant_tokens(
   p_user_id uuid,
   p_tokens bigint,
@@ -152,4 +152,4 @@ begin
 end
 $$;
 comment on function tokenbook.grant_tokens is
-  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each), or one of token_grant_types; p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100, left out: what token_grant_types says, else 50; p_granted_at in the past, for the server only; p_starts_at in the next ten years: a grant to come, that nothing counts before, whose lifetime and place in the queue are from then on (list_upcoming_token_grants lists it, void_token_grant calls it off; the transaction is one of 0 tokens, upcoming_grant); p_pays_for {actions: [action_type, …], models: [name, or its beginning and *, …]}, either or both: what the grant pays for; left out: what token_grant_types says, else everything; p_cost_basis_cents (0 to 10^12) of p_currency (eur, usd, …): what all of the tokens cost whoever bought them, for get_token_revenue and explain_token_charge; left out: they were given away; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, pays_for, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_starts_at, invalid_expiry, invalid_pays_for, invalid_cost_basis, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, too_many_restricted_grants, too_many_upcoming_grants, forbidden, busy.';
+  'Gives tokens to a user as one new grant. For an admin or the server. p_tokens 1 to 10^12; p_grant_type annual, 28day, trial, purchase, admin, … (Lists, with the lifetime of each), or one of token_grant_types; p_expires_at left out: the type''s own lifetime, ''infinity'': never (where must_end of Lists is false); p_priority 0 (spent first) to 100, left out: what token_grant_types says, else 50; p_granted_at in the past, for the server only; p_starts_at in the next ten years: a grant to come, that nothing counts before, whose lifetime and place in the queue are from then on (list_upcoming_token_grants lists it, void_token_grant calls it off; the transaction is one of 0 tokens, upcoming_grant); p_pays_for {actions: [action_type, …], models: [name, or its beginning and *, …]}, either or both: what the grant pays for; left out: what token_grant_types says, else everything; p_cost_basis_cents (0 to 10^12) of p_currency (eur, usd, …): what the buyer paid for all of the tokens, for get_token_revenue and explain_token_charge; left out: they were given away; p_idempotency_key makes a retry safe for ever. A grant by an admin, or of type admin, also writes the token_usage row admin_grant. One of type trial is given whatever set_token_trial_policy says, and is remembered as a trial. Returns {success, grant_id, tokens_granted, grant_type, granted_at, expires_at, pays_for, transaction_id, tokens_remaining, replayed}. Errors: invalid_amount, invalid_grant_type, invalid_priority, invalid_granted_at, invalid_starts_at, invalid_expiry, invalid_pays_for, invalid_cost_basis, invalid_reason, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, balance_limit_exceeded, too_many_restricted_grants, too_many_upcoming_grants, forbidden, busy.';

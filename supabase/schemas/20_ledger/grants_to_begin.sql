@@ -2,7 +2,7 @@
  * Of grants to come, those whose moment has come by p_at and that are not booked yet, one row each, in the order in which
  * they are booked: the entry that said it, the grant to be, and whether it fits: an account that cannot hold that many
  * tokens more does not get it.
- * The one answer for who looks (tokenbook.due_grants, tokenbook.tokens_due) and for who books (tokenbook.begin_grants).
+ * The one definition for reads (tokenbook.due_grants, tokenbook.tokens_due) and for booking (tokenbook.begin_grants).
  * A frozen account gets it too, as it may be given any grant; nothing of it is spent until it is active again.
  * Caller: internal.   Keeps: I7, I11.
  */

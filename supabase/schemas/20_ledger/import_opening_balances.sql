@@ -1,10 +1,10 @@
 /*
  * Opens the books of users who have balances elsewhere: an account, its grants and one entry `opening_balance` for each,
- * whose number is 1. Once: who has books already is left as they are, so that the same rows again change nothing,
+ * whose number is 1. Once: a user who has books already is left as they are, so that the same rows again change nothing,
  * and a run that was cut short goes on where it was. A portion of users a call, each given once.
  * p_rows: [{user: uuid, grants: [{tokens, grant_type, granted_at, expires_at, metadata}], owed,
  * tokens_used, total_cost, metadata}]. What has run out is not brought in. p_source is kept with each entry.
- * Caller: whoever owns the database (`tokenbook import`).   Locks: nothing that is there.
+ * Caller: the database owner (`tokenbook import`).   Locks: nothing that is there.
  * Returns {taken, without_balance (of them), grants, tokens, owed, done_before, left_out: [{user, why}]}; with p_dry_run what it would do.
  * Keeps: I1 to I4, I10.
  */
@@ -62,7 +62,7 @@ begin
    where exists (select from pg_temp.tokenbook_import_users u where u.user_id = g.user_id and u.why is not null);
 
   if not p_dry_run then
-    -- first: who comes to have books meanwhile has them
+    -- the accounts first: a user whose account another transaction has made since the check above keeps that account
     with opened as (
       insert into public.token_accounts
         (user_id, tokens_remaining, tokens_owed, tokens_used, total_cost, last_transaction_id, next_due_at, updated_at)
@@ -127,4 +127,4 @@ begin
 end
 $$;
 comment on function tokenbook.import_opening_balances is
-  'Opens the books of users who have balances elsewhere, once: an account, its grants and one opening_balance each. For whoever owns the database.';
+  'Opens the books of users who have balances elsewhere, once: an account, its grants and one opening_balance each. For the database owner.';

@@ -1,6 +1,6 @@
 /*
- * Whether nothing is spent from this account now: it is frozen, or the member of its team is who would
- * spend. Takes the account row, so that who has locked it asks of what they have locked; a member's
+ * Whether nothing is spent from this account now: it is frozen, or the member of its team who would spend
+ * is. Takes the account row, so that a caller that has locked it is answered for the row as locked; a member's
  * state changes under the payer's lock too (tokenbook.set_token_account_state).
  * Caller: internal.
  */

@@ -1,6 +1,6 @@
 /*
- * Whether whoever goes through many accounts leaves this one out: its books were found damaged within the last
- * hour (tokenbook.sweep_accounts).
+ * Whether the sweeps skip this account: its books were found damaged within the last hour
+ * (tokenbook.sweep_accounts).
  * Caller: internal.
  */
 create function tokenbook.is_set_aside(p_user_id uuid)

@@ -1,5 +1,5 @@
 /*
- * The second line behind the privileges: whoever owns the ledger (a migration, the SQL editor)
+ * The second line behind the privileges: the ledger's owner (a migration, the SQL editor)
  * cannot change it by accident either. Correctness does not rest on it; where the tables are
  * distributed over machines, which allows no triggers, drop it.
  */

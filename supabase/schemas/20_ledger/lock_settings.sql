@@ -1,5 +1,5 @@
 /*
- * Locks the project's settings for who is about to change one of them; their row is made first where
+ * Locks the project's settings for a caller that is about to change one of them; their row is made first where
  * there is none.
  * Caller: internal, holding no account's lock.   Locks: the settings.
  */

@@ -1,6 +1,6 @@
 /*
- * Notes on the account until when it has grants that pay only for some things (NULL: for ever), so that whoever spends
- * looks which pay: the quick way of spending does not. The caller holds the account's lock.
+ * Notes on the account until when it has grants that pay only for some things (NULL: for ever), so that a deduction
+ * checks which of them pay: the fast path does not. The caller holds the account's lock.
  * Caller: internal.   Keeps: I8.
  */
 create function tokenbook.note_restricted_grants(p_user_id uuid, p_until timestamptz)

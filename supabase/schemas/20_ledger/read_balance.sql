@@ -9,11 +9,11 @@ create type tokenbook.listed_grant as (
 comment on type tokenbook.listed_grant is 'A grant as a balance lists it.';
 
 /*
- * What get_user_token_balance answers: what p_user_id can spend now from p_account_id, his own or his payer's, where
- * what could be booked is booked. What is still due, because somebody has the account or because it is more than a
- * portion, counts as if it were booked.
- * Without p_account_id: from his own, and only if nothing has to be done first. NULL: there may be something (he never
- * had a grant or has spent everything, something is due, his plan is not in force, he is in a team).
+ * What get_user_token_balance answers: what p_user_id can spend now from p_account_id, their own or their payer's, after the
+ * caller has booked what it could. What is still due, because another transaction has locked the account or because it
+ * is more than a portion, counts as if it were booked.
+ * Without p_account_id: from their own, and only if nothing has to be done first. NULL: something may have to be (the
+ * user never had a grant or has spent everything, something is due, their plan is not in force, they are in a team).
  * Caller: tokenbook.get_user_token_balance.   Locks: nothing.   Keeps: I7, I8.
  */
 create function tokenbook.read_balance(p_user_id uuid, p_account_id uuid default null)

@@ -2,7 +2,7 @@
  * Books what time has changed: grants whose moment has come begin, what the schedules of plans give is given, and a plan that is over is recorded; then due
  * holds are released; then due grants are closed, with one `expiry` transaction each; the account's totals and
  * next_due_at follow; what is owed is repaid from what came in; and after a slot the plan limit is the balance, as after
- * a renewal. For one user or a thousand: the same code serves whoever touches an account and the sweeper, so the two
+ * a renewal. For one user or a thousand: the same code serves a call that touches an account and the sweeper, so the two
  * cannot disagree. Alerts that fall due by time alone are raised here too.
  *
  * Bounded (I11): of one account it books at most due_holds and due_grants of tokenbook.limits() (and no more holds
@@ -10,8 +10,8 @@
  * themselves; of several together
  * at most ten times that, and no more of these and plans' ends than cost as much as due_grants, and what one account is due
  * beyond: an account that has to wait for these waits with all of it. A hold is by far the dearer. What is left stays
- * due. With p_in_portions that is the caller's to go on with; otherwise it is busy, because the caller goes on as if
- * nothing were due: tokenbook.settle_backlog has looked before that it does not come to this.
+ * due. With p_in_portions the caller goes on with it; otherwise the call is refused with busy, because its caller would go on as
+ * if nothing were due. tokenbook.settle_backlog, which is called before, prevents that.
  * The caller has locked these accounts. Nothing depends on it being run: what is due is neither
  * spent nor counted before it is booked either.
  * Caller: internal.   Returns how many holds, grants, slots and beginnings were booked.   Errors: busy.
@@ -40,7 +40,7 @@ declare
   v_due record;
   v_entry public.token_transactions;
   v_entries public.token_transactions[] := '{}';
-  v_lifted uuid[] := '{}'; -- who may have more than their plan limit now
+  v_lifted uuid[] := '{}'; -- users who may have more than their plan limit now
   v_user_ids uuid[] := '{}'; -- one for each account; the next four are of the same
   v_lost bigint[] := '{}';
   v_counts bigint[] := '{}';

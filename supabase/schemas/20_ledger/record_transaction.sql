@@ -7,7 +7,7 @@
  * where the caller knows it, when the tokens were taken that come back. What was spent is counted into its day, week and
  * month, the account's and the member's.
  * Alerts are only looked for when the balance has passed one of the account's alert thresholds, tokens came in
- * whose expiry somebody wants to know of, or the rules have changed since. A grant is told to the endpoints of webhooks
+ * whose expiry somebody wants to know of, or the rules have changed since. A grant is sent to the webhook endpoints
  * that ask for it.
  * Caller: internal.   Returns the ledger row.   Keeps: I2, I3, I10.
  */

@@ -1,10 +1,10 @@
 /*
  * Makes the row of the project's settings where there is none: in a new project, or after it was lost.
  * It says what the project has chosen, as far as that can still be seen: the newest burn order, its caps, and,
- * where there are or were alert rules, a version that no account has, so that each account is armed
- * anew by whoever touches it next.
- * Waits for nobody: who finds that somebody else is making it goes on without, as before. The caller
- * may hold an account's lock, before which nothing is waited for.
+ * where there are or were alert rules, a version that no account has, so that the next call that touches
+ * an account arms it anew.
+ * Never waits: a caller that finds another transaction making the row goes on without it, as before. The
+ * caller may hold an account's lock, and the settings are locked before accounts: waiting here could deadlock.
  * Caller: internal.   Locks: the settings, if they can be made.
  */
 create function tokenbook.restore_settings()
@@ -29,4 +29,4 @@ begin
 end
 $$;
 comment on function tokenbook.restore_settings is
-  'Makes the row of the project''s settings where there is none, of what the project has chosen; waits for nobody.';
+  'Makes the row of the project''s settings where there is none, from what the project has chosen; never waits.';

@@ -11,7 +11,7 @@
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_state, invalid_reason, user_not_found,
  * busy.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_account_state(
   p_user_id uuid,
   p_state text,
@@ -75,7 +75,7 @@ begin
     perform tokenbook.write_webhook(
       case p_state when 'frozen' then 'token_account.frozen' else 'token_account.unfrozen' end,
       p_user_id, clock_timestamp(), jsonb_build_object('actor_role', v_actor.actor_role));
-    perform tokenbook.refresh_alert_thresholds(p_user_id); -- who is below their top-up's threshold is asked for now
+    perform tokenbook.refresh_alert_thresholds(p_user_id); -- for a user below their top-up's threshold a request is written now
   end if;
   select c.* into v_change
     from tokenbook.changes c

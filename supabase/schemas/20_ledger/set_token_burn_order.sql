@@ -3,7 +3,7 @@
  * burn_order.sql says. Safe while traffic runs: each deduction reads it once, under the account's lock.
  * Caller: service_role.   Locks: the settings.   Errors: invalid_burn_order.   Keeps: I8.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_burn_order(p_burn_order text)
 returns text
 language plpgsql

@@ -9,7 +9,7 @@
  * idempotency_key_reused, user_not_found, grant_not_found, grant_already_voided, grant_has_ended, busy.
  * Keeps: I2, I3, I5, I7, I8, I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_grant_expiry(
   p_user_id uuid,
   p_grant_id uuid,

@@ -5,7 +5,7 @@
  * Caller: an admin, service_role.   Locks: the settings.
  * Errors: not_authenticated, forbidden, invalid_grant_type, invalid_reason.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_grant_type(
   p_grant_type text,
   p_terms jsonb,

@@ -9,7 +9,7 @@
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_amount, invalid_reason, user_not_found, account_lost,
  * busy.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_overdraft(
   p_user_id uuid,
   p_tokens bigint,

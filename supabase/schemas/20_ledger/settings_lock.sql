@@ -1,5 +1,5 @@
 /*
- * The advisory lock of whoever makes or changes the project's settings: their row may not be there yet.
+ * The advisory lock under which the project's settings are made or changed: their row may not exist yet.
  * Caller: internal.
  */
 create function tokenbook.settings_lock()
@@ -14,4 +14,4 @@ begin
 end
 $$;
 comment on function tokenbook.settings_lock is
-  'The number of the advisory lock of whoever makes or changes the project''s settings.';
+  'The number of the advisory lock under which the project''s settings are made or changed.';

@@ -1,10 +1,10 @@
 /*
  * Where more is due on an account than one call books, books one portion of it and says so: the caller
  * then does nothing else and answers tokenbook.answer_busy(), which keeps the portion, where a refusal
- * would undo it. So an account with however much behind it is up to date after so many calls, whoever
- * makes them, and none of them takes longer than a portion does.
- * To be asked before anything else of the account is looked at. Costs nothing when nothing is due. Who only looks
- * counts what is due as if it were booked, and says of how many portions it can.
+ * would undo it. So a backlog of any size is booked after a number of calls, by any callers, and no call
+ * takes longer than a portion does.
+ * Call it before reading anything else of the account. Costs nothing when nothing is due. A caller that only reads
+ * counts what is due as if it were booked, and passes as p_portions how many portions it can count.
  * Caller: internal.   Locks: the account, when there is a backlog.   Errors: busy.   Keeps: I11.
  */
 create function tokenbook.settle_backlog(p_user_id uuid, p_portions integer default 1)

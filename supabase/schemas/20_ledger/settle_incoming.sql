@@ -1,6 +1,6 @@
 /*
  * What follows when tokens have come in and their entry is recorded: what came back too late expires
- * at once, in the ledger, a portion of it (the rest is due, for whoever comes next); what is owed is repaid first,
+ * at once, in the ledger, a portion of it (the rest stays due, and the next calls book it); what is owed is repaid first,
  * once nothing is due any more (tokenbook.record_expiries does both); the plan limit is no lower than the balance.
  * Caller: internal, holding the account's lock.   Returns what the account has then.   Keeps: I2, I3, I4, I7, I9.
  */

@@ -18,8 +18,8 @@
  * names, whatever its team, its caps or its state, and is no use.
  * Locks: the account.   Errors: busy, idempotency_key_reused, user_not_found, account_frozen, account_lost,
  * too_many_holds, too_many_grants.
- * Returns whose account it was (user_id; member_id, who spent from it) and the entry: id, tokens, grants, created_at,
- * usage_id, hold_id, and deducted_from as receipts say it; with replayed all of that is of then. Or there is no entry:
+ * Returns the account (user_id), the member who spent from it (member_id) and the entry: id, tokens, grants, created_at,
+ * usage_id, hold_id, and deducted_from as receipts say it; with replayed all of that is as it was then. Or there is no entry:
  * is_behind, where more was due than one call books, a portion of which is booked now (the caller answers
  * tokenbook.answer_busy()); or, but for 'partial', a shortfall, and nothing was changed, not even what was due to
  * expire; tokens_remaining then says what there is. capped_by is the cap that allowed less than was wanted: the
@@ -71,7 +71,7 @@ declare
   v_place tid; -- where the account is, as long as it is locked
   v_due_at timestamptz;
   v_is_fifo boolean := true;
-  v_has_passed boolean; -- a threshold of which somebody wants to be told
+  v_has_passed boolean; -- an alert threshold
   v_has_new_rules boolean := false;
   v_terms jsonb;
   v_used bigint;

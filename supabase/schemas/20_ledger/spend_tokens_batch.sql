@@ -1,8 +1,8 @@
 /*
  * The fast path of a deduction, for many accounts in one statement: nothing is due, the grant that is next in
- * burn order covers it, no cap applies, nobody wants to be told (tokenbook.record_transaction asks the same of the
- * alert thresholds), and the key is new. What is not so is left alone, and goes through tokenbook.spend_tokens; both come
- * to the same grants, totals, ledger rows and receipts. Half as dear a user as through tokenbook.spend_tokens (decision 26).
+ * burn order covers it, no cap applies, no alert threshold is crossed (tokenbook.record_transaction makes the same check), and the key is new.
+ * Every other entry is left to tokenbook.spend_tokens, the full path; both make the same grants, totals, ledger rows and
+ * receipts. Costs half as much per user as tokenbook.spend_tokens (decision 26).
  * p_entries are transactions to be, as of tokenbook.spend_tokens, no two of one account and none of a member;
  * their id is the caller's own number, handed back. The caller has locked the accounts and read the
  * clock.
@@ -44,7 +44,7 @@ begin
           where t.user_id = e.user_id and t.member_id is null and t.idempotency_key = e.idempotency_key
             and (t.actor_role = 'user') = (e.actor_role = 'user'))
        and not exists (
-         select from public.token_transactions t -- of the time when he was in a team
+         select from public.token_transactions t -- from when the user was in a team
           where t.member_id = e.user_id and t.idempotency_key = e.idempotency_key
             and (t.actor_role = 'user') = (e.actor_role = 'user'))
        and not a.has_caps -- @batch-no-caps

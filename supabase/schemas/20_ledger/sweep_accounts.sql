@@ -1,6 +1,6 @@
 /*
- * Books what is due on these accounts, in portions, for who goes through many: an account whose books are
- * damaged is set aside (tokenbook.set_aside_accounts) and keeps the others from nothing. All of them in one
+ * Books what is due on these accounts, in portions, for the sweeps: an account whose books are
+ * damaged is set aside (tokenbook.set_aside_accounts) and does not hold up the others. All of them in one
  * statement as a rule; one by one only when that fails.
  * The caller has locked them.
  * Caller: internal.   Returns how many holds and grants were booked, and accounts set aside.   Keeps: I7, I11.

@@ -1,7 +1,7 @@
 /*
  * How many of p_tokens the grants have that pay for such a use, as tokenbook.take_from_grants would take them: fewer than
  * the account counts where grants are restricted. Where more grants than one entry may name would have to pay, p_tokens:
- * whoever takes them refuses that by name.
+ * the deduction then refuses with the error's own name.
  * Caller: internal.   Keeps: I8, I11.
  */
 create function tokenbook.tokens_payable(

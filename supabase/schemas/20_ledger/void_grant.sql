@@ -51,8 +51,8 @@ begin
    limit 1;
 
   if p_take_back then -- @mistakes-taken-back-whole
-    -- what he has had of it: left, or spent; what ran out, was taken back before, or was carried over into another
-    -- he has not, and what is held stays with its hold. What made the grant is none of these
+    -- what the user has left of it, or has spent. Not what ran out, was taken back before or was carried over into
+    -- another grant; and what is held stays with its hold. The entry that made the grant is none of these
     select v_grant.tokens_granted - coalesce(sum(case when t.tokens > 0 then -a.tokens else a.tokens end), 0)::bigint
              - coalesce((
                  select sum(held.tokens)

@@ -10,7 +10,7 @@
  * idempotency_key_reused, user_not_found, grant_not_found, grant_already_voided, busy.
  * Keeps: I1 to I5, I9, I10.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.void_token_grant(
   p_user_id uuid,
   p_grant_id uuid,

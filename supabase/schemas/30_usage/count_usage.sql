@@ -1,8 +1,8 @@
 /*
  * Adds the next uses to the totals that reports read: at most a portion (usage_rows of tokenbook.limits) of those that no
- * open transaction can add to any more. Whoever finds that somebody else is at it does nothing.
+ * open transaction can add to any more. A call that finds another one counting does nothing.
  * p_user_id: of whom; all zeros: of everyone.
- * Caller: internal.   Locks: the mark, for who counts too.   Keeps: I11.
+ * Caller: internal.   Locks: the mark, so that one call counts at a time.   Keeps: I11.
  */
 create function tokenbook.count_usage(p_user_id uuid)
 returns void
@@ -31,7 +31,7 @@ begin
   if v_mark.closing_xid <= pg_snapshot_xmin(v_snapshot) then -- @open-transactions-are-awaited
     v_mark.closed_until := greatest(v_mark.closed_until, v_mark.closing_until);
     v_mark.closing_xid := null;
-  elsif v_mark.closing_xid > pg_snapshot_xmax(v_snapshot) then -- restored on a server that counts otherwise
+  elsif v_mark.closing_xid > pg_snapshot_xmax(v_snapshot) then -- restored on a server whose transaction ids are lower
     v_mark.closing_xid := null;
   end if;
   if v_mark.closing_xid is null then
@@ -42,7 +42,7 @@ begin
 
   -- count
   if v_mark.counted_until < v_mark.closed_until then
-    -- up to which use that is a portion: by each index of its own, that it is not sorted
+    -- the use at which the portion ends: one query for each index, so that neither sorts
     select coalesce(min(portion.ends_at) + interval '1 microsecond', v_mark.closed_until)
       into v_until
       from (

@@ -1,8 +1,8 @@
 /*
  * A quote: what an operation would deduct and cost, and which grants would pay, by the same code
- * that tracking runs. Promises nothing: who asks next may be faster.
- * A user who never had a grant and has a plan is given its tokens first, as when he asks for his balance.
- * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * that tracking runs. Reserves nothing: another call may spend the tokens first.
+ * A user who never had a grant and has a plan is given its tokens first, as when they ask for their balance.
+ * Caller: the user for themself (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Returns {tokens, cost_estimate, sufficient, tokens_short, overdraft_left, tokens_remaining, would_be_deducted_from:
  * [{grant_id, grant_type, granted_at, deducted}]}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage, unknown_model, user_not_found.
@@ -76,7 +76,7 @@ begin
   end if;
   v_now := clock_timestamp();
 
-  -- one statement: what there is and who would pay are of one moment
+  -- one statement: the balance and the grants that would pay are of one moment
   select coalesce(a.tokens_remaining - due.lost + due.returned + due.given - due.repaid, 0),
          (select coalesce(jsonb_agg(tokenbook.describe_allocation(
                    paid.grant_id, coalesce(b.grant_type, d.grant_type), coalesce(b.granted_at, d.granted_at),
@@ -113,4 +113,4 @@ begin
 end
 $$;
 comment on function tokenbook.estimate_tokens is
-  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user himself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {state (active, or frozen: not sufficient, however many there are), tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, overdraft_left (how many more the account may come to owe, for a use that asks for an overdraft; no part of the others), tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less, and tokens_restricted where so many of tokens_remaining are in grants that do not pay for this action and model. Errors: invalid_action_type, invalid_usage, unknown_model, user_not_found, forbidden.';
+  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user themself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {state (active, or frozen: not sufficient, however many there are), tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, overdraft_left (how many more the account may come to owe, for a use that asks for an overdraft; no part of the others), tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less, and tokens_restricted where so many of tokens_remaining are in grants that do not pay for this action and model. Errors: invalid_action_type, invalid_usage, unknown_model, user_not_found, forbidden.';

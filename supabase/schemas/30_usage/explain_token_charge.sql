@@ -1,7 +1,7 @@
 /*
  * Explains a charge: the operation, its ledger entry, the grants that paid and where those came
  * from, with the money that bought the tokens, and what was given back since. Asked by usage or by transaction.
- * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * Caller: the user for themself (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_usage, charge_not_found,
  * user_not_found.
  */
@@ -99,4 +99,4 @@ begin
 end
 $$;
 comment on function tokenbook.explain_token_charge is
-  'Explains a charge, by usage or by transaction. For the user himself (leave p_user_id out), an admin, or the server. Returns {usage (NULL when there was none), transaction (NULL for what happened before the books opened), paid_by: [{grant_id, grant_type, tokens, granted_at, expires_at, payment_id, subscription_id, cost_basis_cents (what these tokens cost whoever bought them, as far as that money has not gone back: 0, they were given away; NULL, nobody knows), currency}], cost_basis: [{currency, cents}] (what paid, added up), undone_by: [{transaction_id, entry_type, tokens, debt_change, reason, created_at}] (the newest 1000), tokens_net (signed: the charge, what is owed for it included, less what was given back)}. Errors: invalid_usage, charge_not_found, user_not_found, forbidden.';
+  'Explains a charge, by usage or by transaction. For the user themself (leave p_user_id out), an admin, or the server. Returns {usage (NULL when there was none), transaction (NULL for what happened before the books opened), paid_by: [{grant_id, grant_type, tokens, granted_at, expires_at, payment_id, subscription_id, cost_basis_cents (what the buyer paid for these tokens, as far as that money has not gone back: 0, they were given away; NULL, nobody knows), currency}], cost_basis: [{currency, cents}] (what paid, added up), undone_by: [{transaction_id, entry_type, tokens, debt_change, reason, created_at}] (the newest 1000), tokens_net (signed: the charge, what is owed for it included, less what was given back)}. Errors: invalid_usage, charge_not_found, user_not_found, forbidden.';

@@ -2,7 +2,7 @@
  * What was spent in the last hours, newest first, with the balance of now.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_page.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.get_recent_token_usage(
   p_hours integer default 24,
   p_limit integer default 1000

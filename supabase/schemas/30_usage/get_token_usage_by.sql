@@ -8,7 +8,7 @@
  * Locks: nothing that a use needs.   Errors: not_authenticated, forbidden, invalid_user_id, invalid_report, user_not_found, busy.
  * Keeps: I11.
  */
--- Security definer: an admin reads other users' rows, and nobody may write the totals themselves.
+-- Security definer: an admin reads other users' rows, and callers have no write access to the totals.
 create function tokenbook.get_token_usage_by(
   p_bucket text default 'day',
   p_by text default 'none',

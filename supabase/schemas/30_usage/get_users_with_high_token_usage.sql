@@ -2,7 +2,7 @@
  * Users who used the most in their lifetime, the highest first.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_page.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.get_users_with_high_token_usage(
   p_limit integer default 20
 )

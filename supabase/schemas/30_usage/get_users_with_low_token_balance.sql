@@ -2,7 +2,7 @@
  * Users who have less than that to spend, the lowest first.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_page.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.get_users_with_low_token_balance(
   p_below bigint default 10000,
   p_limit integer default 1000

@@ -1,6 +1,6 @@
 /*
- * Whether a model has no price at a moment, where others have one: an empty file is that none has. Rows that were deleted
- * may leave a file that is not empty; tokenbook.meet_unknown_model, which acts on it, looks for a row.
+ * Whether a model has no price at a moment, where others have one: while the table's file is empty, no model has. Deleted rows
+ * may leave a file that is not empty; tokenbook.meet_unknown_model, which acts on the answer, looks for a row.
  * Caller: internal.
  */
 create function tokenbook.has_no_price(p_model text, p_at timestamptz)

@@ -75,7 +75,8 @@ begin
    order by p.valid_from desc
    limit 1;
   if not found then
-    -- an empty file: no model has a price. To ask for a row takes twice as many instructions; who acts on it does
+    -- an empty file: no model has a price. Looking for a row takes twice as many instructions;
+    -- tokenbook.meet_unknown_model, which acts on this, does look
     is_unknown := p_model_used is not null and pg_relation_size('public.token_model_prices') > 0;
     return;
   end if;

@@ -1,7 +1,7 @@
 /*
  * What becomes of a use whose model has no price: refused, where the project has chosen that and p_may_refuse; else the
- * project is told, once for each model, by an alert model_unknown of nobody's (user_id is all zeros). What a user's own
- * call names tells nobody: they could name any number.
+ * project is told, once for each model, by an alert model_unknown without a user (user_id is all zeros). A model that a
+ * user's own call names raises no alert: they could name any number of models.
  * Caller: internal, in the transaction of the use.   Errors: unknown_model.
  */
 create function tokenbook.meet_unknown_model(p_model text, p_actor_role text, p_may_refuse boolean)

@@ -6,7 +6,7 @@
  * Caller: an admin, service_role.   Locks: the settings.
  * Errors: not_authenticated, forbidden, invalid_model_price, invalid_reason.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_model_price(
   p_model text,
   p_price jsonb,

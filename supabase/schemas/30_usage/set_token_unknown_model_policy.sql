@@ -5,7 +5,7 @@
  * Caller: service_role.   Locks: nothing.   Errors: invalid_model_policy, unsupported_media_type, invalid_request.
  * Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_unknown_model_policy(p_policy text)
 returns jsonb
 language plpgsql

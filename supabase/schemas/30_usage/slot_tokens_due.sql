@@ -1,7 +1,7 @@
 /*
  * What an account is due now by the schedule of its plan and of grants to come, and has not been booked: for the view token_counters, which
- * reads with its caller's rights. Of somebody else a user is told 0, and so is whoever is not known of anybody.
- * Caller: whoever reads token_counters.
+ * reads with its caller's rights. A user is told 0 of somebody else, and a caller who is not signed in is told 0 of everybody.
+ * Caller: readers of token_counters.
  */
 -- Security definer: what is due depends on whether there still is such a user, which clients may not ask.
 create function tokenbook.slot_tokens_due(p_user_id uuid)

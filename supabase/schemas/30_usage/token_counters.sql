@@ -18,6 +18,6 @@ select a.user_id,
 comment on view public.token_counters is
   'The counters under the names that user_profiles had them by. Read-only; users see their own.';
 comment on column public.token_counters.user_id is 'The user.';
-comment on column public.token_counters.vibe_assistant_tokens_remaining is 'Tokens he can spend now.';
-comment on column public.token_counters.vibe_assistant_tokens_used is 'Tokens used in his lifetime.';
-comment on column public.token_counters.vibe_assistant_total_cost is 'Cost in his lifetime, in dollars.';
+comment on column public.token_counters.vibe_assistant_tokens_remaining is 'Tokens the user can spend now.';
+comment on column public.token_counters.vibe_assistant_tokens_used is 'Tokens used in all.';
+comment on column public.token_counters.vibe_assistant_total_cost is 'Cost in all, in dollars.';

@@ -1,7 +1,7 @@
 /*
- * The uses of a user within a time, for the reports: on their account, and as a member of somebody's team on that of who
- * pays; or everyone's (all zeros). What an admin corrected is no use.
- * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * The uses of a user within a time, for the reports: on their account, and as a member of a team on the account of the
+ * payer; or everyone's (all zeros). What an admin corrected is no use.
+ * No search_path of its own, so that Postgres inlines it into the calling statement (decision 22).
  * Caller: internal.
  */
 create function tokenbook.usage_between(p_user_id uuid, p_from timestamptz, p_to timestamptz)

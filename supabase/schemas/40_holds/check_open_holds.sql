@@ -1,7 +1,7 @@
 /*
- * Refuses one more hold to who has as many open ones as a user may have at a time (tokenbook.limit_of), and any to a user
- * who was deleted. The payer and each member of a team have theirs by themselves, so that none takes the others'
- * place. What has run out counts no more, booked or not.
+ * Refuses one more hold to a user who has as many open ones as a user may have at a time (tokenbook.limit_of), and any
+ * hold to a deleted user. The payer and each member of a team are counted separately, so that none uses up the
+ * others' number. What has run out counts no more, booked or not.
  * Caller: internal, holding the account's lock.   Errors: user_not_found, too_many_holds.   Keeps: I11.
  */
 create function tokenbook.check_open_holds(p_user_id uuid, p_member_id uuid, p_now timestamptz)

@@ -1,7 +1,8 @@
 /*
- * The answer about a hold: the same for whoever settles it and for whoever asks again. p_asked is what was asked for,
- * captured or released: success is that it is so. Of what has run out the tokens are back, as was asked of what is released.
- * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
+ * The answer about a hold: the same for the call that settles it and for a repeated call. p_asked is what was asked for,
+ * captured or released: success says whether that is the hold's state.
+ * A hold that ran out counts as released: its tokens are back.
+ * No search_path of its own, so that Postgres inlines it into the calling expression (decision 22).
  * Caller: internal.
  */
 create function tokenbook.hold_receipt(

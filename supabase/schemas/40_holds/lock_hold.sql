@@ -1,9 +1,9 @@
 /*
  * Locks the account, books what is due on it (the hold too, when it has run out), and returns the
  * hold as it then is; with is_behind, and no hold, where more was due than one call books. A user settles
- * no hold that an admin or the server made for him: he could take back what a running call is about to cost; nor does a
- * payer settle a member's.
- * A member's hold is on the account that it was taken from, whether he is still in the team or not.
+ * no hold that an admin or the server made for them: they could take back what a running call is about to cost; nor
+ * does a payer settle a member's.
+ * A member's hold is on the account that it was taken from, whether the member is still in the team or not.
  * Caller: internal.   Errors: busy, user_not_found, hold_not_found, forbidden.
  */
 create function tokenbook.lock_hold(
@@ -47,4 +47,4 @@ begin
 end
 $$;
 comment on function tokenbook.lock_hold is
-  'Locks the account, books what is due, and returns the clock and the hold; a user gets no hold that he did not make.';
+  'Locks the account, books what is due, and returns the clock and the hold; a user gets no hold that they did not make.';

@@ -1,7 +1,7 @@
 /*
- * The answer about a refund: the same for whoever makes it and for whoever asks again. Forfeited is what went into a
+ * The answer about a refund: the same for the call that makes it and for a repeated call. Forfeited is what went into a
  * grant that had run out by then.
- * No search_path of its own, so that Postgres writes it into the expression that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling expression (decision 22).
  * Caller: internal.
  */
 create function tokenbook.refund_receipt(

@@ -11,7 +11,7 @@
  * invalid_refund, invalid_idempotency_key, idempotency_key_reused, user_not_found, charge_not_found,
  * not_refundable, refund_exceeds_charge, busy.   Keeps: I1 to I5, I9, I10.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.refund_tokens(
   p_user_id uuid,
   p_transaction_id bigint,
@@ -40,7 +40,7 @@ declare
   v_paid_left bigint; -- of what grants have paid
   v_repaid_ids uuid[] := '{}'; -- the grants that have repaid it
   v_repaid_tokens bigint[] := '{}';
-  v_is_one_grant boolean; -- which paid, and lives: as a rule
+  v_is_one_grant boolean; -- one grant paid, and it has not run out: the usual case
   v_part record;
   v_back record;
   v_expired_ids uuid[] := '{}';
@@ -101,7 +101,7 @@ begin
       'expired_policy', p_expired_policy, 'lifetime_days', p_lifetime_days));
     v_refund := tokenbook.find_replay(v_entry);
     if v_refund.id is null then
-      -- what a member spent is refunded in his name, and the key is with it
+      -- what a member spent is refunded under the member's id, and that id is part of the key
       select t.member_id into v_entry.member_id
         from public.token_team_members m
         join public.token_transactions t on t.member_id = m.member_id and t.idempotency_key = p_idempotency_key

@@ -1,7 +1,7 @@
 /*
  * Gives back everything that a hold set aside. Once: a hold that has been captured, released or has
  * run out stays as it is, and the answer says how.
- * Caller: the user for holds he made himself, an admin, service_role.   Locks: the account.
+ * Caller: the user for holds they made, an admin, service_role.   Locks: the account.
  * Returns what tokenbook.hold_receipt says; success when the hold is now released, by whatever call.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, hold_not_found, busy.
  */
@@ -22,4 +22,4 @@ begin
 end
 $$;
 comment on function tokenbook.release_tokens is
-  'Gives back everything that a hold set aside; once, and a second time answers what happened the first time. For the user (holds that he made himself), an admin, or the server. Returns {success (its tokens are back), hold_id, status (captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, settled_at, tokens_remaining, replayed, …} as capture_tokens does. Errors: hold_not_found, user_not_found, forbidden, busy.';
+  'Gives back everything that a hold set aside; once, and a second time answers what happened the first time. For the user (holds that they made), an admin, or the server. Returns {success (its tokens are back), hold_id, status (captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, settled_at, tokens_remaining, replayed, …} as capture_tokens does. Errors: hold_not_found, user_not_found, forbidden, busy.';

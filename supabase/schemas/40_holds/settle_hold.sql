@@ -12,7 +12,7 @@
  * the row of token_usage to be, or nothing; p_over_capture as tokenbook.capture_tokens says it.
  * A child's rest goes back to its parent while that is open, and what it used beyond itself is taken from what the parent
  * has left, never from the grants. A parent settles what it has not passed on; its children stay as they are.
- * Expired is for who books what has run out: they have locked the account, at p_now, and go on with it.
+ * Expired is for the functions that book what has run out: they have locked the account, at p_now, and go on with it.
  * Caller: internal.   Locks: the account.
  * Returns what tokenbook.hold_receipt says; of a hold that has run out, NULL where somebody else has locked it.
  * Errors: busy, user_not_found, hold_not_found, forbidden, account_frozen, capture_exceeds_hold.
@@ -401,7 +401,7 @@ begin
    where h.user_id = v_user_id and h.ctid = v_hold_place;
   if v_back > 0 then
     declare
-      v_tells boolean; -- somebody wants to be told, or may
+      v_tells boolean; -- an alert falls due, or may
       v_is_owed boolean; -- a debt, an expiry, or the plan limit has to do with what came back
     begin
       select a.tokens_remaining < a.alert_below or a.tokens_remaining >= a.alert_above or a.warns_of_expiry
@@ -443,4 +443,4 @@ begin
 end
 $$;
 comment on function tokenbook.settle_hold is
-  'Settles a hold, once: pays for the front of it, gives the rest back to its grants, last taken first; captured, released, or expired by whoever books what has run out. The receipt.';
+  'Settles a hold, once: pays for the front of it, gives the rest back to its grants, last taken first; captured, released, or expired when what has run out is booked. The receipt.';

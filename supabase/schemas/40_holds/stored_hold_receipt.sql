@@ -1,5 +1,5 @@
 /*
- * The answer about a hold from what is stored, for whoever asks again.
+ * The answer about a hold from what is stored, for a repeated call.
  * Caller: internal.
  */
 create function tokenbook.stored_hold_receipt(p_hold public.token_holds, p_asked text, p_replayed boolean)
@@ -34,4 +34,4 @@ begin
 end
 $$;
 comment on function tokenbook.stored_hold_receipt is
-  'What came of a hold, from what is stored, for whoever asks again.';
+  'What came of a hold, from what is stored, for a repeated call.';

@@ -1,5 +1,5 @@
 /*
- * The answer about a refund from what is stored, for whoever asks again, and where what was given back is not one grant's.
+ * The answer about a refund from what is stored, for a repeated call, and where what was given back is not one grant's.
  * Caller: internal.
  */
 create function tokenbook.stored_refund_receipt(p_refund public.token_transactions, p_replayed boolean)

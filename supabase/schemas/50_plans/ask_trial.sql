@@ -1,6 +1,6 @@
 /*
- * What the policy would give of a trial to this user now. Nothing is remembered, so that it decides nothing: that
- * does tokenbook.take_trial. Where there is no key yet nobody has had a trial, and any will do.
+ * What the policy would give of a trial to this user now. Nothing is remembered, so the answer binds nobody:
+ * tokenbook.take_trial decides. Where there is no key yet, nobody has had a trial, and any key will do.
  * Caller: internal.
  */
 create function tokenbook.ask_trial(

@@ -1,8 +1,8 @@
 /*
  * A user's subscription with a period of that plan: in the place of the plan that was in force, or beside it. What
  * it takes the place of is kept beside it while its time is not over, when it was paid for, is no higher
- * (tokenbook.plan_precedence), or not in force for a reason that may pass (paused; money that may come back): so whoever
- * had a plan without an end before has it again when this one ends, and each payment keeps its period, whatever else is
+ * (tokenbook.plan_precedence), or not in force for a reason that may pass (paused; money that may come back): so a user
+ * who had a plan without an end before has it again when this one ends, and each payment keeps its period, whatever else is
  * bought, the same plan too. What provider and time say of each counts at once. Slots are due from p_slots_from on.
  * p_was is the row that there is, with what was due recorded; null: there is none. p_will_renew: somebody has said that
  * they will charge for another period.

@@ -1,7 +1,7 @@
 /*
  * Whether a plan that somebody is to be on from their next period begins by itself: one that costs nothing, for no payment
  * could begin it. A trial does not: it begins with its tokens, and the policy is asked then.
- * Caller: internal, and whoever reads token_subscriptions.
+ * Caller: internal, and readers of token_subscriptions.
  */
 create function tokenbook.begins_by_itself(p_plan public.token_plans)
 returns boolean

@@ -1,6 +1,6 @@
 /*
  * Brings a subscription to that row, with an entry of 0 tokens in the ledger that keeps it: who or what changed the
- * plan, why, and what it is since then (terms). Whoever changes it together with tokens keeps it in their entry.
+ * plan, why, and what it is since then (terms). A function that changes it together with tokens keeps it in the entry of those tokens.
  * p_entry is the transaction to be: reason, actor, metadata; created_at, where it is one of several of one moment.
  * Does nothing where the row is that already.
  * Caller: internal, holding the account's lock.   Keeps: I3, I9, I10.

@@ -10,7 +10,7 @@
  * trial_needs_identity, balance_limit_exceeded, busy.
  * Keeps: I5, I9, I10.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.change_token_plan(
   p_user_id uuid,
   p_plan_type text,

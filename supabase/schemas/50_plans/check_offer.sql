@@ -31,4 +31,4 @@ begin
 end
 $$;
 comment on function tokenbook.check_offer is
-  'Refuses who may not change the catalogue and the prices, no object and no reason; locks the settings and returns the actor.';
+  'Refuses a caller who may not change the catalogue and the prices, no object and no reason; locks the settings and returns the actor.';

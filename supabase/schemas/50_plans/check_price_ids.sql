@@ -1,6 +1,6 @@
 /*
- * Refuses a catalogue in which one id of a provider stands for two things, or twice for one: what was paid at it
- * would be anybody's guess. Called when it has been written, under the settings' lock.
+ * Refuses a catalogue in which one id of a provider stands for two things, or twice for one: a payment at it
+ * would be ambiguous. Called after the catalogue was written, under the settings' lock.
  * Caller: internal.   Errors: p_slug (invalid_plan, invalid_pack).
  */
 create function tokenbook.check_price_ids(p_slug text)

@@ -4,7 +4,7 @@
  * user's account is gone while the rest of their books is there. At most p_limit of them, the worst.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_page.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.check_token_synchronization(p_limit integer default 10000)
 returns table (user_id uuid, email text, plan_type text, tokens_remaining bigint, tokens_limit bigint, difference bigint, status text)
 language plpgsql
@@ -24,7 +24,7 @@ begin
            when a.user_id is null and tokenbook.is_account_lost(s.user_id) then 'lost'
            when a.user_id is null
              or (not exists (select from public.token_balances b where b.user_id = s.user_id)
-                 -- who begins with 0: tokenbook.grant_initial_plan
+                 -- a user whose old counter was 0 begins with 0: tokenbook.grant_initial_plan
                  and not exists (
                    select from tokenbook.archived_profile_counters c
                     where c.user_id = s.user_id and c.vibe_assistant_tokens_remaining < 1)) then 'no tokens yet'

@@ -1,7 +1,7 @@
 /*
- * Whether a user may have a trial, by the project's policy: for a page that offers one. It promises nothing: whoever
- * is faster has it (tokenbook.take_trial).
- * Of oneself only; nobody is told of somebody else's trial but admins and the server.
+ * Whether a user may have a trial, by the project's policy: for a page that offers one. It reserves nothing: another
+ * account of the same person may take it first (tokenbook.take_trial).
+ * A user is answered about themself only; admins and the server about every user.
  * Caller: the user for themself, an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.
  */

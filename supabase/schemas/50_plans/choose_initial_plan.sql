@@ -1,7 +1,7 @@
 /*
  * The plan that is given to a user who never had a grant, and since when it counts: the one that they are on, else the
  * default plan, if they signed up since it is given (given_to_users_since). None: plan_type is NULL.
- * What it asks is asked again under the account's lock by whoever gives it (tokenbook.grant_initial_plan).
+ * tokenbook.grant_initial_plan, which gives the plan, checks all of it again under the account's lock.
  * Caller: internal.
  */
 create function tokenbook.choose_initial_plan(

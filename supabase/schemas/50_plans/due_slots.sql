@@ -1,8 +1,8 @@
 /*
  * What an account is due at p_at by the schedules of its plans, one row a grant, in the order in which they are booked:
- * the grant to be. The one answer for who looks (tokenbook.tokens_due, tokenbook.choose_grants) and for who
- * books (tokenbook.issue_slots). What a refill gives is what there was room for when its slot began: nothing was spent
- * since, or it would be booked. So it makes no difference when it is.
+ * the grant to be. The one definition for reads (tokenbook.tokens_due, tokenbook.choose_grants) and for
+ * booking (tokenbook.issue_slots). What a refill gives is what there was room for when its slot began: nothing was spent
+ * since, or it would be booked. So the amount does not depend on when it is booked.
  * Nothing while the account is frozen, after its user was deleted, or when all the money of the plan is gone; no
  * more than an account may hold; no slot that there is a grant of. p_subscription is the row to look at, if not the one
  * that is recorded.

@@ -36,7 +36,7 @@ begin
   end if;
   v_subscription := tokenbook.kept_subscription(v_newest.kept);
   v_subscription.user_id := p_user_id;
-  -- who asked for a lower plan since: that is in an entry of its own
+  -- a lower plan that was asked for since is in an entry of its own
   v_subscription.next_plan_type := coalesce((
     select t.metadata ->> 'plan_type'
       from public.token_transactions t
@@ -73,7 +73,7 @@ begin
          cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
           join public.token_balances b on b.user_id = t.user_id and b.id = part.grant_id
          where t.user_id = p_user_id and t.created_at <= p_at
-           -- who renews late, or was frozen, has what there is since then
+           -- for a plan that was renewed late, or an account that was frozen, the balance at that later moment counts
            and (t.created_at < v_scheduled.filled_at or t.id <= v_newest.id or t.created_at <= v_state.created_at)
            and b.subscription_id = v_grant.subscription_id
            and coalesce(tokenbook.expiry_as_granted(b) > v_scheduled.filled_at, true)), 0) - coalesce((

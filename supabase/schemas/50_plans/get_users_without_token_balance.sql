@@ -3,7 +3,7 @@
  * by user: the next begins after the last user_id.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_page.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.get_users_without_token_balance(p_limit integer default 1000, p_after uuid default null)
 returns table (user_id uuid, email text, plan_type text, tokens_limit bigint)
 language plpgsql

@@ -1,15 +1,15 @@
 /*
- * Gives the plan's tokens to a user who never had a grant: at registration, and by whoever
- * touches the books of one whom registration missed. Once, under any concurrency: "never had a
- * grant" is asked again under the lock, and it is a fact of the books, not a reading of the
- * balance. Who spent everything stays at zero.
+ * Gives the plan's tokens to a user who never had a grant: at registration, or, for a user whom
+ * registration missed, with the first call that touches their books. Once, under any concurrency: "never had a
+ * grant" is checked again under the lock, and it is a fact of the books, not a reading of the
+ * balance. A user who spent everything stays at zero.
  * A user without a subscription gets the default plan; where there is none, or they signed up before
  * it is given (given_to_users_since), nothing: a default plan that is added to a project in
- * production is for whoever comes, not for everyone who is there. Who has no date of sign-up is new only
- * while they sign up.
- * A grant to come is one, whether it has begun or not: what is given does not depend on when somebody comes by.
+ * production is for the users who sign up from then on, not for those who are there. A user without a date of sign-up is
+ * new only while they sign up.
+ * A grant to come counts as a grant, begun or not: what is given does not depend on when the books are touched.
  * A default plan whose grants are trials is given as the policy says (tokenbook.take_trial): where that is nothing,
- * no plan begins either. While somebody signs up it is not known yet who they are: their first touch gives it.
+ * no plan begins either. During sign-up the user's identities are not known yet: the first touch afterwards gives it.
  * Nor does it give anything to a frozen account, or where grants have been and are gone: the account or the ledger says so.
  * Caller: internal.   Locks: the account.   Errors: account_lost.   Keeps: I5, I9.
  */

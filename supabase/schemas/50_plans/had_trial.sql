@@ -1,5 +1,5 @@
 /*
- * Whether a trial was given to whoever is known by one of these.
+ * Whether a trial was given to a person known by one of these identifiers.
  * Caller: internal.
  */
 create function tokenbook.had_trial(p_identifiers bytea[])

@@ -2,11 +2,11 @@
  * Whether that plan is in force for a user now, by time and by what their provider has said, recorded or not; a member
  * of a team has their payer's. The plan that a first touch would give counts. A frozen account keeps its plan.
  * For policies, as tokenbook.can_spend_tokens is: writes nothing, locks nothing.
- * Caller: the user for themself (p_user_id left out), an admin, service_role. To whoever may not ask, or is nobody, it
- * says false; of a plan that the catalogue does not have it says so, or a misspelled policy would let nobody in, silently.
+ * Caller: the user for themself (p_user_id left out), an admin, service_role. A caller who may not ask, or is not signed in, is
+ * answered false; of a plan that the catalogue does not have it says so, or a misspelled policy would let nobody in, silently.
  * Locks: nothing.   Errors: invalid_user_id, plan_not_found, subject_not_registered.   Keeps: I9.
  */
--- Security definer: a policy runs as whoever is signed in, who may not read what is looked at here.
+-- Security definer: a policy runs as the signed-in user, who may not read what is looked at here.
 create function tokenbook.has_token_plan(
   p_plan_type text,
   p_user_id uuid default tokenbook.caller_id()

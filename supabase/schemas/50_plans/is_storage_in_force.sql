@@ -1,7 +1,7 @@
 /*
  * Whether a storage quota counts now: what came with a plan does while that plan is in force, what was given beside
  * one always. So storage goes and comes with the plan, whatever ends it, and with the payment that bought it.
- * Caller: internal, and whoever reads token_storage_quotas.
+ * Caller: internal, and readers of token_storage_quotas.
  */
 create function tokenbook.is_storage_in_force(p_quota public.token_storage_quotas)
 returns boolean

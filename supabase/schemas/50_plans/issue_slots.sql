@@ -43,7 +43,7 @@ begin
       (p_user_id, v_grant.id, v_grant.grant_type, v_grant.tokens_granted, v_grant.tokens_remaining,
        v_grant.is_open, v_grant.priority, v_grant.granted_at, v_grant.expires_at,
        v_grant.subscription_id, v_grant.cost_basis_of, v_grant.metadata, p_now)
-    on conflict (user_id, id) do nothing; -- whatever else is wrong, nobody is locked out of their account
+    on conflict (user_id, id) do nothing; -- whatever else is wrong, the user can still use their account
     continue when not found;
     v_entry := null;
     v_entry.user_id := p_user_id;

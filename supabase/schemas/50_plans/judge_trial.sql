@@ -1,7 +1,7 @@
 /*
  * What the project's policy gives of a trial: all of it (full), a part (reduced), or nothing (none) and why.
- * A first trial is given in full to whoever can be recognised the next time. Who is known by nothing but their id is
- * treated like who had one: else each anonymous sign-in would be another person.
+ * A first trial is given in full to a user who can be recognised the next time. A user who is known by nothing but their
+ * id is treated like one who had a trial: else each anonymous sign-in would be another person.
  * Caller: internal.
  */
 create function tokenbook.judge_trial(

@@ -1,7 +1,7 @@
 /*
  * Fields to be written to the catalogue, and what they call differently: the id that a provider had for it until
  * now joins the former ones, and one that is back leaves them. So a subscription that goes on at an old price
- * still gets what it pays for, and nobody has to think of it.
+ * still gets what it pays for, without anybody's doing.
  * Caller: internal.
  */
 create function tokenbook.keep_former_ids(p_given jsonb, p_row jsonb)

@@ -1,7 +1,7 @@
 /*
  * Writes a subscription's row, a new one or in the place of the one that there is. What its
- * schedule makes the account due then is the caller's to say (tokenbook.bring_due_forward). Tells whoever asks for it when
- * another plan is in force than before; that none is any more is an alert (tokenbook.tell_of_ends).
+ * schedule makes the account due then the caller must note (tokenbook.bring_due_forward). Writes a webhook (token_plan.changed)
+ * when another plan is in force than before; that none is any more is an alert (tokenbook.tell_of_ends).
  * Caller: internal, holding the account's lock.
  */
 create function tokenbook.keep_subscription(p_subscription tokenbook.subscriptions)

@@ -2,7 +2,7 @@
  * Of the plans beside a subscription's, those that are worth keeping there, in their order: one whose time is not over,
  * so it may be in force again; and one that was paid for and owes slots, which come in their time, or when its money
  * comes back. One that is cancelled counts as if it were not: until its period ends, its provider may say otherwise.
- * Caller: internal, and whoever reads token_subscriptions.
+ * Caller: internal, and readers of token_subscriptions.
  */
 create function tokenbook.kept_beside(p_subscription tokenbook.subscriptions, p_at timestamptz)
 returns jsonb

@@ -1,7 +1,7 @@
 /*
  * How far the past of a plan with a schedule was moved back (tokenbook.move_past), so that its slots stay on the days
  * on which they would have been: a month that began on the 28th ends on the 28th, and months differ in length.
- * Caller: internal, and whoever reads token_subscriptions.
+ * Caller: internal, and readers of token_subscriptions.
  */
 create function tokenbook.moved_by(p_schedule jsonb)
 returns interval

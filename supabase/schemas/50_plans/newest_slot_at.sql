@@ -1,7 +1,7 @@
 /*
  * Which slot of a subscription is due first when nothing is made up of what began before p_at: the one in which that
  * lies, or the next one that is not booked, if that comes later. NULL = none in this period.
- * Caller: internal, and whoever reads token_subscriptions.
+ * Caller: internal, and readers of token_subscriptions.
  */
 create function tokenbook.newest_slot_at(p_subscription tokenbook.subscriptions, p_at timestamptz)
 returns timestamptz

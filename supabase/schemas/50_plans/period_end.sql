@@ -1,7 +1,7 @@
 /*
  * When a period of that plan ends; NULL = it does not. A trial ends with its tokens, whatever the plan's cycle says.
  * Months and years are the calendar's, in UTC: what began on the 31st ends on the last day of a shorter month.
- * Caller: internal, and whoever reads token_subscriptions.
+ * Caller: internal, and readers of token_subscriptions.
  */
 create function tokenbook.period_end(p_plan public.token_plans, p_start timestamptz)
 returns timestamptz

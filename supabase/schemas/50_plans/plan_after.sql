@@ -1,7 +1,7 @@
 /*
  * The plan that follows a subscription's when its period ends, if it begins by itself: the one that was asked for, as the
  * catalogue has it then. Null: none. What is paused, cancelled or taken back before that is not followed.
- * Caller: internal, and whoever reads token_subscriptions.
+ * Caller: internal, and readers of token_subscriptions.
  */
 create function tokenbook.plan_after(p_subscription tokenbook.subscriptions)
 returns public.token_plans

@@ -2,9 +2,9 @@
  * A plan as the catalogue had it at a moment: as it is now, but for what set_token_plan has changed since. So what a
  * plan was when something began does not depend on when somebody looks. What the owner of the database wrote with SQL
  * of their own is in no change: it counts as if it had always been so.
- * Caller: internal, and whoever reads token_subscriptions.
+ * Caller: internal, and readers of token_subscriptions.
  */
--- Security definer: whoever reads their subscription may not read the changes; of those, this says the price list's.
+-- Security definer: a user who reads their subscription may not read the changes; of those, this returns the price list's.
 create function tokenbook.plan_at(p_plan_type text, p_at timestamptz)
 returns public.token_plans
 language plpgsql

@@ -1,7 +1,7 @@
 /*
  * The plan of a subscription's row as it is kept beside another: the columns that are the plan's and not the user's.
  * With p_ended_at it is not in force any more from then on, whatever its time; what was paid for comes all the same.
- * Caller: internal, and whoever reads token_subscriptions.
+ * Caller: internal, and readers of token_subscriptions.
  */
 create function tokenbook.plan_beside(p_subscription tokenbook.subscriptions, p_ended_at timestamptz default null)
 returns jsonb
@@ -9,7 +9,7 @@ language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
-set timezone = 'UTC' -- how a moment is written must not make it another
+set timezone = 'UTC' -- a moment's text must not depend on the session's time zone
 as $$
 begin
   return to_jsonb(p_subscription)

@@ -1,7 +1,7 @@
 /*
  * When a plan that nobody renews is over: at the end of what was paid and its days of grace, or when it was
  * cancelled for, whichever comes first; NULL = never.
- * Caller: internal, and whoever reads token_subscriptions.
+ * Caller: internal, and readers of token_subscriptions.
  */
 create function tokenbook.plan_ends_at(p_subscription tokenbook.subscriptions)
 returns timestamptz

@@ -4,7 +4,7 @@
  * payment of more than nothing, or with a number that is no payment of ours (a contract's, another provider's).
  * NULL for a plan that has left the catalogue.
  * Of the row it looks at user_id, plan_type and payment_id.
- * Caller: internal, and whoever reads token_subscriptions.
+ * Caller: internal, and readers of token_subscriptions.
  */
 create function tokenbook.plan_precedence(p_subscription tokenbook.subscriptions)
 returns bigint

@@ -1,5 +1,5 @@
 /*
- * What a first touch would give a user who never had a grant (tokenbook.grant_initial_plan), for who may not write: the
+ * What a first touch would give a user who never had a grant (tokenbook.grant_initial_plan), for callers that may not write: the
  * plan, and as its tokens what they would have of it. plan_type NULL: nothing would begin.
  * Caller: internal.
  */

@@ -1,7 +1,7 @@
 /*
  * What a user has of their plan at that moment, which nothing was spent since: what is left of the subscription's
- * grants that live then, and what holds have set aside of them. That is not spent: who holds tokens while a slot
- * begins would otherwise have them twice.
+ * grants that live then, and what holds have set aside of them. Tokens on hold are not spent: a user with an open hold while a slot
+ * begins would otherwise get them twice.
  * Caller: internal.   Keeps: I7.
  */
 create function tokenbook.plan_tokens_at(p_user_id uuid, p_subscription_id uuid, p_at timestamptz)

@@ -1,6 +1,6 @@
 /*
  * Each plan of a subscription as a row by itself: the one that was recorded to be in force, then those beside it.
- * Caller: internal, and whoever reads token_subscriptions.
+ * Caller: internal, and readers of token_subscriptions.
  */
 create function tokenbook.plans_of(p_subscription tokenbook.subscriptions)
 returns setof tokenbook.subscriptions

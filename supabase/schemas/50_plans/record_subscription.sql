@@ -1,7 +1,7 @@
 /*
  * Records what is due of a user's subscription: a downgrade to a plan that costs nothing, a plan that ended, another
- * that goes on in its place; and what its provider says of it (tokenbook.apply_provider_terms). Nothing may depend on
- * a job, and nothing depends on this: what is in force is shown whether it has been recorded or not
+ * that goes on in its place; and what its provider says of it (tokenbook.apply_provider_terms). Correctness
+ * does not depend on it: what is in force is shown whether it has been recorded or not
  * (tokenbook.subscription_at). Gives no tokens and takes none; an entry of 0 tokens keeps it, unless slots alone move on.
  * p_moved is the row, with what its provider says, when the caller books what its plans have given until then.
  * Caller: tokenbook.settle_subscription, and tokenbook.issue_slots.

@@ -1,9 +1,9 @@
 /*
- * Gives a new user the default plan in the commit that makes them. A fault of ours must not keep
- * anybody from signing up: whole classes of errors are caught by name, the attempt is rolled back
+ * Gives a new user the default plan in the commit that makes them. A fault of Tokenbook's must not block
+ * a sign-up: whole classes of errors are caught by name, the attempt is rolled back
  * and noted, and the user is healed by their first balance read or deduction (tokenbook.grant_initial_plan).
  * Where the note cannot be written either, the warning in the log is what is left. Waits for locks are
- * bounded, and a wait that was in vain is a fault like any other.
+ * bounded, and a lock timeout is a fault like any other.
  * What cannot be caught (the server going down, a cancelled statement) fails the sign-up as a
  * whole, as it would without us. See docs/decisions/0015-registration.md.
  * Somebody who was deleted and is back under the same id goes on where their books are: what they missed meanwhile is not

@@ -1,6 +1,6 @@
 /*
- * Remembers that a user has had a trial, by everything that they are known by now. Of two who are known by the same
- * thing, whoever comes second waits for the first's commit, two seconds at most; then busy.
+ * Remembers that a user has had a trial, by everything that they are known by now. When two users are known by the same
+ * thing, the second transaction waits for the first one's commit, two seconds at most; then busy.
  * Caller: internal, holding the account's lock (but in the trigger on auth.users).   Locks: the digests.
  * Returns by how many things they are known, and how many of these were remembered before.   Errors: busy.
  */

@@ -6,7 +6,7 @@
  * Errors: not_authenticated, forbidden, invalid_user_id, subscription_not_found, not_due_yet,
  * trial_already_taken, trial_needs_identity, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.renew_token_subscription(
   p_user_id uuid,
   p_period_start timestamptz default null

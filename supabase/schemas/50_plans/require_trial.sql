@@ -1,6 +1,6 @@
 /*
  * Refuses what would lead to a trial that the policy does not give: a payment to ask for, a checkout, a downgrade at
- * the end of the period. So that nobody is asked for money, or waits, for what they will not get.
+ * the end of the period. So a user is not asked for money, or left waiting, for a trial that they will not get.
  * Caller: internal.   Errors: trial_already_taken, trial_needs_identity.
  */
 create function tokenbook.require_trial(p_user_id uuid, p_plan_type text)

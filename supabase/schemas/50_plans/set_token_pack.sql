@@ -1,11 +1,11 @@
 /*
- * Makes a pack, or changes the fields that are given of one that is there. It counts for whoever buys from now on:
+ * Makes a pack, or changes the fields that are given of one that is there. It counts for purchases from now on:
  * what was bought stays as it was given, and payments that wait keep the terms they were asked for at. A former
  * name at Stripe still counts for the pack. The same again changes nothing.
  * Caller: an admin, service_role.   Locks: the settings.
  * Errors: not_authenticated, forbidden, invalid_pack, invalid_reason.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_pack(
   p_pack_type text,
   p_pack jsonb,
@@ -48,4 +48,4 @@ begin
 end
 $$;
 comment on function tokenbook.set_token_pack is
-  'Makes a pack, or changes those of its fields that are given. For an admin or the server. p_pack {name, tokens (1 to 10^9), price_cents, lifetime_days (null: for ever), priority, currency, stripe_price_id, is_offered, …}: fields of token_packs by name; a new one needs name, tokens and price_cents. p_reason 1 to 500 characters. It counts for whoever buys from now on; payments that wait keep the terms they were asked for at. A stripe_price_id that is replaced joins the former ones, which still count for the pack. list_token_changes has the history. Returns {success, pack_type, is_new, changed: [field, …], pack (the row)}. Errors: invalid_pack, invalid_reason, forbidden.';
+  'Makes a pack, or changes those of its fields that are given. For an admin or the server. p_pack {name, tokens (1 to 10^9), price_cents, lifetime_days (null: for ever), priority, currency, stripe_price_id, is_offered, …}: fields of token_packs by name; a new one needs name, tokens and price_cents. p_reason 1 to 500 characters. It counts for purchases from now on; payments that wait keep the terms they were asked for at. A stripe_price_id that is replaced joins the former ones, which still count for the pack. list_token_changes has the history. Returns {success, pack_type, is_new, changed: [field, …], pack (the row)}. Errors: invalid_pack, invalid_reason, forbidden.';

@@ -8,7 +8,7 @@
  * Caller: an admin, service_role.   Locks: the settings.
  * Errors: not_authenticated, forbidden, invalid_plan, invalid_reason, plan_in_use.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_plan(
   p_plan_type text,
   p_plan jsonb,
@@ -35,7 +35,7 @@ begin
    where v_plan.plan_type is not null and p_plan ? f.name and p_plan ->> f.name is distinct from f.value
    limit 1;
   if v_fixed is not null then
-    perform from public.token_plans p where p.plan_type = p_plan_type for update; -- whoever is about to join waits
+    perform from public.token_plans p where p.plan_type = p_plan_type for update; -- a transaction that puts a user on the plan waits
     if exists (
       select from tokenbook.subscriptions s
        where (p_plan_type in (s.plan_type, s.next_plan_type) and s.ended_at is null)

@@ -1,11 +1,11 @@
 /*
- * Chooses what whoever had a trial gets of another, for the whole project, from now on: all of it (allow), nothing
+ * Chooses what a user who had a trial gets of another, for the whole project, from now on: all of it (allow), nothing
  * (refuse, the default), or a part (reduced): p_reduced_percent of its tokens or p_reduced_tokens. Trials are
  * remembered whichever it is.
  * Caller: service_role.   Locks: nothing.
  * Errors: invalid_trial_policy, unsupported_media_type, invalid_request.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_trial_policy(
   p_policy text,
   p_reduced_percent integer default null,
@@ -47,4 +47,4 @@ begin
 end
 $$;
 comment on function tokenbook.set_token_trial_policy is
-  'Chooses what whoever had a trial gets of another, from now on: p_policy allow (all of it), refuse (nothing; the default) or reduced (p_reduced_percent of its tokens, 1 to 99, or p_reduced_tokens). For the server. Returns {success, policy, reduced_percent, reduced_tokens}. Errors: invalid_trial_policy.';
+  'Chooses what a user who had a trial gets of another, from now on: p_policy allow (all of it), refuse (nothing; the default) or reduced (p_reduced_percent of its tokens, 1 to 99, or p_reduced_tokens). For the server. Returns {success, policy, reduced_percent, reduced_tokens}. Errors: invalid_trial_policy.';

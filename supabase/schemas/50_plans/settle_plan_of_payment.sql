@@ -1,7 +1,7 @@
 /*
  * Takes the plan that a payment bought out of force when all of its money is gone, and puts it back in when not all
- * is any more: with its period, its storage, and what was beside it. A plan that a later payment has renewed is that
- * one's. Who was on it is told that it ended.
+ * is any more: with its period, its storage, and what was beside it. A plan that a later payment has renewed belongs to that
+ * payment. The user who was on it gets an alert that it ended.
  * Caller: internal, holding the account's lock.   Keeps: I9, I10.
  */
 create function tokenbook.settle_plan_of_payment(
@@ -15,7 +15,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
-set timezone = 'UTC' -- how a moment is written must not make it another
+set timezone = 'UTC' -- a moment's text must not depend on the session's time zone
 as $$
 declare
   v_is tokenbook.subscriptions;

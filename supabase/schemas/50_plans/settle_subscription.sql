@@ -1,6 +1,6 @@
 /*
  * Brings a user's subscription up to date: books what its schedule gave while the plan was in force, and then records what
- * is due of the plan itself (tokenbook.record_subscription). For whoever touches the account and looks at its plan.
+ * is due of the plan itself (tokenbook.record_subscription). For calls that touch the account and read its plan.
  * Caller: internal.   Locks: the account.   Keeps: I9, I10.
  */
 create function tokenbook.settle_subscription(p_user_id uuid)

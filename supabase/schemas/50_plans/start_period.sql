@@ -130,7 +130,7 @@ begin
   end if;
   subscription := tokenbook.begin_plan(
     v_was, p_plan, v_start,
-    -- who is given their first plan late was not promised what came before; of a period that is over all comes at once
+    -- a first plan that is given late does not make up earlier slots; of a period that is over all slots are given at once
     case when p_entry.actor_role = 'system' or v_is_over then v_now else v_start end,
     p_payment_method, coalesce(p_entry.payment_id::text, p_provider_payment_id), p_entry.user_id, v_is_beside,
     -- what a provider charges by periods, it charges again

@@ -12,7 +12,7 @@
  * The one rule of what is in force: token_subscriptions shows what it says, and what is recorded
  * (tokenbook.settle_subscription) is what it says. So a touch changes nothing that anybody can see.
  * Tokens stay as they are.
- * Caller: internal, and whoever reads token_subscriptions.   Keeps: I9.
+ * Caller: internal, and readers of token_subscriptions.   Keeps: I9.
  */
 create function tokenbook.subscription_at(p_subscription tokenbook.subscriptions, p_at timestamptz)
 returns tokenbook.subscriptions

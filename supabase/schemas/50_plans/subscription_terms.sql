@@ -6,7 +6,7 @@
 create function tokenbook.subscription_terms(p_subscription tokenbook.subscriptions)
 returns jsonb
 language plpgsql
-stable -- how moments are written is the session's
+stable -- a moment's text must not depend on the session's time zone
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$

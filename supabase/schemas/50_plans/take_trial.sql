@@ -1,6 +1,6 @@
 /*
  * Takes a trial: remembers it, and says how many of its tokens the user may have. One person, one trial, also where
- * two of their accounts ask at the same time: the digests are a unique key, and whoever writes them first has it.
+ * two of their accounts ask at the same time: the digests are a unique key, and the transaction that inserts them first gets the trial.
  * What was paid for, or bought at a provider, is given whole, whatever the policy, and remembered: the policy stops a
  * second one before money moves (tokenbook.require_trial). What nobody asked for, the initial plan, does not begin:
  * NULL. What was asked for is refused.
@@ -31,7 +31,7 @@ begin
      where p.user_id = p_entry.user_id and p.id = p_entry.payment_id;
   end if;
 
-  -- of a trial that is not given to somebody whom nobody can recognise, nothing is remembered
+  -- a trial that is refused because the user cannot be recognised is not remembered
   v_judged := tokenbook.judge_trial(tokenbook.had_trial(v_identifiers), cardinality(v_identifiers) > 1);
   if v_is_paid or v_judged.refusal is distinct from 'trial_needs_identity' then
     v_remembered := tokenbook.remember_trial(p_entry.user_id);

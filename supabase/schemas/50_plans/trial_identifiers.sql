@@ -4,7 +4,7 @@
  * another (an anonymous sign-in).
  * An identity of the providers email and phone says nothing more than the user's row. What users can write
  * themselves (user_metadata, an address that is not confirmed yet to change to) is not looked at.
- * Caller: internal.   Returns them in one order, so that two who write them never wait for each other in a circle.
+ * Caller: internal.   Returns them in one order, so that two transactions that write them cannot deadlock.
  */
 create function tokenbook.trial_identifiers(p_user_id uuid, p_key bytea)
 returns bytea[]

@@ -10,7 +10,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
-set timezone = 'UTC' -- how a moment is written must not make it another
+set timezone = 'UTC' -- a moment's text must not depend on the session's time zone
 as $$
 declare
   v_was_paused constant boolean := p_subscription.paused_at is not null;

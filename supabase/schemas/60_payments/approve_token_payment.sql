@@ -4,11 +4,11 @@
  * offered. Tokens are added to what the user has; the plan limit becomes the new total, and by a pack no lower
  * than that. The payment is its own key: approving twice answers what the first time answered.
  * The first payment of somebody who was referred rewards both, in this commit (tokenbook.settle_referral).
- * Caller: an admin, service_role.   Locks: the account, and of who was referred that of the other.
+ * Caller: an admin, service_role.   Locks: the account and, where its user was referred, the referrer's.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, payment_not_found,
  * payment_already_decided, trial_already_taken, trial_needs_identity, balance_limit_exceeded, busy.   Keeps: I5, I9, I10.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.approve_token_payment(
   p_user_id uuid,
   p_payment_id uuid,

@@ -8,7 +8,7 @@
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, plan_not_found, pack_not_found,
  * invalid_purchase, payment_not_found, payment_already_decided, balance_limit_exceeded, too_many_plans, busy.   Keeps: I9, I10, I12.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.assign_parked_token_payment(
   p_provider text,
   p_provider_payment_id text,

@@ -2,10 +2,10 @@
  * Counts what has become of what was sold, in the order of each user's ledger: at most a portion of entries (usage_rows of
  * tokenbook.limits), having looked at no more buyers than that. As a user's entries are numbered one after the other under
  * their lock, none comes later that is older: what is counted is counted once.
- * Nobody who uses tokens says that there is something new: that is found by going round, from buyer to buyer. Where all of them
- * are looked at in one call, each report does. Where there are more, a round takes several calls, whoever asks, and has
+ * A deduction leaves no note that there is something new to count: each round visits the buyers one after the other. Where
+ * one call can visit all of them, each report does. Where there are more, a round takes several calls, by any callers, and has
  * all that was booked before it began; for a minute after that another report needs no round of its own.
- * Somebody else who counts is waited for, at most two seconds.
+ * Another call that counts is waited for, at most two seconds.
  *
  * The tokens of a sale are one pool: each is worth the same part of what is left of its money. So after every day
  *   recognised = money * used / tokens, rounded down; recognised and breakage together = money * (used + ended) / tokens,
@@ -43,7 +43,7 @@ begin
     return null;
   end if;
 
-  -- lock: whoever counts has done so in a moment
+  -- lock: another call that counts is done in a moment
   insert into tokenbook.sale_rounds default values on conflict do nothing;
   begin
     select r.* into v_round from tokenbook.sale_rounds r where r.is_only for update; -- @one-counts
@@ -59,7 +59,7 @@ begin
     v_round.next_id := c_first;
   end if;
 
-  -- who is next
+  -- the next buyers
   select array_agg(w.user_id order by w.user_id) filter (where w.before < c_portion),
          (array_agg(w.user_id order by w.user_id) filter (where w.before >= c_portion or w.entries > c_portion))[1] -- @rounds-wait
     into v_user_ids, v_next_id
@@ -270,7 +270,7 @@ comment on function tokenbook.count_sales is
   'Counts the next portion of what has become of what was sold, for get_token_revenue. Returns the moment before which all that is booked is counted; NULL where there is more to count.';
 
 /*
- * Who has bought something of which not all is counted, of the next p_many buyers from p_from on, and how many entries
+ * Of the next p_many buyers from p_from on, those with sales that are not counted in full, and how many entries
  * there are to look at.
  * Caller: internal.
  */
@@ -287,9 +287,9 @@ as $$
    where a.last_transaction_id > c.counted_id or c.changed_at is not null or c.next_end_at <= clock_timestamp()
 $$;
 comment on function tokenbook.uncounted_sales is
-  'Who has bought something of which not all is counted, of the next p_many buyers from p_from on, and how many entries there are to look at.';
+  'Of the next p_many buyers from p_from on, those with sales that are not counted in full, and how many entries there are to look at.';
 
--- Who comes after the next p_many buyers from p_from on; NULL = nobody. Caller: internal.
+-- The buyer after the next p_many from p_from on; NULL = none. Caller: internal.
 create function tokenbook.buyer_after(p_from uuid, p_many integer)
 returns uuid
 language sql
@@ -300,4 +300,4 @@ as $$
   select c.user_id from tokenbook.sale_accounts c where c.user_id >= p_from order by c.user_id offset p_many limit 1
 $$;
 comment on function tokenbook.buyer_after is
-  'Who comes after the next p_many buyers from p_from on; NULL = nobody.';
+  'The buyer after the next p_many from p_from on; NULL = nobody.';

@@ -7,7 +7,7 @@
  * pack_not_found, idempotency_key_reused, user_not_found, account_frozen, trial_already_taken, trial_needs_identity,
  * too_many_payments, busy.   Keeps: I11.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.create_token_payment(
   p_user_id uuid,
   p_to_plan text default null,
@@ -33,7 +33,7 @@ begin
   select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => true);
   perform tokenbook.check_request(p_idempotency_key, null, null);
   perform tokenbook.check_purchase(p_to_plan, p_pack_type, p_quantity);
-  -- as in the ledger: a user's keys and the server's for him never meet
+  -- as in the ledger: a user's keys and the server's keys for that user are separate
   v_key := case when v_actor.actor_role = 'user' then 'user:' else 'server:' end || p_idempotency_key;
   v_account := tokenbook.lock_account(p_user_id);
   if v_account.user_id is null then

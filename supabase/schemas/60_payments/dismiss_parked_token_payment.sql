@@ -8,7 +8,7 @@
  * Errors: not_authenticated, forbidden, invalid_reason, payment_not_found, payment_already_decided,
  * balance_limit_exceeded, busy.   Keeps: I9, I10, I12.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.dismiss_parked_token_payment(
   p_provider text,
   p_provider_payment_id text,

@@ -2,7 +2,7 @@
  * The address of a user; NULL: none, or they were deleted.
  * Caller: service_role, through public.token_payment_email.   Locks: nothing.
  */
--- Security definer: nobody reads the host's table of users himself.
+-- Security definer: callers have no read access to the host's table of users.
 create function tokenbook.email_of_user(p_user_id uuid)
 returns text
 language plpgsql
@@ -31,4 +31,4 @@ as $$
   select tokenbook.email_of_user($1.user_id)
 $$;
 comment on function public.token_payment_email is
-  'The address of who asked for a payment: select p.token_payment_email from token_payments p. NULL: none, or they were deleted. For the server.';
+  'The address of the user who asked for a payment: select p.token_payment_email from token_payments p. NULL: none, or they were deleted. For the server.';

@@ -1,6 +1,6 @@
 /*
  * Says which customer a user is at a payment provider: what the customer portal is opened for. A frozen
- * account has one too: whoever pays may end what they pay for.
+ * account has one too: a payer may always end what they pay for.
  * Caller: the user for themself, an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_customer, user_not_found.
  */

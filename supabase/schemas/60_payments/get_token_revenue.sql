@@ -6,7 +6,7 @@
  * Caller: an admin, service_role.   Locks: nothing that a use needs.   Errors: not_authenticated, forbidden,
  * invalid_report, busy.   Keeps: I11.
  */
--- Security definer: an admin reads other users' rows, and nobody may write the totals themselves.
+-- Security definer: an admin reads other users' rows, and callers have no write access to the totals.
 create function tokenbook.get_token_revenue(
   p_from timestamptz default null,
   p_to timestamptz default null,

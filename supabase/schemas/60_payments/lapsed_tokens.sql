@@ -1,5 +1,5 @@
 /*
- * Of a payment's tokens, how many nobody has any more though nobody spent them: what ran out of its grants, and what was
+ * How many of a payment's tokens are gone unspent: what ran out of its grants, and what was
  * voided of them. While its grant lives and nothing else was given for it, none; otherwise by the user's ledger.
  * Caller: internal, holding the account's lock.
  */

@@ -53,4 +53,4 @@ exception
 end
 $$;
 comment on function tokenbook.lock_customer is
-  'Locks a provider''s customer and learns whose they are; says who that is, whether it is new, and who it was.';
+  'Locks a provider''s customer and stores whose they are; returns that user, whether this is new, and the user before.';

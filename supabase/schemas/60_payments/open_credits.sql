@@ -1,6 +1,6 @@
 /*
  * The payments of a provider's customer that wait because of a credit which names nothing that was paid for (credited)
- * and which has put something into the customer's balance there: until somebody has decided on them, what is paid from
+ * and which has put something into the customer's balance there: until an admin has decided on them, what is paid from
  * that balance is not known to be money.
  * Caller: internal, holding the customer's lock.
  */

@@ -1,7 +1,7 @@
 /*
  * The id of a payment that a subscription names, NULL where it names none of ours (a contract's number, another
  * provider's): so that it is looked up by its index, and not compared as text with all that its user ever paid (I11).
- * Caller: internal, and whoever reads token_subscriptions.
+ * Caller: internal, and readers of token_subscriptions.
  */
 create function tokenbook.payment_id_in(p_name text)
 returns uuid

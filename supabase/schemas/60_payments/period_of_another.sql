@@ -13,7 +13,7 @@ language plpgsql
 volatile -- sees what was committed while its caller waited for the lock
 security invoker
 set search_path = pg_catalog, pg_temp
-set timezone = 'UTC' -- how a moment is written must not make it another
+set timezone = 'UTC' -- a moment's text must not depend on the session's time zone
 as $$
 declare
   v_period constant interval := coalesce(
@@ -70,7 +70,7 @@ begin
     return null;
   end if;
 
-  -- a payment that was made up for: the provider counts it
+  -- a period whose payment failed and was made up for later: the provider's count includes it
   select f.cycles_completed into v_cycles_before
     from tokenbook.provider_payments f
    where f.provider = p_facts.provider and f.subscription_id = p_facts.subscription_id and f.period_start < v_first

@@ -6,7 +6,7 @@
  * - It says when its period began, but not by which subscription, or the period has no payment of the provider's: that
  *   of each of the user's subscriptions to the plan.
  * Of several subscriptions, what is best for the user: one that runs and has no end is enough. What was
- * over when the period began, or was paused before it was paid, says nothing of it: whoever pays again has what they
+ * over when the period began, or was paused before it was paid, says nothing of it: a user who pays again gets what they
  * paid for at once. What ends in the very moment in which the period began is over before it, unless it is the
  * subscription that paid for the period: then it was cancelled at once.
  * Caller: internal.

@@ -2,8 +2,8 @@
  * Takes one fact that a payment provider's event tells of a payment: keeps it, computes anew what is known of the
  * payment from all that was told of it (tokenbook.facts_of_payment), and brings the books to that, in one commit.
  * The same event with the same content changes nothing; with other content it is another, and both count. So amounts,
- * refunds, credits and disputes end in one state, in any order and any number of times. Who paid and what was bought do
- * too, unless events contradict each other on it: then what was booked first stays, and the project is told.
+ * refunds, credits and disputes end in one state, in any order and any number of times. So do the payer and what was
+ * bought, unless events contradict each other on it: then what was booked first stays, and the project is told.
  * A payment that was paid and whose user is not known, or what was bought, is parked, never dropped. What waits for a
  * customer's user is given to them by the event that names both (tokenbook.release_waiting); payments a portion at a
  * time, the rest by the customer's next events.
@@ -22,7 +22,7 @@
  * Errors: invalid_provider_event, balance_limit_exceeded, too_many_plans, busy.
  * Keeps: I1 to I5, I9, I10, I12.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.record_token_payment_event(
   p_provider text,
   p_event_id text,

@@ -4,7 +4,7 @@
  * that, in one commit. The same again changes nothing, and events in any order end in one state. A subscription gives
  * no plan and no tokens: its payments do. It takes a plan out of force, when it is paused or ends, and puts it back.
  * One that names a customer and their user gives them what waits for the customer's user (tokenbook.release_waiting).
- * One that names nobody who is known is whose its payments are.
+ * A subscription that names no known user or customer belongs to the user of its payments.
  * A payment that failed is told to the user, once a period (an alert subscription_past_due).
  * p_facts: {kind: subscription, occurred_at (the provider's time), status: active | past_due | paused | cancelled,
  * user_id, customer_id, plan_type, price_id, cancel_at, current_period_end}; what is not known is left out.
@@ -13,7 +13,7 @@
  * Errors: invalid_provider_event, busy.
  * Keeps: I5, I9, I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.record_token_subscription_event(
   p_provider text,
   p_event_id text,

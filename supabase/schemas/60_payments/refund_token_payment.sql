@@ -3,11 +3,11 @@
  * debt; all of it, and the plan goes back to the one before. p_refunded_cents is what has been
  * refunded in all (left out: everything), so a repetition changes nothing. Less than before (a transfer that
  * bounced, a mistake) gives back; 0 undoes the refund. What Stripe or PayPal refunds comes by their webhooks.
- * Caller: an admin, service_role.   Locks: the account, and of who was referred that of the other.
+ * Caller: an admin, service_role.   Locks: the account and, where its user was referred, the referrer's.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, invalid_amount,
  * payment_not_found, paid_at_provider, payment_already_decided, busy.   Keeps: I1 to I5, I9, I10.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.refund_token_payment(
   p_user_id uuid,
   p_payment_id uuid,

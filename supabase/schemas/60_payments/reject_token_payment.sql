@@ -4,7 +4,7 @@
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, payment_not_found,
  * payment_already_decided, busy.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.reject_token_payment(
   p_user_id uuid,
   p_payment_id uuid,

@@ -5,7 +5,7 @@
  * subscriptions is not said of theirs any more.
  * Caller: internal, holding the locks of the customer and of these payments, when a customer's user became known or
  * payments were left waiting.   Locks: the account.   Keeps: I9 to I12.
- * Returns how many payments wait still, at most 1,000: whoever calls again with the same gives the next ones.
+ * Returns how many payments wait still, at most 1,000: the same call again gives the next ones.
  */
 create function tokenbook.release_waiting(
   p_provider text,

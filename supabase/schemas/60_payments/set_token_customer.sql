@@ -9,7 +9,7 @@
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_customer, invalid_reason, user_not_found,
  * balance_limit_exceeded, busy.   Keeps: I9, I10, I12.
  */
--- Security definer: nobody may write the table themselves.
+-- Security definer: callers have no write access to the table.
 create function tokenbook.set_token_customer(
   p_user_id uuid,
   p_provider text,

@@ -1,6 +1,6 @@
 /*
- * Settles a provider's payment and says how it stands: what events and admins are answered. p_is_assigned: somebody says
- * what it is who has seen what was told of it.
+ * Settles a provider's payment and returns how it stands: the answer to events and to admins. p_is_assigned: an admin or the
+ * server, having seen what was told of it, says what it is.
  * Caller: internal, holding the facts' lock.
  */
 create function tokenbook.settle_and_describe_payment(

@@ -1,11 +1,11 @@
 /*
  * Brings the books to what is known of a provider's payment. Looks at the facts only, not at the event that came
  * last: so any order of events, and any number of times, ends in the same state. The caller has locked the facts'
- * rows; then the account is locked, together with that of who referred its user where that counts, always in this order.
+ * rows; then the account is locked, where a referral counts together with the account of the user's referrer, always in this order.
  * Paid, with user and plan or pack known: what was bought, once: what a payment gave never changes after it was
  * booked. Amount, currency, refunds and disputes follow the facts: tokenbook.settle_refunds.
  * What had been booked under the id of a part, before it was known to be one, is taken back; from another user too:
- * their money bought this. Their account is not waited for, so that nobody waits in a circle: it is busy.
+ * their money bought this. Their account is not waited for, because waiting could deadlock: the call is refused with busy.
  * p_actor_role and p_actor_id: the server that was told by the provider, or the admin who said whose it is.
  * Returns the payment; NULL while user, plan and pack, or the payment itself is missing.
  * Keeps: I1 to I5, I9, I12.

@@ -1,6 +1,6 @@
 /*
  * A computed field: what the catalogue says now of what a payment is for, beside the payment's own amount_cents,
- * currency and terms; for whoever is about to approve it. differs names what has changed since it was asked for.
+ * currency and terms; for the admin who is about to approve it. differs names what has changed since it was asked for.
  * In SQL `p.token_offer_now`, over the API `select=token_offer_now`.
  * Its parameter has no name, so that it is a field and no rpc.
  * Caller: authenticated, service_role; it sees no more than the row it is given, and the catalogue.

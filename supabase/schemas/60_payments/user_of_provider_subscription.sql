@@ -1,6 +1,6 @@
 /*
- * Whose a provider's subscription is: whom it names; else whose its customer is; else, of one that names nobody who is
- * known, whose its newest payment is. NULL: nobody's yet.
+ * The user of a provider's subscription: the one that it names; else its customer's; else, where neither is known, the
+ * user of its newest payment. NULL: not known yet.
  * Caller: internal.
  */
 create function tokenbook.user_of_provider_subscription(p_provider text, p_provider_subscription_id text)

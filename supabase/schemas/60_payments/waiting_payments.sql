@@ -1,6 +1,6 @@
 /*
  * The oldest payments of a provider's customer that have no user yet, and those that a credit holds
- * (paid_with_credit) while none but p_deciding, which is being decided on, is open: of each a portion, so that nobody's work grows
+ * (paid_with_credit) while none but p_deciding, which is being decided on, is open: of each a portion, so that no call's work grows
  * with what others have left waiting (I11).
  * Caller: internal, holding the customer's lock.
  */

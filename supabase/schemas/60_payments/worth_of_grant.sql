@@ -1,5 +1,5 @@
 /*
- * What the tokens of a grant cost whoever bought them: tokens of them cost cents, so that n of them cost n * cents / tokens.
+ * What the buyer paid for the tokens of a grant: tokens of them cost cents, so that n of them cost n * cents / tokens.
  * Read from the payment as it is: its amount less what went back and what disputes withhold, spread over the tokens that it
  * gave less those that went with the money. Of a plan that gives its tokens over time, the share of the slots that have
  * begun. cents is 0 where they were given away, and NULL where nobody knows: of what came in when the books opened.
@@ -40,4 +40,4 @@ begin
 end
 $$;
 comment on function tokenbook.worth_of_grant is
-  'What the tokens of a grant cost whoever bought them: n of them cost n * cents / tokens; cents NULL where nobody knows.';
+  'What the buyer paid for the tokens of a grant: n of them cost n * cents / tokens; cents NULL where nobody knows.';

@@ -1,5 +1,5 @@
 /*
- * The rules that hold for a user now: of each name the closest one (his own, his plan's, everyone's),
+ * The rules that hold for a user now: of each name the closest one (their own, their plan's, everyone's),
  * unless that one is switched off. threshold is in tokens: a share of the plan limit is brought to the next
  * whole token above, so that "fewer than" means the same; NULL for expiring_soon.
  * Caller: internal.

@@ -1,13 +1,13 @@
 /*
  * Brings accounts up to the present alert rules which nobody has touched since the rules changed, for
  * at most p_max_accounts users a call (call it until it returns 0). Needed for what time alone brings
- * (expiring_soon); a threshold cannot be crossed without a touch, and whoever touches an account arms
- * it himself.
- * Accounts that are locked are skipped: whoever holds the lock arms them, or the next run does.
+ * (expiring_soon); a threshold cannot be crossed without a touch, and a call that touches an account arms
+ * it by itself.
+ * Accounts that are locked are skipped: the transaction that holds the lock arms them, or the next run does.
  * Caller: service_role, a scheduled job.   Locks: these accounts.   Returns how many.
  * Errors: invalid_page.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.arm_token_alerts(p_max_accounts integer default 1000)
 returns bigint
 language plpgsql

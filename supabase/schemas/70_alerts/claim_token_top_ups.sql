@@ -1,7 +1,7 @@
 /*
  * Hands out top-up requests that are due to be charged, at most p_limit of them, each to one caller only while the
- * lease lasts. Whoever settles none of it, because they died or do not know what came of the charge, leaves
- * it to the next one when the lease ends; each lease is longer than the one before.
+ * lease lasts. A request that the caller does not settle, because it died or does not know what came of the charge, is
+ * handed out again when the lease ends; each lease is longer than the one before.
  * What a request costs, and which customer pays, is what the catalogue and the books say at the first claim, and
  * stays: the charge is asked for again in the same words, or the provider could not tell that it is the same.
  *
@@ -12,10 +12,10 @@
  *   no_customer      the user has never paid at Stripe, so that there is no card
  *   too_old          asked for three days ago, and nobody has charged it
  *   no_answer        first tried 20 hours ago: the provider forgets after 24 what it was asked for under a key
- * Whoever has tried before looks first whether the charge was made.
+ * A caller that is handed a request again looks first whether the charge was made.
  * Caller: service_role.   Locks: these requests, skipping those that others hold.   Errors: invalid_page.   Keeps: I11.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.claim_token_top_ups(p_limit integer default 10, p_lease_seconds integer default 120)
 returns table (user_id uuid, request_id uuid, plan_type text, pack_type text, quantity integer, amount_cents bigint, currency text, customer_id text, created_at timestamptz, attempt integer, first_attempt_at timestamptz, fault text)
 language plpgsql

@@ -1,13 +1,13 @@
 /*
  * Hands out what is due to be sent to an endpoint, at most p_limit deliveries, each to one caller only for
- * p_lease_seconds. Whoever dies with some loses them to the next one when the lease ends: at least
+ * p_lease_seconds. Deliveries of a caller that dies are handed out again when the lease ends: at least
  * once, under an id that stays the same. What was begun ten times or is three days old is given up,
  * and says so. Looks at the 1,000 that are due first; of these what is given up makes room for the next. What is older
  * than 30 days is deleted, whatever became of it, 1,000 a call.
  * Caller: service_role.   Locks: these rows of the outbox, skipping those that others hold.
  * Errors: webhook_endpoint_not_found (too long a name), invalid_page.   Keeps: I11.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.claim_token_webhooks(
   p_endpoint text,
   p_limit integer default 20,
@@ -44,7 +44,7 @@ begin
         for update skip locked) old
    where d.id = old.id;
 
-  -- until something is left of the first 1,000 to hand out, but not without end
+  -- repeated until the first 1,000 leave something to hand out, a bounded number of times
   for i in 1..10
   loop
     update tokenbook.webhook_deliveries d

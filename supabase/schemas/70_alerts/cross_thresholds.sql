@@ -68,7 +68,7 @@ begin
       v_alert.kind := v_rule.kind;
     elsif v_was_below and not v_state.is_below then
       v_state.changed_in := pg_current_xact_id();
-      -- below by a rule that is new: nobody was told, whatever he was told of the one before
+      -- below by the threshold of a new rule: no alert was raised for it, whatever the rule before it raised
       v_state.is_raised := v_stood.is_below and v_stood.is_raised;
       if v_rule.notify_recovered and v_state.is_raised then
         v_alert.kind := 'recovered';
@@ -87,7 +87,7 @@ begin
         'threshold_tokens', v_rule.threshold, 'threshold_percent', v_rule.threshold_percent);
       perform tokenbook.write_alert(v_alert);
     end if;
-    -- who is above, and always was, needs no row
+    -- a user who was always above the threshold needs no row
     if v_state is distinct from v_stood -- @alerts-armed-again
       and (v_stood.rule is not null or v_state.is_below or v_state.changed_in is not null)
     then

@@ -1,6 +1,6 @@
 /*
  * The 1,000 deliveries of an endpoint that are due first: as far as one call looks (I11), however many are undelivered.
- * Caller: internal.   Locks: nothing: whoever takes one locks it, and asks again whether it is due.
+ * Caller: internal.   Locks: nothing: the caller locks each one that it takes, and checks again whether it is due.
  */
 create function tokenbook.first_due_webhooks(p_endpoint text, p_now timestamptz)
 returns table (id bigint, next_attempt_at timestamptz)

@@ -1,7 +1,7 @@
 /*
  * When something of an account changes by itself next: a grant or a hold runs out (but for p_but_hold_id, which is being
  * settled), a grant begins, an alert falls due, or a plan makes it due: a slot begins, or the plan ends. One row; NULL = never.
- * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22): where nothing is
+ * No search_path of its own, so that Postgres inlines it into the calling statement (decision 22): where nothing is
  * to be looked for, it costs nothing.
  * Caller: internal, holding the account's lock.   Keeps: I7.
  */

@@ -1,6 +1,6 @@
 /*
- * From the commit on the thresholds of every account are of older rules, and are set anew by whoever
- * touches it next: for who changes the alert rules.
+ * From the commit on the thresholds of every account count as those of older rules, and the next call that touches
+ * an account sets them anew: for functions that change the alert rules.
  * Caller: internal.   Locks: the settings.
  */
 create function tokenbook.outdate_alert_thresholds()
@@ -16,4 +16,4 @@ begin
 end
 $$;
 comment on function tokenbook.outdate_alert_thresholds is
-  'Makes every account''s alert thresholds ones of older rules, to be set anew by whoever touches it next.';
+  'Marks every account''s alert thresholds as those of older rules, to be set anew by the next call that touches it.';

@@ -1,7 +1,7 @@
 /*
- * Looks at everything that may want to be told about a user's balance, writes the alerts, and sets the
- * account's thresholds anew, so that the next change that concerns nobody need not ask. Called in the
- * transaction that changed the balance: what is rolled back was never told.
+ * Checks every alert rule and the top-up against a user's balance, writes the alerts, and sets the
+ * account's thresholds anew, so that the next change that crosses none skips this. Called in the
+ * transaction that changed the balance: a rollback takes its alerts with it.
  * p_before is the balance before the change.
  * Caller: internal, holding the account's lock.
  */

@@ -4,7 +4,7 @@
  * Caller: an admin, service_role.   Locks: the settings.   Errors: not_authenticated, forbidden, invalid_scope,
  * invalid_alert_rule.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.remove_token_alert_rule(
   p_rule text,
   p_plan_type text default null,

@@ -4,7 +4,7 @@
  * Caller: an admin, service_role.   Locks: the settings.   Errors: not_authenticated, forbidden, invalid_webhook_endpoint.
  * Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.remove_token_webhook_endpoint(p_name text)
 returns jsonb
 language plpgsql

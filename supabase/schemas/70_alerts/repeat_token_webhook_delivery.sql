@@ -4,7 +4,7 @@
  * Caller: an admin, service_role.   Locks: the delivery.
  * Errors: not_authenticated, forbidden, webhook_delivery_not_found, webhook_endpoint_not_found.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.repeat_token_webhook_delivery(p_delivery_id bigint)
 returns jsonb
 language plpgsql

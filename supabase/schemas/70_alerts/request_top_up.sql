@@ -1,5 +1,5 @@
 /*
- * Asks for more tokens when the user wants that and fewer than his threshold remain; unless a request
+ * Asks for more tokens when the user wants that and fewer than their threshold remain; unless a request
  * is pending, a charge has failed, the last one is too recent, or there were too many. What time will
  * lift is looked at again then: so a threshold that was crossed during a cooldown is not forgotten.
  * Nor for a frozen account, or a user who was deleted.

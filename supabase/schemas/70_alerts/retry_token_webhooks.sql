@@ -4,7 +4,7 @@
  * Caller: an admin, service_role.   Locks: these deliveries.   Returns how many.
  * Errors: not_authenticated, forbidden, webhook_endpoint_not_found, invalid_page.   Keeps: I10, I11.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.retry_token_webhooks(p_endpoint text, p_limit integer default 1000)
 returns bigint
 language plpgsql

@@ -1,12 +1,12 @@
 /*
  * Sets one alert rule: for a user, for a plan, or (p_for_everyone) for everyone; what was set under that name for the
  * same ones is replaced. Holds from its commit on, while traffic runs: each account's thresholds are set
- * anew by whoever touches it next (arm_token_alerts for those whom nobody touches). Who is below the
- * threshold already is not told; from then on every crossing counts.
+ * anew by the next call that touches it (arm_token_alerts for accounts that no call touches). A user who is below
+ * the threshold already gets no alert; from then on every crossing counts.
  * Caller: an admin, service_role.   Locks: the settings.
  * Errors: not_authenticated, forbidden, invalid_scope, invalid_alert_rule, plan_not_found, user_not_found.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_alert_rule(
   p_rule text,
   p_kind text,

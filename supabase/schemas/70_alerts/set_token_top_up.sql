@@ -1,13 +1,13 @@
 /*
  * Sets a user's automatic top-up: below which balance to ask for more, for how many tokens, which plan or
- * how many of which pack, and how often at most. Sets it going again when a failed charge had paused it. Who is below
- * the threshold already is asked for at once. Nothing is charged here: a request is written, and the
+ * how many of which pack, and how often at most. Sets it going again when a failed charge had paused it. For a user who is below
+ * the threshold already a request is written at once. Nothing is charged here: a request is written, and the
  * server that takes money answers it with settle_token_top_up.
- * Caller: the user for himself, an admin, service_role.   Locks: the account.
+ * Caller: the user for themself, an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_top_up, plan_not_found,
  * pack_not_found, user_not_found, account_frozen (only to switch it off goes on), busy.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_top_up(
   p_user_id uuid,
   p_is_enabled boolean default true,

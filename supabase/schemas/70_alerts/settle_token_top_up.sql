@@ -1,17 +1,17 @@
 /*
- * Says what came of a top-up request: done (charged, and the tokens granted by whoever charged), or
+ * Says what came of a top-up request: done (charged, and the tokens granted by the caller that charged), or
  * failed, which pauses the top-up until it is set anew: a card that was declined is not tried again
  * by itself. needs_action is a failure that the user can mend: their bank asks them to confirm the payment,
  * which they do by buying the same once themselves. Of a failure the user is told by an alert, in the same
  * commit, unless they have switched the top-up off meanwhile. The same word again changes nothing; another one
  * is refused.
- * Grant the tokens first, or in the same database transaction: who is still below his threshold after
- * it and its cooldown is asked for again.
+ * Grant the tokens first, or in the same database transaction: for a user who is still below their threshold after
+ * it and its cooldown another request is written.
  * Caller: an admin, service_role.   Locks: the account.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_top_up, invalid_reason,
  * top_up_request_not_found, top_up_already_settled, busy.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.settle_token_top_up(
   p_user_id uuid,
   p_request_id uuid,

@@ -2,10 +2,10 @@
  * Says what came of sending a delivery. Without p_error it is delivered. With one it is due again after
  * a pause that is four times as long as the one before (10 s, 40 s, … at most 6 hours), a quarter
  * more or less so that many do not come back at once; after the tenth attempt it is given up.
- * Of two who sent it, because one was slow, the word of whoever delivered it counts.
+ * When two callers sent it, because one was slow, the result of the one that delivered it counts.
  * Caller: service_role.   Locks: the delivery.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.settle_token_webhook(
   p_user_id uuid,
   p_delivery_id bigint,
@@ -30,7 +30,7 @@ begin
          claim_id = null,
          settled_at = case when p_error is null or d.attempts >= 10 then v_now end,
          last_error = left(p_error, 200)
-   where d.user_id = p_user_id and d.id = p_delivery_id and d.attempts > 0 -- what nobody was given, nobody has sent
+   where d.user_id = p_user_id and d.id = p_delivery_id and d.attempts > 0 -- a delivery that no caller has claimed was not sent
      and case when p_error is null then d.status <> 'delivered'
               else d.status = 'pending' and d.claim_id = p_claim_id end;
   select d.* into v_delivery from tokenbook.webhook_deliveries d where d.user_id = p_user_id and d.id = p_delivery_id;

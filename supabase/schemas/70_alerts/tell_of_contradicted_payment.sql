@@ -2,8 +2,8 @@
  * Tells the project that a booked payment is another's, or another thing, by some event: it stays as it is booked, and
  * somebody has to look. Once, and again when another user, plan, pack or quantity is named. So is one that has more
  * disputes than are weighed; and one that is booked for a user who was deleted, and whom the provider goes on charging:
- * `deleted` in disagrees. An alert payment_contradicted of nobody's (user_id is all zeros). p_is_known: whoever says now
- * what was bought has seen it, and nobody has to be told.
+ * `deleted` in disagrees. An alert payment_contradicted of nobody's (user_id is all zeros). p_is_known: the caller who
+ * now says what was bought has seen the contradiction, and no alert is needed.
  * Caller: internal, holding the facts' lock.
  */
 create function tokenbook.tell_of_contradicted_payment(

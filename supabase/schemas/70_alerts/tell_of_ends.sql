@@ -3,7 +3,7 @@
  * money is gone. p_was is the row before the end was recorded, with what is known of it now; after it others may have
  * been in force that have ended since. What another plan takes the place of has not ended, nor what was to be followed by
  * a lower one.
- * Caller: whoever has recorded it, holding the account's lock.
+ * Caller: the function that recorded the end, holding the account's lock.
  */
 create function tokenbook.tell_of_ends(p_was tokenbook.subscriptions, p_now timestamptz)
 returns void

@@ -11,7 +11,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
-set timezone = 'UTC' -- how a moment is written must not make it another
+set timezone = 'UTC' -- a moment's text must not depend on the session's time zone
 as $$
 declare
   v_known constant text := md5((to_jsonb(p_facts) - array['told_as', 'alert_id', 'dismissed_at', 'created_at', 'updated_at'])::text);

@@ -1,5 +1,5 @@
 /*
- * Tells whoever asks for it what became of a payment: token_payment.approved, .refunded (more of its money is lost than
+ * Writes a webhook for what became of a payment: token_payment.approved, .refunded (more of its money is lost than
  * before, in refunds and disputes), .restored (less is).
  * Caller: internal, holding the account's lock.
  */

@@ -1,6 +1,6 @@
 /*
  * Writes an alert for each grant with tokens left that runs out within the hours that a rule asks for;
- * once for a rule and a grant, whatever becomes of either. Of the 100 that run out first: who has more of
+ * once for a rule and a grant, whatever becomes of either. Of the 100 that run out first: a user with more of
  * them is warned of the next when one of these is gone (I11).
  * Caller: internal, holding the account's lock.   Returns whether a rule watches at all, and when the
  * next grant is to be warned of.

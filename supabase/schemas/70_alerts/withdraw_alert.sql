@@ -1,5 +1,5 @@
 /*
- * Takes an alert back that was written in this transaction, and what was to be sent of it: nobody has seen it. Numbers
+ * Takes an alert back that was written in this transaction, and what was to be sent of it: no other transaction has seen it. Numbers
  * have no gaps; what was written after it, was in this transaction too.
  * Caller: internal, holding the account's lock.
  */

@@ -1,6 +1,6 @@
 /*
- * Writes an event into the outbox, for each endpoint that asks for its kind, in the transaction of what it tells: what is
- * rolled back was never told. Of an alert p_alert_id, of anything else p_payload, of which what is not known is left out.
+ * Writes an event into the outbox, for each endpoint that asks for its kind, in the transaction of what it tells: a
+ * rollback takes it along. Of an alert p_alert_id, of anything else p_payload, of which what is not known is left out.
  * With p_once_as it is told once under that id, however often it happens.
  * Where there are no endpoints a caller need not ask: pg_relation_size of the table is 0 then, and costs less than to
  * look into it.

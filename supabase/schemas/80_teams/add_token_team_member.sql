@@ -1,13 +1,13 @@
 /*
- * Lets a member spend from a payer's account, within caps of his own; for one who is in the team
- * already, sets those of their caps that are given. Moves no tokens: what the member has on his own account waits there.
+ * Lets a member spend from a payer's account, within caps of their own; for a member who is in the team
+ * already, sets those of their caps that are given. Moves no tokens: what the member has on their own account waits there.
  * A member has one payer, and teams do not nest. For the server, which knows who agreed to it.
  * Caller: an admin, service_role.   Locks: the member's queue; both accounts, in the order of their ids.
  * Returns what list_token_team_members says of the member.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_cap, invalid_member,
  * user_not_found, already_in_team, busy.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.add_token_team_member(
   p_user_id uuid,
   p_member_id uuid,
@@ -36,7 +36,7 @@ begin
   perform tokenbook.require_user(p_user_id, v_actor.actor_role);
   perform tokenbook.require_user(p_member_id, v_actor.actor_role);
 
-  -- lock: his queue first, so that no deduction of his looks whose account is his while that changes
+  -- lock: the member's queue first, so that no deduction of theirs reads which account they spend from while that changes
   perform tokenbook.queue_for_account(p_member_id); -- @member-queues-first
   insert into public.token_accounts (user_id)
   select u.user_id from unnest(array[p_user_id, p_member_id]) as u (user_id) order by u.user_id
@@ -51,7 +51,7 @@ begin
   elsif v_member.payer_id is distinct from p_user_id and v_member.payer_id is not null then
     perform tokenbook.refuse('already_in_team', '{"reason": "the member is in another team"}');
   elsif exists (select from public.token_team_members m where m.user_id = p_member_id and m.until is null) then
-    perform tokenbook.refuse('already_in_team', '{"reason": "the member pays for a team himself"}');
+    perform tokenbook.refuse('already_in_team', '{"reason": "the member pays for a team of their own"}');
   end if;
   insert into public.token_team_members as m (user_id, member_id, cap_day, cap_week, cap_month)
   values (p_user_id, p_member_id, p_cap_day, p_cap_week, p_cap_month)
@@ -59,7 +59,7 @@ begin
      set cap_day = coalesce(excluded.cap_day, m.cap_day), -- @caps-are-kept begin
          cap_week = coalesce(excluded.cap_week, m.cap_week),
          cap_month = coalesce(excluded.cap_month, m.cap_month), -- @caps-are-kept end
-         -- who comes back on the same day has spent what he has spent
+         -- for a member who comes back on the same day, what they have spent still counts
          since = case when m.until is null then m.since else excluded.since end,
          until = null;
   update public.token_accounts a

@@ -1,10 +1,10 @@
 /*
- * The caps that a user's next spending meets, tightest first: his own, his plan's, everyone's; in a
+ * The caps that a user's next spending meets, tightest first: their own, their plan's, everyone's; in a
  * team those of the payer's account, and the member's.
- * Caller: the user for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * Caller: the user for themself (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found.
  */
--- Security definer: an admin reads other users' rows, and a member his payer's.
+-- Security definer: an admin reads other users' rows, and a member their payer's.
 create function tokenbook.get_token_spend_caps(p_user_id uuid default tokenbook.caller_id())
 returns jsonb
 language plpgsql
@@ -37,4 +37,4 @@ begin
 end
 $$;
 comment on function tokenbook.get_token_spend_caps is
-  'The spend caps that a user is under now, tightest first. For the user himself (leave p_user_id out), an admin, or the server. Returns {caps: [{scope (user, plan, everyone, member), window (day, week, month), limit, used, resets_at}]}. Errors: user_not_found, forbidden.';
+  'The spend caps that a user is under now, tightest first. For the user themself (leave p_user_id out), an admin, or the server. Returns {caps: [{scope (user, plan, everyone, member), window (day, week, month), limit, used, resets_at}]}. Errors: user_not_found, forbidden.';

@@ -1,7 +1,7 @@
 /*
- * Who draws, or drew, from a payer's account, and how much each has spent of it: those of today first, in
+ * The members who spend, or spent, from a payer's account, and how much each has spent of it: present members first, in
  * pages; the next begins after the last member_id.
- * Caller: the payer for himself (p_user_id left out), an admin, service_role.   Locks: nothing.
+ * Caller: the payer for themself (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, invalid_page, busy.   Keeps: I11.
  */
 -- Security definer: an admin reads other users' rows.
@@ -31,4 +31,4 @@ begin
 end
 $$;
 comment on function tokenbook.list_token_team_members is
-  'Who draws, or drew, from the account of a payer. For the payer himself (leave p_user_id out), an admin, or the server. Returns {members: [{member_id, since, until (NULL: still in it), tokens_used, caps: [{window, limit, used, resets_at}]}]}, those of today first, p_limit (1 to 1000) a page; the next page begins after p_after, a member_id. Errors: user_not_found, invalid_page, forbidden, busy.';
+  'The members who spend, or spent, from a payer''s account. For the payer themself (leave p_user_id out), an admin, or the server. Returns {members: [{member_id, since, until (NULL: still in it), tokens_used, caps: [{window, limit, used, resets_at}]}]}, those of today first, p_limit (1 to 1000) a page; the next page begins after p_after, a member_id. Errors: user_not_found, invalid_page, forbidden, busy.';

@@ -1,6 +1,6 @@
 /*
- * Keep whether there are caps beside the account, and beside the project's settings: whoever spends reads those anyway
- * (tokenbook.spend_tokens). Whatever writes the caps: the SQL editor too.
+ * Keep on the account, and in the project's settings, whether there are caps: a deduction reads both anyway
+ * (tokenbook.spend_tokens). Triggers, so that this holds for every write of the caps, also from the SQL editor.
  * Caller: triggers, of token_spend_caps for each row, and of token_default_spend_caps for each statement.
  * Locks: the account; the settings.   Errors: busy, account_lost.   Keeps: I3.
  */

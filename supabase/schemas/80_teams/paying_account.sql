@@ -1,5 +1,5 @@
 /*
- * Whose account a user spends from: his payer's while he is in a team, else his own. To be asked
+ * The account that a user spends from: their payer's while they are in a team, else their own. Check it
  * again once the account is locked (tokenbook.spend_tokens does): joining and leaving lock both accounts.
  * Caller: internal.
  */
@@ -14,4 +14,4 @@ begin
   return coalesce((select a.payer_id from public.token_accounts a where a.user_id = p_user_id), p_user_id);
 end
 $$;
-comment on function tokenbook.paying_account is 'The account that a user spends from: his payer''s while he is in a team, else his own.';
+comment on function tokenbook.paying_account is 'The account that a user spends from: their payer''s while they are in a team, else their own.';

@@ -1,5 +1,5 @@
 /*
- * Whose accounts these users spend from, in the same order: tokenbook.paying_account for many.
+ * The accounts that these users spend from, in the same order: tokenbook.paying_account for many.
  * Caller: internal.
  */
 create function tokenbook.paying_accounts(p_user_ids uuid[])

@@ -1,11 +1,11 @@
 /*
- * Ends a membership: from now on the member spends from his own account again. Moves no tokens. A
- * hold that he has open stays on the payer's account and is settled there.
+ * Ends a membership: from now on the member spends from their own account again. Moves no tokens. A
+ * hold that they have open stays on the payer's account and is settled there.
  * Caller: an admin, service_role.   Locks: the member's queue; both accounts, in the order of their ids.
  * Returns what list_token_team_members says of the member.
  * Errors: not_authenticated, forbidden, invalid_user_id, member_not_found, busy.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.remove_token_team_member(p_user_id uuid, p_member_id uuid)
 returns jsonb
 language plpgsql
@@ -35,4 +35,4 @@ begin
 end
 $$;
 comment on function tokenbook.remove_token_team_member is
-  'Ends a membership in the team of p_user_id, the payer; the member spends from his own account again, and no tokens move. For an admin or the server. Returns {member_id, since, until, tokens_used, caps}. Errors: member_not_found, forbidden, busy.';
+  'Ends a membership in the team of p_user_id, the payer; the member spends from their own account again, and no tokens move. For an admin or the server. Returns {member_id, since, until, tokens_used, caps}. Errors: member_not_found, forbidden, busy.';

@@ -1,7 +1,7 @@
 /*
  * Caps what may be spent in a day, a week or a month: by one user, by each user on a plan, or by
  * everyone (p_for_everyone, said in so many words). p_tokens NULL takes the cap away. The tightest cap holds.
- * Safe while traffic runs: a user's cap is set under his account's lock, so what begins afterwards
+ * Safe while traffic runs: a user's cap is set under the account's lock, so what begins afterwards
  * meets it; a common one holds for whatever takes its lock afterwards. What was spent in the present
  * window counts.
  * Caller: an admin, service_role.   Locks: the account, where one user is named.
@@ -9,7 +9,7 @@
  * Errors: not_authenticated, forbidden, invalid_scope, invalid_cap, invalid_reason, plan_not_found, user_not_found,
  * busy.   Keeps: I10.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_spend_cap(
   p_window text,
   p_tokens bigint,

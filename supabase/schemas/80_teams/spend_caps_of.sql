@@ -1,8 +1,8 @@
 /*
  * The caps that an account's next spending meets, and how much of each is used: the user's own,
- * his plan's, everyone's; and for a member of his team the member's. Windows are UTC, half-open,
+ * their plan's, everyone's; and for a member of their team the member's. Windows are UTC, half-open,
  * weeks ISO. A hold that has run out counts no more, whether it has been released yet or not.
- * Takes the account row, so that who has locked it asks of what he has locked.
+ * Takes the account row, so that a caller that has locked it is answered for the row as locked.
  * Caller: internal.
  */
 create function tokenbook.spend_caps_of(

@@ -1,5 +1,5 @@
 /*
- * Tells whoever asks for it that a cap is reached: nothing is left of it, or a spending wanted more than was. Once for
+ * Writes a webhook when a cap is reached: nothing is left of it, or a deduction wanted more than was left. Once for
  * each cap and window, and again when the cap was changed. p_capped_by is the cap as it was before that spending.
  * Caller: internal, holding the account's lock.
  */

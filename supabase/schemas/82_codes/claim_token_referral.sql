@@ -1,13 +1,13 @@
 /*
- * Says by whom a user was referred: once, and before their first payment. It gives nothing yet: that payment does.
- * A code that nobody has, whose owner is gone or frozen or has been rewarded as often as may be, is a wrong code
+ * Records which user referred this one: once, and before their first payment. It gives nothing yet: that payment does.
+ * A code that does not exist, or whose owner is deleted, frozen or has been rewarded as often as they may be, is a wrong code
  * (tokenbook.answer_wrong_code). What depends on the caller alone is refused before the code is looked at.
  * Caller: the user for themself, an admin, service_role.   Locks: the account.
  * Returns {success, referred_tokens, replayed}, or {success: false, code, message, details, hint}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_code, user_not_found, too_many_attempts, account_frozen,
  * referral_not_possible, busy; code_not_redeemable as an answer.   Keeps: I10, I11.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.claim_token_referral(p_referral_code text, p_user_id uuid default tokenbook.caller_id())
 returns jsonb
 language plpgsql
@@ -75,7 +75,7 @@ comment on function tokenbook.claim_token_referral is
   'Says by whom a user was referred (p_referral_code, of get_token_referral_code): once, and before their first payment, which then gives both their tokens. For the user themself, an admin, or the server. The same code again changes nothing. A wrong code is counted and answered as by redeem_token_code. Returns {success, referred_tokens (what the first payment will give, as it stands), replayed}. Errors: code_not_redeemable (an answer), too_many_attempts, invalid_code, referral_not_possible (reason: off, own_code, already_referred, already_paid), user_not_found, account_frozen, forbidden, busy.';
 
 /*
- * Whether whoever has that code is still there, active, and not rewarded as often as they may be.
+ * Whether the user with that code still exists, is active, and has not been rewarded as often as they may be.
  * Caller: internal, holding their account's lock where it is to stay true.
  */
 create function tokenbook.may_refer(p_code tokenbook.referral_codes, p_policy tokenbook.chosen_referral_policy)

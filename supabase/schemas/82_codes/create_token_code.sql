@@ -1,13 +1,13 @@
 /*
- * Makes a code that gives p_tokens to whoever redeems it. The code is in the answer and nowhere else: of what is kept,
- * a digest, nobody reads it back. Made here it has 100 random bits. One that a person has chosen (p_code) is guessed by
- * whoever tries words: its limits are what protects it, not its digest.
+ * Makes a code that gives p_tokens to each user who redeems it. The code is in the answer and nowhere else: only a digest
+ * is stored, which cannot be reversed. A code that is made here has 100 random bits. One that a person has chosen
+ * (p_code) can be found by trying words: its limits protect it, not its digest.
  * Caller: an admin, service_role.   Locks: nothing.
  * Returns {success, code_id, code, name, tokens, grant_type, lifetime_days, max_redemptions, max_per_user, valid_from,
  * valid_until}.
  * Errors: not_authenticated, forbidden, invalid_amount, invalid_grant_type, invalid_code, code_taken.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.create_token_code(
   p_tokens bigint,
   p_name text,
@@ -74,4 +74,4 @@ begin
 end
 $$;
 comment on function tokenbook.create_token_code is
-  'Makes a code that gives p_tokens (1 to 10^12) to whoever redeems it. For an admin or the server. The code is shown in this answer only; kept is a digest. p_name says what it is for (1 to 100 characters; users do not see it); p_max_redemptions in all (default 1); p_max_per_user (default 1); p_valid_from and p_valid_until; p_lifetime_days of the grants, left out: as their type has it; p_grant_type bonus or another of Lists, but trial and admin; p_code 4 to 64 letters and digits of your choice, which can be guessed; left out: 100 random bits. Returns {success, code_id, code, name, tokens, grant_type, lifetime_days, max_redemptions, max_per_user, valid_from, valid_until}. Errors: invalid_amount, invalid_grant_type, invalid_code, code_taken, forbidden.';
+  'Makes a code that gives p_tokens (1 to 10^12) to each user who redeems it. For an admin or the server. The code is shown in this answer only; kept is a digest. p_name says what it is for (1 to 100 characters; users do not see it); p_max_redemptions in all (default 1); p_max_per_user (default 1); p_valid_from and p_valid_until; p_lifetime_days of the grants, left out: as their type has it; p_grant_type bonus or another of Lists, but trial and admin; p_code 4 to 64 letters and digits of your choice, which can be guessed; left out: 100 random bits. Returns {success, code_id, code, name, tokens, grant_type, lifetime_days, max_redemptions, max_per_user, valid_from, valid_until}. Errors: invalid_amount, invalid_grant_type, invalid_code, code_taken, forbidden.';

@@ -3,7 +3,7 @@
  * Caller: an admin, service_role.   Locks: the code.
  * Errors: not_authenticated, forbidden, invalid_reason, code_not_found, busy.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.end_token_code(p_code_id uuid, p_reason text default null)
 returns jsonb
 language plpgsql

@@ -4,7 +4,7 @@
  * Returns {success, code, is_on, referrer_tokens, referred_tokens, rewards, rewards_left}.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, busy.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.get_token_referral_code(p_user_id uuid default tokenbook.caller_id())
 returns jsonb
 language plpgsql
@@ -49,4 +49,4 @@ begin
 end
 $$;
 comment on function tokenbook.get_token_referral_code is
-  'The code that a user refers others with, made when they first ask for it. For the user themself, an admin, or the server. Returns {success, code, is_on (whether the project gives anything for a referral), referrer_tokens, referred_tokens (what both are given at the first payment of who was referred; NULL when off), rewards (how many of theirs were rewarded), rewards_left (NULL when off)}. Errors: user_not_found, forbidden, busy.';
+  'The code that a user refers others with, made when they first ask for it. For the user themself, an admin, or the server. Returns {success, code, is_on (whether the project gives anything for a referral), referrer_tokens, referred_tokens (what both are given at the first payment of the user who was referred; NULL when off), rewards (how many of theirs were rewarded), rewards_left (NULL when off)}. Errors: user_not_found, forbidden, busy.';

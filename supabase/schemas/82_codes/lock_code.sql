@@ -1,7 +1,7 @@
 /*
- * Locks a code and returns it; NULL when there is none. Of many who redeem one code each waits for the commit of the one
- * before, 0.9 seconds at most; then busy. So is whoever would wait in a circle, having redeemed another in the same
- * transaction.
+ * Locks a code and returns it; NULL when there is none. When many redeem one code, each waits for the commit of the one
+ * before, 0.9 seconds at most; then busy. A transaction that has redeemed another code before, and would deadlock, gets
+ * busy too.
  * Caller: internal, holding the account's lock already where it needs one: nothing is locked after a code.
  * Locks: the code.   Errors: busy.
  */
@@ -11,7 +11,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '900ms' -- shorter than Postgres waits before it looks for a circle
+set lock_timeout = '900ms' -- shorter than deadlock_timeout: this gives way before Postgres looks for a deadlock
 as $$
 declare
   v_code tokenbook.codes;

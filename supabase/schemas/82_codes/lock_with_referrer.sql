@@ -1,8 +1,8 @@
 /*
- * Locks an account together with that of who referred its user, in the order of their ids, where a payment is about to be
+ * Locks an account together with that of its user's referrer, in the order of their ids, where a payment is about to be
  * booked that may move tokens of both: the first, or money that goes back of the first. Otherwise does nothing.
- * To be called before anything else of the account is locked. Who has not called it, because the referral came
- * meanwhile, does not wait for the other account: tokenbook.settle_referral is busy.
+ * To be called before anything else of the account is locked. A payment whose referral was claimed
+ * after that does not wait for the other account: tokenbook.settle_referral refuses with busy.
  * Caller: internal.   Locks: the accounts.   Errors: busy.
  */
 create function tokenbook.lock_with_referrer(p_user_id uuid, p_payment_id uuid)
@@ -25,4 +25,4 @@ begin
 end
 $$;
 comment on function tokenbook.lock_with_referrer is
-  'Locks an account and that of who referred its user, in the order of their ids, where a payment may move tokens of both.';
+  'Locks an account and that of its user''s referrer, in the order of their ids, where a payment may move tokens of both.';

@@ -1,5 +1,5 @@
 /*
- * A code that nobody guesses: so many characters of 5 bits each, in groups of four. Digits and letters without I, L, O
+ * A code that cannot be guessed: so many characters of 5 bits each, in groups of four. Digits and letters without I, L, O
  * and U, which are taken for others or for words. Out of 244 bits that the operating system has drawn.
  * Caller: internal.
  */

@@ -1,6 +1,6 @@
 /*
- * Redeems a code: gives its tokens to the user, as one grant, as often as the code allows each. Who has redeemed it as
- * often as they may and does so again is answered the last one, replayed.
+ * Redeems a code: gives its tokens to the user, as one grant, as often as the code allows each. A user who has redeemed it as
+ * often as they may and does so again gets the answer of the last redemption, replayed.
  * What there is no code for, is over, used up, ended or not begun has one answer, code_not_redeemable. It is counted,
  * and after so many (code_attempts of tokenbook.limits()) everything is refused for an hour. The key is looked at before
  * the code, so that a used key does not say which codes there are either.
@@ -12,7 +12,7 @@
  * too_many_attempts, idempotency_key_reused, account_frozen, balance_limit_exceeded, busy; code_not_redeemable as an answer.
  * Keeps: I2 to I5, I10, I11.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.redeem_token_code(
   p_code text,
   p_user_id uuid default tokenbook.caller_id(),

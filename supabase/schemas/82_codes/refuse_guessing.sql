@@ -1,6 +1,6 @@
 /*
- * Refuses whoever has tried too many codes in vain of late, whatever they try now: a code that is right too, or a
- * refusal would say that this one is not.
+ * Refuses a user who has tried too many wrong codes of late, whatever they try now: a right code too, or a
+ * refusal would tell that the code is wrong.
  * Caller: internal, holding the account's lock, so that of many tries at once each sees the ones before.
  * Errors: too_many_attempts.
  */
@@ -24,10 +24,10 @@ begin
 end
 $$;
 comment on function tokenbook.refuse_guessing is
-  'Refuses with too_many_attempts whoever has tried too many codes in vain of late.';
+  'Refuses with too_many_attempts a user who has tried too many wrong codes of late.';
 
 /*
- * Counts a try in vain, and answers it. The answer is no exception: that would take the count back. It is the same for a
+ * Counts a wrong code, and answers it. The answer is no exception: that would roll the count back. It is the same for a
  * code that there never was, one that is over, used up or ended, and one that does not begin yet.
  * Caller: internal, holding the account's lock.   Returns {success: false, code, message, details, hint}.
  */

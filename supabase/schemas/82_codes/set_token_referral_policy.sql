@@ -4,7 +4,7 @@
  * Caller: service_role.   Locks: nothing.
  * Errors: invalid_referral_policy, unsupported_media_type, invalid_request.   Keeps: I10.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.set_token_referral_policy(
   p_referrer_tokens bigint,
   p_referred_tokens bigint,
@@ -54,4 +54,4 @@ begin
 end
 $$;
 comment on function tokenbook.set_token_referral_policy is
-  'Chooses what both sides of a referral are given at the first payment of who was referred, from now on: p_referrer_tokens and p_referred_tokens 1 to 10^12 each, or NULL for both: nothing (the default). p_rewards_per_referrer: how many of a user''s referrals are rewarded, 1 to 10000; p_lifetime_days of both grants, left out: for ever. For the server. Returns {success, is_on, referrer_tokens, referred_tokens, rewards_per_referrer, lifetime_days}. Errors: invalid_referral_policy.';
+  'Chooses what both sides of a referral are given at the first payment of the user who was referred, from now on: p_referrer_tokens and p_referred_tokens 1 to 10^12 each, or NULL for both: nothing (the default). p_rewards_per_referrer: how many of a user''s referrals are rewarded, 1 to 10000; p_lifetime_days of both grants, left out: for ever. For the server. Returns {success, is_on, referrer_tokens, referred_tokens, rewards_per_referrer, lifetime_days}. Errors: invalid_referral_policy.';

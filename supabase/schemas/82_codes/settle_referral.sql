@@ -1,12 +1,13 @@
 /*
- * Brings a referral to what a payment of who was referred says. The first of more than nothing rewards both, in this
- * commit, once: whatever is told of it again, by whomever. Both or none: none where the project gives nothing now, who
- * referred has been rewarded as often as may be, or one of the two is frozen or gone; the first payment has been, then.
+ * Brings a referral up to date with a payment of the user who was referred. The first payment of more than nothing
+ * rewards both users, in this commit, once, however often it is reported. Both or none: none where the project gives
+ * nothing now, the referrer has been rewarded as often as they may be, or one of the two is frozen or deleted; a later
+ * payment then rewards nobody either.
  * When half of that payment's money or more is lost, refunded or disputed, both grants are ended and taken back, what was
  * spent of them too, as debt; once, and for good: money that comes back gives tokens back that it bought, not these.
  * Looks at the payment as it is, so that the order of a provider's events makes no difference.
  * The other account is locked already (tokenbook.lock_with_referrer), or is not waited for.
- * Caller: internal, holding the account's lock.   Locks: the account of who referred.   Errors: busy.
+ * Caller: internal, holding the account's lock.   Locks: the referrer's account.   Errors: busy.
  * Keeps: I1 to I5, I10, I12: no bonus without money that stays.
  */
 create function tokenbook.settle_referral(p_payment public.token_payments, p_actor_role text, p_actor_id uuid)

@@ -5,15 +5,15 @@
  * column that says who, and those of the primary key, each one an argument.
  *
  * It has no key: the row is one. Whatever undoes the row undoes its entry; of a row that is there a second INSERT fails, or
- * does nothing where it says so (on conflict), and fires no trigger. A key of table and primary key would make
- * whoever deletes a row and inserts it again pay once for ever.
- * Who pays is who may be asked to: whoever is signed in pays for rows of their own, an admin and the server make rows of
- * anybody's. A row of the server's without a user is nobody's to pay.
+ * does nothing where it says so (on conflict), and fires no trigger. A key of table and primary key would let
+ * a user who deletes a row and inserts it again, any number of times, pay only once.
+ * The payer follows the rights: a signed-in user pays for rows of their own, an admin and the server insert rows for
+ * any user. A row that the server inserts without a user costs nothing.
  * Caller: the trigger.   Locks: the account, until the commit.
  * Errors: insufficient_balance, spend_cap_reached, and those of authorize and spend_tokens; invalid_amount, invalid_usage,
  * invalid_charged_table (the column of its user is gone).
  */
--- Security definer: whoever inserts may not write the books.
+-- Security definer: the role that inserts the row may not write the books.
 create function tokenbook.charge_for_row()
 returns trigger
 language plpgsql

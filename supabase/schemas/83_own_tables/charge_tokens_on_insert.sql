@@ -6,7 +6,7 @@
  * of the project is touched but at its owner's word. The same again changes what a row costs.
  * Not for a view, a foreign table, or a partition and what it is of: an UPDATE that moves a row to another partition fires
  * the triggers of an INSERT, and would pay again.
- * Caller: whoever owns the database and the table.   Locks: the table, until the commit: no row is half-way.
+ * Caller: the owner of the database and the table.   Locks: the table, until the commit: no row is half-way.
  * Errors: invalid_charged_table, invalid_action_type, invalid_amount.
  */
 create function tokenbook.charge_tokens_on_insert(
@@ -76,4 +76,4 @@ begin
 end
 $$;
 comment on function tokenbook.charge_tokens_on_insert is
-  'Makes each row that is inserted into a table of the project''s cost tokens: the INSERT pays or fails, in one commit. For whoever owns the database: puts the trigger tokenbook_charge on the table. p_tokens a row, or what its column p_tokens_column says (0: nothing), or what the action costs; p_user_column says who pays. The same again changes it. Errors: invalid_charged_table, invalid_action_type, invalid_amount.';
+  'Makes each row that is inserted into a table of the project''s cost tokens: the INSERT pays or fails, in one commit. For the database owner: puts the trigger tokenbook_charge on the table. p_tokens a row, or what its column p_tokens_column says (0: nothing), or what the action costs; p_user_column says who pays. The same again changes it. Errors: invalid_charged_table, invalid_action_type, invalid_amount.';

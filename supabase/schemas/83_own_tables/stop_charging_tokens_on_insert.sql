@@ -1,7 +1,7 @@
 /*
  * Takes the trigger of tokenbook.charge_tokens_on_insert off a table again; what was paid stays paid. Without one it
  * does nothing.
- * Caller: whoever owns the database and the table.   Locks: the table.   Returns whether there was one.
+ * Caller: the owner of the database and the table.   Locks: the table.   Returns whether there was one.
  */
 create function tokenbook.stop_charging_tokens_on_insert(p_table regclass)
 returns boolean
@@ -22,4 +22,4 @@ begin
 end
 $$;
 comment on function tokenbook.stop_charging_tokens_on_insert is
-  'Takes the trigger tokenbook_charge off a table of the project''s again; what was paid stays paid. For whoever owns the database. Returns whether there was one.';
+  'Takes the trigger tokenbook_charge off a table of the project''s again; what was paid stays paid. For the database owner. Returns whether there was one.';

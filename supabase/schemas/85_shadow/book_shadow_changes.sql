@@ -8,9 +8,9 @@
  * Amounts are added up exactly and become whole tokens as an import makes them, so parts of a token are not lost.
  * A user who is not in auth.users and has no books is left out, and counted. More due on an account than one call
  * books: a portion of that is booked, and the change waits.
- * Until it is written down what the books have of the counter (shadow.is_begun) nothing is booked: it would be counted
- * from another number. p_before_begun: all the same, for who is about to write that down.
- * Caller: whoever owns the database (`tokenbook shadow`), one at a time.
+ * Nothing is booked until the books' own share of the counter is recorded (shadow.is_begun): changes would be counted
+ * from a wrong start. p_before_begun: book all the same, for the caller that is about to write that down.
+ * Caller: the database owner (`tokenbook shadow`), one at a time.
  * Locks: the shadow's row; the accounts of the portion, in the order of their ids.
  * Errors: busy, and what issuing a grant or spending raises: then nothing of the portion is booked.
  * Returns {booked, granted, spent, owed, unknown, waiting}, changes but for the tokens granted, spent and owed; NULL where no
@@ -52,7 +52,7 @@ begin
   if v_shadow.source is null or not (v_shadow.is_begun or p_before_begun) then -- @shadows-begin-first
     return null;
   end if;
-  -- all at once and before anything else, as whoever needs several does
+  -- all at once and before anything else, as every caller that needs several accounts does
   perform tokenbook.lock_accounts(array( -- @shadow-locks-in-order begin
     select case when tokenbook.is_user_id(c.whose) then c.whose::uuid end
       from (select o.whose from tokenbook.shadow_changes o where o.error is null order by o.id limit p_most) c)); -- @shadow-locks-in-order end
@@ -173,4 +173,4 @@ begin
 end
 $$;
 comment on function tokenbook.book_shadow_changes is
-  'Books at most p_most changes of the project''s counter, each once: an increase is a grant, a decrease a deduction, and what the books do not have a debt. For whoever owns the database. Returns {booked, granted, spent, owed, unknown, waiting}; NULL where no shadow runs, or it has not begun (p_before_begun books all the same).';
+  'Books at most p_most changes of the project''s counter, each once: an increase is a grant, a decrease a deduction, and what the books do not have a debt. For the database owner. Returns {booked, granted, spent, owed, unknown, waiting}; NULL where no shadow runs, or it has not begun (p_before_begun books all the same).';

@@ -1,6 +1,6 @@
 /*
- * What became of the counter that is followed: whoever follows it asks this each time, because the project may rename, alter
- * and drop what is its own, and nothing tells us. Its triggers go with a table that is renamed, so they say which it is.
+ * What became of the counter that is followed: every step that follows it calls this first, because the project may rename,
+ * alter and drop what is its own, and nothing tells us. Its triggers go with a table that is renamed, so they say which it is.
  * Caller: check_token_installation, and `tokenbook shadow`, `switch` and `status`.   Locks: nothing.
  * Returns one row, none where no shadow runs: the table by its name of now (NULL: it is gone), whether the amount's column is
  * there, whether what is written is still seen, what is wrong (NULL: nothing), and what to do.

@@ -5,14 +5,14 @@
  * write of the project's five times as much.
  *
  * The project's write must not fail because of us, nor wait for a lock of the books: the function only appends to a table
- * that is nobody else's, waits a tenth of a second at most where somebody has locked that, and catches classes of errors
+ * of its own, waits a tenth of a second at most where somebody has locked that, and catches classes of errors
  * by name. What could not be kept is a warning in the log, and a difference that `tokenbook shadow` lists.
  * By statement and not by row, so that a statement of half a million rows is one query and one subtransaction.
  * Its text names the columns and nothing depends on them: the project may drop and alter them. Without them it does nothing.
  * What the books themselves write to the counter is nothing new to them (tokenbook.shadow.written_by); what a trigger of the
  * project's writes to another row because of it is.
  * It is executable by nobody: triggers need no right to it. `tokenbook shadow --stop` drops it.
- * Caller: whoever owns the database (`tokenbook shadow`).   Locks: nothing.
+ * Caller: the database owner (`tokenbook shadow`).   Locks: nothing.
  */
 create function tokenbook.write_shadow_function(p_user_column text, p_amount_column text)
 returns void
@@ -90,7 +90,7 @@ create or replace function tokenbook.note_shadow_change()
 returns trigger
 language plpgsql
 volatile
-security definer -- @noted-with-our-rights: whoever writes the project's table may not write ours
+security definer -- @noted-with-our-rights: the role that writes the project's table may not write ours
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '100ms'
 set extra_float_digits = 1
@@ -102,4 +102,4 @@ as %L
 end
 $$;
 comment on function tokenbook.write_shadow_function is
-  'Writes tokenbook.note_shadow_change(), the function of the triggers on the project''s counter, for these columns of it. For whoever owns the database.';
+  'Writes tokenbook.note_shadow_change(), the function of the triggers on the project''s counter, for these columns of it. For the database owner.';

@@ -4,8 +4,8 @@
  * expiries, holds that run out, plans that end, alerts. So each of them comes when it would have come.
  * At most 100 steps a call (I11): call it again with the seconds that are left, until is_done. Each step goes through all
  * that the user has.
- * Only for whom the owner of the database has made a row in tokenbook.test_users; never for a user of whom a payment
- * provider has told, or whose entries a checkpoint covers: their past is somebody's evidence.
+ * Only for a user for whom the database owner has made a row in tokenbook.test_users; never for a user of whom a payment
+ * provider has told, or whose entries a checkpoint covers: their past is evidence.
  * Caller: the owner of the database; no role of the API may execute it.   Locks: the account.
  * Returns {user_id, advanced_seconds, seconds_left, ahead_seconds, transactions, alerts, is_done}.
  * Errors: user_not_found, invalid_test_interval, not_a_test_user, busy.   Keeps: every invariant but that the past stays.

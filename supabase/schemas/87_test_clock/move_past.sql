@@ -42,7 +42,7 @@ begin
      group by c.oid
      order by c.oid
   loop
-    -- where no two may have the same moment by way of another time, or one would be in the other's way
+    -- under a unique key on a moment, in two steps, far ahead and back: or a row could meet another's old moment
     foreach v_by in array case when v_table.is_unique then array[p_by + interval '1000000 days', interval '-1000000 days'] else array[p_by] end
     loop
       execute format('update %s t set %s where t.user_id = $1', v_table.name, v_table.moved) using p_user_id, v_by;

@@ -10,7 +10,7 @@ language plpgsql
 immutable
 security invoker
 set search_path = pg_catalog, pg_temp
-set timezone = 'UTC' -- how a moment is written must not make it another
+set timezone = 'UTC' -- a moment's text must not depend on the session's time zone
 as $$
 declare
   v_text text := p_value #>> '{}';

@@ -6,7 +6,7 @@
  * Returns {success, transaction_id, booked_at, reason, acknowledged_at, replayed}.
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, finding_not_found.   Keeps: I10.
  */
--- Security definer: nobody may write the table themselves, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the table, and an admin reads other users' rows.
 create function tokenbook.acknowledge_token_finding(
   p_user_id uuid,
   p_transaction_id bigint,

@@ -24,7 +24,7 @@ language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
-set enable_nestloop = off -- a user with a hundred thousand rows is joined with himself
+set enable_nestloop = off -- a user's hundred thousand rows are joined with themselves
 as $$
 begin
   return query

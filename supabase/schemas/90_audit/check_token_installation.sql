@@ -5,9 +5,9 @@
  * that closes it. A row for each finding; and a row for each subject of which there is none, with the status ok.
  *
  * Compares with what the install found in the catalogue, as the server printed it. That stays the same in a dump that
- * is restored, also to another version from PostgreSQL 15 to 18. Who may change our functions may change
- * what they are compared with: this finds what was changed unawares, not what somebody who owns the database hides.
- * Caller: service_role, and whoever owns the database (`npm run doctor`).   Locks: nothing.
+ * is restored, also to another version from PostgreSQL 15 to 18. A role that may change our functions may change
+ * what they are compared with: this finds accidental changes, not what the database owner hides.
+ * Caller: service_role, and the database owner (`npm run doctor`).   Locks: nothing.
  * Returns subject, status (ok, warning, fault), finding, remedy (statements, separated by ;). It is NULL where no statement
  * mends it without a loss: run again what the migrations say of it.
  */
@@ -137,7 +137,7 @@ begin
     select 3, 'row level security', 'fault', format('%I passes row level security', r.rolname), format('alter role %I nobypassrls', r.rolname)
       from pg_roles r where r.rolname in ('anon', 'authenticated') and (r.rolbypassrls or r.rolsuper)
     union all
-    select 3, 'row level security', 'fault', format('row level security is off on %s: whoever may read it reads everybody''s rows', c.oid::regclass),
+    select 3, 'row level security', 'fault', format('row level security is off on %s: every role that may read it reads everybody''s rows', c.oid::regclass),
            format('alter table %s enable row level security', c.oid::regclass)
       from own o
       join pg_class c on o.class = 'pg_class'::regclass and c.oid = o.object and c.relkind in ('r', 'p') and not c.relrowsecurity
@@ -175,7 +175,7 @@ begin
     union all
     select 7, 'the project', 'warning',
            format('function %s runs with its owner''s rights for %s: not Tokenbook''s to close', p.oid::regprocedure,
-             case when has_function_privilege('anon', p.oid, 'execute') then 'whoever asks' else 'whoever is signed in' end),
+             case when has_function_privilege('anon', p.oid, 'execute') then 'any caller' else 'any signed-in user' end),
            format('revoke execute on function %s from public, anon, authenticated', p.oid::regprocedure)
       from pg_proc p
      where p.pronamespace = 'public'::regnamespace and p.prosecdef and p.prokind = 'f'

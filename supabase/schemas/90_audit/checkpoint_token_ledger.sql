@@ -1,9 +1,9 @@
 /*
- * Says in a few bytes what the ledger is now, to be kept where nobody who can write it can: a line for each
+ * Says in a few bytes what the ledger is now, to be kept where no role that can write the ledger can write: a line for each
  * user with the number of their last entry and the digests of the chain up to it, and one digest over
  * all lines. verify_token_checkpoint compares the ledger with it later.
  * For one user, or for everyone in pages: p_limit is how many entries it reads, at most, and a user counts
- * as one more. Reads only what no checkpoint has read (tokenbook.ledger_checkpoints); no deduction notices.
+ * as one more. Reads only what no checkpoint has read (tokenbook.ledger_checkpoints); deductions are not slowed.
  * A user's entries are seen by number, and one who is booked for meanwhile has in the line what came before.
  * Caller: an admin, service_role.   Locks: other checkpoints, for at most two seconds.
  * Errors: not_authenticated, forbidden, invalid_checkpoint, busy.
@@ -61,7 +61,7 @@ begin
     v_digest := sha256(convert_to(v_line || chr(10), 'UTF8'));
   end if;
 
-  -- Whoever is in the ledger, from one to the next in the index: not the accounts, which can be lost.
+  -- The users in the ledger, from one to the next in the index: not the accounts, which can be lost.
   for v_user in
     with recursive users as (
       select coalesce(p_user_id, tokenbook.next_ledger_user(p_after)) as user_id
@@ -121,4 +121,4 @@ begin
 end
 $$;
 comment on function tokenbook.checkpoint_token_ledger is
-  'Says in a few bytes what the ledger is now, to be kept elsewhere: verify_token_checkpoint finds what was changed since, whoever did it. For an admin or the server. For one user (p_user_id), or for everyone in pages: call it again with what next says until next is NULL. p_limit: how many entries a page reads at most, 1 to 1,000,000. Reads only what is new since the last checkpoint. Returns {digest (of this page''s lines and all before, SHA-256 in hex: on the last page that of the checkpoint), users, entries, entries_read (of them, now), lines (the first of all says of whom and when, then one for each user: user_id, number of the last entry, digest of the numbers, digest of the words), next: {p_after, p_digest}}. Keep all lines, and the last digest apart from them. Errors: not_authenticated, forbidden, invalid_checkpoint, busy.';
+  'Says in a few bytes what the ledger is now, to be kept elsewhere: verify_token_checkpoint finds what was changed since, by any role. For an admin or the server. For one user (p_user_id), or for everyone in pages: call it again with what next says until next is NULL. p_limit: how many entries a page reads at most, 1 to 1,000,000. Reads only what is new since the last checkpoint. Returns {digest (of this page''s lines and all before, SHA-256 in hex: on the last page that of the checkpoint), users, entries, entries_read (of them, now), lines (the first of all says of whom and when, then one for each user: user_id, number of the last entry, digest of the numbers, digest of the words), next: {p_after, p_digest}}. Keep all lines, and the last digest apart from them. Errors: not_authenticated, forbidden, invalid_checkpoint, busy.';

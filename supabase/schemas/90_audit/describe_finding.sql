@@ -35,7 +35,7 @@ begin
       when p_scenario = 'cost_mismatch' then
         'Review how costs were calculated and whether model prices have changed; token_usage is the record. No tokens are concerned, and nothing books a cost alone.'
       when p_scenario = 'no_usage_records' then
-        'Check whether the user has any AI operations at all: he may have started before tokens were tracked. Then set the balance by hand, from his membership tier.'
+        'Check whether the user has any AI operations at all: they may have started before tokens were tracked. Then set the balance by hand, from their membership tier.'
       when p_scenario = 'negative_balance' then
         'More was used than was ever granted. Check for calculation errors, then grant tokens to bring the balance positive, or leave it at 0.'
       when p_scenario = 'failed_operations_counted' then

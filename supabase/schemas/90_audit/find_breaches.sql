@@ -1607,9 +1607,9 @@ begin
           and f.transaction_id = t.id -- @acknowledged-entry-only
           and f.booked_at = t.created_at and f.booked_before is not distinct from t.at_before) -- @acknowledged-as-it-was
   union all
-  -- who and why
+  -- actor and reason
   select 'I10 a change has an actor', t.user_id, null, t.id,
-         'the user himself, an admin by his id, service or system without one',
+         'the user themself, an admin by their id, service or system without one',
          concat_ws(' ', t.actor_role, coalesce(t.actor_id::text, 'without an id'))
     from ledger t
    where (case t.actor_role

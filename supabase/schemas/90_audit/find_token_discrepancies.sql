@@ -5,7 +5,7 @@
  * cannot be read has a finding unreadable, last, and no figures.
  * Caller: an admin, service_role.   Locks: nothing.   Errors: not_authenticated, forbidden, invalid_amount.
  */
--- Security definer: nobody may write the tables himself, and an admin reads other users' rows.
+-- Security definer: callers have no write access to the tables, and an admin reads other users' rows.
 create function tokenbook.find_token_discrepancies(
   p_threshold bigint default 100,
   p_after uuid default null,
@@ -42,7 +42,7 @@ begin
        where (p_after is null or b.user_id > p_after) and (p_until is null or b.user_id <= p_until)
          and not exists (select from public.token_accounts a where a.user_id = b.user_id)
       union
-      select t.user_id from public.token_usage t -- whom something was written down for, and no account made
+      select t.user_id from public.token_usage t -- users with records and no account
        where (p_after is null or t.user_id > p_after) and (p_until is null or t.user_id <= p_until)
          and not exists (select from public.token_accounts a where a.user_id = t.user_id)
     ) u

@@ -11,7 +11,7 @@
  * Returns {success, user_id, erased: {table: rows}, is_done}.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, invalid_page, busy.   Keeps: the books; of I6 words go.
  */
--- Security definer: nobody may write the tables themselves.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.forget_token_user(p_user_id uuid, p_limit integer default 10000)
 returns jsonb
 language plpgsql

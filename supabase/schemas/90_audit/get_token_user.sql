@@ -1,5 +1,5 @@
 /*
- * One user, for who looks after them: what the tables show the users themselves and nobody else, at most a page of each.
+ * One user, for an admin or a support page: what the tables show only to the user themself, at most a page of each.
  * Their balance, ledger, usage and team answer get_user_token_balance and the others, which take anybody from an admin.
  * Caller: an admin, service_role.   Locks: nothing.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, account_lost.   Keeps: I11.
@@ -49,4 +49,4 @@ begin
 end
 $$;
 comment on function tokenbook.get_token_user is
-  'One user, for who looks after them: what the tables show users of themselves alone. For an admin or the server. Returns {user_id, email, is_user (false: they were deleted, and have books still), state (active, frozen), payer_id (of a member of a team), tokens_used, tokens_expired, cost_cents (what their uses cost the project), last_active_at, subscription (their row of token_subscriptions; NULL: never one), holds: [{id, tokens, action_type, actor_role, member_id, parent_id, created_at, expires_at}] (open, the next to run out first, at most 50), alerts: [rows of token_alerts] (newest first, at most 50)}. Errors: invalid_user_id, user_not_found, account_lost, not_authenticated, forbidden.';
+  'One user, for an admin or a support page: what the tables show only to the user themself. For an admin or the server. Returns {user_id, email, is_user (false: they were deleted, and have books still), state (active, frozen), payer_id (of a member of a team), tokens_used, tokens_expired, cost_cents (what their uses cost the project), last_active_at, subscription (their row of token_subscriptions; NULL: never one), holds: [{id, tokens, action_type, actor_role, member_id, parent_id, created_at, expires_at}] (open, the next to run out first, at most 50), alerts: [rows of token_alerts] (newest first, at most 50)}. Errors: invalid_user_id, user_not_found, account_lost, not_authenticated, forbidden.';

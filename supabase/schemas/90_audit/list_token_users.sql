@@ -1,5 +1,5 @@
 /*
- * Users with what they have, in pages: who signs in, and who did and has books still. Searched by a part of their
+ * Users with what they have, in pages: the users of auth.users, and deleted users who still have books. Searched by a part of their
  * address or by their id, in one of four orders, each either way.
  * It reads all accounts and addresses for each page, under 200 ms for 100,000 of them: an index by balance
  * would be written with every deduction (decision 28). What is due counts in the balance that is shown, not in the order.

@@ -1,6 +1,6 @@
 /*
- * The first user in the ledger after that one, by the index alone: who goes through everyone like this misses
- * nobody, also not those whose account is lost, and reads one entry of each.
+ * The first user in the ledger after that one, by the index alone: a loop over all users misses
+ * none, also not those whose account is lost, and reads one entry of each.
  * Caller: internal.   Returns NULL after the last; the first for NULL.
  */
 create function tokenbook.next_ledger_user(p_after uuid)

@@ -1,7 +1,7 @@
 /*
  * The places of a user's grants in the burn order expiring_first, where each runs out when p_until says ('infinity':
  * never). The arrays have an item a grant.
- * Caller: internal, whoever goes through history.   Keeps: I8.
+ * Caller: internal, functions that go through history.   Keeps: I8.
  */
 create function tokenbook.places_by_expiry(
   p_ids uuid[],

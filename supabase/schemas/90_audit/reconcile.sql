@@ -202,4 +202,4 @@ begin
     'findings', v_findings);
 end
 $$;
-comment on function tokenbook.reconcile is 'Compares a user''s books with his audit trail; the answer of public.reconcile_user_token_balance.';
+comment on function tokenbook.reconcile is 'Compares a user''s books with their audit trail; the answer of public.reconcile_user_token_balance.';

@@ -1,7 +1,7 @@
 /*
  * What each grant would have now if every deduction had been spread over the grants exactly: in burn
  * order, and over what had not run out at that moment. One ordered stream of everything that
- * happened, one user after the other, his grants in arrays; no query per user.
+ * happened, one user after the other, each user's grants in arrays; no query per user.
  *
  * Before the books opened: grants that came from an old transaction begin whole, and the old
  * deductions are spread over them. A grant of unknown history (the app made it, beside its
@@ -15,7 +15,7 @@
  * decision and settles what was before it: from there on, what was stored then is exact.
  *
  * Where rows were lost, it goes by what is there: grants without an account are replayed, a grant that is
- * gone pays nothing, and who has neither account nor grants is left out.
+ * gone pays nothing, and a user with neither account nor grants is left out.
  *
  * What has run out by p_now counts on neither side, booked or not. What found no grant to pay it is
  * uncovered: one row more for that user, without a grant.
@@ -188,7 +188,7 @@ begin
          and (p_after is null or h.user_id > p_after)
          and (p_until is null or h.user_id <= p_until)
       union all
-      -- who has no old transactions may have a trail of usage
+      -- a user without old transactions may have a trail of usage
       select u.user_id, u.tokens_used, u.created_at
         from public.token_usage u
         join openings o on o.user_id = u.user_id and u.created_at <= o.created_at

@@ -1,5 +1,5 @@
 /*
- * Brings a user's grants to what an exact replay of his history says: at most two `restatement`
+ * Brings a user's grants to what an exact replay of their history says: at most two `restatement`
  * entries, one for what is taken and one for what is given, each of which reverse_token_restatement can
  * undo. Nothing to restate is a success with 0; under a key, an entry of 0 tokens keeps the key.
  * Caller: an admin, service_role.   Locks: the account.
@@ -8,7 +8,7 @@
  * Errors: not_authenticated, forbidden, invalid_user_id, invalid_reason, invalid_idempotency_key,
  * idempotency_key_reused, user_not_found, busy.   Keeps: I1 to I5, I7, I9, I10.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.restate_token_balances(
   p_user_id uuid,
   p_reason text,
@@ -49,7 +49,7 @@ begin
   end if;
   v_now := clock_timestamp();
 
-  -- replay of the key; who took and gave kept the key with what was taken
+  -- replay of the key; a restatement that took and gave has the key on the entry that took
   v_entry.user_id := p_user_id;
   v_entry.reason := p_reason;
   v_entry.idempotency_key := p_idempotency_key;

@@ -9,7 +9,7 @@
  * idempotency_key_reused, user_not_found, restatement_not_found, restatement_already_reversed,
  * restatement_spent, busy.   Keeps: I1 to I5, I7, I9, I10.
  */
--- Security definer: nobody may write the tables himself.
+-- Security definer: callers have no write access to the tables.
 create function tokenbook.reverse_token_restatement(
   p_user_id uuid,
   p_transaction_id bigint,

@@ -1,5 +1,5 @@
 /*
- * Where a user's ledger and his audit trail differ, a row each. `tokens` is what the books have too much of
+ * Where a user's ledger and their audit trail differ, a row each. `tokens` is what the books have too much of
  * (negative: too little), `grant_id` the grant that it sits in (NULL: what was next in burn order then), `line`
  * the line of the sum that it belongs to (none: nothing is off, it is only to be looked at).
  * `is_settled` says that a repair came after it (tokenbook.reconcile).
@@ -24,7 +24,7 @@ language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
-set enable_nestloop = off -- a user with a hundred thousand rows is joined with himself
+set enable_nestloop = off -- a user's hundred thousand rows are joined with themselves
 as $$
 begin
   return query

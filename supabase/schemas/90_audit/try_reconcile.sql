@@ -1,6 +1,6 @@
 /*
  * What tokenbook.reconcile says of a user, or, where their records cannot even be read, a finding that
- * says so: one such user keeps the report of the others from nothing.
+ * says so: one such user does not stop the report of the others.
  * Caller: tokenbook.find_token_discrepancies.
  */
 create function tokenbook.try_reconcile(p_user_id uuid)

@@ -1,5 +1,5 @@
 -- The version of Tokenbook that is installed: what `tokenbook status` and `upgrade` go by.
--- Caller: whoever owns the database.
+-- Caller: the database owner.
 create function tokenbook.version()
 returns text
 language plpgsql

@@ -1,7 +1,7 @@
 /*
  * Whether anybody ever said that a provider's customer is this user: the provider, in an event of a payment or of a
  * subscription; or our own server or an admin, now or before that was put right.
- * Caller: internal: whoever compares a payment that is not booked with what was told.   Locks: nothing.
+ * Caller: internal: functions that compare a payment that is not booked with what the provider told.   Locks: nothing.
  */
 create function tokenbook.was_customer(p_provider text, p_customer_id text, p_user_id uuid)
 returns boolean

@@ -210,7 +210,7 @@ const wrongs: Wrong[] = [
   },
   {
     wrong: "create function public.app_all() returns integer language sql security definer return 1",
-    says: /^warning, the project: function public\.app_all\(\) runs with its owner's rights for whoever asks:/,
+    says: /^warning, the project: function public\.app_all\(\) runs with its owner's rights for any caller:/,
   },
   // everything else of ours, kind by kind
   {

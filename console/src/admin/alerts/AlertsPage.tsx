@@ -4,7 +4,7 @@ import { Endpoints } from "./Endpoints.tsx";
 import { PageName } from "../../parts/PageName.tsx";
 import { Rules } from "./Rules.tsx";
 
-/** When somebody is told of something, who is, and whether it arrived. */
+/** When an alert is raised, where it is sent, and whether it arrived. */
 export function AlertsPage() {
   return (
     <Stack gap="md">

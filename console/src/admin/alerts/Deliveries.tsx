@@ -61,8 +61,8 @@ export function Deliveries() {
             return "It is sent as soon as deliveries go out.";
           }}
         >
-          {saidOf(repeated.kind)}, to {repeated.endpoint}. It has the webhook-id that it had, so who keeps
-          those does nothing twice.
+          {saidOf(repeated.kind)}, to {repeated.endpoint}. It has the webhook-id that it had, so a receiver
+          that keeps those does nothing twice.
         </ReasonDialog>
       )}
       {deliveries.data === undefined ? (

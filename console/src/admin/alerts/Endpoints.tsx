@@ -25,7 +25,7 @@ type Doing =
   | { what: "set"; endpoint: WebhookEndpoint | null }
   | { what: "remove" | "retry"; endpoint: WebhookEndpoint };
 
-/** Who is told by webhook. */
+/** The endpoints that webhooks are sent to. */
 export function Endpoints() {
   const admin = useAdmin();
   const endpoints = useEndpoints();

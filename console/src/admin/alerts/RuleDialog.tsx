@@ -100,7 +100,8 @@ export function RuleDialog({ rule, close }: { rule: AlertRule | null; close: () 
         changed();
         return (
           <Text size="sm" className="words">
-            The rule {name} holds. Who is below it already is not told; every crossing from now on counts.
+            The rule {name} holds. A user who is below it already is not told; every crossing from now on
+            counts.
           </Text>
         );
       }}

@@ -60,7 +60,7 @@ export function CodeDialog({ close }: { close: () => void }) {
           });
         } catch (error) {
           if (!(error instanceof TokenbookError) || error.code !== "code_taken") throw error;
-          // an answer was lost, and it is the one that was made: nobody else draws it, and of one’s own the list knows
+          // an answer was lost, and that call made the code: a drawn code is this dialog's alone, and a chosen one is looked up
           const isMade = chosen === "" || (await newest()).some(isOurs);
           if (!isMade) throw error;
         }
@@ -82,7 +82,7 @@ function Made({ code, tokens }: { code: string; tokens: number }) {
   return (
     <Stack gap="xs">
       <Text size="sm">
-        Whoever redeems it is given {format.tokens(tokens)} tokens. It is shown now, and never again: the
+        A user who redeems it is given {format.tokens(tokens)} tokens. It is shown now, and never again: the
         books keep no more than its digest.
       </Text>
       <Group gap="sm">

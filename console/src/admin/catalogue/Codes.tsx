@@ -42,7 +42,7 @@ export function Codes() {
         <Waiting of={codes} height="8rem" />
       ) : codes.data.length === 0 ? (
         <Nothing title="There is no code">
-          Make one for a campaign or a voucher: whoever types it in is given its tokens.
+          Make one for a campaign or a voucher: a user who types it in is given its tokens.
         </Nothing>
       ) : (
         <>

@@ -121,7 +121,7 @@ export function Packs() {
           nameHint={nameHint}
           fields={packFields}
           row={edited === "new" ? newPack : { ...edited }}
-          note="It counts for who buys from now on. Payments that wait keep the terms they were asked for at."
+          note="It counts for purchases from now on. Payments that wait keep the terms they were asked for at."
           isThere={async (name) => (await books.packs.list()).some(({ pack_type }) => pack_type === name)}
           save={(name, changes, options) => admin.setPack(name, changes, options)}
           close={() => edit(null)}

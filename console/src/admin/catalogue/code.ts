@@ -1,4 +1,4 @@
-/** A code that nobody guesses. */
+/** A code that cannot be guessed. */
 
 /** Without I, L, O and U, which are read as other letters. */
 const letters = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";

@@ -97,7 +97,7 @@ export function startFunctions(options: FunctionsOptions): Functions {
         message: "Worker failed to boot (please check logs)",
       });
     }
-    // whoever asked may have gone while it started
+    // the client may have gone while the worker started
     if (!incoming.socket.destroyed) forward(incoming, outgoing, worker, agent);
   }
 

@@ -59,7 +59,7 @@ export function requireApiKey(request: Request, keys: Keys): "anon" | "service_r
 }
 
 /**
- * Who calls: the bearer of the token, where there is one, else whoever the key stands for.
+ * The caller: the token's user and role, where there is a token, else the role that the API key stands for.
  *
  * @param keyRole what {@link requireApiKey} said.
  * @throws Refusal 401, in PostgREST's words, for a bad token.

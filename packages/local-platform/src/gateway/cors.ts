@@ -1,4 +1,4 @@
-/** Headers of the answers that a browser shows to its page, by who answers. */
+/** Headers of the answers that a browser shows to its page, by the service that answers. */
 const EXPOSED = {
   rest: "Content-Encoding, Content-Location, Content-Range, Content-Type, Date, Location, Server, Transfer-Encoding, Range-Unit",
   auth: "X-Total-Count, Link, X-Supabase-Api-Version, X-Sb-Error-Code",

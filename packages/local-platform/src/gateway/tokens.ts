@@ -15,7 +15,7 @@ export interface Tokens {
    * The claims of a token that this project signed and that is good now. `role` is there always, `anon`
    * where the token names none, and is text always: a claim `null` asks for a role of that name.
    *
-   * @param skewSeconds how far the clocks of who signs and who checks may be apart; the default is PostgREST's.
+   * @param skewSeconds how far the clocks of the server that signs and the one that checks may be apart; the default is PostgREST's.
    * @throws TokenError
    */
   verify(token: string, skewSeconds?: number): Promise<Claims & { role: string }>;

@@ -37,7 +37,7 @@ export interface PostgresOptions {
   port: number;
   /** The environment variable that chooses another port, for the message when it is taken. */
   portVariable?: string;
-  /** How somebody starts afresh, for messages about data that is of no use. Default: they remove the folder. */
+  /** How to start afresh, for messages about data that cannot be used. Default: remove the folder. */
   howToReset?: string;
   /** What the server says goes here; default `<dataDir>.log`. Written anew at each start. */
   logFile?: string;
@@ -232,7 +232,7 @@ function requireVersion(dataDir: string, native: NativePostgres, howToReset: str
   }
 }
 
-/** Who started the server on a data folder, and the server: so that the next run knows what it finds. */
+/** The process that started the server on a data folder, and the server: so that the next run knows what it finds. */
 interface Run {
   launcher: ProcessRecord;
   server: ProcessRecord;

@@ -44,7 +44,7 @@ let ids = 0;
 /**
  * Speaks with one client.
  *
- * @param keyCaller whom the API key stands for: who has no token.
+ * @param keyCaller the caller that the API key stands for: used where a client has no token.
  */
 export function serveSocket(
   socket: WebSocket,

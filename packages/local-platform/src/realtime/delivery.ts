@@ -1,6 +1,6 @@
 /*
- * Who is told of which changes, and in which words. The order of questions is from the cheap to the dear: event and
- * table, conditions, row level security, and at last the JSON of what somebody will get.
+ * Which clients are sent which changes, and in which form. The checks run from the cheap to the expensive: event and
+ * table, conditions, row level security, and at last the JSON of what a client will get.
  */
 import type { Caller } from "../gateway/caller.ts";
 import type { ApiDatabase } from "../rest/database.ts";
@@ -29,7 +29,7 @@ export interface Listener {
 export interface Databases {
   /** As `postgres`: what tables are, conditions, encoding. */
   own: ApiDatabase;
-  /** As `authenticator`, which becomes the role of who listens. */
+  /** As `authenticator`, which becomes the role of the client that listens. */
   api: ApiDatabase;
 }
 

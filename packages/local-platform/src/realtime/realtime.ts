@@ -43,7 +43,7 @@ const LARGEST_FRAME = 1024 * 1024;
 const TOGETHER = 500;
 const TOGETHER_SIZE = 4 * 1024 * 1024;
 
-/** So long the log is listened to when nobody does any more: pages are loaded anew. */
+/** How long the log is still read after the last listener has left: a page may be reloading. */
 const LINGER_MS = 5_000;
 
 /** When the database could not be asked whether a channel may listen, it is asked again. */

@@ -61,8 +61,8 @@ export interface ReplicationOptions {
 const PAUSES = [200, 1_000, 2_000, 5_000];
 
 /**
- * Listens to the log through a temporary slot: Postgres itself drops it with the connection, whoever ended that, and
- * keeps no log for who is gone.
+ * Listens to the log through a temporary slot: Postgres itself drops it when the connection ends, for any reason,
+ * and keeps no log for a client that is gone.
  */
 export function openReplication(options: ReplicationOptions): Replication {
   let wanted: { stop: () => void } | undefined;

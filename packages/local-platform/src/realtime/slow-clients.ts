@@ -5,7 +5,7 @@ import type { WebSocket } from "ws";
 const BEHIND_BYTES = 1024 * 1024;
 const PATIENCE_MS = 1_000;
 
-/** Waits for clients that are behind, not for long: who reads slower than that is dropped, and joins anew. */
+/** Waits for clients that are behind, not for long: a client that reads slower than that is dropped, and joins anew. */
 export async function untilRead(clients: Set<WebSocket>): Promise<void> {
   const deadline = Date.now() + PATIENCE_MS;
   const behind = () => [...clients].filter((client) => client.bufferedAmount > BEHIND_BYTES);

@@ -86,7 +86,7 @@ const DESCRIBE = `
    order by r.n`;
 
 /**
- * Waits until others see what these transactions did: the log has a commit a moment before that, and who asks in
+ * Waits until others see what these transactions did: the log has a commit a moment before that, and a query in
  * between finds no row.
  */
 export async function untilSeen(database: ApiDatabase, transactions: Iterable<number>): Promise<void> {

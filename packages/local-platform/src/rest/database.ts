@@ -81,7 +81,7 @@ export function openApiDatabase(url: string, connections: number): ApiDatabase {
             clean = true;
             return rows;
           } catch (error) {
-            // An ERROR of Postgres leaves a connection that has answered all four; anything else, nobody knows.
+            // An ERROR of Postgres leaves a connection that has answered all four; after anything else the connection's state is unknown.
             clean = (error as { severity?: unknown }).severity === "ERROR";
             if (!isDatabaseError(error)) throw new Unreachable(error);
             if (!clean || !IN_CONFLICT.has(error.code) || run === MAX_RUNS) throw error;

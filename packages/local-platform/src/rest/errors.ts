@@ -57,7 +57,7 @@ export class NotInSchema extends Refusal {
  * The HTTP status that PostgREST v14 documents for an SQLSTATE
  * (https://docs.postgrest.org/en/v14/references/errors.html#http-status-codes).
  *
- * @param anon whether the request ran as `anon`, who is asked to sign in (401) where others are refused (403).
+ * @param anon whether the request ran as `anon`, which is asked to sign in (401) where other roles are refused (403).
  */
 export function httpStatus(error: DatabaseError, anon: boolean): number {
   const { code, message } = error;

@@ -6,7 +6,7 @@ import { answerUnreachable, isDatabaseError, postgrestError } from "./errors.ts"
 export type Resource = { kind: "root" } | { kind: "table" | "function"; name: string };
 
 /**
- * Answers OPTIONS: the methods that a table or a function knows, whoever asks. A view's are those that
+ * Answers OPTIONS: the methods that a table or a function knows, for any caller. A view's are those that
  * Postgres can carry out on it.
  */
 export async function answerOptions(resource: Resource, database: ApiDatabase): Promise<Response> {

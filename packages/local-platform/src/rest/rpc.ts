@@ -73,7 +73,7 @@ function planCall(
   { functions, catalog }: ApiSchema,
 ): { fn: ApiFunction; plan: ReadPlan } {
   const fn = chooseFunction(functions, name, args, posted);
-  // Rows of a table can have others embedded, whoever returns them.
+  // Rows of a table can have others embedded, whichever function returns them.
   const origin = fn.returnsRow && fn.returnsRowOf !== "record" ? fn.returnsRowOf : name;
   return { fn, plan: planRead(origin, query, catalog, { filtersOutermost: true, maxRows, range }) };
 }

@@ -17,7 +17,7 @@ export interface ApiSchema {
   roleSettings: RoleSettings;
 }
 
-/** Reads what {@link ApiSchema} holds. pg_catalog hides nothing from `authenticator`, who has no rights of its own. */
+/** Reads what {@link ApiSchema} holds. pg_catalog hides nothing from `authenticator`, which has no rights of its own. */
 export async function loadApiSchema(database: ApiDatabase, version: string): Promise<ApiSchema> {
   const read = (statement: Statement) => database.run([["search_path", ""]], statement, true);
   const [functions, tables, foreignKeys, roleSettings] = await Promise.all([

@@ -15,7 +15,7 @@ export interface Database {
   admin: pg.Pool;
   /** Connections as `authenticator`, which can do nothing until it becomes another role. */
   api: pg.Pool;
-  /** Closes the pools and removes the database, whoever is still connected to it. */
+  /** Closes the pools and removes the database, even while clients are connected to it. */
   drop(): Promise<void>;
 }
 

@@ -5,7 +5,7 @@ import { postgresUser } from "../postgres/native.ts";
 /** What is kept goes stale: the times that migrations wrote are those of the day they ran. In milliseconds. */
 const KEPT_MS = 24 * 60 * 60 * 1000;
 
-/** So many are kept at most: each has some 80 MB, and who changes migrations makes one after the other. */
+/** So many are kept at most: each has some 80 MB, and each change of the migrations makes another. */
 const KEPT = 3;
 
 const PREFIX = "data-";

@@ -127,7 +127,7 @@ export interface FromOptions extends CatalogueOptions {
   validFrom?: Moment | undefined;
 }
 
-/** Who can redeem a code, how often and when, and what its tokens are. */
+/** How often and when a code can be redeemed, and what its tokens are. */
 export interface CodeOptions extends Stoppable {
   /** What it is for, 1 to 100 characters; users do not see it. */
   name: string;
@@ -142,8 +142,8 @@ export interface CodeOptions extends Stoppable {
   /** Default `bonus`. */
   grantType?: string | undefined;
   /**
-   * 4 to 64 letters and digits. Left out: 100 random bits, chosen by the books. Whoever chooses it before they ask can ask
-   * again after a lost answer: `code_taken` is then their own.
+   * 4 to 64 letters and digits. Left out: 100 random bits, chosen by the books. A caller that chooses it beforehand can ask
+   * again after a lost answer: `code_taken` then means that the first call made it.
    */
   code?: string | undefined;
 }
@@ -299,7 +299,7 @@ export interface AdminBooks {
    */
   setPlan(planType: string, plan: PlanFields, options: CatalogueOptions): Promise<PlanSetting>;
   /**
-   * Makes a pack, or changes what is said of it: for who buys from now on.
+   * Makes a pack, or changes what is said of it: for purchases from now on.
    *
    * @example
    * ```ts

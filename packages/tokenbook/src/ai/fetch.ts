@@ -159,7 +159,7 @@ function events(
       isComplete ||= choices?.some((choice) => fields(choice)["finish_reason"] != null) ?? false;
       meter.read(it);
       hold.report(meter.usage());
-      // who has not asked for it does not expect an event without a choice
+      // a client that has not asked for usage does not expect an event without a choice
       if (!(hidesUsage && choices?.length === 0)) controller.enqueue(bytes);
     },
     flush() {

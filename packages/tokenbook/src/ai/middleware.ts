@@ -90,7 +90,7 @@ export function tokenMiddleware(books: HoldClient, options: ChargeOptions): Toke
         if (!(error instanceof NotSettledError)) throw error;
         tell(options, { outcome: error.outcome, notSettled: error });
         if (error.outcome !== "completed") throw error;
-        return error.value as Result; // the call was made: whoever asked gets what it said
+        return error.value as Result; // the call was made: the caller gets its answer
       }
     },
 

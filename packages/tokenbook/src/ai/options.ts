@@ -82,7 +82,7 @@ export function termsOf(
   };
 }
 
-/** Tells whoever wants to hear it how a call ended; what the books could not be told must not go without a trace. */
+/** Tells `onSettled` how a call ended, or the log: what the books could not be told must leave a trace. */
 export function tell({ onSettled }: ChargeOptions, end: StreamEnd): void {
   if (onSettled !== undefined) onSettled(end);
   else if (end.notSettled !== undefined) {

@@ -61,7 +61,7 @@ export async function allFacts(client: Client): Promise<Catalog> {
       where nspname !~ '^pg_' and nspname not in ('information_schema', 'supabase_migrations')`,
   );
   const before = await client.query<{ path: string }>("select current_setting('search_path') as path");
-  await client.query("set search_path = ''"); // every name is qualified then, whoever reads
+  await client.query("set search_path = ''"); // every name is qualified then, for any role that reads
   try {
     const facts = new Map(await catalogOf(client, rows[0]!.schemas));
     const others = await client.query<{ fact: string; value: string }>(`

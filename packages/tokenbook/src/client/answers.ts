@@ -410,7 +410,7 @@ export interface GrantExpiry {
   replayed: boolean;
 }
 
-/** An account was frozen or made active again; who said so and why are of the latest change. */
+/** An account was frozen or made active again; actor and reason are those of the latest change. */
 export interface AccountStateChange {
   success: true;
   user_id: string;
@@ -473,7 +473,7 @@ export interface HistoryPage {
   next_before: number | null;
 }
 
-/** Why something was charged, and who paid. */
+/** Why something was charged, and what paid for it. */
 export interface ChargeExplanation {
   usage: Record<string, unknown> | null;
   transaction: Record<string, unknown> | null;
@@ -485,7 +485,7 @@ export interface ChargeExplanation {
     expires_at: string | null;
     payment_id: string | null;
     subscription_id: string | null;
-    /** What these tokens cost whoever bought them; 0: they were given away, null: nobody knows. */
+    /** What the buyer paid for these tokens; 0: they were given away, null: nobody knows. */
     cost_basis_cents: number | null;
     currency: string | null;
   }[];
@@ -670,7 +670,7 @@ export interface SpendCapSetting {
   used: number | null;
 }
 
-/** Who draws, or drew, from the account of a payer. */
+/** A member who spends, or spent, from a payer's account. */
 export interface TeamMember {
   member_id: string;
   since: string;
@@ -758,7 +758,7 @@ export interface Plan {
   /** All of a period; null where that cannot be known. */
   tokens_per_period: number | null;
   grace_days: number | null;
-  /** How many tokens whoever is on it may owe by using more than they have; null: none. */
+  /** How many tokens a user on it may owe by using more than they have; null: none. */
   overdraft_tokens: number | null;
   rank: number;
   features: Record<string, unknown>;
@@ -851,7 +851,7 @@ export interface ListedPayment extends Omit<Payment, "tokens_lapsed" | "idempote
   offer_now: Record<string, unknown> | null;
   /** What else a provider's events name than is booked. */
   disagrees: unknown;
-  /** The address of who asked; null: none, or they were deleted. */
+  /** The address of the user who asked; null: none, or they were deleted. */
   email: string | null;
 }
 
@@ -954,7 +954,7 @@ export interface OpenHoldOfUser {
   expires_at: string;
 }
 
-/** One user, for who looks after them. */
+/** One user, for an admin or a support page. */
 export interface UserDetails {
   user_id: string;
   email: string | null;
@@ -1295,7 +1295,7 @@ export interface ParkedAssignment {
   payments_waiting: number;
 }
 
-/** Who is told by webhook, and of what. */
+/** An endpoint that webhooks are sent to, and of which events. */
 export interface WebhookEndpoint {
   name: string;
   /** May be a secret by itself. */

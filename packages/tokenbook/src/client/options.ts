@@ -3,8 +3,8 @@ import type { Usage } from "../../../../supabase/functions/_shared/token-hold.ts
 /** What every call takes. */
 export interface CallOptions {
   /**
-   * Whom it is about. Left out: the user of {@link tokenbook}'s options, else whoever is signed in. The server, which
-   * is nobody, must say it.
+   * The user that it is about. Left out: the user of {@link tokenbook}'s options, else the signed-in user. The server,
+   * which is no user, must name one.
    */
   userId?: string | undefined;
   /** Stops the request, and the waiting. What has reached the books is booked all the same. */
@@ -119,7 +119,7 @@ export interface GrantOptions extends WriteOptions {
   priority?: number | undefined;
   /** Left out: what its type says, else everything. */
   paysFor?: PaysFor | undefined;
-  /** What all of its tokens cost whoever bought them, in cents of `currency`. Left out: they were given away. */
+  /** What the buyer paid for all of its tokens, in cents of `currency`. Left out: they were given away. */
   costBasisCents?: number | undefined;
   /** `eur`, `usd`, …: with `costBasisCents`. */
   currency?: string | undefined;

@@ -112,7 +112,7 @@ export interface TokenbookOptions {
 /** The entries of a user's ledger, newest first; pages are read as they are needed. */
 export interface TokenHistory extends AsyncIterable<TokenTransaction> {
   /**
-   * One page, for whoever shows pages.
+   * One page, for an interface that shows pages.
    *
    * @example
    * ```ts
@@ -570,7 +570,7 @@ export interface Tokenbook {
   /** Of a payer, who is the user: the members spend from their account. */
   readonly team: {
     /**
-     * Who spends from the user's account or did, with what they used and their caps; those of today first.
+     * The members who spend from the user's account or did, with what they used and their caps; present members first.
      *
      * @example
      * ```ts
@@ -687,7 +687,7 @@ export interface Tokenbook {
 const reportRounds = 25;
 
 /**
- * The books, over a supabase-js client: of whoever is signed in, or of a server, with the secret key.
+ * The books, over a supabase-js client: of the signed-in user, or of a server, with the secret key.
  *
  * @example
  * ```ts
@@ -714,7 +714,7 @@ export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}
     }
   };
 
-  /** Whom a read is about, where the books take whoever asks. */
+  /** The user that a read is about; left out, the books take the caller. */
   const orSelf = ({ userId = bound }: CallOptions) => userId;
 
   const userOfReport = ({ forEveryone, userId = bound }: UsageByOptions) =>

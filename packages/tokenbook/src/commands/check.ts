@@ -36,7 +36,7 @@ function installOf(functions: string, { dbUrl, linked, workdir }: Where): string
   return [
     "npx tokenbook install",
     ...(functions === usualFunctions.join(",") ? [] : [`--functions ${functions}`]),
-    // never the password: whoever reads the screen has the connection string at hand
+    // never the password: the person at the screen has the connection string at hand
     ...(dbUrl === undefined ? [] : ["--db-url <connection string>"]),
     ...(linked ? ["--linked"] : []),
     ...(workdir === undefined ? [] : [`--workdir ${workdir}`]),

@@ -11,7 +11,7 @@ import { stopsOnSignal } from "../terminal/stop.ts";
 export const consoleCommand = command(
   "console",
   "Serves the page where users see their balance.",
-  `The page asks the project's public API as any frontend does, with the rights of whoever signs in to it: it needs no
+  `The page asks the project's public API as any frontend does, with the rights of the user who signs in to it: it needs no
 database and no secret, and is served to this machine alone. To have it elsewhere, put the files of the folder that --files
 names on a static host, with a config.json of url and key beside them, and have every path answer index.html.`,
 )

@@ -51,7 +51,7 @@ where there is one; with --mend it runs those of Tokenbook's own faults, in one 
     });
   });
 
-/** Faults of what an install made. How the server is set is for whoever runs it. */
+/** Faults of what an install made. How the server is set is decided by the people who run it. */
 const isOurs = ({ status, subject }: Finding): boolean => status === "fault" && subject !== "durability";
 
 /** How long the books are looked at: a CI has other things to do. */

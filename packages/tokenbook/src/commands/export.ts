@@ -63,7 +63,7 @@ async function exportLedger(
     try {
       await pipeline(Readable.from(texts()), process.stdout, { end: false, signal: stop });
     } catch (error) {
-      // Whoever reads has enough, as `head` has.
+      // The reader of the pipe has enough, as `head` has.
       if ((error as NodeJS.ErrnoException).code !== "EPIPE") throw error;
     }
     progress.clear();

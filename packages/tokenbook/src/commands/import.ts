@@ -32,7 +32,7 @@ const portion = 2_000;
 export const importCommand = databaseCommand(
   "import",
   "Opens the books of users who have balances elsewhere: one opening balance each, once.",
-  `Without --book it only says what it would do. Who has books already is left as they are, so a run that was cut short
+  `Without --book it only says what it would do. A user who has books already is left as they are, so a run that was cut short
 is simply given again, and the same again changes nothing.
 
 Amounts become tokens by --times, rounded down to whole ones. NULL is nothing. Below zero is a debt, which the next tokens
@@ -230,7 +230,7 @@ async function open(
       "select tokenbook.import_opening_balances($1, $2::jsonb, $3) as done",
       [
         source,
-        // whoever follows the source from here on has to know the rate
+        // a shadow that follows the source from here on has to know the rate
         JSON.stringify(openings.slice(from, from + portion).map((one) => ({ ...one, metadata: { times } }))),
         isDry,
       ],

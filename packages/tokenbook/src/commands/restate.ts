@@ -112,7 +112,7 @@ async function isAgreed(differing: Replayed[]): Promise<boolean> {
   );
 }
 
-/** One user after the other, each in a transaction of his own: what is booked stays booked. */
+/** One user after the other, each in a transaction of their own: what is booked stays booked. */
 async function bookAll(
   client: SqlClient,
   differing: Replayed[],

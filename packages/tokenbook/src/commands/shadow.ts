@@ -276,7 +276,7 @@ export async function refuseSeveral(client: pg.Client, counter: Counter): Promis
   }
 }
 
-/** Who did it, for list_token_changes. */
+/** Records a change, made by the server, for list_token_changes. */
 export async function note(client: pg.Client, change: string, details: object): Promise<void> {
   await client.query("select tokenbook.record_change($1, null, 'service', null, $2, $3)", [
     change,

@@ -57,7 +57,7 @@ that could not be found out.`,
     });
     if (file !== undefined && report.breaches > 0) {
       console.error(
-        "Of whoever was forgotten since that checkpoint, words are gone, which is said too (I6): list_token_changes says who and when.",
+        "Words of users who were forgotten since that checkpoint are gone, which counts as a breach too (I6): list_token_changes says of whom and when.",
       );
     }
     if (file !== undefined && digest === undefined) {

@@ -125,8 +125,8 @@ const functionNames = ["next_ledger_user", "checkpoint_line", "chain_ledger", "v
 const forgetFunctions = `drop function ${functionNames.map((name) => `pg_temp.${name}`).join(", ")}`;
 
 /**
- * The functions of a verification, from this checkout and as temporary ones. Whoever could change the ledger
- * could have changed those in the database as well: so nothing but its tables is asked.
+ * The functions of a verification, from this checkout and as temporary ones. A role that can change the ledger
+ * can change the functions in the database as well: so only its tables are read.
  */
 async function ownFunctions(): Promise<string> {
   const names = new RegExp(`\\btokenbook\\.(${functionNames.join("|")})\\b`, "g");

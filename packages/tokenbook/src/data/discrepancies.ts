@@ -55,7 +55,7 @@ export async function findDiscrepancies(
   return rows.map(({ row }) => row);
 }
 
-/** One user's books against his records, whatever the size of the difference. */
+/** One user's books against their records, whatever the size of the difference. */
 export async function reconcileUser(client: SqlClient, userId: string): Promise<Reconciliation> {
   const [row] = await select<{ answer: Reconciliation }>(
     client,

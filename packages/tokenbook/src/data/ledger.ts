@@ -2,7 +2,7 @@ import { select } from "./client.ts";
 import type { SqlClient } from "./client.ts";
 import { pageSize, type HistoryPage } from "../../../../supabase/functions/balance/ledger-csv.ts";
 
-/** How many transactions a user has; 0 when he has no account. */
+/** How many transactions a user has; 0 when they have no account. */
 export async function countTransactions(client: SqlClient, userId: string): Promise<number> {
   const [account] = await select<{ last: string }>(
     client,

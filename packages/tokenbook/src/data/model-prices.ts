@@ -14,7 +14,7 @@ export const priceFields = [
 
 export type PriceField = (typeof priceFields)[number];
 
-/** Who said what a model costs: a person, or a catalogue that was synced. */
+/** Where a model's price comes from: a person, or a catalogue that was synced. */
 export type Source = "manual" | "synced";
 
 /** A price that somebody wants a model to have. */
@@ -52,7 +52,7 @@ export async function listPrices(client: SqlClient): Promise<Price[]> {
 export interface Set {
   model: string;
   isNew: boolean;
-  /** `source`: who said so has become another. */
+  /** `source`: the price comes from elsewhere than before. */
   changed: (PriceField | "source")[];
   /** It was set by hand, and a sync has left it as it is. */
   isManual: boolean;

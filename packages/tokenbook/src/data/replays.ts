@@ -6,7 +6,7 @@ export interface Replayed {
   userId: string;
   /** Null for a user who is gone from auth.users, or who has no address. */
   email: string | null;
-  /** What his grants would have. */
+  /** What the user's grants would have. */
   exact: number;
   /** What they have. */
   stored: number;
@@ -86,7 +86,7 @@ export async function replayGrants(client: SqlClient, userId: string): Promise<R
   }));
 }
 
-/** Books a user's differences as restatements, under the lock of his account. */
+/** Books a user's differences as restatements, under the lock of their account. */
 export async function restate(client: SqlClient, userId: string, reason: string): Promise<Restated> {
   const [row] = await select<{
     receipt: { tokens_taken: number; tokens_given: number; transaction_ids: number[] };

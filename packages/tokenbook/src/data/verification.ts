@@ -44,7 +44,7 @@ export async function verifyUser(client: SqlClient, userId: string): Promise<Bre
  * Goes through everybody's books in pieces, each in one snapshot. A piece is as many users as have about
  * that many transactions; one that takes longer than the server allows is taken again in halves.
  *
- * The first piece has whoever comes before its first account and the last one whoever comes after, so
+ * The first piece has also the users before its first account and the last one those after its last, so
  * that books without an account are not passed over either.
  *
  * @param after the user after whom to begin; null at the first.

@@ -2,7 +2,7 @@ import { Client } from "pg";
 
 /**
  * Runs `work` on a connection of its own, under an empty search_path: Postgres then qualifies every
- * name that it prints, so that what is read is the same whoever reads it.
+ * name that it prints, so that every role reads the same text.
  */
 export async function withConnection<Result>(
   databaseUrl: string,

@@ -238,8 +238,8 @@ async function refuseAnothers(client: pg.Client, { name, isOwn, root }: Target):
 }
 
 /**
- * As psql understands it: `sslmode=require`, which Supabase's dashboard prints, is encrypted whoever signed the
- * certificate (Supabase signs its own). A database elsewhere gets its password so if nothing is said.
+ * As psql understands it: `sslmode=require`, which Supabase's dashboard prints, is encrypted, and the issuer of the
+ * certificate is not checked (Supabase signs its own). A database elsewhere gets its password so if nothing is said.
  */
 export function asLibpqMeansIt(url: string): string {
   const parsed = new URL(url);

@@ -88,7 +88,7 @@ async function notesOf(client: SqlClient, pending: readonly MigrationFile[]): Pr
     ...(has!.cron
       ? []
       : [
-          "pg_cron is not available here: nothing depends on it, what has expired is booked by whoever comes next",
+          "pg_cron is not available here: nothing depends on it, what has expired is booked by the next call for the account",
         ]),
   ];
 }

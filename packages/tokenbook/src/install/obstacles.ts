@@ -16,7 +16,7 @@ export interface Obstacle {
   what: string;
   /** What of the project uses it; null when nothing does. */
   usedBy: string | null;
-  /** The role that has to run the statement; null: whoever connects. */
+  /** The role that has to run the statement; null: the role that connects. */
   runAs: string | null;
   /** The statement that mends it, or what a person has to do, beginning with `--`; null: nothing here does. */
   mending: string | null;

@@ -291,7 +291,7 @@ const compared = ["public.token_transactions", "public.token_usage", "public.tok
 
 /** Nobody writes from here on; and nothing was booked that is in no file. */
 function compareBooks(exported: Written["exported"]): string {
-  // in the order in which whoever books takes them
+  // in the order in which the booking functions lock them
   const lock = `  lock table public.token_accounts, ${compared.join(", ")} in share row exclusive mode;`;
   if (exported === undefined) return lock;
   const rows = exported.filter(({ table }) => compared.includes(table));
@@ -335,7 +335,7 @@ function writeLast(switched: Written["switched"]): string {
 
 const literal = (text: string): string => pg.escapeLiteral(text);
 
-/** Whoever has held one of the tables for as long as was waited. */
+/** The processes that have held one of the tables for as long as was waited. */
 const sayWhoWaits = `    select string_agg(distinct format('process %s of %s (%s, %s), whose transaction began at %s', a.pid, a.usename,
                       coalesce(nullif(a.application_name, ''), 'without a name'), a.state, a.xact_start::timestamptz(0)), '; ')
       into v_who

@@ -24,7 +24,7 @@ export const makers: readonly string[] = Object.keys(snapshot.providers);
 /**
  * The prices of these providers' models: of the snapshot that ships with the package, or of a file as models.dev
  * publishes it (api.json). A model without prices is left out; so is a price of 0 for everything, which says that
- * a plan includes the model or that nobody knows.
+ * a plan includes the model or that the price is not known.
  *
  * @throws Failure when the file cannot be read or is none, has no such provider, or two of them price a model otherwise
  */

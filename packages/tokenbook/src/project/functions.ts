@@ -127,7 +127,7 @@ export function withBlocks(config: string, chosen: readonly ChosenFunction[]): s
 }
 
 /**
- * A config.toml without the blocks that {@link functionBlocks} made, as it was before them, whoever formatted it since.
+ * A config.toml without the blocks that {@link functionBlocks} made, as it was before them, however it was formatted since.
  * A block in which there is more now than was written stays, and so does one whose lines cannot be told from others.
  *
  * @returns the text, and whose blocks stay.

@@ -90,7 +90,7 @@ export function waitingNote(theirs: readonly MigrationFile[]): string | undefine
 
 /** What says so to the history, as a person types it. */
 export function repairCommand(versions: readonly string[], { dbUrl, linked }: Where): string {
-  // never the password: whoever reads the screen has the connection string at hand
+  // never the password: the person at the screen has the connection string at hand
   const target = linked ? " --remote" : dbUrl === undefined ? "" : " --remote=<connection string>";
   return `supabase migration repair${target} --status applied ${versions.join(" ")}`;
 }

@@ -24,7 +24,7 @@ interface Channel {
   subscribe(told: (status: string) => void): Channel;
 }
 
-/** Follows who is signed in. Where the sign-in is elsewhere, nobody says it. @returns ends it */
+/** Follows which user is signed in. Where the sign-in is elsewhere, no event says so. @returns ends it */
 export function followUser(client: LiveSupabase, told: (userId: string | null) => void): () => void {
   const supabase = client as unknown as Supabase;
   if (supabase.accessToken != null) return () => {};

@@ -20,7 +20,7 @@ export interface TokenbookProviderProps {
   /** The client of supabase-js that the app has. Make it once, outside of the components. */
   supabase: LiveSupabase;
   /**
-   * Whose books the hooks read; null: nobody's. Left out: of whoever is signed in, as `supabase` says. Say it for what a
+   * Whose books the hooks read; null: nobody's. Left out: of the signed-in user, as `supabase` says. Say it for what a
    * server renders, where the sign-in is elsewhere (`accessToken`), and for an admin who looks at somebody else.
    */
   userId?: string | null | undefined;

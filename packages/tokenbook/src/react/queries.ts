@@ -13,7 +13,7 @@ import type {
 export type TokenUser = string | null | undefined;
 
 /**
- * The keys of all queries. Each answer about a user has the user in its key: whoever signs in next never sees it.
+ * The keys of all queries. Each answer about a user has the user in its key: the next user who signs in never sees it.
  *
  * @example
  * ```ts

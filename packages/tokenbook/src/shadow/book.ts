@@ -18,15 +18,15 @@ export const nothingBooked: Booked = { booked: 0, granted: 0, spent: 0, owed: 0,
 /** How many changes a call books: accounts are locked that long, a tenth of a second. */
 const mostAtOnce = 100;
 
-/** That somebody was in the way, and it may go another time. */
+/** Another transaction held a lock: a later attempt may succeed. */
 const busy = ["PT503", "55P03", "40001", "40P01"];
 
 /**
  * Books what waits when it begins: writers may be faster than this. A change that cannot be booked is set aside with what the
- * database said, and keeps nobody else waiting. What is booked stays booked, whatever stops it.
+ * database said, and holds up no other user's. What is booked stays booked, whatever stops it.
  *
  * @param stop ends it after a portion.
- * @param beforeBegun also of a shadow that has not begun, for who is about to begin it.
+ * @param beforeBegun also of a shadow that has not begun, for the step that is about to begin it.
  */
 export async function bookChanges(
   client: SqlClient,

@@ -21,7 +21,7 @@ export interface Difference {
 
 /** What a comparison found, of one moment. */
 export interface Comparison {
-  /** Who have either a counter or books. */
+  /** Users who have a counter, or books, or both. */
   users: number;
   /** How many of them differ. */
   differing: number;

@@ -50,10 +50,10 @@ export async function withTable(client: SqlClient, table: string, work: () => Pr
 }
 
 /**
- * A trigger can be put on a table by whoever was given that right, and be taken away by its owner alone: who cannot end a
- * shadow does not begin it.
+ * Any role with the TRIGGER right can create a trigger on a table, and only the table's owner can drop it: a role that
+ * could not end a shadow must not begin it.
  *
- * @throws Refusal where this role has not the rights of who owns the table, or the one that has our triggers.
+ * @throws Refusal where this role does not have the rights of the table's owner, or of the one that has our triggers.
  */
 async function refuseNotOwned(client: SqlClient, table: string): Promise<void> {
   const [theirs] = await select<{ table: string; owner: string; role: string }>(
@@ -249,7 +249,7 @@ export async function catchUp(client: SqlClient, shadow: Shadow, counter: Counte
 }
 
 /**
- * Who is in the counter and not known yet, as a statement that returns them: the books have of it what was imported, or,
+ * The users who are in the counter and not known yet, as a statement that returns them: the books have of it what was imported, or,
  * where they say what the counter says, or said before the first change that is noted, that. Of books from elsewhere what there was before the first change is not asked for.
  */
 const addNewcomers = (counter: Counter): string => `

@@ -39,7 +39,7 @@ const waiting = `coalesce((select sum(c.amount_after - c.amount_before) from tok
 /** All rows went at once, and what the books have of them is not taken back yet. */
 const isTruncated = "exists (select from tokenbook.shadow_changes c where c.kind = 'truncate')";
 
-/** Who has another balance than their counter says, as a statement goes on. */
+/** The users whose balance differs from their counter, as the rest of a statement. */
 const behindIn = (counter: Counter): string =>
   `from ${counter.table} t
          join auth.users u on ${counter.isUser}
@@ -66,7 +66,7 @@ const changedIn = (counter: Counter, whose: string): string => `now_right as (
        returning r.id, r.amount, ${counter.value} as came, r.tokens, r.waiting
      )`;
 
-/** Writing everybody's, in a statement; and how many are not right after that. For who takes the books away. */
+/** Writing everybody's, in a statement; and how many are not right after that. For an uninstall. */
 export const lastWrite = (counter: Counter): string =>
   `with ${changedIn(counter, "true")} select from changed`;
 export const stillBehind = (counter: Counter): string => `select count(*) ${behindIn(counter)}`;
@@ -82,8 +82,8 @@ export async function countUnwritten(client: SqlClient, counter: Counter): Promi
 
 /**
  * Writes the balance of everybody whose counter says something else. Rows that somebody has locked are left for the next
- * run, so that this waits for nobody and nobody's deadlock is its doing. What a trigger or a rule of the project's refuses is
- * said, and keeps nobody else from theirs. The books do not depend on it.
+ * run, so that this never waits and causes no deadlock. What a trigger or a rule of the project's refuses is
+ * said, and does not stop the others' writes. The books do not depend on it.
  *
  * @param stop ends it after a portion.
  */
@@ -136,9 +136,9 @@ async function write(client: SqlClient, counter: Counter, users: string[], writt
 async function writeAtOnce(client: SqlClient, counter: Counter, users: string[]): Promise<Written> {
   // sooner than Postgres looks for a deadlock: where a trigger of the project's waits for the books, this gives way
   await client.query("set local lock_timeout = '500ms'");
-  // this role sees all rows, as was found out before; whose rights triggers of the project's have is the project's
+  // this role sees all rows, as was checked before; with row_security on, the project's triggers keep their usual rights
   await client.query("set local row_security = on");
-  // alone, and known to the triggers as who writes this
+  // the row's lock keeps other writers out, and by this number the triggers know the writes as our own
   await client.query("update tokenbook.shadow set written_by = pg_current_xact_id() where is_only");
   const locked = await select<{ user: string }>(
     client,

@@ -1,4 +1,4 @@
-/** One line that says how far something is, for whoever watches. */
+/** One line that says how far something is, for the person at the terminal. */
 export interface Progress {
   /** Shows that, if it is time to: at most ten times a second. */
   show(text: string): void;

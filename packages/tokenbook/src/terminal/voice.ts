@@ -1,6 +1,6 @@
 /** What a command says: words for people, or with --json one document for machines. */
 export interface Voice {
-  /** Words; with --json on standard error, where they are in nobody's way. */
+  /** Text for people; with --json on standard error, apart from the JSON. */
   say(text: string): void;
   /** What came of it; without --json nothing. */
   answer(document: object): void;

@@ -1,4 +1,4 @@
--- Who is an administrator right now. A token says so too (app_metadata.role), but a token lives
+-- The users who are administrators right now. A token says so too (app_metadata.role), but a token lives
 -- on for up to an hour after a right is taken away; this row is gone at once.
 create table tokenbook.admins (
   user_id uuid primary key,

@@ -3,7 +3,7 @@
  * subject that is no uuid, as Clerk's, Auth0's and Firebase's are, and in a policy or a default too, where nobody could
  * say why. A uuid is the user's id itself and costs no look-up.
  * The default of every p_user_id, and what the policies of our tables ask.
- * Caller: whoever is signed in; reads the settings that PostgREST makes.   Errors: subject_not_registered.
+ * Caller: any signed-in user; reads the settings that PostgREST makes.   Errors: subject_not_registered.
  */
 create function tokenbook.caller_id()
 returns uuid

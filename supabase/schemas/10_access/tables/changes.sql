@@ -20,7 +20,7 @@ comment on column tokenbook.changes.user_id is 'Whom it is about; NULL = the pro
 comment on column tokenbook.changes.change is 'The function that was called.';
 comment on column tokenbook.changes.actor_role is 'Who did it: admin or service (the server). What users set for themselves is not here.';
 comment on column tokenbook.changes.actor_id is 'Which admin.';
-comment on column tokenbook.changes.reason is 'Why, in the words of whoever did it; NULL = they gave no reason.';
+comment on column tokenbook.changes.reason is 'The reason given by the caller; NULL = none was given.';
 comment on column tokenbook.changes.details is 'What was set, by name.';
 comment on column tokenbook.changes.created_at is 'When it was done.';
 create index changes_user_idx on tokenbook.changes (user_id, id);

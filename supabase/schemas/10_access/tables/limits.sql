@@ -1,7 +1,7 @@
 /*
  * The numbers that more than one place has to know: at most so many tokens in one movement, so many items
- * and bytes in a batch, so many seconds of a hold, and how many when nothing is said; how much of what
- * time has changed one call books (due_grants, due_holds), and how many grants may pay for one entry. pack_tokens
+ * and bytes in a batch, so many seconds of a hold, and how many when nothing is said; how much
+ * due work one call books (due_grants, due_holds), and how many grants may pay for one entry. pack_tokens
  * times pack_quantity, what one may buy at once, is no more than a movement may have; nor is slot_tokens, what one
  * slot of a schedule may give, times slots_in_one_grant. payment_disputes is how many of one payment are weighed, plans_beside how many
  * paid periods a user may have beside the one in force. usage_rows is how many uses a report adds up, report_totals how
@@ -9,9 +9,9 @@
  * open_holds and
  * pending_payments are what a user may have at a time unless the project has chosen otherwise
  * (set_token_limit, tokenbook.limit_of).
- * code_attempts is how many codes one may try in vain before one waits, until code_attempt_seconds after the first.
+ * code_attempts is how many wrong codes a user may try before they must wait, until code_attempt_seconds after the first.
  * The edge functions have them from here too (_shared/lists.ts), and the reference. Immutable, so that
- * an expression that asks for one is a constant when its plan is made.
+ * the planner folds a call of it into a constant.
  * Caller: internal, and CHECKs.
  */
 create function tokenbook.limits()

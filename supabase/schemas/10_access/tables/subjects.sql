@@ -1,4 +1,4 @@
--- Which user a sign-in of somebody else's is: Clerk, Auth0 and Firebase name people otherwise than by a uuid.
+-- Which user a subject of another sign-in service is: Clerk, Auth0 and Firebase do not name users by a uuid.
 create table tokenbook.subjects (
   issuer text not null,
   subject text not null,

@@ -3,7 +3,7 @@
  * whether it must run out at some time, and the action_type of its transaction. The one list of them: edge functions
  * (_shared/lists.ts) and the reference have it from here too. A project's own are beside them, in token_grant_types.
  * In hours, because adding '365 days' depends on the session's time zone and its summer time. Immutable,
- * so that an expression that asks is answered when its plan is made.
+ * so that the planner folds a call of it into a constant.
  * Caller: internal, and CHECKs.
  */
 create function tokenbook.built_in_grant_types()

@@ -2,7 +2,7 @@
  * Whether a grant with such a restriction pays for a use: of this action, and of this model. NULL restricts nothing, and
  * an action of NULL is no use (a correction, a debt, what is taken back): every grant pays for that. A use of no model
  * is paid by no grant that names models.
- * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling statement (decision 22).
  * Caller: internal.   Keeps: I8.
  */
 create function tokenbook.pays_for(p_pays_for jsonb, p_action_type text, p_model_used text)

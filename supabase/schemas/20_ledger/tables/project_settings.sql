@@ -1,12 +1,12 @@
 /*
- * What whoever touches an account must know of the project's alert rules, its burn order and its caps, in one
+ * What a call that touches an account must know of the project's alert rules, its burn order and its caps, in one
  * row: so that it asks one question, not one of each table. Written with what it says, in the same transaction.
  * A project starts without the row, and one whose row was lost (a migration squash and a schema-only
- * dump leave it out) is as one that starts: whoever finds none takes its full path, on which
- * tokenbook.restore_settings makes the row of what the project has chosen. Until then nothing is
- * switched off, it only takes longer.
- * An account whose alerts_version is another has thresholds of older alert rules; whoever touches it
- * next sets them anew.
+ * dump leave it out) is treated the same: a call that finds no row takes its full path, on which
+ * tokenbook.restore_settings makes the row from what the project has chosen. Until then nothing is
+ * switched off, calls only take longer.
+ * An account with another alerts_version has the thresholds of older alert rules; the next call that
+ * touches it sets them anew.
  */
 create table tokenbook.project_settings (
   is_current boolean primary key default true,

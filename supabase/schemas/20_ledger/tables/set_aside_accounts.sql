@@ -1,5 +1,5 @@
 -- Accounts that a sweep could not bring up to date, because their books are damaged: left out of the sweeps
--- for an hour, so that they keep nobody else waiting. Whoever touches such an account is told by name.
+-- for an hour, so that they hold up no other account. A call for such an account itself fails with the error that names the damage.
 create table tokenbook.set_aside_accounts (
   user_id uuid primary key,
   reason text not null,

@@ -1,6 +1,6 @@
--- One row a user: the lock that every change of his books takes first, and the only running
--- totals. Whoever wants a live balance subscribes to this row.
--- Who may change what of it, each under its lock:
+-- One row a user: the lock that every change of their books takes first, and the only running
+-- totals. A client that shows a live balance subscribes to this row.
+-- Which function changes which columns, each under the row's lock:
 --   tokens_remaining, last_transaction_id  spend_tokens, record_transaction, record_expiries,
 --                                          spend_tokens_batch: with the ledger row
 --   tokens_used, spent_…                   the same without record_expiries
@@ -44,31 +44,31 @@ create table public.token_accounts (
 ) with (fillfactor = 80); -- room for HOT updates: this row changes with every transaction
 
 comment on table public.token_accounts is
-  'A user''s running totals, and the row that every change of his books locks first. Equal to his grants and his ledger at every commit. Written by the functions only.';
+  'A user''s running totals, and the row that every change of their books locks first. Equal to their grants and their ledger at every commit. Written by the functions only.';
 comment on column public.token_accounts.user_id is 'The user. No foreign key: money outlives the user.';
-comment on column public.token_accounts.tokens_remaining is 'Tokens he can spend: the sum over his grants. A grant that has expired and is not booked yet is still in it until next_due_at is acted on; get_user_token_balance never counts it.';
+comment on column public.token_accounts.tokens_remaining is 'Tokens the user can spend: the sum over their grants. A grant that has expired and is not booked yet is still in it until next_due_at is acted on; get_user_token_balance never counts it.';
 comment on column public.token_accounts.tokens_reserved is 'Tokens set aside by open holds.';
-comment on column public.token_accounts.tokens_used is 'Tokens used in his lifetime; an admin''s corrections are not use.';
+comment on column public.token_accounts.tokens_used is 'Tokens used in all; an admin''s corrections are not use.';
 comment on column public.token_accounts.tokens_expired is 'Tokens lost to expiry since the books opened.';
 comment on column public.token_accounts.tokens_owed is 'Debt: tokens that were to be taken back and had been spent, and those that an overdraft let them use. The next grant repays it first.';
-comment on column public.token_accounts.total_cost is 'Cost of his usage in his lifetime, in cents.';
-comment on column public.token_accounts.last_transaction_id is 'Number of his newest transaction; numbers have no gaps.';
+comment on column public.token_accounts.total_cost is 'Cost of all usage, in cents.';
+comment on column public.token_accounts.last_transaction_id is 'Number of the newest transaction; numbers have no gaps.';
 comment on column public.token_accounts.spent_at is 'In which day, week and month (UTC) the next three were counted; in a later one they count for nothing.';
 comment on column public.token_accounts.spent_day is 'Tokens spent or set aside in that day, less what came back of them: what a cap looks at.';
 comment on column public.token_accounts.spent_week is 'In that week (ISO, from Monday).';
 comment on column public.token_accounts.spent_month is 'In that month.';
-comment on column public.token_accounts.payer_id is 'The account that he spends from while he is in a team; NULL: his own.';
+comment on column public.token_accounts.payer_id is 'The account that the user spends from while they are in a team; NULL: their own.';
 comment on column public.token_accounts.has_caps is 'Whether they have caps of their own (token_spend_caps).';
 comment on column public.token_accounts.restricted_until is 'Until when they have grants that do not pay for everything (token_balances.pays_for), as was said of each; NULL = all pay for everything.';
 comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state).';
 comment on column public.token_accounts.overdraft_limit is 'How many tokens they may owe by using more than they have, whatever their plan says (set_token_overdraft). NULL: what their plan allows.';
-comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of his runs out, no grant to come and no slot of his plan begins, his plan does not end, and no alert falls due. NULL when nothing will. May be early, never late.';
+comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of the user runs out, no grant to come and no slot of their plan begins, their plan does not end, and no alert falls due. NULL when nothing will. May be early, never late.';
 comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
 comment on column public.token_accounts.alert_above is 'The next threshold above: something is armed again when this many remain. NULL = none.';
 comment on column public.token_accounts.next_alert_at is 'When the next alert falls due by time alone: a warning of an expiry, or the end of a cooldown. NULL = none.';
 comment on column public.token_accounts.warns_of_expiry is 'Whether a rule wants to know of grants that run out.';
-comment on column public.token_accounts.alerts_version is 'Of which rules these thresholds are; other than that of tokenbook.project_settings: unknown, and set anew by whoever touches the account next.';
-comment on column public.token_accounts.last_alert_id is 'Number of his newest alert (token_alerts); whoever watches this row sees it in the commit that raises it.';
+comment on column public.token_accounts.alerts_version is 'Of which rules these thresholds are; other than that of tokenbook.project_settings: unknown, and set anew by the next call that touches the account.';
+comment on column public.token_accounts.last_alert_id is 'Number of the newest alert (token_alerts); a client that watches this row sees it in the commit that raises it.';
 comment on column public.token_accounts.updated_at is 'When the row last changed.';
 
 create index token_accounts_due_idx on public.token_accounts (next_due_at) where next_due_at is not null;
@@ -83,7 +83,7 @@ create policy "Users read their own account" on public.token_accounts
  * The rule that an account breaks; NULL, none. Asked by the trigger below, which refuses, and by the verifier of every
  * account there is: of the totals it knows what they are to be, too. A CHECK costs each statement that writes the table
  * (decision 26), so the table has one, of the total that is spent from.
- * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling statement (decision 22).
  * Caller: internal.
  */
 create function tokenbook.broken_account_rule(p_account public.token_accounts)

@@ -45,7 +45,7 @@ comment on column public.token_balances.legacy_transaction_id is 'The old grant 
 comment on column public.token_balances.voided_at is 'When an admin ended it; expires_at is then no later.';
 comment on column public.token_balances.rolled_over_from is 'The grant of the closed period that its tokens were carried over from.';
 comment on column public.token_balances.pays_for is 'What it pays for, where that is not everything: {actions: [action_type, …], models: [name, or its beginning and *, …]}, either may be left out; NULL = everything. Never changes.';
-comment on column public.token_balances.cost_basis_cents is 'What all of its tokens cost whoever bought them, in cents of the currency, as grant_tokens was told; 0 = known to be nothing. NULL: said by its payment or cost_basis_of, or nothing was paid. Never changes.';
+comment on column public.token_balances.cost_basis_cents is 'What the buyer paid for all of its tokens, in cents of the currency, as grant_tokens was told; 0 = known to be nothing. NULL: said by its payment or cost_basis_of, or nothing was paid. Never changes.';
 comment on column public.token_balances.currency is 'ISO 4217, lower case, of cost_basis_cents.';
 comment on column public.token_balances.cost_basis_of is 'The payment, or the grant, whose money its tokens are, where it has none of its own: of a slot of a plan that was paid for, of what was carried over, given back or reissued.';
 comment on column public.token_balances.metadata is 'What the caller attached: an object of at most 8 KiB.';

@@ -12,7 +12,7 @@ create table public.token_grant_types (
   constraint token_grant_types_priority_is_within_limits check (priority between 0 and 100)
 );
 comment on table public.token_grant_types is
-  'The project''s own types of grants, beside those of Lists: what a grant of one has where nothing else is said. The project''s own data, changed by set_token_grant_type; a type stays, as grants of it do; whoever is signed in may read it.';
+  'The project''s own types of grants, beside those of Lists: what a grant of one has where nothing else is said. The project''s own data, changed by set_token_grant_type; a type stays, as grants of it do; any signed-in user may read it.';
 comment on column public.token_grant_types.grant_type is 'The type, as grants name it.';
 comment on column public.token_grant_types.lifetime_hours is 'How many hours a grant lives, 1 to 876,000; NULL = for ever.';
 comment on column public.token_grant_types.priority is '0 to 100, default 50; grants with a lower number are spent first.';

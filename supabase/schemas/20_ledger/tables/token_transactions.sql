@@ -47,13 +47,13 @@ comment on column public.token_transactions.usage_id is 'The usage that was paid
 comment on column public.token_transactions.hold_id is 'The hold that was captured; of a move between a hold and its child, the child.';
 comment on column public.token_transactions.payment_id is 'The payment that bought it.';
 comment on column public.token_transactions.original_id is 'The transaction that this one undoes, whole or in part; of a rollover, the one that the tokens came from; of a grant that was to come, the one that said so.';
-comment on column public.token_transactions.member_id is 'The member of the user''s team who spent it; NULL: the user himself.';
+comment on column public.token_transactions.member_id is 'The member of the user''s team who spent it; NULL: the user.';
 comment on column public.token_transactions.metadata is 'What the caller attached: an object of at most 8 KiB.';
 comment on column public.token_transactions.created_at is 'When it was booked.';
 comment on column public.token_transactions.terms is 'What else began or ended with it, as it was then: {grants: [rows], payment, subscription, storage, slots: {first, count, schedule, had, payment_id}, voids (a grant''s id), expiry: {grant_id, before, after}, upcoming (the grant to be), move: {from, to, grant_ids, grant_tokens} (between a hold and its child), refund: {amount_cents, refunded_cents, disputed_cents}, repaid: {grant_ids, grant_tokens} (of a refund: the grants that had repaid what was owed for it), model (of a deduction, a hold or a move: which model was called, where it decided which grants pay)}. verify_token_ledger compares with it what may not change since. NULL: nothing.';
 
--- A user's keys and the server's keys for him never meet: he must not be able to use up a key
--- that the server will need. Nor do the keys of two members of a team.
+-- A user's keys and the server's keys for that user are separate: a user must not be able to use up a key
+-- that the server will need. So are the keys of two members of a team.
 create unique index token_transactions_idempotency_key
   on public.token_transactions (user_id, idempotency_key, (actor_role = 'user'))
   where idempotency_key is not null and member_id is null;
@@ -61,7 +61,7 @@ create unique index token_transactions_member_key
   on public.token_transactions (user_id, member_id, idempotency_key, (actor_role = 'user'))
   where idempotency_key is not null and member_id is not null;
 
--- what a member spent, whoever paid
+-- what a member spent, from any payer's account
 create index token_transactions_member_idx
   on public.token_transactions (member_id, idempotency_key) where member_id is not null;
 
@@ -82,7 +82,7 @@ create policy "Users read their own transactions" on public.token_transactions
  * Asked by the one that appends entries (tokenbook.append_transactions), which refuses, and by the verifier of every row
  * there is. Not a CHECK of the table: Postgres reads and plans a CHECK anew for every statement, and of a deduction
  * these were a fifth (decision 26); what a deduction writes is of one form (tokenbook.spend_tokens).
- * No search_path of its own, so that Postgres writes it into the statement that asks (decision 22).
+ * No search_path of its own, so that Postgres inlines it into the calling statement (decision 22).
  * Caller: internal.
  */
 create function tokenbook.broken_transaction_rule(p_entry public.token_transactions)

@@ -8,7 +8,7 @@ create table tokenbook.upcoming_grants (
   constraint upcoming_grants_pkey primary key (user_id, starts_at, id)
 );
 comment on table tokenbook.upcoming_grants is
-  'Grants that are still to come: where in the ledger each is said, and when it begins. Written by grant_tokens and void_token_grant, and by whoever books what is due.';
+  'Grants that are still to come: where in the ledger each is said, and when it begins. Written by grant_tokens and void_token_grant, and when what is due is booked.';
 comment on column tokenbook.upcoming_grants.user_id is 'The user. No foreign key: money outlives the user.';
 comment on column tokenbook.upcoming_grants.id is 'The id that the grant will have.';
 comment on column tokenbook.upcoming_grants.starts_at is 'From when on it can be spent; its granted_at.';

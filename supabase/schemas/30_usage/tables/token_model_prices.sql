@@ -27,7 +27,7 @@ comment on column public.token_model_prices.cached_input_cents_per_million is 'C
 comment on column public.token_model_prices.output_cents_per_million is 'Cents per million output tokens, reasoning included.';
 comment on column public.token_model_prices.cents_per_image is 'Cents per image made.';
 comment on column public.token_model_prices.cents_per_minute is 'Cents per minute of audio.';
-comment on column public.token_model_prices.source is 'Who said so: manual (a person, who is not overruled) or synced (a catalogue, by tokenbook prices sync).';
+comment on column public.token_model_prices.source is 'Where the price comes from: manual (a person; tokenbook prices sync does not overwrite it) or synced (a catalogue, by tokenbook prices sync).';
 
 alter table public.token_model_prices enable row level security;
 create policy "Everyone who is signed in reads the prices" on public.token_model_prices

@@ -23,7 +23,7 @@ create table public.token_model_rates (
     greatest(tokens_per_image, tokens_per_second) <= 1000000000)
 );
 comment on table public.token_model_rates is
-  'What using a model costs a user, in tokens, from a date on. The project''s own data, changed by set_token_model_rate; whoever is signed in may read it. Of the rates whose pattern fits a model, that of its own name counts, else the longest; a row that is NULL throughout ends the rate before it. A model that none fits costs its input and output tokens.';
+  'What using a model costs a user, in tokens, from a date on. The project''s own data, changed by set_token_model_rate; any signed-in user may read it. Of the rates whose pattern fits a model, that of its own name counts, else the longest; a row that is NULL throughout ends the rate before it. A model that none fits costs its input and output tokens.';
 comment on column public.token_model_rates.model_pattern is 'The model, as token_usage.model_used names it; or how its name begins, with * after that (gpt-5*); * alone: every model.';
 comment on column public.token_model_rates.valid_from is 'From when the rate holds, until a later row''s moment.';
 comment on column public.token_model_rates.tokens_per_input is 'Tokens that an input token costs.';

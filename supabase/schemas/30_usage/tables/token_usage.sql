@@ -42,7 +42,7 @@ comment on column public.token_usage.images is 'Images made.';
 comment on column public.token_usage.seconds is 'Seconds of audio.';
 comment on column public.token_usage.tokens_uncovered is 'Of the tokens used, those that no grant paid for: the balance did not reach.';
 comment on column public.token_usage.transaction_id is 'Its transaction in the ledger; NULL for what happened before the books opened.';
-comment on column public.token_usage.member_id is 'The member of the user''s team whose operation it was; NULL: the user himself.';
+comment on column public.token_usage.member_id is 'The member of the user''s team whose operation it was; NULL: the user.';
 
 create index token_usage_time_idx on public.token_usage (created_at);
 create index token_usage_member_idx on public.token_usage (member_id, created_at) where member_id is not null;

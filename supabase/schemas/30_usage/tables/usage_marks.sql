@@ -1,5 +1,5 @@
 /*
- * How far the uses are added up in tokenbook.usage_totals. What is younger than counted_until is added up by who asks.
+ * How far the uses are added up in tokenbook.usage_totals. What is younger than counted_until is added up by the report that reads it.
  * A use is written some time after its created_at, and a transaction can stay open for as long as it likes: uses may
  * be added up only where no open transaction can bring another that is as old. So a moment is closed in two steps:
  * closing_until is chosen with the number that the next transaction will have, and is closed as soon as every

@@ -36,14 +36,14 @@ comment on column public.token_holds.grant_ids is 'The grants that they were tak
 comment on column public.token_holds.grant_tokens is 'How much from each.';
 comment on column public.token_holds.expires_at is 'The first moment at which it holds nothing any more; at most 24 hours after created_at.';
 comment on column public.token_holds.action_type is 'What they were set aside for.';
-comment on column public.token_holds.actor_role is 'Who made it: user, admin or service. A user settles no hold that he did not make.';
+comment on column public.token_holds.actor_role is 'Who made it: user, admin or service. A user settles no hold that they did not make.';
 comment on column public.token_holds.transaction_id is 'Its entry in the ledger; of a child, the hold_split that gave it its first tokens.';
 comment on column public.token_holds.tokens_captured is 'Of these, paid; the rest went back. NULL while open.';
 comment on column public.token_holds.tokens_uncovered is 'Used beyond the hold and not paid: the capture was capped, or took what there was.';
 comment on column public.token_holds.capture_id is 'The ledger entry of the capture.';
 comment on column public.token_holds.overage_id is 'The deduction of what was captured beyond the hold.';
 comment on column public.token_holds.usage_id is 'The usage that was recorded with the capture.';
-comment on column public.token_holds.member_id is 'The member of the user''s team whom it is for; NULL: the user himself.';
+comment on column public.token_holds.member_id is 'The member of the user''s team whom it is for; NULL: the user.';
 comment on column public.token_holds.parent_id is 'The hold that its tokens are a part of: the budget of a task of many calls. NULL: they came from the grants.';
 comment on column public.token_holds.tokens_passed is 'Tokens that its children have of it, or paid; what they did not use and gave back counts no more.';
 comment on column public.token_holds.children_captured is 'Tokens that its children paid.';

@@ -1,4 +1,4 @@
--- What a project has chosen for whoever had a trial before; without a row they are refused another.
+-- What a project has chosen for users who had a trial before; without a row they are refused another.
 create table tokenbook.chosen_trial_policy (
   is_current boolean primary key default true,
   policy text not null,
@@ -13,7 +13,7 @@ create table tokenbook.chosen_trial_policy (
   constraint chosen_trial_policy_tokens_are_positive check (reduced_tokens > 0)
 );
 comment on table tokenbook.chosen_trial_policy is
-  'What whoever had a trial gets of another, where the project has chosen: without a row nothing. Written by set_token_trial_policy.';
+  'What a user who had a trial gets of another, where the project has chosen: without a row nothing. Written by set_token_trial_policy.';
 comment on column tokenbook.chosen_trial_policy.is_current is 'Always true: there is one row.';
 comment on column tokenbook.chosen_trial_policy.policy is 'allow, refuse or reduced.';
 comment on column tokenbook.chosen_trial_policy.reduced_percent is 'Of reduced: so much of what the trial gives, in percent; or reduced_tokens.';

@@ -25,7 +25,7 @@ create table public.token_packs (
   constraint token_packs_former_stripe_price_ids_are_few check (cardinality(former_stripe_price_ids) <= 100)
 );
 
--- what set_token_pack answers whoever breaks one
+-- what set_token_pack answers when one is violated
 comment on constraint token_packs_name_is_plain on public.token_packs is '1 to 64 characters of a-z 0-9 _, a letter or a digit first';
 comment on constraint token_packs_title_is_short on public.token_packs is '1 to 200 characters';
 comment on constraint token_packs_tokens_are_within_limits on public.token_packs is '1 to 1000000000';
@@ -46,7 +46,7 @@ comment on column public.token_packs.priority is '0 to 100, default 50; its toke
 comment on column public.token_packs.price_cents is 'Price of one, in cents of the currency.';
 comment on column public.token_packs.currency is 'ISO 4217, lower case.';
 comment on column public.token_packs.stripe_price_id is 'The price at Stripe. At PayPal a pack needs none: the order names it.';
-comment on column public.token_packs.former_stripe_price_ids is 'What the price was called at Stripe before: who pays at one of these still gets the pack.';
+comment on column public.token_packs.former_stripe_price_ids is 'What the price was called at Stripe before: a payment at one of these still gives the pack.';
 comment on column public.token_packs.is_offered is 'Whether it can be bought now.';
 comment on column public.token_packs.created_at is 'When it was added.';
 comment on column public.token_packs.updated_at is 'When it was last changed.';

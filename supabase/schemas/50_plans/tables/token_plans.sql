@@ -79,7 +79,7 @@ create table public.token_plans (
 );
 create unique index token_plans_one_default_idx on public.token_plans (is_default) where is_default;
 
--- what set_token_plan answers whoever breaks one
+-- what set_token_plan answers when one is violated
 comment on constraint token_plans_name_is_plain on public.token_plans is '1 to 64 characters of a-z 0-9 _, a letter or a digit first';
 comment on constraint token_plans_title_is_short on public.token_plans is '1 to 200 characters';
 comment on constraint token_plans_grace_is_within_a_year on public.token_plans is '0 to 365, or null for 3 where it costs something and 0 where not';
@@ -133,7 +133,7 @@ comment on column public.token_plans.issue_every is 'How often it gives its toke
 comment on column public.token_plans.issue_on is 'When slots begin: anniversary (so many whole days, weeks or months after the period began; what began on the 31st is on the last day of a shorter month) or calendar (at midnight, on Mondays, on the first of the month). UTC. The first slot begins with the period in any case.';
 comment on column public.token_plans.refill_to is 'A slot gives no more than what fills the plan''s own tokens up to this, and slots that were missed are not made up; NULL = each slot adds to the balance.';
 comment on column public.token_plans.tokens_per_period is 'What a whole period gives: tokens, or with issue_every those of all its slots. NULL where that cannot be known: with refill_to; where periods are not equally long (days of a month), or have no end; on the calendar, where the first slot is a short one. Made from the others.';
-comment on column public.token_plans.overdraft_tokens is 'How many tokens whoever is on it may owe by using more than they have (track_token_usage with overdraft); NULL = none; set_token_overdraft says it for one user. A change counts at once.';
+comment on column public.token_plans.overdraft_tokens is 'How many tokens a user on it may owe by using more than they have (track_token_usage with overdraft); NULL = none; set_token_overdraft says it for one user. A change counts at once.';
 comment on column public.token_plans.grace_days is 'Days of 24 hours that it stays in force after a period that nobody renews; NULL = 3 where it costs something, else none; a trial has none. Counts for periods that begin from now on.';
 comment on column public.token_plans.rank is 'Order of the plans, default 0: to a higher or equal rank is an upgrade, to a lower one a downgrade, which waits while somebody pays for the higher one. Of plans that nobody pays for none keeps one back that somebody pays for.';
 comment on column public.token_plans.features is 'What else it includes, for the app.';
@@ -143,7 +143,7 @@ comment on column public.token_plans.paypal_plan_id is 'The plan at PayPal.';
 comment on column public.token_plans.former_paypal_plan_ids is 'What the plan was called at PayPal before: subscriptions to one of these still get the plan.';
 comment on column public.token_plans.is_offered is 'Whether it can be bought now.';
 comment on column public.token_plans.is_default is 'Whether new users get it; at most one plan. None: registration gives nothing.';
-comment on column public.token_plans.given_to_users_since is 'Of the default plan: who signed up before this moment does not get it by themselves, so that a plan which is added to a project with users is not given to all of them. Left out: the moment at which is_default turns true; cleared when it turns false. ''-infinity'': everyone who never had a grant gets it.';
+comment on column public.token_plans.given_to_users_since is 'Of the default plan: a user who signed up before this moment does not get it automatically, so that a plan which is added to a project with users is not given to all of them. Left out: the moment at which is_default turns true; cleared when it turns false. ''-infinity'': everyone who never had a grant gets it.';
 comment on column public.token_plans.created_at is 'When it was added.';
 comment on column public.token_plans.updated_at is 'When it was last edited.';
 

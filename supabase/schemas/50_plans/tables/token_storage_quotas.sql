@@ -20,5 +20,5 @@ comment on column public.token_storage_quotas.subscription_id is 'The subscripti
 comment on column public.token_storage_quotas.metadata is 'Where it came from: plan, when it came with one.';
 comment on column public.token_storage_quotas.created_at is 'When it was booked.';
 
--- who reads what of it: tokenbook.is_storage_in_force
+-- which rows a user reads: tokenbook.is_storage_in_force
 alter table public.token_storage_quotas enable row level security;

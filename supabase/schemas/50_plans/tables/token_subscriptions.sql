@@ -33,7 +33,7 @@ create table tokenbook.subscriptions (
   constraint subscriptions_slots_have_a_schedule check (next_slot_at is null or schedule is not null)
 );
 comment on table tokenbook.subscriptions is
-  'The plans a user has, as whoever touched the account last has recorded them. Changed in the same transaction as the balance, by the functions only. What is in force now: token_subscriptions.';
+  'The plans a user has, as the last call that touched the account recorded them. Changed in the same transaction as the balance, by the functions only. What is in force now: token_subscriptions.';
 comment on column tokenbook.subscriptions.user_id is 'The user.';
 comment on column tokenbook.subscriptions.id is 'The subscription; stays the same through upgrades and renewals.';
 comment on column tokenbook.subscriptions.plan_type is 'The plan.';

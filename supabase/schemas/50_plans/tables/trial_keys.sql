@@ -1,5 +1,5 @@
 /*
- * The key of the digests in trials_taken. One row, made by the first who needs it (tokenbook.trial_key), so that a
+ * The key of the digests in trials_taken. One row, made by the first call that needs it (tokenbook.trial_key), so that a
  * database that was made from a schema alone has a key of its own. No function gives it to a caller.
  */
 create table tokenbook.trial_keys (
@@ -10,7 +10,7 @@ create table tokenbook.trial_keys (
   constraint trial_keys_are_long check (length(key) = 32)
 );
 comment on table tokenbook.trial_keys is
-  'The key of the digests of trials_taken. It never leaves the database but in a backup of all of it; who loses it loses the memory of every trial.';
+  'The key of the digests of trials_taken. It never leaves the database but in a backup of all of it; a project that loses it no longer recognises anybody who had a trial.';
 comment on column tokenbook.trial_keys.is_current is 'Always true: there is one row.';
 comment on column tokenbook.trial_keys.key is 'The key: 32 random bytes.';
 comment on column tokenbook.trial_keys.made_at is 'When it was made.';

@@ -1,4 +1,4 @@
--- Whose a provider's customer is: so that a payment that names its customer alone finds its user.
+-- The user of each provider's customer: so that a payment that names only its customer finds its user.
 create table tokenbook.provider_customers (
   provider text not null,
   customer_id text not null,

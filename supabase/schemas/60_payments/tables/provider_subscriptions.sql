@@ -22,7 +22,7 @@ comment on table tokenbook.provider_subscriptions is
 comment on column tokenbook.provider_subscriptions.provider is 'stripe or paypal.';
 comment on column tokenbook.provider_subscriptions.provider_subscription_id is 'The provider''s id of the subscription.';
 comment on column tokenbook.provider_subscriptions.user_id is 'The user that an event names; NULL = none does: whose its customer is counts.';
-comment on column tokenbook.provider_subscriptions.customer_id is 'The provider''s id of who pays.';
+comment on column tokenbook.provider_subscriptions.customer_id is 'The provider''s id of the customer who pays.';
 comment on column tokenbook.provider_subscriptions.plan_type is 'Its plan, by our own catalogue, as it was told last; NULL = not known.';
 comment on column tokenbook.provider_subscriptions.price_id is 'The provider''s id of its price, as it was told last.';
 comment on column tokenbook.provider_subscriptions.status is 'active, past_due, paused or cancelled, as it was told last.';

@@ -74,7 +74,7 @@ create table tokenbook.sale_rounds (
   constraint sale_rounds_are_one check (is_only)
 );
 comment on table tokenbook.sale_rounds is
-  'How far the round has come in which tokenbook.count_sales looks at everybody in tokenbook.sale_accounts, where they are more than one call looks at. At most one row, which whoever counts has locked.';
+  'How far the round has come in which tokenbook.count_sales looks at everybody in tokenbook.sale_accounts, where they are more than one call looks at. At most one row, which the call that counts has locked.';
 comment on column tokenbook.sale_rounds.is_only is 'True: there is one row.';
 comment on column tokenbook.sale_rounds.begun_at is 'When the round that is under way began; NULL = none is.';
 comment on column tokenbook.sale_rounds.next_id is 'The user with whom it goes on.';

@@ -36,7 +36,7 @@ create table public.token_payments (
 );
 comment on table public.token_payments is
   'Payments: pending until an admin or the provider decides; an approved one has given its tokens in the same commit. Written by the functions only.';
-comment on column public.token_payments.user_id is 'Who pays.';
+comment on column public.token_payments.user_id is 'The user who pays.';
 comment on column public.token_payments.id is 'The payment; unique per user.';
 comment on column public.token_payments.status is 'pending, approved, rejected, refunded.';
 comment on column public.token_payments.provider is 'manual, stripe or paypal.';
@@ -54,7 +54,7 @@ comment on column public.token_payments.disputed_cents is 'Of the amount, how mu
 comment on column public.token_payments.tokens_clawed_back is 'Of its tokens, how many went with the money: taken back, become debt, or lapsed.';
 comment on column public.token_payments.tokens_lapsed is 'Of these, how many nobody had any more: they had run out unspent, or been voided, before the money went back.';
 comment on column public.token_payments.idempotency_key is 'The key it was asked for with, after user: or server:, whose it is.';
-comment on column public.token_payments.reason is 'Why it was approved or rejected; NULL = whoever did it gave no reason, or nobody has yet.';
+comment on column public.token_payments.reason is 'Why it was approved or rejected; NULL = no reason was given, or it is not decided yet.';
 comment on column public.token_payments.created_at is 'When it was asked for.';
 comment on column public.token_payments.decided_at is 'When it was decided.';
 comment on column public.token_payments.decided_by is 'The admin who decided, or who said whose a parked payment is; NULL = the server.';

@@ -4,7 +4,7 @@
  * a request; a moment of a subscription, or of the project: its epoch says which). ends: whether its end can be an alert too.
  * The one list: the CHECKs, set_token_alert_rule and the reference have it from here, and the edge
  * functions (_shared/lists.ts). A kind that is added here is a rule that can be set and an alert that
- * can be kept; who writes it is code of its own.
+ * can be kept; the code that raises it is written separately.
  * Caller: internal, and CHECKs.
  */
 create function tokenbook.alert_kinds()

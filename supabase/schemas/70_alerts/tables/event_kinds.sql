@@ -1,8 +1,8 @@
 /*
  * The kinds of events, which webhooks tell of: each alert (token_alert. and its kind), and what happens to grants, payments, plans, caps and
  * accounts. Of the latter: what data says beside user_id. The one list: set_token_webhook_endpoint and the reference
- * have it from here, and the edge functions (_shared/lists.ts). A kind that is added here can be asked for; who writes it
- * is code of its own.
+ * have it from here, and the edge functions (_shared/lists.ts). A kind that is added here can be asked for; the code
+ * that raises it is written separately.
  * Caller: internal, and CHECKs.
  */
 create function tokenbook.event_kinds()

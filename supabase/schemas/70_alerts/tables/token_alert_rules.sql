@@ -1,5 +1,5 @@
 -- When to raise an alert, and for whom: for everyone, for a plan, or for one user. Of the rules of one
--- name the closest holds for a user: his own, else his plan's, else everyone's.
+-- name the closest holds for a user: their own, else their plan's, else everyone's.
 create table public.token_alert_rules (
   id uuid primary key default gen_random_uuid(),
   user_id uuid,

@@ -1,4 +1,4 @@
--- On which side of each threshold a user is, and whether he was told.
+-- On which side of each threshold a user is, and whether an alert was raised for it.
 create table tokenbook.token_alert_states (
   user_id uuid not null,
   rule text not null,
@@ -11,7 +11,7 @@ create table tokenbook.token_alert_states (
   constraint token_alert_states_pkey primary key (user_id, rule)
 );
 comment on table tokenbook.token_alert_states is
-  'On which side of each threshold a user is, and whether he was told. Written under his account''s lock.';
+  'On which side of each threshold a user is, and whether an alert was raised for it. Written under the account''s lock.';
 comment on column tokenbook.token_alert_states.user_id is 'The user.';
 comment on column tokenbook.token_alert_states.rule is 'The rule''s name; auto_top_up for the top-up.';
 comment on column tokenbook.token_alert_states.threshold is 'The threshold in tokens when this was noted; NULL = the rule did not apply.';

@@ -1,5 +1,5 @@
 -- One row a request for more tokens: what was asked for, at which price, and what came of it. The charge itself
--- is made by whoever has claimed it (claim_token_top_ups), and kept where payments are.
+-- is made by the caller that has claimed it (claim_token_top_ups), and kept where payments are.
 create table public.token_top_up_requests (
   user_id uuid not null,
   id uuid not null default gen_random_uuid(),
@@ -50,7 +50,7 @@ comment on column public.token_top_up_requests.reason is 'What the server said o
 comment on column public.token_top_up_requests.created_at is 'When it was asked for.';
 comment on column public.token_top_up_requests.settled_at is 'When the server said what came of it.';
 
--- whatever else goes wrong, nobody is charged twice at a time
+-- at most one pending request a user: whatever else goes wrong, no user is charged twice at a time
 create unique index token_top_up_requests_one_pending_key
   on public.token_top_up_requests (user_id) where status = 'pending';
 create index token_top_up_requests_due_idx

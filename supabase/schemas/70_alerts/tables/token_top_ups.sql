@@ -24,7 +24,7 @@ create table public.token_top_ups (
 comment on table public.token_top_ups is
   'Automatic top-up: when to ask for more tokens, for how many, and how often at most. Written by the functions only.';
 comment on column public.token_top_ups.user_id is 'The user. No foreign key: money outlives the user.';
-comment on column public.token_top_ups.is_enabled is 'Whether he wants it.';
+comment on column public.token_top_ups.is_enabled is 'Whether it is switched on.';
 comment on column public.token_top_ups.below_tokens is 'Asked for when fewer tokens than this can be spent.';
 comment on column public.token_top_ups.tokens is 'Tokens to buy; or a plan, or packs.';
 comment on column public.token_top_ups.plan_type is 'The plan to buy; or tokens, or packs.';

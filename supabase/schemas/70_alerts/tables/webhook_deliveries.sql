@@ -30,7 +30,7 @@ comment on table tokenbook.webhook_deliveries is
   'The outbox: one row for each event and endpoint that asked for it, written in the transaction of what it tells, and how far its delivery has come. Written by the functions only; read by list_token_webhook_deliveries.';
 comment on column tokenbook.webhook_deliveries.user_id is 'Whom it is about; all zeros: the project itself. No foreign key: what was told outlives them.';
 comment on column tokenbook.webhook_deliveries.event_id is 'The webhook-id: the same for every attempt, and for every endpoint.';
-comment on column tokenbook.webhook_deliveries.endpoint is 'Who is told (webhook_endpoints). No foreign key: what was sent stays when the endpoint goes.';
+comment on column tokenbook.webhook_deliveries.endpoint is 'The endpoint that it is sent to (webhook_endpoints). No foreign key: what was sent stays when the endpoint goes.';
 comment on column tokenbook.webhook_deliveries.id is 'The delivery; later ones have higher numbers.';
 comment on column tokenbook.webhook_deliveries.kind is 'What happened (tokenbook.event_kinds).';
 comment on column tokenbook.webhook_deliveries.alert_id is 'Of an alert: its number; what is told is read from its row (kept in step by withdraw_alert).';
@@ -40,7 +40,7 @@ comment on column tokenbook.webhook_deliveries.status is 'pending; delivered (th
 comment on column tokenbook.webhook_deliveries.attempts is 'How often its delivery was begun, since it was queued.';
 comment on column tokenbook.webhook_deliveries.queued_at is 'When it was to be sent first, or was repeated.';
 comment on column tokenbook.webhook_deliveries.next_attempt_at is 'When it is due to be sent (again); while it is being sent, when that counts as lost.';
-comment on column tokenbook.webhook_deliveries.claim_id is 'Who is sending it; NULL = nobody is.';
+comment on column tokenbook.webhook_deliveries.claim_id is 'The claim under which it is being sent; NULL = none.';
 comment on column tokenbook.webhook_deliveries.last_error is 'Why the last attempt failed.';
 comment on column tokenbook.webhook_deliveries.settled_at is 'When it was delivered or given up.';
 

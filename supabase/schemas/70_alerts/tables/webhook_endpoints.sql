@@ -1,4 +1,4 @@
--- Who is told by webhook, and of what: the project's own choice. Not the secret that a delivery is signed with: that is
+-- Where webhooks are sent, and of which events: the project's own choice. Not the secret that a delivery is signed with: that is
 -- in the settings of the edge functions, under a name made of the endpoint's (decision 61). No client reads an address,
 -- which may be a secret by itself.
 create table tokenbook.webhook_endpoints (
@@ -15,7 +15,7 @@ create table tokenbook.webhook_endpoints (
     array_position(kinds, null) is null and tokenbook.event_kinds() ?& kinds)
 );
 comment on table tokenbook.webhook_endpoints is
-  'Who is told by webhook, and of what. Written by set_token_webhook_endpoint and remove_token_webhook_endpoint; read by list_token_webhook_endpoints.';
+  'The endpoints that webhooks are sent to, and of which events. Written by set_token_webhook_endpoint and remove_token_webhook_endpoint; read by list_token_webhook_endpoints.';
 comment on column tokenbook.webhook_endpoints.name is 'Its name. The setting of the edge functions with its secret is TOKEN_WEBHOOK_SECRET_ and this in upper case.';
 comment on column tokenbook.webhook_endpoints.url is 'Where it is: https, or http on this machine.';
 comment on column tokenbook.webhook_endpoints.kinds is 'What it is told of (tokenbook.event_kinds); NULL = everything, also what is added later.';

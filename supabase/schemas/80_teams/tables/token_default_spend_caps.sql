@@ -18,7 +18,7 @@ comment on column public.token_default_spend_caps.id is 'The cap.';
 comment on column public.token_default_spend_caps.plan_type is 'For users on this plan; NULL = for everyone.';
 comment on column public.token_default_spend_caps.spend_window is 'day, week (ISO, from Monday) or month; in UTC, from midnight to midnight.';
 comment on column public.token_default_spend_caps.tokens is 'Tokens that each of them may spend in it, 0 to 10^12.';
-comment on column public.token_default_spend_caps.reason is 'Why, in the words of whoever set it; NULL = they gave no reason.';
+comment on column public.token_default_spend_caps.reason is 'The reason given by the caller who set it; NULL = none was given.';
 comment on column public.token_default_spend_caps.actor_role is 'Who set it: admin or service.';
 comment on column public.token_default_spend_caps.actor_id is 'Which admin.';
 comment on column public.token_default_spend_caps.updated_at is 'Since when it is as it is.';

@@ -1,5 +1,5 @@
--- Who draws from whose account, or did: one row a payer and member. On the payer's side, so that his
--- account's lock covers it.
+-- Which members spend from which payer's account, or did: one row a payer and member. On the payer's side, so that
+-- the lock of the payer's account covers it.
 create table public.token_team_members (
   user_id uuid not null,
   member_id uuid not null,
@@ -21,19 +21,19 @@ create table public.token_team_members (
 ) with (fillfactor = 80); -- room for HOT updates: a row changes with all that its member spends
 
 comment on table public.token_team_members is
-  'Teams: who draws from whose account, how much of it at most, and how much so far. token_accounts.payer_id says the same of the present, on the member''s side. Written by the functions only.';
+  'Teams: which members spend from which payer''s account, how much of it at most, and how much so far. token_accounts.payer_id says the same of the present, on the member''s side. Written by the functions only.';
 comment on column public.token_team_members.user_id is 'The payer, whose account it is.';
 comment on column public.token_team_members.member_id is 'The member.';
-comment on column public.token_team_members.cap_day is 'Tokens that he may spend of it in a day (UTC); NULL = no cap.';
+comment on column public.token_team_members.cap_day is 'Tokens that the member may spend of it in a day (UTC); NULL = no cap.';
 comment on column public.token_team_members.cap_week is 'In a week (ISO, from Monday).';
 comment on column public.token_team_members.cap_month is 'In a month.';
-comment on column public.token_team_members.tokens_used is 'Tokens of it that he has used, less what was refunded.';
+comment on column public.token_team_members.tokens_used is 'Tokens of it that the member has used, less what was refunded.';
 comment on column public.token_team_members.spent_at is 'In which day, week and month the next three were counted.';
 comment on column public.token_team_members.spent_day is 'Tokens spent or set aside in that day.';
 comment on column public.token_team_members.spent_week is 'In that week.';
 comment on column public.token_team_members.spent_month is 'In that month.';
-comment on column public.token_team_members.since is 'When he joined, the last time.';
-comment on column public.token_team_members.until is 'When he left; NULL = he is in it.';
+comment on column public.token_team_members.since is 'When the member joined, the last time.';
+comment on column public.token_team_members.until is 'When the member left; NULL = still in it.';
 
 create index token_team_members_member_idx on public.token_team_members (member_id);
 -- a page of a team, those of today first

@@ -16,8 +16,8 @@ create table tokenbook.chosen_referral_policy (
 comment on table tokenbook.chosen_referral_policy is
   'What both sides of a referral are given, where the project has chosen: without a row nothing. Written by set_token_referral_policy.';
 comment on column tokenbook.chosen_referral_policy.is_current is 'Always true: there is one row.';
-comment on column tokenbook.chosen_referral_policy.referrer_tokens is 'For whoever referred.';
-comment on column tokenbook.chosen_referral_policy.referred_tokens is 'For whoever was referred.';
+comment on column tokenbook.chosen_referral_policy.referrer_tokens is 'For the referrer.';
+comment on column tokenbook.chosen_referral_policy.referred_tokens is 'For the user who was referred.';
 comment on column tokenbook.chosen_referral_policy.lifetime_days is 'How many days of 24 hours both grants live; NULL = as long as their type says: for ever.';
 comment on column tokenbook.chosen_referral_policy.rewards_per_referrer is 'How many of their referrals are rewarded, taken back or not.';
 comment on column tokenbook.chosen_referral_policy.chosen_at is 'Since when.';

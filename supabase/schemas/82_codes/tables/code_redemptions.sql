@@ -1,4 +1,4 @@
--- Who has redeemed which code, and by which entry of the ledger.
+-- Which user has redeemed which code, and by which entry of the ledger.
 create table tokenbook.code_redemptions (
   user_id uuid not null,
   code_id uuid not null,
@@ -11,7 +11,7 @@ create table tokenbook.code_redemptions (
 );
 comment on table tokenbook.code_redemptions is
   'Each redemption of a code: by whom, the how manieth of theirs, and the entry of the ledger that gave its tokens. Written by redeem_token_code.';
-comment on column tokenbook.code_redemptions.user_id is 'Who redeemed it. No foreign key: money outlives the user.';
+comment on column tokenbook.code_redemptions.user_id is 'The user who redeemed it. No foreign key: money outlives the user.';
 comment on column tokenbook.code_redemptions.code_id is 'The code; codes are never deleted.';
 comment on column tokenbook.code_redemptions.nth is 'The how manieth redemption of it by this user, from 1.';
 comment on column tokenbook.code_redemptions.transaction_id is 'The entry of the ledger that gave its tokens.';

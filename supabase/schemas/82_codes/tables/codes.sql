@@ -1,5 +1,5 @@
--- Codes that give tokens to whoever types them in. Of a code there is a digest only: who reads the table, or a backup
--- of it, can redeem none that was made by chance.
+-- Codes that give tokens to a user who redeems them. Only a digest of a code is stored: somebody who reads the table, or
+-- a backup of it, can redeem no code that was made at random.
 create table tokenbook.codes (
   id uuid primary key default gen_random_uuid(),
   number bigint generated always as identity unique,
@@ -28,7 +28,7 @@ comment on table tokenbook.codes is
 comment on column tokenbook.codes.id is 'The code, as the ledger''s entries name it (terms.code).';
 comment on column tokenbook.codes.number is 'In the order in which they were made: what pages go by.';
 comment on column tokenbook.codes.digest is 'SHA-256 of the code in capitals, without blanks and hyphens.';
-comment on column tokenbook.codes.name is 'What the code is for, in the words of whoever made it; users do not see it.';
+comment on column tokenbook.codes.name is 'What the code is for, in the words of the caller who made it; users do not see it.';
 comment on column tokenbook.codes.tokens is 'What one redemption gives.';
 comment on column tokenbook.codes.grant_type is 'The type of its grants.';
 comment on column tokenbook.codes.lifetime_days is 'How many days of 24 hours its grants live; NULL = as long as their type says.';

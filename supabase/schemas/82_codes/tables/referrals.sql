@@ -1,4 +1,4 @@
--- Who was referred by whom: once, before their first payment, and what that payment gave for it.
+-- Which user was referred by which: once, before their first payment, and what that payment gave for it.
 create table tokenbook.referrals (
   user_id uuid primary key,
   id uuid not null default gen_random_uuid(),
@@ -14,14 +14,14 @@ create table tokenbook.referrals (
   constraint referrals_take_back_what_was_given check (taken_back_at is null or referred_grant_id is not null)
 );
 comment on table tokenbook.referrals is
-  'Who was referred by whom, the first payment of theirs, and the two grants that it gave. Written by claim_token_referral and with that payment.';
-comment on column tokenbook.referrals.user_id is 'Who was referred.';
+  'Which user was referred by which, their first payment, and the two grants that it gave. Written by claim_token_referral and with that payment.';
+comment on column tokenbook.referrals.user_id is 'The user who was referred.';
 comment on column tokenbook.referrals.id is 'The referral, as both entries of the ledger name it (terms.referral): neither says who the other is.';
-comment on column tokenbook.referrals.referrer_id is 'Who referred them.';
+comment on column tokenbook.referrals.referrer_id is 'The referrer.';
 comment on column tokenbook.referrals.claimed_at is 'When they said so.';
 comment on column tokenbook.referrals.payment_id is 'Their first payment of more than nothing, whether it was rewarded or not; NULL = they have not paid yet.';
 comment on column tokenbook.referrals.referred_grant_id is 'Their grant; NULL = it was not rewarded.';
-comment on column tokenbook.referrals.referrer_grant_id is 'The grant of who referred them.';
+comment on column tokenbook.referrals.referrer_grant_id is 'The referrer''s grant.';
 comment on column tokenbook.referrals.taken_back_at is 'When both were taken back, because half of that payment''s money or more was lost.';
 create index referrals_referrer_idx on tokenbook.referrals (referrer_id);
 alter table tokenbook.referrals enable row level security;

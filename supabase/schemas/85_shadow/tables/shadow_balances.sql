@@ -1,6 +1,6 @@
 -- What the books have of the counter so far, user by user: so that a change is booked as what it changes, whatever else
 -- has happened in the books, and so that a difference can be told apart into its causes. It stays when the shadow ends:
--- whoever follows that counter again goes on from there, and books nothing a second time.
+-- a later shadow of the same counter goes on from there, and books nothing a second time.
 create table tokenbook.shadow_balances (
   user_id uuid not null,
   source text not null,

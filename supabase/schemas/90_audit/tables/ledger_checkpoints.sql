@@ -2,8 +2,8 @@
  * How far the chain over each user's ledger has been computed, and its digests there: at every hundredth
  * entry, and at the last one that a checkpoint has seen. So a checkpoint reads only what is new, and a
  * verification can say between which entries something was changed.
- * Nothing is proved by it: whoever can change the ledger can change this too. What proves is the checkpoint
- * that is kept elsewhere. A user's rows may be deleted at any time; the next checkpoint makes them anew,
+ * It proves nothing: a role that can change the ledger can change this too. The checkpoint
+ * that is kept elsewhere is the proof. A user's rows may be deleted at any time; the next checkpoint makes them anew,
  * from all of their ledger.
  */
 create table tokenbook.ledger_checkpoints (

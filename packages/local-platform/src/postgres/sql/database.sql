@@ -23,7 +23,7 @@ alter default privileges for role supabase_auth_admin in schema auth
 alter default privileges for role supabase_auth_admin in schema auth
   grant all on routines to postgres, dashboard_user;
 
--- Who is asking: the API puts the claims of the caller's token into request.jwt.claims.
+-- The caller's id: the API puts the claims of the caller's token into request.jwt.claims.
 create function auth.uid() returns uuid language sql stable as $$
   select coalesce(
     nullif(current_setting('request.jwt.claim.sub', true), ''),
