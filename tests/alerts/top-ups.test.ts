@@ -128,7 +128,7 @@ test("packs are asked for by name and number, and so says the alert", async () =
   expect((await requests()).at(-1)).toMatchObject({ status: "done" });
 });
 
-test("whoever is below already when he switches it on is asked for at once", async () => {
+test("a user who is below the threshold when they switch it on gets a request at once", async () => {
   await deduct(db, user, 80);
   const { pending_request_id: id } = await enable({ p_tokens: undefined, p_plan_type: "starter" });
   expect(await requests()).toEqual([{ id, status: "pending", tokens: null, plan_type: "starter" }]);

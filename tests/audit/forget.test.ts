@@ -271,7 +271,7 @@ describe("afterwards", () => {
     expect((await db.admin.query("select * from public.verify_token_ledger()")).rows).toEqual([]);
   });
 
-  test("whoever is still there goes on, and what is written of them then is there", async () => {
+  test("a user whose account is not deleted goes on, and what is recorded afterwards is there", async () => {
     const one = await createUser(db);
     await asService(db, (client) =>
       rpc(client, "grant_tokens", {

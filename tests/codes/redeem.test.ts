@@ -123,7 +123,7 @@ describe("making a code", () => {
     await expect(make(args)).rejects.toMatchObject({ message: slug });
   });
 
-  test("a code that somebody chose is one whoever types it as they like, and there is one of it for ever", async () => {
+  test("a chosen code is the same in any spelling, and exists only once for ever", async () => {
     const { code_id, code } = await make({ p_code: "Spring-2026", p_max_redemptions: 5 });
     expect(code).toBe("Spring-2026");
     for (const typed of ["spring2026", "SPRING 2026", " s-p-r-i-n-g 2026 "])
@@ -422,7 +422,7 @@ describe("guessing", () => {
     }
   });
 
-  test("who is gone and forgotten leaves no count", async () => {
+  test("a user who is deleted and forgotten leaves no count", async () => {
     const user = await createUser(db);
     await redeem(user, "NO-SUCH-CODE");
     await db.admin.query("delete from auth.users where id = $1", [user]);

@@ -7,7 +7,7 @@ import { projectRoot } from "../../scripts/project.ts";
 import { readCatalogue } from "../../packages/tokenbook/src/prices/catalogue.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 
-/** Whom verify and reconcile name, and how many rows each has. */
+/** The users that verify and reconcile name, and how many rows each has. */
 const findings = async (db: Database) =>
   (
     await db.admin.query(

@@ -61,7 +61,7 @@ async function alone(work: () => Promise<unknown>): Promise<void> {
   }
 }
 
-/** The package packed, for whoever installs it themself. */
+/** The package packed, for tests that install it themselves. */
 export async function packOnly(): Promise<{ archive: string; remove(): Promise<void> }> {
   const folder = await mkdtemp(join(tmpdir(), "tokenbook-pack-"));
   await alone(() => run("npm", ["pack", "--silent", "--pack-destination", folder], { cwd: source }));

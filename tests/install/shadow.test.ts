@@ -14,7 +14,7 @@ const withCounter = async (count: number, work: (project: CountedProject) => Pro
   await project.end();
 };
 
-test("whoever writes the counter, the books follow, and nothing the app sees changes", () =>
+test("the books follow every writer of the counter, and nothing the app sees changes", () =>
   withCounter(5, async ({ db, users, tokenbook, json, net }) => {
     const [ann, ben, cid, dan, eve] = users as [string, string, string, string, string];
     expect(await tokenbook("shadow", ...from, "--start")).toMatchObject({
@@ -489,7 +489,7 @@ test("an app that calls Tokenbook for what it writes is charged once: no shadow,
     const noShadow = await tokenbook("switch", "--yes");
     expect(noShadow.stderr).toContain("npx tokenbook switch --from");
     expect(await tokenbook("switch", ...from, "--yes", "--writable")).toMatchObject({ status: 1 });
-    // whoever knows better loses nothing by it
+    // with --force it begins all the same, and loses nothing
     expect(await json("shadow", ...from, "--start", "--force")).toMatchObject({ booked: 0, differing: 0 });
     expect(await tokenbook("shadow", "--stop")).toMatchObject({ status: 0 });
     expect(await net(ann)).toBe(900);
@@ -529,7 +529,7 @@ async function truncatedTwice({ db, users, json, net }: CountedProject): Promise
   return Promise.all([ann, ben, fay].map((user) => net(user).catch(() => 0)));
 }
 
-test("whose row was gone at the start, and comes back, has what was imported once", () =>
+test("a user whose row was gone at the start and comes back has what was imported once", () =>
   withCounter(2, async ({ db, users, json, tokenbook, net }) => {
     const ann = users[0]!;
     expect(await tokenbook("import", ...from, "--times", "10", "--book")).toMatchObject({ status: 0 });
@@ -671,7 +671,7 @@ test("what cannot be followed is refused in words, and what the command was told
     expect(await tokenbook("shadow", "--from", "people.credits", "--watch")).toMatchObject({ status: 1 });
   }));
 
-test("columns may be called anything; and whoever was forgotten is still followed", () =>
+test("columns may be called anything; and a user who was forgotten is still followed", () =>
   withCounter(2, async ({ db, users, json, tokenbook, net }) => {
     const ann = users[0]!;
     const column = "a $body$ of 100% %I 'credits'";

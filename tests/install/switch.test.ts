@@ -70,7 +70,7 @@ test("read only: the counter says what the books say, and a write of it is refus
     expect(await tokenbook("shadow", "--stop")).toMatchObject({ status: 0 });
   }));
 
-/** Who writes to a counter that is not to be written gets through. */
+/** Whether a write to a read-only counter gets through. */
 const getsThrough = async ({ db, users, tokenbook }: CountedProject): Promise<boolean> => {
   expect(await tokenbook("switch", "--yes")).toMatchObject({ status: 0 });
   return (await take(db, users[0]!, 1)) === "written";

@@ -63,7 +63,7 @@ const looks = async (of = db) => {
   }
 };
 
-test("nothing counts it before its moment; at its moment it counts, and whoever spends books it first", async () => {
+test("nothing counts it before its moment; at its moment it counts, and a spending call books it first", async () => {
   user = await createUser(db);
   const to = await promise();
   expect(to).toMatchObject({
@@ -344,7 +344,7 @@ test("beside the slots of a plan: what is looked at is what is booked, and the p
   }
 });
 
-test("a plan that a first touch would begin is not given beside it, whoever comes when", async () => {
+test("a plan that a first call would begin is not given beside it, before its moment or after", async () => {
   await db.admin.query(
     "update public.token_plans set is_default = plan_type = 'starter', given_to_users_since = '-infinity'",
   );

@@ -202,8 +202,8 @@ describe("a refusal is said once, as an error with everything in it:", () => {
   });
 });
 
-describe("whoever waits", () => {
-  test("may go: the request is stopped, and nothing is asked any more", async () => {
+describe("a caller who waits", () => {
+  test("may abort: the request is stopped, and nothing is asked any more", async () => {
     proxy.troubles = ["hangs"];
     const gone = new AbortController();
     const waiting = behind({ patience: { attemptMs: 60_000 } }).deduct(50, { signal: gone.signal });
@@ -213,7 +213,7 @@ describe("whoever waits", () => {
     expect([proxy.asked.length, await spent()]).toEqual([1, 0]);
   });
 
-  test("may go in a pause, and before it begins", async () => {
+  test("may abort in a pause, and before it begins", async () => {
     proxy.troubles = ["lost", "lost", "lost"];
     const gone = new AbortController();
     const waiting = behind({ patience: { pauseMs: 5_000 } }).balance({ signal: gone.signal });
@@ -226,9 +226,9 @@ describe("whoever waits", () => {
   });
 });
 
-describe("who a client is", () => {
+describe("the user of a client", () => {
   const options = { realtime: { transport: ws as never } };
-  test("a header says, as in an edge function", async () => {
+  test("is read from a header, as in an edge function", async () => {
     const { apikey, authorization } = user.headers as { apikey: string; authorization: string };
     const books = tokenbook(
       createClient(stack.url, apikey, { ...options, global: { headers: { authorization } } }),
@@ -237,7 +237,7 @@ describe("who a client is", () => {
     expect(await spent()).toBe(5);
   });
 
-  test("the session says of whoever has signed in", async () => {
+  test("is read from the session of the signed-in user", async () => {
     const email = `${user.id}@example.com`;
     await supabaseOf(stack).auth.admin.updateUserById(user.id, { password: "a password" });
     const supabase = createClient(stack.url, stack.keys.publishableKey, options);

@@ -183,7 +183,7 @@ test("a repair settles what was shown", async () => {
   });
 });
 
-test("whoever has a key, or is a user, has done what they did, whatever request they name", async () => {
+test("deductions with a key, or by a user, are operations of their own, even if they name one request", async () => {
   const user = await createUser(db);
   await grant(db, user, 1_000);
   const request = { p_metadata: { request_id: "req-1" } };

@@ -234,7 +234,7 @@ describe("what users wrote", () => {
 });
 
 describe("who gets it", () => {
-  test("the user himself, an admin and the server: the same file", async () => {
+  test("the user, an admin and the server: the same file", async () => {
     const user = await spender();
     const own = (await csv(user)).text;
     for (const caller of [user, admin, stack.server]) {

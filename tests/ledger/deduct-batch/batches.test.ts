@@ -216,7 +216,7 @@ test("an alert that a batch calls for is raised in it", async () => {
   await expectCleanBooks(db);
 });
 
-test("a user whom registration missed is given his plan first", async () => {
+test("a user whom registration missed is given their plan first", async () => {
   const own = await createDatabase();
   const user = await createUser(own);
   await giveFreePlanAtRegistration(own);

@@ -417,7 +417,7 @@ test("the project is told of it once, with what was booked and what else was nam
   });
 });
 
-test("whoever is booked first stays, in both orders, and the project is told in both", async () => {
+test("the first booking stays, in both orders, and the project is told in both", async () => {
   for (const [first, second] of [
     ["starter", "professional"],
     ["professional", "starter"],

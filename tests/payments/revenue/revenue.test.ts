@@ -26,7 +26,7 @@ afterAll(async () => {
 });
 
 describe("a grant knows what it cost", () => {
-  test("who gives it says so, for all of its tokens; a charge says which money paid, and its parts add up", async () => {
+  test("the giver states it for all tokens together; a charge says which money paid, and its parts add up", async () => {
     const user = await createUser(db);
     const { grant_id: dear } = await give(db, user, 3, 100);
     const { grant_id: cheap } = await give(db, user, 3, 50);

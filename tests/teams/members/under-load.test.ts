@@ -92,7 +92,7 @@ async function comeAndGo(db: Database, { attempts = 1_500, changes = 0.2 } = {})
   return { mix, doubled: rows[0].doubled as number };
 }
 
-test("who joins and leaves under traffic has each key's effect once, and nobody waits in a circle", async () => {
+test("a member who joins and leaves under traffic has each key's effect once, and there is no deadlock", async () => {
   const db = await createDatabase();
 
   const { mix, doubled } = await comeAndGo(db);
@@ -125,7 +125,7 @@ test.each([
 
     console.log(`variant ${mutant || "none"}: seed=${seed} mix=${JSON.stringify(mix)}`);
     expect((mix["error 40P01 deadlock detected"] ?? 0) > 0).toBe(circles);
-    // the variant is seen at its first circle, whoever came before it
+    // the variant is seen at its first deadlock, however many calls came before it
     if (!circles) {
       expect(
         Math.min(mix["spent"]!, mix["add_token_team_member"]!, mix["remove_token_team_member"]!),
