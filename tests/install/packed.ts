@@ -40,7 +40,7 @@ export async function pack(): Promise<Packed> {
   };
 }
 
-/** One at a time: a build begins by emptying `dist`. Who was killed meanwhile is waited for five minutes. */
+/** One at a time: a build begins by emptying `dist`. The lock of a killed process is waited for five minutes. */
 async function alone(work: () => Promise<unknown>): Promise<void> {
   const lock = join(tmpdir(), `tokenbook-packs-${createHash("md5").update(source).digest("hex")}`);
   while (

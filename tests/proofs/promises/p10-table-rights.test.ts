@@ -54,7 +54,7 @@ interface Relation {
   schema: "public" | "tokenbook";
   /** As pg_class.relkind says it. */
   kind: string;
-  /** That can be written, by who may. */
+  /** That can be written, by a role with the right. */
   columns: string[];
   key: string[];
 }

@@ -408,7 +408,7 @@ async function tryLimitsAndPreflight(
 /** What the database says when it fails here, and nobody may hear. */
 const insides = "planted-insides at tokenbook.books, host db.example.com";
 
-/** Each function is asked by who may while whatever it needs of the database fails. */
+/** Each function is called by a caller with the right while whatever it needs of the database fails. */
 async function tryTrouble(
   trial: Trial,
   names: string[],
