@@ -18,16 +18,17 @@ const lastBelow = (share: number): string | undefined => {
 /** Whose ids are in this share and not in that one. */
 export const rangeOf = (from: number, to: number) => ({ after: lastBelow(from), until: lastBelow(to) });
 
-/**
- * How large the next piece is. A piece that is not much slower than one of half its size costs what any request costs:
- * then smaller ones would take longer together.
- */
+/** A larger piece costs what any request costs, like one of half its size: smaller ones would take longer together. */
+const isAsQuick = (smaller: number, larger: number) => larger < 1.5 * smaller;
+
+/** How large the next piece is. */
 export function nextSize(size: number, took: ReadonlyMap<number, number>): number {
   const ms = took.get(size)!;
   const [smaller, larger] = [took.get(size / 2), took.get(size * 2)];
-  const isQuick = ms < shortMs;
-  const isAsSlowWhenSmall =
-    (smaller !== undefined && ms < 1.5 * smaller) || (larger !== undefined && larger < 1.5 * ms);
-  if (isQuick || isAsSlowWhenSmall) return size * 2;
+  if (ms < shortMs) return size * 2;
+  if (ms > longMs && smaller !== undefined && smaller <= longMs) return size / 2;
+  if (ms <= longMs && larger !== undefined && larger > longMs) return size;
+  if (smaller !== undefined && isAsQuick(smaller, ms)) return size * 2;
+  if (larger !== undefined && isAsQuick(ms, larger)) return size * 2;
   return ms > longMs ? Math.max(1, size / 2) : size;
 }
