@@ -267,7 +267,7 @@ test("the test sees it: an assignment booked as the server's", { tags: ["proof"]
   expect(await assigned("assigned-payments-name-the-server")).toMatchObject({ actor_role: "service" });
 });
 
-test("what users set for themselves is theirs, and not among the changes", async () => {
+test("users' own settings are not among the changes", async () => {
   const life = await populateUser(db);
   const { rows } = await db.admin.query(
     "select distinct change from tokenbook.changes where user_id = $1 order by 1",

@@ -217,7 +217,7 @@ describe("a registered subject", () => {
   });
 });
 
-test("what is nearly a uuid is a subject like any other, and fails nowhere", async () => {
+test("a subject that is nearly a uuid works like any other subject", async () => {
   const id = randomUUID();
   const nearly = [
     `{${id}}`,

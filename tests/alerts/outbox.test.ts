@@ -76,7 +76,7 @@ test("a delivery is handed to one at a time, and to the next when the lease ends
   expect(await claim()).toEqual([]);
 });
 
-test("what was begun ten times without an answer, or is three days old, is given up in the open", async () => {
+test("a delivery that was tried ten times without an answer, or is three days old, is given up, and says so", async () => {
   await setAll("attempts = 10");
   expect(await claim()).toEqual([]);
   const read = async () =>
@@ -231,7 +231,7 @@ async function toldOfWhatIsUndone(variant?: string): Promise<string[]> {
   return told;
 }
 
-test("what is rolled back, or taken back in its own transaction, is told to nobody", async () => {
+test("an event that is rolled back, or withdrawn in its own transaction, is not told", async () => {
   expect(await toldOfWhatIsUndone()).toEqual([]);
 });
 

@@ -250,7 +250,7 @@ test("switched off, it asks for nothing; what is pending stays the server's to s
   expect(await requests()).toEqual([]);
 });
 
-test("what the same transaction takes back was never asked for", async () => {
+test("a top-up is not requested when the same transaction brings the balance back up", async () => {
   await enable();
   await db.admin.query(
     `begin; select public.deduct_tokens_with_fifo('${user}', 100); select public.grant_tokens('${user}', 60, 'purchase'); commit`,

@@ -332,7 +332,7 @@ test("a checkpoint from before says that words are gone, and nothing else; the n
   expect(await differences(await checkpoint())).toEqual([]);
 });
 
-test("nobody but an admin and the server may, and what is wrong is refused", async () => {
+test("only an admin and the server may, and wrong arguments are refused", async () => {
   const call = (args: Record<string, unknown>) => (client: Parameters<typeof rpc>[0]) =>
     rpc(client, "forget_token_user", args);
   await expect(asAnon(db, call({ p_user_id: other.id }))).rejects.toMatchObject({ code: "42501" });

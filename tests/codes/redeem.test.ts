@@ -322,7 +322,7 @@ describe("redeeming", () => {
     expect(rows).toEqual([{ user_id: member }]);
   });
 
-  test("what a user owes is repaid from it first", async () => {
+  test("a user's debt is repaid from it first", async () => {
     const user = await createUser(db);
     const { grant_id } = await server("grant_tokens", { p_user_id: user, p_tokens: 300 });
     await server("deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 300 });
@@ -386,7 +386,7 @@ describe("guessing", () => {
     ).toEqual([{ failures: 1 }]);
   });
 
-  test("what can be no code is not counted, and a success neither counts nor forgives", async () => {
+  test("text that cannot be a code is not counted, and a success neither counts nor resets the count", async () => {
     const user = await createUser(db);
     const { code } = await make();
     for (let nth = 0; nth < 9; nth++) await redeem(user, `GUESS-${nth}`);

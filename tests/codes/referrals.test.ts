@@ -432,7 +432,7 @@ describe("money that goes back", () => {
     expect(await bonuses(users)).toEqual([0, 0]);
   });
 
-  test("whatever a provider tells in whatever order ends in the same", async () => {
+  test("a provider's events lead to the same state in any order", async () => {
     const dice = diceFor(seed);
     const ends = new Set<string>();
     for (let nth = 0; nth < 12; nth++) {

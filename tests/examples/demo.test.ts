@@ -52,7 +52,7 @@ test("the demo data is right, and the broken books are wrong where the list says
   }
 });
 
-test("what models cost in the demo data is what the snapshot says, and its uses have a cost", async () => {
+test("the demo data has the snapshot's model prices, and its uses have a cost", async () => {
   const db = await createDatabase();
   try {
     await db.admin.query(await readFile(join(projectRoot, "supabase", "seed.sql"), "utf8"));

@@ -38,7 +38,7 @@ test("a hold takes from the grants in burn order at once and remembers which", a
   expect(await balanceOf(user)).toMatchObject({ total_active: 80, total_reserved: 70 });
 });
 
-test("what is left of a capture goes back last taken first", async () => {
+test("the rest of a capture goes back to the grants, last taken first", async () => {
   const user = await createUser(db);
   const [first, second] = [await grant(db, user, 50), await grant(db, user, 100)];
   const { hold_id } = await call("reserve_tokens", { p_user_id: user, p_tokens: 70 });

@@ -361,7 +361,7 @@ test(
 );
 
 test(
-  "what the team changed of ours stays whole and is named; so is what of the project would miss it",
+  "our files that the team changed stay and are named; so are files of the project that need them",
   { timeout: 120_000 },
   async () => {
     expect(await tokenbook("install", "--yes", "--functions", "balance,grant,plans")).toMatchObject({
@@ -454,7 +454,7 @@ test(
 );
 
 test(
-  "what the Supabase CLI would refuse, and what waits and makes our names, is in the way before anything is applied",
+  "migrations that the Supabase CLI would refuse, or that create our names, are reported before anything is applied",
   { timeout: 120_000 },
   async () => {
     const add = (file: string, sql: string) => writeFile(join(guest.root, "supabase/migrations", file), sql);

@@ -75,7 +75,7 @@ test("the books follow every writer of the counter, and nothing the app sees cha
     await expectSoundInstallation(db);
   }));
 
-test("what the books do by themselves is a difference, with its cause; so is who has no row or is nobody", () =>
+test("changes by the books alone are differences, with their cause; so are users without a row and rows without a user", () =>
   withCounter(4, async ({ db, users, tokenbook, json, follow }) => {
     const [ann, ben, cid] = users as [string, string, string];
     const stranger = "00000000-0000-4000-8000-00000000000a";
@@ -206,7 +206,7 @@ test("a shadow that notes with its caller's rights is seen by what it misses", a
   await project.end();
 });
 
-test("what is rolled back was not; a truncation, another user of a row and a column that is gone are no accident", () =>
+test("a rolled-back write is not followed; a truncation, a row's new user and a dropped column are handled", () =>
   withCounter(3, async ({ db, users, json, tokenbook, follow, net }) => {
     const [ann, ben, cid] = users as [string, string, string];
     await follow();

@@ -324,7 +324,7 @@ test("rows that went while the counter was closed are said to be gone, and nothi
     ).toEqual(users.map((user) => [user, ["has no row there"]]));
   }));
 
-test("what is written into a column of numeric has the digits that it needs", () =>
+test("a numeric column gets all digits of the balance", () =>
   withShadow(1, async ({ db, users, json }) => {
     await db.admin.query("alter table public.profiles alter credits type numeric");
     await json("switch", "--yes");

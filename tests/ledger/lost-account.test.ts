@@ -240,7 +240,7 @@ describe("rows of the books are lost, and the account is there", () => {
     await expect(call("get_user_token_balance", { p_user_id: user })).rejects.toMatchObject(lost);
   });
 
-  test("what the grants do not have is not spent", async () => {
+  test("no more is spent than the grants have", async () => {
     user = await createUser(db);
     await grant(db, user, 100);
     await grant(db, user, 200);

@@ -155,7 +155,7 @@ describe("a call is made again", () => {
 
 describe("a refusal is said once, as an error with everything in it:", () => {
   const cases: [string, (books: Tokenbook) => Promise<unknown>, object][] = [
-    ["what is not theirs to do", (it) => it.grant(5), { code: "forbidden", status: 403, facts: {} }],
+    ["a call that the user may not make", (it) => it.grant(5), { code: "forbidden", status: 403, facts: {} }],
     ["somebody else", (it) => it.balance({ userId: randomUUID() }), { code: "forbidden", status: 403 }],
     [
       "a wrong amount",
@@ -192,7 +192,7 @@ describe("a refusal is said once, as an error with everything in it:", () => {
     });
   });
 
-  test("nobody who is signed in, and a server that does not say for whom", async () => {
+  test("a caller without a session, and a server that names no user", async () => {
     const anon = { headers: { apikey: stack.keys.publishableKey } };
     expect(await refusalOf(behind({}, anon).deduct(5))).toMatchObject({
       code: "not_authenticated",

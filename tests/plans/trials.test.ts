@@ -744,7 +744,7 @@ test("HMAC-SHA256 is RFC 4231's and Node's, for keys and messages of any length"
   }
 });
 
-test("what is kept of a person are digests under the key, and nothing else", async () => {
+test("only keyed digests of a person are kept", async () => {
   const of = await project();
   const email = "ann+shop@example.com";
   const user = await signUpWith("github", "4711", email, of);
@@ -786,7 +786,7 @@ test("each database has a key of its own, also one that was made from the schema
   expect(keys.size).toBe(4);
 });
 
-test("nobody is told of somebody else's trial but admins and the server", async () => {
+test("only admins and the server are told of another user's trial", async () => {
   const [had, never, admin] = [
     await createUser(db),
     await createUser(db),

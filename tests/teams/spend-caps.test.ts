@@ -64,7 +64,7 @@ test("without a cap nothing is said of one, and a cap that is taken away is gone
   expect(await spend(1)).toMatchObject({ success: true });
 });
 
-test("what was spent before the cap was set counts", async () => {
+test("tokens spent before the cap was set count", async () => {
   await spend(80);
 
   expect(await cap("month", 100)).toMatchObject({ scope: "user", window: "month", limit: 100, used: 80 });

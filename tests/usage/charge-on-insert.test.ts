@@ -258,7 +258,7 @@ const asItIs = {
   left: 40,
 };
 
-test("nobody makes another pay but admins and the server, whose rows without a user are free", async () => {
+test("only admins and the server insert rows that another user pays for; the server's rows without a user are free", async () => {
   expect(await ofOthers(db)).toEqual(asItIs);
 });
 

@@ -81,7 +81,7 @@ test("the account row names the newest alert in the commit that raises it, and t
   expect(foreign.rows).toEqual([]);
 });
 
-test("what is rolled back was never told, and is told when it happens", async () => {
+test("a crossing that is rolled back raises no alert, and one that commits does", async () => {
   await expect(
     asUser(db, user, async (client) => {
       await rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 60 });

@@ -374,7 +374,7 @@ test("two at once: the second waits for two seconds at most, and then says busy"
   expect(waited).toBeLessThan(6_000);
 });
 
-test("nobody who is booked for waits for a checkpoint", async () => {
+test("a deduction does not wait for a checkpoint that is being made", async () => {
   const fresh = await createDatabase();
   const user = await createUser(fresh);
   await grant(fresh, user, 100);

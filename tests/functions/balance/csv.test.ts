@@ -251,7 +251,7 @@ describe("who gets it", () => {
     expect(withoutInstance(existing)).toEqual(withoutInstance(missing));
   });
 
-  test("what cannot be answered is a problem, not a file", async () => {
+  test("a refusal is a problem, not a file", async () => {
     expectProblem(await csv({ headers: {} }), "not_authenticated");
     expectProblem(await csv(stack.server), "invalid_user_id", { field: "userId" });
     expectProblem(await csv(admin, `userId=${randomUUID()}`), "user_not_found");

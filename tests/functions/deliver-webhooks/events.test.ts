@@ -226,7 +226,7 @@ test("the test sees it: a cap is told with every spending", { tags: ["proof"] },
   await own.drop();
 });
 
-test("what is rolled back is told to nobody", async () => {
+test("a change that is rolled back is not told", async () => {
   const user = await createUser(stack.db);
   const client = await stack.db.admin.connect();
   await client.query("begin");

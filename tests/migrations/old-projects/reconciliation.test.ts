@@ -110,7 +110,7 @@ test("a repair brings it to 167,222, and it is no discrepancy any more", async (
   await expectCleanBooks(db);
 });
 
-test("what only counter and trail knew is what the user has, and no discrepancy", async () => {
+test("a balance known from counter and audit trail alone is the user's balance, without a discrepancy", async () => {
   const answer = await reconcile(user.trailOnly);
 
   expect(answer).toMatchObject({

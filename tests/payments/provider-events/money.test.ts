@@ -190,7 +190,7 @@ test("paid without an amount, the price in the catalogue is what a refund is a s
   expect(await after([refunded(450)], {})).toMatchObject({ balance: HALF });
 });
 
-test("what a charge was is an amount too", async () => {
+test("a payment's amount can come with its refund", async () => {
   expect(await after([{ ...refunded(450), amount_cents: 1_800 }], {})).toMatchObject({
     balance: FREE + 300_000,
   });
