@@ -1,3 +1,5 @@
+import { isSecretKey } from "../../packages/tokenbook/src/console/secret-key.ts";
+
 /** Which project the page is of. */
 export interface Config {
   /** The address of the project's API. */
@@ -13,12 +15,14 @@ export interface Config {
 export async function readConfig(): Promise<Config> {
   const answer = await fetch("/config.json");
   // a static host may answer everything that it does not have with the page itself
-  const config = answer.headers.get("content-type")?.includes("json") ? await answer.json() : null;
+  const config: unknown = await answer.json().catch(() => null);
   if (!answer.ok || !isConfig(config)) {
-    throw new Error('There is no /config.json with the project\'s "url" and publishable "key".');
+    throw new Error(
+      'There is no /config.json with the project\'s address and publishable key: { "url": "https://…", "key": "sb_publishable_…" }.',
+    );
   }
-  // supabase-js in a page throws "Forbidden use of secret API key" too; this says what to do
-  if (config.key.startsWith("sb_secret_")) {
+  // supabase-js in a page throws "Forbidden use of secret API key" at some of them; this says what to do
+  if (isSecretKey(config.key)) {
     throw new Error(
       "/config.json has the secret key. Put the publishable one there, and make a new secret key.",
     );

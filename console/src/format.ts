@@ -1,5 +1,5 @@
 /** Numbers and times as the browser's language writes them. */
-const language = navigator.language;
+const language = languageOf(navigator.language);
 const whole = new Intl.NumberFormat(language);
 const short = new Intl.NumberFormat(language, { notation: "compact", maximumFractionDigits: 1 });
 const signed = new Intl.NumberFormat(language, { signDisplay: "exceptZero" });
@@ -17,18 +17,30 @@ const second = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyl
 const clock = new Intl.DateTimeFormat(language, { timeStyle: "medium" });
 const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
 
+/** A browser may name what is no language: nothing at all, or the system's `en-US@posix`. */
+function languageOf(name: string): string {
+  try {
+    return Intl.getCanonicalLocales(name)[0] ?? "en";
+  } catch {
+    return "en";
+  }
+}
+
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
 const dayMs = 24 * hourMs;
 
+/** A minus as wide as a plus, whatever is below nothing. */
+const minus = (written: string) => written.replace("-", "−");
+
 export const format = {
-  tokens: (count: number) => whole.format(count),
+  tokens: (count: number) => minus(whole.format(count)),
   /** A rate, with all of its decimals. */
   exact: (rate: number) => exact.format(rate),
   /** For axes: 1.2M. */
   short: (count: number) => short.format(count),
   /** +1,000 or -1,000; 0 has no sign. */
-  change: (count: number) => signed.format(count).replace("-", "−"),
+  change: (count: number) => minus(signed.format(count)),
   percent: (share: number) =>
     new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: share < 0.1 ? 1 : 0 }).format(
       share,
@@ -54,7 +66,7 @@ export const format = {
   },
   price: (cents: number, currency: string) => {
     const money = new Intl.NumberFormat(language, { style: "currency", currency });
-    return money.format(cents / 10 ** decimalsOf(currency));
+    return minus(money.format(cents / 10 ** decimalsOf(currency)));
   },
   /** A price of very little, with all of its decimals. */
   unitPrice: (cents: number, currency: string) =>

@@ -18,7 +18,8 @@ import { theme, variables } from "./theme.ts";
 
 const root = createRoot(document.getElementById("root")!);
 try {
-  const supabase = connect(await readConfig());
+  const connection = connect(await readConfig());
+  const { supabase } = connection;
   // What is shown is right until something says otherwise: Realtime, an own call, the focus. A browser that thinks itself
   // offline may be wrong, and what waits for it says nothing: asked all the same, it is an error that is told.
   const queryClient = new QueryClient({
@@ -28,7 +29,7 @@ try {
     <StrictMode>
       <MantineProvider theme={theme} cssVariablesResolver={variables} defaultColorScheme="auto">
         <QueryClientProvider client={queryClient}>
-          <SessionProvider supabase={supabase}>
+          <SessionProvider connection={connection}>
             <TokenbookProvider supabase={supabase}>
               <Fresh />
               <Notifications />

@@ -1,22 +1,31 @@
 import type { Session, SupabaseClient } from "@supabase/supabase-js";
-import { createContext, type ReactNode, useContext, useEffect, useState } from "react";
+import { createContext, type ReactNode, useContext, useEffect, useMemo, useState } from "react";
+import type { Connection } from "./supabase.ts";
 
 interface Provided {
   supabase: SupabaseClient;
   /** null: nobody is signed in; undefined: not known yet. */
   session: Session | null | undefined;
+  signOut: () => Promise<void>;
 }
 
 const Context = createContext<Provided | null>(null);
 
 /** Who is signed in, and the client through which they are. The books are read by the hooks of `tokenbook/react`. */
-export function SessionProvider({ supabase, children }: { supabase: SupabaseClient; children: ReactNode }) {
+export function SessionProvider({
+  connection: { supabase, signOut },
+  children,
+}: {
+  connection: Connection;
+  children: ReactNode;
+}) {
   const [session, setSession] = useState<Session | null>();
   useEffect(() => {
     const { data } = supabase.auth.onAuthStateChange((_, now) => setSession(now));
     return () => data.subscription.unsubscribe();
   }, [supabase]);
-  return <Context.Provider value={{ supabase, session }}>{children}</Context.Provider>;
+  const provided = useMemo(() => ({ supabase, session, signOut }), [supabase, session, signOut]);
+  return <Context.Provider value={provided}>{children}</Context.Provider>;
 }
 
 /** Whether the token says that they are an admin: what is shown goes by it, and nothing that is allowed does. */

@@ -2,9 +2,12 @@
 /** `tokenbook console`: the page, served for any project by a command. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { join } from "node:path";
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
+import { policyFor } from "../../packages/tokenbook/src/console/serve.ts";
 import { buildConsole } from "../../scripts/build-console.ts";
 import { projectRoot } from "../../scripts/project.ts";
 
@@ -69,7 +72,7 @@ test("its address is the first thing it prints, and the page is there", async ()
   const url = await it.address;
   expect(it.printed().output).toBe(`${url}   (Ctrl-C ends it)\n`);
   // any path is a page's: the page itself finds which
-  for (const path of ["/", "/admin/users/b0b"]) {
+  for (const path of ["/", "/admin/users/b0b", "/admin/users/a.b", "/admin/users/a%2Eb"]) {
     const page = await fetch(url + path);
     expect([page.status, page.headers.get("content-type")]).toEqual([200, "text/html;charset=utf-8"]);
     expect(await page.text()).toContain('<div id="root">');
@@ -77,6 +80,31 @@ test("its address is the first thing it prints, and the page is there", async ()
       `connect-src 'self' ${project.url} wss://abcdefghijklmnopqrst.supabase.co;`,
     );
   }
+});
+
+test("a file that there is not is not there, and nothing keeps that for a year", async () => {
+  const it = run([...where, "--port", "0"]);
+  const page = await (await fetch(await it.address)).text();
+  const [name] = /\/assets\/[^"]+\.js/.exec(page)!;
+  for (const [path, status, kept] of [
+    [name, 200, "public, max-age=31536000, immutable"],
+    ["/assets/nothing", 404, "no-store"],
+    ["/assets/index-of-another-version.js", 404, "no-store"],
+    ["/assets/../index.html", 200, "no-cache"],
+  ] as const) {
+    const answer = await fetch((await it.address) + path);
+    expect([path, answer.status, answer.headers.get("cache-control")]).toEqual([path, status, kept]);
+  }
+});
+
+test("the guide gives who deploys it the same policy", async () => {
+  const guide = readFileSync(join(projectRoot, "docs/guides/console.md"), "utf8");
+  expect(guide).toContain(`\`${policyFor("<url>", "<the same with wss:>")}\``);
+  const it = run([...where, "--port", "0"]);
+  const { headers } = await fetch(await it.address);
+  expect(headers.get("content-security-policy")).toBe(
+    policyFor(project.url, "wss://abcdefghijklmnopqrst.supabase.co"),
+  );
 });
 
 test("/config.json says which project, is never kept, and has nothing else", async () => {

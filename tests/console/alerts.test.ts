@@ -106,6 +106,45 @@ describe.skipIf(chromium === undefined)("alerts, for an admin", { tags: ["browse
     expect(await alerts()).toHaveLength(1);
   });
 
+  test("a rule or an endpoint that is there already is not made anew", async () => {
+    const address = "https://hooks.example.com/first";
+    await trial.serve("set_token_webhook_endpoint", { p_name: "taken", p_url: address });
+    await trial.serve("set_token_alert_rule", {
+      p_rule: "taken",
+      p_kind: "dropped",
+      p_threshold_tokens: 5,
+      p_for_everyone: true,
+    });
+    const page = await open();
+    await press(page, "New endpoint");
+    await fill(page, { Name: "taken", Address: "https://hooks.example.com/second" });
+    await submit(page, "Make");
+    await page.getByText("There is an endpoint taken already").waitFor();
+    await submit(page, "Cancel");
+    await press(page, "New rule");
+    await fill(page, { "Name in code": "taken", Tokens: "9" });
+    await submit(page, "Make");
+    await page.getByText("There is a rule taken already").waitFor();
+    // for a plan it is another
+    await page.getByRole("combobox", { name: "For" }).click();
+    await page.getByRole("option", { name: "Who is on Free" }).click();
+    await submit(page, "Make");
+    await done(page);
+    expect(await rows("select url from tokenbook.webhook_endpoints where name = 'taken'")).toEqual([
+      { url: address },
+    ]);
+    expect(
+      await rows(
+        "select plan_type, threshold_tokens::int as tokens from public.token_alert_rules where rule = 'taken' order by 2",
+      ),
+    ).toEqual([
+      { plan_type: null, tokens: 5 },
+      { plan_type: "free", tokens: 9 },
+    ]);
+    await rows("delete from tokenbook.webhook_endpoints where name = 'taken'");
+    await rows("delete from public.token_alert_rules where rule = 'taken'");
+  });
+
   test("what the server refuses of a rule is said in its words", async () => {
     const page = await open();
     await press(page, "New rule");
@@ -205,7 +244,7 @@ describe.skipIf(chromium === undefined)("alerts, for an admin", { tags: ["browse
         "select id::int, event_id from tokenbook.webhook_deliveries where endpoint = 'again' order by id",
       );
       const page = await open();
-      await press(page, `Repeat delivery ${before[0]!["id"]}`);
+      await press(page, `Send again delivery ${before[0]!["id"]}`);
       await submit(page, "Send again");
       await done(page);
       const waiting = () =>
@@ -225,7 +264,7 @@ describe.skipIf(chromium === undefined)("alerts, for an admin", { tags: ["browse
         "select id::int from tokenbook.webhook_deliveries where endpoint = 'gone'",
       );
       const page = await open();
-      await press(page, `Repeat delivery ${delivery!["id"]}`);
+      await press(page, `Send again delivery ${delivery!["id"]}`);
       await rows("delete from tokenbook.webhook_deliveries where endpoint = 'gone'");
       await submit(page, "Send again");
       await expect
@@ -239,7 +278,7 @@ describe.skipIf(chromium === undefined)("alerts, for an admin", { tags: ["browse
       const of = "from tokenbook.webhook_deliveries where endpoint = 'twice'";
       const [before] = await rows(`select id::int, event_id ${of}`);
       const page = await open();
-      await press(page, `Repeat delivery ${before!["id"]}`);
+      await press(page, `Send again delivery ${before!["id"]}`);
       await page
         .getByRole("dialog")
         .getByRole("button", { name: "Send again" })

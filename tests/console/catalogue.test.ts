@@ -5,7 +5,16 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { chromium } from "../react/browser.ts";
 import { expectCleanBooks } from "../support/books.ts";
 import { adminOf, openAdmin } from "./admin-story.ts";
-import { type Opening, type Person, signIn, startTrial, type Trial, violations, withFault } from "./page.ts";
+import {
+  aKeyForEach,
+  type Opening,
+  type Person,
+  signIn,
+  startTrial,
+  type Trial,
+  violations,
+  withFault,
+} from "./page.ts";
 
 let trial: Trial;
 let admin: Person;
@@ -103,8 +112,8 @@ describe.skipIf(chromium === undefined)("the catalogue, for an admin", { tags: [
     test("(known-bad) a dialog that sends what nobody touched undoes it", async () => {
       const all = {
         file: "admin/catalogue/EditDialog.tsx",
-        right: "await save(called.trim(), changes, {",
-        wrong: 'await save(called.trim(), { ...changes, price_cents: before["price_cents"] }, {',
+        right: "await save(called, changes, {",
+        wrong: 'await save(called, { ...changes, price_cents: before["price_cents"] }, {',
       };
       await withFault(trial, all, async (url) => {
         expect(await twoAtOnce(url)).toEqual({ tokens: 250, price_cents: 500 });
@@ -128,25 +137,73 @@ describe.skipIf(chromium === undefined)("the catalogue, for an admin", { tags: [
       expect(await rows("select * from public.token_plans where plan_type = 'free'")).toEqual([before]);
     });
 
-    test("a pack is made; the same again changes nothing, and says so", async () => {
-      const make = async (page: Page) => {
+    /** @returns what is said by the field of the name, or at last */
+    async function madeTwice(name: string, at?: string) {
+      const make = async (page: Page, tokens: string) => {
         await press(page, "New pack");
         await fill(page, {
-          "Name in code": "big",
+          "Name in code": name,
           Name: "Big",
-          Tokens: "5000",
+          Tokens: tokens,
           Price: "9",
           Reason: "a test",
         });
         await submit(page, "Make");
-        await page.getByTestId("outcome").waitFor();
-        return await outcome(page);
+        const taken = page.getByText(/There is a pack/);
+        await page.getByTestId("outcome").or(taken).waitFor();
+        return (await taken.count()) > 0 ? await taken.textContent() : await outcome(page);
       };
-      const page = await open();
-      expect(await make(page)).toContain("The pack big is there.");
+      const page = await open({ at });
+      expect(await make(page, "5000")).toContain(`The pack ${name} is there.`);
       await submit(page, "Done");
-      expect(await make(page)).toContain("nothing has changed");
-      expect(await changesOf("set_token_pack")).toHaveLength(1);
+      const said = await make(page, "7000");
+      const [pack] = await rows("select tokens::int from public.token_packs where pack_type = $1", [name]);
+      return { page, said, tokens: pack!["tokens"] };
+    }
+
+    test("one is made once: who makes another of its name is told, and changes nothing", async () => {
+      const { page, said, tokens } = await madeTwice("big");
+      expect([said, tokens]).toEqual(["There is a pack big already: change that one", 5_000]);
+      // another name is free
+      await fill(page, { "Name in code": "bigger" });
+      await submit(page, "Make");
+      await expect.poll(() => outcome(page)).toContain("The pack bigger is there.");
+      await submit(page, "Done");
+      // so it is of everything that is made here
+      await rows(
+        "insert into public.token_action_costs (action_type, min_tokens, max_tokens) values ('taken', 1, 2)",
+      );
+      await trial.serve("set_token_model_rate", {
+        p_model_pattern: "taken*",
+        p_rate: {},
+        p_reason: "a test",
+      });
+      const price = { input_cents_per_million: 500 };
+      await trial.serve("set_token_model_price", { p_model: "taken", p_price: price, p_reason: "a test" });
+      const others: [string, string, Record<string, string>][] = [
+        ["plan", "free", { Name: "Mine", Tokens: "5" }],
+        ["rate", "taken*", {}],
+        ["cost", "taken", { "At least": "5", "At most": "5" }],
+        ["price", "taken", { "A million input tokens": "1" }],
+      ];
+      const before = await rows("select max(id)::int as id from tokenbook.changes");
+      for (const [thing, name, more] of others) {
+        await press(page, `New ${thing}`);
+        await fill(page, { "Name in code": name, ...more, Reason: "a test" });
+        await submit(page, "Make");
+        await page.getByText(`There is a ${thing} ${name} already`).waitFor();
+        await submit(page, "Cancel");
+      }
+      expect(await rows("select max(id)::int as id from tokenbook.changes")).toEqual(before);
+    });
+
+    test("(known-bad) a dialog that does not look changes what is there", async () => {
+      const blind = { file: "admin/ActDialog.tsx", right: "!(await check())", wrong: "false" };
+      await withFault(trial, blind, async (url) => {
+        const { said, tokens } = await madeTwice("overwritten", url);
+        expect(said).toContain("is there.");
+        expect(tokens).toBe(7_000);
+      });
     });
   });
 
@@ -167,7 +224,7 @@ describe.skipIf(chromium === undefined)("the catalogue, for an admin", { tags: [
         .poll(() => page.getByTestId("rates").getByRole("row", { name: /gpt-5/ }).textContent())
         .toContain("0.25120 %");
       await press(page, "New price");
-      await fill(page, { "Name in code": "zz-model", "A million input tokens": "7.5", Reason: "a test" });
+      await fill(page, { "Name in code": "zz-model", "A million input tokens": "0.075", Reason: "a test" });
       await submit(page, "Make");
       await page.getByTestId("outcome").waitFor();
       await submit(page, "Done");
@@ -176,11 +233,21 @@ describe.skipIf(chromium === undefined)("the catalogue, for an admin", { tags: [
       await expect.poll(() => price.textContent()).toContain("$0.075");
       await press(page, "Change price zz-model");
       const year = new Date().getUTCFullYear() + 1;
-      await fill(page, { "A million input tokens": "9", "Holds from": `${year}-02-01`, Reason: "next year" });
+      await fill(page, {
+        "A million input tokens": "0.09",
+        "Holds from": `${year}-02-01`,
+        Reason: "next year",
+      });
+      await expect.poll(() => page.getByTestId("changes").textContent()).toContain("$0.075$0.09");
       await submit(page, "Change");
       await page.getByTestId("outcome").waitFor();
       await submit(page, "Done");
-      await expect.poll(() => price.textContent()).toMatch(/another from Feb 1, .*\$0\.075/);
+      await expect.poll(() => price.textContent()).toMatch(/from Feb 1, .*: \$0\.09 for input\$0\.075/);
+      expect(
+        await rows(
+          "select input_cents_per_million::float as cents from public.token_model_prices where model = 'zz-model' order by 1",
+        ),
+      ).toEqual([{ cents: 7.5 }, { cents: 9 }]);
       await trial.serve("set_token_action_cost", {
         p_action_type: "zz_action",
         p_cost: { min_tokens: 1, max_tokens: 5 },
@@ -299,18 +366,21 @@ describe.skipIf(chromium === undefined)("the catalogue, for an admin", { tags: [
       expect(await twoClicks()).toBe(1);
     });
 
-    test("(known-bad) with a key for each click there are two", async () => {
-      const right = "mutationFn: () => act(key)";
-      const wrong = "mutationFn: () => act(crypto.randomUUID())";
-      await withFault(trial, { file: "admin/ActDialog.tsx", right, wrong }, async (url) => {
+    test("(known-bad) with a code for each click there are two", async () => {
+      const file = "admin/catalogue/CodeDialog.tsx";
+      const faults = [
+        ...aKeyForEach,
+        { file, right: " code,\n          });", wrong: " code: randomCode() });" },
+      ];
+      await withFault(trial, faults, async (url) => {
         const codes = await twoClicks(url);
-        console.log(`double click, a key each: ${codes} codes`);
+        console.log(`double click, a code each: ${codes} codes`);
         expect(codes).toBe(2);
       });
     });
 
     /** The first answer is lost. @returns what the dialog says in the end */
-    async function lostAnswer(name: string, at?: string) {
+    async function lostAnswer(name: string, at?: string, more: Record<string, string> = {}) {
       const page = await open({ at });
       let lost = 0;
       await page.route(/rpc\/create_token_code/, async (route) => {
@@ -318,7 +388,7 @@ describe.skipIf(chromium === undefined)("the catalogue, for an admin", { tags: [
         await route.fetch();
         await route.abort();
       });
-      await (await prepare(page, name)).click();
+      await (await prepare(page, name, more)).click();
       const dialog = page.getByRole("dialog");
       await dialog.getByTestId("code").or(dialog.getByRole("alert")).first().waitFor({ timeout: 30_000 });
       return { code: await dialog.getByTestId("code").allTextContents(), made: await codesCalled(name) };
@@ -333,11 +403,16 @@ describe.skipIf(chromium === undefined)("the catalogue, for an admin", { tags: [
       );
     });
 
+    test("a lost answer of a code of one’s own: it is known to be the one that was made", async () => {
+      const { code, made } = await lostAnswer("lost, of one’s own", undefined, { "The code": "SUMMER" });
+      expect([code, made.length]).toEqual([["SUMMER"], 1]);
+    });
+
     test("(known-bad) who takes the second answer for a refusal has a code that nobody knows", async () => {
       const blind = {
         file: "admin/catalogue/CodeDialog.tsx",
-        right: 'if (chosen !== "" || ',
-        wrong: "if (chosen !== null || ",
+        right: 'const isMade = chosen === "" || ',
+        wrong: "const isMade = chosen === null && ",
       };
       await withFault(trial, blind, async (url) => {
         const { code, made } = await lostAnswer("lost for good", url);

@@ -403,6 +403,9 @@ test("an admin sees everybody, and everything of one", async () => {
   expect(await all.verify({ userId: user.id })).toEqual([]);
   const { payments, parked } = await all.payments({ limit: 10 });
   expect([payments.length > 0, parked.length]).toEqual([true, 1]);
+  const first = await all.payments({ limit: 1, order: "oldest" });
+  const second = await all.payments({ limit: 1, order: "oldest", after: first.next_after });
+  expect([...first.payments, ...second.payments]).toEqual(payments.toReversed().slice(0, 2));
   expect(await all.parked()).toEqual(parked);
   expect(await all.dismissParked("stripe", "pi_parked", { reason: "a test" })).toMatchObject({
     status: "dismissed",

@@ -1,8 +1,11 @@
-import { Button, Group, Modal, Stack } from "@mantine/core";
+import { Alert, Button, Group, Modal, Stack } from "@mantine/core";
 import { useMutation } from "@tanstack/react-query";
-import { type ReactNode, useState } from "react";
+import { type ReactNode, useRef, useState } from "react";
+import { TokenbookError } from "tokenbook";
+import { newKey } from "../key.ts";
 import { Refused } from "../parts/Refused.tsx";
 import classes from "./ActDialog.module.css";
+import { useFocusBack } from "./focus-back.ts";
 
 interface ActDialogProps {
   title: string;
@@ -14,13 +17,19 @@ interface ActDialogProps {
   isGrave?: boolean;
   /** Whether all that is needed is there. */
   isReady: boolean;
+  /** Looks whether something stands in the way before it is done, and says it by its field: then it is not done. */
+  check?: () => Promise<boolean>;
   /**
    * Does it, under a key that stays the same as long as the dialog is open: however often it is tried, it is done once.
    * What it answers is shown in place of the form.
+   *
+   * @param isAgain whether it was tried before, as it is now, and nobody knows what became of that
    */
-  act: (key: string) => Promise<ReactNode>;
+  act: (key: string, isAgain: boolean) => Promise<ReactNode>;
   close: () => void;
-  /** The fields, and a preview. */
+  /** What will be; nothing where it may have been already. */
+  preview?: ReactNode;
+  /** The fields. */
   children: ReactNode;
 }
 
@@ -31,17 +40,41 @@ export function ActDialog({
   size = "md",
   isGrave = false,
   isReady,
+  check,
   act,
   close,
+  preview,
   children,
 }: ActDialogProps) {
-  const [key] = useState(() => crypto.randomUUID());
-  const doing = useMutation({ networkMode: "always", mutationFn: () => act(key) });
+  const [key] = useState(newKey);
+  // asked, and not answered: until that is known, what was asked stays as it is
+  const [isLost, lose] = useState(false);
+  const isGoing = useRef(false);
+  const isAsked = useRef(false);
+  const doing = useMutation({
+    networkMode: "always",
+    mutationFn: async (): Promise<{ came: ReactNode } | "not done"> => {
+      isAsked.current = isLost;
+      if (!isLost && check !== undefined && !(await check())) return "not done";
+      isAsked.current = true;
+      return { came: await act(key, isLost) };
+    },
+    onError: (error) => {
+      if (isAsked.current && isSilence(error)) lose(true);
+      else if (isAnswer(error)) lose(false);
+    },
+    onSettled: () => {
+      isGoing.current = false;
+    },
+  });
+  useFocusBack();
   return (
     <Modal.Root
       opened
       size={size}
       onClose={close}
+      // focus-back.ts does it: a dialog that is taken away closes without this
+      returnFocus={false}
       transitionProps={{ duration: 0 }}
       // an answer that is on its way is waited for
       closeOnClickOutside={!doing.isPending}
@@ -52,13 +85,13 @@ export function ActDialog({
         {/* Modal.Header is a second banner of the page to a screen reader */}
         <div className={classes["head"]}>
           <Modal.Title fw={600}>{title}</Modal.Title>
-          <Modal.CloseButton aria-label="Close" />
+          <Modal.CloseButton aria-label="Close" disabled={doing.isPending} />
         </div>
         <Modal.Body>
-          {doing.isSuccess ? (
+          {doing.isSuccess && doing.data !== "not done" ? (
             <Stack gap="md">
               <div role="status" data-testid="outcome">
-                {doing.data}
+                {doing.data.came}
               </div>
               <Group justify="end">
                 {/* the button that was pressed is gone: the keyboard goes on here */}
@@ -71,15 +104,31 @@ export function ActDialog({
             <form
               onSubmit={(event) => {
                 event.preventDefault();
-                if (isReady && !doing.isPending) doing.mutate();
+                if (!isReady || isGoing.current) return;
+                isGoing.current = true;
+                doing.mutate();
               }}
             >
               <Stack gap="md">
-                {children}
+                <fieldset className={classes["fields"]} disabled={isLost || doing.isPending}>
+                  <Stack gap="md">{children}</Stack>
+                </fieldset>
+                {!isLost && preview}
                 {doing.isError && <Refused error={doing.error} />}
+                {isLost && (
+                  <Alert
+                    role="status"
+                    variant="default"
+                    title="It is not known whether this was done"
+                    data-testid="not-known"
+                  >
+                    Try again: it is done once. If you close this, look whether it was done before you do it
+                    anew.
+                  </Alert>
+                )}
                 <Group justify="end" gap="xs">
                   <Button variant="default" onClick={close} disabled={doing.isPending}>
-                    Cancel
+                    {isLost ? "Close" : "Cancel"}
                   </Button>
                   <Button
                     type="submit"
@@ -87,7 +136,7 @@ export function ActDialog({
                     disabled={!isReady}
                     loading={doing.isPending}
                   >
-                    {verb}
+                    {isLost ? "Try again" : verb}
                   </Button>
                 </Group>
               </Stack>
@@ -98,3 +147,14 @@ export function ActDialog({
     </Modal.Root>
   );
 }
+
+/** Nobody has answered, or somebody who did not know: it may have been done. */
+const isSilence = (error: unknown) =>
+  error instanceof TokenbookError && error.code !== "busy" && (error.status === 0 || error.status >= 500);
+
+/** It was refused for what it asks: the same, asked before, was not done either. */
+const isAnswer = (error: unknown) =>
+  error instanceof TokenbookError &&
+  !error.retryable &&
+  ![401, 403].includes(error.status) &&
+  !isSilence(error);

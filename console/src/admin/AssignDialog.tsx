@@ -1,13 +1,17 @@
-import { NumberInput, Select, Text } from "@mantine/core";
+import { Select, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import type { ParkedPayment } from "tokenbook";
 import { useTokenbook } from "tokenbook/react";
 import { usePlans } from "../data/queries.ts";
-import { format } from "../format.ts";
+import { format, humanized } from "../format.ts";
 import { ActDialog } from "./ActDialog.tsx";
+import { NumberField } from "./NumberField.tsx";
+import { numbers } from "./typed.ts";
 import { keys, useAdmin, useChanged } from "./queries.ts";
 import { UserPick } from "./UserPick.tsx";
+
+const atLeastOne = { least: 1 };
 
 /** Says whose a parked payment is, and what was bought where nobody knows. */
 export function AssignDialog({ parked, close }: { parked: ParkedPayment; close: () => void }) {
@@ -21,23 +25,20 @@ export function AssignDialog({ parked, close }: { parked: ParkedPayment; close: 
   });
   const [userId, choose] = useState(parked.user_id);
   const [bought, buy] = useState<string | null>(null);
-  const [quantity, count] = useState<number | string>(1);
+  const [typed, type] = useState("1");
+  const quantity = numbers.read(typed, atLeastOne).value;
   const isKnown = parked.plan_type !== null || parked.pack_type !== null;
-  const [what, type] = (bought ?? "").split(" ") as [string, string | undefined];
+  const [what, name] = (bought ?? "").split(" ") as [string, string | undefined];
   return (
     <ActDialog
       title="Say whose the payment is"
       verb="Assign"
-      isReady={userId !== null && (isKnown || bought !== null) && Number(quantity) >= 1}
+      isReady={userId !== null && (isKnown || bought !== null) && quantity !== null}
       close={close}
       act={async () => {
         const done = await admin.assignParked(parked.provider, parked.provider_payment_id, {
           userId: userId!,
-          ...(isKnown
-            ? {}
-            : what === "plan"
-              ? { planType: type }
-              : { packType: type, quantity: Number(quantity) }),
+          ...(isKnown ? {} : what === "plan" ? { planType: name } : { packType: name, quantity: quantity! }),
         });
         changed();
         const also =
@@ -54,8 +55,16 @@ export function AssignDialog({ parked, close }: { parked: ParkedPayment; close: 
       }}
     >
       <Text size="sm" className="words">
-        {parked.amount_cents !== null && `${format.price(parked.amount_cents, parked.currency ?? "usd")}. `}
+        {parked.amount_cents === null
+          ? "No amount"
+          : format.price(parked.amount_cents, parked.currency ?? "usd")}
+        {` at ${humanized(parked.provider)}, ${format.minute(parked.created_at)}. `}
         {parked.explanation}
+      </Text>
+      <Text size="xs" c="dimmed" className="words">
+        {parked.provider_payment_id}
+        {parked.customer_id !== null && `, customer ${parked.customer_id}`}: the provider’s page of it says
+        who paid.
       </Text>
       {parked.user_id === null && <UserPick value={userId} change={choose} />}
       {!isKnown && (
@@ -71,14 +80,7 @@ export function AssignDialog({ parked, close }: { parked: ParkedPayment; close: 
         />
       )}
       {!isKnown && what === "pack" && (
-        <NumberInput
-          label="How many"
-          min={1}
-          allowDecimal={false}
-          hideControls
-          value={quantity}
-          onChange={count}
-        />
+        <NumberField label="How many" limits={atLeastOne} value={typed} change={type} />
       )}
       <Text size="xs" c="dimmed">
         Where their customer at the provider was nobody’s, it is theirs from now on: the next payment finds

@@ -1,9 +1,11 @@
-import { Group, Stack, Table, Text, VisuallyHidden } from "@mantine/core";
+import { Group, Stack, Table, Text } from "@mantine/core";
 import { IconCircleCheck } from "@tabler/icons-react";
 import { type ReactNode, useCallback, useMemo } from "react";
 import type { Discrepancy } from "tokenbook";
 import { format, humanized } from "../format.ts";
+import { PageName } from "../parts/PageName.tsx";
 import { Section } from "../parts/Section.tsx";
+import { Theirs } from "../parts/Theirs.tsx";
 import { AdminLink } from "./AdminLink.tsx";
 import { useAdmin } from "./queries.ts";
 import { Again, Going } from "./Going.tsx";
@@ -26,7 +28,7 @@ export function BooksPage() {
   );
   return (
     <Stack gap="md">
-      <VisuallyHidden component="h1">Books</VisuallyHidden>
+      <PageName name="Books" />
       <Section title="Against the records of use" actions={<Again sweep={compared} />}>
         <Going sweep={compared} />
         {compared.isDone && worstFirst.length === 0 && (
@@ -138,13 +140,14 @@ function DiscrepancyRow({ row }: { row: Discrepancy }) {
     cost_difference,
     scenarios,
   } = row;
+  const isCost = remaining_difference === 0 && cost_difference !== null && cost_difference !== 0;
   const what = scenarios.map(humanized).join(", ");
   const figure = (tokens: number | null) => (tokens === null ? "" : format.tokens(tokens));
   return (
     <Table.Tr>
       <Table.Th scope="row" fw={400}>
         <AdminLink path={`books/${user_id}`} c="var(--mantine-color-text)" fw={500} className="words">
-          {email ?? user_id}
+          <Theirs>{email ?? user_id}</Theirs>
         </AdminLink>
         <Text size="xs" c="dimmed" hiddenFrom="sm" className="words">
           {what}
@@ -162,9 +165,14 @@ function DiscrepancyRow({ row }: { row: Discrepancy }) {
       <Table.Td className="number" fw={500}>
         {remaining_difference === null
           ? "Unreadable"
-          : remaining_difference !== 0 || cost_difference === null || cost_difference === 0
-            ? format.change(remaining_difference)
-            : format.price(cost_difference, "USD")}
+          : isCost
+            ? format.price(cost_difference, "USD")
+            : format.change(remaining_difference)}
+        {isCost && (
+          <Text size="xs" c="dimmed" fw={400}>
+            of cost
+          </Text>
+        )}
       </Table.Td>
     </Table.Tr>
   );

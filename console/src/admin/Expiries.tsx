@@ -8,18 +8,23 @@ import { Again, Going } from "./Going.tsx";
 import { useAdmin } from "./queries.ts";
 import { type Range, useSweep } from "./sweep.ts";
 
+const dayMs = 86_400_000;
+
+/** Days begin and end in UTC, and the last one is said whole. */
+const endOfDay = (moment: number) => new Date(Math.ceil(moment / dayMs) * dayMs);
+
 /** What is about to run out, by day, as everybody is gone through. */
 export function Expiries({ days }: { days: number }) {
   const admin = useAdmin();
   const found = useSweep(
     useCallback(
-      (range: Range) => admin.expiries({ ...range, to: new Date(Date.now() + days * 86_400_000) }),
+      (range: Range) => admin.expiries({ ...range, to: endOfDay(Date.now() + days * dayMs) }),
       [admin, days],
     ),
   );
   const byDay = useMemo(() => addUp(found.rows), [found.rows]);
   return (
-    <Section title="Runs out unless it is used" actions={<Again sweep={found} />}>
+    <Section title={`Runs out unless it is used, in the next ${days} days`} actions={<Again sweep={found} />}>
       <Going sweep={found} />
       {found.isDone && byDay.length === 0 && (
         <Nothing title={`Nothing runs out in the next ${days} days`}>

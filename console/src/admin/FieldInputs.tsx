@@ -1,9 +1,9 @@
-import { NumberInput, Select, SimpleGrid, Switch, TextInput, UnstyledButton } from "@mantine/core";
+import { Select, SimpleGrid, Switch, TextInput, UnstyledButton } from "@mantine/core";
 import { IconChevronRight } from "@tabler/icons-react";
 import { useState } from "react";
-import { decimalsOf } from "../format.ts";
-import type { Draft, Field } from "./draft.ts";
+import { type Draft, type Field, limitsIn, valueOf } from "./draft.ts";
 import classes from "./FieldInputs.module.css";
+import { NumberField } from "./NumberField.tsx";
 
 interface FieldInputsProps {
   fields: readonly Field[];
@@ -30,21 +30,24 @@ export function FieldInputs({ fields, draft, change, isFirst = false }: FieldInp
     </SimpleGrid>
   );
   const rare = fields.filter(({ isRare }) => isRare);
+  // what is wrong is not hidden
+  const isShown =
+    isOpen || rare.some((field) => draft[field.name] !== "" && valueOf(field, draft) === undefined);
   return (
     <>
       {inputs(fields.filter(({ isRare }) => !isRare))}
       {rare.length > 0 && (
-        <UnstyledButton className={classes["more"]!} aria-expanded={isOpen} onClick={() => open(!isOpen)}>
+        <UnstyledButton className={classes["more"]!} aria-expanded={isShown} onClick={() => open(!isOpen)}>
           <IconChevronRight
             size={14}
             aria-hidden
             className={classes["chevron"]!}
-            data-open={isOpen || undefined}
+            data-open={isShown || undefined}
           />
           More
         </UnstyledButton>
       )}
-      {isOpen && inputs(rare)}
+      {isShown && inputs(rare)}
     </>
   );
 }
@@ -55,7 +58,7 @@ interface FieldInputProps {
   field: Field;
   draft: Draft;
   isFirst: boolean;
-  set: (value: string | number | boolean) => void;
+  set: (value: string | boolean) => void;
 }
 
 function FieldInput({ field, draft, isFirst, set }: FieldInputProps) {
@@ -104,15 +107,12 @@ function FieldInput({ field, draft, isFirst, set }: FieldInputProps) {
     );
   }
   return (
-    <NumberInput
+    <NumberField
       {...input}
-      hideControls
-      allowDecimal={kind !== "count"}
-      decimalScale={kind === "money" ? decimalsOf(String(draft["currency"] ?? "usd")) : 12}
-      fixedDecimalScale={kind === "money"}
-      thousandSeparator
-      value={value as string | number}
-      onChange={set}
+      limits={limitsIn(field, draft)!}
+      isFixed={kind === "money"}
+      value={String(value)}
+      change={set}
     />
   );
 }

@@ -1,8 +1,11 @@
-import { NumberInput, Select, Text } from "@mantine/core";
+import { Select, Text } from "@mantine/core";
 import { useState } from "react";
 import { useTokenBalance, useTokenbook } from "tokenbook/react";
 import { format } from "../format.ts";
 import { ActDialog } from "./ActDialog.tsx";
+import { NumberField } from "./NumberField.tsx";
+import type { Limits } from "./numbers.ts";
+import { numbers } from "./typed.ts";
 import { previewOf } from "./preview.ts";
 import { PreviewTable } from "./PreviewTable.tsx";
 import { Reason } from "./Reason.tsx";
@@ -10,77 +13,68 @@ import { Reason } from "./Reason.tsx";
 /** As much as one call takes. */
 const most = 1_000_000_000_000;
 
+/** Of tokens that are given. */
+const given: Limits = { least: 1, most };
+/** Of tokens that are given or taken. */
+const moved: Limits = { isSigned: true, most };
+
 interface AmountProps {
   label: string;
   description: string;
-  value: number | string;
-  change: (value: number | string) => void;
-  isSigned?: boolean;
+  limits: Limits;
+  value: string;
+  change: (typed: string) => void;
 }
 
-function Amount({ label, description, value, change, isSigned = false }: AmountProps) {
-  return (
-    <NumberInput
-      label={label}
-      description={description}
-      required
-      withAsterisk={false}
-      hideControls
-      allowDecimal={false}
-      allowNegative={isSigned}
-      thousandSeparator
-      data-autofocus
-      value={value}
-      onChange={change}
-      error={typeof value === "number" && Math.abs(value) > most ? `At most ${format.tokens(most)}` : null}
-    />
-  );
-}
-
-const isAmount = (value: number | string): value is number =>
-  typeof value === "number" && Number.isInteger(value) && value !== 0 && Math.abs(value) <= most;
+const Amount = (its: AmountProps) => <NumberField required withAsterisk={false} data-autofocus {...its} />;
 
 /** Corrects a balance, upwards or downwards. */
 export function AdjustDialog({ close }: { close: () => void }) {
   const books = useTokenbook();
   const { data: balance } = useTokenBalance();
-  const [delta, setDelta] = useState<number | string>("");
+  const [typed, type] = useState("");
+  const delta = numbers.read(typed, moved).value;
   const [reason, setReason] = useState("");
   return (
     <ActDialog
       title="Adjust the balance"
       verb="Adjust"
-      isReady={isAmount(delta) && reason.trim() !== ""}
+      isReady={delta !== null && reason.trim() !== ""}
       close={close}
       act={async (idempotencyKey) => {
-        const done = await books.adjust(Number(delta), { reason: reason.trim(), idempotencyKey });
+        const done = await books.adjust(delta!, { reason: reason.trim(), idempotencyKey });
         if (!done.success) {
           return `${format.tokens(done.tokens_remaining_to_deduct)} tokens were missing when it was tried. Nothing has changed.`;
         }
         return (
           <Outcome
-            change={Number(delta)}
+            change={delta!}
             remaining={done.tokens_remaining}
             entry={done.transaction_id}
             isRepeated={done.replayed}
           />
         );
       }}
+      preview={
+        balance !== undefined &&
+        delta !== null && (
+          <PreviewTable
+            preview={previewOf(balance, delta)}
+            made={
+              delta > 0 ? { tokens: delta, type: "admin", runsOut: "runs out after 365 days" } : undefined
+            }
+          />
+        )
+      }
     >
       <Amount
         label="Tokens"
         description="With a minus they are taken, in the order of spending."
-        isSigned
-        value={delta}
-        change={setDelta}
+        limits={moved}
+        value={typed}
+        change={type}
       />
       <Reason value={reason} change={setReason} />
-      {balance !== undefined && isAmount(delta) && (
-        <PreviewTable
-          preview={previewOf(balance, delta)}
-          made={delta > 0 ? { tokens: delta, type: "admin", runsOut: "runs out after 365 days" } : undefined}
-        />
-      )}
     </ActDialog>
   );
 }
@@ -106,7 +100,8 @@ const dayMs = 86_400_000;
 export function GrantDialog({ close }: { close: () => void }) {
   const books = useTokenbook();
   const { data: balance } = useTokenBalance();
-  const [tokens, setTokens] = useState<number | string>("");
+  const [typed, write] = useState("");
+  const tokens = numbers.read(typed, given).value;
   const [type, setType] = useState("admin");
   const [lifetime, setLifetime] = useState("usual");
   const [reason, setReason] = useState("");
@@ -115,15 +110,14 @@ export function GrantDialog({ close }: { close: () => void }) {
   const usual = types.find(({ value }) => value === type)!.days;
   const days = lifetime === "usual" ? usual : lifetime === "never" ? null : Number(lifetime);
   const runsOut = days === null ? "never runs out" : `runs out after ${days} days`;
-  const isReady = isAmount(tokens) && tokens > 0 && reason.trim() !== "";
   return (
     <ActDialog
       title="Grant tokens"
       verb="Grant"
-      isReady={isReady}
+      isReady={tokens !== null && reason.trim() !== ""}
       close={close}
       act={async (idempotencyKey) => {
-        const done = await books.grant(Number(tokens), {
+        const done = await books.grant(tokens!, {
           grantType: type,
           reason: reason.trim(),
           idempotencyKey,
@@ -140,8 +134,14 @@ export function GrantDialog({ close }: { close: () => void }) {
           />
         );
       }}
+      preview={
+        balance !== undefined &&
+        tokens !== null && (
+          <PreviewTable preview={previewOf(balance, tokens)} made={{ tokens, type, runsOut }} />
+        )
+      }
     >
-      <Amount label="Tokens" description="As one grant." value={tokens} change={setTokens} />
+      <Amount label="Tokens" description="As one grant." limits={given} value={typed} change={write} />
       <Select
         label="Type"
         data={types.map(({ value, label }) => ({ value, label }))}
@@ -159,9 +159,6 @@ export function GrantDialog({ close }: { close: () => void }) {
         onChange={(value) => setLifetime(value ?? "usual")}
       />
       <Reason value={reason} change={setReason} />
-      {balance !== undefined && isAmount(tokens) && tokens > 0 && (
-        <PreviewTable preview={previewOf(balance, tokens)} made={{ tokens, type, runsOut }} />
-      )}
     </ActDialog>
   );
 }

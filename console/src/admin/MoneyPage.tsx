@@ -1,6 +1,7 @@
-import { Group, Skeleton, Stack, Table, Text, Title, VisuallyHidden } from "@mantine/core";
+import { Group, Skeleton, Stack, Table, Text, Title } from "@mantine/core";
 import type { RevenueSums } from "tokenbook";
 import { format } from "../format.ts";
+import { PageName } from "../parts/PageName.tsx";
 import { Fact } from "../parts/Fact.tsx";
 import { Nothing } from "../parts/Nothing.tsx";
 import { Refused } from "../parts/Refused.tsx";
@@ -18,8 +19,11 @@ export function MoneyPage() {
   const usage = useEveryonesUsage(from);
   return (
     <Stack gap="md">
-      <VisuallyHidden component="h1">Money</VisuallyHidden>
-      <UsageOf title="Usage of everybody" report={usage} />
+      <PageName name="Money" />
+      <UsageOf title="Usage of everybody" report={usage}>
+        Uses are counted that <code>track_token_usage</code> wrote, and captures with{" "}
+        <code>p_model_used</code>. What else was spent is in each user’s ledger.
+      </UsageOf>
       <Revenue from={from} days={days} />
       <Expiries days={days} />
     </Stack>

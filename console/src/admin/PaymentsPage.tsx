@@ -1,15 +1,18 @@
-import { Button, Group, Stack, Table, Text, VisuallyHidden } from "@mantine/core";
+import { Button, Group, Stack, Table, Text } from "@mantine/core";
 import { useState } from "react";
 import type { ListedPayment, ParkedPayment } from "tokenbook";
 import { useTokenbook } from "tokenbook/react";
 import { format, humanized } from "../format.ts";
+import { PageName } from "../parts/PageName.tsx";
+import { More } from "../parts/More.tsx";
 import { Nothing } from "../parts/Nothing.tsx";
 import { Section } from "../parts/Section.tsx";
+import { Theirs } from "../parts/Theirs.tsx";
 import { Waiting } from "../parts/Waiting.tsx";
 import { ActDialog } from "./ActDialog.tsx";
 import { AdminLink } from "./AdminLink.tsx";
 import { AssignDialog } from "./AssignDialog.tsx";
-import { useAdmin, usePayments } from "./queries.ts";
+import { useAdmin, useLatePayments, useWaitingPayments } from "./queries.ts";
 import { Reason } from "./Reason.tsx";
 import { ReasonDialog } from "./ReasonDialog.tsx";
 import { standings } from "./UserParts.tsx";
@@ -22,14 +25,14 @@ type Deciding =
 
 /** What waits for somebody to decide, and what was decided lately. */
 export function PaymentsPage() {
-  const waiting = usePayments("pending", 200);
-  const lately = usePayments(undefined, 30);
+  const waiting = useWaitingPayments();
+  const lately = useLatePayments();
   const decided = lately.data?.payments.filter(({ status }) => status !== "pending");
   const [deciding, decide] = useState<Deciding | null>(null);
   const close = () => decide(null);
   return (
     <Stack gap="md">
-      <VisuallyHidden component="h1">Payments</VisuallyHidden>
+      <PageName name="Payments" />
       {deciding !== null && "payment" in deciding && (
         <DecideDialog
           what={deciding.what}
@@ -48,23 +51,26 @@ export function PaymentsPage() {
             What users ask for without paying at a provider is listed here.
           </Nothing>
         ) : (
-          <ul className={classes["list"]} data-testid="waiting">
-            {waiting.data.payments.toReversed().map((payment) => (
-              <li key={payment.id} className={classes["item"]}>
-                <div className={classes["what"]}>
-                  <Asked payment={payment} name={whoOf(payment)} />
-                </div>
-                <Group gap="xs" wrap="nowrap">
-                  <Button size="xs" onClick={() => decide({ what: "approve", payment })}>
-                    Approve
-                  </Button>
-                  <Button size="xs" variant="default" onClick={() => decide({ what: "reject", payment })}>
-                    Reject
-                  </Button>
-                </Group>
-              </li>
-            ))}
-          </ul>
+          <>
+            <ul className={classes["list"]} data-testid="waiting">
+              {waiting.data.payments.map((payment) => (
+                <li key={payment.id} className={classes["item"]}>
+                  <div className={classes["what"]}>
+                    <Asked payment={payment} name={whoOf(payment)} />
+                  </div>
+                  <Group gap="xs" wrap="nowrap">
+                    <Button size="xs" onClick={() => decide({ what: "approve", payment })}>
+                      Approve
+                    </Button>
+                    <Button size="xs" variant="default" onClick={() => decide({ what: "reject", payment })}>
+                      Reject
+                    </Button>
+                  </Group>
+                </li>
+              ))}
+            </ul>
+            <More of={waiting}>More payments</More>
+          </>
         )}
       </Section>
       <Section title="Parked">
@@ -164,7 +170,7 @@ function Asked({
   return (
     <>
       <AdminLink path={`users/${user_id}`} c="var(--mantine-color-text)" fw={500} className="words">
-        {name}
+        <Theirs>{name}</Theirs>
       </AdminLink>
       <Text size="sm" className="words">
         <bdi>{what}</bdi>
@@ -176,7 +182,7 @@ function Asked({
       </Text>
       {isDecided && reason !== null && (
         <Text size="xs" c="dimmed" className="words">
-          {reason}
+          <Theirs>{reason}</Theirs>
         </Text>
       )}
       {differs.length > 0 && (
@@ -239,7 +245,7 @@ function DecideDialog({ what, payment, name, close }: DecideDialogProps) {
       }}
     >
       <Text size="sm" className="words">
-        <bdi>{thing}</bdi>, {format.price(amount_cents, currency)}, for {name}.{" "}
+        <bdi>{thing}</bdi>, {format.price(amount_cents, currency)}, for <Theirs>{name}</Theirs>.{" "}
         {isApproval &&
           (tokens === null
             ? ""

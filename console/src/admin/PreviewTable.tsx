@@ -1,4 +1,5 @@
 import { Stack, Table, Text } from "@mantine/core";
+import { Fragment } from "react";
 import type { Grant } from "tokenbook";
 import { format, humanized } from "../format.ts";
 import type { Preview } from "./preview.ts";
@@ -45,9 +46,11 @@ export function PreviewTable({ preview, made }: PreviewTableProps) {
                   <span className="words">{nameOf(change.grant)}</span>
                 </Table.Th>
                 <Table.Td className="number" c="dimmed">
-                  {format.tokens(change.now)}
+                  <Tokens count={change.now} />
                 </Table.Td>
-                <Table.Td className="number">{format.tokens(change.after)}</Table.Td>
+                <Table.Td className="number">
+                  <Tokens count={change.after} />
+                </Table.Td>
               </Table.Tr>
             ))}
             {made !== undefined && (
@@ -63,16 +66,18 @@ export function PreviewTable({ preview, made }: PreviewTableProps) {
                 <Table.Td className="number" c="dimmed">
                   0
                 </Table.Td>
-                <Table.Td className="number">{format.tokens(made.tokens - repaid)}</Table.Td>
+                <Table.Td className="number">
+                  <Tokens count={made.tokens - repaid} />
+                </Table.Td>
               </Table.Tr>
             )}
             <Table.Tr className={classes["sum"]!}>
               <Table.Th scope="row">Balance</Table.Th>
               <Table.Td className="number" c="dimmed">
-                {format.tokens(now)}
+                <Tokens count={now} />
               </Table.Td>
               <Table.Td className="number" fw={600}>
-                {format.tokens(after)}
+                <Tokens count={after} />
               </Table.Td>
             </Table.Tr>
           </Table.Tbody>
@@ -91,6 +96,18 @@ export function PreviewTable({ preview, made }: PreviewTableProps) {
       {repaid > 0 && <Text size="sm">{format.tokens(repaid)} of it repays what they owe.</Text>}
     </Stack>
   );
+}
+
+/** A number that may go on in the next line between its groups, where there is no room. */
+function Tokens({ count }: { count: number }) {
+  const groups = format.tokens(count).split(/(?<=\D)(?=\d)/);
+  return groups.map((group, n) => (
+    // oxlint-disable-next-line react/no-array-index-key -- they have no other name
+    <Fragment key={n}>
+      {n > 0 && <wbr />}
+      {group}
+    </Fragment>
+  ));
 }
 
 const nameOf = ({ grant_type, granted_at }: Grant) => `${humanized(grant_type)} of ${format.day(granted_at)}`;

@@ -1,4 +1,4 @@
-import { Badge, Button, Grid, Group, Skeleton, Stack, Table, Text, Title } from "@mantine/core";
+import { Badge, Button, Grid, Group, Skeleton, Stack, Table, Text } from "@mantine/core";
 import { IconChevronLeft, IconTool } from "@tabler/icons-react";
 import { useState } from "react";
 import type { Reconciliation } from "tokenbook";
@@ -8,8 +8,10 @@ import { Fresh } from "../data/Fresh.tsx";
 import { format, humanized } from "../format.ts";
 import { Fact } from "../parts/Fact.tsx";
 import { Nothing } from "../parts/Nothing.tsx";
+import { PageName } from "../parts/PageName.tsx";
 import { Refused } from "../parts/Refused.tsx";
 import { Section } from "../parts/Section.tsx";
+import { isolated, Theirs } from "../parts/Theirs.tsx";
 import { useSession } from "../session.tsx";
 import { ActDialog } from "./ActDialog.tsx";
 import { AdminLink } from "./AdminLink.tsx";
@@ -41,11 +43,11 @@ export function ReconcilePage({ userId }: { userId: string }) {
             </Group>
           </AdminLink>
           <Group justify="space-between" gap="sm">
-            <Title order={1} className="words">
+            <PageName name={user && `Books of ${isolated(user.email ?? userId)}`} className="words">
               <AdminLink path={`users/${userId}`} size="lg" fw={600} c="var(--mantine-color-text)">
-                {user?.email ?? userId}
+                <Theirs>{user?.email ?? userId}</Theirs>
               </AdminLink>
-            </Title>
+            </PageName>
             {plan !== undefined && "key" in plan && (
               <Button
                 size="xs"
@@ -70,7 +72,7 @@ export function ReconcilePage({ userId }: { userId: string }) {
           <>
             <Sums
               found={data}
-              why={plan !== undefined && "why" in plan && data.findings.length > 0 ? plan.why : undefined}
+              why={plan !== undefined && "why" in plan ? whyNot(data, plan.why) : undefined}
             />
             <Grid gap="md">
               <Grid.Col span={{ base: 12, md: 7 }}>
@@ -86,6 +88,14 @@ export function ReconcilePage({ userId }: { userId: string }) {
       </Stack>
     </TokenbookProvider>
   );
+}
+
+/** Why there is no button that repairs it; undefined: there is nothing to repair. */
+function whyNot({ findings }: Reconciliation, why: string): string | undefined {
+  if (findings.length === 0) return undefined;
+  return findings.some(({ is_repairable }) => is_repairable)
+    ? `No adjustment is booked: ${why}.`
+    : "No adjustment repairs it. What to do is said below.";
 }
 
 function Sums({ found, why }: { found: Reconciliation; why: string | undefined }) {
@@ -104,7 +114,7 @@ function Sums({ found, why }: { found: Reconciliation; why: string | undefined }
       </Group>
       {why !== undefined && (
         <Text size="sm" c="dimmed" mt="md">
-          It is not repaired by itself: {why}.
+          {why}
         </Text>
       )}
     </Section>
@@ -115,7 +125,11 @@ function Findings({ found }: { found: Reconciliation }) {
   return (
     <Section title="What is off" h="100%">
       {found.findings.length === 0 ? (
-        <Nothing title="Nothing">Books and records agree.</Nothing>
+        <Nothing title="Nothing">
+          {found.used_difference === 0 && found.cost_difference === 0
+            ? "Books and records agree."
+            : "The balance is what the records say. The difference in use or cost is no fault to repair: an adjustment corrects the balance, and leaves what was counted and recorded before it as it was."}
+        </Nothing>
       ) : (
         <Stack gap="sm">
           {found.findings.map(({ scenario, cause, tokens, cents, since, advice, is_repairable }, n) => (

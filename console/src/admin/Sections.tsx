@@ -22,10 +22,6 @@ export function Sections({ current }: { current: string }) {
           className={classes["link"]!}
           activeOptions={{ exact: true, includeSearch: false }}
           data-current={current === path || undefined}
-          // on a narrow screen it may be out of sight
-          ref={
-            current === path ? (it) => it?.scrollIntoView({ block: "nearest", inline: "center" }) : undefined
-          }
         >
           {name}
         </Link>

@@ -3,6 +3,7 @@ import { useState } from "react";
 import type { AccountState } from "tokenbook";
 import { useTokenbook } from "tokenbook/react";
 import { format } from "../format.ts";
+import { shown, Theirs } from "../parts/Theirs.tsx";
 import { ActDialog } from "./ActDialog.tsx";
 import { useAdmin, useChanged } from "./queries.ts";
 import { Reason } from "./Reason.tsx";
@@ -44,7 +45,7 @@ export function ForgetDialog({ userId, name, close }: { userId: string; name: st
       title="Forget this user"
       verb="Erase their words"
       isGrave
-      isReady={typed.trim() === name}
+      isReady={shown(typed.trim()) === shown(name)}
       close={close}
       act={async () => {
         let rows = 0;
@@ -70,7 +71,7 @@ export function ForgetDialog({ userId, name, close }: { userId: string; name: st
       <TextInput
         label={
           <>
-            Type <span className="words">{name}</span> to confirm
+            Type <Theirs>{name}</Theirs> to confirm
           </>
         }
         data-autofocus

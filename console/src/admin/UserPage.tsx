@@ -1,12 +1,14 @@
-import { Button, Grid, Group, Menu, Skeleton, Stack, Text, Title } from "@mantine/core";
+import { Button, Grid, Group, Menu, Skeleton, Stack, Text } from "@mantine/core";
 import { IconAdjustments, IconChevronLeft, IconDots, IconPlus } from "@tabler/icons-react";
 import { useState } from "react";
 import { TokenbookProvider, useTokenBalance } from "tokenbook/react";
 import { Fresh } from "../data/Fresh.tsx";
 import { Nothing } from "../parts/Nothing.tsx";
 import { Fact } from "../parts/Fact.tsx";
+import { PageName } from "../parts/PageName.tsx";
 import { Refused } from "../parts/Refused.tsx";
 import { Section } from "../parts/Section.tsx";
+import { Theirs } from "../parts/Theirs.tsx";
 import { useSession } from "../session.tsx";
 import { Grants } from "../user/Grants.tsx";
 import { Ledger } from "../user/Ledger.tsx";
@@ -57,30 +59,35 @@ function OneUser({ userId }: { userId: string }) {
     <Stack gap="md">
       <Group justify="space-between" gap="sm" className={classes["head"]!} mb={0}>
         <div className="words">
-          <Title order={1} className={`${classes["name"]} words`}>
-            {data === undefined ? <Skeleton height="1.75rem" width="16rem" /> : name}
-          </Title>
+          <PageName name={data && name} className={`${classes["name"]} words`}>
+            {data === undefined ? <Skeleton height="1.75rem" width="16rem" /> : <Theirs>{name}</Theirs>}
+          </PageName>
           <Text size="xs" c="dimmed" className="words">
             {userId}
           </Text>
           {data !== undefined && <Standing user={data} />}
         </div>
         <Group gap="xs">
-          <Button
-            size="xs"
-            leftSection={<IconPlus size={14} aria-hidden />}
-            onClick={() => setDialog("grant")}
-          >
-            Grant
-          </Button>
-          <Button
-            size="xs"
-            variant="default"
-            leftSection={<IconAdjustments size={14} aria-hidden />}
-            onClick={() => setDialog("adjust")}
-          >
-            Adjust
-          </Button>
+          {/* to nobody nothing is given */}
+          {data?.is_user !== false && (
+            <>
+              <Button
+                size="xs"
+                leftSection={<IconPlus size={14} aria-hidden />}
+                onClick={() => setDialog("grant")}
+              >
+                Grant
+              </Button>
+              <Button
+                size="xs"
+                variant="default"
+                leftSection={<IconAdjustments size={14} aria-hidden />}
+                onClick={() => setDialog("adjust")}
+              >
+                Adjust
+              </Button>
+            </>
+          )}
           <Menu position="bottom-end" withinPortal={false} withInitialFocusPlaceholder={false}>
             <Menu.Target>
               <Button size="xs" variant="default" px="xs" aria-label="More to do for this user">

@@ -2,6 +2,8 @@ import { Select } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
+import { longestSearch } from "./search.ts";
+import { shown } from "../parts/Theirs.tsx";
 import { keys, useAdmin } from "./queries.ts";
 
 interface UserPickProps {
@@ -21,7 +23,7 @@ export function UserPick({ value, change }: UserPickProps) {
   });
   const found = (data?.users ?? []).map(({ user_id, email }) => ({
     value: user_id,
-    label: email ?? user_id,
+    label: shown(email ?? user_id),
   }));
   return (
     <Select
@@ -29,6 +31,7 @@ export function UserPick({ value, change }: UserPickProps) {
       description="A part of their address, or their id."
       placeholder="Type to search"
       searchable
+      maxLength={longestSearch}
       data-autofocus
       comboboxProps={{ withinPortal: false }}
       data={found}

@@ -1,25 +1,24 @@
-import { Group, Table, Text, TextInput, UnstyledButton, VisuallyHidden } from "@mantine/core";
-import { useDebouncedCallback } from "@mantine/hooks";
-import { IconArrowDown, IconArrowUp, IconSearch } from "@tabler/icons-react";
-import { useState } from "react";
+import { Group, Table, Text, UnstyledButton } from "@mantine/core";
+import { IconArrowDown, IconArrowUp } from "@tabler/icons-react";
 import type { ListedUser } from "tokenbook";
 import { format, humanized } from "../format.ts";
+import { PageName } from "../parts/PageName.tsx";
 import { Mark } from "../parts/Mark.tsx";
 import { More } from "../parts/More.tsx";
 import { Nothing } from "../parts/Nothing.tsx";
 import { Section } from "../parts/Section.tsx";
+import { shown, Theirs } from "../parts/Theirs.tsx";
 import { Waiting } from "../parts/Waiting.tsx";
 import { usePlans } from "../data/queries.ts";
 import { AdminLink } from "./AdminLink.tsx";
 import { useUsers } from "./queries.ts";
+import { SearchBox } from "./SearchBox.tsx";
 import { type Sort, useAdminSearch } from "./search.ts";
 import classes from "./Users.module.css";
 
 /** Everybody, by who was active last: searched, sorted and paged by the database. */
 export function UsersPage() {
   const [{ q, sort = "last_active", turned = false }, change] = useAdminSearch();
-  const [typed, setTyped] = useState(q ?? "");
-  const search = useDebouncedCallback((text: string) => change({ q: text.trim() || undefined }), 250);
   const descending = (sort !== "email") !== turned;
   const users = useUsers({ search: q, sort, descending });
   const { data, isPlaceholderData } = users;
@@ -30,22 +29,16 @@ export function UsersPage() {
     <Section
       title="Users"
       actions={
-        <TextInput
-          size="xs"
+        <SearchBox
           w={{ base: "100%", xs: "17rem" }}
-          type="search"
-          aria-label="Search by address or id"
+          label="Search by address or id"
           placeholder="Address or id"
-          leftSection={<IconSearch size={14} aria-hidden />}
-          value={typed}
-          onChange={({ currentTarget }) => {
-            setTyped(currentTarget.value);
-            search(currentTarget.value);
-          }}
+          value={q}
+          search={(text) => change({ q: text })}
         />
       }
     >
-      <VisuallyHidden component="h1">Users</VisuallyHidden>
+      <PageName name="Users" />
       {data === undefined ? (
         <Waiting of={users} height="30rem" />
       ) : data.length === 0 ? (
@@ -53,7 +46,7 @@ export function UsersPage() {
           <Nothing title="Nobody has signed up yet">Whoever does is listed here.</Nothing>
         ) : (
           <Nothing title="Nobody is found">
-            No address has “<span className="words">{q}</span>” in it, and it is nobody’s id.
+            No address has “<Theirs>{q}</Theirs>” in it, and it is nobody’s id.
           </Nothing>
         )
       ) : (
@@ -143,9 +136,9 @@ function UserRow({ user }: { user: ListedUser }) {
           size="sm"
           dir="auto"
           className={classes["who"]!}
-          title={email ?? user_id}
+          title={shown(email ?? user_id)}
         >
-          {email ?? user_id}
+          {shown(email ?? user_id)}
         </AdminLink>
         <Standing user={user} />
         <Text component="span" size="xs" c="dimmed" hiddenFrom="sm" className={`${classes["under"]} words`}>

@@ -1,13 +1,15 @@
 /** What has been typed into a dialog, and what of a row it changes. */
 import { decimalsOf, format } from "../format.ts";
+import type { Limits } from "./numbers.ts";
+import { numbers } from "./typed.ts";
 
 /** What can be said of something: `name` is the database's. */
 export interface Field {
   name: string;
   label: string;
   hint?: string;
-  /** `count` is a whole number, `money` cents that are shown in their currency. */
-  kind: "words" | "count" | "number" | "money" | "yes" | "choice" | "date";
+  /** `count` is a whole number; `money` cents that are shown in their currency; `dollars` cents and parts of one. */
+  kind: "words" | "count" | "number" | "money" | "dollars" | "yes" | "choice" | "date";
   choices?: readonly { value: string; label: string }[];
   /** What is empty is null; of `choice`: none can be chosen. */
   isOptional?: boolean;
@@ -17,8 +19,8 @@ export interface Field {
   isWide?: boolean;
 }
 
-/** As inputs have it: an amount of money in its currency, nothing as "". */
-export type Draft = Readonly<Record<string, string | number | boolean>>;
+/** As inputs have it: a number as it is typed, nothing as "". */
+export type Draft = Readonly<Record<string, string | boolean>>;
 
 type Row = Readonly<Record<string, unknown>>;
 
@@ -33,28 +35,45 @@ const currencyOf = (draft: Draft) =>
     .trim()
     .toLowerCase();
 
+/** What may be typed where a number is asked for; undefined: it is not. */
+export function limitsOf({ kind }: Field, currency: string): Limits | undefined {
+  if (kind === "count") return {};
+  if (kind === "number") return { decimals: 12 };
+  if (kind === "dollars") return { decimals: 14, shift: 2 };
+  if (kind !== "money") return undefined;
+  return { decimals: decimalsOf(currency), shift: decimalsOf(currency) };
+}
+
+/** The same, in the currency that stands in the draft. */
+export const limitsIn = (field: Field, draft: Draft) => limitsOf(field, currencyOf(draft));
+
 /** A row as it is filled in. */
 export function draftOf(fields: readonly Field[], row: Row): Draft {
-  const decimals = decimalsOf(String(row["currency"] ?? "usd"));
   return Object.fromEntries(
-    fields.map(({ name, kind }) => {
+    fields.map((field) => {
+      const { name, kind } = field;
       const value = row[name];
       if (kind === "yes") return [name, value === true];
       if (value == null) return [name, ""];
-      return [name, kind === "money" ? Number(value) / 10 ** decimals : (value as string | number)];
+      const limits = limitsOf(field, String(row["currency"] ?? "usd"));
+      return [
+        name,
+        limits === undefined ? String(value) : numbers.write(Number(value), limits, kind === "money"),
+      ];
     }),
   );
 }
 
-/** What it says of a field, as the database has it; undefined: not yet anything. */
-function valueOf({ name, kind, isOptional = false }: Field, draft: Draft): unknown {
+/** What it says of a field, as the database has it; undefined: not yet anything, or nothing that can be read. */
+export function valueOf(field: Field, draft: Draft): unknown {
+  const { name, isOptional = false } = field;
   const typed = draft[name];
   if (typeof typed === "boolean") return typed;
-  const text = typeof typed === "string" ? typed.trim() : typed;
-  if (text === undefined || text === "") return isOptional ? null : undefined;
-  if (kind === "money") return Math.round(Number(text) * 10 ** decimalsOf(currencyOf(draft)));
-  if (kind === "count" || kind === "number") return Number(text);
-  return name === "currency" ? String(text).toLowerCase() : text;
+  const text = typed?.trim() ?? "";
+  if (text === "") return isOptional ? null : undefined;
+  const limits = limitsIn(field, draft);
+  if (limits !== undefined) return numbers.read(text, limits).value ?? undefined;
+  return name === "currency" ? text.toLowerCase() : text;
 }
 
 export const isComplete = (fields: readonly Field[], draft: Draft): boolean =>
@@ -87,6 +106,7 @@ function said({ kind, choices }: Field, value: unknown, currency: string): strin
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (kind === "choice") return choices?.find((it) => it.value === value)?.label ?? String(value);
   if (typeof value !== "number") return String(value);
+  if (kind === "dollars") return format.unitPrice(value, "USD");
   if (kind === "money")
     return decimalsOf(currency) >= 0 && /^[a-z]{3}$/.test(currency)
       ? format.price(value, currency)

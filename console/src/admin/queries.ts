@@ -46,12 +46,29 @@ export function useChanged(): () => void {
   return () => void queryClient.invalidateQueries({ queryKey: tokenKeys.all });
 }
 
-/** Payments of everyone, newest first, and those that are parked. */
-export function usePayments(status: "pending" | undefined, limit: number) {
+/** Payments of everyone that wait, who asked first is first, in pages; and those that are parked. */
+export function useWaitingPayments() {
+  const admin = useAdmin();
+  return useInfiniteQuery({
+    queryKey: keys.of("payments", "waiting"),
+    queryFn: ({ signal, pageParam }) =>
+      admin.payments({ status: "pending", order: "oldest", after: pageParam, limit: 100, signal }),
+    initialPageParam: null as string | null,
+    getNextPageParam: ({ next_after }) => next_after,
+    select: ({ pages }) => ({
+      payments: pages.flatMap(({ payments }) => payments),
+      parked: pages[0]?.parked ?? [],
+    }),
+    refetchInterval: 15_000,
+  });
+}
+
+/** The newest payments of everyone. */
+export function useLatePayments() {
   const admin = useAdmin();
   return useQuery({
-    queryKey: keys.of("payments", { status, limit }),
-    queryFn: ({ signal }) => admin.payments({ status, limit, signal }),
+    queryKey: keys.of("payments", "late"),
+    queryFn: ({ signal }) => admin.payments({ limit: 30, signal }),
     refetchInterval: 15_000,
   });
 }

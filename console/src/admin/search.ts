@@ -8,6 +8,9 @@ export type Sort = (typeof sorts)[number];
 export const deliveryStatuses = ["pending", "delivered", "given_up"] as const;
 export type DeliveryStatus = (typeof deliveryStatuses)[number];
 
+/** The longest address there is, and the most that the database searches for. */
+export const longestSearch = 320;
+
 export interface AdminSearch extends UserSearch {
   /** Whom the list is searched for. */
   q?: string;
@@ -26,13 +29,16 @@ function readAdminSearch(search: Record<string, unknown>): Pick<AdminSearch, Own
   const isSort = (it: unknown): it is Sort => sorts.some((one) => one === it);
   const isStatus = (it: unknown): it is DeliveryStatus => deliveryStatuses.some((one) => one === it);
   return {
-    // a number in an address is read as one
-    ...(typeof q === "string" || typeof q === "number" ? { q: String(q) } : {}),
+    ...(isSearch(q) ? { q: Array.from(String(q)).slice(0, longestSearch).join("") } : {}),
     ...(isSort(sort) && sort !== "last_active" ? { sort } : {}),
     ...(turned === true ? { turned } : {}),
     ...(isStatus(status) ? { status } : {}),
   };
 }
+
+/** Words that the database can search for: a number in an address is read as one, and nobody's address has a NUL. */
+const isSearch = (it: unknown): boolean =>
+  typeof it === "number" || (typeof it === "string" && it.trim() !== "" && !it.includes("\0"));
 
 type Change = Partial<Record<Own, unknown>>;
 

@@ -18,19 +18,27 @@ export interface Sweep<Row> {
   again: () => void;
 }
 
+interface Found<Row> extends Pick<Sweep<Row>, "rows" | "share" | "error"> {
+  /** Which question it answers. */
+  ask: (range: Range) => Promise<Row[]>;
+  round: number;
+}
+
 /** @param ask should stay the same from render to render */
 export function useSweep<Row>(ask: (range: Range) => Promise<Row[]>): Sweep<Row> {
   const [round, setRound] = useState(0);
-  const [found, setFound] = useState<{ rows: Row[]; share: number; error: Error | null }>({
-    rows: [],
-    share: 0,
-    error: null,
-  });
+  const [last, setFound] = useState<Found<Row> | null>(null);
+  // what was found for another question, or in a round before, is no answer to this one
+  const found =
+    last !== null && last.ask === ask && last.round === round
+      ? last
+      : { ask, round, rows: [], share: 0, error: null };
   useEffect(() => {
     const stop = new AbortController();
     const { signal } = stop;
+    let rows: Row[] = [];
+    let share = 0;
     const run = async () => {
-      let rows: Row[] = [];
       let size = atFirst;
       const took = new Map<number, number>();
       for (let from = 0; from < all;) {
@@ -43,17 +51,16 @@ export function useSweep<Row>(ask: (range: Range) => Promise<Row[]>): Sweep<Row>
         size = nextSize(size, took);
         rows = [...rows, ...more];
         from = to;
-        setFound({ rows, share: from / all, error: null });
+        share = from / all;
+        setFound({ ask, round, rows, share, error: null });
       }
     };
     run().catch((error: Error) => {
-      if (!signal.aborted) setFound((now) => ({ ...now, error }));
+      if (!signal.aborted) setFound({ ask, round, rows, share, error });
     });
     return () => stop.abort();
   }, [ask, round]);
-  const again = useCallback(() => {
-    setFound({ rows: [], share: 0, error: null });
-    setRound((now) => now + 1);
-  }, []);
-  return { ...found, isDone: found.share === 1, again };
+  const again = useCallback(() => setRound((now) => now + 1), []);
+  const { rows, share, error } = found;
+  return { rows, share, error, isDone: share === 1, again };
 }

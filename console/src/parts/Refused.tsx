@@ -1,5 +1,6 @@
 import { Alert, Button, Text } from "@mantine/core";
 import { IconAlertTriangle } from "@tabler/icons-react";
+import { NotFetched, reload } from "./part.ts";
 import { wordsOf } from "./refusal.ts";
 
 interface RefusedProps {
@@ -24,10 +25,16 @@ export function Refused({ error, retry }: RefusedProps) {
         </Text>
       )}
       {hint !== "" && <Text size="sm">{hint}</Text>}
-      {retry !== undefined && (
-        <Button size="xs" variant="default" mt="xs" onClick={retry}>
-          Try again
+      {error instanceof NotFetched ? (
+        <Button size="xs" variant="default" mt="xs" onClick={reload}>
+          Reload the page
         </Button>
+      ) : (
+        retry !== undefined && (
+          <Button size="xs" variant="default" mt="xs" onClick={retry}>
+            Try again
+          </Button>
+        )
       )}
     </Alert>
   );

@@ -1,5 +1,6 @@
 import { TokenbookError } from "tokenbook";
 import { humanized } from "../format.ts";
+import { NotFetched } from "./part.ts";
 
 /** What a refusal says, in the server's own words. */
 export interface Words {
@@ -12,6 +13,10 @@ export interface Words {
 }
 
 export function wordsOf(error: unknown): Words {
+  if (error instanceof NotFetched) {
+    const hint = "The network is away, or a new version was deployed: reload the page once it answers.";
+    return { title: error.message, detail: "", hint };
+  }
   if (!(error instanceof TokenbookError)) {
     return { title: error instanceof Error ? error.message : String(error), detail: "", hint: "" };
   }

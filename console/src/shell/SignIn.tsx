@@ -1,7 +1,8 @@
-import { Alert, Anchor, Button, Paper, PasswordInput, Stack, Text, TextInput, Title } from "@mantine/core";
+import { Alert, Anchor, Button, Paper, PasswordInput, Stack, Text, TextInput } from "@mantine/core";
 import { useForm } from "@mantine/form";
 import { useMutation } from "@tanstack/react-query";
 import { useState } from "react";
+import { PageName } from "../parts/PageName.tsx";
 import { useSession } from "../session.tsx";
 
 const words = {
@@ -41,7 +42,7 @@ export function SignIn() {
         <form noValidate onSubmit={form.onSubmit((values) => enter.mutate(values))}>
           <Stack gap="md">
             <div>
-              <Title order={1}>{title}</Title>
+              <PageName name={title}>{title}</PageName>
               <Text size="sm" c="dimmed">
                 See your tokens, and what was spent.
               </Text>

@@ -22,6 +22,8 @@ const slugs: Record<string, Slug> = {
   metadata: "invalid_metadata",
   quantity: "invalid_purchase",
   limit: "invalid_page",
+  order: "invalid_page",
+  after: "invalid_page",
   before: "invalid_page",
 };
 

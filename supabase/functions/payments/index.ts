@@ -1,12 +1,14 @@
 /// <reference types="npm:@supabase/functions-js@2.119.1/src/edge-runtime.d.ts" />
 /**
- * GET /functions/v1/payments?status=&userId=&limit=
+ * GET /functions/v1/payments?status=&userId=&limit=&order=&after=
  *
- * Payments, newest first: a user's own; for an admin or the server everyone's, and beside them
+ * Payments, newest first (order=oldest: the other way round), in pages: after is the next_after of the page before, in
+ * the same order. A user's own; for an admin or the server everyone's, and beside them
  * those that are parked because nobody knows whose they are.
  * Each says the terms it was asked for at; to an admin also what the catalogue says now (offer_now) and how that
  * differs, what else a provider's events name than is booked (disagrees), and the address of who asked (email).
- * Answers { payments: [...] }, to an admin { payments, parked } with what list_parked_token_payments returns.
+ * Answers { payments: [...], next_after (null on the last page) }; to an admin also parked, with as many of what
+ * list_parked_token_payments returns.
  *
  * POST /functions/v1/payments
  *   { action: "create", planType, userId, idempotencyKey }     anyone for themself: asks for a plan

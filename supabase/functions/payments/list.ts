@@ -1,16 +1,29 @@
 import { z } from "zod";
 import type { Context } from "../_shared/database.ts";
-import { smallIntegerText, uuid } from "../_shared/fields.ts";
+import { moment, smallIntegerText, uuid } from "../_shared/fields.ts";
 import { mayBeAdmin, type Sql } from "../_shared/operation.ts";
 import { Refusal } from "../_shared/problem.ts";
 import { rowsOf } from "../_shared/sql.ts";
 
+const afterRule = "next_after of the page before, in the same order";
+
 const statuses = ["pending", "approved", "rejected", "refunded"] as const;
+
+/** Each has an order of its own: by `created_at`, what is of one moment by `id`. */
+const orders = ["newest", "oldest"] as const;
+
+/** Where a page ended: the moment and the id of its last payment, and a space between. */
+const place = z
+  .string()
+  .transform((text) => text.split(" "))
+  .pipe(z.tuple([moment, uuid], afterRule));
 
 /** Which payments. `userId` is of use to admins only. */
 export const Query = z.strictObject({
   status: z.enum(statuses, `one of ${statuses.join(", ")}`).optional(),
   userId: uuid.optional(),
+  order: z.enum(orders, `one of ${orders.join(", ")}`).default("newest"),
+  after: place.optional(),
   limit: smallIntegerText.pipe(z.int().min(1, "1 to 200").max(200, "1 to 200")).default(50),
 });
 
@@ -32,20 +45,36 @@ export async function listPayments(
     if (query.userId !== undefined && query.userId !== context.userClaims?.id) {
       throw new Refusal("forbidden");
     }
-    return { payments: await read(context.supabase, query, columns) };
+    return await read(context.supabase, query, columns);
   }
   // First, and as himself: this refuses whoever is no longer an admin, before the secret key is used for him.
   const parked = await sql("list_parked_token_payments", { p_limit: query.limit });
-  return { payments: await read(context.supabaseAdmin, query, columnsForAdmins), parked };
+  return { ...(await read(context.supabaseAdmin, query, columnsForAdmins)), parked };
 }
 
 async function read(
   client: Context["supabase"],
-  { status, userId, limit }: z.infer<typeof Query>,
+  { status, userId, order, after, limit }: z.infer<typeof Query>,
   selected: typeof columns | typeof columnsForAdmins,
-): Promise<object[]> {
+): Promise<{ payments: object[]; next_after: string | null }> {
+  const isOldest = order === "oldest";
   let rows = client.from("token_payments").select(selected);
   if (status !== undefined) rows = rows.eq("status", status);
   if (userId !== undefined) rows = rows.eq("user_id", userId);
-  return rowsOf<object>(await rows.order("created_at", { ascending: false }).order("id").limit(limit));
+  if (after !== undefined) {
+    const [at, id] = after;
+    // said first by itself, so that an index begins there
+    rows = isOldest ? rows.gte("created_at", at) : rows.lte("created_at", at);
+    rows = rows.or(`created_at.${isOldest ? "gt" : "lt"}."${at}",and(created_at.eq."${at}",id.gt.${id})`);
+  }
+  // one more than asked for: whether there is another page
+  const found = rowsOf<{ created_at: string; id: string }>(
+    await rows
+      .order("created_at", { ascending: isOldest })
+      .order("id")
+      .limit(limit + 1),
+  );
+  const payments = found.slice(0, limit);
+  const last = found.length > limit ? payments.at(-1) : undefined;
+  return { payments, next_after: last === undefined ? null : `${last.created_at} ${last.id}` };
 }

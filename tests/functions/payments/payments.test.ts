@@ -243,7 +243,10 @@ describe("the list", () => {
       decided_by: null,
     });
     expect(body.parked).toBeUndefined();
-    expect((await list(`userId=${user.id}&status=approved`, user)).body).toEqual({ payments: [] });
+    expect((await list(`userId=${user.id}&status=approved`, user)).body).toEqual({
+      payments: [],
+      next_after: null,
+    });
     expectProblem(await list(`userId=${stranger.id}`, user), "forbidden");
     expectProblem(await list(`userId=${randomUUID()}`, user), "forbidden");
   });
@@ -264,6 +267,36 @@ describe("the list", () => {
     }
   });
 
+  test.each(["newest", "oldest"])(
+    "has pages that leave out nobody and name nobody twice, the %s first",
+    async (order) => {
+      // asked for one by one, and then four at one moment
+      const ids = [await asked(user, "starter"), await asked(user), await asked(user, "annual")];
+      const { rows } = await stack.db.admin.query(
+        `insert into public.token_payments (user_id, status, to_plan, amount_cents, currency, terms, created_at)
+       select $1, 'pending', 'annual', 900, 'usd', '{}', now() from generate_series(1, 4) returning id`,
+        [user.id],
+      );
+      const alike = rows.map(({ id }) => id as string).toSorted();
+      const whole = order === "oldest" ? [...ids, ...alike] : [...alike, ...ids.toReversed()];
+      for (const [caller, query] of [
+        [user, ""],
+        [admin, `&userId=${user.id}&status=pending`],
+      ] as const) {
+        const pages: string[][] = [];
+        let after = "";
+        for (;;) {
+          const { body } = await list(`limit=2&order=${order}${query}${after}`, caller);
+          pages.push(body.payments.map((payment: { id: string }) => payment.id));
+          if (body.next_after === null || pages.length > 9) break;
+          after = `&after=${encodeURIComponent(body.next_after)}`;
+        }
+        expect(pages.map((page) => page.length)).toEqual([2, 2, 2, 1]);
+        expect(pages.flat()).toEqual(whole);
+      }
+    },
+  );
+
   test("is nobody's else: not of one who was an admin, not of one without a token", async () => {
     const former = await stack.user({ admin: true });
     await stack.db.admin.query("delete from tokenbook.admins where user_id = $1", [former.id]);
@@ -277,6 +310,10 @@ describe("the list", () => {
     ["status=paid", "status"],
     ["limit=0", "limit"],
     ["limit=201", "limit"],
+    ["order=worst", "order"],
+    ["after=2025-01-01", "after"],
+    ["after=2025-01-01T00:00:00Z%201", "after"],
+    ["after=2025-01-01T00:00:00Z%2000000000-0000-4000-8000-000000000001)%201", "after"],
     ["userId=1", "userId"],
     ["plan=free", "plan"],
   ])("asked with ?%s is refused by name", async (query, field) => {

@@ -3,6 +3,7 @@ import { useState } from "react";
 import type { WebhookEndpoint } from "tokenbook";
 import { eventKinds } from "tokenbook/admin";
 import { ActDialog } from "../ActDialog.tsx";
+import { NewName, useNewName } from "../NewName.tsx";
 import { useAdmin, useChanged } from "../queries.ts";
 
 const all = Object.keys(eventKinds).toSorted();
@@ -11,7 +12,10 @@ const all = Object.keys(eventKinds).toSorted();
 export function EndpointDialog({ endpoint, close }: { endpoint: WebhookEndpoint | null; close: () => void }) {
   const admin = useAdmin();
   const changed = useChanged();
-  const [name, call] = useState(endpoint?.name ?? "");
+  const naming = useNewName("endpoint", async (called) =>
+    (await admin.endpoints()).some((it) => it.name === called),
+  );
+  const name = endpoint?.name ?? naming.name.trim();
   const [url, setUrl] = useState("");
   const [kinds, setKinds] = useState(endpoint?.kinds ?? []);
   const [isEnabled, enable] = useState(endpoint?.is_enabled ?? true);
@@ -20,10 +24,11 @@ export function EndpointDialog({ endpoint, close }: { endpoint: WebhookEndpoint 
     <ActDialog
       title={endpoint === null ? "New endpoint" : `Change the endpoint ${endpoint.name}`}
       verb={endpoint === null ? "Make" : "Change"}
-      isReady={name.trim() !== "" && address !== undefined}
+      isReady={name !== "" && address !== undefined}
       close={close}
+      {...(endpoint === null && { check: naming.check })}
       act={async () => {
-        const { secret_setting } = await admin.setEndpoint(name.trim(), address!, {
+        const { secret_setting } = await admin.setEndpoint(name, address!, {
           kinds: kinds.length === 0 ? undefined : kinds,
           isEnabled,
         });
@@ -36,16 +41,7 @@ export function EndpointDialog({ endpoint, close }: { endpoint: WebhookEndpoint 
         );
       }}
     >
-      {endpoint === null && (
-        <TextInput
-          label="Name"
-          description="Letters, digits and _ ."
-          data-autofocus
-          autoComplete="off"
-          value={name}
-          onChange={({ currentTarget }) => call(currentTarget.value)}
-        />
-      )}
+      {endpoint === null && <NewName naming={naming} label="Name" description="Letters, digits and _ ." />}
       <TextInput
         label="Address"
         description={endpoint === null ? "https" : "Empty: it stays. It may be a secret, so it is not shown."}

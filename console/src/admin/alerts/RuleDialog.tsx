@@ -1,12 +1,13 @@
-import { Select, Text, TextInput } from "@mantine/core";
+import { Select, Text } from "@mantine/core";
 import { useState } from "react";
 import type { AlertRule } from "tokenbook";
 import { useTokenbook } from "tokenbook/react";
 import { usePlans } from "../../data/queries.ts";
 import { ActDialog } from "../ActDialog.tsx";
-import { draftOf, type Field } from "../draft.ts";
+import { draftOf, type Field, isComplete, valueOf } from "../draft.ts";
 import { FieldInputs } from "../FieldInputs.tsx";
-import { useChanged } from "../queries.ts";
+import { NewName, useNewName } from "../NewName.tsx";
+import { useAdmin, useChanged } from "../queries.ts";
 
 type Kind = "dropped" | "depleted" | "expiring_soon";
 
@@ -55,52 +56,61 @@ const everyone = "everyone";
 /** Sets a rule for everyone or for a plan. */
 export function RuleDialog({ rule, close }: { rule: AlertRule | null; close: () => void }) {
   const books = useTokenbook();
+  const admin = useAdmin();
   const changed = useChanged();
   const { data: plans = [] } = usePlans();
-  const [name, call] = useState(rule?.rule ?? "");
   const [scope, setScope] = useState(
     rule === null || rule.plan_type === null ? everyone : `plan ${rule.plan_type}`,
   );
+  const planType = scope === everyone ? null : scope.slice("plan ".length);
+  const naming = useNewName(
+    "rule",
+    async (called) =>
+      (await admin.alertRules({ limit: 1000 })).some(
+        (it) => it.rule === called && it.user_id === null && it.plan_type === planType,
+      ),
+    scope,
+  );
+  const name = rule?.rule ?? naming.name.trim();
   const [draft, change] = useState(() => draftOf(all, { kind: "dropped", is_enabled: true, ...rule }));
   const kind = String(draft["kind"]) as Kind;
   const fields = asked[kind];
-  const number = (of: string) =>
-    fields.some((it) => it.name === of) && draft[of] !== "" ? Number(draft[of]) : undefined;
+  const number = (of: string) => {
+    const field = fields.find((it) => it.name === of);
+    return field === undefined ? undefined : ((valueOf(field, draft) ?? undefined) as number | undefined);
+  };
   return (
     <ActDialog
       title={rule === null ? "New alert rule" : `Change the rule ${rule.rule}`}
       verb={rule === null ? "Make" : "Change"}
       size="lg"
-      isReady={name.trim() !== ""}
+      isReady={name !== "" && isComplete(fields, draft)}
       close={close}
+      {...(rule === null && { check: naming.check })}
       act={async () => {
-        await books.alerts.setRule(name.trim(), {
+        await books.alerts.setRule(name, {
           kind,
           thresholdTokens: number("threshold_tokens"),
           thresholdPercent: number("threshold_percent"),
           hours: number("hours"),
           notifyRecovered: kind !== "expiring_soon" && draft["notify_recovered"] === true,
           isEnabled: draft["is_enabled"] === true,
-          ...(scope === everyone ? { forEveryone: true } : { planType: scope.slice("plan ".length) }),
+          ...(planType === null ? { forEveryone: true } : { planType }),
         });
         changed();
         return (
           <Text size="sm" className="words">
-            The rule {name.trim()} holds. Who is below it already is not told; every crossing from now on
-            counts.
+            The rule {name} holds. Who is below it already is not told; every crossing from now on counts.
           </Text>
         );
       }}
     >
       {rule === null && (
         <>
-          <TextInput
+          <NewName
+            naming={naming}
             label="Name in code"
             description="Alerts say it. Of the rules of one name the closest holds: the user’s, else their plan’s, else everyone’s."
-            data-autofocus
-            autoComplete="off"
-            value={name}
-            onChange={({ currentTarget }) => call(currentTarget.value)}
           />
           <Select
             label="For"

@@ -1,6 +1,7 @@
 import { Text, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { ActDialog } from "../ActDialog.tsx";
+import { NewName, useNewName } from "../NewName.tsx";
 import { useChanged } from "../queries.ts";
 import { Reason } from "../Reason.tsx";
 import { ChangesTable } from "./ChangesTable.tsx";
@@ -25,6 +26,8 @@ interface EditDialogProps {
   note: string;
   /** Whether a day can be said from which on it holds. */
   hasFrom?: boolean;
+  /** Asks the database whether there is one of this name. */
+  isThere: (name: string) => Promise<boolean>;
   save: (
     name: string,
     changes: Record<string, unknown>,
@@ -42,6 +45,7 @@ export function EditDialog({
   row,
   note,
   hasFrom = false,
+  isThere,
   save,
   close,
 }: EditDialogProps) {
@@ -49,13 +53,14 @@ export function EditDialog({
   // as it was when the dialog was opened: what changes underneath meanwhile is not undone
   const [before] = useState(row);
   const [draft, change] = useState(() => draftOf(fields, before));
-  const [called, call] = useState(name ?? "");
+  const naming = useNewName(thing, isThere);
   const [day, setDay] = useState("");
   const [reason, setReason] = useState("");
   const isNew = name === null;
+  const called = name ?? naming.name.trim();
   const changes = changesOf(fields, draft, before);
   const isReady =
-    called.trim() !== "" &&
+    called !== "" &&
     reason.trim() !== "" &&
     isComplete(fields, draft) &&
     (isNew || Object.keys(changes).length > 0);
@@ -66,33 +71,29 @@ export function EditDialog({
       size="lg"
       isReady={isReady}
       close={close}
-      act={async () => {
-        const done = await save(called.trim(), changes, {
+      {...(isNew && { check: naming.check })}
+      act={async (_, isAgain) => {
+        const done = await save(called, changes, {
           reason: reason.trim(),
           ...(day === "" ? {} : { validFrom: `${day}T00:00:00Z` }),
         });
         changed();
         return (
           <Text size="sm" className="words">
-            {done.changed.length === 0
-              ? "It was so already; nothing has changed."
-              : isNew
-                ? `The ${thing} ${called.trim()} is there. ${note}`
+            {isNew
+              ? `The ${thing} ${called} is there. ${note}`
+              : done.changed.length === 0 && !isAgain
+                ? "It was so already; nothing has changed."
                 : `It is changed. ${note}`}
           </Text>
         );
       }}
+      preview={
+        !isNew &&
+        Object.keys(changes).length > 0 && <ChangesTable changes={saidChanges(fields, draft, before)} />
+      }
     >
-      {isNew && (
-        <TextInput
-          label="Name in code"
-          description={nameHint}
-          data-autofocus
-          autoComplete="off"
-          value={called}
-          onChange={({ currentTarget }) => call(currentTarget.value)}
-        />
-      )}
+      {isNew && <NewName naming={naming} label="Name in code" description={nameHint} />}
       <FieldInputs fields={fields} draft={draft} change={change} isFirst={!isNew} />
       {hasFrom && (
         <TextInput
@@ -104,9 +105,6 @@ export function EditDialog({
         />
       )}
       <Reason value={reason} change={setReason} />
-      {!isNew && Object.keys(changes).length > 0 && (
-        <ChangesTable changes={saidChanges(fields, draft, before)} />
-      )}
       <Text size="xs" c="dimmed">
         {note}
       </Text>

@@ -1,6 +1,7 @@
 import { Table } from "@mantine/core";
 import { useState } from "react";
 import type { Pack, Plan } from "tokenbook";
+import { useTokenbook } from "tokenbook/react";
 import { format } from "../../format.ts";
 import { Mark } from "../../parts/Mark.tsx";
 import { Nothing } from "../../parts/Nothing.tsx";
@@ -35,6 +36,7 @@ const newPlan = {
 
 export function Plans() {
   const admin = useAdmin();
+  const books = useTokenbook();
   const plans = useAllPlans();
   const [edited, edit] = useState<Plan | "new" | null>(null);
   return (
@@ -47,6 +49,7 @@ export function Plans() {
           fields={planFields}
           row={edited === "new" ? newPlan : { ...edited }}
           note="What it gives counts from each user’s next period on; price, rank and offer at once. Payments that wait keep the terms they were asked for at."
+          isThere={async (name) => (await books.plans.list()).some(({ plan_type }) => plan_type === name)}
           save={(name, changes, options) => admin.setPlan(name, changes, options)}
           close={() => edit(null)}
         />
@@ -106,6 +109,7 @@ const newPack = { currency: "usd", priority: 50, is_offered: true };
 
 export function Packs() {
   const admin = useAdmin();
+  const books = useTokenbook();
   const packs = useAllPacks();
   const [edited, edit] = useState<Pack | "new" | null>(null);
   return (
@@ -118,6 +122,7 @@ export function Packs() {
           fields={packFields}
           row={edited === "new" ? newPack : { ...edited }}
           note="It counts for who buys from now on. Payments that wait keep the terms they were asked for at."
+          isThere={async (name) => (await books.packs.list()).some(({ pack_type }) => pack_type === name)}
           save={(name, changes, options) => admin.setPack(name, changes, options)}
           close={() => edit(null)}
         />

@@ -1,6 +1,4 @@
-import { Group, Table, TextInput } from "@mantine/core";
-import { useDebouncedValue } from "@mantine/hooks";
-import { IconSearch } from "@tabler/icons-react";
+import { Group, Table } from "@mantine/core";
 import { useState } from "react";
 import type { ModelPrice } from "tokenbook";
 import { format } from "../../format.ts";
@@ -10,11 +8,12 @@ import { Nothing } from "../../parts/Nothing.tsx";
 import { Section } from "../../parts/Section.tsx";
 import { Waiting } from "../../parts/Waiting.tsx";
 import { useAdmin } from "../queries.ts";
+import { SearchBox } from "../SearchBox.tsx";
 import { standingsOf } from "./dated.ts";
 import { EditDialog } from "./EditDialog.tsx";
 import { priceFields } from "./fields.ts";
 import { Act, Called, Elsewhere, Listing, Narrow, New } from "../Listing.tsx";
-import { useModelPrices } from "./queries.ts";
+import { rowsCalled, useModelPrices } from "./queries.ts";
 import { laterOf } from "./Rates.tsx";
 
 const cents = (price: number | null) => (price === null ? "" : format.unitPrice(price, "USD"));
@@ -31,29 +30,37 @@ function besidesOf({
   ];
 }
 
+/** What is to come, in words. */
+function saidOf(price: ModelPrice): string {
+  const { input_cents_per_million: input, output_cents_per_million: output } = price;
+  const said = [
+    ...(input === null ? [] : [`${cents(input)} for input`]),
+    ...(output === null ? [] : [`${cents(output)} for output`]),
+    ...besidesOf(price),
+  ];
+  return said.length === 0 ? "not known" : said.join(", ");
+}
+
+const modelOf = ({ model }: ModelPrice) => model;
+
 /** What models cost the project. */
 export function Prices() {
   const admin = useAdmin();
-  const [typed, setTyped] = useState("");
-  const [settled] = useDebouncedValue(typed.trim(), 250);
-  const search = settled === "" ? undefined : settled;
+  const [search, setSearch] = useState<string>();
   const prices = useModelPrices(search);
   const [edited, edit] = useState<ModelPrice | "new" | null>(null);
-  const standings = standingsOf(prices.data ?? [], ({ model }) => model);
+  const standings = standingsOf(prices.data ?? [], modelOf);
   return (
     <Section
       title="What models cost you"
       actions={
         <Group gap="xs">
-          <TextInput
-            size="xs"
+          <SearchBox
             w="11rem"
-            type="search"
-            aria-label="Search by model"
+            label="Search by model"
             placeholder="Model"
-            leftSection={<IconSearch size={14} aria-hidden />}
-            value={typed}
-            onChange={({ currentTarget }) => setTyped(currentTarget.value)}
+            value={search}
+            search={setSearch}
           />
           <New onClick={() => edit("new")}>New price</New>
         </Group>
@@ -66,8 +73,15 @@ export function Prices() {
           nameHint="The model, as uses name it."
           fields={priceFields}
           row={edited === "new" ? {} : { ...edited }}
-          note="In cents; what is empty is not known. What was booked stays at the price of its time. A price that is set here is not overruled by a list."
+          note="What is empty is not known. What was booked stays at the price of its time. A price that is set here is not overruled by a list."
           hasFrom
+          isThere={async (name) => {
+            const rows = await rowsCalled(name, modelOf, (page) =>
+              admin.modelPrices({ ...page, search: name }),
+            );
+            const [found] = standingsOf(rows, modelOf);
+            return found !== undefined && found.now !== null;
+          }}
           save={(name, changes, options) => admin.setModelPrice(name, changes, options)}
           close={() => edit(null)}
         />
@@ -110,9 +124,9 @@ export function Prices() {
                         </Narrow>
                       )}
                       {[
-                        ...(now === null ? [] : besidesOf(now)),
-                        ...later.map((row) => laterOf(row, false)),
-                      ].join(", ")}
+                        ...(now === null ? [] : [besidesOf(now).join(", ")].filter((it) => it !== "")),
+                        ...later.map((row) => laterOf(row, saidOf(row))),
+                      ].join("; ")}
                     </>
                   }
                 />

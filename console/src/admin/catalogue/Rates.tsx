@@ -12,7 +12,7 @@ import { standingsOf } from "./dated.ts";
 import { EditDialog } from "./EditDialog.tsx";
 import { costFields, rateFields } from "./fields.ts";
 import { Acts, Called, Listing, Narrow, New } from "../Listing.tsx";
-import { useActionCosts, useModelRates } from "./queries.ts";
+import { rowsCalled, useActionCosts, useModelRates } from "./queries.ts";
 
 /** What a rate has where nothing is said. */
 const newRate = {
@@ -40,17 +40,28 @@ function besidesOf({
   ];
 }
 
+const patternOf = ({ model_pattern }: ModelRate) => model_pattern;
+const standingsOfRates = (rates: readonly ModelRate[]) =>
+  standingsOf(rates, patternOf, ({ tokens_per_input }) => tokens_per_input === null);
+
+/** What is to come, in words. */
+const saidOf = (rate: ModelRate) =>
+  rate.tokens_per_input === null
+    ? "none"
+    : [
+        `${format.exact(rate.tokens_per_input)} for input`,
+        `${format.exact(rate.tokens_per_output!)} for output`,
+        `${format.exact(rate.markup_percent!)} % markup`,
+        ...besidesOf(rate),
+      ].join(", ");
+
 /** What using models costs users. */
 export function Rates() {
   const admin = useAdmin();
   const rates = useModelRates();
   const [edited, edit] = useState<ModelRate | "new" | null>(null);
   const [ended, end] = useState<string | null>(null);
-  const standings = standingsOf(
-    rates.data ?? [],
-    ({ model_pattern }) => model_pattern,
-    ({ tokens_per_input }) => tokens_per_input === null,
-  );
+  const standings = standingsOfRates(rates.data ?? []);
   return (
     <Section title="What models cost users" actions={<New onClick={() => edit("new")}>New rate</New>}>
       {edited !== null && (
@@ -62,6 +73,12 @@ export function Rates() {
           row={edited === "new" ? newRate : { ...edited }}
           note="What was booked stays at the rate of its time."
           hasFrom
+          isThere={async (name) => {
+            const [found] = standingsOfRates(
+              await rowsCalled(name, patternOf, (page) => admin.modelRates(page)),
+            );
+            return found !== undefined && found.now !== null;
+          }}
           save={(name, changes, options) => admin.setModelRate(name, changes, options)}
           close={() => edit(null)}
         />
@@ -114,9 +131,9 @@ export function Rates() {
                         </Narrow>
                       )}
                       {[
-                        ...(now === null ? [] : besidesOf(now)),
-                        ...later.map((row) => laterOf(row, row.tokens_per_input === null)),
-                      ].join(", ")}
+                        ...(now === null ? [] : [besidesOf(now).join(", ")].filter((it) => it !== "")),
+                        ...later.map((row) => laterOf(row, saidOf(row))),
+                      ].join("; ")}
                     </>
                   }
                 />
@@ -150,9 +167,11 @@ export function Rates() {
   );
 }
 
-/** Of what is to come. */
-export const laterOf = ({ valid_from }: { valid_from: string }, isEnd: boolean) =>
-  `${isEnd ? "none" : "another"} from ${format.brief(valid_from)}`;
+/** Of what is to come: what, and from when. */
+export const laterOf = ({ valid_from }: { valid_from: string }, what: string) =>
+  `from ${format.brief(valid_from)}: ${what}`;
+
+const actionOf = ({ action_type }: ActionCost) => action_type;
 
 const tokensOf = ({ min_tokens: least, max_tokens: most }: ActionCost) =>
   least === most ? format.tokens(least) : `${format.tokens(least)} to ${format.tokens(most)}`;
@@ -173,6 +192,9 @@ export function ActionCosts() {
           fields={costFields}
           row={edited === "new" ? {} : { ...edited }}
           note="What was booked stays. A hold that is open is captured at the cost of that moment."
+          isThere={async (name) =>
+            (await rowsCalled(name, actionOf, (page) => admin.actionCosts(page))).length > 0
+          }
           save={(name, changes, options) => admin.setActionCost(name, changes, options)}
           close={() => edit(null)}
         />

@@ -178,18 +178,19 @@ export const rateFields: Field[] = [
   { name: "markup_percent", label: "Markup, percent", hint: "Added to the sum of these.", kind: "number" },
 ];
 
+const dollars = { kind: "dollars", hint: "In dollars.", isOptional: true } as const;
+
 export const priceFields: Field[] = [
-  { name: "input_cents_per_million", label: "A million input tokens", kind: "number", isOptional: true },
-  { name: "output_cents_per_million", label: "A million output tokens", kind: "number", isOptional: true },
+  { name: "input_cents_per_million", label: "A million input tokens", ...dollars },
+  { name: "output_cents_per_million", label: "A million output tokens", ...dollars },
   {
     name: "cached_input_cents_per_million",
     label: "A million cached ones",
-    hint: "Empty: as other input.",
-    kind: "number",
-    isOptional: true,
+    ...dollars,
+    hint: "In dollars. Empty: as other input.",
   },
-  { name: "cents_per_image", label: "An image", kind: "number", isOptional: true },
-  { name: "cents_per_minute", label: "A minute of audio", kind: "number", isOptional: true },
+  { name: "cents_per_image", label: "An image", ...dollars },
+  { name: "cents_per_minute", label: "A minute of audio", ...dollars },
 ];
 
 export const costFields: Field[] = [

@@ -42,6 +42,21 @@ export function wholeOf<Row>(pages: readonly (readonly Row[])[], nameOf: (row: R
   });
 }
 
+/** What all pages have of one name, read anew. */
+export async function rowsCalled<Row>(
+  name: string,
+  nameOf: (row: Row) => string,
+  read: (page: { after: string | undefined; limit: number }) => Promise<readonly Row[]>,
+): Promise<Row[]> {
+  const found: Row[] = [];
+  for (let after: string | undefined; ;) {
+    const page = await read({ after, limit: datedPage });
+    found.push(...page.filter((row) => nameOf(row) === name));
+    if (page.length < datedPage) return found;
+    after = nameBefore(page, nameOf);
+  }
+}
+
 export function useModelRates() {
   const admin = useAdmin();
   const nameOf = (row: { model_pattern: string }) => row.model_pattern;

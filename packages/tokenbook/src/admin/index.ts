@@ -1,4 +1,5 @@
 /** What an admin's page imports from `tokenbook/admin`. An app that users load has none of it. */
+import { TokenbookError } from "../../../../supabase/functions/_shared/token-error.ts";
 import type { Patience } from "../../../../supabase/functions/_shared/until-heard.ts";
 import type {
   ActionCost,
@@ -88,6 +89,10 @@ export interface RangeOptions extends Stoppable {
 export interface PaymentsOptions extends Stoppable {
   status?: "pending" | "approved" | "rejected" | "refunded" | undefined;
   userId?: string | undefined;
+  /** Which are first. Default `newest`. */
+  order?: "newest" | "oldest" | undefined;
+  /** The `next_after` of the page before, in the same order. */
+  after?: string | null | undefined;
   /** 1 to 200. Default 50. */
   limit?: number | undefined;
 }
@@ -193,11 +198,12 @@ export interface AdminBooks {
    */
   forget(userId: string, options?: Stoppable): Promise<Erasure>;
   /**
-   * Payments of everyone or of one user, newest first, and those that are parked: by the edge function `payments`.
+   * Payments of everyone or of one user, newest first or oldest first, in pages, and those that are parked: by the edge
+   * function `payments`.
    *
    * @example
    * ```ts
-   * const { payments, parked } = await admin.payments({ status: "pending" });
+   * const { payments, next_after, parked } = await admin.payments({ status: "pending", order: "oldest" });
    * ```
    */
   payments(options?: PaymentsOptions): Promise<PaymentsForAdmin>;
@@ -505,17 +511,22 @@ export function tokenbookAdmin(
       ),
     user: (userId, o = {}) => call("get_token_user", { p_user_id: userId }, o),
     forget: (userId, o = {}) => call("forget_token_user", { p_user_id: userId, p_limit: undefined }, o),
-    payments: (o = {}) => {
-      const { status, userId, limit } = o;
-      return read(
+    payments: async (o = {}) => {
+      const { status, userId, order, after, limit } = o;
+      const answer = await read<PaymentsForAdmin | Omit<PaymentsForAdmin, "parked">>(
         "payments",
         {
           ...(status === undefined ? {} : { status }),
           ...(userId === undefined ? {} : { userId }),
+          ...(order === undefined ? {} : { order }),
+          ...(after == null ? {} : { after }),
           ...(limit === undefined ? {} : { limit: String(limit) }),
         },
         o,
       );
+      // a user is answered their own payments, which are not what was asked for
+      if (!("parked" in answer)) throw new TokenbookError("forbidden");
+      return answer;
     },
     parked: (o = {}) =>
       call(

@@ -855,9 +855,11 @@ export interface ListedPayment extends Omit<Payment, "tokens_lapsed" | "idempote
   email: string | null;
 }
 
-/** Payments, newest first, and those that are parked. */
+/** A page of payments, and those that are parked. */
 export interface PaymentsForAdmin {
   payments: ListedPayment[];
+  /** Where the next page begins; null: there is none. */
+  next_after: string | null;
   parked: ParkedPayment[];
 }
 

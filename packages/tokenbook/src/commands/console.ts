@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { Failure } from "local-platform/terminal/failure";
 import { command, wholeNumber } from "../command.ts";
 import { type ConsoleConfig, consoleFolder, serveConsole } from "../console/serve.ts";
+import { isSecretKey } from "../console/secret-key.ts";
 import { stopsOnSignal } from "../terminal/stop.ts";
 
 /** `tokenbook console`: the page, for any project. */
@@ -52,18 +53,10 @@ function readConfig(
   if (!/^https?:/.test(config.url) || !URL.canParse(config.url)) {
     throw new Failure(`--url is an address, as https://abcdefghijklmnopqrst.supabase.co: ${config.url}`);
   }
-  if (isSecret(config.key)) {
+  if (isSecretKey(config.key)) {
     throw new Failure(
       "That is a secret key, and every browser would be given it. The publishable one belongs here.",
     );
   }
   return { url: config.url, key: config.key };
-}
-
-/** Secret keys of today, and service_role's of before, which is a JWT. */
-function isSecret(key: string): boolean {
-  if (key.startsWith("sb_secret_")) return true;
-  const payload = key.split(".")[1];
-  if (payload === undefined) return false;
-  return Buffer.from(payload, "base64url").toString().includes('"service_role"');
 }

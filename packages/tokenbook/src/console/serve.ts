@@ -1,6 +1,6 @@
 /** The console's files, and which project they are for. They are the same for any project, and for any static host. */
 import { existsSync } from "node:fs";
-import { createServer } from "node:http";
+import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -38,23 +38,22 @@ export async function serveConsole(
   port: number,
   folder = consoleFolder(),
 ): Promise<ServedConsole> {
-  const files = sirv(folder, {
-    single: true, // any path is a page's, which the page itself finds
-    dev: false,
-    setHeaders(answer, path) {
-      const isHashed = path.startsWith("/assets/");
-      answer.setHeader("cache-control", isHashed ? "public, max-age=31536000, immutable" : "no-cache");
-      for (const [name, value] of headersFor(url)) answer.setHeader(name, value);
-    },
-  });
+  const setHeaders = (answer: ServerResponse, path: string) => {
+    answer.setHeader("cache-control", isAsset(path) ? "public, max-age=31536000, immutable" : "no-cache");
+    for (const [name, value] of headersFor(url)) answer.setHeader(name, value);
+  };
+  const assets = sirv(folder, { setHeaders });
+  // any other path is a page's, which the page itself finds, whatever is in it
+  const files = sirv(folder, { single: true, ignores: false, setHeaders });
   const config = JSON.stringify({ url, key });
   const server = createServer((asked, answer) => {
-    if (asked.url?.split("?")[0] === "/config.json") {
+    const path = asked.url?.split("?")[0] ?? "/";
+    if (path === "/config.json") {
       answer.writeHead(200, { "content-type": "application/json", "cache-control": "no-store" }).end(config);
       return;
     }
-    files(asked, answer, () => {
-      answer.writeHead(404).end();
+    (isAsset(path) ? assets : files)(asked, answer, () => {
+      answer.writeHead(404, { "cache-control": "no-store" }).end();
     });
   });
   await new Promise<void>((done, failed) => {
@@ -71,21 +70,31 @@ export async function serveConsole(
   };
 }
 
-/** What a browser may do with the page: its own files, and the project's API. */
-function headersFor(url: string): [string, string][] {
-  const { origin, host, protocol } = new URL(url);
-  const socket = `${protocol === "https:" ? "wss" : "ws"}://${host}`;
-  const policy = [
+/** A file whose name changes with what is in it. */
+const isAsset = (path: string) => path.startsWith("/assets/");
+
+/**
+ * What a browser may do with the page: its own files, and the project's API. The guide says the same to who deploys it.
+ *
+ * @param api  the API's origin
+ * @param socket  the same with ws: or wss:
+ */
+export const policyFor = (api: string, socket: string): string =>
+  [
     "default-src 'self'",
-    `connect-src 'self' ${origin} ${socket}`,
+    `connect-src 'self' ${api} ${socket}`,
     "img-src 'self' data:",
     "style-src 'self' 'unsafe-inline'", // Mantine writes the theme's variables into the page
     "frame-ancestors 'none'",
     "base-uri 'none'",
     "form-action 'self'",
-  ];
+  ].join("; ");
+
+function headersFor(url: string): [string, string][] {
+  const { origin, host, protocol } = new URL(url);
+  const socket = `${protocol === "https:" ? "wss" : "ws"}://${host}`;
   return [
-    ["content-security-policy", policy.join("; ")],
+    ["content-security-policy", policyFor(origin, socket)],
     ["referrer-policy", "no-referrer"],
     ["x-content-type-options", "nosniff"],
   ];

@@ -2,6 +2,15 @@ import { useSyncExternalStore } from "react";
 
 const never = () => () => {};
 
+/** What the browser names; which may be no language: nothing at all, or the system's `en-US@posix`. */
+function languageHere(): string {
+  try {
+    return Intl.getCanonicalLocales(navigator.language)[0] ?? "en";
+  } catch {
+    return "en";
+  }
+}
+
 /** How numbers and times are written. What a server writes, the page writes too at first, and then in its own time zone. */
 export function useFormats(locale: string | undefined) {
   const isHere = useSyncExternalStore(
@@ -9,7 +18,7 @@ export function useFormats(locale: string | undefined) {
     () => true,
     () => false,
   );
-  const language = locale ?? (isHere ? navigator.language : "en");
+  const language = locale ?? (isHere ? languageHere() : "en");
   const timeZone = isHere ? undefined : "UTC";
   const formats = (options: Intl.DateTimeFormatOptions) => {
     const format = new Intl.DateTimeFormat(language, options);
