@@ -11,7 +11,7 @@ select get_user_token_balance('94ace000-0000-4000-8000-000000000008');
 select capture_tokens(user_id, id, p_model_used => 'gpt-4', p_input_tokens => 2000, p_output_tokens => 750)
   from token_holds where user_id = '94ace000-0000-4000-8000-000000000008';
 
--- A second capture, whoever sends it, answers what happened the first time.
+-- A second capture, from any caller, answers what happened the first time.
 select capture_tokens(user_id, id, 4000)
   from token_holds where user_id = '94ace000-0000-4000-8000-000000000008';
 

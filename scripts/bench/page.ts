@@ -108,7 +108,7 @@ function bars({ contenders: by, hot, flat, batch, sweep, replay, growth }: Resul
       least(`a batch of 1,000 against single calls, ${clientsOf(clients)}`, clients === 1 ? 8 : 2, ratio),
     ),
     most("sweep against writing the same rows", 3, sweep.ratio),
-    most("replay against writing the same rows", 3, just(replay.ratio)),
+    most("history replay against writing the same rows", 3, just(replay.ratio)),
     ...(growth === undefined
       ? []
       : [
@@ -164,7 +164,7 @@ function bulk({ batch, sweep, replay, growth }: Results): string {
   const lines = [
     `- A batch of 1,000 users: ${count(Math.round(batch.batch))} deductions a second; ${batch.over.map(({ clients, ratio }) => `${show(ratio)} times single calls of ${clients}`).join(", ")}.`,
     `- The sweep of ${count(sweep.accounts)} accounts: ${sweep.sweep.toFixed(1)} s; writing the same rows with INSERT … SELECT ${sweep.copy.toFixed(1)} s; ${show(sweep.ratio)} times.`,
-    `- The replay of ${count(replay.transactions)} transactions: ${replay.ratio.toFixed(2)} times writing them.`,
+    `- The history replay of ${count(replay.transactions)} transactions: ${replay.ratio.toFixed(2)} times writing them.`,
   ];
   if (growth !== undefined)
     lines.push(

@@ -19,7 +19,7 @@ beforeAll(async () => {
 afterAll(() => db.drop());
 
 /**
- * Functions that a user may call for himself or an admin for anyone, with arguments that concern Bob.
+ * Functions that a user may call about themself or an admin about anyone, with arguments that concern Bob.
  * Who may call what at all is P11 of tests/proofs/promises.
  */
 const ABOUT_BOB: [name: string, args: () => Record<string, unknown>][] = [
@@ -80,7 +80,7 @@ test.each(ABOUT_BOB)(
   },
 );
 
-test("an admin whose right was taken away is refused at once, his token notwithstanding", async () => {
+test("an admin whose right was taken away is refused at once, although the token still says admin", async () => {
   const former = await createUser(db, { admin: true });
   await asAdmin(db, former, (client) => rpc(client, "adjust_tokens", { p_user_id: bob, p_delta: 1 }));
 

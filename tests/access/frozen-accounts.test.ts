@@ -22,7 +22,7 @@ afterAll(() => db.drop());
 
 const server = (name: string, args: Record<string, unknown> = {}, on = db) =>
   asService(on, (client) => rpc(client, name, { p_user_id: user, ...args }));
-const himself = (name: string, args: Record<string, unknown> = {}) =>
+const theUser = (name: string, args: Record<string, unknown> = {}) =>
   asUser(db, user, (client) => rpc(client, name, { p_user_id: user, ...args }));
 const setState = (state: string, of = user, on = db) =>
   asService(on, (client) =>
@@ -72,7 +72,7 @@ describe("who freezes, when and why", () => {
     expect((await server("list_token_changes")).changes).toHaveLength(1);
   });
 
-  test("who was never frozen is active, and to say so leaves no row", async () => {
+  test("a user who was never frozen is active, and setting active leaves no row", async () => {
     const nobodyYet = await createUser(db);
     expect(await setState("active", nobodyYet)).toMatchObject({
       state: "active",
@@ -105,7 +105,7 @@ describe("who freezes, when and why", () => {
       ["set_token_account_state", { p_state: "active", p_reason: "please" }],
       ["list_token_changes", {}],
     ] as const)
-      await expect(himself(name, args)).rejects.toMatchObject({ code: "42501", message: "forbidden" });
+      await expect(theUser(name, args)).rejects.toMatchObject({ code: "42501", message: "forbidden" });
   });
 
   test("changes come in pages, and nobody changes them afterwards", async () => {
@@ -130,17 +130,17 @@ describe("what stops", () => {
     ["create_token_payment", { p_to_plan: "starter" }],
     ["set_token_top_up", { p_below_tokens: 5, p_tokens: 5 }],
   ];
-  test.each(stops)("%s, by whoever asks", async (name, args) => {
+  test.each(stops)("%s, by every caller", async (name, args) => {
     await setState("frozen");
-    await expect(himself(name, args)).rejects.toMatchObject(FROZEN);
+    await expect(theUser(name, args)).rejects.toMatchObject(FROZEN);
     await expect(server(name, args)).rejects.toMatchObject(FROZEN);
     await expect(
       asAdmin(db, admin, (client) => rpc(client, name, { p_user_id: user, ...args })),
     ).rejects.toMatchObject(FROZEN);
-    expect(await himself("get_user_token_balance")).toMatchObject({ state: "frozen", total_active: 1_000 });
+    expect(await theUser("get_user_token_balance")).toMatchObject({ state: "frozen", total_active: 1_000 });
 
     await setState("active");
-    expect(await himself(name, args)).toMatchObject({ success: true });
+    expect(await theUser(name, args)).toMatchObject({ success: true });
     await expectCleanBooks(db);
   });
 
@@ -180,7 +180,7 @@ describe("what stops", () => {
   });
 
   test("top-ups: no request is written until the account is active, and then at once", async () => {
-    await himself("set_token_top_up", { p_below_tokens: 500, p_tokens: 5_000 });
+    await theUser("set_token_top_up", { p_below_tokens: 500, p_tokens: 5_000 });
     await setState("frozen");
     await server("adjust_tokens", { p_delta: -900, p_reason: "correction" });
     const requests = async () =>
@@ -192,7 +192,7 @@ describe("what stops", () => {
 
   test("a key that was refused is not used up; one that was used answers as before", async () => {
     const spend = (key: string) =>
-      himself("deduct_tokens_with_fifo", { p_tokens_to_deduct: 3, p_idempotency_key: key });
+      theUser("deduct_tokens_with_fifo", { p_tokens_to_deduct: 3, p_idempotency_key: key });
     const before = await spend("before");
     await setState("frozen");
     await expect(spend("meanwhile")).rejects.toMatchObject(FROZEN);
@@ -202,7 +202,7 @@ describe("what stops", () => {
   });
 
   test("a quote says that it would not do", async () => {
-    const quote = () => himself("estimate_tokens", { p_action_type: "chat", p_tokens_used: 1 });
+    const quote = () => theUser("estimate_tokens", { p_action_type: "chat", p_tokens_used: 1 });
     expect(await quote()).toMatchObject({ state: "active", sufficient: true });
     await setState("frozen");
     expect(await quote()).toMatchObject({ state: "frozen", sufficient: false });
@@ -212,7 +212,7 @@ describe("what stops", () => {
 describe("what goes on", () => {
   test("a use that has happened is not lost: partial records it as uncovered, and a failed one is recorded", async () => {
     await setState("frozen");
-    const use = (args: object) => himself("track_token_usage", { p_action_type: "chat", ...args });
+    const use = (args: object) => theUser("track_token_usage", { p_action_type: "chat", ...args });
     expect(await use({ p_tokens_used: 7, p_on_shortage: "partial" })).toMatchObject({
       success: true,
       tokens_deducted: 0,
@@ -233,16 +233,16 @@ describe("what goes on", () => {
 
   test("captures up to what was held, and releases", async () => {
     const [paid, back] = [
-      await himself("reserve_tokens", { p_tokens: 30 }),
-      await himself("reserve_tokens", { p_tokens: 20 }),
+      await theUser("reserve_tokens", { p_tokens: 30 }),
+      await theUser("reserve_tokens", { p_tokens: 20 }),
     ];
     await setState("frozen");
-    expect(await himself("capture_tokens", { p_hold_id: paid.hold_id, p_tokens: 25 })).toMatchObject({
+    expect(await theUser("capture_tokens", { p_hold_id: paid.hold_id, p_tokens: 25 })).toMatchObject({
       success: true,
       tokens_captured: 25,
     });
-    expect(await himself("release_tokens", { p_hold_id: back.hold_id })).toMatchObject({ success: true });
-    expect(await himself("get_user_token_balance")).toMatchObject({ total_active: 975, total_reserved: 0 });
+    expect(await theUser("release_tokens", { p_hold_id: back.hold_id })).toMatchObject({ success: true });
+    expect(await theUser("get_user_token_balance")).toMatchObject({ total_active: 975, total_reserved: 0 });
   });
 
   /** What a capture of 45 tokens of a hold of 30 comes to on a frozen account. */
@@ -269,7 +269,7 @@ describe("what goes on", () => {
   });
 
   test("refunds, grants, corrections, voids and expiry", async () => {
-    const spent = await himself("deduct_tokens_with_fifo", { p_tokens_to_deduct: 100 });
+    const spent = await theUser("deduct_tokens_with_fifo", { p_tokens_to_deduct: 100 });
     await grant(db, user, 10, { expires_in: "1 hour" });
     const mistake = await grant(db, user, 40);
     await setState("frozen");
@@ -287,12 +287,12 @@ describe("what goes on", () => {
       expect(await server(name, args as Record<string, unknown>), name).toMatchObject({ success: true });
     await letTimePass(db, user, 0.1);
     await asService(db, (client) => rpc(client, "expire_old_token_grants"));
-    expect(await himself("get_user_token_balance")).toMatchObject({ total_active: 1_005, total_expired: 10 });
+    expect(await theUser("get_user_token_balance")).toMatchObject({ total_active: 1_005, total_expired: 10 });
     await expectCleanBooks(db);
   });
 
   test("money that came: a provider's payment and an approval give their tokens, a dispute takes them back", async () => {
-    const asked = await himself("create_token_payment", { p_to_plan: "starter" });
+    const asked = await theUser("create_token_payment", { p_to_plan: "starter" });
     await setState("frozen");
     const event = (kind: string, facts: Record<string, unknown>) =>
       asService(db, (client) =>
@@ -321,9 +321,9 @@ describe("what goes on", () => {
   });
 
   test("switching a top-up off", async () => {
-    await himself("set_token_top_up", { p_below_tokens: 5, p_tokens: 5 });
+    await theUser("set_token_top_up", { p_below_tokens: 5, p_tokens: 5 });
     await setState("frozen");
-    expect(await himself("set_token_top_up", { p_is_enabled: false })).toMatchObject({ is_enabled: false });
+    expect(await theUser("set_token_top_up", { p_is_enabled: false })).toMatchObject({ is_enabled: false });
   });
 });
 
@@ -386,10 +386,14 @@ describe("in a team", () => {
     return wasFrozen;
   }
 
-  test("who is frozen has nothing under way any more, a member neither", { tags: ["proof"] }, async () => {
-    expect(await freezesUnderway()).toBe(false);
-    expect(await freezesUnderway("freezing-without-the-payers-lock")).toBe(true);
-  });
+  test(
+    "once frozen, a user has nothing under way, and neither has a member",
+    { tags: ["proof"] },
+    async () => {
+      expect(await freezesUnderway()).toBe(false);
+      expect(await freezesUnderway("freezing-without-the-payers-lock")).toBe(true);
+    },
+  );
 });
 
 describe("the state is looked at under the lock, on every path", () => {

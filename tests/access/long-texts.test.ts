@@ -89,7 +89,7 @@ test("the test sees it: a payment's id of any length", { tags: ["proof"] }, asyn
   expect(longest).toBeGreaterThan(4_000_000);
 });
 
-test("a currency has three letters, whoever's event it is in", async () => {
+test("a currency has three letters, in any provider's event", async () => {
   const db = await createDatabase();
   const tell = (currency: unknown) =>
     asService(db, (client) =>

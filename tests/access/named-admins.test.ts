@@ -115,7 +115,7 @@ async function givenUp(on: Database, user: string) {
   );
 }
 
-/** Computed from the ledger, whoever asks. */
+/** Computed from the ledger, for any caller. */
 const computed = [
   "tokenbook.ledger_checkpoints",
   "tokenbook.sales",
@@ -236,7 +236,7 @@ test("the test sees it: changes beside the ledger that name the server", { tags:
   expect(faults).toContain("set_token_alert_rule: a row of tokenbook.changes names service null");
 });
 
-/** Who booked the tokens of a payment that an admin assigned, and who decided it. */
+/** The actor of the tokens of a payment that an admin assigned, and the actor of its decision. */
 async function assigned(variant?: string): Promise<Record<string, unknown>> {
   const on = await createDatabase();
   if (variant !== undefined) await applyMutant(on, variant);
@@ -259,7 +259,7 @@ async function assigned(variant?: string): Promise<Record<string, unknown>> {
   return rows[0];
 }
 
-test("who says whose a parked payment is, is who gave its tokens and decided it", async () => {
+test("the admin who assigns a parked payment is the actor of its tokens and of its decision", async () => {
   expect(await assigned()).toEqual({ actor_role: "admin", is_admin: true, was_decided_by_admin: true });
 });
 
@@ -267,7 +267,7 @@ test("the test sees it: an assignment booked as the server's", { tags: ["proof"]
   expect(await assigned("assigned-payments-name-the-server")).toMatchObject({ actor_role: "service" });
 });
 
-test("what users set for themselves is theirs, and not among the changes", async () => {
+test("users' own settings are not among the changes", async () => {
   const life = await populateUser(db);
   const { rows } = await db.admin.query(
     "select distinct change from tokenbook.changes where user_id = $1 order by 1",

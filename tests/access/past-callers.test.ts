@@ -1,4 +1,4 @@
-/** Who was something and is not any more: every function of the API, called by each of them. */
+/** Former users, admins and members: every function of the API, called by each of them. */
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -175,7 +175,7 @@ test("a user whose account is frozen reads and settles as ever", async () => {
 });
 
 describe("a token outlives its right", () => {
-  /** Functions that let through whoever has such a token, and whether a row was left behind. */
+  /** Functions that let the holder of such a token through, and whether a row was left behind. */
   async function letThrough(
     as: Caller,
     about: PopulatedUser,

@@ -66,7 +66,7 @@ test("another's rows are never shown, and counted exactly there are none", async
 });
 
 test("the planner's guess tells about how many rows another has: this is known, and said", async () => {
-  // Whoever knows how many they have themselves can scale it.
+  // A caller who knows how many rows they have can scale it.
   const own = await ask(me, "planned");
   expect(own.rows).toHaveLength(20);
   const told = async (user: string) => Math.round(((await ask(user, "planned")).total / own.total) * 20);
@@ -77,7 +77,7 @@ test("the planner's guess tells about how many rows another has: this is known, 
   expect(ofQuiet).toBeLessThan(40);
 });
 
-test("it tells nothing of what is in them: who has as many rows gets the same guess under any filter", async () => {
+test("it tells nothing of what is in them: users with as many rows get the same guess under any filter", async () => {
   const filters = [
     "&tokens=lt.-500",
     "&tokens=eq.-1000",

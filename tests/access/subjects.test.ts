@@ -1,4 +1,4 @@
-/** Who signs in with Clerk, Auth0 or Firebase: a token whose subject is no uuid, from the API to the books. */
+/** Users who sign in with Clerk, Auth0 or Firebase: a token whose subject is not a uuid, from the API to the books. */
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startApi, type Api } from "local-platform/gateway/api";
@@ -185,7 +185,7 @@ describe("a registered subject", () => {
     });
   });
 
-  test("whose it was first it stays, unless a mistake is put right, with a reason that is kept", async () => {
+  test("it stays with its first user, unless a mistake is corrected, with a reason that is kept", async () => {
     const [sub, first, second] = [uniqueSubject(), await createUser(world.db), await createUser(world.db)];
     await world.register(first, sub);
     expect(await world.register(first, sub)).toEqual({ success: true, user_id: first, replayed: true });
@@ -217,7 +217,7 @@ describe("a registered subject", () => {
   });
 });
 
-test("what is nearly a uuid is a subject like any other, and fails nowhere", async () => {
+test("a subject that is nearly a uuid works like any other subject", async () => {
   const id = randomUUID();
   const nearly = [
     `{${id}}`,

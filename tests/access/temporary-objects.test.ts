@@ -227,7 +227,7 @@ async function tryIt(fixture: CallerFixture, own: Record<string, Arguments>): Pr
 
 const outcome = (said: Said) => ("code" in said ? `${said.code} ${said.message}` : "answered");
 
-/** Every function that the caller may execute, in one session of his own, with or without traps in it. */
+/** Every function that the caller may execute, in one session of its own, with or without traps in it. */
 async function callEach(
   { db, user, claims }: CallerFixture,
   caller: Caller,

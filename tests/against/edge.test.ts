@@ -18,7 +18,7 @@ afterAll(() => target.close());
 const grant = (body: unknown, headers: Record<string, string> = {}) =>
   target.ask("/functions/v1/grant", { as: target.server, body, headers });
 
-test("who is not signed in is 401, a stranger to a function 403, and the server is let in", async () => {
+test("a caller without a token is 401, a user without the right 403, and the server is let in", async () => {
   expect(isServed).toBe(true);
   expect(await target.ask("/functions/v1/balance")).toMatchObject({
     status: 401,

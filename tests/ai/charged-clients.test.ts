@@ -119,7 +119,7 @@ describe("the SDK of OpenAI, charged,", () => {
     expect(await paid()).toMatchObject({ used: 30, held: 0, usage: [{ by: "provider" }] });
   });
 
-  test("gives the count to whoever asks for it", async () => {
+  test("gives the count to callers who ask for it", async () => {
     const stream_options = { include_usage: true };
     const stream = await openai().chat.completions.create({
       model: runs,

@@ -73,7 +73,7 @@ export async function storm(
     }
   };
   await Promise.all(Array.from({ length: atOnce }, lane));
-  await new Promise((go) => setTimeout(go, 1_000)); // whoever left does not wait for the settlement
+  await new Promise((go) => setTimeout(go, 1_000)); // a caller who left does not wait for the settlement
   const { rows: open } = await db.admin.query("select 1 from public.token_holds where status = 'open'");
   const findings: Findings = { leaks: open.length, violations: [], mix: {}, charged: 0 };
   if (open.length === 0) await compare(db, made, findings);

@@ -53,7 +53,7 @@ const setAll = (change: string) => db.admin.query(`update tokenbook.webhook_deli
 const repeat = (delivery: string | number, of = db) =>
   call(of, "repeat_token_webhook_delivery", { p_delivery_id: delivery });
 
-/** Who is told of what, as `app token_alert.dropped`. */
+/** Which endpoint is sent what, as `app token_alert.dropped`. */
 async function queued(of = db): Promise<string[]> {
   const { rows } = await of.admin.query(
     "select endpoint || ' ' || kind as told from tokenbook.webhook_deliveries order by 1",
@@ -76,7 +76,7 @@ test("a delivery is handed to one at a time, and to the next when the lease ends
   expect(await claim()).toEqual([]);
 });
 
-test("what was begun ten times without an answer, or is three days old, is given up in the open", async () => {
+test("a delivery that was tried ten times without an answer, or is three days old, is given up, and says so", async () => {
   await setAll("attempts = 10");
   expect(await claim()).toEqual([]);
   const read = async () =>
@@ -98,7 +98,7 @@ test("what was begun ten times without an answer, or is three days old, is given
   expect(await call(db, "retry_token_webhooks", { p_endpoint: "app" })).toBe(0); // old news is none
 });
 
-test("what is 30 days old is deleted by whoever comes for more, unless it was repeated since", async () => {
+test("what is 30 days old is deleted by the next claim, unless it was repeated since", async () => {
   const [{ delivery_id }] = (await claim()) as [Claimed];
   await setAll(
     "created_at = created_at - interval '31 days', queued_at = queued_at - interval '31 days', claim_id = null",
@@ -184,7 +184,7 @@ test("a deduction is never kept waiting, or from happening, by the outbox", asyn
   expect(rows).toEqual([{ alerts: 1, deliveries: 1 }]);
 });
 
-/** Who is told when a balance drops once, of four endpoints of which two ask for it. */
+/** Which of four endpoints, two of which ask for it, are told when a balance drops once. */
 async function toldOfADrop(variant?: string): Promise<string[]> {
   const own = await createDatabase();
   if (variant !== undefined) await applyMutant(own, variant);
@@ -231,7 +231,7 @@ async function toldOfWhatIsUndone(variant?: string): Promise<string[]> {
   return told;
 }
 
-test("what is rolled back, or taken back in its own transaction, is told to nobody", async () => {
+test("an event that is rolled back, or withdrawn in its own transaction, is not told", async () => {
   expect(await toldOfWhatIsUndone()).toEqual([]);
 });
 

@@ -21,7 +21,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-test("a rule holds from its commit on: who is below it already is not told, every crossing after it is", async () => {
+test("a rule holds from its commit on: a user below it already gets no alert, every later crossing raises one", async () => {
   await setRule(db, { rule: "low", kind: "dropped", threshold_tokens: 150, user_id: user });
   await deduct(db, user, 10);
   expect(await told(db, user)).toEqual([]);

@@ -128,7 +128,7 @@ test("packs are asked for by name and number, and so says the alert", async () =
   expect((await requests()).at(-1)).toMatchObject({ status: "done" });
 });
 
-test("whoever is below already when he switches it on is asked for at once", async () => {
+test("a user who is below the threshold when they switch it on gets a request at once", async () => {
   await deduct(db, user, 80);
   const { pending_request_id: id } = await enable({ p_tokens: undefined, p_plan_type: "starter" });
   expect(await requests()).toEqual([{ id, status: "pending", tokens: null, plan_type: "starter" }]);
@@ -250,7 +250,7 @@ test("switched off, it asks for nothing; what is pending stays the server's to s
   expect(await requests()).toEqual([]);
 });
 
-test("what the same transaction takes back was never asked for", async () => {
+test("a top-up is not requested when the same transaction brings the balance back up", async () => {
   await enable();
   await db.admin.query(
     `begin; select public.deduct_tokens_with_fifo('${user}', 100); select public.grant_tokens('${user}', 60, 'purchase'); commit`,

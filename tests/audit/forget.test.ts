@@ -271,7 +271,7 @@ describe("afterwards", () => {
     expect((await db.admin.query("select * from public.verify_token_ledger()")).rows).toEqual([]);
   });
 
-  test("whoever is still there goes on, and what is written of them then is there", async () => {
+  test("a user whose account is not deleted goes on, and what is recorded afterwards is there", async () => {
     const one = await createUser(db);
     await asService(db, (client) =>
       rpc(client, "grant_tokens", {
@@ -332,7 +332,7 @@ test("a checkpoint from before says that words are gone, and nothing else; the n
   expect(await differences(await checkpoint())).toEqual([]);
 });
 
-test("nobody but an admin and the server may, and what is wrong is refused", async () => {
+test("only an admin and the server may, and wrong arguments are refused", async () => {
   const call = (args: Record<string, unknown>) => (client: Parameters<typeof rpc>[0]) =>
     rpc(client, "forget_token_user", args);
   await expect(asAnon(db, call({ p_user_id: other.id }))).rejects.toMatchObject({ code: "42501" });

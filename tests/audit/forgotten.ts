@@ -15,7 +15,7 @@ const emptied = (how: string): Fate => ({ emptied: how });
 const slug = "a word of a fixed list, or the name of an action, a plan, a pack or a rule";
 const whole = "not of a user";
 const atProvider =
-  "a payment provider's own name for it, by which later refunds and disputes are booked to whom they concern; who that is, only the provider knows: erase it there";
+  "the payment provider's own name for it, by which later refunds and disputes find their user; only the provider knows the person: erase it there";
 const reason = emptied("`erased` in its place; NULL stays NULL");
 const ownOnly = emptied("what callers wrote; what the books wrote (a source, a date, a plan) stays");
 

@@ -123,7 +123,7 @@ describe("making a code", () => {
     await expect(make(args)).rejects.toMatchObject({ message: slug });
   });
 
-  test("a code that somebody chose is one whoever types it as they like, and there is one of it for ever", async () => {
+  test("a chosen code is the same in any spelling, and exists only once for ever", async () => {
     const { code_id, code } = await make({ p_code: "Spring-2026", p_max_redemptions: 5 });
     expect(code).toBe("Spring-2026");
     for (const typed of ["spring2026", "SPRING 2026", " s-p-r-i-n-g 2026 "])
@@ -322,7 +322,7 @@ describe("redeeming", () => {
     expect(rows).toEqual([{ user_id: member }]);
   });
 
-  test("what a user owes is repaid from it first", async () => {
+  test("a user's debt is repaid from it first", async () => {
     const user = await createUser(db);
     const { grant_id } = await server("grant_tokens", { p_user_id: user, p_tokens: 300 });
     await server("deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 300 });
@@ -386,7 +386,7 @@ describe("guessing", () => {
     ).toEqual([{ failures: 1 }]);
   });
 
-  test("what can be no code is not counted, and a success neither counts nor forgives", async () => {
+  test("text that cannot be a code is not counted, and a success neither counts nor resets the count", async () => {
     const user = await createUser(db);
     const { code } = await make();
     for (let nth = 0; nth < 9; nth++) await redeem(user, `GUESS-${nth}`);
@@ -422,7 +422,7 @@ describe("guessing", () => {
     }
   });
 
-  test("who is gone and forgotten leaves no count", async () => {
+  test("a user who is deleted and forgotten leaves no count", async () => {
     const user = await createUser(db);
     await redeem(user, "NO-SUCH-CODE");
     await db.admin.query("delete from auth.users where id = $1", [user]);

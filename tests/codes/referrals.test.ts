@@ -31,14 +31,14 @@ async function project({ mutant = "", limit = 100 } = {}): Promise<Database> {
 
 const server = (name: string, args: Record<string, unknown> = {}, of = db) =>
   asService(of, (client) => rpc(client, name, args));
-const himself = (user: string, name: string, args: Record<string, unknown> = {}, of = db) =>
+const callAs = (user: string, name: string, args: Record<string, unknown> = {}, of = db) =>
   asUser(of, user, (client) => rpc(client, name, args));
 const choose = (how: Record<string, unknown> = {}, of = db) =>
   server("set_token_referral_policy", { p_referrer_tokens: 300, p_referred_tokens: 200, ...how }, of);
 const codeOf = async (user: string, of = db): Promise<string> =>
-  (await himself(user, "get_token_referral_code", {}, of)).code;
+  (await callAs(user, "get_token_referral_code", {}, of)).code;
 const claim = (user: string, code: string, of = db) =>
-  himself(user, "claim_token_referral", { p_referral_code: code }, of);
+  callAs(user, "claim_token_referral", { p_referral_code: code }, of);
 
 /** Somebody refers somebody. */
 async function pair(of = db): Promise<{ referrer: string; referred: string }> {
@@ -49,7 +49,7 @@ async function pair(of = db): Promise<{ referrer: string; referred: string }> {
 
 /** A plan of 400,000 tokens for 900 cents, asked for and approved. */
 async function pay(user: string, of = db): Promise<string> {
-  const { payment_id } = await himself(
+  const { payment_id } = await callAs(
     user,
     "create_token_payment",
     { p_user_id: user, p_to_plan: "starter" },
@@ -102,7 +102,7 @@ const wrongCode = { success: false, code: "PT404", message: "code_not_redeemable
 describe("the code", () => {
   test("is made when first asked for, and is the same for ever; the server and admins see it too", async () => {
     const user = await createUser(db);
-    const first = await himself(user, "get_token_referral_code");
+    const first = await callAs(user, "get_token_referral_code");
     expect(first).toEqual({
       success: true,
       code: expect.stringMatching(/^([0-9A-HJKMNP-TV-Z]{4}-){2}[0-9A-HJKMNP-TV-Z]{4}$/),
@@ -112,9 +112,9 @@ describe("the code", () => {
       rewards: 0,
       rewards_left: 100,
     });
-    expect(await himself(user, "get_token_referral_code")).toEqual(first);
+    expect(await callAs(user, "get_token_referral_code")).toEqual(first);
     expect(await server("get_token_referral_code", { p_user_id: user })).toEqual(first);
-    await expect(himself(user, "get_token_referral_code", { p_user_id: admin })).rejects.toMatchObject({
+    await expect(callAs(user, "get_token_referral_code", { p_user_id: admin })).rejects.toMatchObject({
       message: "forbidden",
     });
     for (const table of ["referral_codes", "referrals", "chosen_referral_policy"])
@@ -123,7 +123,7 @@ describe("the code", () => {
       ).rejects.toMatchObject({ code: "42501" });
   });
 
-  test("goes with whoever is gone and forgotten", async () => {
+  test("is erased with a user who is deleted and forgotten", async () => {
     const user = await createUser(db);
     await codeOf(user);
     expect((await server("forget_token_user", { p_user_id: user })).erased).not.toHaveProperty(
@@ -155,7 +155,7 @@ describe("the policy", () => {
     const of = await createDatabase();
     databases.push(of);
     const [referrer, referred] = [await createUser(of), await createUser(of)];
-    expect(await himself(referrer, "get_token_referral_code", {}, of)).toMatchObject({
+    expect(await callAs(referrer, "get_token_referral_code", {}, of)).toMatchObject({
       is_on: false,
       referrer_tokens: null,
       rewards_left: null,
@@ -223,7 +223,7 @@ describe("a claim", () => {
     for (let nth = 3; nth < 10; nth++) await claim(user, `GUESS-${nth}`);
     for (const ask of [
       () => claim(user, "GUESS-11"),
-      () => himself(user, "redeem_token_code", { p_code: "GUESS-12" }),
+      () => callAs(user, "redeem_token_code", { p_code: "GUESS-12" }),
     ])
       await expect(ask()).rejects.toMatchObject({ message: "too_many_attempts" });
   });
@@ -271,7 +271,7 @@ describe("the first payment", () => {
     ]);
     await pay(referred);
     expect(await bonuses({ referrer, referred })).toEqual([300, 200]);
-    expect(await himself(referrer, "get_token_referral_code")).toMatchObject({
+    expect(await callAs(referrer, "get_token_referral_code")).toMatchObject({
       rewards: 1,
       rewards_left: 99,
     });
@@ -290,7 +290,7 @@ describe("the first payment", () => {
 
   test("an admin who approves is who gave both", async () => {
     const { referrer, referred } = await pair();
-    const { payment_id } = await himself(referred, "create_token_payment", {
+    const { payment_id } = await callAs(referred, "create_token_payment", {
       p_user_id: referred,
       p_to_plan: "starter",
     });
@@ -339,7 +339,7 @@ describe("the first payment", () => {
   test("waits for who referred, rather than being refused, while their account is at work", async () => {
     const waited = async (of: Database) => {
       const { referrer, referred } = await pair(of);
-      const { payment_id } = await himself(
+      const { payment_id } = await callAs(
         referred,
         "create_token_payment",
         { p_user_id: referred, p_to_plan: "starter" },
@@ -432,7 +432,7 @@ describe("money that goes back", () => {
     expect(await bonuses(users)).toEqual([0, 0]);
   });
 
-  test("whatever a provider tells in whatever order ends in the same", async () => {
+  test("a provider's events lead to the same state in any order", async () => {
     const dice = diceFor(seed);
     const ends = new Set<string>();
     for (let nth = 0; nth < 12; nth++) {
@@ -497,7 +497,7 @@ async function loop(of: Database, rounds = 6): Promise<{ minted: number; rewards
        from public.token_accounts a where a.user_id = any ($1)`,
     [users],
   );
-  const { rewards } = await himself(referrer, "get_token_referral_code", {}, of);
+  const { rewards } = await callAs(referrer, "get_token_referral_code", {}, of);
   console.log(
     `loop of paying and refunding: rounds=${rounds} rewards=${rewards} tokens for no money=${rows[0].minted}`,
   );

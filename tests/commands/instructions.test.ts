@@ -17,7 +17,7 @@ import { applyMutant } from "../support/mutants.ts";
 
 /*
  * Where there is no valgrind, or another kind of processor, nothing can be counted. That is said, and fails only where
- * VALGRIND names one: who sets it wants to have it counted.
+ * VALGRIND names one: where it is set, the count must run.
  */
 const mustCount = process.env["VALGRIND"] !== undefined;
 

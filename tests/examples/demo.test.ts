@@ -7,7 +7,7 @@ import { projectRoot } from "../../scripts/project.ts";
 import { readCatalogue } from "../../packages/tokenbook/src/prices/catalogue.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 
-/** Whom verify and reconcile name, and how many rows each has. */
+/** The users that verify and reconcile name, and how many rows each has. */
 const findings = async (db: Database) =>
   (
     await db.admin.query(
@@ -52,7 +52,7 @@ test("the demo data is right, and the broken books are wrong where the list says
   }
 });
 
-test("what models cost in the demo data is what the snapshot says, and its uses have a cost", async () => {
+test("the demo data has the snapshot's model prices, and its uses have a cost", async () => {
   const db = await createDatabase();
   try {
     await db.admin.query(await readFile(join(projectRoot, "supabase", "seed.sql"), "utf8"));

@@ -11,7 +11,7 @@ export type Callers = Record<string, Caller & { kind: Kind }>;
 
 const base64url = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url");
 
-/** @param target the user who is asked about: one of the callers calls himself him */
+/** @param target the user who is asked about: one of the callers claims to be that user */
 export async function everyCaller(stack: Stack, target: string): Promise<Callers> {
   const callers: Callers = {};
   const { keys, token } = stack;
@@ -97,11 +97,11 @@ export async function everyCaller(stack: Stack, target: string): Promise<Callers
   };
   for (const [name, headers] of Object.entries(unknown)) callers[name] = { headers, kind: "unknown" };
   callers["a user"] = { ...user, kind: "user" };
-  callers["a user with the secret key, as himself"] = {
+  callers["a user with the secret key and their own token"] = {
     headers: { ...user.headers, apikey: keys.secretKey },
     kind: "user",
   };
-  callers["a user who calls himself admin"] = {
+  callers["a user who claims to be an admin"] = {
     headers: bearer(await token(target, { user_metadata: { role: "admin" }, app_role: "admin" })),
     kind: "user",
   };

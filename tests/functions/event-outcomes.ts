@@ -23,7 +23,7 @@ export interface EventCase {
   backwards?: Pick<Outcome, "tokens" | "parked" | "subscription">;
 }
 
-/** Whom a case is about: in each case somebody else. */
+/** The user of a case: another in each. */
 export interface Buyer {
   /** Their id with us. */
   userId: string;

@@ -20,7 +20,7 @@ export interface Stack {
   log: string[];
   /** A token as the auth server makes them; what is given replaces its claims. */
   token(userId: string, claims?: Claims): Promise<string>;
-  /** A new user, and the headers of his requests. */
+  /** A new user, and the headers of their requests. */
   user(options?: { admin?: boolean }): Promise<Caller & { id: string }>;
   /** The headers of a request with the secret key. */
   server: Caller;
@@ -38,7 +38,7 @@ export interface Fault {
   wrong: string;
 }
 
-/** Who asks, as request headers. */
+/** The caller, as request headers. */
 export interface Caller {
   headers: Record<string, string>;
 }
@@ -63,14 +63,14 @@ export interface Answer {
   body: any;
 }
 
-/** The claim that makes a token an admin's (as long as he is on the list too). */
+/** The claim that makes a token an admin's (as long as the user is on the list too). */
 export const adminClaims: Claims = { app_metadata: { provider: "email", role: "admin" } };
 
 /**
  * Starts it on a database of its own; takes a second.
  *
- * @param settings what supabase/functions/.env holds. Never the file of whoever runs the tests:
- *   his may have real keys in it
+ * @param settings what supabase/functions/.env holds. Never the developer's own file:
+ *   it may have real keys in it
  * @param fault makes a known-bad variant of the functions, so that a test can show that it would
  *   notice
  */

@@ -1,4 +1,4 @@
-/** Who was told of a payment that waits for an admin, and what. */
+/** Which receivers were told of a payment that waits for an admin, and what they were told. */
 import type { Database } from "../support/database.ts";
 
 /** The alerts of the project's about a provider's payment, in their order. */

@@ -38,7 +38,7 @@ test("a hold takes from the grants in burn order at once and remembers which", a
   expect(await balanceOf(user)).toMatchObject({ total_active: 80, total_reserved: 70 });
 });
 
-test("what is left of a capture goes back last taken first", async () => {
+test("the rest of a capture goes back to the grants, last taken first", async () => {
   const user = await createUser(db);
   const [first, second] = [await grant(db, user, 50), await grant(db, user, 100)];
   const { hold_id } = await call("reserve_tokens", { p_user_id: user, p_tokens: 70 });
@@ -105,7 +105,7 @@ test("a source grant that runs out during the hold is honoured, and what is rele
   expect(await verify()).toEqual([]);
 });
 
-test("a hold that ran out is spendable again for whoever comes next, without any job", async () => {
+test("a hold that ran out is spendable again by the next call, without any job", async () => {
   const user = await createUser(db);
   await grant(db, user, 100);
   await call("reserve_tokens", { p_user_id: user, p_tokens: 100 });
@@ -202,7 +202,7 @@ test("short of tokens a hold changes nothing and says the shortfall", async () =
   );
 });
 
-test("a user settles his own holds and not those that the server made for him", async () => {
+test("a user settles their own holds and not those that the server made for them", async () => {
   const user = await createUser(db);
   const admin = await createUser(db, { admin: true });
   await grant(db, user, 100);
@@ -283,7 +283,7 @@ test("the test sees it: settled-holds-stay-due", { tags: ["proof"] }, async () =
   await broken.drop();
 });
 
-test("another user's hold is not found, whoever asks under his own name", async () => {
+test("another user's hold is not found, by any caller that names its own user", async () => {
   const [user, other] = [await createUser(db), await createUser(db)];
   await grant(db, user, 10);
   await grant(db, other, 10);

@@ -77,7 +77,7 @@ const EVENTS: Record<string, (situation: Situation) => Promise<Receipt>> = {
     await call("deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 30 });
     return {};
   },
-  "its user asks for his balance": async ({ user }) => {
+  "its user reads their balance": async ({ user }) => {
     await call("get_user_token_balance", { p_user_id: user });
     return {};
   },

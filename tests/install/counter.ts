@@ -86,7 +86,7 @@ export async function startCounting(count: number, mutant?: string): Promise<Cou
   return project;
 }
 
-/** As whoever runs the server. */
+/** As the role that runs the server. */
 export async function connectAsPlatform(db: Database): Promise<pg.Client> {
   const client = new pg.Client({ connectionString: db.url("supabase_admin") });
   await client.connect();

@@ -183,7 +183,7 @@ export const factsOf = (db: Database): Promise<Catalog> =>
     return facts;
   });
 
-/** Who asks. */
+/** The callers. */
 const callers: Record<string, Record<string, unknown> | undefined> = {
   postgres: undefined,
   anon: { role: "anon" },

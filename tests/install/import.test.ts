@@ -35,7 +35,7 @@ const imports = async (...args: string[]) => {
 };
 /** The same in this process, in words. */
 const says = (...args: string[]) => runHere("import", [...args, "--db-url", db.url()]);
-/** Who is not taken, and why. */
+/** The users who are left out, and why. */
 const whys = ({ left_out }: { left_out: { user: string; why: string; value?: string }[] }) =>
   left_out.map(({ user, why, value }) => `${user}: ${why}${value === undefined ? "" : `, ${value}`}`);
 /** What is in the grants: tokens, type, and when it begins and ends. */
@@ -457,7 +457,7 @@ test("Stripe's credit grants: one currency, what is money, and what has begun", 
   ]);
   const end = new Date(Date.now() + 365 * 86_400_000).toISOString().slice(0, 10);
   expect(await grantsOf(ann!)).toEqual([[1_500, "purchase", expect.stringContaining(end)]]);
-  // whoever was not taken has no books, and can be imported once it is mended
+  // a user who was left out has no books, and can be imported once the row is corrected
   const { rows } = await db.admin.query("select user_id from public.token_accounts");
   expect(rows).toEqual([{ user_id: ann }]);
 });
@@ -492,7 +492,7 @@ test("moments of a database mean the same whatever its DateStyle and TimeZone ar
   expect(await grantsOf(users[0]!)).toEqual([[5, "annual", "2990-02-01 00:00"]]);
 });
 
-test("whose a row is, and how many tokens a unit is, is not guessed", { timeout: 90_000 }, async () => {
+test("the user of a row and the tokens of a unit are not guessed", { timeout: 90_000 }, async () => {
   const [ann, ben, cia] = await people(3);
   await db.admin.query(
     "create table public.wallets (created_by uuid references auth.users, user_id uuid, credits bigint)",
@@ -548,7 +548,7 @@ test("whose a row is, and how many tokens a unit is, is not guessed", { timeout:
   }
 });
 
-test("whose a row is nobody guesses: not by who invited, made or is meant by several columns", async () => {
+test("the user of a row is not guessed from columns for an inviter or a creator, nor from one of several", async () => {
   const [ann, ben] = await people(2);
   const said: Record<string, string> = {};
   for (const columns of [

@@ -254,7 +254,7 @@ test(
     expect(await tokenbook("install", "--yes", "--functions", "none")).toMatchObject({ status: 0 });
     await guest.db.admin.query(
       `select tokenbook.charge_tokens_on_insert('public.articles', 'article_generation', 10);
-       create policy "Whoever can pay" on public.articles for select using ((select public.can_spend_tokens(10)))`,
+       create policy "Users who can pay" on public.articles for select using ((select public.can_spend_tokens(10)))`,
     );
     const check = JSON.parse((await tokenbook("check", "--json")).stdout);
     expect(check.notes).toContain("What is inserted into articles is paid for: trigger tokenbook_charge.");
@@ -262,9 +262,9 @@ test(
     const refused = await tokenbook("uninstall", "--yes", "--no-export");
     expect(refused).toMatchObject({
       status: 1,
-      stderr: expect.stringContaining("policy Whoever can pay on table articles uses"),
+      stderr: expect.stringContaining("policy Users who can pay on table articles uses"),
     });
-    await guest.db.admin.query('drop policy "Whoever can pay" on public.articles');
+    await guest.db.admin.query('drop policy "Users who can pay" on public.articles');
     const removed = JSON.parse((await tokenbook("uninstall", "--yes", "--no-export", "--json")).stdout);
     expect(removed).toMatchObject({ applied: true, also_changed: [] });
     expect(removed.mentioned_by).toContain(
@@ -361,7 +361,7 @@ test(
 );
 
 test(
-  "what the team changed of ours stays whole and is named; so is what of the project would miss it",
+  "our files that the team changed stay and are named; so are files of the project that need them",
   { timeout: 120_000 },
   async () => {
     expect(await tokenbook("install", "--yes", "--functions", "balance,grant,plans")).toMatchObject({
@@ -454,7 +454,7 @@ test(
 );
 
 test(
-  "what the Supabase CLI would refuse, and what waits and makes our names, is in the way before anything is applied",
+  "migrations that the Supabase CLI would refuse, or that create our names, are reported before anything is applied",
   { timeout: 120_000 },
   async () => {
     const add = (file: string, sql: string) => writeFile(join(guest.root, "supabase/migrations", file), sql);

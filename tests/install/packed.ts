@@ -40,7 +40,7 @@ export async function pack(): Promise<Packed> {
   };
 }
 
-/** One at a time: a build begins by emptying `dist`. Who was killed meanwhile is waited for five minutes. */
+/** One at a time: a build begins by emptying `dist`. The lock of a killed process is waited for five minutes. */
 async function alone(work: () => Promise<unknown>): Promise<void> {
   const lock = join(tmpdir(), `tokenbook-packs-${createHash("md5").update(source).digest("hex")}`);
   while (
@@ -61,7 +61,7 @@ async function alone(work: () => Promise<unknown>): Promise<void> {
   }
 }
 
-/** The package packed, for whoever installs it themself. */
+/** The package packed, for tests that install it themselves. */
 export async function packOnly(): Promise<{ archive: string; remove(): Promise<void> }> {
   const folder = await mkdtemp(join(tmpdir(), "tokenbook-pack-"));
   await alone(() => run("npm", ["pack", "--silent", "--pack-destination", folder], { cwd: source }));

@@ -52,7 +52,7 @@ test.each([
   },
 );
 
-test("who may not ask is told so in a line, as whom they are connected and as whom they should be", async () => {
+test("a role without the right is refused in one line that names it and the role to connect as", async () => {
   const db = await createDatabase();
   const [deployer, stranger] = [await asDeployer(db), await asDeployer(db)];
   await stranger.become("none");

@@ -14,7 +14,7 @@ const withCounter = async (count: number, work: (project: CountedProject) => Pro
   await project.end();
 };
 
-test("whoever writes the counter, the books follow, and nothing the app sees changes", () =>
+test("the books follow every writer of the counter, and nothing the app sees changes", () =>
   withCounter(5, async ({ db, users, tokenbook, json, net }) => {
     const [ann, ben, cid, dan, eve] = users as [string, string, string, string, string];
     expect(await tokenbook("shadow", ...from, "--start")).toMatchObject({
@@ -75,7 +75,7 @@ test("whoever writes the counter, the books follow, and nothing the app sees cha
     await expectSoundInstallation(db);
   }));
 
-test("what the books do by themselves is a difference, with its cause; so is who has no row or is nobody", () =>
+test("changes by the books alone are differences, with their cause; so are users without a row and rows without a user", () =>
   withCounter(4, async ({ db, users, tokenbook, json, follow }) => {
     const [ann, ben, cid] = users as [string, string, string];
     const stranger = "00000000-0000-4000-8000-00000000000a";
@@ -206,7 +206,7 @@ test("a shadow that notes with its caller's rights is seen by what it misses", a
   await project.end();
 });
 
-test("what is rolled back was not; a truncation, another user of a row and a column that is gone are no accident", () =>
+test("a rolled-back write is not followed; a truncation, a row's new user and a dropped column are handled", () =>
   withCounter(3, async ({ db, users, json, tokenbook, follow, net }) => {
     const [ann, ben, cid] = users as [string, string, string];
     await follow();
@@ -489,7 +489,7 @@ test("an app that calls Tokenbook for what it writes is charged once: no shadow,
     const noShadow = await tokenbook("switch", "--yes");
     expect(noShadow.stderr).toContain("npx tokenbook switch --from");
     expect(await tokenbook("switch", ...from, "--yes", "--writable")).toMatchObject({ status: 1 });
-    // whoever knows better loses nothing by it
+    // with --force it begins all the same, and loses nothing
     expect(await json("shadow", ...from, "--start", "--force")).toMatchObject({ booked: 0, differing: 0 });
     expect(await tokenbook("shadow", "--stop")).toMatchObject({ status: 0 });
     expect(await net(ann)).toBe(900);
@@ -529,7 +529,7 @@ async function truncatedTwice({ db, users, json, net }: CountedProject): Promise
   return Promise.all([ann, ben, fay].map((user) => net(user).catch(() => 0)));
 }
 
-test("whose row was gone at the start, and comes back, has what was imported once", () =>
+test("a user whose row was gone at the start and comes back has what was imported once", () =>
   withCounter(2, async ({ db, users, json, tokenbook, net }) => {
     const ann = users[0]!;
     expect(await tokenbook("import", ...from, "--times", "10", "--book")).toMatchObject({ status: 0 });
@@ -671,7 +671,7 @@ test("what cannot be followed is refused in words, and what the command was told
     expect(await tokenbook("shadow", "--from", "people.credits", "--watch")).toMatchObject({ status: 1 });
   }));
 
-test("columns may be called anything; and whoever was forgotten is still followed", () =>
+test("columns may be called anything; and a user who was forgotten is still followed", () =>
   withCounter(2, async ({ db, users, json, tokenbook, net }) => {
     const ann = users[0]!;
     const column = "a $body$ of 100% %I 'credits'";

@@ -70,7 +70,7 @@ test("read only: the counter says what the books say, and a write of it is refus
     expect(await tokenbook("shadow", "--stop")).toMatchObject({ status: 0 });
   }));
 
-/** Who writes to a counter that is not to be written gets through. */
+/** Whether a write to a read-only counter gets through. */
 const getsThrough = async ({ db, users, tokenbook }: CountedProject): Promise<boolean> => {
   expect(await tokenbook("switch", "--yes")).toMatchObject({ status: 0 });
   return (await take(db, users[0]!, 1)) === "written";
@@ -324,7 +324,7 @@ test("rows that went while the counter was closed are said to be gone, and nothi
     ).toEqual(users.map((user) => [user, ["has no row there"]]));
   }));
 
-test("what is written into a column of numeric has the digits that it needs", () =>
+test("a numeric column gets all digits of the balance", () =>
   withShadow(1, async ({ db, users, json }) => {
     await db.admin.query("alter table public.profiles alter credits type numeric");
     await json("switch", "--yes");

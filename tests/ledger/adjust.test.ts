@@ -128,7 +128,7 @@ test("a replay with another delta or sign is refused", async () => {
   }
 });
 
-test("who did it is written down, the admin or the server, and that neither said why", async () => {
+test("the actor is recorded, the admin or the server, and a missing reason as NULL", async () => {
   const user = await createUser(db);
   await adjust({ p_user_id: user, p_delta: 5 });
   await asService(db, (client) => rpc(client, "adjust_tokens", { p_user_id: user, p_delta: 5 }));

@@ -162,7 +162,7 @@ const rules: Rule[] = [
     ["done", "not done"],
   ],
   [
-    "a hold whose row somebody has locked stays as it is, and whoever settles it is told busy",
+    "a hold whose row is locked by another transaction stays as it is, and settling it answers busy",
     "locked-holds-are-settled",
     async (db) => {
       const user = await createUser(db);

@@ -53,7 +53,7 @@ describe("an account of which more is due than one call books", () => {
     expect(await dueOf(user)).toBe(1_500);
   });
 
-  test("gets its holds back in portions too, and what they give back is there for whoever asks", async () => {
+  test("gets its holds back in portions too, and what they give back is there for every read", async () => {
     const user = await withHolds(db, 700, { due: true });
     expect(await call("get_user_token_balance", { p_user_id: user })).toMatchObject({
       total_active: 1_700,

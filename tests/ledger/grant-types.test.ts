@@ -109,7 +109,7 @@ test("a type that is not there is refused, and the rule names what there is", as
   );
 });
 
-test("only admins and the server make types; whoever is signed in reads them", async () => {
+test("only admins and the server make types; every signed-in user reads them", async () => {
   const user = await createUser(db);
   const args = { p_grant_type: "mine", p_terms: {}, p_reason: "a reason" };
   expect(await refusalOf(asUser(db, user, (client) => rpc(client, "set_token_grant_type", args)))).toMatch(

@@ -240,7 +240,7 @@ describe("rows of the books are lost, and the account is there", () => {
     await expect(call("get_user_token_balance", { p_user_id: user })).rejects.toMatchObject(lost);
   });
 
-  test("what the grants do not have is not spent", async () => {
+  test("no more is spent than the grants have", async () => {
     user = await createUser(db);
     await grant(db, user, 100);
     await grant(db, user, 200);
@@ -275,7 +275,7 @@ describe("rows of the books are lost, and the account is there", () => {
       await expect(call(name, { p_user_id: user, ...args }), name).rejects.toMatchObject(lost);
   });
 
-  test("who has only used what costs nothing has lost nothing", async () => {
+  test("a user who has only used what costs nothing has lost nothing", async () => {
     user = await createUser(db);
     await call("track_token_usage", { p_user_id: user, p_action_type: "chat", p_tokens_used: 0 });
     await using _ = await afterLosingNothing();
@@ -342,7 +342,7 @@ test("a replay goes on where a grant, or everything but the ledger, is gone", as
   expect(rows.filter((row) => row.user_id === other && row.grant_id)).toMatchObject([{ grant_id: second }]);
 });
 
-test("whoever never had anything is no lost account", async () => {
+test("a user who never had anything is not a lost account", async () => {
   const nobody = await createUser(db);
   expect(await call("get_user_token_balance", { p_user_id: nobody })).toMatchObject({ total_active: 0 });
   await grant(db, nobody, 5);

@@ -63,7 +63,7 @@ const looks = async (of = db) => {
   }
 };
 
-test("nothing counts it before its moment; at its moment it counts, and whoever spends books it first", async () => {
+test("nothing counts it before its moment; at its moment it counts, and a spending call books it first", async () => {
   user = await createUser(db);
   const to = await promise();
   expect(to).toMatchObject({
@@ -154,7 +154,7 @@ test("its place in the queue and its lifetime are from its moment on", async () 
   await expectCleanLedger();
 });
 
-test("one that began and ran out, with nobody there, is given and lost", async () => {
+test("one that began and ran out without any call in between is given and lost", async () => {
   user = await createUser(db);
   await promise({ p_expires_at: inDays(12) });
   await letTimePass(db, user, 20);
@@ -221,7 +221,7 @@ test("it is called off, and does not come; a retry is told so again", async () =
   await expectCleanLedger();
 });
 
-test("what it pays for it pays for, and nothing else, booked or not", async () => {
+test("it pays for what it may and nothing else, booked or not", async () => {
   user = await createUser(db);
   const own = await promise({ p_pays_for: { actions: ["image_generation"] } });
   expect((await server("list_upcoming_token_grants")).grants).toMatchObject([
@@ -284,7 +284,7 @@ test("of a frozen account it begins, and nothing of it is spent; its time runs",
   await expectCleanLedger();
 });
 
-test("what is owed it repays first; the plan limit is no lower than the balance", async () => {
+test("it repays a debt first; the plan limit is no lower than the balance", async () => {
   user = await createUser(db);
   await server("change_token_plan", { p_plan_type: "starter" });
   const mistake = await grant(db, user, 500);
@@ -344,7 +344,7 @@ test("beside the slots of a plan: what is looked at is what is booked, and the p
   }
 });
 
-test("a plan that a first touch would begin is not given beside it, whoever comes when", async () => {
+test("a plan that a first call would begin is not given beside it, before its moment or after", async () => {
   await db.admin.query(
     "update public.token_plans set is_default = plan_type = 'starter', given_to_users_since = '-infinity'",
   );
@@ -637,7 +637,7 @@ test("the test sees it: voids-what-was-to-come", { tags: ["proof"] }, async () =
   await own.drop();
 });
 
-test("what said a grant to come is not undone by its beginning", async () => {
+test("the entry that promised a grant is not undone when the grant begins", async () => {
   user = await createUser(db);
   const { transaction_id } = await promise();
   await letTimePass(db, user, 11);

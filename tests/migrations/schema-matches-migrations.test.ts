@@ -20,7 +20,7 @@ const closedDefaults = ["tables", "functions", "sequences"]
   )
   .join(";");
 
-/** What an owner may have said once for all: whatever he makes is open, in every schema. */
+/** Default privileges that a host project may have: all that the owner creates is open, in every schema. */
 const openDefaults = ["tables", "functions", "sequences"]
   .map(
     (kind) =>

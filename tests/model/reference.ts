@@ -23,12 +23,12 @@ export interface Grant {
   expiresAt: number;
   /** The uses that it pays for; null: all of them. */
   paysFor: { actions?: readonly string[]; models?: readonly string[] } | null;
-  /** Whose money it is: what is reissued for several is a grant for each; null: nobody's. */
+  /** The grant's source of money; what is reissued for several is a grant for each. null: not paid for. */
   money: number | null;
   voided: boolean;
   /** Tokens of it that ran out, or were taken back: the user has not had them. */
   notHad: number;
-  /** Tokens of it that ran out unspent, or were voided: whoever takes money back for them owes nothing. */
+  /** Tokens of it that ran out unspent, or were voided: a user who is refunded for them owes nothing. */
   lapsed: number;
   /** What the books call it, once they have said so; decides between grants that are equal in all else. */
   id?: string;
@@ -83,7 +83,7 @@ export class Books {
   used = 0;
   expired = 0;
   owed = 0;
-  /** Up to where the plan filled the balance; null: he is on no plan. */
+  /** Up to where the plan filled the balance; null: the user is on no plan. */
   planLimit: number | null = null;
   /** What has repaid debts, by the number of the grant; `newest` is greater the later it did. */
   readonly repaid = new Map<number, { tokens: number; newest: number }>();

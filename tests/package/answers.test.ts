@@ -226,7 +226,7 @@ test("an admin and the server give, correct, undo and end", async () => {
   expect(await admin.voidGrant(grants[0]!.id, { ...o, takeBack: true })).toMatchObject({ success: true });
 });
 
-test("who is frozen spends nothing, and is told so", async () => {
+test("a frozen user spends nothing, and is told so", async () => {
   const { id } = await stack.user();
   const frozen = booksOf(stack, stack.server, { userId: id, by: noting(seen) });
   await frozen.grant(100);

@@ -155,7 +155,7 @@ describe("a call is made again", () => {
 
 describe("a refusal is said once, as an error with everything in it:", () => {
   const cases: [string, (books: Tokenbook) => Promise<unknown>, object][] = [
-    ["what is not theirs to do", (it) => it.grant(5), { code: "forbidden", status: 403, facts: {} }],
+    ["a call that the user may not make", (it) => it.grant(5), { code: "forbidden", status: 403, facts: {} }],
     ["somebody else", (it) => it.balance({ userId: randomUUID() }), { code: "forbidden", status: 403 }],
     [
       "a wrong amount",
@@ -192,7 +192,7 @@ describe("a refusal is said once, as an error with everything in it:", () => {
     });
   });
 
-  test("nobody who is signed in, and a server that does not say for whom", async () => {
+  test("a caller without a session, and a server that names no user", async () => {
     const anon = { headers: { apikey: stack.keys.publishableKey } };
     expect(await refusalOf(behind({}, anon).deduct(5))).toMatchObject({
       code: "not_authenticated",
@@ -202,8 +202,8 @@ describe("a refusal is said once, as an error with everything in it:", () => {
   });
 });
 
-describe("whoever waits", () => {
-  test("may go: the request is stopped, and nothing is asked any more", async () => {
+describe("a caller who waits", () => {
+  test("may abort: the request is stopped, and nothing is asked any more", async () => {
     proxy.troubles = ["hangs"];
     const gone = new AbortController();
     const waiting = behind({ patience: { attemptMs: 60_000 } }).deduct(50, { signal: gone.signal });
@@ -213,7 +213,7 @@ describe("whoever waits", () => {
     expect([proxy.asked.length, await spent()]).toEqual([1, 0]);
   });
 
-  test("may go in a pause, and before it begins", async () => {
+  test("may abort in a pause, and before it begins", async () => {
     proxy.troubles = ["lost", "lost", "lost"];
     const gone = new AbortController();
     const waiting = behind({ patience: { pauseMs: 5_000 } }).balance({ signal: gone.signal });
@@ -226,9 +226,9 @@ describe("whoever waits", () => {
   });
 });
 
-describe("who a client is", () => {
+describe("the user of a client", () => {
   const options = { realtime: { transport: ws as never } };
-  test("a header says, as in an edge function", async () => {
+  test("is read from a header, as in an edge function", async () => {
     const { apikey, authorization } = user.headers as { apikey: string; authorization: string };
     const books = tokenbook(
       createClient(stack.url, apikey, { ...options, global: { headers: { authorization } } }),
@@ -237,7 +237,7 @@ describe("who a client is", () => {
     expect(await spent()).toBe(5);
   });
 
-  test("the session says of whoever has signed in", async () => {
+  test("is read from the session of the signed-in user", async () => {
     const email = `${user.id}@example.com`;
     await supabaseOf(stack).auth.admin.updateUserById(user.id, { password: "a password" });
     const supabase = createClient(stack.url, stack.keys.publishableKey, options);

@@ -28,7 +28,7 @@ const leftOut: Record<string, string> = {
   record_token_payment_event: byProvider,
   record_token_subscription_event: byProvider,
   renew_token_subscription:
-    "whoever charges for the period calls it, once a period: not safe to repeat by itself",
+    "the code that charges for the period calls it, once a period: not safe to repeat by itself",
   restate_token_balances: byAdmins,
   reverse_token_restatement: byAdmins,
   set_token_burn_order: bySettings,

@@ -12,14 +12,14 @@ export type Trouble =
   | "hangs"
   | { status: number; headers?: Record<string, string>; body?: string };
 
-/** Where a request has got to: it is here, it was answered, whoever asked has the answer. */
+/** Where a request has got to: it is here, it was answered, its caller has the answer. */
 export type Step = "asked" | "answered" | "told";
 
 export interface Proxy {
   url: string;
   /** What becomes of the next requests, in order; then all is well. */
   troubles: (Trouble | undefined)[];
-  /** Paths that were asked for, and which requests were given up by whoever asked. */
+  /** Paths that were asked for, and how many requests their callers gave up. */
   asked: string[];
   givenUp: number;
   close(): void;

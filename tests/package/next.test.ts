@@ -105,7 +105,7 @@ describe.skipIf(chromium === undefined)("a new project of Next.js", { tags: ["br
     await page.getByRole("button", { name: "Spend" }).click();
     await shows("900 tokens");
     expect(complaints).toEqual([]);
-    // what a server sends to whoever has no JavaScript
+    // what a server sends to a browser without JavaScript
     const cookie = (await page.context().cookies()).map(({ name, value }) => `${name}=${value}`).join("; ");
     expect(await (await fetch(url, { headers: { cookie } })).text()).toMatch(/900(<!-- -->)? tokens/);
   });

@@ -109,7 +109,7 @@ test("Bun runs it", async () => {
 });
 
 test.skipIf(chromium === undefined)(
-  "a browser runs it, for whoever signs in",
+  "a browser runs it, for the user who signs in",
   { tags: ["browser"] },
   async () => {
     const { outputFiles } = await build({

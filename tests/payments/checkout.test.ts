@@ -152,7 +152,7 @@ test("a former price is not what is bought today", async () => {
   expect((await prepare({ p_pack_type: "small" })).price_id).toBe("price_small_now");
 });
 
-test("who has a subscription at PayPal that is not over is sold no plan beside it, and packs all the same", async () => {
+test("a user with a running PayPal subscription is sold packs, and no plan beside it", async () => {
   const someone = await createUser(db);
   await db.admin.query(
     "update public.token_plans set stripe_price_id = 'price_starter', price_cents = 900 where plan_type = 'starter'",
@@ -180,7 +180,7 @@ test("who has a subscription at PayPal that is not over is sold no plan beside i
   expect(await prepare({ p_plan_type: "starter" }, someone)).toMatchObject({ price_id: "price_starter" });
 });
 
-test("who is frozen or was deleted is sold nothing", async () => {
+test("a frozen or deleted user is sold nothing", async () => {
   const [frozen, deleted] = [await createUser(db), await createUser(db)];
   await asService(db, (client) =>
     rpc(client, "set_token_account_state", { p_user_id: frozen, p_state: "frozen", p_reason: "a test" }),

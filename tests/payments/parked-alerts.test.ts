@@ -56,7 +56,7 @@ const alerts = async (payment: string, of = db) =>
     )
   ).rows;
 
-test("the project is told of a parked payment once, with its reason in words, and hands it to whoever delivers", async () => {
+test("the project is told of a parked payment once, with its reason in words, and hands it to the delivery", async () => {
   const facts = unknownPrice();
   await event("pi_told", facts, "evt_told");
   await event("pi_told", facts, "evt_told");

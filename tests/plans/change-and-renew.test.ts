@@ -312,7 +312,7 @@ test("a gift lifts the plan limit, so that the balance is never above it", async
   await expectCleanBooks(db);
 });
 
-test("an unknown plan is refused, and a user may not upgrade himself", async () => {
+test("an unknown plan is refused, and users may not upgrade themselves", async () => {
   const user = await createUser(db);
 
   await expect(upgrade(user, "platinum")).rejects.toMatchObject({ code: "PT404", message: "plan_not_found" });

@@ -8,7 +8,7 @@ beforeAll(async () => {
 });
 afterAll(() => db.drop());
 
-test("a user's storage quota is the sum of what he was given", async () => {
+test("a user's storage quota is the sum of what they were given", async () => {
   const user = await createUser(db);
   const quota = () => asUser(db, user, (client) => rpc(client, "get_user_storage_quota"));
   expect(await quota()).toEqual({ total_quota_gb: 0 });

@@ -44,7 +44,7 @@ const refused = { code: "PT409", message: "trial_already_taken" };
 const remove = (user: string, of = db) => of.admin.query("delete from auth.users where id = $1", [user]);
 const anAddress = () => `${randomUUID()}@example.com`;
 
-/** A user looks at their balance: who has none yet is given the default plan by it. */
+/** A user reads their balance; a user without books is given the default plan by it. */
 const look = (user: string, of = db) => of.admin.query("select public.get_user_token_balance($1)", [user]);
 
 /** What a user who has looked at their balance has been given of trials, plan included, by the tables. */
@@ -143,7 +143,7 @@ test("a trial is not renewed", async () => {
   expect((await given(user)).trials).toEqual([100_000]);
 });
 
-test("who had a trial does not go back to it at the end of a period", async () => {
+test("a user who had a trial cannot go back to it at the end of a period", async () => {
   const user = await createUser(db);
   await take(user);
   await call("change_token_plan", { p_user_id: user, p_plan_type: "professional" });
@@ -151,7 +151,7 @@ test("who had a trial does not go back to it at the end of a period", async () =
   await expectNothing(() => take(user), refused);
 });
 
-test("who never had one may go down to it, and has it with the next period; once", async () => {
+test("a user who never had a trial can downgrade to it once, from the next period on", async () => {
   const user = await createUser(db);
   await call("change_token_plan", { p_user_id: user, p_plan_type: "professional" });
   expect(await call("change_token_plan", { p_user_id: user, p_plan_type: "monthly_trial" })).toMatchObject({
@@ -411,7 +411,7 @@ test(
 // ---- Registration ------------------------------------------------------------------------------
 
 test.for(Object.keys(waysBack))(
-  "where the default plan is a trial, who comes back %s signs up and has no plan",
+  "where the default plan is a trial, a user who comes back %s signs up and has no plan",
   { timeout: 20_000 },
   async (way) => {
     const of = await project({ isDefault: true });
@@ -435,7 +435,7 @@ test.for(Object.keys(waysBack))(
   },
 );
 
-test("who was refused the trial at registration buys a plan like anybody", async () => {
+test("a user who was refused the trial at registration can buy a plan", async () => {
   const of = await project({ isDefault: true });
   const [, second] = await waysBack["with a tag in the address"]!(of);
 
@@ -452,7 +452,7 @@ test("the test sees it: registered at the row, an identity comes too late", { ta
   expect((await given(second, broken)).trials).toEqual([100_000]);
 });
 
-test("whoever inserts a user and reads their books in one transaction is told of the plan", async () => {
+test("a transaction that inserts a user and reads their books sees the plan", async () => {
   const of = await project({ isDefault: true });
   const id = randomUUID();
   const client = await of.admin.connect();
@@ -644,7 +644,7 @@ test("of ten accounts of one person that take the trial at once, one has it", as
   await expectCleanBooks(of);
 });
 
-test("who waits for a trial that is not given after all has it", async () => {
+test("a trial that waited for another's transaction is given when that one rolls back", async () => {
   const name = randomUUID();
   const [one, other] = [
     await createUser(db, { email: `${name}@example.com` }),
@@ -744,7 +744,7 @@ test("HMAC-SHA256 is RFC 4231's and Node's, for keys and messages of any length"
   }
 });
 
-test("what is kept of a person are digests under the key, and nothing else", async () => {
+test("only keyed digests of a person are kept", async () => {
   const of = await project();
   const email = "ann+shop@example.com";
   const user = await signUpWith("github", "4711", email, of);
@@ -786,7 +786,7 @@ test("each database has a key of its own, also one that was made from the schema
   expect(keys.size).toBe(4);
 });
 
-test("nobody is told of somebody else's trial but admins and the server", async () => {
+test("only admins and the server are told of another user's trial", async () => {
   const [had, never, admin] = [
     await createUser(db),
     await createUser(db),
@@ -816,7 +816,7 @@ test("nobody is told of somebody else's trial but admins and the server", async 
   expect(answers[2]).toEqual(answers[0]);
 });
 
-test("the test sees it: whoever is signed in is told of anybody", { tags: ["proof"] }, async () => {
+test("the test sees it: a signed-in user is told of other users' trials", { tags: ["proof"] }, async () => {
   const broken = await project({ mutant: "trials-of-anybody" });
   const [had, nosy] = [await createUser(broken), await createUser(broken)];
   await take(had, broken);

@@ -101,7 +101,7 @@ test("a role that the app gave since is not taken by removing, and is what is pu
   expect(metadataOf(bob)).toEqual({ team: "red", role: "author" });
 });
 
-test("whoever is gone from auth.users is listed so, and removed by their id", async () => {
+test("an admin who is gone from auth.users is listed as such, and removed by their id", async () => {
   const gone = "00000000-0000-4000-8000-00000000dead";
   db.memory.public.none(`insert into tokenbook.admins (user_id, added_by) values ('${gone}', 'long ago')`);
 

@@ -9,7 +9,7 @@ import { createDatabase, type Database } from "./database.ts";
 import { createUser } from "./roles.ts";
 import { populateUser, type PopulatedUser } from "./populated-user.ts";
 
-/** Who may come along. */
+/** Every kind of caller. */
 export const callers = [
   "anon",
   "self",
@@ -22,11 +22,11 @@ export const callers = [
 ] as const;
 /**
  * - `anon`: without a token
- * - `self`: the user whom it is about
+ * - `self`: the user that the call is about
  * - `other`: another user
  * - `nobody`: a token without a subject
- * - `admin`: one by his token and on the list
- * - `former admin`: by his token, and not on the list any more
+ * - `admin`: an admin by the token and on the list
+ * - `former admin`: an admin by the token, and not on the list any more
  * - `server`: service_role
  * - `stranger`: a role of the database that was made today
  */

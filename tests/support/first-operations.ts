@@ -51,7 +51,7 @@ export async function firstOperations(
     const { left, plan, starts } = rows[0];
     const expected =
       starts * plan + 5 * (race.mix["first: granted"] ?? 0) - 2 * (race.mix["first: spent"] ?? 0);
-    if (starts > 1) wrong.push(`${user} was given the first tokens of his plan ${starts} times`);
+    if (starts > 1) wrong.push(`${user} was given the first tokens of their plan ${starts} times`);
     if (left !== expected) wrong.push(`${user} has ${left}, not ${expected}`);
     const odd = Object.keys(race.mix).filter((outcome) => !outcome.startsWith("first: "));
     wrong.push(...odd.map((outcome) => `${outcome}: ${race.mix[outcome]}`));

@@ -8,7 +8,7 @@ export async function giveFreePlanAtRegistration(db: Database): Promise<void> {
   );
 }
 
-/** Limit and balance of a user side by side, with his plan and debt. */
+/** Limit and balance of a user side by side, with their plan and debt. */
 export interface Standing {
   plan: string | null;
   limit: number | null;

@@ -258,10 +258,10 @@ export const defects: Record<LintName, { sql: string; found: string[] }> = {
     found: ["public.token_listed(text[])"],
   },
   rows_of_everyone: {
-    sql: `create policy "whoever is signed in" on public.token_accounts for select to authenticated using (auth.role() = 'authenticated');
-      create policy "his own" on public.token_accounts for select to authenticated using ((select tokenbook.caller_id()) = user_id);
+    sql: `create policy "every signed-in user" on public.token_accounts for select to authenticated using (auth.role() = 'authenticated');
+      create policy "own rows" on public.token_accounts for select to authenticated using ((select tokenbook.caller_id()) = user_id);
       create policy "of the price list" on public.token_model_prices for select to authenticated using (true);`,
-    found: ['public.token_accounts: policy "whoever is signed in"'],
+    found: ['public.token_accounts: policy "every signed-in user"'],
   },
   internal_relation_readable: {
     sql: `${plantedTable("tokenbook.shown")} grant select on tokenbook.shown to authenticated;

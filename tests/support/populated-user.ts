@@ -5,12 +5,12 @@ import { grant } from "./books.ts";
 import { told } from "./provider-events.ts";
 import type { Database } from "./database.ts";
 
-/** A user and the ids of what is his, by the name of the parameter that would take it. */
+/** A user and the ids of their rows, by the name of the parameter that would take each. */
 export interface PopulatedUser {
   id: string;
-  /** Stands in everything of his that is text: his email, his keys, reasons and metadata. */
+  /** Is in every text of the user: their email, keys, reasons and metadata. */
   mark: string;
-  /** Who draws from his account. */
+  /** The member who spends from the user's account. */
   member: string;
   things: {
     p_grant_id: string;
@@ -30,14 +30,14 @@ export interface PopulatedUser {
     /** Can be redeemed, and ended. */
     p_code: string;
     p_code_id: string;
-    /** Of who draws from his account. */
+    /** The member's. */
     p_referral_code: string;
-    /** When everything of his was there. */
+    /** When all of the user's rows were there. */
     p_at: string;
   };
 }
 
-/** Makes one; nothing of his runs out while a test runs. */
+/** Makes one; none of their grants and holds runs out while a test runs. */
 export async function populateUser(
   db: Database,
   mark = `mark-${randomUUID().slice(0, 8)}`,

@@ -23,7 +23,7 @@ export async function asUser<T>(db: Database, user: string | Claims, fn: Work<T>
   return await asRole(db, typeof user === "string" ? userClaims(user) : user, fn);
 }
 
-/** As a signed-in user whose token says that he is an administrator (whether he still is or not). */
+/** As a signed-in user whose token says that they are an administrator (whether they still are or not). */
 export async function asAdmin<T>(db: Database, adminId: string, fn: Work<T>): Promise<T> {
   const claims = userClaims(adminId);
   return await asRole(db, { ...claims, app_metadata: { ...emailUser, role: "admin" } }, fn);

@@ -92,10 +92,10 @@ export async function connectAsServer(db: Database): Promise<pg.Client> {
   return client;
 }
 
-/** A connection as `postgres`, who may call what no client may. */
+/** A connection as `postgres`, which may call what no client may. */
 export async function connectAsOwner(db: Database, role = "postgres"): Promise<pg.Client> {
   const client = new pg.Client({ connectionString: db.url(role) });
-  // A server that is killed ends the connection; whoever was asking hears of it from his question.
+  // A server that is killed ends the connection; the query that was running fails with it.
   client.on("error", () => {});
   await client.connect();
   return client;

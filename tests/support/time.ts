@@ -3,7 +3,7 @@ import type { Database } from "./database.ts";
 
 /**
  * Lets time pass for one user: everything that their books, plan and holds remember is that much longer ago. Books
- * nothing of it: that is for whoever touches the account next.
+ * nothing of it: that is for the next call that locks the account.
  *
  * @param days - of 24 hours.
  */

@@ -64,7 +64,7 @@ test("without a cap nothing is said of one, and a cap that is taken away is gone
   expect(await spend(1)).toMatchObject({ success: true });
 });
 
-test("what was spent before the cap was set counts", async () => {
+test("tokens spent before the cap was set count", async () => {
   await spend(80);
 
   expect(await cap("month", 100)).toMatchObject({ scope: "user", window: "month", limit: 100, used: 80 });
@@ -72,7 +72,7 @@ test("what was spent before the cap was set counts", async () => {
   expect(await spend(30)).toMatchObject({ success: false, tokens_remaining_to_deduct: 10 });
 });
 
-test("of several caps the tightest holds, whoever set it", async () => {
+test("of several caps the tightest holds, of whatever scope", async () => {
   const own = await createDatabase();
   const member = await createUser(own);
   await grant(own, member, 1_000);
@@ -478,7 +478,7 @@ test("common caps are set, changed and taken away where everything is published"
 });
 
 describe("who may set and see them", () => {
-  test("a user sees his own and sets none; an admin sets them, and it is written down who", async () => {
+  test("a user sees their own and sets none; an admin sets them and is recorded as the actor", async () => {
     const admin = await createUser(db, { admin: true });
     const setting = { p_window: "day", p_tokens: 5, p_user_id: user, p_reason: "trial" };
 

@@ -1,4 +1,4 @@
-/** Whose clock may be advanced, by whom, how far, and that nothing of theirs is left behind. */
+/** Which users' clocks may be advanced, by which callers, how far, and that none of their rows is left behind. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { breaches, grant } from "../support/books.ts";
 import { createDatabase, type Database } from "../support/database.ts";

@@ -67,7 +67,7 @@ async function whatCame(where: Database, user: string): Promise<Came[]> {
   return rows;
 }
 
-/** What is wrong with the books of a user, whoever is asked. */
+/** What is wrong with the books of a user, by every way of looking. */
 async function wrongWith(where: Database, user: string): Promise<string[]> {
   const { rows } = await where.admin.query<{ said: string }>(
     `select v::text as said from public.verify_token_ledger($1) v

@@ -257,8 +257,8 @@ async function told(mutant?: string): Promise<Record<string, boolean[]>> {
     admin: await asAdmin(of, admin, ask(user)),
     server: await asService(of, ask(user)),
     "an API key": await asUser(of, { role: "authenticated", aud: "authenticated" }, own),
-    "who is deleted": await asUser(of, gone, own),
-    "server of who is deleted": await asService(of, ask(gone)),
+    "a deleted user": await asUser(of, gone, own),
+    "server of a deleted user": await asService(of, ask(gone)),
     "server of nobody": await asService(of, ask("00000000-0000-4000-8000-00000000dead")),
   };
   await of.drop();
@@ -274,8 +274,8 @@ test("of somebody else's tokens and plan admins and the server are told, and nob
     admin: [true, true],
     server: [true, true],
     "an API key": [false, false],
-    "who is deleted": [false, false],
-    "server of who is deleted": [true, true],
+    "a deleted user": [false, false],
+    "server of a deleted user": [true, true],
     "server of nobody": [false, false],
   });
   await expect(
@@ -367,7 +367,7 @@ async function tableOfTheProject(of: Database, name: string, policy: string): Pr
     insert into public.${name} (title) select 'Report ' || n from generate_series(1, 10000) n;
     alter table public.${name} enable row level security;
     grant select, insert on public.${name} to authenticated;
-    create policy "Whoever can pay" on public.${name} for all to authenticated using (${policy}) with check (${policy})`);
+    create policy "Users who can pay" on public.${name} for all to authenticated using (${policy}) with check (${policy})`);
 }
 
 test(

@@ -184,7 +184,7 @@ test("without a number it is what the action costs, from then on at the cost of 
   await expect(translate()).rejects.toMatchObject({ message: "invalid_usage" });
 });
 
-test("who is frozen or capped inserts nothing; a member pays from their payer's account", async () => {
+test("a frozen or capped user inserts nothing; a member pays from their payer's account", async () => {
   const member = await createUser(db);
   await about(db, user)("add_token_team_member", { p_member_id: member });
   await insert(article, [member], member);
@@ -258,7 +258,7 @@ const asItIs = {
   left: 40,
 };
 
-test("nobody makes another pay but admins and the server, whose rows without a user are free", async () => {
+test("only admins and the server insert rows that another user pays for; the server's rows without a user are free", async () => {
   expect(await ofOthers(db)).toEqual(asItIs);
 });
 

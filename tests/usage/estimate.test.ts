@@ -63,7 +63,7 @@ test("a quote counts no grant that has run out, booked or not, and changes nothi
   expect(await state()).toEqual(before);
 });
 
-test("whom registration missed gets a quote from his plan's tokens", async () => {
+test("a user whom registration missed gets a quote from their plan's tokens", async () => {
   const missed = await createDatabase();
   const user = await createUser(missed);
   await giveFreePlanAtRegistration(missed);

@@ -170,7 +170,7 @@ describe("a rate", () => {
     ]);
   });
 
-  test("is for admins and the server to set, and for whoever is signed in to read", async () => {
+  test("is set by admins and the server, and read by every signed-in user", async () => {
     const args = { p_model_pattern: "mine", p_rate: { tokens_per_input: 0 }, p_reason: "mine" };
     const refused = { code: "42501" };
     await expect(asAnon(db, (client) => rpc(client, "set_token_model_rate", args))).rejects.toMatchObject(

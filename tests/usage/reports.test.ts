@@ -35,7 +35,7 @@ test("recent usage is told with what is left, the newest first", async () => {
   ]);
 });
 
-test("who has little left is found by the limit that is asked for", async () => {
+test("users with few tokens left are found by the limit that is asked for", async () => {
   const low = async (limit: number) =>
     (await report(`get_users_with_low_token_balance(${limit})`)).map((row) => row.user_id);
 
@@ -44,7 +44,7 @@ test("who has little left is found by the limit that is asked for", async () => 
   expect(await low(9_999)).not.toContain(little);
 });
 
-test("who has used the most comes first, and no more users than asked for", async () => {
+test("the user who has used the most comes first, and no more users are listed than asked for", async () => {
   expect(await report("get_users_with_high_token_usage(1)")).toMatchObject([
     { user_id: much, tokens_used: "500000" },
   ]);

@@ -81,7 +81,7 @@ test("the account row names the newest alert in the commit that raises it, and t
   expect(foreign.rows).toEqual([]);
 });
 
-test("what is rolled back was never told, and is told when it happens", async () => {
+test("a crossing that is rolled back raises no alert, and one that commits does", async () => {
   await expect(
     asUser(db, user, async (client) => {
       await rpc(client, "deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 60 });
@@ -185,7 +185,7 @@ test("a clawback and a voided grant are too", async () => {
   expect(await told(db, user)).toEqual(["dropped low 0", "dropped very_low 0", "depleted empty 0"]);
 });
 
-test("an expiry is told by whoever books it: the sweeper, a balance read, a deduction", async () => {
+test("an expiry is told by the call that books it: the sweeper, a balance read, a deduction", async () => {
   const users = await Promise.all([1, 2, 3].map(() => createUser(db)));
   for (const one of users) {
     await grant(db, one, 100, { type: "trial", expires_in: "1 hour" });

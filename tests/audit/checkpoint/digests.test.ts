@@ -38,7 +38,7 @@ const asOwner = async <T>(of: Database, work: (client: pg.ClientBase) => Promise
   }
 };
 
-test("the digest is the same whatever the session's settings are, and whoever asks", async () => {
+test("the digest is the same for all callers and session settings", async () => {
   const admin = await createUser(db, { admin: true });
   const expected = linesOf(await asOwner(db, (client) => takeCheckpoint(client)));
   const settings = [
@@ -152,7 +152,7 @@ async function lineByHand(client: pg.ClientBase, user: string): Promise<string> 
   return `${user} ${rows.at(-1).id} ${numbers.toString("hex")} ${words.toString("hex")}`;
 }
 
-test("whoever has the rows can compute it without the database: a second program says the same", async () => {
+test("it can be computed from the rows without the database: a second program says the same", async () => {
   await asOwner(db, async (client) => {
     const made = await takeCheckpoint(client);
     const byHand = [];
@@ -374,7 +374,7 @@ test("two at once: the second waits for two seconds at most, and then says busy"
   expect(waited).toBeLessThan(6_000);
 });
 
-test("nobody who is booked for waits for a checkpoint", async () => {
+test("a deduction does not wait for a checkpoint that is being made", async () => {
   const fresh = await createDatabase();
   const user = await createUser(fresh);
   await grant(fresh, user, 100);

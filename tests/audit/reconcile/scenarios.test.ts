@@ -183,7 +183,7 @@ test("a repair settles what was shown", async () => {
   });
 });
 
-test("whoever has a key, or is a user, has done what they did, whatever request they name", async () => {
+test("deductions with a key, or by a user, are operations of their own, even if they name one request", async () => {
   const user = await createUser(db);
   await grant(db, user, 1_000);
   const request = { p_metadata: { request_id: "req-1" } };
@@ -202,7 +202,7 @@ test("whoever has a key, or is a user, has done what they did, whatever request 
   expect(await reconcile(user)).toMatchObject({ findings: [], current_remaining: 500 });
 });
 
-test("what the books have no grant for is none, whatever a use of it is called", async () => {
+test("a use that calls itself a purchase is not counted as a grant", async () => {
   const user = await createUser(db);
   await grant(db, user, 1_000);
   const { usage_id } = await track(user, 700);

@@ -35,7 +35,7 @@ export type Event = { at: number } & (
   | { do: "settle"; hold: number; captured: number }
   | { do: "refund"; charge: number; tokens: number; reissue: string | null }
   | { do: "clawback"; grant: number; tokens: number }
-  /** A repair by reconciliation: an admin's deduction, or his grant. */
+  /** A repair by reconciliation: an admin's deduction or grant. */
   | { do: "repair"; tokens: number; grant: Grant | null }
 );
 

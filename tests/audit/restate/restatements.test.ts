@@ -310,7 +310,7 @@ test("the plan limit is never below what a restatement leaves", async () => {
   await expectVerified(db);
 });
 
-test("an admin restates and is named; the user himself may not", async () => {
+test("an admin restates and is recorded; the user may not", async () => {
   const { user } = await overGranted();
   const admin = await createUser(db, { admin: true });
   const args = { p_user_id: user, p_reason: "exact history" };
@@ -410,7 +410,7 @@ test("restatements, reversals and deductions at once leave the books right", asy
   expect(left).toBe(0);
   expect(mix["restated"]).toBeGreaterThan(0);
   expect(mix["deducted"]).toBeGreaterThan(50);
-  // whoever comes second finds it reversed, or the balance where it was
+  // the second of two finds it reversed, or the balance where it was
   for (const outcome of Object.keys(mix).filter((name) => name.startsWith("error")))
     expect(outcome).toMatch(/restatement_already_reversed/);
 });

@@ -112,7 +112,7 @@ test.each([
   expect(wrong.map((one) => one.startsWith(seen))).toContain(true);
 });
 
-test("who acknowledged it and why is kept, once, and nobody rewrites it", async () => {
+test("the actor and the reason of an acknowledgement are recorded once and cannot be changed", async () => {
   const user = await userOfASteppedClock();
   const admin = await createUser(db, { admin: true });
   const by = (reason: string) =>

@@ -166,7 +166,7 @@ test("a run that was stopped says how to go on, and going on finds the rest: not
   );
 });
 
-test("a piece that takes longer than the server allows is taken again in halves, and one user gets his time", async () => {
+test("a piece that takes longer than the server allows is taken again in halves, and a single user gets the time they need", async () => {
   const slow = await createDatabase();
   const several = await Promise.all(Array.from({ length: 9 }, () => createUser(slow)));
   for (const user of several) await grant(slow, user, 100);

@@ -114,8 +114,8 @@ const topUp = /^I3 a top-up asks for what its alert says$/;
 const lastSpent = /^I3 when something was last spent$/;
 const waits = "x.status in ('pending', 'rejected')";
 const gaveNothing =
-  "of a payment that waits or was refused: no token was given for it, and no entry has it; whoever approves it sees what it says";
-const setting = "a choice of whoever pays: nothing in the books says what it should be";
+  "of a payment that waits or was refused: no token was given for it, and no entry has it; an admin who approves it sees what it says";
+const setting = "a choice of the payer: nothing in the books says what it should be";
 const toldOnce = "what a receiver was told, once: no token depends on it";
 const beforeTheBooks = "from before the books: never counted, and no second record has it";
 /** Of a subscription whose newest period an entry began. */
@@ -1122,7 +1122,9 @@ export const fields: Record<string, Record<string, Field>> = {
     spent_month: field(
       off("spent_month", /^I3 spent in this day, week and month$/, "x.spent_at is not null"),
     ),
-    since: unseen("when they joined, the last time: for people; who may spend is said by until"),
+    since: unseen(
+      "when they joined, the last time: for people to read; until decides whether they may spend",
+    ),
     until: field(
       [
         { to: "null", where: "x.until is not null", named: /^I3 a member has one payer$/ },
@@ -1265,7 +1267,7 @@ export const notTheBooks: Record<string, string> = {
   "tokenbook.chosen_referral_policy": "the project's own choice",
   "tokenbook.referral_codes": "a random code, and a count of rewards: nothing else says what they are",
   "tokenbook.referrals":
-    "who was referred by whom: said once, and nothing else says it; I5 compares the two grants with their entries",
+    "the referrer of a user: recorded here only; I5 compares the two grants with their entries",
   "tokenbook.code_attempts": "how often somebody guessed: no token depends on it",
   "tokenbook.test_users": "whose clock tests advance: none in production, and no token depends on it",
   "tokenbook.subjects": "who somebody is who signs in elsewhere: no token depends on it",
@@ -1289,7 +1291,7 @@ export const notTheBooks: Record<string, string> = {
   "tokenbook.usage_marks": "how far usage_totals has been made",
   "tokenbook.trial_keys": "a random key: nothing else says what it is",
   "tokenbook.trials_taken":
-    "digests without a user, so that they outlive them: who had a trial, on which no token that was given depends",
+    "digests without a user, so that they outlive the user: they record trials, and no token that was given depends on them",
   "tokenbook.provider_customers":
     "whose a provider's customer is: finds the user of a payment to come, and says nothing of one that is booked",
   "tokenbook.provider_subscriptions":

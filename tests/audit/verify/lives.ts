@@ -8,7 +8,7 @@ import { oldUser } from "../replay/old-user.ts";
 import type { Database } from "../../support/database.ts";
 import { dispute, refund, told } from "../../support/provider-events.ts";
 
-/** A user of before the books: they opened with what was left of his grants. */
+/** A user of before the books: they opened with what was left of the user's grants. */
 export async function createUserOfBefore(db: Database): Promise<string> {
   const user = await createUser(db);
   await db.admin.query(

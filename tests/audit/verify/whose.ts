@@ -1,4 +1,4 @@
-/** Whose books a row is part of: of whom a fault in it may be said, and of nobody else. */
+/** The users whose books a row is part of: a finding about the row may name these and no others. */
 import type pg from "pg";
 import type { Breach } from "./books-to-corrupt.ts";
 
@@ -11,7 +11,7 @@ const ofPayment = (provider: string, id: string, wholes: string[]) =>
        where n.provider = ${provider} and n.provider_payment_id = ${id}
       ${wholes.map((whole) => `union select ${whole}`).join(" ")})`;
 
-/** Whose a row is, as SQL over `x`: an array of ids, empty for what is nobody's. */
+/** The users of a row, as SQL over `x`: an array of ids, empty for a row of no user. */
 export function ownersOf(table: string): string {
   const ids: Record<string, string> = {
     "tokenbook.provider_events": `array(${ofPayment("x.provider", "x.provider_payment_id", [])})`,

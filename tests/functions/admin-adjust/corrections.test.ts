@@ -105,7 +105,7 @@ describe("an adjustment", () => {
 });
 
 describe("a spend cap", () => {
-  test("does not stand in an admin's way: what he may not take is what is not there", async () => {
+  test("does not limit an admin, who can take all that is there", async () => {
     const user = await stack.user();
     await grant(stack.db, user.id, 320);
     await asService(stack.db, (client) =>
@@ -278,7 +278,7 @@ describe("the user", () => {
     expectProblem(await adjust(request, stack.server), "user_not_found");
   });
 
-  test("is 403 to everybody else, the same whether he exists or not, and himself", async () => {
+  test("is 403 to everybody else, the same whether the user exists or not, and to the user", async () => {
     const [caller, other] = [await stack.user(), await stack.user()];
     const answers = await Promise.all(
       [caller.id, other.id, randomUUID()].map((userId) => adjust({ userId, delta: 1 }, caller)),

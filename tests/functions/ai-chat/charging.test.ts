@@ -467,7 +467,7 @@ describe("a request that is sent again", () => {
   });
 });
 
-test("twenty calls of one user at once hold no more than he has, and each is charged once", async () => {
+test("twenty calls of one user at once hold no more than the user has, and each is charged once", async () => {
   const answers = await Promise.all(
     Array.from({ length: 20 }, () => stack.ask("ai-chat", { caller: user, body: bodyFor("slow") })),
   );

@@ -42,12 +42,12 @@ describe("a user", () => {
     expect(answer.headers.get("cache-control")).toBe("no-store");
   });
 
-  test("may name himself", async () => {
+  test("may be named", async () => {
     const user = await spender();
     expect((await balance(user, `userId=${user.id}`)).text).toBe((await balance(user)).text);
   });
 
-  test("who never had a token has an empty book, not an error", async () => {
+  test("who never had a token has empty books, not an error", async () => {
     const answer = await balance(await stack.user());
     expect(answer.body).toMatchObject({
       balance: { total_active: 0, grants: [] },
@@ -98,7 +98,7 @@ describe("an admin and the server", () => {
     expectProblem(await balance(stack.server), "invalid_user_id", { field: "userId" });
   });
 
-  test("an admin whose right was taken away is a user like any other, though his token still says so", async () => {
+  test("an admin whose right was taken away is a user like any other, though the token still says admin", async () => {
     const former = await stack.user({ admin: true });
     await stack.db.admin.query("delete from tokenbook.admins where user_id = $1", [former.id]);
     expectProblem(await balance(former, `userId=${(await spender()).id}`), "forbidden");

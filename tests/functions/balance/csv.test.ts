@@ -234,7 +234,7 @@ describe("what users wrote", () => {
 });
 
 describe("who gets it", () => {
-  test("the user himself, an admin and the server: the same file", async () => {
+  test("the user, an admin and the server: the same file", async () => {
     const user = await spender();
     const own = (await csv(user)).text;
     for (const caller of [user, admin, stack.server]) {
@@ -251,7 +251,7 @@ describe("who gets it", () => {
     expect(withoutInstance(existing)).toEqual(withoutInstance(missing));
   });
 
-  test("what cannot be answered is a problem, not a file", async () => {
+  test("a refusal is a problem, not a file", async () => {
     expectProblem(await csv({ headers: {} }), "not_authenticated");
     expectProblem(await csv(stack.server), "invalid_user_id", { field: "userId" });
     expectProblem(await csv(admin, `userId=${randomUUID()}`), "user_not_found");

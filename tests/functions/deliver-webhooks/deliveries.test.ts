@@ -339,7 +339,7 @@ test("the test sees it: one endpoint after the other", { tags: ["proof"] }, asyn
 });
 
 test(
-  "the test sees it: what counts as sent when it is handed out is lost with whoever dies with it",
+  "the test sees it: what counts as sent when it is handed out is lost when its sender dies",
   { tags: ["proof"] },
   async () => {
     await withFault(mortal, async (of) => {

@@ -1,4 +1,4 @@
-/** Every kind of event that is no alert: told once, to whoever asks for it, in the commit of what it tells. */
+/** Every kind of event that is not an alert: sent once to each endpoint that asks for it, written in the commit of its cause. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { call, deduct } from "../../alerts/alerts.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
@@ -226,7 +226,7 @@ test("the test sees it: a cap is told with every spending", { tags: ["proof"] },
   await own.drop();
 });
 
-test("what is rolled back is told to nobody", async () => {
+test("a change that is rolled back is not told", async () => {
   const user = await createUser(stack.db);
   const client = await stack.db.admin.connect();
   await client.query("begin");

@@ -103,7 +103,7 @@ function expected(kind: Kind, what: { slug?: Slug }): Slug | undefined {
 }
 
 describe.each(["admin-adjust", "grant"])("%s", (name) => {
-  test("every caller with every body gets what he is due, as a problem without internals", async () => {
+  test("every caller with every body gets the right answer, as a problem without internals", async () => {
     const mix: Record<number, number> = {};
     for (const [who, { headers, kind }] of Object.entries(callers)) {
       for (const [what, { body, type, slug, facts }] of Object.entries(bodies)) {
@@ -121,7 +121,7 @@ describe.each(["admin-adjust", "grant"])("%s", (name) => {
     console.log(`${name}: ${JSON.stringify(mix)}`);
   });
 
-  test("a body of more than 64 KiB is 413 whoever sends it, with and without a length", async () => {
+  test("a body of more than 64 KiB is 413 for every caller, with and without a length", async () => {
     for (const { headers } of Object.values(callers)) {
       check("", await stack.ask(name, { body: sized(65536), headers }), "payload_too_large", {
         limit: 65536,
@@ -211,14 +211,14 @@ describe.each(["admin-adjust", "grant"])("%s", (name) => {
   });
 });
 
-test("balance: every caller gets what he is due", async () => {
+test("balance: every caller gets the right answer", async () => {
   const mix: Record<number, number> = {};
   for (const [who, { headers, kind }] of Object.entries(callers)) {
     for (const [query, slug] of [
       ["", kind === "server" ? "invalid_user_id" : undefined],
       [
         `userId=${target}`,
-        kind === "admin" || kind === "server" || who.includes("calls himself") ? undefined : "forbidden",
+        kind === "admin" || kind === "server" || who.includes("claims to be") ? undefined : "forbidden",
       ],
       [`userId=${randomUUID()}`, kind === "admin" || kind === "server" ? "user_not_found" : "forbidden"],
       ["what=ever", "invalid_request"],
@@ -231,13 +231,13 @@ test("balance: every caller gets what he is due", async () => {
   console.log(`balance: ${JSON.stringify(mix)}`);
 });
 
-test("payments: every caller gets what he is due", async () => {
+test("payments: every caller gets the right answer", async () => {
   const mix: Record<number, number> = {};
   const decision = { userId: target, paymentId: randomUUID(), reason: "x" };
   for (const [who, { headers, kind }] of Object.entries(callers)) {
     const mayDecide = kind === "admin" || kind === "server";
     for (const [question, slug] of [
-      [{ query: `userId=${target}` }, mayDecide || who.includes("calls himself") ? undefined : "forbidden"],
+      [{ query: `userId=${target}` }, mayDecide || who.includes("claims to be") ? undefined : "forbidden"],
       [{ query: "what=ever" }, "invalid_request"],
       [{ body: { action: "approve", ...decision } }, mayDecide ? "payment_not_found" : "forbidden"],
       [{ body: { action: "reject", ...decision } }, mayDecide ? "payment_not_found" : "forbidden"],
@@ -258,7 +258,7 @@ test("payments: every caller gets what he is due", async () => {
   console.log(`payments: ${JSON.stringify(mix)}`);
 });
 
-test("an unknown caller is told how to authenticate, and nothing about why he failed", async () => {
+test("an unknown caller is told how to authenticate, and nothing about why it failed", async () => {
   const answers = await Promise.all(
     Object.values(callers)
       .filter(({ kind }) => kind === "unknown")

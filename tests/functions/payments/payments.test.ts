@@ -430,7 +430,7 @@ describe("who may not", () => {
     expectProblem(await post(body, user), slug, facts);
   });
 
-  test("an admin is told when there is no such payment, or he gives no reason", async () => {
+  test("an admin is told when there is no such payment, or the reason is missing", async () => {
     const missing = { userId: user.id, paymentId: randomUUID() };
     expectProblem(await post({ action: "approve", ...missing }), "payment_not_found");
     expectProblem(await post({ action: "reject", ...missing }), "invalid_reason", { field: "reason" });

@@ -58,7 +58,7 @@ export async function startPaypal(): Promise<PaypalStandIn> {
   };
 }
 
-/** Only webhooks that PayPal knows can be asked for: ours, and one that a forger has made for himself. */
+/** Only webhooks that PayPal knows can be asked for: ours, and one that a forger has made. */
 const webhooks = [webhookId, "WH-OF-A-FORGER"];
 
 function isReadable(question: string): boolean {

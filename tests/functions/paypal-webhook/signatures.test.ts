@@ -49,7 +49,7 @@ test("a request that PayPal has not signed just so is refused, without a reason"
   }
   console.log(`paypal-webhook: refused ${refused.length} of ${Object.keys(attempts).length} forgeries`);
   expect(refused).toEqual(Object.keys(attempts));
-  expect(bodies.size).toBe(1); // nobody learns how far he has come
+  expect(bodies.size).toBe(1); // a sender does not learn how far the check got
   expectProblem(await stack.ask("paypal-webhook", { body, caller: stack.server }), "invalid_signature");
   expect(await payments()).toBe(0);
   expect(await send(body, transmission(body))).toMatchObject({

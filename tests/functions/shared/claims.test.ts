@@ -1,4 +1,4 @@
-/** Whose tokens are taken, by what a project's functions know of its address. Whole requests: tests/functions/every. */
+/** Which issuers' tokens are accepted, by what a project's functions know of its address. Whole requests: tests/functions/every. */
 import { afterEach, expect, test, vi } from "vitest";
 import { type Claims, checkClaims } from "../../../supabase/functions/_shared/claims.ts";
 

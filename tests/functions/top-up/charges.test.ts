@@ -45,7 +45,7 @@ afterAll(async () => {
 const charges = () =>
   api.asked.filter(({ method, path }) => method === "POST" && path === "/v1/payment_intents");
 
-test("who has run short is charged the pack's price once, and has its tokens", async () => {
+test("a user who has run short is charged the pack's price once, and has its tokens", async () => {
   const one = await runShort(stack, api);
 
   expect(await run(stack)).toMatchObject({ status: 200, body: { done: 1, failed: 0, waiting: 0 } });
@@ -186,7 +186,7 @@ test.each([
 const topUpOf = (user: string, args: Record<string, unknown>) =>
   asUser(stack.db, user, (client) => rpc(client, "set_token_top_up", { p_user_id: user, ...args }));
 
-test("who has switched it off themselves is not told that it failed", async () => {
+test("a user who has switched it off gets no alert that it failed", async () => {
   const one = await runShort(stack, api);
   await topUpOf(one.user, { p_is_enabled: false });
   await run(stack);

@@ -103,7 +103,7 @@ test.each([
   await expect(asOf(user, at)).rejects.toMatchObject({ code: "PT400", message: "invalid_moment" });
 });
 
-test("a user sees his own past, an admin anyone's, a stranger nobody's", async () => {
+test("a user sees their own past, an admin anyone's, a stranger nobody's", async () => {
   const [alice, bob, admin] = [
     await createUser(db),
     await createUser(db),

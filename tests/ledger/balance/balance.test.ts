@@ -9,7 +9,7 @@ beforeAll(async () => {
 });
 afterAll(() => db.drop());
 
-test("a user who never had a grant has nothing, and asking does not make him an account", async () => {
+test("a user who never had a grant has nothing, and reading the balance creates no account", async () => {
   const user = await createUser(db);
 
   const balance = await asUser(db, user, (client) => rpc(client, "get_user_token_balance"));

@@ -62,7 +62,7 @@ for (const [order, index] of [
   ["fifo", "token_balances_burn_order_idx"],
   ["expiring_first", "token_balances_expiring_first_idx"],
 ] as const) {
-  test(`${order}: of ${GRANTS} open grants, whoever takes the first reads one entry of its index`, async () => {
+  test(`${order}: of ${GRANTS} open grants, taking the first reads one entry of its index`, async () => {
     const plan = await planOf("select g.id from tokenbook.open_grants_in_order($1, $2, $3) g limit 1", order);
 
     const read = plan.filter((node) => (node["Actual Rows"] ?? 0) > 0 && node["Index Name"] !== undefined);
@@ -70,7 +70,7 @@ for (const [order, index] of [
     expect(plan.filter((node) => ["Sort", "Function Scan"].includes(node["Node Type"]))).toEqual([]);
   });
 
-  test(`${order}: and whoever takes some through a cursor stops at the last of them`, async () => {
+  test(`${order}: and taking some through a cursor stops at the last of them`, async () => {
     await client.query("select public.set_token_burn_order($1)", [order]);
     const { rows } = await client.query(
       `with before as materialized (select pg_stat_get_xact_tuples_returned('public.${index}'::regclass) as n),
@@ -137,7 +137,7 @@ test("the key is written into the statement too: no call is left in its plan", a
   expect(rows.map((row) => String(row["QUERY PLAN"])).join("\n")).not.toContain("burn_key(");
 });
 
-test("no client may call what has no search_path, and whoever calls it has set theirs", async () => {
+test("no client may call a function without search_path, and each function that calls one has set its own", async () => {
   const { rows: callable } = await client.query(
     `select f.name, r.role from unnest($1::text[]) f (name)
       cross join unnest(array['public', 'anon', 'authenticated', 'service_role']) r (role)

@@ -185,7 +185,7 @@ test("an item that is no object is refused as an item", async () => {
   ]);
 });
 
-test("what is due is booked first, and what has run out is not spent", async () => {
+test("due changes are booked first, and expired grants are not spent", async () => {
   const user = await createUser(db);
   await grant(db, user, 20, { type: "trial", expires_in: "1 hour" });
   await grant(db, user, 10);
@@ -216,7 +216,7 @@ test("an alert that a batch calls for is raised in it", async () => {
   await expectCleanBooks(db);
 });
 
-test("a user whom registration missed is given his plan first", async () => {
+test("a user whom registration missed is given their plan first", async () => {
   const own = await createDatabase();
   const user = await createUser(own);
   await giveFreePlanAtRegistration(own);

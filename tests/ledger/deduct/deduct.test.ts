@@ -124,7 +124,7 @@ test("a key that met a shortage is free for the retry after a top-up", async () 
   expect(await spend()).toMatchObject({ success: true, replayed: false, tokens_remaining: 0 });
 });
 
-test("a user without any account is short of everything, and none is made for him", async () => {
+test("a user without any account is short of everything, and none is created", async () => {
   const user = await createUser(db);
 
   const receipt = await asUser(db, user, (client) =>

@@ -246,7 +246,7 @@ describe("counters of every kind", () => {
     expect(archived.map(({ remaining }) => remaining)).toEqual(["-500", "10.9", "5000000000000000000000"]);
   });
 
-  test("who begins with 0 is on the default plan, with 0 as its mark, and stays at 0", async () => {
+  test("a user who begins with 0 is on the default plan, with 0 as its mark, and stays at 0", async () => {
     const zeros = Object.entries(cases)
       .filter(([, { counters, has }]) => has === 0 && counters.every(([, used]) => Number(used) < 1))
       .map(([name]) => user[name]);

@@ -66,7 +66,7 @@ test("users with tokens keep them and have a plan, the balance their plan limit"
   await expectCleanBooks(db);
 });
 
-test("who never had a grant is given the free plan's tokens by the backfill", async () => {
+test("a user who never had a grant gets the free plan's tokens by the backfill", async () => {
   expect(await standing(db, fresh)).toEqual({ plan: "free", limit: 10_000, balance: 10_000, owed: 0 });
 });
 

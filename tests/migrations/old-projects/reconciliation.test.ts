@@ -110,7 +110,7 @@ test("a repair brings it to 167,222, and it is no discrepancy any more", async (
   await expectCleanBooks(db);
 });
 
-test("what only counter and trail knew is what the user has, and no discrepancy", async () => {
+test("a balance known from counter and audit trail alone is the user's balance, without a discrepancy", async () => {
   const answer = await reconcile(user.trailOnly);
 
   expect(answer).toMatchObject({
@@ -169,7 +169,7 @@ function lifetimeOf(grantId: string): { expires: number } {
   return { expires: expires === null ? Infinity : new Date(expires).getTime() };
 }
 
-test("every user of an old project is over-granted by what he had used of live grants, and no other is found", async () => {
+test("every user of an old project is over-granted by what they had used of live grants, and no other is found", async () => {
   const { rows } = await asService(db, (client) =>
     client.query(
       "select user_id, remaining_difference::int as off from public.find_token_discrepancies(0) where 'balance_higher' = any (scenarios)",

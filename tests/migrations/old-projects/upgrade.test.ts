@@ -254,7 +254,7 @@ describe.each(STATES)("$state", ({ state, load, migrations, by, cleared }) => {
     await expectCleanBooks(db);
   });
 
-  test("the user who is gone from auth keeps what he had", async () => {
+  test("the user who is gone from auth keeps what they had", async () => {
     const balance = await asService(db, (client) =>
       rpc(client, "get_user_token_balance", { p_user_id: project.gone }),
     );

@@ -1,4 +1,4 @@
-/* A page that spends and shows, of whoever its address says. */
+/* A page that spends and shows the tokens of the user that its address names. */
 import { createClient } from "@supabase/supabase-js";
 import { tokenbook, TokenbookError } from "tokenbook";
 

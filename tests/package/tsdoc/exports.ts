@@ -4,7 +4,7 @@ import ts from "typescript";
 import { projectRoot } from "../../../scripts/project.ts";
 import { snippetsIn, type Snippet } from "../../docs/snippets/pages.ts";
 
-/** Whose every method is one that apps call. */
+/** Types all of whose methods apps call. */
 const clients = ["Tokenbook", "TokenHistory", "AdminBooks"];
 
 /** One thing that an app can name, or a method of a client. */

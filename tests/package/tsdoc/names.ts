@@ -49,7 +49,7 @@ export { default as OpenAI } from "openai";
 
 /** A client of somebody who is signed in, and one of the server's, with the secret key. */
 export declare const [supabase, server]: [SupabaseClient, SupabaseClient];
-/** The books: of whoever is signed in; where an example says `userId`, of an admin or the server. Of everyone. */
+/** The books of the signed-in user; where an example says `userId`, of an admin or the server. */
 export declare const books: Tokenbook;
 export declare const admin: AdminBooks;
 

@@ -84,7 +84,7 @@ test("of two users of one customer the one that was named first counts, though i
   expect(await standing(db, users[1]!)).toMatchObject({ balance: 410_000 });
 });
 
-test("whose our own server says that a customer is stays so, whatever an event of before says", async () => {
+test("a customer stays with the user whom our own server set, whatever an earlier event says", async () => {
   expect(await saidByUs(db)).toBe(true);
 });
 

@@ -104,7 +104,7 @@ test("a late payment does not bring back the plan of someone who has gone back t
   expect(await standing(db, user)).toMatchObject({ plan: "free", balance: 810_000 });
 });
 
-test("a payment puts a new user on its plan although its period began before he registered", async () => {
+test("a payment puts a new user on its plan although its period began before they registered", async () => {
   const user = await createUser(db);
 
   await pay(user, "first", "starter", PRESENT);

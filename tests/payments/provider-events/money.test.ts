@@ -190,7 +190,7 @@ test("paid without an amount, the price in the catalogue is what a refund is a s
   expect(await after([refunded(450)], {})).toMatchObject({ balance: HALF });
 });
 
-test("what a charge was is an amount too", async () => {
+test("a payment's amount can come with its refund", async () => {
   expect(await after([{ ...refunded(450), amount_cents: 1_800 }], {})).toMatchObject({
     balance: FREE + 300_000,
   });
@@ -417,7 +417,7 @@ test("the project is told of it once, with what was booked and what else was nam
   });
 });
 
-test("whoever is booked first stays, in both orders, and the project is told in both", async () => {
+test("the first booking stays, in both orders, and the project is told in both", async () => {
   for (const [first, second] of [
     ["starter", "professional"],
     ["professional", "starter"],

@@ -26,7 +26,7 @@ afterAll(async () => {
 });
 
 describe("a grant knows what it cost", () => {
-  test("who gives it says so, for all of its tokens; a charge says which money paid, and its parts add up", async () => {
+  test("the giver states it for all tokens together; a charge says which money paid, and its parts add up", async () => {
     const user = await createUser(db);
     const { grant_id: dear } = await give(db, user, 3, 100);
     const { grant_id: cheap } = await give(db, user, 3, 50);
@@ -73,7 +73,7 @@ describe("a grant knows what it cost", () => {
     expect(paid_by[1].payment_id).toBe(paid_by[0].payment_id);
   });
 
-  test("what is reissued costs what it stands for, each money by itself", async () => {
+  test("reissued tokens cost what the originals did, each payment by itself", async () => {
     const user = await createUser(db);
     const inAMoment = { p_expires_at: new Date(Date.now() + 86_400_000).toISOString() };
     for (const cents of [100, 60, null]) await give(db, user, 10, cents, inAMoment);
@@ -99,7 +99,7 @@ describe("a grant knows what it cost", () => {
     expect((await explain(db, user, transaction_id)).cost_basis).toEqual([{ currency: "eur", cents: 70 }]);
   });
 
-  test("what came in when the books opened: nobody knows", async () => {
+  test("opening balances: not known", async () => {
     const user = await createUser(db);
     await db.admin.query("select tokenbook.import_opening_balances('old', $1)", [
       JSON.stringify([{ user, grants: [{ tokens: 10 }] }]),
@@ -443,7 +443,7 @@ const stories: Record<string, (on: Database, user: string) => Promise<void>> = {
     await revenue(on, far);
     await tells({ currency: "gbp" });
   },
-  "what was spent is taken from what others paid": async (on, user) => {
+  "a refund of spent tokens takes them from another grant": async (on, user) => {
     await buys(on, user, "pi_1", "pack");
     await give(on, user, 100, 500);
     await spend(on, user, 90);

@@ -98,7 +98,7 @@ test("the trial sees it: everybody-counts-at-once", { timeout: 240_000 }, async 
   await on.drop();
 });
 
-test("who counts for long is waited for, and then it is busy", async () => {
+test("a report waits for another that is counting, and then answers busy", async () => {
   const on = await prepared();
   await buys(on, await createUser(on), "pi_1", "pack");
   await revenue(on, far);

@@ -253,7 +253,7 @@ const rules: [
     true,
   ],
   [
-    "who loses their plan with its money is told",
+    "a user who loses their plan with its money gets an alert",
     "refunds-end-plans-silently",
     async (db, user) => {
       await pay(db, user, "gold", { id: "pi_gone", amount_cents: 1000 });
@@ -263,7 +263,7 @@ const rules: [
     1,
   ],
   [
-    "who is cancelled before their payment is told, is told of it",
+    "a user gets an alert when the cancellation comes before its payment",
     "late-payments-end-silently",
     async (db, user) => {
       const start = moment();
@@ -274,7 +274,7 @@ const rules: [
     1,
   ],
   [
-    "who asked for a lower plan is not told that the higher one ended",
+    "a user who asked for a lower plan gets no alert when the higher one ends",
     "followed-plans-have-ended",
     async (db, user) => {
       await subscribe(db, user);
@@ -302,7 +302,7 @@ const rules: [
     2,
   ],
   [
-    "who only spends is told that their plan ended",
+    "a user who only spends gets the alert that their plan ended",
     "ends-wait-to-be-read",
     async (db, user) => {
       await subscribe(db, user);
@@ -351,7 +351,7 @@ const rules: [
     ["free active active", "free active active"],
   ],
   [
-    "whoever is not a provider's customer any more is not cancelled there",
+    "a user who is no longer the provider's customer keeps their plan when that customer is cancelled",
     "former-customers-stay-cancelled",
     async (db, user) => {
       const customer_id = `cus_${user}`;
@@ -375,7 +375,7 @@ const rules: [
     ["none inactive ended", "gold active active"],
   ],
   [
-    "whom a subscription was never of is not cancelled by it",
+    "a subscription's cancellation does not end the plan of a user who turns out not to be its user",
     "former-users-stay-cancelled",
     async (db, user) => {
       await pay(db, user, "gold", { period_start: moment() });
@@ -388,7 +388,7 @@ const rules: [
     ["none inactive ended", "gold active active"],
   ],
   [
-    "who was deleted and is back goes on, and is told when their plan ends",
+    "a deleted user who is restored goes on, and gets an alert when their plan ends",
     "restored-users-are-never-due",
     async (db, user) => {
       await subscribe(db, user);
@@ -459,7 +459,7 @@ const rules: [
     "none inactive ended",
   ],
   [
-    "who paid once keeps it when a subscription to the same plan ends",
+    "a plan that was paid once stays when a subscription to the same plan ends",
     "single-payments-end-with-a-subscription",
     async (db, user) => {
       await pay(db, user, "gold");

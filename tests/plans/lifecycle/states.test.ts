@@ -215,7 +215,7 @@ test("a renewal in grace goes on where the period ended; after the end it begins
   });
 });
 
-test("who buys a higher plan for a month has the lower one again for what is left of their year", async () => {
+test("a user who buys a higher plan for a month has the lower one again for the rest of their year", async () => {
   const user = await createUser(bare);
   await pay(bare, user, "silver", { period_start: new Date().toISOString() });
   await pay(bare, user, "gold");
@@ -322,7 +322,7 @@ test("an alert rule of a plan holds no longer than the plan, for who only spends
   }
 });
 
-test("who was on a plan is told that it ended, once, with what it was", async () => {
+test("a user gets one alert that their plan ended, with the plan's name", async () => {
   const user = await createUser(bare);
   await grant(bare, user, 5);
   await server(bare, "change_token_plan", { p_user_id: user, p_plan_type: "gold" });

@@ -285,7 +285,7 @@ const touches: Record<
   sweep: () => touch(db),
 };
 
-describe("that a plan ended is told by whoever touches the account next", () => {
+describe("the next call that locks the account writes the alert that its plan ended", () => {
   test.each(Object.keys(touches))("%s", async (way) => {
     const user = await createUser(db);
     await change(user, "gold");
@@ -308,7 +308,7 @@ describe("that a plan ended is told by whoever touches the account next", () => 
   });
 });
 
-test("a plan that was paused before its end is not followed, and whoever has it goes on spending", async () => {
+test("a plan that was paused before its end is not followed, and its user goes on spending", async () => {
   await server(db, "set_token_plan", {
     p_plan_type: "drip",
     p_plan: { name: "Drip", tokens: 10, issue_every: "day", price_cents: 0, rank: 1 },

@@ -1,4 +1,4 @@
-/** Whose state counts for a period: that of the subscription that paid for it; nobody's, where it was paid once. */
+/** Which state counts for a period: that of the subscription that paid for it; none, where it was paid once. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { ordersOf } from "../../support/orders.ts";

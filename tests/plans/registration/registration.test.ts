@@ -142,7 +142,7 @@ test("a sign-up waits two seconds for what an open transaction has changed, and 
   );
 });
 
-test("whom registration missed is given the plan by the first deduction too", async () => {
+test("a user whom registration missed gets the plan by their first deduction too", async () => {
   const user = await withoutPlan();
 
   const receipt = await asUser(db, user, (client) =>
@@ -153,7 +153,7 @@ test("whom registration missed is given the plan by the first deduction too", as
   expect(await standing(db, user)).toMatchObject({ plan: "free", limit: 10_000 });
 });
 
-test("who never had a grant gets his plan's tokens exactly once, from 40 first reads at the same time", async () => {
+test("a user who never had a grant gets their plan's tokens exactly once from 40 concurrent first reads", async () => {
   const user = await withoutPlan();
 
   const outcome = await storm(db, {
@@ -194,7 +194,7 @@ async function spendEverything(database: Database, user: string, rounds: number)
   return used;
 }
 
-test("who spent everything stays at zero", async () => {
+test("a user who spent everything stays at zero", async () => {
   const user = await createUser(db);
 
   const used = await spendEverything(db, user, 5);
@@ -204,7 +204,7 @@ test("who spent everything stays at zero", async () => {
 });
 
 test(
-  "the test sees it: refilling whoever has nothing left refills for ever",
+  "the test sees it: refilling users who have nothing left refills for ever",
   { tags: ["proof"] },
   async () => {
     const broken = await createDatabase();
@@ -220,7 +220,7 @@ test(
   },
 );
 
-/** A user whom registration missed, as if he had signed up during a fault. */
+/** A user whom registration missed, as if they had signed up during a fault. */
 async function withoutPlan(): Promise<string> {
   await db.admin.query("update public.token_plans set is_default = false where is_default");
   const user = await createUser(db);

@@ -1,6 +1,6 @@
 /*
- * A project in production that has Tokenbook and now chooses a default plan: who comes gets it, who is
- * there does not, unless the project says so.
+ * A project in production that has Tokenbook and now chooses a default plan: new users get it,
+ * existing users do not, unless the project says so.
  */
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeEach, expect, test } from "vitest";
@@ -31,7 +31,7 @@ const balanceOf = async (user: string) =>
   (await asUser(db, user, (client) => rpc(client, "get_user_token_balance", { p_user_id: user })))
     .total_active;
 
-test("who signs up from now on gets the default plan, who was there gets nothing by any call", async () => {
+test("a user who signs up from now on gets the default plan, an existing user gets nothing by any call", async () => {
   await choose("");
   const comes = await createUser(db);
 
@@ -72,7 +72,7 @@ test("a plan that turns the default long after it was added is for who comes fro
   await expectCleanBooks(db);
 });
 
-test("who has no date of sign-up is new only while they sign up", async () => {
+test("a user without a date of sign-up is new only while they sign up", async () => {
   await db.admin.query("update auth.users set created_at = null");
   await choose("");
   const comes = randomUUID();

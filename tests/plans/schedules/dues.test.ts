@@ -50,7 +50,7 @@ async function asRoleOfTheProject<T>(db: Database, work: Work<T>): Promise<T> {
   }
 }
 
-test("what is due is told to the user, to admins and to the server; whoever else asks is told 0", async () => {
+test("what is due is told to the user, to admins and to the server; every other caller is told 0", async () => {
   expect(await toldOfDues()).toEqual({
     "the user": 40,
     "an admin": 40,

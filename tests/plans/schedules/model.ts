@@ -119,7 +119,7 @@ export class Account {
     );
   }
 
-  /** What whoever touches the account does first. */
+  /** What every call that locks the account does first. */
   touch(at: Moment): void {
     const due = this.due(at);
     for (const hold of this.holds) if (hold.expires <= at) this.close(hold);

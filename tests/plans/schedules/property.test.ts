@@ -331,7 +331,7 @@ async function shop(
   let isFrozen = false;
   const looks: { of: string; moment: string; balance: number }[] = [];
   let isPlain = true; // nothing but payments and their money decides what is in force
-  const renewals = new Set<string>(); // periods that an admin has begun, which give once, whoever pays for them as well
+  const renewals = new Set<string>(); // periods that an admin has begun, which give once, even if a payment pays for them too
 
   /** What each payment has given and kept, what there is in all, and what is in force. */
   const check = async (of: string, what: string) => {

@@ -29,7 +29,7 @@ async function askUntilAnswered(body: object): Promise<Answer> {
   }
 }
 
-test("an edge function that is killed between commit and answer has acted once, whoever asks again", async () => {
+test("an edge function that is killed between commit and answer has acted once, also after a retry", async () => {
   const rounds = 8;
   let [effects, answered] = [0, 0];
   for (let round = 0; round < rounds; round++) {

@@ -1,2 +1,2 @@
--- An acknowledgement leaves out the entry of that number and those moments of whoever has one.
+-- An acknowledgement leaves out the entries of all users that have that number and those moments.
 select pg_temp.mutate('acknowledged-user-only', 'where true');

@@ -1,2 +1,2 @@
--- Who assigns a payment is told at once that what they have just seen contradicts it.
+-- An assignment raises at once the alert that it contradicts what the admin has just seen.
 select pg_temp.mutate('assigned-with-eyes-open', 'if false then');

@@ -1,2 +1,2 @@
--- A balance is told to any user who is signed in, whoever it is about.
+-- Any signed-in user is told any user's balance.
 select pg_temp.mutate('balance-asks-who', 'if false then');

@@ -1,2 +1,2 @@
--- Whoever asks whether something can be spent is told of all tokens, whatever they pay for.
+-- can_spend_tokens counts all tokens, whatever they pay for.
 select pg_temp.mutate('asked-what-pays', 'v_account.restricted_until > v_now', 'false');

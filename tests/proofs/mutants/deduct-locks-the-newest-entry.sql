@@ -1,5 +1,5 @@
 -- Locks the newest entry of the ledger and trusts what was read with it. The lock moves on with every
--- entry: whoever waited holds an old one, and writes what he had read.
+-- entry: a call that waited holds an old one, and writes what it had read.
 create or replace function tokenbook.deduct_tokens_with_fifo(
   p_user_id uuid, p_tokens_to_deduct bigint, p_action_type text default 'deduction',
   p_idempotency_key text default null, p_metadata jsonb default null

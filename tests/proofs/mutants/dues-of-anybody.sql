@@ -1,2 +1,2 @@
--- What is due to somebody is told to whoever asks.
+-- What is due to a user is told to every caller.
 select pg_temp.mutate('dues-of-ones-own', 'null;');

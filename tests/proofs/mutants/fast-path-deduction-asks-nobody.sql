@@ -1,2 +1,2 @@
--- A deduction by the fast path is for any user who is signed in, whoever it is about.
+-- By the fast path any signed-in user may deduct from any user.
 select pg_temp.mutate('deduction-asks-who', 'if false then');

@@ -1,2 +1,2 @@
--- Whoever forgot a user may rewrite the ledger until their transaction ends.
+-- After forgetting a user, the transaction may rewrite the ledger until it ends.
 select pg_temp.mutate('and-no-longer', '');

@@ -1,2 +1,2 @@
--- Who joins or leaves a team does not stand in his queue.
+-- Joining or leaving a team does not first take the member's place in the queue.
 select pg_temp.mutate('member-queues-first', '', p_places => 2);

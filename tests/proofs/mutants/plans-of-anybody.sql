@@ -1,2 +1,2 @@
--- Which plan somebody has is told to whoever asks.
+-- A user's plan is told to every caller.
 select pg_temp.mutate('plans-of-ones-own', 'null;');

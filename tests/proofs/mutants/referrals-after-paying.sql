@@ -1,2 +1,2 @@
--- Who has paid long ago says that they were referred.
+-- A user who has paid before may still claim a referral.
 select pg_temp.mutate('before-one-pays', '\& and false');

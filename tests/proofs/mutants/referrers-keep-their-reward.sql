@@ -1,2 +1,2 @@
--- Who was referred gives back what they got; who referred does not.
+-- The referred user's reward is taken back; the referrer's is not.
 select pg_temp.mutate('both-give-back', '');

@@ -1,2 +1,2 @@
--- Whoever repeats a request's id seems to have been charged twice, users and other keys too.
+-- A repeated request id counts as charged twice, also for a user's own calls and under other keys.
 select pg_temp.mutate('only-unkeyed-resends', 'true as is_unkeyed');

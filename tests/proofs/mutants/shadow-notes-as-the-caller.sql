@@ -1,2 +1,2 @@
--- Changes of the counter are noted with the rights of whoever makes them, who has none.
+-- Changes of the counter are noted with the rights of the role that makes them, which has none.
 select pg_temp.mutate('noted-with-our-rights', 'definer', 'invoker');

@@ -1,4 +1,4 @@
--- The policy that everybody writes first: a user's rows are his, so he may set his own balance.
+-- The policy that everybody writes first: users may write their own rows, so they may set their own balance.
 do $$
 declare
   v_table regclass;

@@ -1,2 +1,2 @@
--- Who looks back at a moment is not told what had begun by then and was booked later.
+-- A balance as of a moment leaves out grants that had begun by then and were booked later.
 select pg_temp.mutate('past-beginnings-count', '\& and false');

@@ -1,2 +1,2 @@
--- Who looks back at a moment is not told what was due then.
+-- A balance as of a moment leaves out what was due then.
 select pg_temp.mutate('past-slots-count', '\& where false');

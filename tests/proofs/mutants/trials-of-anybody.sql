@@ -1,2 +1,2 @@
--- Whoever is signed in is told whether somebody else had a trial.
+-- A signed-in user is told whether another user had a trial.
 select pg_temp.mutate('trials-of-oneself', 'authorize(p_user_id,', 'authorize(coalesce(tokenbook.caller_id(), p_user_id),');

@@ -1,14 +1,14 @@
 /**
- * Who may do what with everything in the schemas public and tokenbook: the matrix that P10 and P11 try,
+ * What each caller may do with everything in the schemas public and tokenbook: the matrix that P10 and P11 try,
  * cell by cell. What is here and not in the database, or there and not here, is a violation.
  */
 import type { Caller } from "../../support/callers.ts";
 
 /**
- * What a caller sees of a relation, whether he selects, copies or asks the API:
- * - `no`: he is refused
- * - `none`: he is let in, and there is nothing for him
- * - `own`: rows that are his, or that he has a part in, and nobody else's
+ * What a caller sees of a relation, by select, by copy or through the API:
+ * - `no`: the caller is refused
+ * - `none`: the caller is let in, and sees no row
+ * - `own`: rows of the caller, or that name the caller, and nobody else's
  * - `common`: rows that are nobody's
  * - `own, common`: both, and nobody else's
  * - `all`: everybody's
@@ -58,7 +58,7 @@ export const reading: Readable[] = [
     relations: ["public.token_alert_rules"],
   },
   {
-    // what things cost, to whoever is signed in
+    // what things cost, to every signed-in user
     sees: sees("no", "common", "common", "common", "common", "common", "common", "no"),
     relations: [
       "public.token_action_costs",
@@ -138,9 +138,9 @@ function sees(...of: [Sight, Sight, Sight, Sight, Sight, Sight, Sight, Sight]): 
 
 /**
  * How far a caller of a function gets:
- * - `ungranted`: Postgres lets him not even in
- * - `refused`: he is let in, and the function's first act is to refuse him
- * - `may`: he gets past the rights; what comes of it depends on what he asks for
+ * - `ungranted`: Postgres refuses the call: no right to execute it
+ * - `refused`: the function is entered, and first of all refuses the caller
+ * - `may`: the caller gets past the rights; the answer depends on the arguments
  */
 export type Reach = "ungranted" | "refused" | "may";
 
@@ -184,7 +184,7 @@ export const calling: Callable[] = [
     ),
   },
   {
-    // a policy asks them: whoever may not be told is told false
+    // a policy asks them: a caller who may not know gets false
     reach: reach("ungranted", "may", "may", "may", "may", "may", "may", "ungranted"),
     functions: both("can_spend_tokens", "has_token_plan"),
   },

@@ -14,7 +14,7 @@ const variants = [
 
 keep({
   id: "P1",
-  promise: "No user ever spends more than he has",
+  promise: "No user ever spends more than they have",
   trial:
     "64 connections spending 1 to 7 tokens at a time from 8 users, half of it from one, who have a little more than half of what is asked for; and the first operations of users whom the books do not know yet, all at once",
   run: (scale) => tryIt(null, scale === "long" ? 25_600 : 1_600),

@@ -11,7 +11,7 @@ keep({
   id: "P2",
   promise: "No token appears or disappears, in any read at any moment",
   trial:
-    "Readers ask all the while that 16 connections grant, deduct, hold, capture, release, refund and correct and two sweep what runs out: granted = left + set aside + used + corrected + expired for each of 8 users, from the tables and by verify_token_ledger(); and whether the balance a user is told is the sum of the grants he is told",
+    "Readers ask all the while that 16 connections grant, deduct, hold, capture, release, refund and correct and two sweep what runs out: granted = left + set aside + used + corrected + expired for each of 8 users, from the tables and by verify_token_ledger(); and whether the balance a user is told is the sum of the grants they are told",
   run: (scale) => tryIt(scale === "long" ? 15_000 : 600, null),
   control: {
     variant: "spends in two transactions; reads the total and then the grants",
@@ -108,7 +108,7 @@ async function readAndWrite(
       inTwo ? spendInTwo(db, users, done.signal) : write(db, { users, series }, done.signal, count),
       reading("the tables", ask(conserved)),
       reading("the check", ask(check)),
-      ...Array.from({ length: 4 }, () => reading("his balance", (user) => toldBalance(db, user))),
+      ...Array.from({ length: 4 }, () => reading("a balance", (user) => toldBalance(db, user))),
     ]);
   } finally {
     done.abort();

@@ -178,7 +178,7 @@ async function failAtEachWrite(
 /** Makes every table count what is written to it, and fail at the write that a test chose. */
 async function addFaults(db: Database): Promise<void> {
   await db.admin.query(`
-    create sequence public.test_writes; -- not undone by whoever swallows the fault
+    create sequence public.test_writes; -- not undone by code that swallows the fault
     create function public.test_fault() returns trigger language plpgsql as $$
     begin
       if nextval('public.test_writes') = nullif(current_setting('test.fault_at', true), '')::bigint then

@@ -13,7 +13,7 @@ keep({
   id: "P5",
   promise: "One key has one effect and one receipt, for ever",
   trial:
-    "Each operation that takes a key sent again and again by 40 connections, the database killed (SIGKILL) in the middle of it; again when everything is 400 days older; then with each argument changed, by another operation, by another user and by the user himself",
+    "Each operation that takes a key sent again and again by 40 connections, the database killed (SIGKILL) in the middle of it; again when everything is 400 days older; then with each argument changed, by another operation, by another user and by the user's own call",
   run: async (scale) => {
     const server = await startDurableServer();
     try {
@@ -440,11 +440,11 @@ async function tryIt(
     if ((await digest(db, one.user)) !== before) wrong.push(`${one.name}: a refusal changed a row`);
   }
 
-  // the same key of another user, and of the user himself, is another key
+  // the same key of another user, or given by the user instead of the server, is another key
   for (const one of cases) {
     const other = await someone(db, one);
     const theirs = await call(client, one, other, await argumentsFor(operations[one.name]!, other));
-    count("another user, an effect of his own");
+    count("another user, an effect of its own");
     if (theirs.replayed) wrong.push(`${one.name}: another user's key was taken for this one`);
     if (!isForUsers(one)) continue;
     const own = await asUser(db, other, (api) =>

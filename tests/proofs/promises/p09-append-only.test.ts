@@ -77,7 +77,7 @@ async function tryIt(world: World, mutant: string | null = null): Promise<Tried>
           "select set_config('role', $1, true), set_config('request.jwt.claims', $2, true)",
           [
             role,
-            // to the policies, whoever it is would be the user himself
+            // so that to the policies every role is the user
             JSON.stringify({ sub: user.id, role }),
           ],
         );
@@ -108,7 +108,7 @@ const refusals = ["no such right", "append-only", "row level security"];
 
 function answerOf(said: Said): string {
   if (!("code" in said)) return "done";
-  // whoever is stopped by the trigger may not even call what words the refusal
+  // a role that the trigger stops may not even call the function that words the refusal
   if (said.code === "42501" && said.where?.includes("keep_ledger_append_only")) return "append-only";
   if (/row-level security/.test(said.message)) return "row level security";
   return said.code === "42501" ? "no such right" : `${said.code} ${said.message}`;

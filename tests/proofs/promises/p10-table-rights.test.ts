@@ -20,7 +20,7 @@ const variants: Record<string, Variant> = {
     change: (db) => applyMutant(db, "tables-open-with-own-row-policies"),
     seen: /self: delete public\.token_holds: done/,
   },
-  "a policy for whoever is signed in": {
+  "a policy for every signed-in user": {
     change: (db) => applyMutant(db, "accounts-read-by-whoever-is-signed-in"),
     seen: /nobody: select public\.token_accounts: all/,
   },
@@ -32,7 +32,7 @@ const variants: Record<string, Variant> = {
 
 keep({
   id: "P10",
-  promise: "Everybody reads what he is meant to read in every table and view, and nobody writes to any",
+  promise: "Every caller reads the rows meant for it in every table and view, and no caller writes to any",
   trial:
     "Every relation of the catalogue, tried: select, insert, update, delete, truncate, upsert, merge, copy out and in, by eight callers, through SQL and through HTTP, in a project with the legacy default privileges and in one without; compared with tests/proofs/promises/expected-rights.ts",
   run: async (scale) => {
@@ -54,7 +54,7 @@ interface Relation {
   schema: "public" | "tokenbook";
   /** As pg_class.relkind says it. */
   kind: string;
-  /** That can be written, by who may. */
+  /** That can be written, by a role with the right. */
   columns: string[];
   key: string[];
 }
@@ -232,7 +232,7 @@ function codeOf(body: unknown): string {
   return String((body as { code?: unknown } | null)?.code);
 }
 
-/** Whose rows these are, to the caller. */
+/** What these rows are to the caller: its own, others', nobody's. */
 function sightOf({ claims }: CallerFixture, caller: Caller, rows: Record<string, unknown>[]): Sight {
   const me = caller === "stranger" ? undefined : claims[caller]["sub"];
   const [own, common, others] = [new Set(), new Set(), new Set()];

@@ -41,7 +41,7 @@ const variants: Record<string, Variant> = {
 
 keep({
   id: "P11",
-  promise: "Everybody calls the functions that he is meant to call, about whom he is meant to, and no others",
+  promise: "Every caller can call the functions meant for it, about the users meant for it, and no others",
   trial:
     "Every function of the catalogue, called about a user by eight callers, with arguments made from its parameters, through SQL and through HTTP, in a project with the legacy default privileges and in one without; compared with tests/proofs/promises/expected-rights.ts",
   run: async (scale) => {
@@ -143,8 +143,8 @@ function argumentsFor(fixture: CallerFixture, fn: Callable, functions: Callable[
 }
 
 /**
- * How far he got. Whoever is stopped at the api has entered no function: an error that was raised in
- * one, and is not its own refusal, came from further inside.
+ * How far the call got. A call that is stopped at the API has entered no function: an error that was
+ * raised in one, and is not its own refusal, came from further inside.
  */
 function reachOf(said: Said): Reach | "inside" {
   if (!("code" in said) || said.code !== "42501") return "may";

@@ -28,7 +28,7 @@ const variants: Record<string, Variant> = {
     change: (db) => applyMutant(db, "caller-compared-with-not-equal"),
     seen: /nobody calls public\.grant_tokens.*: changed/,
   },
-  "a charge explained to whoever knows its id": {
+  "a charge explained to anybody who knows its id": {
     change: (db) => applyMutant(db, "usage-explained-by-its-id-alone"),
     seen: /self calls public\.explain_token_charge.*p_usage_id.*: told/,
   },
@@ -40,9 +40,9 @@ const variants: Record<string, Variant> = {
 
 keep({
   id: "P13",
-  promise: "No user reaches another's books, whatever he passes",
+  promise: "No user reaches another's books, whatever they pass",
   trial:
-    "Every function, called by a user, a token without a subject and a former admin, with another user's ids (his own, his grant's, hold's, payment's, transaction's, key …) in every place that takes an id, a number, a text, an array, JSON or a row, one place at a time and all at once: nothing of the other's is in any answer or refusal, and no row of his is changed",
+    "Every function, called by a user, a token without a subject and a former admin, with another user's ids (their own, their grant's, hold's, payment's, transaction's, key …) in every place that takes an id, a number, a text, an array, JSON or a row, one place at a time and all at once: nothing of the other's is in any answer or refusal, and no row of theirs is changed",
   run: async (scale) =>
     scale === "long"
       ? together(
@@ -109,7 +109,7 @@ async function tryIt(
         }
         await client.query("rollback");
       }
-      if ((await victim.digest(client)) !== before) wrong.push("a row of his was changed");
+      if ((await victim.digest(client)) !== before) wrong.push("a row of the other's was changed");
     } finally {
       await client.query("rollback");
       client.release();
@@ -127,7 +127,7 @@ interface Passed {
   what: string;
 }
 
-/** What a user can pass to reach another: his own call, with something of the other's in one place, and in all. */
+/** What a user can pass to reach another: a call about themself, with something of the other's in one place, and in all. */
 function passedTo(fn: Callable, functions: Callable[], user: PopulatedUser, other: PopulatedUser): Passed[] {
   const wrapper =
     fn.schema === "tokenbook"
@@ -142,7 +142,7 @@ function passedTo(fn: Callable, functions: Callable[], user: PopulatedUser, othe
       .map(({ name }) => [name, own[name]]),
   );
   const passed: Passed[] = [{ args: about(other), what: "the other's everywhere" }];
-  // his own name beside everything else of the other's, and no name at all
+  // the caller's own id beside everything else of the other's, and no id at all
   for (const name of [user.id, undefined]) {
     const args = { ...about(other), ...(name !== undefined && { p_user_id: name }) };
     if (name === undefined) delete args["p_user_id"];
@@ -153,7 +153,7 @@ function passedTo(fn: Callable, functions: Callable[], user: PopulatedUser, othe
     )
       passed.push({
         args,
-        what: `the other's everywhere, as ${name === undefined ? "nobody in particular" : "himself"}`,
+        what: `the other's everywhere, as ${name === undefined ? "nobody in particular" : "oneself"}`,
       });
   }
   for (const parameter of fn.parameters) {
@@ -176,39 +176,39 @@ function placedIn(
   { id, member, mark, things }: PopulatedUser,
 ): [kind: string, value: unknown][] {
   const uuids: [string, string][] = [
-    ["his id", id],
-    ["his member", member],
-    ["his grant", things.p_grant_id],
-    ["his hold", things.p_hold_id],
-    ["his payment", things.p_payment_id],
-    ["his usage", things.p_usage_id],
-    ["his request", things.p_request_id],
-    ["his claim", things.p_claim_id],
+    ["the other's id", id],
+    ["the other's member", member],
+    ["the other's grant", things.p_grant_id],
+    ["the other's hold", things.p_hold_id],
+    ["the other's payment", things.p_payment_id],
+    ["the other's usage", things.p_usage_id],
+    ["the other's request", things.p_request_id],
+    ["the other's claim", things.p_claim_id],
   ];
   const texts: [string, string][] = [
-    ["his key", things.p_idempotency_key],
-    ["his provider's payment", things.p_provider_payment_id],
-    ["his email", `${mark}@example.com`],
-    ["his id", id],
+    ["the other's key", things.p_idempotency_key],
+    ["the other's provider's payment", things.p_provider_payment_id],
+    ["the other's email", `${mark}@example.com`],
+    ["the other's id", id],
   ];
   const numbers: [string, number][] = [
-    ["his transaction", things.p_transaction_id],
-    ["his delivery", things.p_delivery_id],
+    ["the other's transaction", things.p_transaction_id],
+    ["the other's delivery", things.p_delivery_id],
   ];
   if (type === "uuid") return uuids;
   if (type === "text") return texts;
   if (type === "bigint") return numbers;
   if (type === "uuid[]")
     return [
-      ["his id", [id]],
-      ["his id after the own", [user.id, id]],
+      ["the other's id", [id]],
+      ["the other's id after the own", [user.id, id]],
     ];
   if (type === "jsonb") {
     const named = { user_id: id, p_user_id: id, member_id: member, ...things };
     return [
-      ["an object of his", named],
-      ["a list of his", [named, { user_id: id, tokens: 1 }]],
-      ["his id", id],
+      ["an object of the other's", named],
+      ["a list of the other's", [named, { user_id: id, tokens: 1 }]],
+      ["the other's id", id],
     ];
   }
   if (columns !== null) {
@@ -216,49 +216,49 @@ function placedIn(
       const whole = own as Record<string, unknown>;
       const known = (things as Record<string, unknown>)[`p_${column}`];
       const values: [string, unknown][] = column === "id" || column === "usage_id" ? uuids : [];
-      if (/(user|member|actor)_id$/.test(column)) values.push(["his id", id]);
-      else if (known !== undefined) values.push(["his", known]);
+      if (/(user|member|actor)_id$/.test(column)) values.push(["the other's id", id]);
+      else if (known !== undefined) values.push(["the other's", known]);
       return values.map(([kind, value]) => [`${kind} in ${column}`, { ...whole, [column]: value }]);
     });
   }
   return [];
 }
 
-/** Him whom nothing may reach: what is his in the tables, and what would give him away in an answer. */
+/** The user whom nothing may reach: their rows in the tables, and what would give them away in an answer. */
 async function victimOf(db: Database, { id, mark, member }: PopulatedUser) {
   const { rows: columns } = await db.admin.query<{ relation: string; columns: string[] }>(`
     select c.oid::regclass::text as relation, array_agg(a.attname::text) as columns from pg_class c
       join pg_attribute a on a.attrelid = c.oid and not a.attisdropped and a.atttypid in ('uuid'::regtype, 'uuid[]'::regtype)
      where c.relnamespace in ('public'::regnamespace, 'tokenbook'::regnamespace) and c.relkind = 'r'
      group by c.oid`);
-  const rowsOfHis = columns
+  const rowsOfTheOther = columns
     .map(
       ({ relation, columns: names }) =>
         `select to_jsonb(t)::text as row from ${relation} t where ${names.map((name) => `t.${name}::text like any ($1)`).join(" or ")}`,
     )
     .join(" union all ");
   const ids = new Set<string>([id, member]);
-  const { rows } = await db.admin.query<{ row: string }>(rowsOfHis, [[`%${id}%`]]);
+  const { rows } = await db.admin.query<{ row: string }>(rowsOfTheOther, [[`%${id}%`]]);
   for (const { row } of rows) for (const [uuid] of row.matchAll(uuids)) ids.add(uuid);
   const patterns = [...ids].map((uuid) => `%${uuid}%`);
 
   return {
-    /** Of every row that has an id of his in it, whoever's it is. */
+    /** Of every row that has an id of theirs in it, no matter which user the row belongs to. */
     async digest(client: ClientBase): Promise<string> {
       const found = await client.query(
-        `select count(*) || ' ' || md5(string_agg(row, '|' order by row)) as digest from (${rowsOfHis}) rows`,
+        `select count(*) || ' ' || md5(string_agg(row, '|' order by row)) as digest from (${rowsOfTheOther}) rows`,
         [patterns],
       );
       return found.rows[0].digest as string;
     },
-    /** What of his is in an answer, but for what was in the question. */
+    /** What of theirs is in an answer, but for what was in the question. */
     bytesIn(said: Said, values: unknown[]): string[] {
       const question = JSON.stringify(values);
       const answer =
         "code" in said ? [said.message, said.detail, said.hint].join(" ") : JSON.stringify(said.rows);
       const told = [...answer.matchAll(uuids)].map(([uuid]) => uuid).filter((uuid) => ids.has(uuid));
       if (answer.includes(mark)) told.push(mark);
-      if (/\b98765[34]\d{6}\b/.test(answer)) told.push("his balance");
+      if (/\b98765[34]\d{6}\b/.test(answer)) told.push("the other's balance");
       return told.filter((one) => !question.includes(one));
     },
   };

@@ -229,7 +229,7 @@ function transports({ db, api, keys, client }: ApiUnderTest): Transport[] {
 /** A number as it stands in JSON text. */
 const numberIn = (json: string, field: string) => new RegExp(`"${field}": ?(-?[0-9.eE+-]+)`).exec(json)?.[1];
 
-/** The whole number that it is, however it is written; whoever cannot read it so may refuse it. */
+/** The whole number that it is, however it is written; a reader that cannot parse it may refuse it. */
 const valueOf = (number: string): bigint | null =>
   number === "1e3" ? 1_000n : /^-?\d+$/.test(number) ? BigInt(number) : null;
 
@@ -360,7 +360,7 @@ async function fill(
 ): Promise<void> {
   const user = await createUser(it.db);
   const fault = (what: string) => wrong.push(`at the limit: ${what}`);
-  // from before the books: he has used what he does not have
+  // from before the books: the user has used what they do not have
   await it.db.admin.query(
     `with account as (
        insert into public.token_accounts (user_id, tokens_remaining, tokens_used, last_transaction_id) values ($1, 0, $2, 1))

@@ -69,7 +69,7 @@ async function tryIt({ clients, heldFor, mutant }: Load): Promise<Tried> {
       if (outcome !== "spent" && outcome !== "PT503 busy") wrong.push(`${outcome}: ${mix[outcome]} times`);
     }
     if (mutant === null && !mix["PT503 busy"]) wrong.push("nobody found it busy: nothing was tried");
-    // what is quick anyway may double without anybody noticing: whoever waited for the lock waited for
+    // what is quick anyway may double without anybody noticing: a call that waited for the lock waited for
     // twenty times as long
     if (before !== undefined && during.at(0.99) > Math.max(2 * before.at(0.99), 100)) {
       wrong.push(`other users: ${before} before, ${during} meanwhile`);

@@ -100,7 +100,7 @@ async function parts(root: string, scale: Scale | "control"): Promise<Parts> {
     await empty.drop();
   }
 
-  // where somebody may have stopped and gone on: on his old tables, or in the books; between the two nothing works
+  // where a project may have stopped and gone on: on its old tables, or in the books; between the two nothing works
   const [setAside, opening] = ["_set_aside_old_tables.sql", "_open_the_books.sql"].map((name) =>
     files.findIndex((file) => file.endsWith(name)),
   ) as [number, number];
@@ -224,7 +224,7 @@ async function upgrade(db: Database, root: string, files: string[], wrong: strin
   return Number(before["grants"] ?? 0) + Number(before["entries"]) + Number(before["usage"]);
 }
 
-/** What a user does in the old app, on the tables that his version has. Answers what he is due. */
+/** What a user does in the old app, on the tables that its version has. Returns what the user is due. */
 async function liveBeforeTheBooks(db: Database, user: string): Promise<number> {
   const { rows } = await db.admin.query(
     "select to_regclass('public.token_balances') is not null as has_grants",
@@ -259,7 +259,7 @@ async function oldHoldings(db: Database, table: string, column: string): Promise
   return rows[0];
 }
 
-/** What a user does, as far as his version knows it. */
+/** What a user does, as far as the app's version knows it. */
 const deeds: [name: string, call: string][] = [
   ["grant_tokens", "public.grant_tokens($1, 900, 'purchase', p_idempotency_key => 'pack')"],
   ["grant_tokens", "public.grant_tokens($1, 300, 'trial', now() + interval '30 days')"],

@@ -14,10 +14,10 @@ import { Dice } from "../../support/dice.ts";
 import { keep, type Scale, type Tried } from "./promise.ts";
 import { projectRoot } from "../../../scripts/project.ts";
 
-/** Whom a function lets in, and a body that it would take from him. A function that is not here fails the trial. */
+/** The callers that a function lets in, and a body that it accepts from them. A function that is not here fails the trial. */
 interface Access {
   methods: readonly ("GET" | "POST")[];
-  /** `operator`: an admin or the server. `signature`: whoever has signed the body. */
+  /** `operator`: an admin or the server. `signature`: a sender who has signed the body. */
   for: "anyone" | "user" | "user or server" | "operator" | "server" | "signature";
   body?: (target: string) => unknown;
   query?: string;
@@ -244,7 +244,7 @@ async function tryGrid(
       const due = dueTo(access[name]!, method, caller, stack);
       if (due === "let in") {
         if (answer.status === 401 || answer.status >= 500) {
-          trial.wrong.push(`${name}, ${method} by ${who}, ${body.what}: ${answer.status}, and he may`);
+          trial.wrong.push(`${name}, ${method} by ${who}, ${body.what}: ${answer.status}, and it may`);
         }
       } else {
         const found = method === "HEAD" ? answer.status : (answer.body?.code ?? answer.status);
@@ -292,7 +292,7 @@ function dueTo(
     case "signature":
       return "invalid_signature";
     case "server":
-      // whoever has the secret key is the server, whatever else he sends
+      // a caller with the secret key is the server, whatever else it sends
       return headers["apikey"] === stack.keys.secretKey ? "let in" : "not_authenticated";
     case "user":
       return kind === "unknown" || kind === "server" ? "not_authenticated" : "let in";
@@ -408,7 +408,7 @@ async function tryLimitsAndPreflight(
 /** What the database says when it fails here, and nobody may hear. */
 const insides = "planted-insides at tokenbook.books, host db.example.com";
 
-/** Each function is asked by who may while whatever it needs of the database fails. */
+/** Each function is called by a caller with the right while whatever it needs of the database fails. */
 async function tryTrouble(
   trial: Trial,
   names: string[],

@@ -13,11 +13,11 @@ keep({
   id: "P25",
   promise: "Every change of a balance is booked, with who did it, why, and under which key for which request",
   trial:
-    "Random calls by users, members of teams, admins and the server, who say in their metadata and their tokens that they are somebody else: each change of an account, of a grant or of a debt is the sum of the entries that the call wrote; these have the caller as their actor (the books themselves, where time did it), his reason, and his key with the request it stands for",
+    "Random calls by users, members of teams, admins and the server, who say in their metadata and their tokens that they are somebody else: each change of an account, of a grant or of a debt is the sum of the entries that the call wrote; these have the caller as their actor (the books themselves, where time did it), their reason, and their key with the request it stands for",
   run: (scale) => tryIt(scale === "long" ? 8_000 : 400, null),
   control: {
     variant:
-      "the admin's id is taken from his user_metadata; a deduction changes the balance beside its entry",
+      "the admin's id is taken from their user_metadata; a deduction changes the balance beside its entry",
     // both have to be seen through
     run: async () => {
       const named = await tryIt(150, "admin-is-who-he-says");
@@ -116,7 +116,7 @@ async function unattributed(db: Database): Promise<string[]> {
   return rows.map(({ entry }) => `says too little: ${entry}`);
 }
 
-/** What the books do by themselves when its time has come, whoever comes by. */
+/** What the books do by themselves when its time has come, in any caller's call. */
 const ofTime = ["expiry", "release", "debt_repayment", "grant", "rollover"];
 
 /** A few users of their own, one of them a member of another's team, and what they do one after the other. */
@@ -180,8 +180,8 @@ class Lane {
   ): string[] {
     return this.users.flatMap((user) => {
       const [was, is] = [before.get(user) ?? nothing, after.get(user) ?? nothing];
-      const his = entries.filter((entry) => entry.user_id === user);
-      const sum = (of: (entry: Entry) => number) => his.reduce((total, entry) => total + of(entry), 0);
+      const theirs = entries.filter((entry) => entry.user_id === user);
+      const sum = (of: (entry: Entry) => number) => theirs.reduce((total, entry) => total + of(entry), 0);
       const found = [
         is.remaining - was.remaining,
         is.reserved - was.reserved,
@@ -192,7 +192,7 @@ class Lane {
         sum(({ tokens, reserved_change }) => tokens - reserved_change),
         sum(({ reserved_change }) => reserved_change),
         sum(({ debt_change }) => debt_change),
-        his.length,
+        theirs.length,
       ];
       return found.join() === said.join()
         ? []
@@ -262,7 +262,7 @@ class Lane {
     return rows;
   }
 
-  /** Makes the call, in a token that says in every place that users can write that he is somebody else. */
+  /** Makes the call, in a token that says in every place that users can write that the caller is somebody else. */
   private async make({
     name,
     args,

@@ -43,7 +43,7 @@ async function expectRightBooks() {
   expect(rows).toEqual([]);
 }
 
-test("a member spends from the payer's account, and what he has himself waits", async () => {
+test("a member spends from the payer's account, and their own tokens wait", async () => {
   expect(await join(ann)).toMatchObject({ member_id: ann, until: null, tokens_used: 0, caps: [] });
   expect([await left(payer), await left(ann)]).toEqual([1_000, 50]);
 
@@ -61,7 +61,7 @@ test("a member spends from the payer's account, and what he has himself waits", 
   await expectRightBooks();
 });
 
-test("joining and leaving move no tokens, and who has left spends his own again", async () => {
+test("joining and leaving move no tokens, and a former member spends their own again", async () => {
   await join(ann);
   await spend(ann, 10);
 
@@ -116,7 +116,7 @@ test("every way of spending draws from the payer, and says whose it was", async 
   await expectRightBooks();
 });
 
-test("a member reads his own entries and no other's, the payer all of them", async () => {
+test("a member reads their own entries and nobody else's, the payer all of them", async () => {
   await join(ann);
   await join(ben);
   await spend(ann, 1);
@@ -149,7 +149,7 @@ test("a member reads his own entries and no other's, the payer all of them", asy
 });
 
 describe("caps of members", () => {
-  test("hold for each by himself, and the payer's own for all together", async () => {
+  test("limit each member alone, and the payer's own caps all of them together", async () => {
     await join(ann, { p_cap_day: 100, p_cap_month: 150 });
     await join(ben, { p_cap_day: 100 });
 
@@ -204,7 +204,7 @@ describe("caps of members", () => {
     await expectRightBooks();
   });
 
-  test("a refund under a key is made once, whoever of them spent what is refunded", async () => {
+  test("a refund under a key is made once, whether the member or the payer spent what is refunded", async () => {
     await join(ann);
     await join(ben);
     const charges = [await spend(ann, 100), await spend(ben, 100), await spend(payer, 100)];
@@ -260,7 +260,7 @@ describe("caps of members", () => {
 });
 
 describe("keys", () => {
-  test("of members and payer never meet, a member's own stay his wherever he spends", async () => {
+  test("of members and payer never meet, and a member's keys stay theirs on whichever account they spend from", async () => {
     await join(ann);
     await join(ben);
     const first = await spend(ann, 5, "k");
@@ -287,7 +287,7 @@ describe("keys", () => {
     expect(await left(payer)).toBe(1_000);
   });
 
-  test("a member's and the server's for him are apart", async () => {
+  test("a member's own and the server's for that member are apart", async () => {
     await join(ann);
     const own = (tokens: number) =>
       asUser(db, ann, (client) =>
@@ -319,7 +319,7 @@ describe("holds", () => {
     await expectRightBooks();
   });
 
-  test("that were open when he joined are settled on his own", async () => {
+  test("that were open when the member joined are settled on the member's own account", async () => {
     const { hold_id } = await reserve(ann);
     await join(ann);
 

@@ -28,7 +28,7 @@ export interface Findings {
   leaks: number;
   /** What else is not as it must be, in words; the first hundred. */
   violations: string[];
-  /** How the streams ended, for whoever waited for them. */
+  /** How the streams ended, for the code that waited for them. */
   mix: Record<string, number>;
   /** What went wrong with questions to the books. */
   faults: Record<string, number>;

@@ -259,7 +259,7 @@ describe("a stream", () => {
     expect(asked).toEqual(["reserve_tokens", "capture_tokens"]);
   });
 
-  test("that nobody reads is settled when its time is up, and fails for whoever comes then", async () => {
+  test("that nobody reads is settled when its time is up, and fails for a reader who comes then", async () => {
     const { stream, ended } = await streamWithTokenHold(client, { ...options, timeoutMs: 40 }, async () =>
       words("a"),
     );

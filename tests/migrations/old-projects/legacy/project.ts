@@ -27,7 +27,7 @@ export interface ExpectedGrant {
 }
 export interface LegacyProject {
   users: string[];
-  /** One of the users: his rows are there, he is not in auth.users any more. */
+  /** One of the users: the rows are there, the user is not in auth.users any more. */
   gone: string;
   grants: LegacyGrant[];
   usage: { user: string; tokens: number; cents: number; success: boolean; at: Date; action: string }[];
@@ -103,7 +103,7 @@ export function legacyProject(): LegacyProject {
   // the user of the document: 100,000 on Oct 5, 500,000 on Nov 7, used more than the first
   add(21, "trial_grant", 100_000, ago(40));
   add(21, "token_pack_purchase", 500_000, ago(7));
-  // gone from auth, his money is not
+  // the user is gone from auth, their money is not
   add(22, "token_pack_purchase", 2_000_000, ago(90));
   add(22, "trial_grant", 100_000, ago(80));
   add(14, "admin_grant", 1_000, ago(1));
