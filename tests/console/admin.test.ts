@@ -640,8 +640,8 @@ describe.skipIf(chromium === undefined)("the console, for an admin", { tags: ["b
       await trial.serve("grant_tokens", { p_user_id: person.id, ...ends });
       const page = await open("money", at === undefined ? {} : { at });
       const section = page.locator("section", { hasText: "Runs out unless it is used" });
-      await section.getByText("of the users looked at").waitFor({ state: "detached" });
       await page.getByTestId("expiries").waitFor();
+      await section.getByText("of the users looked at").waitFor({ state: "detached" });
       const asked: string[] = [];
       await page.route(/rpc\/list_token_expiries/, (route) => {
         asked.push((route.request().postDataJSON() as { p_to: string }).p_to);

@@ -104,15 +104,14 @@ describe.skipIf(chromium === undefined)("around the pages", { tags: ["browser"] 
       if (here > 0) found.push(where);
     };
     const more = page.getByRole("button", { name: "More payments" });
-    while (
-      (await more.waitFor({ timeout: 3_000 }).then(
-        () => true,
-        () => false,
-      )) &&
-      (await page.getByText("evil").count()) === 0
-    )
+    const waiting = page.getByTestId("waiting").getByRole("listitem");
+    const item = waiting.filter({ hasText: "evil" });
+    await waiting.first().waitFor();
+    while ((await item.count()) === 0) {
+      const listed = await waiting.count();
       await more.click();
-    const item = page.getByTestId("waiting").getByRole("listitem").filter({ hasText: "evil" });
+      await expect.poll(() => waiting.count()).toBeGreaterThan(listed);
+    }
     await item.getByRole("button", { name: "Approve" }).click();
     await page.getByRole("dialog").getByText("evil").waitFor();
     await look("approve");
