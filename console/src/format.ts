@@ -30,14 +30,17 @@ const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
 const dayMs = 24 * hourMs;
 
+/** A minus as wide as a plus, whatever is below nothing. */
+const minus = (written: string) => written.replace("-", "−");
+
 export const format = {
-  tokens: (count: number) => whole.format(count),
+  tokens: (count: number) => minus(whole.format(count)),
   /** A rate, with all of its decimals. */
   exact: (rate: number) => exact.format(rate),
   /** For axes: 1.2M. */
   short: (count: number) => short.format(count),
   /** +1,000 or -1,000; 0 has no sign. */
-  change: (count: number) => signed.format(count).replace("-", "−"),
+  change: (count: number) => minus(signed.format(count)),
   percent: (share: number) =>
     new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: share < 0.1 ? 1 : 0 }).format(
       share,
@@ -63,7 +66,7 @@ export const format = {
   },
   price: (cents: number, currency: string) => {
     const money = new Intl.NumberFormat(language, { style: "currency", currency });
-    return money.format(cents / 10 ** decimalsOf(currency));
+    return minus(money.format(cents / 10 ** decimalsOf(currency)));
   },
   /** A price of very little, with all of its decimals. */
   unitPrice: (cents: number, currency: string) =>

@@ -244,7 +244,7 @@ describe.skipIf(chromium === undefined)("alerts, for an admin", { tags: ["browse
         "select id::int, event_id from tokenbook.webhook_deliveries where endpoint = 'again' order by id",
       );
       const page = await open();
-      await press(page, `Repeat delivery ${before[0]!["id"]}`);
+      await press(page, `Send again delivery ${before[0]!["id"]}`);
       await submit(page, "Send again");
       await done(page);
       const waiting = () =>
@@ -264,7 +264,7 @@ describe.skipIf(chromium === undefined)("alerts, for an admin", { tags: ["browse
         "select id::int from tokenbook.webhook_deliveries where endpoint = 'gone'",
       );
       const page = await open();
-      await press(page, `Repeat delivery ${delivery!["id"]}`);
+      await press(page, `Send again delivery ${delivery!["id"]}`);
       await rows("delete from tokenbook.webhook_deliveries where endpoint = 'gone'");
       await submit(page, "Send again");
       await expect
@@ -278,7 +278,7 @@ describe.skipIf(chromium === undefined)("alerts, for an admin", { tags: ["browse
       const of = "from tokenbook.webhook_deliveries where endpoint = 'twice'";
       const [before] = await rows(`select id::int, event_id ${of}`);
       const page = await open();
-      await press(page, `Repeat delivery ${before!["id"]}`);
+      await press(page, `Send again delivery ${before!["id"]}`);
       await page
         .getByRole("dialog")
         .getByRole("button", { name: "Send again" })

@@ -223,3 +223,11 @@ test("a cost is said where the report says one", () => {
   expect(byModel([unknown])[0]!.cents).toBeNull();
   expect(byModel([unknown, bucket("04", "a", 5, { cost_cents: 3 })])[0]!.cents).toBe(3);
 });
+
+test("a hold that says no action is a hold until something of it is taken, and a deduction then", () => {
+  const plain = entry(1, "hold", { hold_id: "a", reserved_change: 400, action_type: "deduction" });
+  const named = (...entries: TokenTransaction[]) => fold(entries).map(({ actionType }) => actionType);
+  expect(named(plain)).toEqual(["hold"]);
+  expect(named(release(2, "a"), plain)).toEqual(["hold"]);
+  expect(named(release(3, "a"), capture(2, "a"), plain)).toEqual(["deduction"]);
+});

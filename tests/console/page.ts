@@ -233,6 +233,25 @@ export async function ledgerOf(page: Page): Promise<string[][]> {
 export const excess = (page: Page) =>
   page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
 
+/** What stands over the inner edge of its part of the page, and how far: in pixels, more than one. */
+export const overEdges = (page: Page) =>
+  page.locator("section").evaluateAll((sections) =>
+    sections.flatMap((section) => {
+      const style = getComputedStyle(section);
+      const box = section.getBoundingClientRect();
+      const [left, right] = [
+        box.left + Number.parseFloat(style.paddingLeft),
+        box.right - Number.parseFloat(style.paddingRight),
+      ];
+      return Array.from(section.querySelectorAll("button, a, label, td, th, p"), (it) => {
+        const { left: from, right: to } = it.getBoundingClientRect();
+        const over = Math.max(left - from, to - right);
+        // what is not shown has no width
+        return to > from && over > 1 ? [`${it.textContent}: ${Math.round(over)} px`] : [];
+      }).flat();
+    }),
+  );
+
 /** From now on everything that the page asks of the API takes 0.4 to 1.2 seconds. */
 export async function slowDown(page: Page): Promise<void> {
   await page.route(/\/(rest|functions)\/v1\//, async (route) => {

@@ -9,8 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { projectRoot } from "../../scripts/project.ts";
 import { chromium } from "../react/browser.ts";
 import { expectCleanBooks } from "../support/books.ts";
-import type { Page } from "playwright-core";
-import { type Person, startTrial, type Trial } from "./page.ts";
+import { excess, overEdges, type Person, startTrial, type Trial, withFault } from "./page.ts";
 
 /** Where to; empty: nowhere. */
 const folder = process.env["SCREENSHOTS"] ?? "";
@@ -30,6 +29,10 @@ describe.skipIf(chromium === undefined)("the console's pages", { tags: ["browser
     await trial.stack.db.admin.query(
       `insert into public.token_packs (pack_type, name, tokens, price_cents, stripe_price_id)
        values ('pack_500k', 'Half a million', 500000, 900, 'price_500k'), ('pack_2m', 'Two million', 2000000, 2900, 'price_2m')`,
+    );
+    await trial.stack.db.admin.query(
+      `insert into public.token_plans (plan_type, name, tokens, price_cents, billing_cycle, is_offered) values
+         ('studio', 'Studio', 5000000, 11000, '28day', true), ('agency', 'Agency', 90000000, 129900, 'annual', true)`,
     );
     mira = await trial.person("mira@example.com");
     await story(mira);
@@ -76,13 +79,14 @@ describe.skipIf(chromium === undefined)("the console's pages", { tags: ["browser
   test.each(views)("$name", async ({ scheme, width, name }) => {
     const entrance = await trial.visit({ scheme, width });
     await entrance.getByLabel("E-mail").waitFor();
-    expect(await widerBy(entrance)).toBe(0);
+    expect(await excess(entrance)).toBe(0);
     const page = await trial.open(mira, { scheme, width });
     await page.getByText("Tokens by day").waitFor({ state: "attached" });
     await page.getByRole("button", { name: "Chat conversation" }).nth(1).click();
     await page.getByText("Paid by").waitFor();
     await page.mouse.move(0, 0);
-    expect(await widerBy(page)).toBe(0);
+    expect(await excess(page)).toBe(0);
+    expect(await overEdges(page)).toEqual([]);
     if (folder === "" || !kept.includes(name)) return;
     const to = join(projectRoot, folder);
     mkdirSync(to, { recursive: true });
@@ -97,7 +101,33 @@ describe.skipIf(chromium === undefined)("the console's pages", { tags: ["browser
       await entrance.screenshot({ path: join(to, "sign-in.png") });
     }
   });
-});
 
-const widerBy = (page: Page) =>
-  page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  /** What stands over an edge of the plans, at each width. */
+  async function plansAt(at?: string): Promise<string[]> {
+    const page = await trial.open(mira, { at });
+    await page.getByRole("tab", { name: "Plans" }).click();
+    await page.getByRole("button", { name: /Agency/ }).waitFor();
+    const found: string[] = [];
+    for (const width of [1440, 1280, 1024, 992, 768, 360]) {
+      await page.setViewportSize({ width, height: 900 });
+      found.push(...(await overEdges(page)).map((it) => `${width}: ${it}`));
+      if ((await excess(page)) > 0) found.push(`${width}: the page`);
+    }
+    return found;
+  }
+
+  test("plans and their prices stay within their part of the page at every width", async () => {
+    expect(await plansAt()).toEqual([]);
+  });
+
+  test("(known-bad) prices that stay beside their names run over the edge", async () => {
+    const right = 'justify="space-between" gap="sm" className={classes["offer"]!}';
+    const tight = { file: "user/Buy.tsx", right, wrong: `wrap="nowrap" ${right}` };
+    const stiff = { file: "user/Buy.module.css", right: "flex: 1 1 7rem;\n  min-width: 0;", wrong: "" };
+    await withFault(trial, [tight, stiff], async (at) => {
+      const found = await plansAt(at);
+      console.log(`over an edge at ${new Set(found.map((it) => it.split(":")[0])).size} of 6 widths`);
+      expect(found).not.toEqual([]);
+    });
+  });
+});

@@ -32,7 +32,7 @@ describe.skipIf(chromium === undefined)("an admin's pages in every state", { tag
     await says(payments, "Nothing waits", "Nothing is parked", "Nothing was decided yet");
     expect(await violations(payments)).toEqual([]);
     const money = await open("money");
-    await says(money, "Nothing was used in the last 30 days");
+    await says(money, "No use was tracked in the last 30 days");
     await says(money, "Nothing was sold in the last 30 days, and nothing is owed");
     await look(money, "nothing-money");
     const books = await open("books");

@@ -12,6 +12,7 @@ import {
   jumps,
   ledgerOf,
   password,
+  type Person,
   saysBalance,
   signIn,
   slowDown,
@@ -222,21 +223,119 @@ describe.skipIf(chromium === undefined)("the console, for a user", { tags: ["bro
     await page.getByTestId("balance").waitFor();
     await page.getByRole("button", { name: /Buy.*Large/ }).click();
     await expect.poll(() => alert(page)).toMatch(/not configured/i);
-    await page.getByRole("button", { name: /Request.*Small/ }).click();
-    await expect.poll(() => page.getByText("Waits for approval").count()).toBe(1);
-    await expect.poll(() => page.getByRole("alert").count()).toBe(0);
   });
 
-  test("a double click asks once", async () => {
-    const person = await trial.person();
-    const page = await trial.open(person);
-    await page.getByRole("button", { name: /Request.*Small/ }).dblclick();
-    await expect.poll(() => page.getByText("Waits for approval").count()).toBe(1);
+  const requestButton = (page: Page) => page.getByRole("button", { name: /Request.*Small/ });
+  const confirm = (page: Page) =>
+    page.getByRole("dialog").getByRole("button", { name: "Request", exact: true });
+  const priceOfSmall = (cents: number) =>
+    trial.stack.db.admin.query("update public.token_packs set price_cents = $1 where pack_type = 'small'", [
+      cents,
+    ]);
+  const requestsOf = async ({ id }: Person) => {
     const { rows } = await trial.stack.db.admin.query(
-      "select count(*)::int as n from public.token_payments where user_id = $1",
-      [person.id],
+      "select amount_cents::int from public.token_payments where user_id = $1 order by created_at",
+      [id],
     );
-    expect(rows[0].n).toBe(1);
+    return rows.map((row) => row.amount_cents as number);
+  };
+
+  /** The price changes while a page is open, and again while its dialog is. @returns what the dialog says, and what is asked */
+  async function requestAtOldPrice(at?: string) {
+    const person = await trial.person();
+    try {
+      await priceOfSmall(500);
+      const page = await trial.open(person, { at });
+      await requestButton(page).waitFor();
+      await priceOfSmall(700);
+      await requestButton(page).click();
+      const says = (await page.getByTestId("offer").textContent())!;
+      const before = await requestsOf(person);
+      await priceOfSmall(900);
+      await confirm(page).click();
+      const outcome = (await page.getByTestId("outcome").textContent())!;
+      return { says, before, outcome, asked: await requestsOf(person) };
+    } finally {
+      await priceOfSmall(500);
+    }
+  }
+
+  test("a request is confirmed at the price that the catalogue has now, and never made at another", async () => {
+    expect(await requestAtOldPrice()).toEqual({
+      says: "Small, 1,000 tokens, for $7.00.",
+      before: [],
+      outcome: expect.stringContaining("nothing was asked for"),
+      asked: [],
+    });
+  });
+
+  test("what waits is not asked for again, by a second click, the button or another page that is open", async () => {
+    const person = await trial.person();
+    const [page, other] = [await trial.open(person), await trial.open(person)];
+    await requestButton(other).click();
+    await requestButton(page).click();
+    await confirm(page).dblclick();
+    await expect.poll(() => page.getByTestId("outcome").textContent()).toContain("$5.00");
+    expect(await violations(page)).toEqual([]);
+    await page.getByRole("button", { name: "Done" }).click();
+    await expect.poll(() => page.getByTestId("asked").textContent()).toBe("Small, $5.00Waits for approval");
+    expect(await page.getByRole("button", { name: "Requested · $5.00, Small" }).isDisabled()).toBe(true);
+    await confirm(other).click();
+    await expect
+      .poll(() => other.getByTestId("outcome").textContent())
+      .toContain("waits for approval already");
+    expect(await requestsOf(person)).toEqual([500]);
+  });
+
+  test("a rejection comes to a page that is open, with its reason; (known-bad) not to one that does not ask", async () => {
+    const person = await trial.person();
+    const { payment_id } = (await trial.serve("create_token_payment", {
+      p_user_id: person.id,
+      p_pack_type: "small",
+    })) as { payment_id: string };
+    const deaf = { file: "data/queries.ts", right: "? 15_000 : false", wrong: "? false : false" };
+    await withFault(trial, deaf, async (at) => {
+      const pages = [await trial.open(person), await trial.open(person, { at })];
+      const says = (page: Page) => page.getByTestId("asked").textContent();
+      for (const page of pages) await expect.poll(() => says(page)).toContain("Waits for approval");
+      const decision = { p_user_id: person.id, p_payment_id: payment_id, p_reason: "no transfer came" };
+      await trial.serve("reject_token_payment", decision);
+      await expect
+        .poll(() => says(pages[0]!), { timeout: 20_000 })
+        .toMatch(/^Small, \$5\.00Rejected.*: no transfer came$/);
+      expect(await requestButton(pages[0]!).isEnabled()).toBe(true);
+      expect(await says(pages[1]!)).toContain("Waits for approval");
+    });
+  });
+
+  /** What stands in the place of a chart for who spent 1,500 without a use. */
+  async function withoutUse(at?: string): Promise<string> {
+    const person = await trial.person();
+    await spend(person.id, 1_500);
+    const page = await trial.open(person, { at });
+    const title = page.getByText("No use was tracked in the last 30 days");
+    await title.waitFor();
+    await page.getByTestId("ledger").waitFor();
+    return (await title.locator("..").textContent())!;
+  }
+
+  test("where nothing was tracked, what was spent all the same is said", async () => {
+    expect(await withoutUse()).toContain("1,500 tokens were spent in that time: they are in the ledger.");
+  });
+
+  test("(known-bad) a dialog that shows what the page had, a request that does not look again, usage that does not look at the ledger", async () => {
+    const file = "user/RequestDialog.tsx";
+    const blind = [
+      { file, right: 'refetchOnMount: "always"', wrong: "refetchOnMount: false" },
+      { file, right: "const isNew = asked.isFetchedAfterMount", wrong: "const isNew = asked.isSuccess" },
+      { file, right: "if (now !== words)", wrong: "if (false)" },
+      { file: "user/Usage.tsx", right: "{spent > 0 && (", wrong: "{spent < 0 && (" },
+    ];
+    await withFault(trial, blind, async (at) => {
+      const { says, asked } = await requestAtOldPrice(at);
+      expect([says, asked]).toEqual(["Small, 1,000 tokens, for $5.00.", [900]]);
+      expect(await withoutUse(at)).not.toContain("1,500");
+    });
   });
 
   test("the server goes down and comes back: what is shown stays, and is said to be old", async () => {

@@ -4,7 +4,7 @@ import { useState } from "react";
 import type { ParkedPayment } from "tokenbook";
 import { useTokenbook } from "tokenbook/react";
 import { usePlans } from "../data/queries.ts";
-import { format } from "../format.ts";
+import { format, humanized } from "../format.ts";
 import { ActDialog } from "./ActDialog.tsx";
 import { NumberField } from "./NumberField.tsx";
 import { numbers } from "./typed.ts";
@@ -55,8 +55,16 @@ export function AssignDialog({ parked, close }: { parked: ParkedPayment; close: 
       }}
     >
       <Text size="sm" className="words">
-        {parked.amount_cents !== null && `${format.price(parked.amount_cents, parked.currency ?? "usd")}. `}
+        {parked.amount_cents === null
+          ? "No amount"
+          : format.price(parked.amount_cents, parked.currency ?? "usd")}
+        {` at ${humanized(parked.provider)}, ${format.minute(parked.created_at)}. `}
         {parked.explanation}
+      </Text>
+      <Text size="xs" c="dimmed" className="words">
+        {parked.provider_payment_id}
+        {parked.customer_id !== null && `, customer ${parked.customer_id}`}: the provider’s page of it says
+        who paid.
       </Text>
       {parked.user_id === null && <UserPick value={userId} change={choose} />}
       {!isKnown && (

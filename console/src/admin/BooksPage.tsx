@@ -140,6 +140,7 @@ function DiscrepancyRow({ row }: { row: Discrepancy }) {
     cost_difference,
     scenarios,
   } = row;
+  const isCost = remaining_difference === 0 && cost_difference !== null && cost_difference !== 0;
   const what = scenarios.map(humanized).join(", ");
   const figure = (tokens: number | null) => (tokens === null ? "" : format.tokens(tokens));
   return (
@@ -164,9 +165,14 @@ function DiscrepancyRow({ row }: { row: Discrepancy }) {
       <Table.Td className="number" fw={500}>
         {remaining_difference === null
           ? "Unreadable"
-          : remaining_difference !== 0 || cost_difference === null || cost_difference === 0
-            ? format.change(remaining_difference)
-            : format.price(cost_difference, "USD")}
+          : isCost
+            ? format.price(cost_difference, "USD")
+            : format.change(remaining_difference)}
+        {isCost && (
+          <Text size="xs" c="dimmed" fw={400}>
+            of cost
+          </Text>
+        )}
       </Table.Td>
     </Table.Tr>
   );

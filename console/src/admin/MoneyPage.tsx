@@ -20,7 +20,10 @@ export function MoneyPage() {
   return (
     <Stack gap="md">
       <PageName name="Money" />
-      <UsageOf title="Usage of everybody" report={usage} />
+      <UsageOf title="Usage of everybody" report={usage}>
+        Uses are counted that <code>track_token_usage</code> wrote, and captures with{" "}
+        <code>p_model_used</code>. What else was spent is in each user’s ledger.
+      </UsageOf>
       <Revenue from={from} days={days} />
       <Expiries days={days} />
     </Stack>

@@ -72,7 +72,7 @@ export function ReconcilePage({ userId }: { userId: string }) {
           <>
             <Sums
               found={data}
-              why={plan !== undefined && "why" in plan && data.findings.length > 0 ? plan.why : undefined}
+              why={plan !== undefined && "why" in plan ? whyNot(data, plan.why) : undefined}
             />
             <Grid gap="md">
               <Grid.Col span={{ base: 12, md: 7 }}>
@@ -88,6 +88,14 @@ export function ReconcilePage({ userId }: { userId: string }) {
       </Stack>
     </TokenbookProvider>
   );
+}
+
+/** Why there is no button that repairs it; undefined: there is nothing to repair. */
+function whyNot({ findings }: Reconciliation, why: string): string | undefined {
+  if (findings.length === 0) return undefined;
+  return findings.some(({ is_repairable }) => is_repairable)
+    ? `No adjustment is booked: ${why}.`
+    : "No adjustment repairs it. What to do is said below.";
 }
 
 function Sums({ found, why }: { found: Reconciliation; why: string | undefined }) {
@@ -106,7 +114,7 @@ function Sums({ found, why }: { found: Reconciliation; why: string | undefined }
       </Group>
       {why !== undefined && (
         <Text size="sm" c="dimmed" mt="md">
-          It is not repaired by itself: {why}.
+          {why}
         </Text>
       )}
     </Section>
@@ -117,7 +125,11 @@ function Findings({ found }: { found: Reconciliation }) {
   return (
     <Section title="What is off" h="100%">
       {found.findings.length === 0 ? (
-        <Nothing title="Nothing">Books and records agree.</Nothing>
+        <Nothing title="Nothing">
+          {found.used_difference === 0 && found.cost_difference === 0
+            ? "Books and records agree."
+            : "The balance is what the records say. The difference in use or cost is no fault to repair: an adjustment corrects the balance, and leaves what was counted and recorded before it as it was."}
+        </Nothing>
       ) : (
         <Stack gap="sm">
           {found.findings.map(({ scenario, cause, tokens, cents, since, advice, is_repairable }, n) => (

@@ -22,9 +22,17 @@ export const useAlerts = () =>
   useOfUser("alerts", (books, signal) => books.alerts.list({ limit: 20, signal }));
 /** What they may spend in a day, a week, a month. */
 export const useCaps = () => useOfUser("caps", (books, signal) => books.caps.list({ signal }));
-/** Their payments, newest first. */
-export const usePayments = () =>
-  useOfUser("payments", (books, signal) => books.payments.list({ limit: 20, signal }));
+/** Their payments, newest first. Nothing tells of a rejection: while one waits, it is asked again. */
+export function usePayments() {
+  const [books, userId] = [useTokenbook(), useTokenUser()];
+  return useQuery({
+    queryKey: [...tokenKeys.user(userId), "payments"],
+    queryFn: ({ signal }) => books.payments.list({ limit: 50, signal }),
+    enabled: userId != null,
+    refetchInterval: ({ state }) => (state.data?.some(({ status }) => status === "pending") ? 15_000 : false),
+    refetchOnWindowFocus: "always",
+  });
+}
 /** Grants that begin later. */
 export const useUpcoming = () => useOfUser("upcoming", (books, signal) => books.upcomingGrants({ signal }));
 /** Why something was charged. */
@@ -32,11 +40,10 @@ export const useExplanation = (transactionId: number) =>
   useOfUser(`explain ${transactionId}`, (books, signal) => books.explain({ transactionId, signal }));
 
 /** The plans of the catalogue, lowest first. */
-export function usePlans() {
-  const books = useTokenbook();
-  return useQuery({
+export const planQuery = (books: Tokenbook) =>
+  queryOptions({
     queryKey: [...tokenKeys.all, "plans"],
     queryFn: ({ signal }) => books.plans.list({ signal }),
     staleTime: 300_000,
   });
-}
+export const usePlans = () => useQuery(planQuery(useTokenbook()));

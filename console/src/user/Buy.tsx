@@ -1,6 +1,7 @@
 import { Badge, Button, Group, Skeleton, Stack, Tabs, Text } from "@mantine/core";
 import { useMutation, useQuery } from "@tanstack/react-query";
-import { useRef } from "react";
+import { useRef, useState } from "react";
+import type { Payment } from "tokenbook";
 import { useTokenbook, useTokenQueries } from "tokenbook/react";
 import { usePayments, usePlans, useSubscription } from "../data/queries.ts";
 import { format, humanized } from "../format.ts";
@@ -9,9 +10,11 @@ import { Nothing } from "../parts/Nothing.tsx";
 import { Refused } from "../parts/Refused.tsx";
 import { Section } from "../parts/Section.tsx";
 import classes from "./Buy.module.css";
+import { cycles, isFor, type Offer, typeOf } from "./offer.ts";
+import { RequestDialog } from "./RequestDialog.tsx";
 
-/** What can be bought: a pack or a plan that a payment provider has a price for, at its page; others by asking. */
-type Offer = { planType: string } | { packType: string };
+/** So long a rejection is shown, with its reason. */
+const rejectedForMs = 30 * 86_400_000;
 
 export function Buy() {
   const books = useTokenbook();
@@ -20,18 +23,14 @@ export function Buy() {
   const current = useSubscription().data?.plan_type ?? null;
   const payments = usePayments();
   const keys = useRef(new Map<string, string>());
+  const [requesting, request] = useState<Offer | null>(null);
   const buy = useMutation({
     networkMode: "always",
-    mutationFn: async ({ offer, isOnline }: { offer: Offer; isOnline: boolean }) => {
+    mutationFn: async (offer: Offer) => {
       // the same key until the outcome is known: a user who tries again after a lost answer does not ask twice
-      const name = JSON.stringify(offer);
+      const name = typeOf(offer);
       const idempotencyKey = keys.current.get(name) ?? newKey();
       keys.current.set(name, idempotencyKey);
-      if (!isOnline) {
-        await books.payments.request({ ...offer, idempotencyKey });
-        keys.current.delete(name);
-        return;
-      }
       const here = location.origin + location.pathname;
       const { url } = await books.checkout({ ...offer, idempotencyKey, successUrl: here, cancelUrl: here });
       keys.current.delete(name);
@@ -39,19 +38,19 @@ export function Buy() {
     },
   });
   const waiting = payments.data?.filter(({ status }) => status === "pending") ?? [];
+  const rejected = latelyRejected(payments.data ?? []);
   const offered = plans.data?.filter(
     (plan) => plan.is_offered && plan.price_cents > 0 && plan.plan_type !== current,
   );
-  const isAsking = (type: string) =>
-    buy.isPending &&
-    ("packType" in buy.variables.offer ? buy.variables.offer.packType : buy.variables.offer.planType) ===
-      type;
+  const isAsking = (type: string) => buy.isPending && typeOf(buy.variables) === type;
 
-  const row = (key: string, name: string, tokens: number, price: string, offer: Offer, isOnline: boolean) => {
-    const verb = isOnline ? "Buy" : "Request";
+  const row = (name: string, tokens: number, price: string, offer: Offer, isOnline: boolean) => {
+    const key = typeOf(offer);
+    const isWaiting = !isOnline && waiting.some((payment) => isFor(payment, offer));
+    const verb = isWaiting ? "Requested" : isOnline ? "Buy" : "Request";
     return (
-      <Group key={key} justify="space-between" wrap="nowrap" gap="sm" className={classes["offer"]!}>
-        <div>
+      <Group key={key} justify="space-between" gap="sm" className={classes["offer"]!}>
+        <div className={classes["name"]}>
           <Text size="sm" fw={500} className="words">
             {name}
           </Text>
@@ -66,9 +65,9 @@ export function Buy() {
           variant="default"
           className={classes["price"]!}
           loading={isAsking(key)}
-          disabled={buy.isPending && !isAsking(key)}
+          disabled={isWaiting || (buy.isPending && !isAsking(key))}
           aria-label={`${verb} · ${price}, ${name}`}
-          onClick={() => buy.mutate({ offer, isOnline })}
+          onClick={() => (isOnline ? buy.mutate(offer) : request(offer))}
         >
           {verb} · {price}
         </Button>
@@ -80,23 +79,26 @@ export function Buy() {
     <Section title="Get tokens" flex={1}>
       <Stack gap="sm">
         {buy.isError && <Refused error={buy.error} />}
-        {waiting.map((payment) => (
-          <Group
-            key={payment.id}
-            justify="space-between"
-            wrap="nowrap"
-            gap="xs"
-            className={classes["waiting"]!}
-          >
-            <Text size="sm">
-              {humanized(payment.pack_type ?? payment.to_plan ?? "")}
-              {", "}
-              {format.price(payment.amount_cents, payment.currency)}
-            </Text>
-            <Badge variant="light" color="gray" flex="none" c="var(--mantine-color-text)">
-              Waits for approval
-            </Badge>
-          </Group>
+        {requesting !== null && <RequestDialog offer={requesting} close={() => request(null)} />}
+        {[...waiting, ...rejected].map((payment) => (
+          <div key={payment.id} className={classes["waiting"]} data-testid="asked">
+            <Group justify="space-between" gap="xs">
+              <Text size="sm" className={`words ${classes["name"]}`}>
+                {nameOf(payment)}
+                {", "}
+                {format.price(payment.amount_cents, payment.currency)}
+              </Text>
+              <Badge variant="light" color="gray" flex="none" c="var(--mantine-color-text)">
+                {payment.status === "pending" ? "Waits for approval" : "Rejected"}
+              </Badge>
+            </Group>
+            {payment.status === "rejected" && (
+              <Text size="xs" c="dimmed" className="words">
+                {format.day(payment.decided_at ?? payment.created_at)}
+                {payment.reason !== null && `: ${payment.reason}`}
+              </Text>
+            )}
+          </div>
         ))}
         <Tabs defaultValue="packs" keepMounted={false}>
           <Tabs.List>
@@ -109,7 +111,6 @@ export function Buy() {
             {packs.data?.length === 0 && <Nothing title="No packs are sold here" />}
             {packs.data?.map((pack) =>
               row(
-                pack.pack_type,
                 pack.name,
                 pack.tokens,
                 format.price(pack.price_cents, pack.currency),
@@ -123,7 +124,6 @@ export function Buy() {
             {offered?.length === 0 && <Nothing title="There is no other plan" />}
             {offered?.map((plan) =>
               row(
-                plan.plan_type,
                 plan.name,
                 plan.tokens_per_period ?? plan.tokens,
                 `${format.price(plan.price_cents, plan.currency)}${cycles[plan.billing_cycle]}`,
@@ -138,4 +138,20 @@ export function Buy() {
   );
 }
 
-const cycles = { none: "", "28day": " / 28 days", monthly: " / month", annual: " / year" };
+/** As it was called when it was asked for. */
+function nameOf({ terms, pack_type, to_plan, quantity }: Payment): string {
+  const name = typeof terms["name"] === "string" ? terms["name"] : humanized(pack_type ?? to_plan ?? "");
+  return quantity > 1 ? `${name} × ${format.tokens(quantity)}` : name;
+}
+
+/** What was rejected in the last days, and was not asked for again since. */
+function latelyRejected(payments: Payment[]): Payment[] {
+  const since = Date.now() - rejectedForMs;
+  const named = ({ pack_type, to_plan }: Payment) => `${pack_type} ${to_plan}`;
+  return payments.filter(
+    (payment, place) =>
+      payment.status === "rejected" &&
+      Date.parse(payment.decided_at ?? payment.created_at) > since &&
+      payments.findIndex((newest) => named(newest) === named(payment)) === place,
+  );
+}

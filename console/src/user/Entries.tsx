@@ -21,6 +21,11 @@ export function Entries({ line }: { line: Line }) {
                 <Text size="xs" c="dimmed" fw={400}>
                   #{entry.id}, {format.second(entry.created_at)}
                 </Text>
+                {asideOf(entry).map((it) => (
+                  <Text key={it} size="xs" c="dimmed" fw={400} className="words">
+                    {it}
+                  </Text>
+                ))}
               </Table.Th>
               <Table.Td className="number">{movedBy(entry)}</Table.Td>
             </Table.Tr>
@@ -37,11 +42,21 @@ export function Entries({ line }: { line: Line }) {
   );
 }
 
-/** Each once, and none that says the action again. */
+/** What belongs to one entry and not to the whole line: why something came back, and which admin did it. */
+function asideOf({ entry_type, reason, actor_role, actor_id }: TokenTransaction): string[] {
+  const why = entry_type === "release" && reason !== null ? [reason] : [];
+  return actor_role === "admin" ? [...why, `by an admin${actor_id === null ? "" : `, ${actor_id}`}`] : why;
+}
+
+/** Each once, and none that says the action again, or is of a release alone. */
 function reasonsOf({ entries, actionType }: Line): string[] {
   const actions = new Set([actionType, ...entries.map(({ action_type }) => action_type)]);
   return [
-    ...new Set(entries.flatMap(({ reason }) => (reason === null || actions.has(reason) ? [] : reason))),
+    ...new Set(
+      entries.flatMap(({ entry_type, reason }) =>
+        entry_type === "release" || reason === null || actions.has(reason) ? [] : reason,
+      ),
+    ),
   ];
 }
 

@@ -1,8 +1,8 @@
 import { Grid, SegmentedControl, Skeleton, Table, Text } from "@mantine/core";
 import type { UseQueryResult } from "@tanstack/react-query";
-import { type ComponentProps, useMemo } from "react";
+import { type ComponentProps, type ReactNode, useMemo } from "react";
 import type { UsageReport } from "tokenbook";
-import { useTokenUsage } from "tokenbook/react";
+import { useTokenHistory, useTokenUsage } from "tokenbook/react";
 import { format } from "../format.ts";
 import { Nothing } from "../parts/Nothing.tsx";
 import { usePart } from "../parts/part.ts";
@@ -29,7 +29,23 @@ const dayMs = 86_400_000;
 export function Usage() {
   const [{ days = 30 }] = useUserSearch();
   const from = useFirstDay(days);
-  return <UsageOf title="Usage" report={useTokenUsage({ bucket: "day", by: "model", from })} />;
+  const { data = [], hasNextPage } = useTokenHistory({ limit: 50 });
+  const spent = data
+    .filter(({ entry_type, created_at }) => entry_type === "deduction" && created_at >= from)
+    .reduce((sum, { tokens, debt_change }) => sum - tokens + debt_change, 0);
+  const isMore = hasNextPage && (data.at(-1)?.created_at ?? "") >= from;
+  return (
+    <UsageOf title="Usage" report={useTokenUsage({ bucket: "day", by: "model", from })}>
+      {spent > 0 && (
+        <>
+          {isMore ? "At least " : ""}
+          {format.tokens(spent)} tokens were spent in that time: they are in the ledger. They are not here
+          because the app took them without saying for which use: <code>track_token_usage</code> says it, and
+          a capture with <code>p_model_used</code>.
+        </>
+      )}
+    </UsageOf>
+  );
 }
 
 /** When the first of so many days began, that of today among them. Days of the report are of UTC. */
@@ -42,10 +58,12 @@ interface UsageOfProps {
   title: string;
   /** By day and by model, of as many days as the address says. */
   report: Pick<UseQueryResult<UsageReport, Error>, "data" | "error" | "refetch">;
+  /** Where there is none: what else was spent, and why it is not here. */
+  children?: ReactNode;
 }
 
 /** A chart of the days, and a table of the models. */
-export function UsageOf({ title, report: { data, error, refetch } }: UsageOfProps) {
+export function UsageOf({ title, report: { data, error, refetch }, children }: UsageOfProps) {
   const [{ days = 30 }, change] = useUserSearch();
   const from = useFirstDay(days);
   const rows = data?.rows ?? [];
@@ -71,8 +89,9 @@ export function UsageOf({ title, report: { data, error, refetch } }: UsageOfProp
         ) : data === undefined ? (
           <Skeleton height={220} />
         ) : models.length === 0 ? (
-          <Nothing title={`Nothing was used in the last ${days} days`}>
-            Calls of models appear here as soon as they are charged.
+          <Nothing title={`No use was tracked in the last ${days} days`}>
+            {children ||
+              "Calls of models appear here when the app tracks them. What else is spent is in the ledger."}
           </Nothing>
         ) : (
           <Grid gap="lg">
@@ -126,6 +145,9 @@ export function UsageOf({ title, report: { data, error, refetch } }: UsageOfProp
                   and {format.tokens(models.length - 8)} more models
                 </Text>
               )}
+              <Text size="xs" c="dimmed" mt="xs">
+                Tracked uses. What is spent without one is in the ledger alone.
+              </Text>
             </Grid.Col>
           </Grid>
         )}

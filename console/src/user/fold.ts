@@ -99,6 +99,10 @@ function actionOf(entries: TokenTransaction[]): string {
     const split = entries.find(({ action_type }) => action_type === "hold_split");
     return split?.reason ?? saying.action_type;
   }
+  // a hold that says no action is not a deduction until it is captured
+  if (saying.entry_type === "hold" && saying.action_type === "deduction") {
+    return entries.some(({ entry_type }) => entry_type === "deduction") ? "deduction" : "hold";
+  }
   return saying.entry_type === "refund" ? `refund of ${saying.action_type}` : saying.action_type;
 }
 

@@ -106,7 +106,7 @@ export function Deliveries() {
                   {format.brief(delivery.created_at)}
                 </Table.Td>
                 <Table.Td>{statuses[delivery.status]}</Table.Td>
-                <Act of={`delivery ${delivery.id}`} verb="Repeat" onClick={() => repeat(delivery)} />
+                <Act of={`delivery ${delivery.id}`} verb="Send again" onClick={() => repeat(delivery)} />
               </Table.Tr>
             ))}
           </Listing>
