@@ -132,7 +132,7 @@ const rules: Rule[] = [
     ),
     names: ({ name: one }) => [one!],
   },
-  // the triggers that are not on a table of ours: a user a user who signs up is registered; and, where the project's owner asks for it
+  // the triggers that are not on a table of ours: a user a user a user who signs up is registered; and, where the project's owner asks for it
   // by name, which nothing of ours does, rows of a table of theirs are paid for
   { pattern: /\b(?:select|perform) tokenbook\.charge_tokens_on_insert\(/gi, names: (): "never" => "never" },
   {

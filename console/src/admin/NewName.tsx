@@ -11,7 +11,7 @@ interface Naming {
 }
 
 /**
- * The name of what is made: who makes something does not change what another has made under its name.
+ * The name of what is made: making something must not change what another admin has made under that name.
  *
  * @param isThere asks the database
  * @param of what else it goes by beside its name

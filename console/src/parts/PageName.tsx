@@ -13,7 +13,7 @@ interface PageNameProps {
 // the browser itself begins at the top of the page that was opened
 let isFirst = true;
 
-/** The name of a page: its heading, the title of the window; and where the focus is, for who has come from another page. */
+/** The name of a page: its heading, the title of the window; and where the focus goes after a change of page. */
 export function PageName({ name, className, children }: PageNameProps) {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
