@@ -1,5 +1,5 @@
 /** Numbers and times as the browser's language writes them. */
-const language = languageOf(navigator.language);
+export const language = languageOf(navigator.language);
 const whole = new Intl.NumberFormat(language);
 const short = new Intl.NumberFormat(language, { notation: "compact", maximumFractionDigits: 1 });
 const signed = new Intl.NumberFormat(language, { signDisplay: "exceptZero" });
@@ -28,7 +28,7 @@ function languageOf(name: string): string {
 
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
-const dayMs = 24 * hourMs;
+export const dayMs = 24 * hourMs;
 
 /** A minus as wide as a plus, whatever is below nothing. */
 const minus = (written: string) => written.replace("-", "−");

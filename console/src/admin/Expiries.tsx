@@ -1,14 +1,12 @@
 import { Table } from "@mantine/core";
 import { useCallback, useMemo } from "react";
 import type { Expiry } from "tokenbook";
-import { format } from "../format.ts";
+import { dayMs, format } from "../format.ts";
 import { Nothing } from "../parts/Nothing.tsx";
 import { Section } from "../parts/Section.tsx";
 import { Again, Going } from "./Going.tsx";
 import { useAdmin } from "./queries.ts";
 import { type Range, useSweep } from "./sweep.ts";
-
-const dayMs = 86_400_000;
 
 /** Days begin and end in UTC, and the last one is said whole. */
 const endOfDay = (moment: number) => new Date(Math.ceil(moment / dayMs) * dayMs);

@@ -1,7 +1,7 @@
 import { Select, Text } from "@mantine/core";
 import { useState } from "react";
 import { useTokenBalance, useTokenbook } from "tokenbook/react";
-import { format } from "../format.ts";
+import { dayMs, format } from "../format.ts";
 import { ActDialog } from "../parts/ActDialog.tsx";
 import { NumberField } from "./NumberField.tsx";
 import type { Limits } from "./numbers.ts";
@@ -94,7 +94,6 @@ const lifetimes = [
   { value: "365", label: "365 days" },
   { value: "never", label: "Never" },
 ];
-const dayMs = 86_400_000;
 
 /** Gives tokens as a grant of its own. */
 export function GrantDialog({ close }: { close: () => void }) {

@@ -4,7 +4,7 @@ import { useRef, useState } from "react";
 import type { Payment } from "tokenbook";
 import { useTokenbook, useTokenQueries } from "tokenbook/react";
 import { usePayments, usePlans, useSubscription } from "../data/queries.ts";
-import { format, humanized } from "../format.ts";
+import { dayMs, format, humanized } from "../format.ts";
 import { newKey } from "../key.ts";
 import { Nothing } from "../parts/Nothing.tsx";
 import { Refused } from "../parts/Refused.tsx";
@@ -14,7 +14,7 @@ import { cycles, isFor, type Offer, typeOf } from "./offer.ts";
 import { RequestDialog } from "./RequestDialog.tsx";
 
 /** So long a rejection is shown, with its reason. */
-const rejectedForMs = 30 * 86_400_000;
+const rejectedForMs = 30 * dayMs;
 
 export function Buy() {
   const books = useTokenbook();

@@ -3,7 +3,7 @@ import type { UseQueryResult } from "@tanstack/react-query";
 import { type ComponentProps, type ReactNode, useMemo } from "react";
 import type { UsageReport } from "tokenbook";
 import { useTokenHistory, useTokenUsage } from "tokenbook/react";
-import { format } from "../format.ts";
+import { dayMs, format } from "../format.ts";
 import { Nothing } from "../parts/Nothing.tsx";
 import { usePart } from "../parts/part.ts";
 import { Refused } from "../parts/Refused.tsx";
@@ -22,8 +22,6 @@ function UsageChart(props: ChartProps) {
   if (Part !== undefined) return <Part {...props} />;
   return error === null ? <Skeleton height={220} /> : <Refused error={error} />;
 }
-
-const dayMs = 86_400_000;
 
 /** What a user used, by day and by model. */
 export function Usage() {
