@@ -434,8 +434,8 @@ describe.skipIf(chromium === undefined)("in a browser", { tags: ["browser"] }, (
 
     test("is not what the page has, if the page writes as its browser does from the start", async () => {
       const fault = {
-        right: "isHere ? navigator.language",
-        wrong: "typeof document === 'object' ? navigator.language",
+        right: "isHere ? languageHere()",
+        wrong: "typeof document === 'object' ? languageHere()",
       };
       const { faults } = await rendered("unlike", fault);
       expect([...faults, ...complaints].join("\n")).toMatch(/hydrat/i);
