@@ -2,7 +2,7 @@
  * What the site has, in the order of its menu: every page once.
  *
  * A page is named by its file. Its title and its description are in the file: the first heading, and the first
- * sentence after it. `tests/docs/site/pages.test.ts` fails where a page of docs/ is missing here.
+ * sentence after it. `tests/website/pages.test.ts` fails where a page of docs/ is missing here.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
