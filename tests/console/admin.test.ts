@@ -74,7 +74,7 @@ describe.skipIf(chromium === undefined)("the console, for an admin", { tags: ["b
         const { id } = await trial.person(`user${String(n).padStart(2, "0")}@${mark}.example.com`);
         await trial.serve("grant_tokens", { p_user_id: id, p_tokens: 100 * (n + 1) });
       }
-      // whoever was active last is the first of everybody: that is not to be one of those who are looked for
+      // the user who was active last is the first of everybody, and must not be one of those searched for
       await trial.serve("grant_tokens", {
         p_user_id: (await trial.person(`${crypto.randomUUID().slice(0, 13)}@example.com`)).id,
         p_tokens: 1,
