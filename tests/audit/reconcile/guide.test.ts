@@ -39,7 +39,7 @@ async function run(command: string): Promise<string> {
   const [, name, args] = /^npm run --silent (reconcile|restate)(?: -- (.*))?$/.exec(command)!;
   const where = name === "restate" ? broken : db;
   const { stdout } = await runHere(name!, args?.split(" ") ?? [], { SUPABASE_DB_URL: where.url() });
-  return stdout.trim().replace(/(?<=users? of )127\S+/, "the local database (127.0.0.1:54322/postgres)");
+  return stdout.trim().replace(/(?<=users? of )127\S+(?=:)/, "the local database (127.0.0.1:54322/postgres)");
 }
 
 /** What asks on a terminal. */
