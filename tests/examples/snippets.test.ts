@@ -123,7 +123,6 @@ describe("SQL", () => {
     [/cron\.schedule/, "3F000"],
     [/refund_tokens\('<user id>'/, "PT409"],
     [/verify_token_checkpoint/, "PT400"],
-    [/reverse_token_restatement/, "PT404"],
     [/there are books here/, "P0001"],
     [/repeat_token_webhook_delivery/, "PT404"],
   ];
