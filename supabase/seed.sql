@@ -59,23 +59,40 @@ begin
   perform public.grant_tokens('a11ce000-0000-4000-8000-000000000001', 500000, 'purchase',
     p_reason => 'token pack', p_idempotency_key => 'demo-alice-pack');
 
+  -- Five paid at Stripe or PayPal, for what their plan costs
+  perform public.record_token_payment_event(paid.provider, 'evt_demo_' || paid.name, 'payment', 'pay_demo_' || paid.name,
+            jsonb_build_object('kind', 'paid', 'occurred_at', now(), 'customer_id', 'cus_demo_' || paid.name, 'user_id', paid.user_id,
+              'plan_type', paid.plan_type, 'amount_cents', p.price_cents, 'currency', p.currency))
+     from (values
+       ('b0b00000-0000-4000-8000-000000000002', 'bob', '28day', 'stripe'),
+       ('ca401000-0000-4000-8000-000000000004', 'carol', 'annual', 'paypal'),
+       ('e4100000-0000-4000-8000-000000000006', 'erin', 'professional', 'stripe'),
+       ('f4a00000-0000-4000-8000-000000000007', 'frank', 'grow', 'stripe'),
+       ('14100000-0000-4000-8000-00000000000a', 'ivy', 'starter', 'stripe')) as paid (user_id, name, plan_type, provider)
+     join public.token_plans p on p.plan_type = paid.plan_type;
+  -- Somebody paid by a price that the catalogue does not have: an administrator has to say who that was, and for what
+  perform public.record_token_payment_event('stripe', 'evt_demo_parked', 'payment', 'pay_demo_parked',
+    jsonb_build_object('kind', 'paid', 'occurred_at', now() - interval '3 hours', 'customer_id', 'cus_demo_unknown',
+      'price_id', 'price_demo_of_2025', 'amount_cents', 900, 'currency', 'usd', 'parked_reason', 'price_unknown'));
+
   -- Bob, 28-day membership: most of it used
-  perform public.change_token_plan('b0b00000-0000-4000-8000-000000000002', '28day', 'card', 'demo', 'demo-bob-plan');
   perform public.deduct_tokens_with_fifo('b0b00000-0000-4000-8000-000000000002', 597500, 'chat_conversation', 'demo-bob-chat');
 
-  -- Carol, Erin, Frank, Grace: one on each of the other plans
-  perform public.change_token_plan('ca401000-0000-4000-8000-000000000004', 'annual', 'paypal', 'demo', 'demo-carol-plan');
-  perform public.change_token_plan('e4100000-0000-4000-8000-000000000006', 'professional', 'card', 'demo', 'demo-erin-plan');
+  -- Carol, Erin, Frank, Grace: one on each of the other plans; two were given tokens that run out soon
+  perform public.grant_tokens('ca401000-0000-4000-8000-000000000004', 25000, 'bonus', p_reason => 'the conference',
+    p_expires_at => now() + interval '9 days', p_idempotency_key => 'demo-carol-conference');
+  perform public.grant_tokens('e4100000-0000-4000-8000-000000000006', 40000, 'bonus', p_reason => 'a slow week of ours',
+    p_expires_at => now() + interval '21 days', p_idempotency_key => 'demo-erin-bonus');
   perform public.deduct_tokens_with_fifo('e4100000-0000-4000-8000-000000000006', 300, 'seo_title', 'demo-erin-title');
-  perform public.change_token_plan('f4a00000-0000-4000-8000-000000000007', 'grow', 'card', 'demo', 'demo-frank-plan');
   perform public.track_token_usage('f4a00000-0000-4000-8000-000000000007', 'chat_conversation', 'gpt-5-mini',
     p_input_tokens => 52000, p_output_tokens => 8000, p_cached_tokens => 30000, p_idempotency_key => 'demo-frank-chat');
   perform public.track_token_usage('f4a00000-0000-4000-8000-000000000007', 'chat_conversation', 'claude-sonnet-4-5',
     p_input_tokens => 9000, p_output_tokens => 3000, p_idempotency_key => 'demo-frank-draft');
   perform public.change_token_plan('94ace000-0000-4000-8000-000000000008', 'trial', null, null, 'demo-grace-plan');
 
-  -- Dave, starter: their payment for the professional plan waits for an administrator
-  perform public.change_token_plan('dafe0000-0000-4000-8000-000000000005', 'starter', 'manual', 'demo', 'demo-dave-plan');
+  -- Dave, starter by bank transfer: their payment for the professional plan waits for an administrator
+  perform public.approve_token_payment('dafe0000-0000-4000-8000-000000000005',
+    (public.create_token_payment('dafe0000-0000-4000-8000-000000000005', 'starter', 'demo-dave-starter') ->> 'payment_id')::uuid);
   perform public.create_token_payment('dafe0000-0000-4000-8000-000000000005', 'professional', 'demo-dave-payment');
 
   -- Heidi, free: spent everything, and stays at zero
@@ -89,7 +106,6 @@ begin
     v_hold uuid;
     v_dear bigint;
   begin
-    perform public.change_token_plan(c_ivy, 'starter', 'card', 'demo', 'demo-ivy-plan');
     for v_day in 1 .. 27 loop
       if v_day = 9 then
         perform public.grant_tokens(c_ivy, 120000, 'purchase', p_reason => 'token pack', p_cost_basis_cents => 400,

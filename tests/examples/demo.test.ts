@@ -35,6 +35,13 @@ test("the demo data is right, and the broken books are wrong where the list says
     const right = await findings(db);
     expect(right).toHaveLength(10);
     for (const { verify, reconcile } of right) expect([verify, reconcile]).toEqual([[], []]);
+    // each card of the console has something to show, and nobody paid without a payment
+    expect((await db.admin.query("select from public.list_parked_token_payments()")).rowCount).toBe(1);
+    const soon = "select from public.list_token_expiries(p_to => now() + interval '30 days')";
+    expect((await db.admin.query(soon)).rowCount).toBeGreaterThan(1);
+    const unpaid =
+      "select from public.token_subscriptions where payment_method is not null and payment_id is null";
+    expect((await db.admin.query(unpaid)).rowCount).toBe(0);
 
     const broken = await readFile(join(projectRoot, "scripts", "sql", "broken-books.sql"), "utf8");
     await db.admin.query(broken);
