@@ -31,6 +31,7 @@ const faults: Fault[] = [
   { file: "admin/SearchBox.tsx", right: 'type(value ?? "");', wrong: "" },
   { file: "admin/queries.ts", right: 'order: "oldest",', wrong: "" },
   { file: "parts/PageName.tsx", right: "heading.current?.focus", wrong: "void heading.current?.blur" },
+  { file: "admin/typed.ts", right: "numbersOf(language)", wrong: "numbersOf(navigator.language)" },
   { file: "parts/part.ts", right: "staleTime: Infinity,", wrong: "staleTime: Infinity, throwOnError: true," },
 ];
 
@@ -68,6 +69,19 @@ describe.skipIf(chromium === undefined)("around the pages", { tags: ["browser"] 
         () => true,
         () => false,
       );
+
+  /** Signs in where the browser names its language so, and opens the page with the most figures and fields. */
+  async function namedLanguage(language: string, at?: string): Promise<void> {
+    const page = await trial.visit({ path: "/nowhere", at });
+    await page.addInitScript((to) => {
+      Object.defineProperty(navigator, "language", { get: () => to });
+    }, language);
+    await page.goto(`${at ?? trial.url}/admin/catalogue`);
+    await page.getByLabel("E-mail").waitFor({ timeout: 4_000 });
+    await signIn(page, admin.email);
+    await page.getByRole("button", { name: "New pack" }).click({ timeout: 4_000 });
+    await page.getByRole("dialog").getByLabel("Tokens", { exact: true }).waitFor();
+  }
 
   /** Signs out while the server is down. @returns whether two tabs are signed out, and stay so */
   async function leave(at?: string): Promise<boolean[]> {
@@ -242,6 +256,7 @@ describe.skipIf(chromium === undefined)("around the pages", { tags: ["browser"] 
       expect(await turnsOf(at)).toEqual(["approve", "?q=evil", "users", "books"]);
       expect((await focusAfterLinks(at)).filter((it) => it.startsWith("H1"))).toEqual([]);
       expect(await menuWithout(at)).toEqual([false, false]);
+      await expect(namedLanguage("en-US@posix", at)).rejects.toThrow("Timeout");
     });
   });
 
@@ -330,16 +345,8 @@ describe.skipIf(chromium === undefined)("around the pages", { tags: ["browser"] 
     });
   });
 
-  test.each(["", "en-US@posix"])(
-    "a browser whose language is %j has the page all the same",
-    async (language) => {
-      const page = await trial.visit({ path: "/nowhere" });
-      await page.addInitScript((to) => {
-        Object.defineProperty(navigator, "language", { get: () => to });
-      }, language);
-      await page.goto(trial.url);
-      await page.getByLabel("E-mail").waitFor();
-    },
+  test.each(["", "en-US@posix"])("a browser whose language is %j has the pages all the same", (language) =>
+    namedLanguage(language),
   );
 
   describe("deployed", () => {
