@@ -30,6 +30,12 @@ const faults: Fault[] = [
   { file: "parts/Theirs.tsx", right: 'words.replaceAll(turns, "\\uFFFD")', wrong: "words" },
   { file: "admin/SearchBox.tsx", right: 'type(value ?? "");', wrong: "" },
   { file: "admin/queries.ts", right: 'order: "oldest",', wrong: "" },
+  {
+    file: "admin/queries.ts",
+    right: "page.length > parkedPage ? page[parkedPage - 1] : null",
+    wrong: "null",
+  },
+  { file: "admin/queries.ts", right: "{ userId, after: pageParam,", wrong: "{ userId," },
   { file: "parts/PageName.tsx", right: "heading.current?.focus", wrong: "void heading.current?.blur" },
   { file: "admin/typed.ts", right: "numbersOf(language)", wrong: "numbersOf(navigator.language)" },
   { file: "parts/part.ts", right: "staleTime: Infinity,", wrong: "staleTime: Infinity, throwOnError: true," },
@@ -53,6 +59,11 @@ describe.skipIf(chromium === undefined)("around the pages", { tags: ["browser"] 
        select $1, 'pending', 'small', n * 100, 'usd', '{"name": "Small", "tokens": 1000}', timestamptz '2025-01-01Z' + n * interval '1 minute'
          from generate_series(1, 204) n`,
       [admin.id],
+    );
+    await trial.stack.db.admin.query(
+      `select public.record_token_payment_event('stripe', 'evt-' || n, 'paid', 'pi_' || n,
+                jsonb_build_object('kind', 'paid', 'occurred_at', now(), 'amount_cents', n, 'currency', 'usd'))
+         from generate_series(1, 101) n`,
     );
   }, 300_000);
   afterAll(async () => {
@@ -171,6 +182,27 @@ describe.skipIf(chromium === undefined)("around the pages", { tags: ["browser"] 
     return seen;
   }
 
+  /** How many different ones are listed, before and after "More": of what is parked, and of what one user paid and asked for. */
+  async function pagesOf(at?: string): Promise<number[][]> {
+    const page = await openAs("payments", at);
+    const pages = async (list: string, row: string, more: string, wanted: RegExp) => {
+      const items = page.getByTestId(list).locator(row);
+      const count = async () =>
+        new Set((await items.allTextContents()).map((text) => wanted.exec(text)?.[0])).size;
+      await items.first().waitFor();
+      const seen = [await count()];
+      const button = page.getByRole("button", { name: more });
+      if ((await button.count()) === 0) return seen;
+      const listed = await items.count();
+      await button.click();
+      await expect.poll(() => items.count()).toBeGreaterThan(listed);
+      return [...seen, await count()];
+    };
+    const parked = await pages("parked", "li", "More parked payments", /pi_\d+/);
+    await page.goto(`${at ?? trial.url}/admin/users/${admin.id}`);
+    return [parked, await pages("payments", "tbody tr", "More payments", /\$[\d.,]+/)];
+  }
+
   /** Where the focus is after one link and another, and what the window is called. */
   async function focusAfterLinks(at?: string): Promise<string[]> {
     const page = await openAs("", at);
@@ -240,6 +272,13 @@ describe.skipIf(chromium === undefined)("around the pages", { tags: ["browser"] 
     ]);
   });
 
+  test("what is parked goes on after a page, and so does what one user paid and asked for", async () => {
+    expect(await pagesOf()).toEqual([
+      [100, 101],
+      [50, 100],
+    ]);
+  });
+
   test("each page has its title, and who comes from another begins at its heading", async () => {
     expect(await focusAfterLinks()).toEqual(["H1: zoe@example.com · Tokenbook", "H1: Money · Tokenbook"]);
   });
@@ -253,6 +292,7 @@ describe.skipIf(chromium === undefined)("around the pages", { tags: ["browser"] 
       expect(await leave(at)).toEqual([false, false, false]);
       expect(await boxAfterLinks(at)).toEqual(["zoe", "zoe", "zoe"]);
       expect((await waitingOf(at))[0]).not.toEqual([100, "$1.00"]);
+      expect(await pagesOf(at)).toEqual([[100], [50, 50]]);
       expect(await turnsOf(at)).toEqual(["approve", "?q=evil", "users", "books"]);
       expect((await focusAfterLinks(at)).filter((it) => it.startsWith("H1"))).toEqual([]);
       expect(await menuWithout(at)).toEqual([false, false]);
