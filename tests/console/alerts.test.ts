@@ -210,6 +210,16 @@ describe.skipIf(chromium === undefined)("alerts, for an admin", { tags: ["browse
       expect(await rows("select from tokenbook.webhook_endpoints where name = 'ops'")).toEqual([]);
     });
 
+    test("a delivery says whom it is about by their address, and that they were deleted", async () => {
+      const person = await deliver("about", 1);
+      const page = await open();
+      const about = page.getByTestId("deliveries").locator("tbody tr").filter({ hasText: "to about" });
+      await expect.poll(() => about.locator("td").first().textContent()).toBe(person.email);
+      await rows("delete from auth.users where id = $1", [person.id]);
+      await page.reload();
+      await expect.poll(() => about.locator("td").first().textContent()).toBe(`A deleted user${person.id}`);
+    });
+
     test("deliveries are paged and filtered by the database, and the address keeps the filter", async () => {
       await rows("delete from tokenbook.webhook_deliveries");
       await deliver("many", 60);
