@@ -420,6 +420,13 @@ describe.skipIf(chromium === undefined)("the console, for an admin", { tags: ["b
       const page = await open("payments");
       const dialog = await assign(page, "pi_whose,", person);
       expect(await violations(page)).toEqual([]);
+      const gives = () => dialog.getByTestId("gives").textContent();
+      expect(await gives()).toBe("It gives 1,000 tokens at once.");
+      await dialog.getByLabel("How many").fill("2");
+      expect(await gives()).toBe(
+        "It gives 2,000 tokens at once. What was paid is not its price in the catalogue.",
+      );
+      await dialog.getByLabel("How many").fill("1");
       await dialog.getByRole("button", { name: "Assign" }).evaluate((it) => {
         (it as HTMLButtonElement).click();
         (it as HTMLButtonElement).click();
