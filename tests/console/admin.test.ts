@@ -190,7 +190,7 @@ describe.skipIf(chromium === undefined)("the console, for an admin", { tags: ["b
         .toContain("The balance is 10,005.");
     });
 
-    test("large figures stay within a dialog on a small screen; to who is deleted nothing is given", async () => {
+    test("large figures stay within a dialog on a small screen; a deleted user is given nothing", async () => {
       const person = await trial.person();
       for (let n = 0; n < 3; n++) {
         await trial.serve("grant_tokens", { p_user_id: person.id, p_tokens: 1_000_000_000_000 });
@@ -680,7 +680,7 @@ describe.skipIf(chromium === undefined)("the console, for an admin", { tags: ["b
     });
   });
 
-  describe("who is no admin", () => {
+  describe("a user who is no admin", () => {
     /** What a browser fetched of a user who looks for the pages. */
     async function fetchedBy(at?: string): Promise<{ page: Page; files: string[] }> {
       const person = await trial.person();

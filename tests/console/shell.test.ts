@@ -228,7 +228,7 @@ describe.skipIf(chromium === undefined)("around the pages", { tags: ["browser"] 
     return [isThere, isSaid];
   }
 
-  test("who signs out is signed out, though the server does not answer: in each tab, and in what is kept", async () => {
+  test("signing out works in each tab, and in what is stored, when the server does not answer", async () => {
     expect(await leave()).toEqual([true, true, true]);
   });
 
@@ -249,7 +249,7 @@ describe.skipIf(chromium === undefined)("around the pages", { tags: ["browser"] 
     expect(await boxAfterLinks()).toEqual(["zoe", "", "zoe"]);
   });
 
-  test("who has waited longest is first, and everybody who waits can be seen", async () => {
+  test("the payment that has waited longest is first, and every waiting payment can be reached", async () => {
     expect(await waitingOf()).toEqual([
       [100, "$1.00"],
       [200, "$1.00"],
@@ -264,7 +264,7 @@ describe.skipIf(chromium === undefined)("around the pages", { tags: ["browser"] 
     ]);
   });
 
-  test("each page has its title, and who comes from another begins at its heading", async () => {
+  test("each page has its title, and a link to it moves the focus to its heading", async () => {
     expect(await focusAfterLinks()).toEqual(["H1: zoe@example.com · Tokenbook", "H1: Money · Tokenbook"]);
   });
 

@@ -13,7 +13,7 @@ import { emit, makeFolder, type Folder } from "../docs/snippets/folder.ts";
 import { guides, snippetsOf, where, type Snippet } from "../docs/snippets/pages.ts";
 
 const ALICE = "a11ce000-0000-4000-8000-000000000001";
-const BOB = "b0b00000-0000-4000-8000-000000000002";
+const GRACE = "94ace000-0000-4000-8000-000000000008";
 const ADMIN = "ad000000-0000-4000-8000-000000000003";
 const DAVE = "dafe0000-0000-4000-8000-000000000005";
 
@@ -115,7 +115,7 @@ describe("SQL", () => {
   /** What stands for something of the reader's. */
   const theirs: [RegExp, string][] = [
     [/'…'/g, `'${ALICE}'`],
-    [/<user id>/g, BOB],
+    [/<user id>/g, GRACE],
     [/<first_transaction_id of the finding's evidence>/g, "1"],
   ];
   /** What is answered, where it is not rows: of extensions that are not here, and of what a page makes before. */

@@ -76,7 +76,7 @@ test("for machines it is JSON", async () => {
   });
 });
 
-test("it books nothing without a reason, nor unasked, nor for who is not there", async () => {
+test("it books nothing without a reason, nor unasked, nor for an unknown user", async () => {
   for (const [args, why] of [
     [["--book"], /Say why/],
     [["--book", "--reason", "why"], /nobody to ask/],
