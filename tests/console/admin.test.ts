@@ -3,17 +3,15 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { chromium } from "../react/browser.ts";
-import { expectCleanBooks } from "../support/books.ts";
-import { adminOf, openAdmin, sellSmallPack, withUnpaidUse } from "./admin-story.ts";
+import { adminOf, openAdmin, sellSmallPack, withUnpaidUse, withAdmin } from "./admin-story.ts";
 import {
   aKeyForEach,
   excess,
   type Opening,
   type Person,
   signIn,
-  startTrial,
   type Trial,
   violations,
   withFault,
@@ -23,14 +21,9 @@ let trial: Trial;
 let admin: Person;
 
 describe.skipIf(chromium === undefined)("the console, for an admin", { tags: ["browser"] }, () => {
-  beforeAll(async () => {
-    trial = await startTrial();
-    admin = await adminOf(trial, "zoe-the-admin@example.com");
+  withAdmin("zoe-the-admin@example.com", async (started, who) => {
+    [trial, admin] = [started, who];
     await sellSmallPack(trial);
-  }, 300_000);
-  afterAll(async () => {
-    await expectCleanBooks(trial.stack.db);
-    await trial.close();
   });
 
   const open = (path: string, opening: Opening = {}, who = admin) => openAdmin(trial, who, path, opening);

@@ -1,11 +1,10 @@
 // @module-tag proof
 /** Alert rules, endpoints of webhooks and their deliveries in the console, in a real browser against the whole stack. */
 import type { Page } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { chromium } from "../react/browser.ts";
-import { expectCleanBooks } from "../support/books.ts";
-import { adminOf, openAdmin } from "./admin-story.ts";
-import { type Opening, type Person, startTrial, type Trial, violations, withFault } from "./page.ts";
+import { openAdmin, withAdmin } from "./admin-story.ts";
+import { type Opening, type Person, type Trial, violations, withFault } from "./page.ts";
 
 const secretPath = "T0123/B0456/very-secret";
 
@@ -13,13 +12,8 @@ let trial: Trial;
 let admin: Person;
 
 describe.skipIf(chromium === undefined)("alerts, for an admin", { tags: ["browser"] }, () => {
-  beforeAll(async () => {
-    trial = await startTrial();
-    admin = await adminOf(trial, "zoe-the-admin@example.com");
-  }, 300_000);
-  afterAll(async () => {
-    await expectCleanBooks(trial.stack.db);
-    await trial.close();
+  withAdmin("zoe-the-admin@example.com", (started, who) => {
+    [trial, admin] = [started, who];
   });
 
   const open = async (opening: Opening = {}): Promise<Page> => {

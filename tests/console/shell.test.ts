@@ -4,20 +4,10 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Page } from "playwright-core";
 import sirv from "sirv";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { chromium } from "../react/browser.ts";
-import { expectCleanBooks } from "../support/books.ts";
-import { adminOf, openAdmin, sellSmallPack } from "./admin-story.ts";
-import {
-  excess,
-  type Fault,
-  type Person,
-  signIn,
-  startTrial,
-  type Trial,
-  violations,
-  withFault,
-} from "./page.ts";
+import { openAdmin, sellSmallPack, withAdmin } from "./admin-story.ts";
+import { excess, type Fault, type Person, signIn, type Trial, violations, withFault } from "./page.ts";
 
 let trial: Trial;
 let admin: Person;
@@ -42,9 +32,8 @@ const faults: Fault[] = [
 ];
 
 describe.skipIf(chromium === undefined)("around the pages", { tags: ["browser"] }, () => {
-  beforeAll(async () => {
-    trial = await startTrial();
-    admin = await adminOf(trial, "zoe@example.com");
+  withAdmin("zoe@example.com", async (started, who) => {
+    [trial, admin] = [started, who];
     await sellSmallPack(trial);
     turned = await trial.person();
     turned.email = "evil\u202Emoc.elpmaxe@ecila";
@@ -65,10 +54,6 @@ describe.skipIf(chromium === undefined)("around the pages", { tags: ["browser"] 
                 jsonb_build_object('kind', 'paid', 'occurred_at', now(), 'amount_cents', n, 'currency', 'usd'))
          from generate_series(1, 101) n`,
     );
-  }, 300_000);
-  afterAll(async () => {
-    await expectCleanBooks(trial.stack.db);
-    await trial.close();
   });
 
   const openAs = (path: string, at?: string, width = 1280) => openAdmin(trial, admin, path, { at, width });
