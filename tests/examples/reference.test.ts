@@ -7,7 +7,12 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { projectRoot } from "../../scripts/project.ts";
 import { type ApiFunction, describeApi } from "../../scripts/schema/api-description.ts";
-import { everyAnswerFile, readShapes, type Shapes } from "../../scripts/schema/reference/answer-shapes.ts";
+import {
+  everyAnswerFile,
+  readShapes,
+  type Shape,
+  type Shapes,
+} from "../../scripts/schema/reference/answer-shapes.ts";
 import {
   askInSql,
   examples,
@@ -17,6 +22,7 @@ import {
   stable,
   type Stand,
 } from "../../scripts/schema/reference/example-answers.ts";
+import { takeApart } from "../../scripts/schema/reference/comment.ts";
 import type { By, Json } from "../../scripts/schema/reference/example-calls.ts";
 import { isCall } from "../../scripts/schema/reference/example-forms.ts";
 import { writeAnswer } from "../../scripts/schema/reference/functions.ts";
@@ -103,6 +109,44 @@ const rowsOf = (answer: Json) =>
 test("every function has an example in each form, and its answer", () => {
   console.log(`functions=${functions.length} examples=${functions.length * 3}`);
   expect(missingIn(markdown, functions)).toEqual([]);
+});
+
+/** Fields that a comment promises and no answer has, and those that answers always have and it does not name. */
+const misreported = ({ name, columns }: ApiFunction, text: string) => {
+  const comment = takeApart(text);
+  const fields =
+    columns?.map((column) => ({ name: column.name, isAlways: true })) ?? ofShape(shapes.answers[name]);
+  const said = [...comment.fields.keys()].filter((path) => !path.includes("."));
+  if (said.length === 0) return [];
+  return [
+    ...[...comment.fields.keys()]
+      .filter((path) => !hasField(columns, name, path))
+      .map((path) => `${name} does not answer ${path}`),
+    ...(comment.isComplete || columns !== null ? fields : [])
+      .filter((field) => field.isAlways && !said.includes(field.name))
+      .map((field) => `the comment of ${name} does not say ${field.name}`),
+  ];
+};
+const ofShape = (shape: Shape | undefined) => (shape === undefined ? [] : shapes.fieldsOf(shape));
+const hasField = (columns: ApiFunction["columns"], name: string, path: string) => {
+  if (columns !== null) return columns.some((column) => column.name === path);
+  let at = [shapes.answers[name]!];
+  for (const step of path.replaceAll("[]", "").split(".")) {
+    at = at.flatMap((shape) => ofShape(shape).find((field) => field.name === step)?.types ?? []);
+  }
+  return at.length > 0;
+};
+
+test("what a comment says a function returns is what its answer has", () => {
+  expect(functions.flatMap((fn) => misreported(fn, fn.comment!))).toEqual([]);
+});
+
+test("a comment that promises another field, or leaves one out, is seen", () => {
+  const fn = functions.find(({ name }) => name === "check_token_trial")!;
+  expect(misreported(fn, fn.comment!.replace("reduced_percent", "percent"))).toEqual([
+    "check_token_trial does not answer percent",
+    "the comment of check_token_trial does not say reduced_percent",
+  ]);
 });
 
 describe("in SQL", () => {

@@ -34,7 +34,7 @@ test.each([
   [
     "a right",
     "grant execute on function public.get_user_storage_quota(uuid) to anon",
-    "May be called by: `anon`, `authenticated`, `service_role`. Only reads: GET or POST.",
+    "Roles: `anon`, `authenticated`, `service_role`; GET or POST.",
   ],
   [
     "a default",

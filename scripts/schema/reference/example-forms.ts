@@ -31,7 +31,9 @@ export function inTypeScript(name: string, example: Example): string {
   const begin = `const { data, error } = await ${client}.rpc("${name}"`;
   if (args.length === 0) return `${begin});`;
   const short = `${begin}, { ${args.join(", ")} });`;
-  return short.length <= width ? short : `${begin}, {\n${args.map((arg) => `  ${arg},\n`).join("")}});`;
+  if (short.length <= width) return short;
+  const lines = Object.entries(example.args).map(([key, value]) => `  ${key}: ${script(value, "  ")},\n`);
+  return `${begin}, {\n${lines.join("")}});`;
 }
 
 /** From a shell. */
@@ -44,8 +46,8 @@ export function inCurl(name: string, example: Example): string {
     const filters = Object.entries(example.where).map(([column, value]) => `&${column}=eq.${value}`);
     return `curl "$SUPABASE_URL/rest/v1/${example.of}?select=${name}${filters.join("")}" \\\n  ${apikey}${token}`;
   }
-  const args = Object.entries(example.args).map(([it, value]) => `"${it}": ${json(value)}`);
-  const body = `{${args.join(", ")}}`;
+  const body = json(example.args);
+  const args = Object.entries(example.args).map(([it, value]) => `"${it}": ${json(value, "  ")}`);
   const broken = body.length <= width ? body : `{\n  ${args.join(",\n  ")}}`;
   return [
     `curl "$SUPABASE_URL/rest/v1/rpc/${name}" \\`,
@@ -63,21 +65,42 @@ function call(name: string, args: string[]): string {
 
 function literal(value: Json): string {
   if (typeof value === "string") return `'${value.replaceAll("'", "''")}'`;
-  if (typeof value === "object" && value !== null) return literal(json(value));
+  if (typeof value === "object" && value !== null) return literal(json(value, "  "));
   return String(value);
 }
 
-/** With a blank after each comma and colon, as people write it. */
-export function json(value: Json): string {
-  if (Array.isArray(value)) return `[${(value as Json[]).map(json).join(", ")}]`;
-  if (typeof value !== "object" || value === null) return JSON.stringify(value);
-  const fields = Object.entries(value).map(([key, of]) => `${JSON.stringify(key)}: ${json(of as Json)}`);
-  return `{${fields.join(", ")}}`;
-}
+/** With a blank after each comma and colon, as people write it; where there is an indent, long ones an item a line. */
+export const json = (value: Json, indent?: string): string =>
+  writing(value, JSON.stringify, (of) => `{${of.join(", ")}}`, indent);
 
-function script(value: Json): string {
-  if (Array.isArray(value)) return `[${(value as Json[]).map(script).join(", ")}]`;
+const script = (value: Json, indent?: string): string =>
+  writing(
+    value,
+    (key) => key,
+    (of) => `{ ${of.join(", ")} }`,
+    indent,
+  );
+
+function writing(
+  value: Json,
+  keyed: (key: string) => string,
+  braced: (fields: string[]) => string,
+  indent?: string,
+): string {
+  const inside = (of: Json, deeper?: string) => writing(of, keyed, braced, deeper);
+  if (Array.isArray(value)) {
+    const items = value as Json[];
+    const line = `[${items.map((item) => inside(item)).join(", ")}]`;
+    if (indent === undefined || line.length <= width) return line;
+    const deeper = `${indent}  `;
+    return `[\n${items.map((item) => `${deeper}${inside(item, deeper)}`).join(",\n")}\n${indent}]`;
+  }
   if (typeof value !== "object" || value === null) return JSON.stringify(value);
-  const fields = Object.entries(value).map(([key, of]) => `${key}: ${script(of as Json)}`);
-  return `{ ${fields.join(", ")} }`;
+  const line = braced(Object.entries(value).map(([key, of]) => `${keyed(key)}: ${inside(of as Json)}`));
+  if (indent === undefined || indent.length + line.length <= width + 20) return line;
+  const deeper = `${indent}  `;
+  const fields = Object.entries(value).map(
+    ([key, of]) => `${deeper}${keyed(key)}: ${inside(of as Json, deeper)}`,
+  );
+  return `{\n${fields.join(",\n")}\n${indent}}`;
 }

@@ -69,29 +69,31 @@ function bySubject(
 
 const commentOf = (fn: ApiFunction) => takeApart(fn.comment ?? "");
 
-/** All functions on one screen, a table a subject. */
+/** All functions in one table, subject by subject. */
 export function renderIndex(api: ApiDescription, words: Words): string {
-  return bySubject(api)
-    .map(({ subject, functions }) => {
-      const rows = functions.map(({ fn }) => {
-        const comment = commentOf(fn);
-        return `| [${fn.name}](#${fn.name}) | ${words.inCell(shortened(comment.does), fn.name)} | ${shortCallers(fn, comment)} |`;
-      });
-      return `| [**${subject}**](#${anchorOf(subject)}) | | for |\n|---|---|---|\n${rows.join("\n")}`;
-    })
-    .join("\n\n");
+  const rows = bySubject(api).flatMap(({ subject, functions }) => [
+    `| **[${subject}](#${anchorOf(subject)})** | | |`,
+    ...functions.map(({ fn }) => {
+      const comment = commentOf(fn);
+      const does = words.inCell(shortened(comment.does), fn.name);
+      return `| [${fn.name}](#${fn.name}) | ${does} | ${shortCallers(fn, comment)} |`;
+    }),
+  ]);
+  return `| Function | | For |\n|---|---|---|\n${rows.join("\n")}`;
 }
 
 /** A first sentence up to where it goes into particulars. */
 function shortened(sentence: string): string {
-  const [begin] = /^[^:;(]{30,}?(?=[:;]| \()/.exec(sentence) ?? [sentence];
-  return begin.replace(/\.$/, "");
+  const plain = sentence.replaceAll(/ \([^()]*\)/g, "");
+  const [begin] = /^[^:;]{30,}?(?=[:;])/.exec(plain) ?? [plain];
+  return begin.replace(/;.*/, "").replace(/\.$/, "");
 }
 
 function shortCallers(fn: ApiFunction, { callers }: Comment): string {
   if (!fn.roles.includes("authenticated")) return "server";
-  if (callers === undefined || /the (user|payer)/.test(callers)) return "user, admin, server";
-  return "admin, server";
+  // on one line
+  if (callers === undefined || /the (user|payer)/.test(callers)) return "user,\u00A0admin,\u00A0server";
+  return "admin,\u00A0server";
 }
 
 export const anchorOf = (title: string) =>
@@ -127,7 +129,7 @@ function renderFunction(
     `### ${fn.name}`,
     say(comment.does),
     say(comment.rest.join(" ")),
-    `${say(comment.callers ?? "")} May be called by: ${listed(fn.roles)}. ${fn.volatility === "volatile" ? "Changes something: POST." : "Only reads: GET or POST."}`.trim(),
+    `${say(comment.callers ?? "")} Roles: ${listed(fn.roles)}; ${fn.volatility === "volatile" ? "POST" : "GET or POST"}.`.trim(),
     renderArguments(fn, comment, words),
     renderAnswer(fn, comment, words, shapes),
     renderErrors(comment, words),
@@ -163,7 +165,10 @@ function besideName(comment: string, name: string): string | undefined {
 }
 
 function renderAnswer(fn: ApiFunction, comment: Comment, words: Words, shapes: Shapes): string {
-  const note = comment.answer === "" ? "" : words.inMarkdown(`${sentence(comment.answer)}.`, fn.name);
+  const note =
+    comment.answer === ""
+      ? ""
+      : words.inMarkdown(`${sentence(comment.answer.replace(/^and,? /, "also "))}.`, fn.name);
   if (fn.columns !== null) {
     const typed = shapes.answers[fn.name];
     const described = new Map(
@@ -182,7 +187,8 @@ function renderAnswer(fn: ApiFunction, comment: Comment, words: Words, shapes: S
   const rows = renderFields(shape, words, shapes, comment, fn.name);
   const forms = sayForms(shape, words, shapes);
   return [
-    `**Answers** ${isList ? "an array of" : "an object"}:${forms}`,
+    `**Answers** ${isList ? "an array of" : "an object"}:`,
+    forms,
     `| Field | Type | |\n|---|---|---|\n${rows.join("\n")}`,
     note,
   ]
@@ -192,16 +198,12 @@ function renderAnswer(fn: ApiFunction, comment: Comment, words: Words, shapes: S
 
 /** What `success` says, where an answer comes in two forms. */
 function sayForms(shape: Shape, words: Words, shapes: Shapes): string {
-  const forms = shapes.formsOf(shape);
-  if (forms.length < 2 || forms.some(({ description }) => description === undefined)) return "";
-  return forms
-    .map((form) => {
-      const [success] = [form.properties!.success?.const];
-      return success === undefined
-        ? ""
-        : ` \`success\` ${String(success)}: ${words.inMarkdown(inSqlWords(form.description!))}`;
-    })
-    .join("");
+  const said = shapes.formsOf(shape).flatMap(({ properties, description }) => {
+    const success = properties!.success?.const;
+    if (success === undefined || description === undefined) return [];
+    return [`- \`success\` ${String(success)}: ${words.inMarkdown(uncapitalised(inSqlWords(description)))}`];
+  });
+  return said.length < 2 ? "" : said.join("\n");
 }
 
 /** A row for each field, and for those of objects that have no name of their own. */
@@ -394,5 +396,6 @@ export function renderShapes(words: Words, shapes: Shapes): string[] {
   });
 }
 
+const uncapitalised = (text: string) => text.charAt(0).toLowerCase() + text.slice(1);
 const sentence = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
 const listed = (roles: readonly string[]) => roles.map((role) => `\`${role}\``).join(", ") || "nobody";

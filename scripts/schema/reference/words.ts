@@ -29,7 +29,7 @@ export class Words {
       .replaceAll(/\(Lists, in the reference\)|\bLists( in the reference)?\b/g, (it) =>
         it.startsWith("(") ? "([Lists](#lists))" : "[Lists](#lists)",
       )
-      .replaceAll(/\b[a-z0-9]+(?:_[a-z0-9]+)+(?:\.[a-z_]+)?\b/g, (name) => {
+      .replaceAll(/\b(?:[a-z]\.)?[a-z0-9]+(?:_[a-z0-9]+)+(?:\.[a-z_]+)?\b/g, (name) => {
         if (name !== own && (this.#functions.has(name) || this.#relations.has(name)))
           return `[\`${name}\`](#${name})`;
         return `\`${name}\``;
