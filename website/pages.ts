@@ -44,8 +44,7 @@ export const groups: Group[] = [
       "docs/guides/charging-for-a-streaming-call.md",
       "docs/guides/model-prices-and-rates.md",
       "docs/guides/batches.md",
-      "docs/guides/spend-caps.md",
-      "docs/guides/teams.md",
+      "docs/guides/caps-and-teams.md",
       "docs/guides/react.md",
       "docs/guides/usage-reports.md",
       "docs/guides/alerts.md",
@@ -73,7 +72,6 @@ export const groups: Group[] = [
     pages: [
       "docs/guides/console.md",
       "docs/guides/reconciliation.md",
-      "docs/guides/restating-history.md",
       "docs/guides/tamper-evidence.md",
       "docs/guides/export.md",
       "docs/guides/frozen-accounts.md",
@@ -138,7 +136,7 @@ function pagesOf(listed: readonly Group[]): string[] {
   return listed.flatMap((group) => group.pages.map(fileOf)).filter((file) => file !== undefined);
 }
 
-/** The page of a file, below the address of the site: `guides/teams.html`. */
+/** The page of a file, below the address of the site: `guides/caps-and-teams.html`. */
 export function addressOf(file: string): string {
   return routeOf(file).replace(/\.md$/, ".html");
 }

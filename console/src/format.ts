@@ -1,5 +1,7 @@
+import { languageHere } from "tokenbook/react";
+
 /** Numbers and times as the browser's language writes them. */
-export const language = languageOf(navigator.language);
+export const language = languageHere();
 const whole = new Intl.NumberFormat(language);
 const short = new Intl.NumberFormat(language, { notation: "compact", maximumFractionDigits: 1 });
 const signed = new Intl.NumberFormat(language, { signDisplay: "exceptZero" });
@@ -16,15 +18,6 @@ const minuteOfYear = new Intl.DateTimeFormat(language, {
 const second = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" });
 const clock = new Intl.DateTimeFormat(language, { timeStyle: "medium" });
 const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
-
-/** A browser may name what is no language: nothing at all, or the system's `en-US@posix`. */
-function languageOf(name: string): string {
-  try {
-    return Intl.getCanonicalLocales(name)[0] ?? "en";
-  } catch {
-    return "en";
-  }
-}
 
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;

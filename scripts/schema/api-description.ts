@@ -17,6 +17,8 @@ export interface ApiFunction {
   readonly name: string;
   readonly parameters: readonly Field[];
   readonly returns: string;
+  /** Of a function that returns a table: its columns. */
+  readonly columns: readonly { readonly name: string; readonly type: string }[] | null;
   /** Stable and immutable functions answer GET too. */
   readonly volatility: "volatile" | "stable" | "immutable";
   /** Roles of the API that may execute it. */
@@ -68,6 +70,9 @@ const functionsQuery = `
                     with ordinality a (type, name, mode, position)
             where coalesce(a.mode, 'i') in ('i', 'b', 'v')), '[]') as parameters,
          pg_get_function_result(p.oid) as returns,
+         (select json_agg(json_build_object('name', a.name, 'type', format_type(a.type, null)) order by a.position)
+            from unnest(p.proallargtypes, p.proargnames, p.proargmodes) with ordinality a (type, name, mode, position)
+           where a.mode = 't') as columns,
          case p.provolatile when 'i' then 'immutable' when 's' then 'stable' else 'volatile' end as volatility,
          coalesce((select json_agg(r.role order by r.position) from ${apiRoles}
                     where has_function_privilege(r.role, p.oid, 'execute')), '[]') as roles,

@@ -4515,7 +4515,7 @@ begin
       ('invalid_model_policy', 'PT400', 'Use record or refuse.'),
       ('unknown_model', 'PT409', 'Give the model a price, or have its use recorded all the same. Nothing was changed.'),
       ('invalid_action_cost', 'PT400', 'Send the fewest and the most tokens that the action costs.'),
-      ('invalid_report', 'PT400', 'Say hour, day, week, month or all, by what, and a time that is not too long.'),
+      ('invalid_report', 'PT400', 'Ask for what rule says; for a longer time in several calls.'),
       ('invalid_pack', 'PT400', 'Send the fields of a pack, each with a value that it can have.'),
       ('invalid_charged_table', 'PT400', 'Name a table of your own, the column of its user, and how many tokens a row costs.'),
       ('invalid_checkpoint', 'PT400', 'Give the lines and next of a checkpoint as they were given.'),
@@ -6040,7 +6040,7 @@ begin
 end
 $$;
 comment on function tokenbook.deduct_tokens_batch is
-  'Many deductions in one call, for the server. p_items an array of {user_id, tokens, action_type, idempotency_key, metadata} (only the first two required), no more of them than Lists in the reference says (batch_items, batch_bytes); items of one user are applied in the order given. Each item is answered by itself and does not touch the others; with p_all_or_nothing any item that is refused or short undoes all. Returns {success (every item), deducted, replayed, short, failed (counts), results: [{index, success, tokens_deducted, tokens_remaining_to_deduct, deducted_from, transaction_id, tokens_remaining, replayed} as deduct_tokens_with_fifo answers, or {index, success, error: {code, hint, …facts}}] in the order of the items}. Errors: invalid_batch, busy; of an item those of deduct_tokens_with_fifo, user_not_found, account_damaged, not_applied.';
+  'Many deductions in one call. For the server. p_items an array of {user_id, tokens, action_type, idempotency_key, metadata} (only the first two required), no more of them than Lists in the reference says (batch_items, batch_bytes); items of one user are applied in the order given. Each item is answered by itself and does not touch the others; with p_all_or_nothing any item that is refused or short undoes all. Returns {success (whether every item did), deducted (how many), replayed (how many), short (how many), failed (how many), results (in the order of the items: what deduct_tokens_with_fifo answers, with index, or {index, success, error: {code, hint, …facts}})}. Errors: invalid_batch, busy; of an item those of deduct_tokens_with_fifo, user_not_found, account_damaged, not_applied.';
 
 -- from supabase/schemas/20_ledger/deduct_tokens_with_fifo.sql
 
@@ -6111,7 +6111,7 @@ begin
 end
 $$;
 comment on function tokenbook.deduct_tokens_with_fifo is
-  'Spends tokens from the user''s grants, oldest first, all or nothing. For the user themself, an admin, or the server. p_tokens_to_deduct 1 to 10^12; p_action_type what for (chat_conversation, …); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from: [{grant_id, grant_type, granted_at, deducted}], transaction_id, tokens_remaining, replayed}. Short of tokens: success false, tokens_remaining_to_deduct the shortfall, nothing changed; and so under a spend cap, which is then said in capped_by {scope, window, limit, used, resets_at}. A member of a team spends from their payer''s account. Errors: invalid_amount, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, account_frozen, too_many_grants, forbidden, busy.';
+  'Spends tokens from the user''s grants, oldest first, all or nothing. For the user themself, an admin, or the server. p_tokens_to_deduct 1 to 10^12; p_action_type what for (chat_conversation, …); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, tokens_deducted, tokens_remaining_to_deduct, deducted_from: [{grant_id, grant_type, granted_at, deducted}], transaction_id, tokens_remaining, replayed}. Short of tokens: success false, tokens_remaining_to_deduct the shortfall, nothing changed; and so under a spend cap, which is then said in capped_by {scope, window, limit, used, resets_at}. Where grants do not pay for this action, tokens_restricted says how many of tokens_remaining are in those. A member of a team spends from their payer''s account. Errors: invalid_amount, invalid_action_type, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, account_frozen, too_many_grants, forbidden, busy.';
 
 -- from supabase/schemas/20_ledger/deduction_receipt.sql
 
@@ -6490,7 +6490,7 @@ begin
 end
 $$;
 comment on function tokenbook.get_token_balance_as_of is
-  'What the user could spend at a moment that has passed, from the ledger up to then. For the user themself (leave p_user_id out), an admin, or the server. p_at is that moment. Returns {user_id, at, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, pays_for}] in the order in which they would have been spent, at most 100, has_more_grants}. Errors: not_authenticated, forbidden, invalid_moment, before_the_books (facts: opened_at).';
+  'What the user could spend at a moment that has passed, from the ledger up to then. For the user themself (leave p_user_id out), an admin, or the server. p_at is that moment. Returns {user_id, at, total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), next_expiry, grants (in the order in which they would have been spent, at most 100): [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, pays_for}], has_more_grants}. Errors: not_authenticated, forbidden, invalid_moment, before_the_books (facts: opened_at).';
 
 -- from supabase/schemas/20_ledger/get_token_history.sql
 
@@ -6648,7 +6648,7 @@ begin
 end
 $$;
 comment on function tokenbook.get_user_token_balance is
-  'What the user can spend now. For the user themself (leave p_user_id out), an admin, or the server. Returns {user_id, state (active, or frozen: nothing can be spent), total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: the balance when it was last filled, by a plan, a pack or a grant), plan_type (the plan that is in force; null = none), next_expiry, grants: [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at}] in the order in which they will be spent, at most 100, has_more_grants}; for a member of a team of their payer''s account, with payer_id. Errors: not_authenticated, forbidden, busy (more has run out than ten calls book).';
+  'What the user can spend now. For the user themself (leave p_user_id out), an admin, or the server. Returns {user_id, state (active, or frozen: nothing can be spent), total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: the balance when it was last filled, by a plan, a pack or a grant), plan_type (the plan that is in force; null = none), next_expiry, grants (in the order in which they will be spent, at most 100): [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, pays_for (null: everything)}], has_more_grants}, and overdraft_limit where nothing is left and more than 0 may be owed; for a member of a team, of their payer''s account, with payer_id. Errors: not_authenticated, forbidden, busy (more has run out than ten calls book).';
 
 -- from supabase/schemas/20_ledger/grant_terms.sql
 
@@ -11106,7 +11106,7 @@ begin
 end
 $$;
 comment on function tokenbook.track_token_usage is
-  'Records one AI operation and deducts for it in one transaction. For the user themself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens, or p_tokens_used as a fixed number; p_cached_tokens is part of the input, p_reasoning_tokens part of the output; p_images; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false), partial (takes what is there, of a frozen account nothing, and records the rest as uncovered) or overdraft (takes what is there, and the account owes the rest, tokens_overdrawn, within its limit: set_token_overdraft, or overdraft_tokens of its plan; past that as reject); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and, the first time, capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted, and tokens_restricted where so many of tokens_remaining are in grants that do not pay for this. Errors: invalid_action_type, invalid_usage, unknown_model, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen (but for partial), too_many_grants, forbidden, busy.';
+  'Records one AI operation and deducts for it in one transaction. For the user themself (leave p_user_id out), an admin, or the server. p_action_type what was done; p_model_used the model; p_input_tokens and p_output_tokens as the model counted them; p_tokens_used a fixed number in their place; p_cached_tokens part of the input; p_reasoning_tokens part of the output; p_images how many; p_seconds of audio; p_success false records and deducts nothing; p_error_message at most 2000 characters; p_on_shortage reject (nothing recorded, success false), partial (takes what is there, of a frozen account nothing, and records the rest as uncovered) or overdraft (takes what is there, and the account owes the rest, tokens_overdrawn, within its limit: set_token_overdraft, or overdraft_tokens of its plan; past that as reject); p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB. Returns {success, usage_id, transaction_id, tokens_used, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), cost_estimate (cents, NULL = unknown), deducted_from, tokens_remaining, replayed}, and tokens_overdrawn where p_on_shortage is overdraft, and, the first time, capped_by {scope, window, limit, used, resets_at} where a spend cap allowed less than was wanted, and tokens_restricted where so many of tokens_remaining are in grants that do not pay for this. Errors: invalid_action_type, invalid_usage, unknown_model, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, user_not_found, account_frozen (but for partial), too_many_grants, forbidden, busy.';
 
 -- from supabase/schemas/30_usage/usage_between.sql
 
@@ -11257,7 +11257,7 @@ begin
 end
 $$;
 comment on function tokenbook.capture_tokens is
-  'Pays for what was really used out of a hold and gives the rest back; once, and a second time answers what happened the first time. For the user (holds that they made), an admin, or the server. p_tokens what to pay, left out: what the usage fields count for, else all of it; nothing when p_success is false; p_over_capture when that is more than was held: deduct (the difference as an ordinary deduction, all or nothing), partial (of the difference what there is, of a frozen account nothing; the rest is recorded as uncovered), overdraft (what there is, and the account owes the rest, tokens_overdrawn, within its limit: set_token_overdraft, or overdraft_tokens of its plan; past that as deduct), cap (none of it) or reject; the other arguments as of track_token_usage, and with any of them the usage is recorded in the same transaction. Returns {success, hold_id, status (open, captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), deducted_from, transaction_id, overage_transaction_id, usage_id, cost_estimate (cents), settled_at, tokens_remaining, replayed}. Short of tokens: success false, status open, nothing changed. Errors: invalid_amount, invalid_usage, invalid_metadata, hold_not_found, user_not_found, account_frozen (beyond the hold, with deduct or overdraft), capture_exceeds_hold, too_many_grants (beyond the hold, with deduct or overdraft), forbidden, busy.';
+  'Pays for what was really used out of a hold and gives the rest back; once, and a second time answers what happened the first time. For the user (holds that they made), an admin, or the server. p_tokens what to pay, left out: what the usage fields count for, else all of it; nothing when p_success is false; p_over_capture when that is more than was held: deduct (the difference as an ordinary deduction, all or nothing), partial (of the difference what there is, of a frozen account nothing; the rest is recorded as uncovered), overdraft (what there is, and the account owes the rest, tokens_overdrawn, within its limit: set_token_overdraft, or overdraft_tokens of its plan; past that as deduct), cap (none of it) or reject; the other arguments as of track_token_usage, and with any of them the usage is recorded in the same transaction. Returns {success, hold_id, status (open, captured, released, expired), tokens_reserved, tokens_captured, tokens_released, tokens_deducted, tokens_remaining_to_deduct (shortfall or uncovered), deducted_from, transaction_id, overage_transaction_id, usage_id, cost_estimate (cents), settled_at, tokens_remaining, replayed}, and where they say something tokens_overdrawn, capped_by and tokens_restricted, as track_token_usage, and budget, as reserve_tokens. Short of tokens: success false, status open, nothing changed. Errors: invalid_amount, invalid_usage, invalid_metadata, hold_not_found, user_not_found, account_frozen (beyond the hold, with deduct or overdraft), capture_exceeds_hold, too_many_grants (beyond the hold, with deduct or overdraft), forbidden, busy.';
 
 -- from supabase/schemas/40_holds/check_open_holds.sql
 
@@ -11969,7 +11969,7 @@ begin
 end
 $$;
 comment on function tokenbook.reserve_tokens is
-  'Sets tokens aside for a call that is about to run, all or nothing. For the user themself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_model_used the model that will be called, where grants are restricted to some, or models without a price are refused; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB; p_parent_hold an open hold of the same user that these tokens are a part of: the budget of a task of many calls, from which nothing more is taken than it has. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}, and with a parent budget: {hold_id, status, tokens, tokens_passed (what its children have, or paid), tokens_left, tokens_used, expires_at}. Short of tokens: success false, nothing changed; a parent that is short refuses. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, unknown_model, user_not_found, account_frozen, too_many_holds, too_many_grants, hold_not_found, parent_hold_ended, parent_hold_short, forbidden, busy.';
+  'Sets tokens aside for a call that is about to run, all or nothing. For the user themself, an admin, or the server. p_tokens 1 to 10^12; p_ttl_seconds (left out: hold_seconds of Lists; at most hold_seconds_at_most), after which the hold has run out and its tokens are back; p_action_type what for; p_model_used the model that will be called, where grants are restricted to some, or models without a price are refused; p_idempotency_key makes a retry safe for ever; p_metadata an object of at most 8 KiB; p_parent_hold an open hold of the same user that these tokens are a part of: the budget of a task of many calls, from which nothing more is taken than it has. Returns {success, hold_id, status, tokens_reserved, tokens_remaining_to_deduct (the shortfall), reserved_from: [{grant_id, grant_type, granted_at, deducted}], expires_at, transaction_id, tokens_remaining, replayed}, and with a parent budget: {hold_id, status, tokens, tokens_passed (what its children have, or paid), tokens_left, tokens_used, expires_at}. Short of tokens: success false, nothing changed, with capped_by and tokens_restricted as deduct_tokens_with_fifo; a parent that is short refuses. Errors: invalid_amount, invalid_ttl, invalid_action_type, invalid_usage, invalid_idempotency_key, invalid_metadata, idempotency_key_reused, unknown_model, user_not_found, account_frozen, too_many_holds, too_many_grants, hold_not_found, parent_hold_ended, parent_hold_short, forbidden, busy.';
 
 -- from supabase/schemas/40_holds/reserve_within.sql
 
@@ -13717,7 +13717,7 @@ begin
 end
 $$;
 comment on function tokenbook.get_user_storage_quota is
-  'The user''s storage quota in gigabytes, the sum of what they were given; what came with a plan counts while that plan is in force: {total_quota_gb}. For the user themself (leave p_user_id out), an admin, or the server. Errors: not_authenticated, forbidden.';
+  'The user''s storage quota in gigabytes, the sum of what they were given; what came with a plan counts while that plan is in force. For the user themself (leave p_user_id out), an admin, or the server. Returns {total_quota_gb}. Errors: not_authenticated, forbidden.';
 
 -- from supabase/schemas/50_plans/get_users_without_token_balance.sql
 
@@ -17670,7 +17670,7 @@ as $$
   select tokenbook.disagreement_of_payment($1.user_id, $1.provider, $1.provider_payment_id)
 $$;
 comment on function public.token_payment_disagrees is
-  'What else a provider''s events name of a payment than is booked: select p.token_payment_disagrees from token_payments p. {user_id, plan_type, pack_type, quantity, currency: [what else]}; null: nothing. For the server.';
+  'What else a provider''s events name of a payment than is booked: select p.token_payment_disagrees from token_payments p. For the server. Returns {user_id, plan_type, pack_type, quantity, currency}, of each an array of what else is named, where there is something; NULL: nothing.';
 
 -- from supabase/schemas/60_payments/dismiss_parked_token_payment.sql
 
@@ -18730,7 +18730,7 @@ begin
 end
 $$;
 comment on function tokenbook.list_parked_token_payments is
-  'Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought, oldest first: parked_reason, explanation for people with what was expected and what came, and those facts as parked_details {expected_cents, expected_currency; quantity, at_most; field, rule; error; other_payment_id, other_period_start, cycles_completed; from_balance_cents, credited_payment_id; already_paid_with}. p_limit (1 to 1000) a page; for the next page p_after_created_at, p_after_provider and p_after_payment_id of the last row. See assign_parked_token_payment and dismiss_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
+  'Payments that were paid at a provider and give nothing yet, because their user is not known or what was bought, oldest first. p_limit 1 to 1000 a page; p_after_created_at, p_after_provider and p_after_payment_id of the last row, for the next page. Returns provider, provider_payment_id, user_id, customer_id, plan_type, pack_type, quantity, price_id, amount_cents, currency, refunded_cents, disputed_cents, parked_reason, explanation (for people: what was expected and what came), parked_details (those facts: expected_cents, expected_currency; quantity, at_most; field, rule; error; other_payment_id, other_period_start, cycles_completed; from_balance_cents, credited_payment_id; already_paid_with), created_at. See assign_parked_token_payment and dismiss_parked_token_payment. For an admin or the server. Errors: not_authenticated, forbidden, invalid_page.';
 
 -- from supabase/schemas/60_payments/lock_customer.sql
 
@@ -19109,7 +19109,7 @@ begin
 end
 $$;
 comment on function tokenbook.prepare_token_checkout is
-  'What a checkout page at Stripe is made of, for a plan (p_plan_type) or p_quantity of a pack (p_pack_type): for the user themself, an admin, or the server. Writes nothing. Returns {user_id, plan_type, pack_type, quantity, price_id (at Stripe), amount_cents (of all of them), currency, billing_cycle (of a plan; NULL = a pack), customer_id (NULL = none yet), idempotency_key (NULL without p_idempotency_key)}. Errors: invalid_purchase, invalid_idempotency_key, plan_not_found, pack_not_found, not_for_sale, trial_already_taken, trial_needs_identity, already_subscribed (at PayPal; for Stripe the checkout function asks Stripe), account_frozen, user_not_found, forbidden.';
+  'What a checkout page at Stripe is made of, for a plan (p_plan_type) or p_quantity of a pack (p_pack_type). For the user themself, an admin, or the server. Writes nothing. Returns {user_id, plan_type, pack_type, quantity, price_id (at Stripe), amount_cents (of all of them), currency, billing_cycle (of a plan; NULL = a pack), customer_id (NULL = none yet), idempotency_key (NULL without p_idempotency_key)}. Errors: invalid_purchase, invalid_idempotency_key, plan_not_found, pack_not_found, not_for_sale, trial_already_taken, trial_needs_identity, already_subscribed (at PayPal; for Stripe the checkout function asks Stripe), account_frozen, user_not_found, forbidden.';
 
 -- from supabase/schemas/60_payments/provider_terms.sql
 
@@ -20143,7 +20143,7 @@ as $$
        from jsonb_object_keys($1.terms) as term (name)) now
 $$;
 comment on function public.token_offer_now is
-  'What the catalogue says now of what a payment is for: select p.token_offer_now from token_payments p. {amount_cents, currency, is_offered, terms, differs: the names of what has changed since it was asked for}.';
+  'What the catalogue says now of what a payment is for: select p.token_offer_now from token_payments p. Returns {amount_cents, currency, is_offered, terms, differs (the names of what has changed since it was asked for)}.';
 
 -- from supabase/schemas/60_payments/user_of_provider_subscription.sql
 
@@ -27252,7 +27252,7 @@ begin
 end
 $$;
 comment on function tokenbook.find_token_discrepancies is
-  'Users whose balance or cost is not what the records say, the largest difference first. For an admin or the server. p_threshold leaves out what is of so many tokens or fewer; a cost counts from one cent on. Everyone, or the users after p_after up to p_until, so that a large database is gone through in pieces. Returns user_id, email, the figures of reconcile_user_token_balance (costs in cents, differences positive where the books have more), since, scenarios (unreadable: the records of this user cannot be read, and there are no figures) and findings. Errors: invalid_amount, not_authenticated, forbidden.';
+  'Users whose balance or cost is not what the records say, the largest difference first. For an admin or the server. p_threshold leaves out what is of so many tokens or fewer; a cost counts from one cent on. Everyone, or the users after p_after up to p_until, so that a large database is gone through in pieces. Returns user_id, email, current_remaining, expected_remaining, remaining_difference, current_used, calculated_used, used_difference, current_cost, calculated_cost, cost_difference (the figures of reconcile_user_token_balance: costs in cents, differences positive where the books have more), since, scenarios (unreadable: the records of this user cannot be read, and there are no figures), findings. Errors: invalid_amount, not_authenticated, forbidden.';
 
 -- from supabase/schemas/90_audit/forget_token_user.sql
 
@@ -27266,7 +27266,7 @@ comment on function tokenbook.find_token_discrepancies is
  * Changes at most p_limit rows a call: call it until is_done. It looks at all of the user's entries each time, as a
  * verification of one user does. Erased once is erased; again finds nothing.
  * Caller: an admin, service_role.   Locks: the account, and those of whom they are a member.
- * Returns {success, user_id, erased: {table: rows}, is_done}.
+ * Returns {success, user_id, erased (rows, by table), is_done}.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, invalid_page, busy.   Keeps: the books; of I6 words go.
  */
 -- Security definer: callers have no write access to the tables.
@@ -27398,7 +27398,7 @@ begin
 end
 $$;
 comment on function tokenbook.forget_token_user is
-  'Erases what is personal of a user from the books, for a person who asks for it: metadata, reasons and messages of errors, in the ledger and beside it. Numbers, ids, keys and what a payment provider told of money stay. For an admin or the server; list_token_changes says who asked and when. p_limit 1 to 100,000 rows a call: call it until is_done is true. Erased once is erased; again changes nothing. Returns {success, user_id, erased: {table: rows}, is_done}. Errors: invalid_user_id, user_not_found, invalid_page, forbidden, busy.';
+  'Erases what is personal of a user from the books, for a person who asks for it: metadata, reasons and messages of errors, in the ledger and beside it. Numbers, ids, keys and what a payment provider told of money stay. For an admin or the server; list_token_changes says who asked and when. p_limit 1 to 100,000 rows a call: call it until is_done is true. Erased once is erased; again changes nothing. Returns {success, user_id, erased (rows, by table), is_done}. Errors: invalid_user_id, user_not_found, invalid_page, forbidden, busy.';
 
 -- from supabase/schemas/90_audit/get_token_user.sql
 
@@ -27742,7 +27742,7 @@ begin
 end
 $$;
 comment on function tokenbook.list_token_expiries is
-  'What is about to run out, by day (UTC), as much as is there now. For an admin or the server. p_to at most 366 days ahead, left out: 30 days; p_after and p_until: of the users after an id up to another, so that a large database is gone through in pieces. Rows of {day, tokens, grants, users}, none of a day on which nothing runs out. Errors: not_authenticated, forbidden, invalid_report.';
+  'What is about to run out, by day (UTC), as much as is there now. For an admin or the server. p_to at most 366 days ahead, left out: 30 days; p_after and p_until: of the users after an id up to another, so that a large database is gone through in pieces. Returns day, tokens, grants, users; no row of a day on which nothing runs out. Errors: not_authenticated, forbidden, invalid_report.';
 
 -- from supabase/schemas/90_audit/list_token_users.sql
 

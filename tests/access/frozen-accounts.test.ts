@@ -165,7 +165,7 @@ describe("what stops", () => {
     expect(results[0]).toMatchObject({ success: false, error: { code: "account_frozen" } });
   });
 
-  test("the initial plan of who never had a grant", async () => {
+  test("the initial plan of a user who never had a grant", async () => {
     const fresh = await createUser(db);
     await db.admin.query(
       "update public.token_plans set is_default = true, given_to_users_since = '-infinity' where plan_type = 'free'",

@@ -1,6 +1,8 @@
 /** Who and what an admin finds: users of every kind, one with a month behind them, one whose books are wrong. */
 import type { Page } from "playwright-core";
-import { type Opening, type Person, signIn, type Trial } from "./page.ts";
+import { afterAll, beforeAll } from "vitest";
+import { expectCleanBooks } from "../support/books.ts";
+import { type Opening, type Person, signIn, startTrial, type Trial } from "./page.ts";
 
 /** An admin: made one before they sign in, so that their token says so. */
 export async function adminOf(trial: Trial, email = `${crypto.randomUUID()}@example.com`): Promise<Person> {
@@ -11,6 +13,22 @@ export async function adminOf(trial: Trial, email = `${crypto.randomUUID()}@exam
     [admin.id],
   );
   return admin;
+}
+
+/**
+ * Around the tests of a file: a trial with an admin, and at its end books that are right.
+ * @param begin what the file's tests find there
+ */
+export function withAdmin(email: string, begin: (trial: Trial, admin: Person) => unknown): void {
+  let trial: Trial;
+  beforeAll(async () => {
+    trial = await startTrial();
+    await begin(trial, await adminOf(trial, email));
+  }, 300_000);
+  afterAll(async () => {
+    await expectCleanBooks(trial.stack.db);
+    await trial.close();
+  });
 }
 
 /** Opens one of the pages under /admin/ as an admin who signs in there. */

@@ -3,17 +3,15 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { chromium } from "../react/browser.ts";
-import { expectCleanBooks } from "../support/books.ts";
-import { adminOf, openAdmin, sellSmallPack, withUnpaidUse } from "./admin-story.ts";
+import { adminOf, openAdmin, sellSmallPack, withUnpaidUse, withAdmin } from "./admin-story.ts";
 import {
   aKeyForEach,
   excess,
   type Opening,
   type Person,
   signIn,
-  startTrial,
   type Trial,
   violations,
   withFault,
@@ -23,14 +21,9 @@ let trial: Trial;
 let admin: Person;
 
 describe.skipIf(chromium === undefined)("the console, for an admin", { tags: ["browser"] }, () => {
-  beforeAll(async () => {
-    trial = await startTrial();
-    admin = await adminOf(trial, "zoe-the-admin@example.com");
+  withAdmin("zoe-the-admin@example.com", async (started, who) => {
+    [trial, admin] = [started, who];
     await sellSmallPack(trial);
-  }, 300_000);
-  afterAll(async () => {
-    await expectCleanBooks(trial.stack.db);
-    await trial.close();
   });
 
   const open = (path: string, opening: Opening = {}, who = admin) => openAdmin(trial, who, path, opening);
@@ -74,7 +67,7 @@ describe.skipIf(chromium === undefined)("the console, for an admin", { tags: ["b
         const { id } = await trial.person(`user${String(n).padStart(2, "0")}@${mark}.example.com`);
         await trial.serve("grant_tokens", { p_user_id: id, p_tokens: 100 * (n + 1) });
       }
-      // whoever was active last is the first of everybody: that is not to be one of those who are looked for
+      // the user who was active last is the first of everybody, and must not be one of those searched for
       await trial.serve("grant_tokens", {
         p_user_id: (await trial.person(`${crypto.randomUUID().slice(0, 13)}@example.com`)).id,
         p_tokens: 1,
@@ -197,7 +190,7 @@ describe.skipIf(chromium === undefined)("the console, for an admin", { tags: ["b
         .toContain("The balance is 10,005.");
     });
 
-    test("large figures stay within a dialog on a small screen; to who is deleted nothing is given", async () => {
+    test("large figures stay within a dialog on a small screen; a deleted user is given nothing", async () => {
       const person = await trial.person();
       for (let n = 0; n < 3; n++) {
         await trial.serve("grant_tokens", { p_user_id: person.id, p_tokens: 1_000_000_000_000 });
@@ -420,6 +413,13 @@ describe.skipIf(chromium === undefined)("the console, for an admin", { tags: ["b
       const page = await open("payments");
       const dialog = await assign(page, "pi_whose,", person);
       expect(await violations(page)).toEqual([]);
+      const gives = () => dialog.getByTestId("gives").textContent();
+      expect(await gives()).toBe("It gives 1,000 tokens at once.");
+      await dialog.getByLabel("How many").fill("2");
+      expect(await gives()).toBe(
+        "It gives 2,000 tokens at once. What was paid is not its price in the catalogue.",
+      );
+      await dialog.getByLabel("How many").fill("1");
       await dialog.getByRole("button", { name: "Assign" }).evaluate((it) => {
         (it as HTMLButtonElement).click();
         (it as HTMLButtonElement).click();
@@ -540,7 +540,9 @@ describe.skipIf(chromium === undefined)("the console, for an admin", { tags: ["b
       try {
         const page = await open("books");
         await page.getByTestId("breaches").waitFor();
-        expect(await page.getByTestId("breaches").textContent()).toContain(person.id);
+        const breaches = page.getByTestId("breaches");
+        await expect.poll(() => breaches.textContent()).toContain(person.email);
+        expect(await breaches.textContent()).toContain("Expected 10,000 tokens, found 10,007 tokens.");
       } finally {
         await move(-7);
       }
@@ -685,7 +687,7 @@ describe.skipIf(chromium === undefined)("the console, for an admin", { tags: ["b
     });
   });
 
-  describe("who is no admin", () => {
+  describe("a user who is no admin", () => {
     /** What a browser fetched of a user who looks for the pages. */
     async function fetchedBy(at?: string): Promise<{ page: Page; files: string[] }> {
       const person = await trial.person();

@@ -1,11 +1,10 @@
 // @module-tag proof
 /** Alert rules, endpoints of webhooks and their deliveries in the console, in a real browser against the whole stack. */
 import type { Page } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { chromium } from "../react/browser.ts";
-import { expectCleanBooks } from "../support/books.ts";
-import { adminOf, openAdmin } from "./admin-story.ts";
-import { type Opening, type Person, startTrial, type Trial, violations, withFault } from "./page.ts";
+import { openAdmin, withAdmin } from "./admin-story.ts";
+import { type Opening, type Person, type Trial, violations, withFault } from "./page.ts";
 
 const secretPath = "T0123/B0456/very-secret";
 
@@ -13,13 +12,8 @@ let trial: Trial;
 let admin: Person;
 
 describe.skipIf(chromium === undefined)("alerts, for an admin", { tags: ["browser"] }, () => {
-  beforeAll(async () => {
-    trial = await startTrial();
-    admin = await adminOf(trial, "zoe-the-admin@example.com");
-  }, 300_000);
-  afterAll(async () => {
-    await expectCleanBooks(trial.stack.db);
-    await trial.close();
+  withAdmin("zoe-the-admin@example.com", (started, who) => {
+    [trial, admin] = [started, who];
   });
 
   const open = async (opening: Opening = {}): Promise<Page> => {
@@ -208,6 +202,16 @@ describe.skipIf(chromium === undefined)("alerts, for an admin", { tags: ["browse
       await submit(page, "Remove");
       expect(await done(page)).toContain("told of nothing");
       expect(await rows("select from tokenbook.webhook_endpoints where name = 'ops'")).toEqual([]);
+    });
+
+    test("a delivery says whom it is about by their address, and that they were deleted", async () => {
+      const person = await deliver("about", 1);
+      const page = await open();
+      const about = page.getByTestId("deliveries").locator("tbody tr").filter({ hasText: "to about" });
+      await expect.poll(() => about.locator("td").first().textContent()).toBe(person.email);
+      await rows("delete from auth.users where id = $1", [person.id]);
+      await page.reload();
+      await expect.poll(() => about.locator("td").first().textContent()).toBe(`A deleted user${person.id}`);
     });
 
     test("deliveries are paged and filtered by the database, and the address keeps the filter", async () => {

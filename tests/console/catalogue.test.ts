@@ -1,32 +1,17 @@
 // @module-tag proof
 /** The catalogue in the console, in a real browser against the whole stack: what an admin changes is what the books have. */
 import type { Page } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { chromium } from "../react/browser.ts";
-import { expectCleanBooks } from "../support/books.ts";
-import { adminOf, openAdmin } from "./admin-story.ts";
-import {
-  aKeyForEach,
-  type Opening,
-  type Person,
-  signIn,
-  startTrial,
-  type Trial,
-  violations,
-  withFault,
-} from "./page.ts";
+import { openAdmin, withAdmin } from "./admin-story.ts";
+import { aKeyForEach, type Opening, type Person, signIn, type Trial, violations, withFault } from "./page.ts";
 
 let trial: Trial;
 let admin: Person;
 
 describe.skipIf(chromium === undefined)("the catalogue, for an admin", { tags: ["browser"] }, () => {
-  beforeAll(async () => {
-    trial = await startTrial();
-    admin = await adminOf(trial, "zoe-the-admin@example.com");
-  }, 300_000);
-  afterAll(async () => {
-    await expectCleanBooks(trial.stack.db);
-    await trial.close();
+  withAdmin("zoe-the-admin@example.com", (started, who) => {
+    [trial, admin] = [started, who];
   });
 
   const open = async (opening: Opening = {}): Promise<Page> => {

@@ -4,20 +4,10 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Page } from "playwright-core";
 import sirv from "sirv";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { chromium } from "../react/browser.ts";
-import { expectCleanBooks } from "../support/books.ts";
-import { adminOf, openAdmin, sellSmallPack } from "./admin-story.ts";
-import {
-  excess,
-  type Fault,
-  type Person,
-  signIn,
-  startTrial,
-  type Trial,
-  violations,
-  withFault,
-} from "./page.ts";
+import { openAdmin, sellSmallPack, withAdmin } from "./admin-story.ts";
+import { excess, type Fault, type Person, signIn, type Trial, violations, withFault } from "./page.ts";
 
 let trial: Trial;
 let admin: Person;
@@ -30,14 +20,20 @@ const faults: Fault[] = [
   { file: "parts/Theirs.tsx", right: 'words.replaceAll(turns, "\\uFFFD")', wrong: "words" },
   { file: "admin/SearchBox.tsx", right: 'type(value ?? "");', wrong: "" },
   { file: "admin/queries.ts", right: 'order: "oldest",', wrong: "" },
+  {
+    file: "admin/queries.ts",
+    right: "page.length > parkedPage ? page[parkedPage - 1] : null",
+    wrong: "null",
+  },
+  { file: "admin/queries.ts", right: "{ userId, after: pageParam,", wrong: "{ userId," },
   { file: "parts/PageName.tsx", right: "heading.current?.focus", wrong: "void heading.current?.blur" },
+  { file: "admin/typed.ts", right: "numbersOf(language)", wrong: "numbersOf(navigator.language)" },
   { file: "parts/part.ts", right: "staleTime: Infinity,", wrong: "staleTime: Infinity, throwOnError: true," },
 ];
 
 describe.skipIf(chromium === undefined)("around the pages", { tags: ["browser"] }, () => {
-  beforeAll(async () => {
-    trial = await startTrial();
-    admin = await adminOf(trial, "zoe@example.com");
+  withAdmin("zoe@example.com", async (started, who) => {
+    [trial, admin] = [started, who];
     await sellSmallPack(trial);
     turned = await trial.person();
     turned.email = "evil\u202Emoc.elpmaxe@ecila";
@@ -53,10 +49,11 @@ describe.skipIf(chromium === undefined)("around the pages", { tags: ["browser"] 
          from generate_series(1, 204) n`,
       [admin.id],
     );
-  }, 300_000);
-  afterAll(async () => {
-    await expectCleanBooks(trial.stack.db);
-    await trial.close();
+    await trial.stack.db.admin.query(
+      `select public.record_token_payment_event('stripe', 'evt-' || n, 'paid', 'pi_' || n,
+                jsonb_build_object('kind', 'paid', 'occurred_at', now(), 'amount_cents', n, 'currency', 'usd'))
+         from generate_series(1, 101) n`,
+    );
   });
 
   const openAs = (path: string, at?: string, width = 1280) => openAdmin(trial, admin, path, { at, width });
@@ -68,6 +65,19 @@ describe.skipIf(chromium === undefined)("around the pages", { tags: ["browser"] 
         () => true,
         () => false,
       );
+
+  /** Signs in where the browser names its language so, and opens the page with the most figures and fields. */
+  async function namedLanguage(language: string, at?: string): Promise<void> {
+    const page = await trial.visit({ path: "/nowhere", at });
+    await page.addInitScript((to) => {
+      Object.defineProperty(navigator, "language", { get: () => to });
+    }, language);
+    await page.goto(`${at ?? trial.url}/admin/catalogue`);
+    await page.getByLabel("E-mail").waitFor({ timeout: 4_000 });
+    await signIn(page, admin.email);
+    await page.getByRole("button", { name: "New pack" }).click({ timeout: 4_000 });
+    await page.getByRole("dialog").getByLabel("Tokens", { exact: true }).waitFor();
+  }
 
   /** Signs out while the server is down. @returns whether two tabs are signed out, and stay so */
   async function leave(at?: string): Promise<boolean[]> {
@@ -157,6 +167,27 @@ describe.skipIf(chromium === undefined)("around the pages", { tags: ["browser"] 
     return seen;
   }
 
+  /** How many different ones are listed, before and after "More": of what is parked, and of what one user paid and asked for. */
+  async function pagesOf(at?: string): Promise<number[][]> {
+    const page = await openAs("payments", at);
+    const pages = async (list: string, row: string, more: string, wanted: RegExp) => {
+      const items = page.getByTestId(list).locator(row);
+      const count = async () =>
+        new Set((await items.allTextContents()).map((text) => wanted.exec(text)?.[0])).size;
+      await items.first().waitFor();
+      const seen = [await count()];
+      const button = page.getByRole("button", { name: more });
+      if ((await button.count()) === 0) return seen;
+      const listed = await items.count();
+      await button.click();
+      await expect.poll(() => items.count()).toBeGreaterThan(listed);
+      return [...seen, await count()];
+    };
+    const parked = await pages("parked", "li", "More parked payments", /pi_\d+/);
+    await page.goto(`${at ?? trial.url}/admin/users/${admin.id}`);
+    return [parked, await pages("payments", "tbody tr", "More payments", /\$[\d.,]+/)];
+  }
+
   /** Where the focus is after one link and another, and what the window is called. */
   async function focusAfterLinks(at?: string): Promise<string[]> {
     const page = await openAs("", at);
@@ -197,7 +228,7 @@ describe.skipIf(chromium === undefined)("around the pages", { tags: ["browser"] 
     return [isThere, isSaid];
   }
 
-  test("who signs out is signed out, though the server does not answer: in each tab, and in what is kept", async () => {
+  test("signing out works in each tab, and in what is stored, when the server does not answer", async () => {
     expect(await leave()).toEqual([true, true, true]);
   });
 
@@ -218,7 +249,7 @@ describe.skipIf(chromium === undefined)("around the pages", { tags: ["browser"] 
     expect(await boxAfterLinks()).toEqual(["zoe", "", "zoe"]);
   });
 
-  test("who has waited longest is first, and everybody who waits can be seen", async () => {
+  test("the payment that has waited longest is first, and every waiting payment can be reached", async () => {
     expect(await waitingOf()).toEqual([
       [100, "$1.00"],
       [200, "$1.00"],
@@ -226,7 +257,14 @@ describe.skipIf(chromium === undefined)("around the pages", { tags: ["browser"] 
     ]);
   });
 
-  test("each page has its title, and who comes from another begins at its heading", async () => {
+  test("what is parked goes on after a page, and so does what one user paid and asked for", async () => {
+    expect(await pagesOf()).toEqual([
+      [100, 101],
+      [50, 100],
+    ]);
+  });
+
+  test("each page has its title, and a link to it moves the focus to its heading", async () => {
     expect(await focusAfterLinks()).toEqual(["H1: zoe@example.com · Tokenbook", "H1: Money · Tokenbook"]);
   });
 
@@ -239,9 +277,11 @@ describe.skipIf(chromium === undefined)("around the pages", { tags: ["browser"] 
       expect(await leave(at)).toEqual([false, false, false]);
       expect(await boxAfterLinks(at)).toEqual(["zoe", "zoe", "zoe"]);
       expect((await waitingOf(at))[0]).not.toEqual([100, "$1.00"]);
+      expect(await pagesOf(at)).toEqual([[100], [50, 50]]);
       expect(await turnsOf(at)).toEqual(["approve", "?q=evil", "users", "books"]);
       expect((await focusAfterLinks(at)).filter((it) => it.startsWith("H1"))).toEqual([]);
       expect(await menuWithout(at)).toEqual([false, false]);
+      await expect(namedLanguage("en-US@posix", at)).rejects.toThrow("Timeout");
     });
   });
 
@@ -330,16 +370,8 @@ describe.skipIf(chromium === undefined)("around the pages", { tags: ["browser"] 
     });
   });
 
-  test.each(["", "en-US@posix"])(
-    "a browser whose language is %j has the page all the same",
-    async (language) => {
-      const page = await trial.visit({ path: "/nowhere" });
-      await page.addInitScript((to) => {
-        Object.defineProperty(navigator, "language", { get: () => to });
-      }, language);
-      await page.goto(trial.url);
-      await page.getByLabel("E-mail").waitFor();
-    },
+  test.each(["", "en-US@posix"])("a browser whose language is %j has the pages all the same", (language) =>
+    namedLanguage(language),
   );
 
   describe("deployed", () => {

@@ -5,11 +5,6 @@ import { projectRoot } from "../../scripts/project.ts";
 
 /** Pages made from the schema and from the query planner, whose words are changed there. */
 const generated = ["docs/reference.md", "docs/errors.md", "docs/tables.md", "docs/console/plans.md"];
-/** Still to be rewritten. */
-const old = ["console", "payments", "reconciliation"].map((name) => `docs/guides/${name}.md`);
-/** Tests of pages, which say what a page says, and a test that compares what the doctor prints. */
-const oldTests = /^tests\/(console|react)\/|^tests\/audit\/doctor\/doctor\.test\.ts$/;
-
 const under = (folder: string, kind: RegExp) =>
   readdirSync(join(projectRoot, folder), { recursive: true, encoding: "utf8" })
     .map((name) => join(folder, name))
@@ -32,15 +27,13 @@ test("a user is they, or named, on every page written by hand", () => {
     ...readdirSync(projectRoot).filter((name) => name.endsWith(".md")),
     ...under("docs", /\.md$/),
     ...under("examples", /\.(md|sql|ts|out)$/),
-  ].filter((page) => ![...generated, ...old].includes(page));
+  ].filter((page) => !generated.includes(page));
 
   expect(found(pages, (text) => text.replaceAll(/^```[^]*?^```/gm, ""))).toEqual([]);
 });
 
 test("and in the names and comments of tests", () => {
-  const files = under("tests", /\.(ts|tsx|sql)$/).filter(
-    (file) => !oldTests.test(file) && file !== "tests/docs/words.test.ts",
-  );
+  const files = under("tests", /\.(ts|tsx|sql)$/).filter((file) => file !== "tests/docs/words.test.ts");
 
   expect(found(files)).toEqual([]);
 });

@@ -52,6 +52,54 @@ test("the demo data is right, and the broken books are wrong where the list says
   }
 });
 
+test("the demo data tells a whole story: who has what is sold has paid for it, something is parked, something runs out soon", async () => {
+  const db = await createDatabase();
+  const rows = async (sql: string) => (await db.admin.query(sql)).rows;
+  /** A plan that names how it is paid and no payment for it; tokens bought and no payment that bought them. */
+  const unpaid = () =>
+    rows(
+      `select u.email, 'plan ' || s.plan_type as what
+         from public.token_subscriptions s join auth.users u on u.id = s.user_id
+        where (s.payment_method is not null or exists (select from public.token_plans l where l.plan_type = s.plan_type and l.price_cents > 0))
+          and not exists (
+            select from public.token_payments p
+             where p.user_id = s.user_id and p.status = 'approved' and p.to_plan = s.plan_type and p.provider = s.payment_method)
+       union all
+       select u.email, 'grant ' || b.grant_type
+         from public.token_balances b join auth.users u on u.id = b.user_id
+        where b.grant_type = 'purchase'
+          and not exists (
+            select from public.token_payments p
+             where p.user_id = b.user_id and p.status = 'approved' and p.tokens = b.tokens_granted)
+        order by 1, 2`,
+    );
+  try {
+    await db.admin.query("update public.token_plans set is_default = (plan_type = 'free')");
+    await db.admin.query(await readFile(join(projectRoot, "supabase", "seed.sql"), "utf8"));
+    expect(await unpaid()).toEqual([]);
+    expect(
+      await rows("select amount_cents::int, parked_reason from public.list_parked_token_payments()"),
+    ).toEqual([{ amount_cents: 900, parked_reason: "user_unknown" }]);
+    expect(
+      await rows(
+        "select tokens::int, users::int from public.list_token_expiries(p_to => now() + interval '28 days') order by day",
+      ),
+    ).toEqual([
+      { tokens: 20_000, users: 1 },
+      { tokens: 100_000, users: 1 },
+      { tokens: 100_000, users: 1 },
+    ]);
+
+    // as it was: a plan that says "by card" of somebody who has paid nothing
+    await db.admin.query(
+      "select public.change_token_plan((select id from auth.users where email = 'heidi@example.com'), '28day', 'card', 'demo')",
+    );
+    expect(await unpaid()).toEqual([{ email: "heidi@example.com", what: "plan 28day" }]);
+  } finally {
+    await db.drop();
+  }
+});
+
 test("the demo data has the snapshot's model prices, and its uses have a cost", async () => {
   const db = await createDatabase();
   try {

@@ -1,19 +1,17 @@
 // @module-tag proof
 /** The snippets of README and guides, run as they stand: against a database with the demo data, and the API before it. */
-import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { projectRoot } from "../../scripts/project.ts";
 import { adminClaims, startStack, type Stack } from "../functions/stack.ts";
 import { giveFreePlanAtRegistration } from "../support/plans.ts";
 import { emit, makeFolder, type Folder } from "../docs/snippets/folder.ts";
+import { runCurl, runFile } from "../docs/snippets/run.ts";
 import { guides, snippetsOf, where, type Snippet } from "../docs/snippets/pages.ts";
 
 const ALICE = "a11ce000-0000-4000-8000-000000000001";
-const BOB = "b0b00000-0000-4000-8000-000000000002";
+const GRACE = "94ace000-0000-4000-8000-000000000008";
 const ADMIN = "ad000000-0000-4000-8000-000000000003";
 const DAVE = "dafe0000-0000-4000-8000-000000000005";
 
@@ -58,7 +56,7 @@ describe("TypeScript", () => {
   test.each(inTypeScript.filter((snippet) => missing(snippet) === undefined).map((it) => [where(it), it]))(
     "%s runs, and nothing that it asks for is refused",
     async (_, snippet) => {
-      const { stdout } = await runFile(folder.fileOf(snippet).replace(/\.ts$/, ".js"));
+      const { stdout } = await runFile(folder.fileOf(snippet).replace(/\.ts$/, ".js"), folder, stack);
       // what a comment says of the numbers is what comes
       if (snippet.text.includes("advance_test_clock")) expect(stdout).toContain("ran out on day 90: 500\n");
       if (snippet.text.includes("610000")) {
@@ -78,44 +76,18 @@ describe("TypeScript", () => {
       { ...bad, text: 'await server.rpc("deduct_tokens_with_fifo", { p_user_id: user.id });' },
     ]);
     emit(wrong);
-    await expect(runFile(join(wrong.path, "snippets/a-md-1.js"), wrong)).rejects.toThrow(/PGRST202|404/);
+    await expect(runFile(join(wrong.path, "snippets/a-md-1.js"), wrong, stack)).rejects.toThrow(
+      /PGRST202|404/,
+    );
     wrong.remove();
   });
 });
-
-/** Runs a file in plain Node; ends otherwise than well if it throws, or if the API refuses something. */
-async function runFile(file: string, at = folder): Promise<{ stdout: string }> {
-  const url = pathToFileURL(file).href;
-  const watched = `
-    globalThis.WebSocket ??= (await import("ws")).default; // as browsers have it
-    const { fetch } = globalThis;
-    const refused = []; // the client makes values of refusals, and a snippet need not look at them
-    globalThis.fetch = async (...request) => {
-      const response = await fetch(...request);
-      if (!response.ok) refused.push(request[0] + " answers " + response.status + " " + (await response.clone().text()));
-      return response;
-    };
-    await import(${JSON.stringify(url)});
-    if (refused.length > 0) console.error(refused.join("\\n"));
-    process.exit(refused.length);`;
-  return await promisify(execFile)(process.execPath, ["--input-type=module", "-e", watched], {
-    cwd: at.path,
-    env: {
-      ...process.env,
-      SUPABASE_URL: stack.url,
-      SUPABASE_SECRET_KEY: stack.keys.secretKey,
-      SUPABASE_PUBLISHABLE_KEY: stack.keys.publishableKey,
-      DATABASE_URL: stack.db.url("postgres"),
-      TOKEN_WEBHOOK_SECRET_APP: "whsec_c2VjcmV0",
-    },
-  });
-}
 
 describe("SQL", () => {
   /** What stands for something of the reader's. */
   const theirs: [RegExp, string][] = [
     [/'…'/g, `'${ALICE}'`],
-    [/<user id>/g, BOB],
+    [/<user id>/g, GRACE],
     [/<first_transaction_id of the finding's evidence>/g, "1"],
   ];
   /** What is answered, where it is not rows: of extensions that are not here, and of what a page makes before. */
@@ -123,7 +95,6 @@ describe("SQL", () => {
     [/cron\.schedule/, "3F000"],
     [/refund_tokens\('<user id>'/, "PT409"],
     [/verify_token_checkpoint/, "PT400"],
-    [/reverse_token_restatement/, "PT404"],
     [/there are books here/, "P0001"],
     [/repeat_token_webhook_delivery/, "PT404"],
   ];
@@ -180,22 +151,13 @@ describe("requests by curl", () => {
       );
       const text = snippet.text
         .replace('"userId": "…", "paymentId": "…"', `"userId": "${DAVE}", "paymentId": "${rows[0]?.id}"`)
-        .replace('"p_user_id": "…"', `"p_user_id": "${ALICE}"`)
-        .trimEnd();
-      const { stdout } = await promisify(execFile)("bash", ["-c", `${text} -sS -w '\\n%{http_code}'`], {
-        cwd: folder.path,
-        env: {
-          ...process.env,
-          SUPABASE_URL: stack.url,
-          SUPABASE_PUBLISHABLE_KEY: stack.keys.publishableKey,
-          SUPABASE_SECRET_KEY: stack.keys.secretKey,
-          KEY: stack.keys.publishableKey,
-          TOKEN: await stack.token(ALICE),
-          USER_TOKEN: await stack.token(ALICE),
-          ADMIN_TOKEN: await stack.token(ADMIN, adminClaims),
-        },
+        .replace('"p_user_id": "…"', `"p_user_id": "${ALICE}"`);
+      const { status, body } = await runCurl(text, folder, stack, {
+        TOKEN: await stack.token(ALICE),
+        USER_TOKEN: await stack.token(ALICE),
+        ADMIN_TOKEN: await stack.token(ADMIN, adminClaims),
       });
-      expect(stdout).toMatch(/\n200$/);
+      expect(status, body).toBe(200);
     },
     30_000,
   );

@@ -459,7 +459,7 @@ test("where a type of the app's own comes before that of Postgres, it installs w
   );
 });
 
-test("a default plan that the project makes afterwards gives to who signs up, and not to who was there and looks", async () => {
+test("a default plan that the project makes afterwards gives to new users, and not to existing ones who look", async () => {
   await install(guest);
   await guest.db.admin.query(`
     insert into public.token_plans (plan_type, name, tokens, price_cents, billing_cycle, grant_type, rank, is_default)

@@ -590,7 +590,7 @@ describe("the tests see", { tags: ["proof"] }, () => {
   });
 });
 
-describe("the first grant, due and not booked, counts for who asks for more than it has", () => {
+describe("the first grant, due and not booked, counts when more is asked for than it has", () => {
   const late = async () => {
     user = await createUser(db);
     await promise({ p_tokens: 33 });

@@ -407,6 +407,7 @@ test("an admin sees everybody, and everything of one", async () => {
   const second = await all.payments({ limit: 1, order: "oldest", after: first.next_after });
   expect([...first.payments, ...second.payments]).toEqual(payments.toReversed().slice(0, 2));
   expect(await all.parked()).toEqual(parked);
+  expect(await all.parked({ limit: 1, after: parked[0]! })).toEqual([]);
   expect(await all.dismissParked("stripe", "pi_parked", { reason: "a test" })).toMatchObject({
     status: "dismissed",
   });

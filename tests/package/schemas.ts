@@ -3,10 +3,8 @@
  * compiler believes is what the database says.
  */
 import { Ajv, type ValidateFunction } from "ajv";
-import { join } from "node:path";
-import { createGenerator } from "ts-json-schema-generator";
 import type { Answers, Rows } from "../../packages/tokenbook/src/client/answers.ts";
-import { projectRoot } from "../../scripts/project.ts";
+import { schemaOf } from "../../scripts/schema/reference/answer-shapes.ts";
 
 export type FunctionName = keyof Answers;
 export type TableName = keyof Rows;
@@ -18,24 +16,23 @@ export interface Schemas {
   faultOf(what: string, answer: unknown): string | undefined;
 }
 
-export function schemasOfAnswers(): Schemas {
-  const schema = createGenerator({
-    path: join(projectRoot, "packages/tokenbook/src/client/answers.ts"),
-    tsconfig: join(projectRoot, "tsconfig.json"),
-    type: "*",
-    additionalProperties: false,
-    skipTypeCheck: true, // tsc has
-  }).createSchema();
+/** @param file where the answers are typed, @param type with this name: by function */
+export function schemasOfAnswers(
+  file = "packages/tokenbook/src/client/answers.ts",
+  type = "Answers",
+  rows = "Rows",
+): Schemas {
+  const schema = schemaOf(file);
   const ajv = new Ajv({ allErrors: true, allowUnionTypes: true, strictTuples: false });
   ajv.addSchema(schema, "answers");
-  const namesIn = (type: string) =>
-    Object.keys((schema.definitions![type] as { properties: object }).properties);
-  const [functions, tables] = [namesIn("Answers") as FunctionName[], namesIn("Rows") as TableName[]];
+  const namesIn = (name: string) =>
+    Object.keys((schema.definitions![name] as { properties: object }).properties);
+  const [functions, tables] = [namesIn(type) as FunctionName[], namesIn(rows) as TableName[]];
   const pathOf = (what: string) =>
     functions.includes(what as FunctionName)
-      ? `Answers/properties/${what}`
+      ? `${type}/properties/${what}`
       : tables.includes(what as TableName)
-        ? `Rows/properties/${what}`
+        ? `${rows}/properties/${what}`
         : what;
   const known = new Map<string, ValidateFunction>();
   return {

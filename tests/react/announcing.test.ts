@@ -25,7 +25,7 @@ async function toldBy(work: () => Promise<unknown>): Promise<number> {
   return told;
 }
 
-test("a read is not told of, whoever has it", async () => {
+test("a read is not announced, to any user", async () => {
   expect(await toldBy(() => books.balance())).toBe(0);
   expect(await toldBy(() => books.quote({ actionType: "chat_conversation", tokens: 5 }))).toBe(0);
   expect(await toldBy(() => books.history().page())).toBe(0);

@@ -125,7 +125,7 @@ describe.skipIf(chromium === undefined)("in a browser", { tags: ["browser"] }, (
       rpc(client, "deduct_tokens_with_fifo", { p_user_id: id, p_tokens_to_deduct: tokens }),
     );
 
-  test("who signs in sees their balance, and all that is made of it", async () => {
+  test("a user who signs in sees their balance, and everything derived from it", async () => {
     const user = await person(1_000);
     await grant(stack.db, user.id, 500, { type: "trial", expires_in: "3 days" });
     const page = await open();

@@ -173,7 +173,7 @@ describe("a report", () => {
     expect(row).toMatchObject({ tokens: 52, cost_cents: 57, worth_cents: 104, margin_cents: 47 });
   });
 
-  test("has whole buckets in UTC, whatever the time zone of who asks", async () => {
+  test("has whole buckets in UTC, whatever the caller's time zone", async () => {
     const answer = await asService(db, async (client) => {
       await client.query("set local timezone = 'Asia/Kathmandu'");
       return await rpc(client, "get_token_usage_by", {

@@ -29,6 +29,14 @@ export function AssignDialog({ parked, close }: { parked: ParkedPayment; close: 
   const quantity = numbers.read(typed, atLeastOne).value;
   const isKnown = parked.plan_type !== null || parked.pack_type !== null;
   const [what, name] = (bought ?? "").split(" ") as [string, string | undefined];
+  const offer =
+    what === "plan" ? plans.find((it) => it.plan_type === name) : packs.find((it) => it.pack_type === name);
+  const isOf = (it: typeof offer, count: number) =>
+    it !== undefined &&
+    it.price_cents * count === parked.amount_cents &&
+    it.currency === (parked.currency ?? it.currency);
+  const told = (it: NonNullable<typeof offer>) =>
+    `${it.name}, ${it.price_cents === 0 ? "free" : format.price(it.price_cents, it.currency)}`;
   return (
     <ActDialog
       title="Say whose the payment is"
@@ -71,8 +79,14 @@ export function AssignDialog({ parked, close }: { parked: ParkedPayment; close: 
         <Select
           label="What was bought"
           data={[
-            { group: "Packs", items: packs.map((it) => ({ value: `pack ${it.pack_type}`, label: it.name })) },
-            { group: "Plans", items: plans.map((it) => ({ value: `plan ${it.plan_type}`, label: it.name })) },
+            {
+              group: "Packs",
+              items: packs.map((it) => ({ value: `pack ${it.pack_type}`, label: told(it) })),
+            },
+            {
+              group: "Plans",
+              items: plans.map((it) => ({ value: `plan ${it.plan_type}`, label: told(it) })),
+            },
           ]}
           value={bought}
           comboboxProps={{ withinPortal: false }}
@@ -81,6 +95,13 @@ export function AssignDialog({ parked, close }: { parked: ParkedPayment; close: 
       )}
       {!isKnown && what === "pack" && (
         <NumberField label="How many" limits={atLeastOne} value={typed} change={type} />
+      )}
+      {offer !== undefined && quantity !== null && (
+        <Text size="sm" className="words" data-testid="gives">
+          {`It gives ${format.tokens(offer.tokens * (what === "pack" ? quantity : 1))} tokens at once.`}
+          {!isOf(offer, what === "pack" ? quantity : 1) &&
+            " What was paid is not its price in the catalogue."}
+        </Text>
       )}
       <Text size="xs" c="dimmed">
         Where their customer at the provider was nobody’s, it is theirs from now on: the next payment finds

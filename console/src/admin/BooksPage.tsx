@@ -10,6 +10,8 @@ import { AdminLink } from "./AdminLink.tsx";
 import { useAdmin } from "./queries.ts";
 import { Again, Going } from "./Going.tsx";
 import { type Range, useSweep } from "./sweep.ts";
+import { valueOf } from "./units.ts";
+import { UserLink } from "./UserLink.tsx";
 import classes from "./Books.module.css";
 
 /** So many breaches are listed; where there are more, a command lists all. */
@@ -86,14 +88,10 @@ export function BooksPage() {
                     {invariant}
                   </Text>
                   <Text size="sm" className="words">
-                    Expected {expected ?? "nothing"}, found {found ?? "nothing"}.
+                    Expected {valueOf(invariant, expected)}, found {valueOf(invariant, found)}.
                   </Text>
                   <Text size="xs" c="dimmed" className="words">
-                    {user_id !== null && (
-                      <AdminLink size="xs" path={`users/${user_id}`}>
-                        {user_id}
-                      </AdminLink>
-                    )}
+                    {user_id !== null && <UserLink userId={user_id} />}
                     {transaction_id !== null && `, entry #${transaction_id}`}
                     {grant_id !== null && `, grant ${grant_id}`}
                   </Text>

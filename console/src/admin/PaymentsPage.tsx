@@ -12,7 +12,7 @@ import { Waiting } from "../parts/Waiting.tsx";
 import { ActDialog } from "../parts/ActDialog.tsx";
 import { AdminLink } from "./AdminLink.tsx";
 import { AssignDialog } from "./AssignDialog.tsx";
-import { useAdmin, useLatePayments, useWaitingPayments } from "./queries.ts";
+import { useAdmin, useLatePayments, useParkedPayments, useWaitingPayments } from "./queries.ts";
 import { Reason } from "./Reason.tsx";
 import { ReasonDialog } from "./ReasonDialog.tsx";
 import { standings } from "./UserParts.tsx";
@@ -26,6 +26,7 @@ type Deciding =
 /** What waits for somebody to decide, and what was decided lately. */
 export function PaymentsPage() {
   const waiting = useWaitingPayments();
+  const parked = useParkedPayments();
   const lately = useLatePayments();
   const decided = lately.data?.payments.filter(({ status }) => status !== "pending");
   const [deciding, decide] = useState<Deciding | null>(null);
@@ -46,14 +47,14 @@ export function PaymentsPage() {
       <Section title="To approve or reject">
         {waiting.data === undefined ? (
           <Waiting of={waiting} />
-        ) : waiting.data.payments.length === 0 ? (
+        ) : waiting.data.length === 0 ? (
           <Nothing title="Nothing waits">
             What users ask for without paying at a provider is listed here.
           </Nothing>
         ) : (
           <>
             <ul className={classes["list"]} data-testid="waiting">
-              {waiting.data.payments.map((payment) => (
+              {waiting.data.map((payment) => (
                 <li key={payment.id} className={classes["item"]}>
                   <div className={classes["what"]}>
                     <Asked payment={payment} name={whoOf(payment)} />
@@ -74,43 +75,52 @@ export function PaymentsPage() {
         )}
       </Section>
       <Section title="Parked">
-        {waiting.data === undefined ? (
-          <Waiting of={waiting} />
-        ) : waiting.data.parked.length === 0 ? (
+        {parked.data === undefined ? (
+          <Waiting of={parked} />
+        ) : parked.data.length === 0 ? (
           <Nothing title="Nothing is parked">
             Payments that a provider took, and of which nobody knows whose or for what they are, are listed
             here.
           </Nothing>
         ) : (
-          <ul className={classes["list"]} data-testid="parked">
-            {waiting.data.parked.map((parked) => (
-              <li key={`${parked.provider} ${parked.provider_payment_id}`} className={classes["item"]}>
-                <div className={classes["what"]}>
-                  <Text size="sm" fw={500} className="words">
-                    {parked.amount_cents === null
-                      ? "No amount"
-                      : format.price(parked.amount_cents, parked.currency ?? "usd")}
-                    {" at "}
-                    {humanized(parked.provider)}, {format.brief(parked.created_at)}
-                  </Text>
-                  <Text size="sm" className="words">
-                    {parked.explanation}
-                  </Text>
-                  <Text size="xs" c="dimmed" className="words">
-                    {[parked.provider_payment_id, parked.customer_id].filter((it) => it !== null).join(", ")}
-                  </Text>
-                </div>
-                <Group gap="xs" wrap="nowrap">
-                  <Button size="xs" onClick={() => decide({ what: "assign", parked })}>
-                    Assign
-                  </Button>
-                  <Button size="xs" variant="default" onClick={() => decide({ what: "dismiss", parked })}>
-                    Dismiss
-                  </Button>
-                </Group>
-              </li>
-            ))}
-          </ul>
+          <>
+            <ul className={classes["list"]} data-testid="parked">
+              {parked.data.map((payment) => (
+                <li key={`${payment.provider} ${payment.provider_payment_id}`} className={classes["item"]}>
+                  <div className={classes["what"]}>
+                    <Text size="sm" fw={500} className="words">
+                      {payment.amount_cents === null
+                        ? "No amount"
+                        : format.price(payment.amount_cents, payment.currency ?? "usd")}
+                      {" at "}
+                      {humanized(payment.provider)}, {format.brief(payment.created_at)}
+                    </Text>
+                    <Text size="sm" className="words">
+                      {payment.explanation}
+                    </Text>
+                    <Text size="xs" c="dimmed" className="words">
+                      {[payment.provider_payment_id, payment.customer_id]
+                        .filter((it) => it !== null)
+                        .join(", ")}
+                    </Text>
+                  </div>
+                  <Group gap="xs" wrap="nowrap">
+                    <Button size="xs" onClick={() => decide({ what: "assign", parked: payment })}>
+                      Assign
+                    </Button>
+                    <Button
+                      size="xs"
+                      variant="default"
+                      onClick={() => decide({ what: "dismiss", parked: payment })}
+                    >
+                      Dismiss
+                    </Button>
+                  </Group>
+                </li>
+              ))}
+            </ul>
+            <More of={parked}>More parked payments</More>
+          </>
         )}
       </Section>
       <Section title="Lately">

@@ -59,7 +59,7 @@ export function ForgetDialog({ userId, name, close }: { userId: string; name: st
           <Text size="sm">
             {rows === 0
               ? "There was nothing of theirs to erase."
-              : `Words were taken out of ${format.tokens(rows)} rows. Numbers, ids and keys stay.`}
+              : `Words were taken out of ${rows === 1 ? "one row" : `${format.tokens(rows)} rows`}. Numbers, ids and keys stay.`}
           </Text>
         );
       }}

@@ -158,7 +158,7 @@ function Balance({ userId }: { userId: string }) {
         <Fact name="Held for running calls">{balance && format.tokens(balance.total_reserved)}</Fact>
         <Fact name="Used, ever">{user && format.tokens(user.tokens_used)}</Fact>
         <Fact name="Ran out unspent">{balance && format.tokens(balance.total_expired)}</Fact>
-        <Fact name="Cost of their calls">{user && format.price(user.cost_cents, "USD")}</Fact>
+        <Fact name="Known cost of their calls">{user && format.price(user.cost_cents, "USD")}</Fact>
         {balance !== undefined && balance.total_owed > 0 && (
           <Fact name="Owed">{format.tokens(balance.total_owed)}</Fact>
         )}

@@ -5,10 +5,11 @@ import type { ReactNode } from "react";
 import type { ListedPayment } from "tokenbook";
 import { tokenKeys, useTokenBalance, useTokenbook, useTokenUser } from "tokenbook/react";
 import { format, humanized } from "../format.ts";
+import { More } from "../parts/More.tsx";
 import { Nothing } from "../parts/Nothing.tsx";
 import { Refused } from "../parts/Refused.tsx";
 import { Section } from "../parts/Section.tsx";
-import { AdminLink } from "./AdminLink.tsx";
+import { UserLink } from "./UserLink.tsx";
 import { usePaymentsOf, useUser } from "./queries.ts";
 import classes from "./User.module.css";
 import { usePlanName } from "./UsersPage.tsx";
@@ -128,9 +129,10 @@ export function Team() {
           <Row
             key={`${member_id} ${since}`}
             name={
-              <AdminLink path={`users/${member_id}`}>
-                {member_id.slice(0, 8)}…{until !== null && ", left"}
-              </AdminLink>
+              <>
+                <UserLink userId={member_id} />
+                {until !== null && ", left"}
+              </>
             }
           >
             {format.tokens(tokens_used)} used
@@ -211,7 +213,8 @@ export function PaymentHead() {
 }
 
 export function Payments({ userId }: OfUser) {
-  const { data, error, refetch } = usePaymentsOf(userId);
+  const payments = usePaymentsOf(userId);
+  const { data, error, refetch } = payments;
   return (
     <Section title="Payments">
       {data === undefined ? (
@@ -220,17 +223,20 @@ export function Payments({ userId }: OfUser) {
         ) : (
           <Refused error={error} retry={() => void refetch()} />
         )
-      ) : data.payments.length === 0 ? (
+      ) : data.length === 0 ? (
         <Nothing title="They have paid nothing, and asked for nothing" />
       ) : (
-        <Table verticalSpacing={8} horizontalSpacing="xs" className="plain">
-          <PaymentHead />
-          <Table.Tbody>
-            {data.payments.map((payment) => (
-              <PaymentRow key={payment.id} payment={payment} />
-            ))}
-          </Table.Tbody>
-        </Table>
+        <>
+          <Table verticalSpacing={8} horizontalSpacing="xs" className="plain" data-testid="payments">
+            <PaymentHead />
+            <Table.Tbody>
+              {data.map((payment) => (
+                <PaymentRow key={payment.id} payment={payment} />
+              ))}
+            </Table.Tbody>
+          </Table>
+          <More of={payments}>More payments</More>
+        </>
       )}
     </Section>
   );

@@ -1,6 +1,7 @@
 /** What an admin's pages read. The keys begin as those of users do: what an admin changes, all of it is read again. */
 import { keepPreviousData, useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useMemo } from "react";
+import type { ParkedPayment } from "tokenbook";
 import { tokenKeys, useTokenbook } from "tokenbook/react";
 import { tokenbookAdmin, type UsersOptions } from "tokenbook/admin";
 import { useSession } from "../session.tsx";
@@ -9,6 +10,9 @@ export const keys = {
   all: [...tokenKeys.users, "admin"],
   of: (...what: readonly unknown[]) => [...keys.all, ...what],
 };
+
+/** So many parked payments are shown at once. */
+const parkedPage = 100;
 
 /** The books as an admin asks them. */
 export function useAdmin() {
@@ -46,7 +50,17 @@ export function useChanged(): () => void {
   return () => void queryClient.invalidateQueries({ queryKey: tokenKeys.all });
 }
 
-/** Everyone's payments that wait, oldest first, in pages; and those that are parked. */
+/** Who somebody is: who is read already is not asked for anew. */
+export function useName(userId: string) {
+  const admin = useAdmin();
+  return useQuery({
+    queryKey: keys.of("user", userId),
+    queryFn: ({ signal }) => admin.user(userId, { signal }),
+    staleTime: 300_000,
+  });
+}
+
+/** Everyone's payments that wait, oldest first, in pages. */
 export function useWaitingPayments() {
   const admin = useAdmin();
   return useInfiniteQuery({
@@ -55,10 +69,21 @@ export function useWaitingPayments() {
       admin.payments({ status: "pending", order: "oldest", after: pageParam, limit: 100, signal }),
     initialPageParam: null as string | null,
     getNextPageParam: ({ next_after }) => next_after,
-    select: ({ pages }) => ({
-      payments: pages.flatMap(({ payments }) => payments),
-      parked: pages[0]?.parked ?? [],
-    }),
+    select: ({ pages }) => pages.flatMap(({ payments }) => payments),
+    refetchInterval: 15_000,
+  });
+}
+
+/** Payments that are parked, oldest first, in pages. */
+export function useParkedPayments() {
+  const admin = useAdmin();
+  return useInfiniteQuery({
+    queryKey: keys.of("payments", "parked"),
+    // one more than is shown: whether there is another page
+    queryFn: ({ signal, pageParam }) => admin.parked({ after: pageParam, limit: parkedPage + 1, signal }),
+    initialPageParam: null as ParkedPayment | null,
+    getNextPageParam: (page) => (page.length > parkedPage ? page[parkedPage - 1] : null),
+    select: ({ pages }) => pages.flatMap((page) => page.slice(0, parkedPage)),
     refetchInterval: 15_000,
   });
 }
@@ -73,12 +98,15 @@ export function useLatePayments() {
   });
 }
 
-/** What they paid and asked for, newest first: by the edge function `payments`. */
+/** What they paid and asked for, newest first, in pages: by the edge function `payments`. */
 export function usePaymentsOf(userId: string) {
   const admin = useAdmin();
-  return useQuery({
+  return useInfiniteQuery({
     queryKey: keys.of("payments", userId),
-    queryFn: ({ signal }) => admin.payments({ userId, limit: 50, signal }),
+    queryFn: ({ signal, pageParam }) => admin.payments({ userId, after: pageParam, limit: 50, signal }),
+    initialPageParam: null as string | null,
+    getNextPageParam: ({ next_after }) => next_after,
+    select: ({ pages }) => pages.flatMap(({ payments }) => payments),
   });
 }
 

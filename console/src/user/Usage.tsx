@@ -38,8 +38,7 @@ export function Usage() {
         <>
           {isMore ? "At least " : ""}
           {format.tokens(spent)} tokens were spent in that time: they are in the ledger. They are not here
-          because the app took them without saying for which use: <code>track_token_usage</code> says it, and
-          a capture with <code>p_model_used</code>.
+          because the app did not record a use with them.
         </>
       )}
     </UsageOf>

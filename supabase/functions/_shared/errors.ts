@@ -351,7 +351,7 @@ export const errors = {
     title: "Invalid report",
     sqlstate: "PT400",
     retryable: false,
-    hint: "Say hour, day, week, month or all, by what, and a time that is not too long.",
+    hint: "Ask for what rule says; for a longer time in several calls.",
   },
   invalid_pack: {
     status: 400,

@@ -3,7 +3,8 @@
  * GET /functions/v1/payments?status=&userId=&limit=&order=&after=
  *
  * Payments, newest first (order=oldest: the other way round), in pages: after is the next_after of the page before, in
- * the same order. A user's own; for an admin or the server everyone's, and beside them
+ * the same order. A payment that is being asked for while the pages are read may be missing: read again.
+ * A user's own; for an admin or the server everyone's, and beside them
  * those that are parked because nobody knows whose they are.
  * Each says the terms it was asked for at; to an admin also what the catalogue says now (offer_now) and how that
  * differs, what else a provider's events name than is booked (disagrees), and the address of the user who asked for it (email).

@@ -9,23 +9,28 @@ const afterRule = "next_after of the page before, in the same order";
 
 const statuses = ["pending", "approved", "rejected", "refunded"] as const;
 
-/** Each has an order of its own: by `created_at`, what is of one moment by `id`. */
+/** By `created_at`, payments of one moment by `id`; one is the other reversed. */
 const orders = ["newest", "oldest"] as const;
 
-/** Where a page ended: the moment and the id of its last payment, and a space between. */
+/** Where a page ended: its order, and the moment and the id of its last payment, with spaces between. */
 const place = z
   .string()
   .transform((text) => text.split(" "))
-  .pipe(z.tuple([moment, uuid], afterRule));
+  .pipe(z.tuple([z.enum(orders), moment, uuid], afterRule));
 
 /** Which payments. `userId` is of use to admins only. */
-export const Query = z.strictObject({
-  status: z.enum(statuses, `one of ${statuses.join(", ")}`).optional(),
-  userId: uuid.optional(),
-  order: z.enum(orders, `one of ${orders.join(", ")}`).default("newest"),
-  after: place.optional(),
-  limit: smallIntegerText.pipe(z.int().min(1, "1 to 200").max(200, "1 to 200")).default(50),
-});
+export const Query = z
+  .strictObject({
+    status: z.enum(statuses, `one of ${statuses.join(", ")}`).optional(),
+    userId: uuid.optional(),
+    order: z.enum(orders, `one of ${orders.join(", ")}`).default("newest"),
+    after: place.optional(),
+    limit: smallIntegerText.pipe(z.int().min(1, "1 to 200").max(200, "1 to 200")).default(50),
+  })
+  .refine(({ order, after }) => after === undefined || after[0] === order, {
+    path: ["after"],
+    error: afterRule,
+  });
 
 const columns =
   "user_id, id, status, provider, provider_payment_id, from_plan, to_plan, pack_type, quantity, amount_cents, currency, terms, tokens, refunded_cents, disputed_cents, tokens_clawed_back, reason, created_at, decided_at, decided_by";
@@ -63,19 +68,20 @@ async function read(
   if (status !== undefined) rows = rows.eq("status", status);
   if (userId !== undefined) rows = rows.eq("user_id", userId);
   if (after !== undefined) {
-    const [at, id] = after;
+    const [, at, id] = after;
     // said first by itself, so that an index begins there
     rows = isOldest ? rows.gte("created_at", at) : rows.lte("created_at", at);
-    rows = rows.or(`created_at.${isOldest ? "gt" : "lt"}."${at}",and(created_at.eq."${at}",id.gt.${id})`);
+    const beyond = isOldest ? "gt" : "lt";
+    rows = rows.or(`created_at.${beyond}."${at}",and(created_at.eq."${at}",id.${beyond}.${id})`);
   }
   // one more than asked for: whether there is another page
   const found = rowsOf(
     await rows
       .order("created_at", { ascending: isOldest })
-      .order("id")
+      .order("id", { ascending: isOldest })
       .limit(limit + 1),
   );
   const payments = found.slice(0, limit);
   const last = found.length > limit ? payments.at(-1) : undefined;
-  return { payments, next_after: last === undefined ? null : `${last.created_at} ${last.id}` };
+  return { payments, next_after: last === undefined ? null : `${order} ${last.created_at} ${last.id}` };
 }

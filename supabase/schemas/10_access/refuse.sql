@@ -61,7 +61,7 @@ begin
       ('invalid_model_policy', 'PT400', 'Use record or refuse.'),
       ('unknown_model', 'PT409', 'Give the model a price, or have its use recorded all the same. Nothing was changed.'),
       ('invalid_action_cost', 'PT400', 'Send the fewest and the most tokens that the action costs.'),
-      ('invalid_report', 'PT400', 'Say hour, day, week, month or all, by what, and a time that is not too long.'),
+      ('invalid_report', 'PT400', 'Ask for what rule says; for a longer time in several calls.'),
       ('invalid_pack', 'PT400', 'Send the fields of a pack, each with a value that it can have.'),
       ('invalid_charged_table', 'PT400', 'Name a table of your own, the column of its user, and how many tokens a row costs.'),
       ('invalid_checkpoint', 'PT400', 'Give the lines and next of a checkpoint as they were given.'),

@@ -19,4 +19,4 @@ begin
 end
 $$;
 comment on function tokenbook.get_user_storage_quota is
-  'The user''s storage quota in gigabytes, the sum of what they were given; what came with a plan counts while that plan is in force: {total_quota_gb}. For the user themself (leave p_user_id out), an admin, or the server. Errors: not_authenticated, forbidden.';
+  'The user''s storage quota in gigabytes, the sum of what they were given; what came with a plan counts while that plan is in force. For the user themself (leave p_user_id out), an admin, or the server. Returns {total_quota_gb}. Errors: not_authenticated, forbidden.';

@@ -35,4 +35,4 @@ as $$
   select tokenbook.disagreement_of_payment($1.user_id, $1.provider, $1.provider_payment_id)
 $$;
 comment on function public.token_payment_disagrees is
-  'What else a provider''s events name of a payment than is booked: select p.token_payment_disagrees from token_payments p. {user_id, plan_type, pack_type, quantity, currency: [what else]}; null: nothing. For the server.';
+  'What else a provider''s events name of a payment than is booked: select p.token_payment_disagrees from token_payments p. For the server. Returns {user_id, plan_type, pack_type, quantity, currency}, of each an array of what else is named, where there is something; NULL: nothing.';

@@ -32,4 +32,4 @@ as $$
        from jsonb_object_keys($1.terms) as term (name)) now
 $$;
 comment on function public.token_offer_now is
-  'What the catalogue says now of what a payment is for: select p.token_offer_now from token_payments p. {amount_cents, currency, is_offered, terms, differs: the names of what has changed since it was asked for}.';
+  'What the catalogue says now of what a payment is for: select p.token_offer_now from token_payments p. Returns {amount_cents, currency, is_offered, terms, differs (the names of what has changed since it was asked for)}.';

@@ -8,7 +8,7 @@
  * Changes at most p_limit rows a call: call it until is_done. It looks at all of the user's entries each time, as a
  * verification of one user does. Erased once is erased; again finds nothing.
  * Caller: an admin, service_role.   Locks: the account, and those of whom they are a member.
- * Returns {success, user_id, erased: {table: rows}, is_done}.
+ * Returns {success, user_id, erased (rows, by table), is_done}.
  * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, invalid_page, busy.   Keeps: the books; of I6 words go.
  */
 -- Security definer: callers have no write access to the tables.
@@ -140,4 +140,4 @@ begin
 end
 $$;
 comment on function tokenbook.forget_token_user is
-  'Erases what is personal of a user from the books, for a person who asks for it: metadata, reasons and messages of errors, in the ledger and beside it. Numbers, ids, keys and what a payment provider told of money stay. For an admin or the server; list_token_changes says who asked and when. p_limit 1 to 100,000 rows a call: call it until is_done is true. Erased once is erased; again changes nothing. Returns {success, user_id, erased: {table: rows}, is_done}. Errors: invalid_user_id, user_not_found, invalid_page, forbidden, busy.';
+  'Erases what is personal of a user from the books, for a person who asks for it: metadata, reasons and messages of errors, in the ledger and beside it. Numbers, ids, keys and what a payment provider told of money stay. For an admin or the server; list_token_changes says who asked and when. p_limit 1 to 100,000 rows a call: call it until is_done is true. Erased once is erased; again changes nothing. Returns {success, user_id, erased (rows, by table), is_done}. Errors: invalid_user_id, user_not_found, invalid_page, forbidden, busy.';

@@ -35,4 +35,4 @@ begin
 end
 $$;
 comment on function tokenbook.list_token_expiries is
-  'What is about to run out, by day (UTC), as much as is there now. For an admin or the server. p_to at most 366 days ahead, left out: 30 days; p_after and p_until: of the users after an id up to another, so that a large database is gone through in pieces. Rows of {day, tokens, grants, users}, none of a day on which nothing runs out. Errors: not_authenticated, forbidden, invalid_report.';
+  'What is about to run out, by day (UTC), as much as is there now. For an admin or the server. p_to at most 366 days ahead, left out: 30 days; p_after and p_until: of the users after an id up to another, so that a large database is gone through in pieces. Returns day, tokens, grants, users; no row of a day on which nothing runs out. Errors: not_authenticated, forbidden, invalid_report.';

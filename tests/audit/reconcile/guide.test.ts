@@ -12,25 +12,38 @@ const root = fileURLToPath(new URL("../../../", import.meta.url));
 const guide = `${root}docs/guides/reconciliation.md`;
 const PUBLISHED = "d15c0000-0000-4000-8000-000000000001";
 
+/** As the reader goes through the guide, repairs and all. */
 let db: Database;
+/** As it was before any repair. */
+let broken: Database;
+/** A project before the clean-up. */
 let old: Database;
 let oldUsers: Users;
 beforeAll(async () => {
-  db = await createDatabase();
-  await giveFreePlanAtRegistration(db);
-  await db.admin.query(await readFile(`${root}supabase/seed.sql`, "utf8"));
-  await db.admin.query(await readFile(`${root}scripts/sql/broken-books.sql`, "utf8"));
+  [db, broken] = await Promise.all([brokenDemo(), brokenDemo()]);
   old = await createDatabase({ template: "platform" });
   oldUsers = await loadScenarios(old);
 });
-afterAll(() => Promise.all([db.drop(), old.drop()]));
+afterAll(() => Promise.all([db.drop(), broken.drop(), old.drop()]));
 
-/** What the command prints, as somebody sees it who types it in the guide's order. */
-async function run(command: string): Promise<string> {
-  const [, args] = /^npm run --silent reconcile(?: -- (.*))?$/.exec(command)!;
-  const { stdout } = await runHere("reconcile", args?.split(" ") ?? [], { SUPABASE_DB_URL: db.url() });
-  return stdout.trim();
+async function brokenDemo(): Promise<Database> {
+  const database = await createDatabase();
+  await giveFreePlanAtRegistration(database);
+  await database.admin.query(await readFile(`${root}supabase/seed.sql`, "utf8"));
+  await database.admin.query(await readFile(`${root}scripts/sql/broken-books.sql`, "utf8"));
+  return database;
 }
+
+/** What the command prints: reconciling as a reader who follows the guide, restating as before any repair. */
+async function run(command: string): Promise<string> {
+  const [, name, args] = /^npm run --silent (reconcile|restate)(?: -- (.*))?$/.exec(command)!;
+  const where = name === "restate" ? broken : db;
+  const { stdout } = await runHere(name!, args?.split(" ") ?? [], { SUPABASE_DB_URL: where.url() });
+  return stdout.trim().replace(/(?<=users? of )127\S+(?=:)/, "the local database (127.0.0.1:54322/postgres)");
+}
+
+/** What asks on a terminal. */
+const isAsked = (command: string) => / --book /.test(command);
 
 /** A result as psql shows it: aligned, or a line a column where that would be too wide. */
 function shown({ fields, rows }: pg.QueryResult): string {
@@ -90,12 +103,12 @@ test("the guide's commands and queries print what the guide says", async () => {
     if (language === "sql") sql = body;
     if (language === "console") {
       const command = body.split("\n")[0]!;
-      output = `${command}\n${await run(command.slice(2))}`;
+      if (!isAsked(command)) output = `${command}\n${await run(command.slice(2))}`;
     }
     if (language === "text") {
       const [kind, nth] = what?.split("-") ?? [];
       if (kind === undefined) output = await query(db, sql);
-      else if (kind === "step") output = await query(db, settings(PUBLISHED, {}) + parts[Number(nth)]!);
+      else if (kind === "step") output = await query(broken, settings(PUBLISHED, {}) + parts[Number(nth)]!);
       else output = await query(old, settings(oldUsers.published, {}) + parts[Number(nth)]!);
     }
     current += written.slice(end, block.index);

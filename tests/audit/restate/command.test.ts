@@ -33,7 +33,7 @@ test("a dry run shows what was given too much and to whom, writes nothing, and e
 
   expect(status).toBe(1);
   expect(stderr).toBe("");
-  expect(out).toMatch(/^3 users of .* replayed, 2 with a difference\./);
+  expect(out).toMatch(/^History replay of 3 users of .*: 2 with a difference\./);
   expect(out).toContain("over-granted:   432,778 tokens of 1 user");
   expect(out).toContain("under-granted:  70 tokens of 1 user");
   expect(out).toContain("uncovered:      5 tokens of 1 user");
@@ -76,7 +76,7 @@ test("for machines it is JSON", async () => {
   });
 });
 
-test("it books nothing without a reason, nor unasked, nor for who is not there", async () => {
+test("it books nothing without a reason, nor unasked, nor for an unknown user", async () => {
   for (const [args, why] of [
     [["--book"], /Say why/],
     [["--book", "--reason", "why"], /nobody to ask/],
@@ -103,6 +103,6 @@ test("told to, it books every difference, says what it wrote, and ends with 0; a
 
   const again = await restate("--book", "--reason", "exact history", "--yes");
   expect(again.status).toBe(0);
-  expect(again.stdout).toMatch(/replayed, none with a difference\./);
+  expect(again.stdout).toMatch(/: none with a difference\./);
   expect(await entries()).toBe(2);
 });

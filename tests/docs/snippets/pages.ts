@@ -23,12 +23,18 @@ const markdownIn = (folder: string) =>
     .toSorted();
 
 /** Pages whose blocks are tried: what somebody reads who uses Tokenbook. */
-export const guides = ["README.md", "packages/tokenbook/README.md", ...markdownIn("docs/guides")];
+export const guides = [
+  "README.md",
+  "packages/tokenbook/README.md",
+  ...markdownIn("packages/tokenbook/skills"),
+  ...markdownIn("docs/guides"),
+];
 
 /** Every page. */
 export const pages = [
   ...readdirSync(projectRoot).filter((name) => name.endsWith(".md")),
   ...readdirSync(join(projectRoot, "packages")).map((name) => join("packages", name, "README.md")),
+  ...markdownIn("packages/tokenbook/skills"),
   ...markdownIn("docs"),
 ];
 

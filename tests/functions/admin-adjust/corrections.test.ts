@@ -272,7 +272,7 @@ describe("a bad body is 400 and names the field", () => {
 });
 
 describe("the user", () => {
-  test("who does not exist is 404 to admins and the server", async () => {
+  test("a user who does not exist is 404 to admins and the server", async () => {
     const request = { userId: randomUUID(), delta: 1 };
     expectProblem(await adjust(request), "user_not_found");
     expectProblem(await adjust(request, stack.server), "user_not_found");
@@ -288,7 +288,7 @@ describe("the user", () => {
     expect(await remaining(caller.id)).toBe(0);
   });
 
-  test("who could own more tokens than JSON can count is 409", async () => {
+  test("a balance beyond what JSON can count is 409", async () => {
     const user = await stack.user();
     await adjust({ userId: user.id, delta: 1 });
     await stack.db.admin.query(

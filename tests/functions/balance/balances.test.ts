@@ -47,7 +47,7 @@ describe("a user", () => {
     expect((await balance(user, `userId=${user.id}`)).text).toBe((await balance(user)).text);
   });
 
-  test("who never had a token has empty books, not an error", async () => {
+  test("a user who never had a token has empty books, not an error", async () => {
     const answer = await balance(await stack.user());
     expect(answer.body).toMatchObject({
       balance: { total_active: 0, grants: [] },

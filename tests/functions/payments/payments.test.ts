@@ -278,7 +278,8 @@ describe("the list", () => {
         [user.id],
       );
       const alike = rows.map(({ id }) => id as string).toSorted();
-      const whole = order === "oldest" ? [...ids, ...alike] : [...alike, ...ids.toReversed()];
+      const oldest = [...ids, ...alike];
+      const whole = order === "oldest" ? oldest : oldest.toReversed();
       for (const [caller, query] of [
         [user, ""],
         [admin, `&userId=${user.id}&status=pending`],
@@ -291,6 +292,10 @@ describe("the list", () => {
           if (body.next_after === null || pages.length > 9) break;
           after = `&after=${encodeURIComponent(body.next_after)}`;
         }
+        const turned = order === "oldest" ? "newest" : "oldest";
+        expectProblem(await list(`limit=2&order=${turned}${query}${after}`, caller), "invalid_page", {
+          field: "after",
+        });
         expect(pages.map((page) => page.length)).toEqual([2, 2, 2, 1]);
         expect(pages.flat()).toEqual(whole);
       }
@@ -313,7 +318,10 @@ describe("the list", () => {
     ["order=worst", "order"],
     ["after=2025-01-01", "after"],
     ["after=2025-01-01T00:00:00Z%201", "after"],
-    ["after=2025-01-01T00:00:00Z%2000000000-0000-4000-8000-000000000001)%201", "after"],
+    ["after=newest%202025-01-01T00:00:00Z%201", "after"],
+    ["after=newest%202025-01-01T00:00:00Z%2000000000-0000-4000-8000-000000000001)%201", "after"],
+    ["after=worst%202025-01-01T00:00:00Z%2000000000-0000-4000-8000-000000000001", "after"],
+    ["after=oldest%202025-01-01T00:00:00Z%2000000000-0000-4000-8000-000000000001", "after"],
     ["userId=1", "userId"],
     ["plan=free", "plan"],
   ])("asked with ?%s is refused by name", async (query, field) => {

@@ -24,6 +24,7 @@ export { eventKinds, planRepair, tokenbookAdmin } from "tokenbook/admin";
 export { chargeAnthropic, chargedFetch, chargeOpenAI, tokenBudget, tokenMiddleware } from "tokenbook/ai";
 export {
   BuyTokens,
+  languageHere,
   TokenBalance,
   TokenbookProvider,
   TokenGrants,

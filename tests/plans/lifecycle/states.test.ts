@@ -298,7 +298,7 @@ test("a refund leaves the plan that a later payment has renewed, and storage tha
   expect(await read(bare, user)).toMatchObject({ ...over.none, quota: 7, quotas: 7, olderQuotas: 7 });
 });
 
-test("an alert rule of a plan holds no longer than the plan, for who only spends too", async () => {
+test("an alert rule of a plan holds no longer than the plan, also for a user who only spends", async () => {
   const user = await createUser(bare);
   await server(bare, "set_token_alert_rule", {
     p_rule: "low",

@@ -46,7 +46,7 @@ test("a user who signs up from now on gets the default plan, an existing user ge
   await expectCleanBooks(db);
 });
 
-test("a plan that turns the default long after it was added is for who comes from then on", async () => {
+test("a plan that turns the default long after it was added is for users who sign up from then on", async () => {
   await db.admin.query(
     "insert into public.token_plans (plan_type, name, tokens) values ('free', 'Free', 10000)",
   );
@@ -86,7 +86,7 @@ test("a user without a date of sign-up is new only while they sign up", async ()
   expect(await balanceOf(there)).toBe(10_000);
 });
 
-test("the test sees it: given to everyone, it is given to who was there", { tags: ["proof"] }, async () => {
+test("the test sees it: given to everyone, it is given to existing users", { tags: ["proof"] }, async () => {
   await choose("-infinity");
 
   expect(await balanceOf(there)).toBe(10_000);

@@ -6,15 +6,14 @@ import { More } from "../../parts/More.tsx";
 import { Nothing } from "../../parts/Nothing.tsx";
 import { Section } from "../../parts/Section.tsx";
 import { Waiting } from "../../parts/Waiting.tsx";
-import { AdminLink } from "../AdminLink.tsx";
 import { Act, Called, Listing } from "../Listing.tsx";
 import { useAdmin } from "../queries.ts";
 import { ReasonDialog } from "../ReasonDialog.tsx";
 import { useAdminSearch } from "../search.ts";
+import { UserLink } from "../UserLink.tsx";
 import { useDeliveries } from "./queries.ts";
 
 const statuses = { pending: "Waits", delivered: "Delivered", given_up: "Given up" };
-const project = "00000000-0000-0000-0000-000000000000";
 
 /** `token_alert.dropped` as people read it. */
 const saidOf = (kind: string) => humanized(kind.replace(/^token_/, "").replace(".", " "));
@@ -94,13 +93,7 @@ export function Deliveries() {
                   under={`to ${delivery.endpoint}, ${standingOf(delivery)}`}
                 />
                 <Table.Td visibleFrom="sm">
-                  {delivery.user_id === project ? (
-                    "The project"
-                  ) : (
-                    <AdminLink path={`users/${delivery.user_id}`} title={delivery.user_id}>
-                      {delivery.user_id.slice(0, 8)}…
-                    </AdminLink>
-                  )}
+                  <UserLink userId={delivery.user_id} />
                 </Table.Td>
                 <Table.Td visibleFrom="sm" c="dimmed">
                   {format.brief(delivery.created_at)}

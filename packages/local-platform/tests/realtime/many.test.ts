@@ -256,7 +256,7 @@ describe("when something ends", () => {
   });
 });
 
-test("who is asked for a row waits until its transaction can be seen: the log has it a moment before", async () => {
+test("a read of a changed row waits until its transaction is visible: the log has it a moment before", async () => {
   const own = openApiDatabase(api.db.url("postgres"), 2);
   const client = await api.db.admin.connect();
   await client.query("begin");

@@ -102,6 +102,14 @@ export interface PageOptions extends Stoppable {
   limit?: number | undefined;
 }
 
+/** Which of the parked payments. */
+export interface ParkedOptions extends Stoppable {
+  /** The last one of the page before. */
+  after?: Pick<ParkedPayment, "created_at" | "provider" | "provider_payment_id"> | null | undefined;
+  /** 1 to 1000. Default 1000. */
+  limit?: number | undefined;
+}
+
 /** Of the catalogue: fields of a row by their names, as the table has them; what is left out stays. */
 type Fields<Row, Fixed extends keyof Row> = Partial<Omit<Row, Fixed | "created_at" | "updated_at">>;
 /** What is said of a plan: the columns of `token_plans` that are set. */
@@ -208,14 +216,15 @@ export interface AdminBooks {
    */
   payments(options?: PaymentsOptions): Promise<PaymentsForAdmin>;
   /**
-   * Payments that were paid at a provider and give nothing yet, oldest first.
+   * Payments that were paid at a provider and give nothing yet, oldest first, in pages: `after` is the last one of the
+   * page before.
    *
    * @example
    * ```ts
    * for (const { provider_payment_id, explanation } of await admin.parked()) show(provider_payment_id, explanation);
    * ```
    */
-  parked(options?: PageOptions): Promise<ParkedPayment[]>;
+  parked(options?: ParkedOptions): Promise<ParkedPayment[]>;
   /**
    * Takes a parked payment off the list; it gives nothing.
    *
@@ -533,9 +542,9 @@ export function tokenbookAdmin(
         "list_parked_token_payments",
         {
           p_limit: o.limit,
-          p_after_created_at: undefined,
-          p_after_provider: undefined,
-          p_after_payment_id: undefined,
+          p_after_created_at: o.after?.created_at,
+          p_after_provider: o.after?.provider,
+          p_after_payment_id: o.after?.provider_payment_id,
         },
         o,
       ),

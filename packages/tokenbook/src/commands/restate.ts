@@ -98,7 +98,7 @@ async function replayEveryone(client: SqlClient): Promise<Found> {
     const until = await userAfter(client, after, pieceSize);
     replayed.push(...(await replayUsers(client, { after, until })));
     if (until === null) break;
-    progress.show(`replayed ${readable(done)} of ${readable(users)} users`);
+    progress.show(`history replay: ${readable(done)} of ${readable(users)} users`);
     after = until;
   }
   progress.clear();
@@ -138,7 +138,7 @@ function summary({ users, replayed }: Found, where: string): string {
   const differing = replayed.filter(differs);
   const uncovered = replayed.filter((user) => user.uncovered > 0);
   const lines = [
-    `${count(users, "user")} of ${where} replayed, ${differing.length || "none"} with a difference.`,
+    `History replay of ${count(users, "user")} of ${where}: ${differing.length || "none"} with a difference.`,
   ];
   if (differing.length > 0) {
     const kinds = { overGranted: "over-granted: ", underGranted: "under-granted:" } as const;

@@ -2,8 +2,16 @@ import { useSyncExternalStore } from "react";
 
 const never = () => () => {};
 
-/** What the browser names; which may be no language: nothing at all, or the system's `en-US@posix`. */
-function languageHere(): string {
+/**
+ * The language of this browser, as `Intl` takes it: a browser may name what is none, nothing at all or the system's
+ * `en-US@posix`, and `Intl` throws at it. English then, and where there is no browser.
+ *
+ * @example
+ * ```ts
+ * const numbers = new Intl.NumberFormat(languageHere());
+ * ```
+ */
+export function languageHere(): string {
   try {
     return Intl.getCanonicalLocales(navigator.language)[0] ?? "en";
   } catch {

@@ -12,6 +12,7 @@ export {
   TokenUsage,
   type TokenUsageProps,
 } from "./components.tsx";
+export { languageHere } from "./formats.ts";
 export {
   useCanSpend,
   useTokenBalance,

@@ -25,7 +25,7 @@ export function doctorReport(findings: readonly Finding[], where: string): strin
   const areWrong = findings.some(({ subject, status }) => subject === "the books" && status === "fault");
   if (areWrong)
     lines.push(
-      "           npx tokenbook verify says all of the books, npx tokenbook reconcile what can be repaired",
+      '           npx tokenbook verify lists all of the books; how each is mended: docs/guides/reconciliation.md, "What verify finds"',
     );
   return [...lines, "", `${verdict(findings)} (${where})`].join("\n");
 }
@@ -35,7 +35,7 @@ function verdict(findings: readonly Finding[]): string {
     (status) => findings.filter((one) => one.status === status).length,
   ) as [number, number];
   const said = [count(faults, "fault"), count(warnings, "warning")].filter((one) => one !== "").join(", ");
-  if (faults > 0) return `The books are in danger: ${said}. Each statement above mends what stands over it.`;
+  if (faults > 0) return `The books are in danger: ${said}. What mends a fault stands below it.`;
   if (warnings > 0)
     return `Tokenbook is as it was installed: ${said}, of what is the project's own to close or to leave open.`;
   return "Tokenbook is as it was installed, and nothing around it stands open.";
