@@ -128,6 +128,9 @@ inBrowser(
           "reference.html#deduct_tokens_with_fifo",
         );
         expect(await page.locator(".versions option").allTextContents()).toEqual(["next", "0.10.0", "0.9.0"]);
+        await page.keyboard.press("Escape");
+        await page.selectOption(".versions select", "0.10.0");
+        await page.waitForURL(`${addressAt(server)}0.10.0/index.html`);
         await page.context().close();
       }
     } finally {
