@@ -175,7 +175,7 @@ function renderArguments(fn: ApiFunction, comment: Comment, words: Words): strin
   if (named.length === 0) return isField(fn) ? "" : "No arguments.";
   const rows = named.map(({ name, type, default: value }) => {
     const said =
-      comment.parameters.get(name) || (besideName(fn.comment ?? "", name) ?? argumentsByName[name]) ?? "";
+      comment.parameters.get(name) || besideName(fn.comment ?? "", name) || (argumentsByName[name] ?? "");
     const byDefault =
       value === null ? "required" : value === "tokenbook.caller_id()" ? "the caller" : `\`${value}\``;
     return `| \`${name}\` | ${shortTypes[type] ?? type} | ${byDefault} | ${words.inCell(said, fn.name)} |`;

@@ -1,0 +1,23 @@
+import { Content, type Theme } from "vitepress";
+import DefaultTheme, { VPHomeFeatures, VPHomeHero } from "vitepress/theme-without-fonts";
+import { h } from "vue";
+import { Versions } from "./versions.ts";
+import "./style.css";
+
+export default {
+  extends: DefaultTheme,
+  Layout: () =>
+    h(DefaultTheme.Layout, null, {
+      "nav-bar-content-after": () => h(Versions),
+    }),
+  enhanceApp({ app }) {
+    // the theme's own first page is no <main>
+    app.component("opening", () =>
+      h("main", { class: "VPHome opening" }, [
+        h(VPHomeHero),
+        h("div", { class: "vp-doc" }, h(Content)),
+        h(VPHomeFeatures),
+      ]),
+    );
+  },
+} satisfies Theme;
