@@ -110,7 +110,7 @@ export function renderIndex(api: ApiDescription, words: Words): string {
       return `| [${fn.name}](#${fn.name}) | ${does} | ${shortCallers(fn, comment)} |`;
     }),
   ]);
-  return `| Function | | For |\n|---|---|---|\n${rows.join("\n")}`;
+  return `| Function | What it does | For |\n|---|---|---|\n${rows.join("\n")}`;
 }
 
 /** A first sentence up to where it goes into particulars. */
@@ -180,7 +180,7 @@ function renderArguments(fn: ApiFunction, comment: Comment, words: Words): strin
       value === null ? "required" : value === "tokenbook.caller_id()" ? "the caller" : `\`${value}\``;
     return `| \`${name}\` | ${shortTypes[type] ?? type} | ${byDefault} | ${words.inCell(said, fn.name)} |`;
   });
-  return `| Argument | Type | Default | |\n|---|---|---|---|\n${rows.join("\n")}`;
+  return `| Argument | Type | Default | Meaning |\n|---|---|---|---|\n${rows.join("\n")}`;
 }
 
 /** A computed field of a table's rows: its one parameter is the row. */
@@ -209,7 +209,7 @@ function renderAnswer(fn: ApiFunction, comment: Comment, words: Words, shapes: S
       ({ name, type }) =>
         `| \`${name}\` | ${shortTypes[type] ?? type} | ${words.inCell(comment.fields.get(name) || inSqlWords(described.get(name) ?? ""), fn.name)} |`,
     );
-    return `**Answers** rows:\n\n| Column | Type | |\n|---|---|---|\n${rows.join("\n")}${note && `\n\n${note}`}`;
+    return `**Answers** rows:\n\n| Column | Type | Meaning |\n|---|---|---|\n${rows.join("\n")}${note && `\n\n${note}`}`;
   }
   const shape = shapes.answers[fn.name];
   if (shape === undefined || shapes.fieldsOf(shape).length === 0)
@@ -220,7 +220,7 @@ function renderAnswer(fn: ApiFunction, comment: Comment, words: Words, shapes: S
   return [
     `**Answers** ${isList ? "an array of" : "an object"}:`,
     forms,
-    `| Field | Type | |\n|---|---|---|\n${rows.join("\n")}`,
+    `| Field | Type | Meaning |\n|---|---|---|\n${rows.join("\n")}`,
     note,
   ]
     .filter((part) => part !== "")
@@ -422,7 +422,7 @@ export function renderShapes(words: Words, shapes: Shapes): string[] {
     return [
       `### ${name}`,
       words.inMarkdown(inSqlWords(description ?? "")),
-      `| Field | Type | |\n|---|---|---|\n${renderFields(shape, words, shapes, undefined, "").join("\n")}`,
+      `| Field | Type | Meaning |\n|---|---|---|\n${renderFields(shape, words, shapes, undefined, "").join("\n")}`,
     ].join("\n\n");
   });
 }
