@@ -10,7 +10,7 @@ import { proofFolders } from "./scripts/test-files.ts";
  *
  * `npx vitest run <file>` runs all tests of a file.
  */
-const unit = ["tests/scripts/**/*.test.ts", "tests/docs/**/*.test.ts"];
+const unit = ["docs", "scripts", "website"].map((folder) => `tests/${folder}/**/*.test.ts`);
 const proofs = proofFolders.map((folder) => `tests/${folder}/**/*.test.ts`);
 const globalSetup = ["tests/support/global-setup.ts"];
 

@@ -2,7 +2,7 @@
  * What the site has, in the order of its menu: every page once.
  *
  * A page is named by its file. Its title and its description are in the file: the first heading, and the first
- * sentence after it. `tests/docs/site/pages.test.ts` fails where a page of docs/ is missing here.
+ * sentence after it. `tests/website/pages.test.ts` fails where a page of docs/ is missing here.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -44,8 +44,7 @@ export const groups: Group[] = [
       "docs/guides/charging-for-a-streaming-call.md",
       "docs/guides/model-prices-and-rates.md",
       "docs/guides/batches.md",
-      "docs/guides/spend-caps.md",
-      "docs/guides/teams.md",
+      "docs/guides/caps-and-teams.md",
       "docs/guides/react.md",
       "docs/guides/usage-reports.md",
       "docs/guides/alerts.md",
@@ -73,7 +72,6 @@ export const groups: Group[] = [
     pages: [
       "docs/guides/console.md",
       "docs/guides/reconciliation.md",
-      "docs/guides/restating-history.md",
       "docs/guides/tamper-evidence.md",
       "docs/guides/export.md",
       "docs/guides/frozen-accounts.md",

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import { projectRoot } from "../../scripts/project.ts";
+import { headingsOf } from "../../website/markdown.ts";
 
 const pages = [
   ...readdirSync(projectRoot),
@@ -11,16 +12,8 @@ const pages = [
   ...readdirSync(join(projectRoot, "packages")).map((name) => join("packages", name, "README.md")),
 ].filter((name) => name.endsWith(".md") && existsSync(join(projectRoot, name)));
 
-/** The names by which headings are linked to, as GitHub makes them. */
-const anchors = (text: string) =>
-  new Set(
-    [...text.matchAll(/^#+ (.+)$/gm)].map(([, title]) =>
-      title!
-        .toLowerCase()
-        .replaceAll(/[^\p{L}\p{N} _-]/gu, "")
-        .replaceAll(" ", "-"),
-    ),
-  );
+/** The names by which headings are linked to. */
+const anchors = (text: string) => new Set(headingsOf(text).map(({ id }) => id));
 
 /** Links of a page that lead nowhere. */
 function broken(page: string, text: string): string[] {

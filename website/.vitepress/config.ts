@@ -3,7 +3,7 @@ import { type DefaultTheme, defineConfig } from "vitepress";
 import { about, addressOf, groups, home, pages, root, routeOf } from "../pages.ts";
 import { openingOf } from "../readme.ts";
 import { renderingOf } from "./rendering.ts";
-import { miniSearch, searchAsDialog, translations } from "./search.ts";
+import { miniSearch, searchable, searchAsDialog, translations } from "./search.ts";
 
 /** `next`, or the release whose pages these are: the folder of the site in which they are. */
 const version = process.env["DOCS_VERSION"] ?? "next";
@@ -86,7 +86,7 @@ export default defineConfig<ThemeConfig>({
     ],
     outline: [2, 3],
     externalLinkIcon: true,
-    search: { provider: "local", options: { translations, miniSearch } },
+    search: { provider: "local", options: { _render: searchable, translations, miniSearch } },
     docFooter: { prev: "Before", next: "After" },
   },
 });

@@ -1,4 +1,6 @@
 /** The search: what it finds first, and how it is told to a screen reader. */
+import type { MarkdownEnv, MarkdownRenderer } from "vitepress";
+
 /**
  * Common words find nothing, titles weigh most, and pages for use come before those about why and how.
  * The functions are written into the pages as they stand here, so they use nothing from outside.
@@ -22,6 +24,15 @@ export const miniSearch = {
         : 1,
   },
 };
+
+/** A page as it is searched: its code needs no colours. */
+export function searchable(text: string, env: MarkdownEnv, md: MarkdownRenderer): string {
+  const { highlight } = md.options;
+  md.options.highlight = null;
+  const html = md.render(text, env);
+  md.options.highlight = highlight ?? null;
+  return html;
+}
 
 /** The button that opens the search is called what it shows: its word, and the key. */
 export const translations = { button: { buttonAriaLabel: "SearchK" } };

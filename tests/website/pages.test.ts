@@ -2,10 +2,10 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { projectRoot } from "../../../scripts/project.ts";
-import { targetOf } from "../../../website/links.ts";
-import { everything, markdownFor, shortList } from "../../../website/llms.ts";
-import { about, addressOf, faultsOf, groups, pages } from "../../../website/pages.ts";
+import { projectRoot } from "../../scripts/project.ts";
+import { targetOf } from "../../website/links.ts";
+import { everything, markdownFor, shortList } from "../../website/llms.ts";
+import { about, addressOf, faultsOf, groups, pages } from "../../website/pages.ts";
 
 test("every page of docs/ is in the site's list once, and everything in the list is there", () => {
   console.log(`groups=${groups.length} pages=${pages.length}`);
@@ -57,7 +57,7 @@ test("a link leads to the page, to the file's copy or to the repository's host, 
     href: "https://host.example/tokenbook/blob/v0.1.0/supabase/schemas",
   });
   expect(seen("nowhere.md")).toEqual({ kind: "dead" });
-  expect(seen("../../../passwd")).toEqual({ kind: "dead" });
+  expect(seen("../../passwd")).toEqual({ kind: "dead" });
 });
 
 test("llms.txt has a line a page in the menu's order, with its title, its Markdown and its first sentence", () => {
@@ -102,7 +102,7 @@ test("a page's Markdown for programs links to the site's Markdown", () => {
 });
 
 test("the site is a workspace that installs nothing from an address of its own", async () => {
-  const lock = (await import("../../../package-lock.json", { with: { type: "json" } })).default;
+  const lock = (await import("../../package-lock.json", { with: { type: "json" } })).default;
 
   expect(existsSync(join(projectRoot, "website", "package.json"))).toBe(true);
   const resolved = Object.values(lock.packages).map((entry) => (entry as { resolved?: string }).resolved);
