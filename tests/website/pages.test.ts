@@ -13,7 +13,7 @@ test("every page of docs/ is in the site's list once, and everything in the list
 });
 
 test.each([
-  ["a page that is not in it", without("docs/guides/teams.md"), "docs/guides/teams.md is not in"],
+  ["a page that is not in it", without("docs/guides/caps-and-teams.md"), "docs/guides/caps-and-teams.md is not in"],
   ["a page that is in it twice", also("docs/errors.md"), "docs/errors.md is in website/pages.ts twice"],
   ["a page that is not there", also("docs/nowhere.md"), "docs/nowhere.md is in website/pages.ts, and there"],
   [
@@ -38,7 +38,7 @@ test("every page has an address of its own, a title and a description", () => {
 });
 
 test("a link leads to the page, to the file's copy or to the repository's host, and a dead one nowhere", () => {
-  const from = "docs/guides/teams.md";
+  const from = "docs/guides/caps-and-teams.md";
   const seen = (link: string, source?: string) => targetOf(from, link, source);
 
   expect(seen("../errors.md#busy")).toEqual({ kind: "page", href: "/errors.html#busy" });
