@@ -136,7 +136,7 @@ function pagesOf(listed: readonly Group[]): string[] {
   return listed.flatMap((group) => group.pages.map(fileOf)).filter((file) => file !== undefined);
 }
 
-/** The page of a file, below the address of the site: `guides/teams.html`. */
+/** The page of a file, below the address of the site: `guides/caps-and-teams.html`. */
 export function addressOf(file: string): string {
   return routeOf(file).replace(/\.md$/, ".html");
 }

@@ -5,44 +5,35 @@ import { plainText } from "./markdown.ts";
 import { root } from "./pages.ts";
 
 export interface Opening {
-  /** The first sentence: what it is. */
+  /** The first sentence: for whom it is. */
   text: string;
-  /** The rest of the first paragraph: what it does for whom. */
+  /** The rest of the first paragraph: what it does. */
   tagline: string;
+  /** The first block of commands and the first picture, as Markdown. */
+  commands: string;
+  picture: string;
   /** The first list: a promise each. */
   features: { title: string; details: string }[];
-  /** The first picture, as Markdown, and the commands under a heading of README. */
-  picture: string;
-  commands: (heading: string) => string;
 }
 
 export function openingOf(readme = readFileSync(join(root, "README.md"), "utf8")): Opening {
-  const blocks = readme.split(/\n\s*\n/);
-  const [, first] = blocks;
-  const [, text, tagline] = /^(.*?\.) (.*)$/s.exec(first ?? "") ?? [];
+  const [, first = "", ...blocks] = readme.split(/^## /m)[0]!.split(/\n\s*\n/);
+  const [, text, tagline] = /^(.*?\.) (.*)$/s.exec(first) ?? [];
+  const commands = blocks.find((block) => block.startsWith("```bash\n") && block.endsWith("```"));
   const picture = blocks.find((block) => /^!\[[^\]]*\]\([^)]*\)$/.test(block));
-  if (text === undefined || tagline === undefined || picture === undefined)
-    throw new Error("README.md does not begin with a paragraph of two sentences and a picture.");
-  const list =
-    blocks
-      .slice(
-        0,
-        blocks.findIndex((block) => block.startsWith("## ")),
-      )
-      .find((block) => block.startsWith("- ")) ?? "";
+  const list = blocks.find((block) => block.startsWith("- "));
+  if (!text || !tagline || !commands || !picture || !list)
+    throw new Error(
+      "README.md does not begin with a paragraph of two sentences, commands, a picture and a list.",
+    );
   return {
     text: plainText(text),
     tagline: plainText(tagline),
+    commands,
+    picture,
     features: [...list.matchAll(/^- \*\*(.+?)\.?\*\* (.*)$/gm)].map(([, title, details]) => ({
       title: plainText(title!),
       details: plainText(details!),
     })),
-    picture,
-    commands(heading) {
-      const section = readme.split(/^## /m).find((one) => one.startsWith(`${heading}\n`));
-      const block = /^```bash\n[^]*?^```$/m.exec(section ?? "")?.[0];
-      if (block === undefined) throw new Error(`README.md has no commands under "${heading}".`);
-      return block;
-    },
   };
 }

@@ -13,7 +13,11 @@ test("every page of docs/ is in the site's list once, and everything in the list
 });
 
 test.each([
-  ["a page that is not in it", without("docs/guides/caps-and-teams.md"), "docs/guides/caps-and-teams.md is not in"],
+  [
+    "a page that is not in it",
+    without("docs/guides/caps-and-teams.md"),
+    "docs/guides/caps-and-teams.md is not in",
+  ],
   ["a page that is in it twice", also("docs/errors.md"), "docs/errors.md is in website/pages.ts twice"],
   ["a page that is not there", also("docs/nowhere.md"), "docs/nowhere.md is in website/pages.ts, and there"],
   [

@@ -54,7 +54,7 @@ test("a dead link, a dead anchor and a missing picture are seen in what was buil
   expect(followLinks(copy, "/docs/next/").dead).toEqual([]);
 
   change("errors.html", 'id="busy"', 'id="hurried"');
-  rmSync(join(copy, "guides", "teams.html"));
+  rmSync(join(copy, "guides", "caps-and-teams.html"));
   change("overview.html", 'src="/docs/next/assets/', 'src="/docs/next/assets/no-');
   const { dead } = followLinks(copy, "/docs/next/");
   rmSync(copy, { recursive: true });
@@ -63,7 +63,7 @@ test("a dead link, a dead anchor and a missing picture are seen in what was buil
   expect(dead).toEqual(
     expect.arrayContaining([
       expect.stringMatching(/: .*#busy$/),
-      expect.stringMatching(/^overview\.html: .*\/guides\/teams\.html$/),
+      expect.stringMatching(/^overview\.html: .*\/guides\/caps-and-teams\.html$/),
       expect.stringMatching(/^overview\.html: .*\/assets\/no-/),
     ]),
   );

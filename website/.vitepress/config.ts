@@ -110,5 +110,5 @@ function linkTo(at: string): string {
 function withReadme(text: string): string {
   return text
     .replace("<!-- the picture of README -->", () => opening.picture.replace("](", "](../"))
-    .replaceAll(/<!-- the commands of README: (.*) -->/g, (_, heading: string) => opening.commands(heading));
+    .replace("<!-- the commands of README -->", () => opening.commands);
 }

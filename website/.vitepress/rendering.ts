@@ -31,6 +31,9 @@ export function renderingOf(base: string): MarkdownOptions {
         const { info, content } = tokens[index]!;
         return info.trim() === "mermaid" ? drawn(content) : fence(tokens, index, ...rest);
       };
+      // a long name may be broken where its words meet
+      const code = md.renderer.rules.code_inline!;
+      md.renderer.rules.code_inline = (...args) => code(...args).replaceAll(/(\w[_.])(?=\w)/g, "$1<wbr>");
       // a table that is wider than the page is moved by itself, with the keyboard too
       md.renderer.rules["table_open"] = () => '<div class="table" tabindex="0"><table>\n';
       md.renderer.rules["table_close"] = () => "</table></div>\n";
