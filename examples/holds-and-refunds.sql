@@ -4,7 +4,7 @@
 -- Grace is about to stream an answer of at most 4,000 tokens: set them aside.
 select reserve_tokens('94ace000-0000-4000-8000-000000000008', 4000, 600, 'chat_conversation', 'example-hold');
 
--- Meanwhile she can spend what is left, and sees what is held.
+-- Meanwhile Alice can spend what is left, and sees what is held.
 select get_user_token_balance('94ace000-0000-4000-8000-000000000008');
 
 -- The answer took 2,750: pay that, give the rest back, record the operation, in one transaction.
@@ -19,7 +19,7 @@ select capture_tokens(user_id, id, 4000)
 select refund_tokens(user_id, transaction_id, 1000, 'half the answer was missing', p_idempotency_key => 'example-refund')
   from token_usage where user_id = '94ace000-0000-4000-8000-000000000008' and model_used = 'gpt-4';
 
--- Why does she pay what she pays?
+-- Why does Alice pay this much?
 select explain_token_charge(user_id, p_usage_id => id)
   from token_usage where user_id = '94ace000-0000-4000-8000-000000000008' and model_used = 'gpt-4';
 

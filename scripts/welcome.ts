@@ -79,18 +79,18 @@ function calls({ envFile, demo }: Running, spenderId: string): string {
     return `$(${answer} \\\n  | node -pe 'JSON.parse(fs.readFileSync(0)).access_token')`;
   };
   return [
-    "# 1. Alice signs in and asks for her balance",
+    "# 1. Alice signs in and asks for their balance",
     `. '${envFile}'`,
     `ALICE=${signIn(demo.spender)}`,
     post("/rest/v1/rpc/get_user_token_balance", "$ALICE", {}),
     "",
-    "# 2. She spends 150,000 tokens, from three grants: the oldest first",
+    "# 2. Alice spends 150,000 tokens, from three grants: the oldest first",
     post("/rest/v1/rpc/deduct_tokens_with_fifo", "$ALICE", {
       p_user_id: spenderId,
       p_tokens_to_deduct: 150_000,
     }),
     "",
-    "# 3. The administrator corrects her balance, through the edge function",
+    "# 3. The administrator corrects Alice's balance, through the edge function",
     `ADMIN=${signIn(demo.administrator)}`,
     post("/functions/v1/admin-adjust", "$ADMIN", {
       userId: spenderId,

@@ -112,7 +112,7 @@ function environment(): Record<string, string> {
   return parseEnv(readFileSync(join(checkout, ".env.local"), "utf8")) as Record<string, string>;
 }
 
-/** What Alice's row in the table on the screen says she has. */
+/** What Alice's row in the table on the screen says they have. */
 function aliceHas(screen: string): string | undefined {
   return /alice@example\.com .*?│.*?│ free +│ +([\d,]+) │/.exec(screen)?.[1];
 }

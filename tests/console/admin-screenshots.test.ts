@@ -47,7 +47,7 @@ const places: Place[] = [
     isThere: async (page) => {
       await page.getByTestId("ledger").waitFor();
       await page.getByText("Tokens by day").waitFor({ state: "attached" });
-      // her payments come from an edge function, which has to start
+      // their payments come from an edge function, which has to start
       await page.getByRole("row", { name: "Half a million × 2" }).waitFor();
     },
     height: 1_280,

@@ -118,7 +118,7 @@ export async function manyUsers(trial: Trial): Promise<Story> {
         p_tokens_used: 900 + ((day * 577 + n * 1_301) % 4_200) + day * 60,
       });
     }
-    // sold to her by hand, and its money earned as she uses it
+    // sold to them by hand, and its money earned as they use it
     if (day === 8) {
       const sale = { p_cost_basis_cents: 1_900, p_currency: "usd", p_priority: 10 };
       await trial.serve("grant_tokens", {

@@ -14,7 +14,9 @@ const under = (folder: string, kind: RegExp) =>
 const vague = (text: string) =>
   text
     .split("\n")
-    .filter((line) => /\b(he|his|him|himself|whoever)\b/i.test(line.replaceAll(/\w+(-\w+)+/g, "")))
+    .filter((line) =>
+      /\b(he|his|him|himself|she|her|hers|herself|whoever)\b/i.test(line.replaceAll(/\w+(-\w+)+/g, "")),
+    )
     .map((line) => line.trim().slice(0, 120));
 
 const found = (files: string[], proseOf = (text: string) => text) =>

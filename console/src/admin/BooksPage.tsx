@@ -10,7 +10,7 @@ import { AdminLink } from "./AdminLink.tsx";
 import { useAdmin } from "./queries.ts";
 import { Again, Going } from "./Going.tsx";
 import { type Range, useSweep } from "./sweep.ts";
-import { valueOf } from "./units.ts";
+import { unitOf } from "./units.ts";
 import { UserLink } from "./UserLink.tsx";
 import classes from "./Books.module.css";
 
@@ -97,6 +97,10 @@ export function BooksPage() {
                   </Text>
                 </div>
               ))}
+            <Text size="sm" c="dimmed">
+              Somebody wrote to a table past the functions. An adjustment does not mend that; the guide
+              “Reconciling” says how the row is put back.
+            </Text>
             {verified.rows.length > shown && (
               <Text size="sm" c="dimmed">
                 and {format.tokens(verified.rows.length - shown)} more: npx tokenbook verify lists all.
@@ -107,6 +111,14 @@ export function BooksPage() {
       </Section>
     </Stack>
   );
+}
+
+/** A value that a rule expects, or that was found, with its unit. */
+function valueOf(invariant: string, value: string | null): string {
+  if (value === null) return "nothing";
+  const unit = unitOf(invariant, value);
+  if (unit === undefined) return value;
+  return unit === "cents" ? format.unitPrice(Number(value), "USD") : `${format.tokens(Number(value))} tokens`;
 }
 
 /** A user whose books cannot be read sorts before any figure; then by tokens, then by cost. */

@@ -1,5 +1,3 @@
-import { format } from "../format.ts";
-
 /** Of rules whose two values are sums: of what. The other rules' values are words, numbers of entries, or moments. */
 export const units: Record<string, "tokens" | "cents"> = {
   "I1 no overspend": "tokens",
@@ -21,10 +19,6 @@ export const units: Record<string, "tokens" | "cents"> = {
   "I9 the plan limit is what the ledger made it": "tokens",
 };
 
-/** A value that a rule expects, or that was found, with its unit. */
-export function valueOf(invariant: string, value: string | null): string {
-  if (value === null) return "nothing";
-  const unit = units[invariant];
-  if (unit === undefined || !/^-?\d+(\.\d+)?$/.test(value)) return value;
-  return unit === "cents" ? format.unitPrice(Number(value), "USD") : `${format.tokens(Number(value))} tokens`;
-}
+/** Of a value that a rule expects, or that was found: its unit; undefined where it is no amount. */
+export const unitOf = (invariant: string, value: string): "tokens" | "cents" | undefined =>
+  /^-?\d+(\.\d+)?$/.test(value) ? units[invariant] : undefined;

@@ -40,7 +40,18 @@ export function takeApart(text: string): Comment {
     else if (sentence.startsWith("Errors: ")) readErrors(sentence, comment);
     else comment.rest.push(sentence);
   }
+  for (const sentence of [comment.does, ...comment.rest]) readParametersWithin(sentence, comment);
   return comment;
+}
+
+/** What a sentence about something else says of a parameter after a colon or a semicolon. */
+function readParametersWithin(sentence: string, comment: Comment): void {
+  const text = sentence.replace(/\.$/, "");
+  for (const clause of splitAt(text, (at) => /^[:;] p_/.test(text.slice(at))).slice(1)) {
+    const said = clause.slice(2);
+    const [name] = /^p_\w+/.exec(said)!;
+    if (!comment.parameters.has(name)) readParameters(said, comment);
+  }
 }
 
 /** Sentences end with a full stop outside of brackets, before a capital, a parameter or the end. */

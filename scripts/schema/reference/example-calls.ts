@@ -441,9 +441,21 @@ export const exampleCalls: Readonly<Record<string, Readonly<Record<string, Examp
       before: [parked("52")],
     },
     get_token_revenue: { by: "admin", args: { p_bucket: "all" } },
-    token_offer_now: { by: "server", of: "token_payments", where: { user_id: dave } },
-    token_payment_disagrees: { by: "server", of: "token_payments", where: { user_id: dave } },
-    token_payment_email: { by: "server", of: "token_payments", where: { user_id: dave } },
+    token_offer_now: {
+      by: "server",
+      of: "token_payments",
+      where: { user_id: dave, to_plan: "professional" },
+    },
+    token_payment_disagrees: {
+      by: "server",
+      of: "token_payments",
+      where: { user_id: dave, to_plan: "professional" },
+    },
+    token_payment_email: {
+      by: "server",
+      of: "token_payments",
+      where: { user_id: dave, to_plan: "professional" },
+    },
   },
   "Codes and referrals": {
     create_token_code: {
@@ -474,8 +486,8 @@ export const exampleCalls: Readonly<Record<string, Readonly<Record<string, Examp
     },
     get_token_referral_code: { by: "user", args: { p_user_id: alice } },
     claim_token_referral: {
-      by: "user",
-      args: { p_referral_code: referral, p_user_id: alice },
+      by: "admin",
+      args: { p_referral_code: referral, p_user_id: heidi },
       before: [
         {
           by: "server",

@@ -8,26 +8,43 @@ import type { Words } from "./words.ts";
 
 /** What an argument of a name is, wherever a comment does not say more. */
 const argumentsByName: Readonly<Record<string, string>> = {
-  p_after: "the users after this id",
   p_action_type: "what was done",
+  p_after: "the users after this id",
+  p_all_or_nothing: "true: an item that is refused or short undoes all",
+  p_below: "fewer tokens than these",
+  p_below_tokens: "when fewer tokens than these can be spent",
+  p_burn_order: "fifo or expiring_first",
+  p_by: "none, model, action or member",
+  p_cached_tokens: "as of track_token_usage",
+  p_cents_per_million_tokens: "the price of a million tokens, for worth_cents and margin_cents",
+  p_claim_id: "of claim_token_webhooks",
+  p_code: "the code",
   p_code_id: "of create_token_code or list_token_codes",
   p_customer_id: "the customer's id at the provider",
   p_delivery_id: "of list_token_webhook_deliveries or claim_token_webhooks",
-  p_claim_id: "of claim_token_webhooks",
+  p_descending: "false: the other way round",
+  p_digest: "the digest of the page before",
   p_endpoint: "the name of an endpoint",
   p_error_message: "of track_token_usage",
   p_event_id: "the event's id at the provider",
   p_event_type: "the event's type, as the provider names it",
   p_for_everyone: "true: for everyone",
+  p_from: "the moment at which it begins",
   p_grant_id: "the grant: a row of token_balances",
   p_hold_id: "the hold_id of reserve_tokens",
+  p_hours: "of the kind expiring_soon",
   p_idempotency_key: "makes a retry safe for ever",
+  p_images: "as of track_token_usage",
+  p_input_tokens: "as of track_token_usage",
   p_issuer: "iss of the tokens",
+  p_lifetime_days: "how many days a grant lives",
+  p_max_accounts: "how many users at most",
   p_member_id: "the member: a user",
   p_metadata: "an object of at most 8 KiB",
   p_model: "the model's name",
   p_model_used: "the model",
   p_name: "its name",
+  p_output_tokens: "as of track_token_usage",
   p_pack_type: "a pack of token_packs",
   p_payment_id: "the payment: a row of token_payments",
   p_plan_type: "a plan of token_plans",
@@ -36,14 +53,28 @@ const argumentsByName: Readonly<Record<string, string>> = {
   p_provider_subscription_id: "the subscription's id at the provider",
   p_quantity: "how many of the pack",
   p_reason: "1 to 500 characters",
+  p_reasoning_tokens: "as of track_token_usage",
+  p_reduced_tokens: "of reduced: how many tokens",
+  p_referral_code: "the code",
+  p_replace: "true, with a reason: puts a mistake right",
   p_request_id: "of claim_token_top_ups",
   p_rule: "the rule's name",
+  p_seconds: "as of track_token_usage",
   p_subject: "sub of the tokens",
+  p_success: "as of track_token_usage",
+  p_take_back: "true: what was spent of it is taken back too",
+  p_threshold_percent: "of the kind dropped",
+  p_threshold_tokens: "of the kind dropped",
+  p_to: "the moment at which it ends",
   p_to_plan: "a plan of token_plans",
+  p_tokens: "how many tokens",
+  p_tokens_used: "as of track_token_usage",
   p_transaction_id: "the entry's number in the user's ledger",
   p_until: "the users up to this id",
   p_usage_id: "a row of token_usage",
   p_user_id: "the user",
+  p_valid_from: "the moment from which on it holds",
+  p_valid_until: "the moment at which it ends",
 };
 
 /** What each subject has, in the order of the examples. */
@@ -79,7 +110,7 @@ export function renderIndex(api: ApiDescription, words: Words): string {
       return `| [${fn.name}](#${fn.name}) | ${does} | ${shortCallers(fn, comment)} |`;
     }),
   ]);
-  return `| Function | | For |\n|---|---|---|\n${rows.join("\n")}`;
+  return `| Function | What it does | For |\n|---|---|---|\n${rows.join("\n")}`;
 }
 
 /** A first sentence up to where it goes into particulars. */
@@ -144,12 +175,12 @@ function renderArguments(fn: ApiFunction, comment: Comment, words: Words): strin
   if (named.length === 0) return isField(fn) ? "" : "No arguments.";
   const rows = named.map(({ name, type, default: value }) => {
     const said =
-      comment.parameters.get(name) ?? besideName(fn.comment ?? "", name) ?? argumentsByName[name] ?? "";
+      comment.parameters.get(name) || besideName(fn.comment ?? "", name) || (argumentsByName[name] ?? "");
     const byDefault =
       value === null ? "required" : value === "tokenbook.caller_id()" ? "the caller" : `\`${value}\``;
     return `| \`${name}\` | ${shortTypes[type] ?? type} | ${byDefault} | ${words.inCell(said, fn.name)} |`;
   });
-  return `| Argument | Type | Default | |\n|---|---|---|---|\n${rows.join("\n")}`;
+  return `| Argument | Type | Default | Meaning |\n|---|---|---|---|\n${rows.join("\n")}`;
 }
 
 /** A computed field of a table's rows: its one parameter is the row. */
@@ -178,7 +209,7 @@ function renderAnswer(fn: ApiFunction, comment: Comment, words: Words, shapes: S
       ({ name, type }) =>
         `| \`${name}\` | ${shortTypes[type] ?? type} | ${words.inCell(comment.fields.get(name) || inSqlWords(described.get(name) ?? ""), fn.name)} |`,
     );
-    return `**Answers** rows:\n\n| Column | Type | |\n|---|---|---|\n${rows.join("\n")}${note && `\n\n${note}`}`;
+    return `**Answers** rows:\n\n| Column | Type | Meaning |\n|---|---|---|\n${rows.join("\n")}${note && `\n\n${note}`}`;
   }
   const shape = shapes.answers[fn.name];
   if (shape === undefined || shapes.fieldsOf(shape).length === 0)
@@ -189,7 +220,7 @@ function renderAnswer(fn: ApiFunction, comment: Comment, words: Words, shapes: S
   return [
     `**Answers** ${isList ? "an array of" : "an object"}:`,
     forms,
-    `| Field | Type | |\n|---|---|---|\n${rows.join("\n")}`,
+    `| Field | Type | Meaning |\n|---|---|---|\n${rows.join("\n")}`,
     note,
   ]
     .filter((part) => part !== "")
@@ -391,7 +422,7 @@ export function renderShapes(words: Words, shapes: Shapes): string[] {
     return [
       `### ${name}`,
       words.inMarkdown(inSqlWords(description ?? "")),
-      `| Field | Type | |\n|---|---|---|\n${renderFields(shape, words, shapes, undefined, "").join("\n")}`,
+      `| Field | Type | Meaning |\n|---|---|---|\n${renderFields(shape, words, shapes, undefined, "").join("\n")}`,
     ].join("\n\n");
   });
 }

@@ -55,7 +55,7 @@ test("a change comes whole: values, types, what was before, when", async () => {
 });
 
 describe("row level security", () => {
-  /** What Alice hears when she asks for all there is. */
+  /** What Alice hears when they ask for all there is. */
   async function ofAlice(of: ApiUnderTest): Promise<string[]> {
     const alice = await listen(await clientOf(of, ALICE), { table: "accounts" });
     for (const user of [BOB, ALICE]) {
