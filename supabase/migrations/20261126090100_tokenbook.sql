@@ -8368,7 +8368,7 @@ begin
 end
 $$;
 comment on function tokenbook.set_token_account_state is
-  'Freezes a user''s account (p_state frozen), or makes it active again (active). For an admin or the server. From a frozen account nothing is spent, held or topped up; reading it goes on, and so does what began before: captures of what was held, releases, refunds, expiry, corrections, payments that were made. p_reason 1 to 500 characters. The same state again changes nothing. list_token_changes has the history. Returns {success, user_id, state, reason, actor_role, actor_id, changed_at (of what set it; NULL where it was never set), replayed}. Errors: invalid_state, invalid_reason, user_not_found, forbidden, busy.';
+  'Freezes a user''s account, or makes it active again. For an admin or the server. From a frozen account nothing is spent, held or topped up; reading it goes on, and so does what began before: captures of what was held, releases, refunds, expiry, corrections, payments that were made. p_state frozen or active; p_reason 1 to 500 characters. The same state again changes nothing. list_token_changes has the history. Returns {success, user_id, state, reason, actor_role, actor_id, changed_at (of what set it; NULL where it was never set), replayed}. Errors: invalid_state, invalid_reason, user_not_found, forbidden, busy.';
 
 -- from supabase/schemas/20_ledger/set_token_burn_order.sql
 
