@@ -25530,11 +25530,11 @@ comment on function tokenbook.expiry_as_granted is
 /*
  * The breaches of the invariants, for one user, for everyone, or for the users after p_after up to p_until: what
  * tokenbook.verify_token_ledger says, which also answers for books that cannot even be read.
- * It reads the tables alone and calls none of the functions that write them: a fault in those cannot hide itself.
- * What types of grants there are and when a period ends, it has from the one place that says so: that is
- * what it compares with, not what it looks into.
- * Left out is what was acknowledged: an entry that a clock which stepped back had booked out of the order of time
- * (acknowledge_token_finding), and nothing else.
+ * It reads tables only and calls none of the functions that write them, so a fault in those cannot hide itself.
+ * The exceptions are the types of grants and the ends of periods: each has one place that defines it, and the rows
+ * are compared with that.
+ * One kind of entry is left out: one that a clock which stepped back had booked out of the order of time, and that
+ * somebody has acknowledged (acknowledge_token_finding).
  * Caller: internal.   Locks: nothing.
  */
 create function tokenbook.find_breaches(
@@ -25566,11 +25566,11 @@ begin
            sum(t.tokens - t.reserved_change) over by_number as running,
            row_number() over by_number as nth,
            lag(t.created_at) over by_number as at_before,
-           -- what follows of itself when tokens come in is booked at the same moment, before the plan limit is moved
+           -- incoming tokens cause further entries at the same moment (a release, an expiry, a repayment); the plan limit moves after the last of them
            (lead(t.created_at) over by_number = t.created_at
              and (lead(t.entry_type) over by_number in ('release', 'expiry', 'debt_repayment')
                or (t.action_type = 'scheduled_grant' and lead(t.entry_type) over by_number = 'clawback')
-               -- a grant that was to come begins before whatever else is due
+               -- an upcoming grant begins before anything else that is due
                or (t.entry_type = 'grant' and t.original_id is not null and lead(t.actor_role) over by_number = 'system'))) is not true as is_settled
       from public.token_transactions t
      where (p_user_id is null or t.user_id = p_user_id)
@@ -25601,7 +25601,7 @@ begin
        case jsonb_typeof(t.terms -> 'grants') when 'array' then t.terms -> 'grants' else '[]' end) b
      where t.terms ? 'grants'
   ), to_come as (
-    -- grants to come, as the entry keeps each that says it, and what came of it
+    -- upcoming grants: as their entry keeps them, and the entry by which each began or was called off
     select t.user_id, t.id as transaction_id, u.id as grant_id, u.granted_at as starts_at, t.terms -> 'upcoming' as terms,
            t.metadata, t.created_at, came.id as came_id, came.times
       from ledger t
@@ -25617,7 +25617,7 @@ begin
      where t.terms ? 'voids'
        and not exists (select from to_come c where c.user_id = t.user_id and c.transaction_id = t.original_id)
   ), expiries as (
-    -- what set_token_grant_expiry said, in the order of each grant
+    -- the changes that set_token_grant_expiry made, in order, for each grant
     select t.user_id, t.terms -> 'expiry' ->> 'grant_id' as grant_id, t.id as transaction_id, t.created_at,
            (t.terms -> 'expiry' ->> 'before')::timestamptz as before, (t.terms -> 'expiry' ->> 'after')::timestamptz as after,
            lead(t.id) over by_grant is null as is_last
@@ -25626,7 +25626,7 @@ begin
   ), first_given as (
     select r.* from recorded r
     union all
-    -- what came back into a grant that was full: another on the same terms
+    -- tokens that came back to a grant which was full were issued again, as another grant on the same terms
     select g.user_id, first.transaction_id, g.metadata, g.id, o.grant_type, first.tokens, o.priority, o.granted_at,
            case when later.transaction_id is not null then later.before
                 when o.voided_at > g.created_at then coalesce(latest.after, r.expires_at)
@@ -25646,7 +25646,7 @@ begin
       left join expiries latest on latest.user_id = o.user_id and latest.grant_id = o.id::text and latest.is_last
      where not exists (select from recorded r where r.user_id = g.user_id and r.grant_id = g.id)
   ), given as (
-    -- each as it was given, until when it was said last
+    -- each grant as it was given, with the expiry that was set last
     select f.user_id, f.transaction_id, f.attached, f.grant_id, f.grant_type, f.tokens_granted, f.priority, f.granted_at,
            case when e.transaction_id is null then f.expires_at else e.after end as expires_at, f.subscription_id,
            f.period_start, f.rolled_over_from, f.legacy_transaction_id, f.pays_for, f.cost_basis_cents,
@@ -25663,7 +25663,7 @@ begin
     select t.user_id, max(t.id) as transaction_id
       from ledger t where jsonb_typeof(t.terms -> 'subscription') = 'object' group by t.user_id
   ), standings as (
-    -- each subscription as the newest entry keeps it that began a period or changed what is in force
+    -- each subscription as its newest entry keeps it: one that began a period, or changed which plan is in force
     select newest.user_id, newest.transaction_id, b as kept
       from (
         select distinct on (t.user_id) t.user_id, t.id as transaction_id, coalesce(t.terms -> 'subscription', t.terms -> 'standing') as kept
@@ -25672,7 +25672,7 @@ begin
          order by t.user_id, t.id desc) newest
      cross join lateral tokenbook.kept_subscription(newest.kept) b
   ), slots as (
-    -- what the schedule of a plan gave, and what the subscription was before, as entries keep it
+    -- the slots that a plan's schedule gave, with the subscription as it was before, both from their entries
     select e.user_id, e.id as transaction_id, e.tokens, e.created_at, e.given -> 'id' as grant_id,
            (e.given ->> 'granted_at')::timestamptz as slot_start, (e.given ->> 'expires_at')::timestamptz as expires_at,
            (e.kept ->> 'first')::timestamptz as first_start, (e.kept ->> 'count')::integer as count,
@@ -25697,7 +25697,7 @@ begin
        and t.entry_type = 'usage' and t.usage_id is null -- @plan-changes-use-nothing: what a caller can name so is a use
      order by t.user_id, t.id desc
   ), limit_moves as (
-    -- since that period began: what moved the plan limit, and the balances that it was lifted to
+    -- since the newest period began: the entries that moved the plan limit, and the balances that it was raised to
     select t.user_id, t.is_settled, t.balance_after - sum(moved.by) over (partition by t.user_id order by t.id) as base, moved.by
       from ledger t
       join periods p on p.user_id = t.user_id and p.transaction_id <= t.id
@@ -25712,7 +25712,7 @@ begin
        and (p_after is null or p.user_id > p_after)
        and (p_until is null or p.user_id <= p_until)
   ), of_slots as (
-    -- and what a period gave before it was paid for
+    -- the slots of each payment, those included that its period gave before it was paid for
     select s.user_id, coalesce(s.payment_id, p.id::text) as payment_id, sum(s.tokens) as tokens
       from slots s
       left join grants g on g.user_id = s.user_id and g.period_start = s.period_start and s.payment_id is null
@@ -25720,7 +25720,7 @@ begin
         on p.user_id = g.user_id and p.id = g.payment_id and p.to_plan = s.plan_type and s.created_at <= p.created_at
      group by s.user_id, coalesce(s.payment_id, p.id::text)
   ), paid_later as (
-    -- whose money those slots are, and what was carried over of a period, of which it was not known when they were given
+    -- the payment of grants that were made before it was known: slots given earlier, and grants that a rollover carried on
     select s.user_id, s.grant_id, p.id as payment_id
       from slots s
       join grants g on g.user_id = s.user_id and g.period_start = s.period_start
@@ -25732,7 +25732,7 @@ begin
       join grants c on c.user_id = g.user_id and c.id = g.rolled_over_from
      where c.payment_id is not null
   ), plans as (
-    -- each plan of each subscription: the first is the one that was recorded to be in force
+    -- every plan of each subscription; number 1 is the one recorded as in force
     select s.user_id, one.nth, one.plan
       from tokenbook.subscriptions s
      cross join lateral (
@@ -25743,7 +25743,7 @@ begin
        and (p_after is null or s.user_id > p_after)
        and (p_until is null or s.user_id <= p_until)
   ), of_plans as (
-    -- of each plan with a schedule, what it has given, and how many of its slots begin before the next
+    -- for each plan with a schedule: its newest slot, how many it gave, and how many begin before the next one
     select n.user_id, n.nth, n.plan, max(s.slot_start) as newest, coalesce(sum(s.count), 0) as slots,
            tokenbook.slot_number(
              (n.plan).schedule, (n.plan).period_start,
@@ -25762,7 +25762,7 @@ begin
            (array_agg(t.terms -> 'payment' order by t.id) filter (where t.terms ? 'payment'))[1] as payment
       from ledger t where t.payment_id is not null group by t.user_id, t.payment_id
   ), refund_changes as (
-    -- of payments by hand, the last that was said to have gone back
+    -- for payments by hand: the refunded amount that was recorded last
     select distinct on (c.user_id, c.details ->> 'payment_id') c.user_id, c.details ->> 'payment_id' as payment_id,
            (c.details ->> 'refunded_cents')::bigint as refunded_cents
       from tokenbook.changes c
@@ -25778,7 +25778,7 @@ begin
        and (p_after is null or f.user_id > p_after)
        and (p_until is null or f.user_id is null or f.user_id <= p_until)
   ), parts as (
-    -- each payment is a part of itself
+    -- the parts of each payment; the payment itself is one of them
     select f.provider, f.provider_payment_id as whole, f.provider_payment_id as part, f.created_at, f.updated_at
       from facts f where f.part_of is null
     union all
@@ -25788,7 +25788,7 @@ begin
      where f.part_of is null
   ), events as (
     select o.provider, o.whole, o.part, e.event_id, e.facts as fact, e.facts ->> 'kind' as kind, e.occurred_at, e.received_at,
-           -- heard of while its payment was; a minute is left to a clock that was set back, or a standby's that was behind
+           -- an event is received between its payment's first and last change; a minute is allowed for a clock that was set back or a standby that was behind
            (e.received_at between o.created_at - interval '1 minute' and o.updated_at + interval '1 minute') is not true as is_astray,
            (e.facts ->> 'amount_cents')::bigint as cents, (e.facts ->> 'refunded_cents')::bigint as refunded, lower(e.facts ->> 'currency') as currency,
            row_number() over (
@@ -25811,7 +25811,7 @@ begin
            array_agg((e.fact ->> 'user_id')::uuid) filter (where e.fact ? 'user_id') as users,
            array_agg(coalesce(e.fact ->> 'plan_type', 'pack ' || (e.fact ->> 'pack_type'))) filter (where e.fact ?| array['plan_type', 'pack_type']) as things,
            bool_or((e.fact ->> 'quantity')::integer > 1) as are_several,
-           -- what it may have been booked at: one of these, unless the price in the catalogue or a sum of parts
+           -- the amounts that it may have been booked at; NULL where the catalogue's price or a sum of parts decides
            case when bool_and(e.part = e.whole and (e.kind <> 'paid' or e.cents is not null)) then array_agg(e.cents) filter (where e.kind in ('paid', 'refunded') and e.cents is not null) end as amounts,
            string_agg(concat_ws(' ', e.event_id, 'at', e.received_at), ', ' order by e.nth) filter (where e.is_astray) as astray
       from events e group by e.provider, e.whole
@@ -25837,7 +25837,7 @@ begin
          where e.kind = 'paid' and (e.currency <> n.currency) is not true
          group by e.provider, e.whole) m on m.provider = s.provider and m.whole = s.whole
   ), moves as (
-    -- what was told of money that left, in the payment's currency: all of it where it is in another
+    -- events that say money went back, in the payment's currency; one in another currency counts as all of it
     select e.*,
            case when e.currency <> n.currency then n.effective
                 when e.kind = 'refunded' then e.refunded
@@ -25848,7 +25848,7 @@ begin
      where e.kind not in ('paid', 'assigned')
        and (e.kind <> 'dispute' or not n.are_disputes_too_many)
   ), refunds as (
-    -- each refund as it was told last: what ends it after what begins it
+    -- each refund by its latest event; at one moment its end comes after its beginning
     select l.* from (
       select e.*, min(e.occurred_at) over (partition by e.provider, e.whole, e.fact ->> 'refund_id') as made_at, row_number() over (
                partition by e.provider, e.whole, e.fact ->> 'refund_id'
@@ -25862,7 +25862,7 @@ begin
       from moves e where e.kind = 'refunded'
      order by e.provider, e.whole, e.part, e.occurred_at desc, e.moved desc
   ), refunded as (
-    -- of each part, and what was credited besides
+    -- refunds of each part, plus credits
     select o.provider, o.whole, sum(o.cents) as cents
       from (
         select p.provider, p.whole,
@@ -25887,7 +25887,7 @@ begin
         from moves e where e.kind = 'dispute') l
      where l.place = 1
   ), courses as (
-    -- of each dispute that was more than an inquiry, from when to when it was in which state, and the most it was about
+    -- the states of each dispute (inquiries left out), from when to when, and its largest amount
     select e.provider, e.whole, e.fact ->> 'dispute_id' as id, e.fact ->> 'status' as state, e.occurred_at as since,
            lead(e.occurred_at) over of_one as until,
            min(e.occurred_at) over (partition by e.provider, e.whole, e.fact ->> 'dispute_id') as begun,
@@ -25900,11 +25900,11 @@ begin
       partition by e.provider, e.whole, e.fact ->> 'dispute_id'
       order by e.occurred_at, case e.fact ->> 'status' when 'open' then 1 when 'won' then 2 else 3 end, e.cents, e.currency desc)
   ), reversals as (
-    -- and of which dispute each reversal is
+    -- the dispute that each reversal belongs to
     select distinct on (r.provider, r.whole, r.id) r.provider, r.whole, r.moved, c.id, c.most
       from disputes r
       left join (
-        -- a dispute is what it was last; before it began, it is nothing yet
+        -- a dispute has its latest state; the row of the time before it began has none
         select k.*, false as is_to_come from courses k
         union all
         (select distinct on (k.provider, k.whole, k.id) k.*, true from courses k order by k.provider, k.whole, k.id, k.since)) c
@@ -25917,7 +25917,7 @@ begin
      where r.fact ->> 'status' = 'reversed'
      order by r.provider, r.whole, r.id, (r.moved in (c.most, c.finally)) is true desc, c.begun, c.id
   ), losses as (
-    -- disputes that were lost, from each one's beginning on, less what was refunded from then on where that is a part of it
+    -- lost disputes, each from its beginning; at PayPal less the refunds since then, which are a part of it
     select d.provider, d.whole, sum(o.moved) - coalesce((
              select sum(r.moved) from refunds r
               where d.provider = 'paypal' and r.provider = d.provider and r.whole = d.whole and r.made_at >= d.began_at
@@ -25944,11 +25944,11 @@ begin
       left join refunded r on r.provider = p.provider and r.whole = p.whole
       left join withheld w on w.provider = p.provider and w.whole = p.whole
   ), of_periods as (
-    -- payments that may be fees instead of a period's price: how many are booked beside each, and what was counted
+    -- payments that may be setup fees and not a period's price: how many are booked beside each, and the cycles counted
     select f.user_id, f.provider, f.provider_payment_id as id, y.id as payment_id,
            count(o.booked_at) as beside, count(o.booked_at) filter (where o.booked_at < y.created_at) as beside_before,
            greatest(f.cycles_completed, max(o.cycles_completed), 0) as cycles,
-           -- others wait, or an admin has decided
+           -- another payment waits, or an admin has decided
            t.is_assigned or exists (
              select from tokenbook.provider_payments w
               where w.provider = f.provider and w.subscription_id = f.subscription_id
@@ -26001,7 +26001,7 @@ begin
     select h.user_id, sum(h.tokens) as tokens, min(h.expires_at) as due
       from holds h where h.status = 'open' group by h.user_id
   ), hold_moves as (
-    -- between a hold and its child: the one's loss, the other's gain
+    -- tokens that moved between a hold and its child: minus for one, plus for the other
     select t.user_id, t.id, t.created_at, t.action_type, m.hold_id, m.sign, part.grant_id, m.sign * part.tokens as tokens
       from ledger t
      cross join lateral (values (t.terms #>> '{move,from}', -1), (t.terms #>> '{move,to}', 1)) as m (hold_id, sign)
@@ -26017,7 +26017,7 @@ begin
            sum(m.tokens) filter (where m.sign = 1) as received
       from hold_moves m group by m.user_id, m.hold_id
   ), split_holds as (
-    -- what a hold with a parent or children had in the end: a child what it was given, a parent what it had not passed on
+    -- holds that have a parent or children: a child has what it was given, a parent what it did not pass on
     select h.user_id, h.id as hold_id, coalesce(sum(part.tokens), 0) as tokens,
            coalesce(array_agg(part.grant_id order by part.place) filter (where part.tokens <> 0), '{}')::text as grant_ids,
            coalesce(array_agg(part.tokens order by part.place) filter (where part.tokens <> 0), '{}')::text as grant_tokens
@@ -26056,14 +26056,14 @@ begin
   ), of_ledger as (
     select t.user_id, sum(t.tokens) as tokens, sum(t.debt_change) as debt, sum(t.reserved_change) as reserved, max(t.id) as last_id,
            max(t.created_at) filter (where t.entry_type not in ('opening_balance', 'expiry')) as spent_at,
-           -- a rollover into a grant without one out of a grant is what was lost and came back
+           -- a rollover into a grant with none out of a grant gives back what had expired
            -sum(t.tokens) filter (where t.entry_type in ('expiry', 'rollover')) as expired,
            coalesce(sum((t.metadata ->> 'total_cost')::numeric) filter (where t.entry_type = 'opening_balance'), 0) as opening_cost,
            coalesce(sum((t.metadata ->> 'tokens_used')::numeric) filter (where t.entry_type = 'opening_balance'), 0)
              + coalesce(sum(t.debt_change - t.tokens) filter (where t.entry_type in ('deduction', 'refund') and t.action_type <> 'admin_deduct'), 0) as used
       from ledger t group by t.user_id
   ), spending as (
-    -- what was spent or came back, and the moment it was taken: a cap's window is that one's
+    -- what was spent or came back, with the moment it was taken: it counts in the cap's window of that moment
     select t.user_id, t.member_id, t.reserved_change - t.tokens + t.debt_change as tokens, t.debt_change - t.tokens as used,
            case when o.id is null then t.created_at when o.reserved_change < 0 then coalesce(p.created_at, h.created_at) else o.created_at end as at
       from ledger t
@@ -26374,7 +26374,7 @@ begin
     join plans n on n.user_id = a.user_id
    cross join lateral (select (n.plan).*) s
    where a.state = 'active' and s.next_slot_at < coalesce(a.next_due_at, 'infinity') and tokenbook.is_user(a.user_id)
-     -- what was paid for comes whatever is in force; of the rest what is in force, and nothing else
+     -- slots that were paid for are given whatever plan is in force; other slots only of the plan in force
      and case when s.payment_id is not null then (s.next_slot_at < least(s.expires_at, s.taken_back_at)) is not false
               else n.nth = 1 and (s.next_slot_at < least(s.expires_at, s.cancel_at, s.paused_at, s.taken_back_at, s.ended_at)) is not false end
   union all
@@ -26406,7 +26406,7 @@ begin
     join tokenbook.subscriptions s on s.user_id = a.user_id
    where a.tokens_remaining > s.tokens_limit
   union all
-  -- of a subscription from before the books no entry says what its limit was
+  -- no entry has the plan limit of a subscription from before the books
   select 'I9 the plan limit is what the ledger made it', s.user_id, null, null, l.tokens::text, s.tokens_limit::text
     from subscriptions s
     join plan_limits l on l.user_id = s.user_id
@@ -26446,8 +26446,8 @@ begin
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
   union all
-  -- of each of its plans the next slot: a slot's start, not before the one that the entry names, not after the first that
-  -- is to come, and after all that it has given
+  -- the next slot of each plan: the start of a slot, not before the one that the entry names, not after the first one
+  -- still to come, and after every slot that was given
   select 'I9 a subscription is what its newest entry says', n.user_id, null, newest.transaction_id,
          'next_slot_at ' || coalesce(says.expected::text, 'none'), 'next_slot_at ' || coalesce((n.plan).next_slot_at::text, 'none')
     from plans n
@@ -26494,7 +26494,7 @@ begin
      ('expires_at', (s.slot_start + says.lifetime)::text, s.expires_at::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
-     -- the first of a period has none before it
+     -- the first slot of a period has none before it
      and (differs.field <> 'once' or s.start_before is not null)
   union all
   select 'I9 storage is what its plan gave', coalesce(t.user_id, q.user_id), null, t.transaction_id,
@@ -26517,10 +26517,10 @@ begin
      ('metadata', t.metadata::text, q.metadata::text),
      ('created_at', t.created_at::text, q.created_at::text)
    ) as differs (field, expected, found)
-   -- what a user had before the books, or was given beside a plan, no entry has
+   -- no entry has a plan from before the books, or one that was given beside another
    where (t.storage_id is not null or q.metadata ? 'plan') and differs.expected is distinct from differs.found
   union all
-  -- a period gives what was paid for, no more and no less: of what never runs out each slot, of the rest no more than that
+  -- a paid period gives exactly what was paid for: every slot whose tokens never run out, at most every slot of others
   select 'I12 a paid period gives its slots', n.user_id, null, null,
          concat_ws(' ', 'payment', (n.plan).payment_id, 'of', (n.plan).plan_type || ':', n.begun, 'slots before the next'),
          (n.slots + 1)::text
@@ -26535,7 +26535,7 @@ begin
     from payments p
     left join of_plans n on n.user_id = p.user_id and (n.plan).payment_id = p.id::text
    cross join lateral (
-     -- what is kept of its period, or what its entry says of one that is over
+     -- the period as it is kept, or as its entry keeps one that is over
      select coalesce(
        n.begun,
        (select tokenbook.slot_number(one.schedule, one.period_start, one.expires_at - interval '1 microsecond') + 1
@@ -26561,11 +26561,11 @@ begin
      select p.status in ('approved', 'refunded') as is_paid,
             p.refunded_cents > 0 and p.refunded_cents >= p.amount_cents as is_refunded,
             p.refunded_cents + p.disputed_cents as lost,
-            -- what the last entry took or gave back for
+            -- the refund that the last clawback or restoration was booked for
             (t.refund ->> 'refunded_cents')::bigint + (t.refund ->> 'disputed_cents')::bigint as lost_then,
             (t.refund ->> 'amount_cents')::bigint as amount_then) as how
    cross join lateral (values
-     -- with what the schedule of its plan has given since
+     -- plus what its plan's schedule has given since
      ('tokens', case when how.is_paid then coalesce(g.tokens_granted, -1) + coalesce(o.tokens, 0) else g.tokens_granted end::text, p.tokens::text),
      ('tokens_clawed_back', (coalesce(t.clawed_back, 0) + p.tokens_lapsed)::text, p.tokens_clawed_back::text),
      ('tokens_lapsed', coalesce(t.lapsed, 0)::text, p.tokens_lapsed::text),
@@ -26578,7 +26578,7 @@ begin
      ('status', case when not how.is_paid then case when g.id is null then p.status end
                      when how.is_refunded then 'refunded' else 'approved' end, p.status),
      ('provider', case when p.provider <> 'manual' then f.provider else 'manual' end, p.provider),
-     -- what was booked before it was known as a part of another payment is undone; by hand counts what was said last
+     -- a payment that turned out to be a part of another is undone; for one by hand the refund recorded last counts
      ('refunded_cents', case when not how.is_paid then 0
                              when p.provider = 'manual' then coalesce(c.refunded_cents, 0)
                              when f.part_of is not null then greatest(p.amount_cents, 1)
@@ -26587,7 +26587,7 @@ begin
      ('to_plan', case when f.part_of is null then coalesce(f.plan_type, case when f.pack_type is null then p.to_plan end) else p.to_plan end, p.to_plan),
      ('pack_type', case when f.part_of is null then coalesce(f.pack_type, case when f.plan_type is null then p.pack_type end) else p.pack_type end, p.pack_type),
      ('quantity', coalesce(case when f.part_of is null then f.quantity end, p.quantity)::text, p.quantity::text),
-     -- a pack gives what it was asked for at, as often as it was bought
+     -- a pack gives the tokens on the terms it was asked for at, times its quantity
      ('terms', case when how.is_paid and p.pack_type is not null
                     then coalesce((p.terms ->> 'tokens')::bigint * p.quantity, -1) else p.tokens end::text, p.tokens::text),
      ('decided_at', case when p.status = 'pending' then null else coalesce(p.decided_at::text, 'a moment') end, p.decided_at::text),
@@ -26616,12 +26616,12 @@ begin
      ('pack_type', b.pack_type, p.pack_type),
      ('quantity', b.quantity::text, p.quantity::text),
      ('terms', b.terms::text, jsonb_strip_nulls(p.terms)::text),
-     -- more may have been told since than what was booked first
+     -- more may have been learned since it was booked
      ('amount_cents', case when f.part_of is null then coalesce(o.amount_cents, b.amount_cents) else p.amount_cents end::text, p.amount_cents::text),
      ('amount_cents then', case when b.amount_cents = any (o.amounts) is not false then b.amount_cents else o.amount_cents end::text, b.amount_cents::text),
      ('currency', case when f.part_of is null then coalesce(o.currency, b.currency) else p.currency end, p.currency),
      ('idempotency_key', b.idempotency_key, p.idempotency_key),
-     -- words are none of the terms: they may be erased one day
+     -- words are no part of the terms, because they may be erased
      ('reason', t.reason, p.reason),
      ('created_at', b.created_at::text, p.created_at::text),
      ('decided_at', b.decided_at::text, p.decided_at::text),
@@ -26641,7 +26641,7 @@ begin
      ('part_of', case when w.part_of is null and f.part_of <> f.provider_payment_id then w.provider_payment_id end, f.part_of),
      ('events', case when f.part_of is null then greatest(t.events, 1) else 0 end::text, coalesce(t.events, 0)::text),
      ('is_paid', coalesce(t.is_paid, false)::text, f.is_paid::text),
-     -- of what is not booked: one who was told, or was ever said to be its customer
+     -- the user of a payment that is not booked: named by an event, or once known as its customer
      ('user_id', case when p.id is not null or f.user_id = any (t.users) then f.user_id::text
                       when f.user_id is not null and tokenbook.was_customer(f.provider, t.customer_id, f.user_id) then f.user_id::text end,
                  f.user_id::text),
@@ -26655,7 +26655,7 @@ begin
      ('price_id', t.price_id, f.price_id),
      ('subscription_id', t.subscription_id, f.subscription_id),
      ('cycles_completed', t.cycles_completed::text, f.cycles_completed::text),
-     -- of what was told, one; none where none of it is in the catalogue
+     -- one of the things that events named; NULL where none of them is in the catalogue
      ('what was bought', case when num_nonnulls(f.plan_type, f.pack_type) < 2 and coalesce(f.plan_type, 'pack ' || f.pack_type) = any (t.things)
                               then coalesce(f.plan_type, 'pack ' || f.pack_type) end, coalesce(f.plan_type, 'pack ' || f.pack_type)),
      ('quantity', case when num_nonnulls(f.plan_type, f.pack_type) = 1 then coalesce(f.quantity, 1) end::text, f.quantity::text),
@@ -26676,7 +26676,7 @@ begin
                             when t.price_id is not null or t.things is not null then 'price_unknown'
                             else 'nothing_named' end, f.parked_reason),
      ('disagrees', x.others::text, f.disagrees::text),
-     -- before its payment was first heard of, or after it was last
+     -- received before its payment's first event, or after its last
      ('events out of their time:', null, t.astray)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
@@ -26699,7 +26699,7 @@ begin
          concat_ws(' ', o.provider, o.id, 'waits: booked beside it are', o.beside_before), 'booked'
     from of_periods o
    where o.payment_id is not null and not o.is_decided and o.beside_before > 0
-     -- and that so many periods were paid for, the provider does not say
+     -- and the provider does not say that so many periods were paid for
      and o.cycles_before is distinct from -1 and o.cycles - coalesce(o.cycles_before, 0) <= o.beside_before
   union all
   select 'I12 an event is of a payment', null, null, null, concat_ws(' ', e.provider, e.provider_payment_id), 'nothing known of it'
@@ -26730,12 +26730,12 @@ begin
      ('tokens_granted', t.tokens::text, g.tokens_granted::text),
      ('created_at', t.created_at::text, g.created_at::text),
      ('granted_at', least(g.granted_at, t.created_at)::text, g.granted_at::text),
-     -- an action of one type alone says the type; a plan's grants are of any, but a trial is called one
+     -- an action that only one type has names the type; a plan's grants are of any type, but a trial is named so
      ('grant_type', coalesce((
                       select of.name from jsonb_each(tokenbook.built_in_grant_types()) as of (name, type)
                        where of.type ->> 'action_type' = t.action_type and t.action_type <> 'subscription_grant'),
                       nullif(g.grant_type, 'trial')), g.grant_type),
-     -- a payment that came after its period had been granted stands in the grant alone
+     -- a payment that came after its period was granted is in the grant only
      ('payment_id', coalesce(t.payment_id, g.payment_id)::text, g.payment_id::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
@@ -26765,7 +26765,7 @@ begin
      ('currency', o.currency, g.currency),
      ('cost_basis_of', coalesce(o.cost_basis_of, p.payment_id)::text, g.cost_basis_of::text),
      ('created_at', o.created_at::text, g.created_at::text),
-     -- what a grant has attached that is from before the books, or was reissued, no entry has
+     -- no entry has what is attached to a grant from before the books, or to one that was issued again
      ('metadata', coalesce(o.attached, g.metadata)::text, g.metadata::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
@@ -26781,7 +26781,7 @@ begin
    where o.grant_id is null or given.by is distinct from v.original_id
       or (o.expires_at at time zone 'utc')::text || 'Z' is distinct from v.metadata ->> 'expires_at'
   union all
-  -- a grant to come waits, begins as it was said and not before its moment, or is called off
+  -- an upcoming grant waits, begins on its terms and not before its moment, or is called off
   select 'I4 a grant to come waits for its moment', coalesce(c.user_id, u.user_id), coalesce(c.grant_id, u.id), coalesce(c.transaction_id, u.transaction_id),
          concat_ws(' ', 'grant', coalesce(c.grant_id::text, 'none'), 'of entry', c.transaction_id, 'from', c.starts_at),
          concat_ws(' ', 'grant', coalesce(u.id::text, 'none'), 'of entry', u.transaction_id, 'from', u.starts_at)
@@ -26857,7 +26857,7 @@ begin
     left join public.token_payments p on p.user_id = n.user_id and p.id = n.payment_id
    where n.payment_id is not null and p.id is null
   union all
-  -- each transaction by itself: what the constraints say, asked again of what is there
+  -- each transaction by itself: the rules of the constraints, checked on the rows that are there
   select 'I4 an entry is of one kind', t.user_id, null, t.id,
          'sign, reserve, debt, links, terms and action of ' || t.entry_type,
          concat_ws(' ', t.tokens, 'tokens', t.reserved_change, 'reserved', t.debt_change, 'debt', t.action_type,
@@ -26867,7 +26867,7 @@ begin
             when 'opening_balance' then t.id = 1 and t.tokens >= 0
             when 'grant' then t.tokens > 0
             when 'deduction' then t.reserved_change in (0, t.tokens) and t.debt_change >= 0 and t.tokens - t.debt_change < 0
-              -- what is owed for a use is what was not there
+              -- a use owes exactly what the account did not have
               and (t.debt_change = 0 or t.reserved_change = 0 and t.balance_after = 0 and t.action_type <> 'admin_deduct')
             when 'expiry' then t.tokens < 0
             when 'clawback' then t.tokens <= 0 and t.debt_change >= 0
@@ -26885,7 +26885,7 @@ begin
           and (t.usage_id is null or t.entry_type in ('grant', 'deduction', 'usage', 'refund'))
           and (t.payment_id is null or t.entry_type in ('grant', 'clawback', 'restoration'))
           and (t.original_id is null or t.entry_type in ('release', 'refund', 'void', 'restatement', 'rollover', 'grant') or t.terms ? 'voids')
-          -- and what it keeps of what began or ended with it
+          -- and its terms keep what began or ended with it
           and (jsonb_typeof(t.terms) = 'object' and t.terms <> '{}') is distinct from false
           and case when t.terms is null then '{}'
                    else array(select jsonb_object_keys(case jsonb_typeof(t.terms) when 'object' then t.terms end) order by 1) end = case
@@ -26918,7 +26918,7 @@ begin
                 when t.entry_type in ('opening_balance', 'expiry', 'clawback', 'restoration', 'debt_repayment', 'restatement', 'void', 'rollover')
                   then t.action_type = t.entry_type
                 when t.action_type = any (tokenbook.grant_action_types())
-                  -- what no period gave is called by its type
+                  -- a grant that no period gave is named by its type
                   then t.entry_type = 'grant'
                     and case when t.terms -> 'grants' -> 0 ? 'subscription_id'
                           then right(t.action_type, 6) = '_grant' and t.action_type <> 'admin_grant' -- no pack, and nobody's gift
@@ -26974,17 +26974,17 @@ begin
             t.request - array['operation', 'on_shortage', 'action_type', 'tokens_used', 'success'] as asked) measured
    cross join lateral (values
      ('usage_id', coalesce(t.usage_id::text, 'none'), u.id::text),
-     -- an admin's grant of whatever type is an admin_grant in the trail
+     -- in the audit trail an admin's grant of any type is an admin_grant
      ('action_type', case when t.entry_type = 'grant' then 'admin_grant' else t.action_type end, u.action_type),
      ('created_at', t.created_at::text, u.created_at::text),
      ('member_id', t.member_id::text, u.member_id::text),
-     -- of a correction the trail has the reason too
+     -- for a correction the audit trail has the reason too
      ('metadata', (case when u.action_type in ('admin_grant', 'admin_deduct')
                         then t.metadata || jsonb_build_object('reason', t.reason, 'transaction_id', t.id) else t.metadata end)::text,
                   u.metadata::text),
-     -- where grants pay only for some models, which it was stands in both
+     -- where grants pay only for some models, both have the model
      ('model_used', coalesce(t.terms ->> 'model', u.model_used), u.model_used),
-     -- what was measured stands in the request too, where there was a key
+     -- with an idempotency key, the request has the measured amounts too
      ('measured', case when t.request ->> 'operation' = 'track' then measured.asked else measured.found end::text,
                   measured.found::text)
    ) as differs (field, expected, found)
@@ -27014,7 +27014,7 @@ begin
      ('created_at', t.created_at::text, h.created_at::text),
      ('member_id', t.member_id::text, h.member_id::text),
      ('metadata', t.metadata::text, h.metadata::text),
-     -- how long it lives stands in the request, where there was a key
+     -- with an idempotency key, the request has the hold's lifetime
      ('expires_at', coalesce(t.created_at + (t.request ->> 'ttl_seconds')::integer * interval '1 second', h.expires_at)::text,
                     h.expires_at::text),
      ('capture_id', e.capture_id::text, h.capture_id::text),
@@ -27041,7 +27041,7 @@ begin
                   (select p.transaction_id from holds p where p.user_id = h.user_id and p.id = h.parent_id), h.transaction_id))
               else t.entry_type in ('hold', 'release') end
   union all
-  -- what moves between a hold and its child
+  -- moves between a hold and its child
   select 'I4 a move is between a hold and its child', t.user_id, null, t.id,
          case t.action_type when 'hold_split' then concat_ws(' ', h.parent_id, 'to', h.id) else concat_ws(' ', h.id, 'to', h.parent_id) end,
          concat_ws(' ', t.terms #>> '{move,from}', 'to', t.terms #>> '{move,to}')
@@ -27123,13 +27123,13 @@ begin
    ) as differs (field, expected, found)
    where t.request is not null and differs.expected is distinct from differs.found
   union all
-  -- the order of time; a minute is left to a clock that was set back, or a standby's that was behind
+  -- the order of time; a minute is allowed for a clock that was set back or a standby that was behind
   select 'I7 transactions are booked in the order of time', t.user_id, null, t.id,
          'from ' || coalesce(t.at_before, '-infinity') || ' to now', t.created_at::text
     from ledger t
    where (t.created_at < t.at_before - interval '1 minute'
        or t.created_at > clock_timestamp() + interval '1 minute')
-     -- what was acknowledged, as it was then
+     -- except an entry that was acknowledged, as it was then
      and not exists (
        select from tokenbook.acknowledged_findings f
         where f.user_id = t.user_id -- @acknowledged-user-only
@@ -27151,10 +27151,10 @@ begin
   select 'I10 a change has a reason', t.user_id, null, t.id, '1 to 500 characters', coalesce(length(t.reason), 0)::text
     from ledger t
    where (length(t.reason) between 1 and 500) is not true
-     -- what an admin or the server may do without giving one
+     -- the changes that need no reason
      and not (t.reason is null and (t.entry_type in ('grant', 'refund', 'void', 'clawback') or t.action_type in ('admin_deduct', 'upcoming_grant')))
   union all
-  -- what a table's rows may be at all, as its writers ask it
+  -- the rules of each table's rows, the same functions that its writers use
   select 'I3 a row keeps the rules of its table', a.user_id, null, null, 'token_accounts', tokenbook.broken_account_rule(a)
     from public.token_accounts a
    where tokenbook.broken_account_rule(a) is not null
