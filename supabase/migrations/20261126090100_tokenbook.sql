@@ -15978,27 +15978,27 @@ comment on function tokenbook.slots_until is
 -- from supabase/schemas/50_plans/start_period.sql
 
 /*
- * Puts a user on a plan and gives a period's tokens, in one transaction: subscription, grant, plan limit
- * and storage, or nothing. What every flow is made of (registration, approval, upgrade, renewal,
- * initial plan), so that limit and balance cannot disagree whichever way a user came.
+ * Puts a user on a plan and gives the tokens of one period, in one transaction: subscription, grant, plan limit and
+ * storage, or nothing at all. Every way onto a plan calls it (registration, approval, upgrade, renewal, initial plan), so
+ * limit and balance agree whichever way a user came.
  *
- * p_entry is the transaction to be (user_id, actor, reason, key, request, payment_id). A payment is
- * granted once, and so is a period without one; a second time answers replayed and changes no
- * tokens. A renewal of a plan with a balance cap gives what fills the balance up to it; where that is
- * nothing, no grant is made and transaction is NULL; an entry of 0 tokens says that the period began.
- * The entry keeps the subscription and the storage that came with it (terms).
- * When the period before closes with it, what that has left is carried over first, within the limits of
- * its plan (tokenbook.roll_over).
- * Each payment has a period of its own, whatever else was paid for. Which of them is in force does not depend on which
- * was told first: a payment for a plan that is lower than the one in force (tokenbook.plan_precedence), or for an earlier
- * period of an equal one, is kept beside it, unless it was to follow it, and is in force when the other is not any more.
- * What another plan takes the place of is kept beside it in the same way, until its own end. A payment for a period
- * that is over gives its tokens.
- * Of a plan with a schedule the period's grant is its first slot; the others follow as they begin
+ * p_entry is the transaction to be written (user_id, actor, reason, key, request, payment_id). A payment is granted
+ * once, and so is a period without one; a second call answers replayed and changes no tokens. A renewal of a plan with a
+ * balance cap gives only what fills the balance up to it. If that is nothing, no grant is made, transaction is NULL, and
+ * an entry of 0 tokens says that the period began. The entry keeps the subscription and the storage (terms).
+ * When the period before closes with it, its unused tokens are carried over first, within the limits of its plan
+ * (tokenbook.roll_over).
+ *
+ * Each payment has a period of its own, whatever else was paid for. The order in which payments arrive does not decide
+ * which is in force: a payment for a lower plan (tokenbook.plan_precedence), or for an earlier period of an equal one, is
+ * kept beside the plan in force, unless it was to follow it, and comes into force when that one ends. A plan that
+ * another replaces is kept beside it in the same way, until its own end. A payment for a period that is over gives its
+ * tokens.
+ * If the plan has a schedule, the period's grant is its first slot; the others follow as they begin
  * (tokenbook.issue_slots). A payment for a period whose slots have all begun gives them at once.
- * Tokens are added, never reset. The plan limit (tokens_limit) becomes the balance after it.
- * Of a plan whose grants are trials it gives what the policy allows this person (tokenbook.take_trial); an initial
- * plan of which that is nothing does not begin: transaction is NULL, and the subscription is as it was.
+ * Tokens are added, never reset. The plan limit (tokens_limit) becomes the balance afterwards.
+ * A plan whose grants are trials gives what the policy allows this person (tokenbook.take_trial). If that is nothing, an
+ * initial plan does not begin: transaction is NULL, and the subscription stays as it was.
  * Locks: the account.   Errors: as issue_grant, trial_already_taken, trial_needs_identity.   Keeps: I2 to I5, I9, I10.
  */
 create function tokenbook.start_period(
@@ -17832,34 +17832,35 @@ comment on function tokenbook.explain_parking is
 -- from supabase/schemas/60_payments/facts_of_payment.sql
 
 /*
- * What is known of a provider's payment, from everything that was told of it and of its parts (p_ids), in one place:
- * nothing is added to what was known before. So the order in which events are heard never decides amounts, refunds,
- * credits or disputes. It decides who paid and what was bought in one case: where events contradict each other on that,
- * what was booked first stays, and the project is told (tokenbook.tell_of_contradicted_payment). Its work grows
- * with the events of this payment, and with nothing else (I11).
+ * What is known of a provider's payment, computed in one place from all events of it and of its parts (p_ids), never
+ * from what was known before. So the order in which events arrive decides no amount, refund, credit or dispute. It
+ * matters in one case: where events contradict each other on who paid or what was bought, what was booked first stays,
+ * and the project is told (tokenbook.tell_of_contradicted_payment). The work grows with the events of this payment
+ * alone (I11).
  *
- * - User, plan or pack with its quantity, currency, period, price, subscription and customer: the first that names
- *   one which we know, by when it happened, then by its event's id. What an admin assigned counts where no event names
- *   one, the customer's user where neither does. What is booked stays: the user, the plan or pack, and under which id.
- * - Amount: the largest that was told; without one, the price in the catalogue.
- * - Refunds: of each, by its own id, what was told last; pending and succeeded have gone. Or the provider's running
- *   total, less what failed since, where that is more. Of parts, each by itself, then together.
- * - Credits: what the provider credited to the customer for unused time of what was paid for, each by its own id: it
- *   has gone as a refund has, and pays for something else.
- * - Disputes: of each, by its own id, what was told last; open and lost withhold its amount.
- * - Reversals: what a provider took back by itself, each by its own id. One is a dispute's, if that was open when it
- *   came, or has its amount and was not won before; then the dispute says whether the money is gone, up to the most
- *   that it was about. What is more than that, and a reversal that is no dispute's, is gone by itself.
- * - PayPal tells one loss twice, as a refund and as what a dispute came to. So there what was refunded since a dispute
- *   began is part of what that came to when it was lost, up to its amount. Stripe's refunds and disputes are apart.
- * What may be a subscription's setup fee instead of its price waits, where another payment has been booked for the
- * period that it would pay for (tokenbook.period_of_another), until an admin has said what it is. So does what was paid
- * from the customer's balance while a credit waits that put money there which nobody can trace.
- * - More disputes and reversals of one payment than limits() has (payment_disputes) are not weighed: all of it is
- *   lost, and the project is told. No payment has so many; weighing them grows with their square.
- * An amount in another currency than the payment's cannot be compared: it is all of the payment; so is a dispute's
- * that is not told.
- * Two facts of one moment: what ends a refund or dispute is later than what begins it.
+ * - User, plan or pack with its quantity, currency, period, price, subscription and customer: from the first event, by
+ *   the provider's time and then by its id, that names one which we know. Where no event names one, what an admin
+ *   assigned counts; where neither does, the customer's user. Once booked, the user, the plan or pack and the
+ *   payment's id stay.
+ * - Amount: the largest that an event says; without one, the price in the catalogue.
+ * - Refunds: each by its own id, as its latest event says; pending and succeeded ones count. Or the provider's running
+ *   total, less what failed since, where that is more. Each part by itself, then added up.
+ * - Credits: what the provider credited to the customer for unused time that had been paid for, each by its own id. A
+ *   credit counts like a refund; the customer pays something else with it.
+ * - Disputes: each by its own id, as its latest event says; open and lost ones withhold their amount.
+ * - Reversals: what a provider took back by itself, each by its own id. A reversal belongs to a dispute that was open
+ *   when it came, or that has its amount and was not won before. Then the dispute decides whether the money is gone, up
+ *   to its largest amount. The rest of it, and a reversal without a dispute, is gone.
+ * - PayPal reports one loss twice, as a refund and as the outcome of a dispute. So there the refunds since a dispute
+ *   began are a part of what it came to when it was lost, up to its amount. At Stripe they are two losses.
+ * - A payment that may be a subscription's setup fee and not its price waits for an admin's decision, if another payment
+ *   has been booked for the period that it would pay for (tokenbook.period_of_another). A payment from the customer's
+ *   balance waits too, while a credit waits that put money there which cannot be traced.
+ * - More disputes and reversals of one payment than limits() allows (payment_disputes) are not weighed: all of the payment
+ *   counts as lost, and the project is told. Weighing them would grow with their square, and no real payment has so many.
+ * An amount in another currency than the payment's cannot be compared, and counts as all of the payment; so does the
+ * amount of a dispute that says none.
+ * Of two events at one moment, the one that ends a refund or dispute is later than the one that begins it.
  * Caller: internal, holding the locks of these ids.   Locks: the account, where it asks what else is booked.   Keeps: I12.
  */
 create function tokenbook.facts_of_payment(p_provider text, p_ids text[])
@@ -28505,26 +28506,30 @@ comment on function tokenbook.recorded_grant_actions is
 -- from supabase/schemas/90_audit/replay.sql
 
 /*
- * What each grant would have now if every deduction had been spread over the grants exactly: in burn
- * order, and over what had not run out at that moment. One ordered stream of everything that
- * happened, one user after the other, each user's grants in arrays; no query per user.
+ * What each grant would have now if every deduction had been spread over the grants exactly: in burn order, and only
+ * over grants that had not run out at that moment. It reads one ordered stream of everything that happened, one user
+ * after the other, and keeps each user's grants in arrays; there is no query per user.
  *
- * Before the books opened: grants that came from an old transaction begin whole, and the old
- * deductions are spread over them. A grant of unknown history (the app made it, beside its
- * transactions) takes part with what it is known to have paid, and opens with what the opening
- * balance says it had. So does every grant of a user whose counter had more than all of them
- * (tokenbook.grants_at_opening); no old deduction is spread over those.
- * Since then, the ledger: deductions and holds are spread anew; what is given back goes to where the
- * replay took it from; what moves between a hold and its child is a part of what the replay took for that; a clawback and a repaid debt take from the grants they name, then in burn
- * order; what was carried over comes out of the grant that closed, as far as it has it. A restatement changes what is stored, never what is exact: so nothing is left to restate
- * after one, and all of it is there again after its reversal. A repair by reconciliation is somebody's
- * decision and settles what was before it: from there on, what was stored then is exact.
+ * Before the books opened: grants that came from an old transaction begin with their full amount, and the old deductions
+ * are spread over them. A grant of unknown history (the app made it beside its transactions) counts with what it is
+ * known to have paid, and has at the opening what the opening balance says. The same is true of every grant of a user
+ * whose counter had more than all of their grants (tokenbook.grants_at_opening); no old deduction is spread over those.
  *
- * Where rows were lost, it goes by what is there: grants without an account are replayed, a grant that is
- * gone pays nothing, and a user with neither account nor grants is left out.
+ * Since the books opened, it follows the ledger:
+ * - Deductions and holds are spread anew.
+ * - What is given back returns to the grants that this replay took it from.
+ * - What moves between a hold and its child is a part of what this replay took for the hold.
+ * - A clawback and a repaid debt take from the grants they name, then in burn order.
+ * - A rollover takes from the grant that closed, as far as that has enough.
+ * - A restatement changes what is stored and never what is exact: after one there is nothing left to restate, and after
+ *   its reversal there is all of it again.
+ * - A repair by reconciliation is a person's decision that settles what was before it: what was stored then is exact.
  *
- * What has run out by p_now counts on neither side, booked or not. What found no grant to pay it is
- * uncovered: one row more for that user, without a grant.
+ * Where rows were lost, it goes by the rows that are left: grants without an account are replayed, a missing grant pays
+ * nothing, and a user with neither account nor grants is left out.
+ *
+ * A grant that has run out by p_now counts on neither side, booked or not. Use that no grant could pay is uncovered: one
+ * more row for that user, without a grant.
  * For one user, for everyone, or for the users after p_after up to p_until.
  * Caller: internal.   Locks: nothing; one snapshot.   Keeps: I8.
  */

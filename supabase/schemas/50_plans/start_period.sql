@@ -1,25 +1,25 @@
 /*
- * Puts a user on a plan and gives a period's tokens, in one transaction: subscription, grant, plan limit
- * and storage, or nothing. What every flow is made of (registration, approval, upgrade, renewal,
- * initial plan), so that limit and balance cannot disagree whichever way a user came.
+ * Puts a user on a plan and gives the tokens of one period, in one transaction: subscription, grant, plan limit and
+ * storage, or nothing at all. Every way onto a plan calls it (registration, approval, upgrade, renewal, initial plan), so
+ * limit and balance agree whichever way a user came.
  *
- * p_entry is the transaction to be (user_id, actor, reason, key, request, payment_id). A payment is
- * granted once, and so is a period without one; a second time answers replayed and changes no
- * tokens. A renewal of a plan with a balance cap gives what fills the balance up to it; where that is
- * nothing, no grant is made and transaction is NULL; an entry of 0 tokens says that the period began.
- * The entry keeps the subscription and the storage that came with it (terms).
- * When the period before closes with it, what that has left is carried over first, within the limits of
- * its plan (tokenbook.roll_over).
- * Each payment has a period of its own, whatever else was paid for. Which of them is in force does not depend on which
- * was told first: a payment for a plan that is lower than the one in force (tokenbook.plan_precedence), or for an earlier
- * period of an equal one, is kept beside it, unless it was to follow it, and is in force when the other is not any more.
- * What another plan takes the place of is kept beside it in the same way, until its own end. A payment for a period
- * that is over gives its tokens.
- * Of a plan with a schedule the period's grant is its first slot; the others follow as they begin
+ * p_entry is the transaction to be written (user_id, actor, reason, key, request, payment_id). A payment is granted
+ * once, and so is a period without one; a second call answers replayed and changes no tokens. A renewal of a plan with a
+ * balance cap gives only what fills the balance up to it. If that is nothing, no grant is made, transaction is NULL, and
+ * an entry of 0 tokens says that the period began. The entry keeps the subscription and the storage (terms).
+ * When the period before closes with it, its unused tokens are carried over first, within the limits of its plan
+ * (tokenbook.roll_over).
+ *
+ * Each payment has a period of its own, whatever else was paid for. The order in which payments arrive does not decide
+ * which is in force: a payment for a lower plan (tokenbook.plan_precedence), or for an earlier period of an equal one, is
+ * kept beside the plan in force, unless it was to follow it, and comes into force when that one ends. A plan that
+ * another replaces is kept beside it in the same way, until its own end. A payment for a period that is over gives its
+ * tokens.
+ * If the plan has a schedule, the period's grant is its first slot; the others follow as they begin
  * (tokenbook.issue_slots). A payment for a period whose slots have all begun gives them at once.
- * Tokens are added, never reset. The plan limit (tokens_limit) becomes the balance after it.
- * Of a plan whose grants are trials it gives what the policy allows this person (tokenbook.take_trial); an initial
- * plan of which that is nothing does not begin: transaction is NULL, and the subscription is as it was.
+ * Tokens are added, never reset. The plan limit (tokens_limit) becomes the balance afterwards.
+ * A plan whose grants are trials gives what the policy allows this person (tokenbook.take_trial). If that is nothing, an
+ * initial plan does not begin: transaction is NULL, and the subscription stays as it was.
  * Locks: the account.   Errors: as issue_grant, trial_already_taken, trial_needs_identity.   Keeps: I2 to I5, I9, I10.
  */
 create function tokenbook.start_period(

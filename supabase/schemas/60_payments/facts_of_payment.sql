@@ -1,32 +1,33 @@
 /*
- * What is known of a provider's payment, from everything that was told of it and of its parts (p_ids), in one place:
- * nothing is added to what was known before. So the order in which events are heard never decides amounts, refunds,
- * credits or disputes. It decides who paid and what was bought in one case: where events contradict each other on that,
- * what was booked first stays, and the project is told (tokenbook.tell_of_contradicted_payment). Its work grows
- * with the events of this payment, and with nothing else (I11).
+ * What is known of a provider's payment, computed in one place from all events of it and of its parts (p_ids), never
+ * from what was known before. So the order in which events arrive decides no amount, refund, credit or dispute. It
+ * matters in one case: where events contradict each other on who paid or what was bought, what was booked first stays,
+ * and the project is told (tokenbook.tell_of_contradicted_payment). The work grows with the events of this payment
+ * alone (I11).
  *
- * - User, plan or pack with its quantity, currency, period, price, subscription and customer: the first that names
- *   one which we know, by when it happened, then by its event's id. What an admin assigned counts where no event names
- *   one, the customer's user where neither does. What is booked stays: the user, the plan or pack, and under which id.
- * - Amount: the largest that was told; without one, the price in the catalogue.
- * - Refunds: of each, by its own id, what was told last; pending and succeeded have gone. Or the provider's running
- *   total, less what failed since, where that is more. Of parts, each by itself, then together.
- * - Credits: what the provider credited to the customer for unused time of what was paid for, each by its own id: it
- *   has gone as a refund has, and pays for something else.
- * - Disputes: of each, by its own id, what was told last; open and lost withhold its amount.
- * - Reversals: what a provider took back by itself, each by its own id. One is a dispute's, if that was open when it
- *   came, or has its amount and was not won before; then the dispute says whether the money is gone, up to the most
- *   that it was about. What is more than that, and a reversal that is no dispute's, is gone by itself.
- * - PayPal tells one loss twice, as a refund and as what a dispute came to. So there what was refunded since a dispute
- *   began is part of what that came to when it was lost, up to its amount. Stripe's refunds and disputes are apart.
- * What may be a subscription's setup fee instead of its price waits, where another payment has been booked for the
- * period that it would pay for (tokenbook.period_of_another), until an admin has said what it is. So does what was paid
- * from the customer's balance while a credit waits that put money there which nobody can trace.
- * - More disputes and reversals of one payment than limits() has (payment_disputes) are not weighed: all of it is
- *   lost, and the project is told. No payment has so many; weighing them grows with their square.
- * An amount in another currency than the payment's cannot be compared: it is all of the payment; so is a dispute's
- * that is not told.
- * Two facts of one moment: what ends a refund or dispute is later than what begins it.
+ * - User, plan or pack with its quantity, currency, period, price, subscription and customer: from the first event, by
+ *   the provider's time and then by its id, that names one which we know. Where no event names one, what an admin
+ *   assigned counts; where neither does, the customer's user. Once booked, the user, the plan or pack and the
+ *   payment's id stay.
+ * - Amount: the largest that an event says; without one, the price in the catalogue.
+ * - Refunds: each by its own id, as its latest event says; pending and succeeded ones count. Or the provider's running
+ *   total, less what failed since, where that is more. Each part by itself, then added up.
+ * - Credits: what the provider credited to the customer for unused time that had been paid for, each by its own id. A
+ *   credit counts like a refund; the customer pays something else with it.
+ * - Disputes: each by its own id, as its latest event says; open and lost ones withhold their amount.
+ * - Reversals: what a provider took back by itself, each by its own id. A reversal belongs to a dispute that was open
+ *   when it came, or that has its amount and was not won before. Then the dispute decides whether the money is gone, up
+ *   to its largest amount. The rest of it, and a reversal without a dispute, is gone.
+ * - PayPal reports one loss twice, as a refund and as the outcome of a dispute. So there the refunds since a dispute
+ *   began are a part of what it came to when it was lost, up to its amount. At Stripe they are two losses.
+ * - A payment that may be a subscription's setup fee and not its price waits for an admin's decision, if another payment
+ *   has been booked for the period that it would pay for (tokenbook.period_of_another). A payment from the customer's
+ *   balance waits too, while a credit waits that put money there which cannot be traced.
+ * - More disputes and reversals of one payment than limits() allows (payment_disputes) are not weighed: all of the payment
+ *   counts as lost, and the project is told. Weighing them would grow with their square, and no real payment has so many.
+ * An amount in another currency than the payment's cannot be compared, and counts as all of the payment; so does the
+ * amount of a dispute that says none.
+ * Of two events at one moment, the one that ends a refund or dispute is later than the one that begins it.
  * Caller: internal, holding the locks of these ids.   Locks: the account, where it asks what else is booked.   Keeps: I12.
  */
 create function tokenbook.facts_of_payment(p_provider text, p_ids text[])

@@ -1,24 +1,28 @@
 /*
- * What each grant would have now if every deduction had been spread over the grants exactly: in burn
- * order, and over what had not run out at that moment. One ordered stream of everything that
- * happened, one user after the other, each user's grants in arrays; no query per user.
+ * What each grant would have now if every deduction had been spread over the grants exactly: in burn order, and only
+ * over grants that had not run out at that moment. It reads one ordered stream of everything that happened, one user
+ * after the other, and keeps each user's grants in arrays; there is no query per user.
  *
- * Before the books opened: grants that came from an old transaction begin whole, and the old
- * deductions are spread over them. A grant of unknown history (the app made it, beside its
- * transactions) takes part with what it is known to have paid, and opens with what the opening
- * balance says it had. So does every grant of a user whose counter had more than all of them
- * (tokenbook.grants_at_opening); no old deduction is spread over those.
- * Since then, the ledger: deductions and holds are spread anew; what is given back goes to where the
- * replay took it from; what moves between a hold and its child is a part of what the replay took for that; a clawback and a repaid debt take from the grants they name, then in burn
- * order; what was carried over comes out of the grant that closed, as far as it has it. A restatement changes what is stored, never what is exact: so nothing is left to restate
- * after one, and all of it is there again after its reversal. A repair by reconciliation is somebody's
- * decision and settles what was before it: from there on, what was stored then is exact.
+ * Before the books opened: grants that came from an old transaction begin with their full amount, and the old deductions
+ * are spread over them. A grant of unknown history (the app made it beside its transactions) counts with what it is
+ * known to have paid, and has at the opening what the opening balance says. The same is true of every grant of a user
+ * whose counter had more than all of their grants (tokenbook.grants_at_opening); no old deduction is spread over those.
  *
- * Where rows were lost, it goes by what is there: grants without an account are replayed, a grant that is
- * gone pays nothing, and a user with neither account nor grants is left out.
+ * Since the books opened, it follows the ledger:
+ * - Deductions and holds are spread anew.
+ * - What is given back returns to the grants that this replay took it from.
+ * - What moves between a hold and its child is a part of what this replay took for the hold.
+ * - A clawback and a repaid debt take from the grants they name, then in burn order.
+ * - A rollover takes from the grant that closed, as far as that has enough.
+ * - A restatement changes what is stored and never what is exact: after one there is nothing left to restate, and after
+ *   its reversal there is all of it again.
+ * - A repair by reconciliation is a person's decision that settles what was before it: what was stored then is exact.
  *
- * What has run out by p_now counts on neither side, booked or not. What found no grant to pay it is
- * uncovered: one row more for that user, without a grant.
+ * Where rows were lost, it goes by the rows that are left: grants without an account are replayed, a missing grant pays
+ * nothing, and a user with neither account nor grants is left out.
+ *
+ * A grant that has run out by p_now counts on neither side, booked or not. Use that no grant could pay is uncovered: one
+ * more row for that user, without a grant.
  * For one user, for everyone, or for the users after p_after up to p_until.
  * Caller: internal.   Locks: nothing; one snapshot.   Keeps: I8.
  */
