@@ -31,10 +31,7 @@ export function AssignDialog({ parked, close }: { parked: ParkedPayment; close: 
   const [what, name] = (bought ?? "").split(" ") as [string, string | undefined];
   const offer =
     what === "plan" ? plans.find((it) => it.plan_type === name) : packs.find((it) => it.pack_type === name);
-  const isOf = (it: typeof offer, count: number) =>
-    it !== undefined &&
-    it.price_cents * count === parked.amount_cents &&
-    it.currency === (parked.currency ?? it.currency);
+  const count = what === "pack" ? quantity : 1;
   const told = (it: NonNullable<typeof offer>) =>
     `${it.name}, ${it.price_cents === 0 ? "free" : format.price(it.price_cents, it.currency)}`;
   return (
@@ -96,10 +93,11 @@ export function AssignDialog({ parked, close }: { parked: ParkedPayment; close: 
       {!isKnown && what === "pack" && (
         <NumberField label="How many" limits={atLeastOne} value={typed} change={type} />
       )}
-      {offer !== undefined && quantity !== null && (
+      {offer !== undefined && count !== null && (
         <Text size="sm" className="words" data-testid="gives">
-          {`It gives ${format.tokens(offer.tokens * (what === "pack" ? quantity : 1))} tokens at once.`}
-          {!isOf(offer, what === "pack" ? quantity : 1) &&
+          {`It gives ${format.tokens(offer.tokens * count)} tokens at once.`}
+          {(offer.price_cents * count !== parked.amount_cents ||
+            offer.currency !== (parked.currency ?? offer.currency)) &&
             " What was paid is not its price in the catalogue."}
         </Text>
       )}

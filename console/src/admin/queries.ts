@@ -1,9 +1,15 @@
 /** What an admin's pages read. The keys begin as those of users do: what an admin changes, all of it is read again. */
-import { keepPreviousData, useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
+import {
+  keepPreviousData,
+  queryOptions,
+  useInfiniteQuery,
+  useQuery,
+  useQueryClient,
+} from "@tanstack/react-query";
 import { useMemo } from "react";
 import type { ParkedPayment } from "tokenbook";
 import { tokenKeys, useTokenbook } from "tokenbook/react";
-import { tokenbookAdmin, type UsersOptions } from "tokenbook/admin";
+import { type AdminBooks, tokenbookAdmin, type UsersOptions } from "tokenbook/admin";
 import { useSession } from "../session.tsx";
 
 export const keys = {
@@ -34,30 +40,23 @@ export function useUsers({ search, sort, descending }: Pick<UsersOptions, "searc
   });
 }
 
-/** One user; polled while the page is open, because others change them too. */
-export function useUser(userId: string) {
-  const admin = useAdmin();
-  return useQuery({
+const userQuery = (admin: AdminBooks, userId: string) =>
+  queryOptions({
     queryKey: keys.of("user", userId),
     queryFn: ({ signal }) => admin.user(userId, { signal }),
-    refetchInterval: 15_000,
   });
-}
+
+/** One user; polled while the page is open, because others change them too. */
+export const useUser = (userId: string) =>
+  useQuery({ ...userQuery(useAdmin(), userId), refetchInterval: 15_000 });
+
+/** Who somebody is: who is read already is not asked for anew. */
+export const useName = (userId: string) => useQuery({ ...userQuery(useAdmin(), userId), staleTime: 300_000 });
 
 /** Has everything read again: no event announces what the admin's own client has changed. */
 export function useChanged(): () => void {
   const queryClient = useQueryClient();
   return () => void queryClient.invalidateQueries({ queryKey: tokenKeys.all });
-}
-
-/** Who somebody is: who is read already is not asked for anew. */
-export function useName(userId: string) {
-  const admin = useAdmin();
-  return useQuery({
-    queryKey: keys.of("user", userId),
-    queryFn: ({ signal }) => admin.user(userId, { signal }),
-    staleTime: 300_000,
-  });
 }
 
 /** Everyone's payments that wait, oldest first, in pages. */
