@@ -352,6 +352,6 @@ test("the doctor counts what is broken in the books, and not its own words about
   );
   expect(rows.length).toBeGreaterThan(0);
   expect(faults).toHaveLength(rows.length);
-  expect((await tokenbook("doctor")).stdout).toContain("npx tokenbook verify says all of the books");
+  expect((await tokenbook("doctor")).stdout).toContain("npx tokenbook verify lists all of the books");
   await db.drop();
 });
