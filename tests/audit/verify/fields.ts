@@ -999,7 +999,7 @@ export const fields: Record<string, Record<string, Field>> = {
 
   "tokenbook.provider_payments": {
     provider: field(
-      [{ to: "'paypal'", named: /^I12 an event is of a payment$/ }],
+      [{ to: "'paypal'", where: `not (${anUntoldPart})`, named: /^I12 an event is of a payment$/ }],
       freeWhere(anUntoldPart, untold),
     ),
     provider_payment_id: field([
