@@ -679,19 +679,19 @@ begin
     if jsonb_typeof(p_pays_for -> v_field) <> 'array' then
       return format('%s: an array of 1 to 50 texts, each once', v_field);
     elsif jsonb_array_length(p_pays_for -> v_field) not between 1 and 50
-      or exists (select from jsonb_array_elements(p_pays_for -> v_field) e where jsonb_typeof(e) <> 'string')
+      or exists (select 1 from jsonb_array_elements(p_pays_for -> v_field) e where jsonb_typeof(e) <> 'string')
       or (select count(*) <> count(distinct e) from jsonb_array_elements(p_pays_for -> v_field) e)
     then
       return format('%s: an array of 1 to 50 texts, each once', v_field);
     end if;
   end loop;
   if exists (
-    select from jsonb_array_elements_text(p_pays_for -> 'actions') as action
+    select 1 from jsonb_array_elements_text(p_pays_for -> 'actions') as action
      where octet_length(action) > 64 or action !~ '^[a-z][a-z0-9_]*$' or action = any (tokenbook.reserved_action_types()))
   then
     return 'actions: each 1 to 64 characters of a-z 0-9 _, a letter first, and none of ours (reserved_action_types)';
   elsif exists (
-    select from jsonb_array_elements_text(p_pays_for -> 'models') as model
+    select 1 from jsonb_array_elements_text(p_pays_for -> 'models') as model
      where octet_length(model) > 200 or model !~ '^[!-)+-~]*[*]?$' or model = '')
   then
     return 'models: each 1 to 200 printable ASCII characters without blanks, * at the end only';
@@ -3866,10 +3866,10 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return not exists (select from public.token_accounts a where a.user_id = p_user_id) -- @books-without-account
-    and (exists (select from public.token_balances b where b.user_id = p_user_id)
-      or exists (select from public.token_transactions t where t.user_id = p_user_id)
-      or exists (select from public.token_team_members m where m.member_id = p_user_id and m.until is null));
+  return not exists (select 1 from public.token_accounts a where a.user_id = p_user_id) -- @books-without-account
+    and (exists (select 1 from public.token_balances b where b.user_id = p_user_id)
+      or exists (select 1 from public.token_transactions t where t.user_id = p_user_id)
+      or exists (select 1 from public.token_team_members m where m.member_id = p_user_id and m.until is null));
 end
 $$;
 comment on function tokenbook.is_account_lost is
@@ -3892,7 +3892,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return coalesce(auth.jwt() -> 'app_metadata' ->> 'role' = 'admin', false)
-     and exists (select from tokenbook.admins a where a.user_id = tokenbook.caller_id());
+     and exists (select 1 from tokenbook.admins a where a.user_id = tokenbook.caller_id());
 end
 $$;
 comment on function tokenbook.is_admin is
@@ -3969,10 +3969,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return exists (
-    select from public.token_accounts a
+    select 1 from public.token_accounts a
      where a.user_id = p_user_id and a.last_transaction_id > 0
        and not exists (
-         select from public.token_transactions t where t.user_id = a.user_id and t.id = a.last_transaction_id));
+         select 1 from public.token_transactions t where t.user_id = a.user_id and t.id = a.last_transaction_id));
 end
 $$;
 comment on function tokenbook.is_ledger_lost is
@@ -4039,7 +4039,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return exists (select from auth.users u where u.id = p_user_id and u.deleted_at is null);
+  return exists (select 1 from auth.users u where u.id = p_user_id and u.deleted_at is null);
 end
 $$;
 comment on function tokenbook.is_user is 'Whether auth.users has that user now.';
@@ -4355,7 +4355,7 @@ begin
     from relations r
     join pg_index i on i.indrelid = r.oid
    where not (i.indisvalid and exists (
-     select from pg_constraint c where c.conindid = i.indexrelid and c.conrelid = r.oid and c.contype in ('p', 'u', 'x')))
+     select 1 from pg_constraint c where c.conindid = i.indexrelid and c.conrelid = r.oid and c.contype in ('p', 'u', 'x')))
   union all
   select 'trigger', g.tgrelid::regclass::text, quote_ident(g.tgname), concat_ws(chr(10),
            pg_get_triggerdef(g.oid), case g.tgenabled when 'D' then 'disabled' when 'R' then 'for replicas only' end)
@@ -4660,12 +4660,12 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if exists (select from public.token_accounts a where a.user_id = p_user_id) then
+  if exists (select 1 from public.token_accounts a where a.user_id = p_user_id) then
     return;
   elsif tokenbook.is_account_lost(p_user_id) then
     perform tokenbook.refuse('account_lost', '{}');
   elsif p_actor_role <> 'user'
-    and not exists (select from auth.users u where u.id = p_user_id)
+    and not exists (select 1 from auth.users u where u.id = p_user_id)
   then
     perform tokenbook.refuse('user_not_found', '{}');
   end if;
@@ -5405,7 +5405,7 @@ begin
   perform tokenbook.check_model(p_model_used);
 
   -- as a rule nothing about it is unusual: the account that tokenbook.spend_tokens takes at once
-  perform from public.token_accounts a
+  perform 1 from public.token_accounts a
     where a.user_id = p_user_id
       and a.payer_id is null
       and not a.has_caps
@@ -5413,7 +5413,7 @@ begin
       and a.tokens_remaining >= p_tokens
       and a.state = 'active' -- @asked-not-frozen
       and (a.next_due_at <= v_now) is not true -- @asked-nothing-due
-      and exists (select from tokenbook.project_settings r where not r.has_common_caps);
+      and exists (select 1 from tokenbook.project_settings r where not r.has_common_caps);
   if found then
     return true;
   end if;
@@ -5450,7 +5450,7 @@ begin
   return v_remaining >= p_tokens
     and ((tokenbook.spend_headroom(v_account, v_member_id, v_now)).headroom < p_tokens) is not true -- @asked-with-caps
     and not exists ( -- caps of a plan that begins with it
-      select from public.token_default_spend_caps d where d.plan_type = v_plan.plan_type and d.tokens < p_tokens);
+      select 1 from public.token_default_spend_caps d where d.plan_type = v_plan.plan_type and d.tokens < p_tokens);
 end
 $$;
 comment on function tokenbook.can_spend_tokens is
@@ -5770,7 +5770,7 @@ begin
     perform tokenbook.check_open_holds(user_id, member_id, decided_at);
   end if;
   if coalesce(v_account.tokens_remaining, 0) < p_tokens
-    and not exists (select from public.token_balances b where b.user_id = decide_spending.user_id)
+    and not exists (select 1 from public.token_balances b where b.user_id = decide_spending.user_id)
   then
     perform tokenbook.grant_initial_plan(user_id); -- an account, and still never a grant
     v_account := tokenbook.lock_account(user_id);
@@ -6004,7 +6004,7 @@ begin
     end loop;
 
     if p_all_or_nothing -- @all-or-nothing
-      and exists (select from unnest(v_results) as r (result) where r.result -> 'success' = 'false')
+      and exists (select 1 from unnest(v_results) as r (result) where r.result -> 'success' = 'false')
     then
       perform tokenbook.refuse('not_applied');
     end if;
@@ -6286,7 +6286,7 @@ as $$
 declare
   v_now constant timestamptz := clock_timestamp();
 begin
-  if not exists (select from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= v_now) then
+  if not exists (select 1 from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= v_now) then
     return 0; -- as a rule
   elsif tokenbook.has_backlog(p_user_id) then
     return 1000000;
@@ -6432,7 +6432,7 @@ begin
        cross join lateral tokenbook.upcoming_grant(t) u
        where t.user_id = p_user_id and t.created_at <= p_at and t.terms ? 'upcoming' and u.granted_at <= p_at -- @past-beginnings-count
          and not exists ( -- booked by then, called off, or there was no room for it
-           select from public.token_transactions b
+           select 1 from public.token_transactions b
             where b.user_id = t.user_id and b.original_id = t.id
               and (b.created_at <= p_at or b.entry_type = 'void' and b.actor_role = 'system'))
     ), grants as (
@@ -6629,7 +6629,7 @@ begin
   end if;
 
   v_may_book := not current_setting('transaction_read_only')::boolean;
-  if v_may_book and not exists (select from public.token_balances b where b.user_id = v_account_id) then
+  if v_may_book and not exists (select 1 from public.token_balances b where b.user_id = v_account_id) then
     perform tokenbook.grant_initial_plan(v_account_id); -- whom registration missed
     v_now := clock_timestamp();
   end if;
@@ -6638,7 +6638,7 @@ begin
   if v_is_due is null then
     perform tokenbook.require_user(v_account_id, v_actor_role);
   elsif v_is_due and v_may_book then
-    perform from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
+    perform 1 from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
     if found then
       perform tokenbook.record_expiries(array[v_account_id], v_now, p_in_portions => true);
     end if;
@@ -6915,7 +6915,7 @@ declare
 begin
   select (
            select count(*) from (
-             select from public.token_balances b
+             select 1 from public.token_balances b
               where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now
               limit v_grants + 1) g) + (
            select count(*) from tokenbook.upcoming_grants u
@@ -6997,7 +6997,7 @@ begin
           or bool_or(of.name is null or g.expires_at is null and (of.type -> 'must_end')::boolean)) wrong
    where wrong.user_id = u.user_id;
   delete from pg_temp.tokenbook_import_grants g
-   where exists (select from pg_temp.tokenbook_import_users u where u.user_id = g.user_id and u.why is not null);
+   where exists (select 1 from pg_temp.tokenbook_import_users u where u.user_id = g.user_id and u.why is not null);
 
   if not p_dry_run then
     -- the accounts first: a user whose account another transaction has made since the check above keeps that account
@@ -7016,9 +7016,9 @@ begin
     )
     update pg_temp.tokenbook_import_users u
        set why = 'has books already'
-     where u.why is null and not exists (select from opened o where o.user_id = u.user_id);
+     where u.why is null and not exists (select 1 from opened o where o.user_id = u.user_id);
     delete from pg_temp.tokenbook_import_grants g
-     where exists (select from pg_temp.tokenbook_import_users u where u.user_id = g.user_id and u.why is not null);
+     where exists (select 1 from pg_temp.tokenbook_import_users u where u.user_id = g.user_id and u.why is not null);
 
     insert into public.token_balances
       (user_id, id, grant_type, tokens_granted, tokens_remaining, is_open, granted_at, expires_at, metadata, created_at)
@@ -7085,7 +7085,7 @@ as $$
 begin
   return coalesce(p_account.state = 'frozen', false)
     or p_member_id is not null -- @frozen-members-too
-       and exists (select from public.token_accounts a where a.user_id = p_member_id and a.state = 'frozen');
+       and exists (select 1 from public.token_accounts a where a.user_id = p_member_id and a.state = 'frozen');
 end
 $$;
 comment on function tokenbook.is_frozen is
@@ -7107,7 +7107,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return exists (
-    select from tokenbook.set_aside_accounts s
+    select 1 from tokenbook.set_aside_accounts s
      where s.user_id = p_user_id and s.set_aside_at > clock_timestamp() - interval '1 hour');
 end
 $$;
@@ -7416,7 +7416,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return exists (
-    select from public.token_transactions t
+    select 1 from public.token_transactions t
      where t.user_id = p_user_id and t.id = 1 and t.entry_type = 'opening_balance' and p_grant_id = any (t.grant_ids));
 end
 $$;
@@ -7638,7 +7638,7 @@ begin
              v_reserved - due.returned - due.forfeited, v_owed - due.repaid, due.repaid, due.given
         into v_active, v_expired, v_reserved, v_owed, v_repaid, v_given
         from tokenbook.tokens_due(v_account_id, v_now) as due;
-      if v_given > 0 and (v_active > v_tokens_limit or exists (select from tokenbook.due_slots(v_account_id, v_now))) then
+      if v_given > 0 and (v_active > v_tokens_limit or exists (select 1 from tokenbook.due_slots(v_account_id, v_now))) then
         v_tokens_limit := v_active; -- as a slot sets it
       end if;
     end if;
@@ -7765,10 +7765,10 @@ begin
       from unnest(p_user_ids) as u (user_id)
      cross join lateral (
        select exists (
-                select from tokenbook.upcoming_grants g
+                select 1 from tokenbook.upcoming_grants g
                  where g.user_id = u.user_id and g.starts_at <= p_now) as grants, -- @begins-at-its-moment
               exists (
-                select from tokenbook.subscriptions s
+                select 1 from tokenbook.subscriptions s
                   join public.token_accounts a on a.user_id = s.user_id
                  where s.user_id = u.user_id and a.state = 'active'
                    and (least(s.next_slot_at, s.expires_at, s.cancel_at) <= p_now or s.beside <> '[]') -- as a rule not
@@ -8134,9 +8134,9 @@ begin
     v_newest := coalesce((select max(a.alerts_version) from public.token_accounts a), 0);
     insert into tokenbook.project_settings (alerts_version, is_expiring_first, has_common_caps)
     values (
-      case when v_newest > 0 or exists (select from public.token_alert_rules) then v_newest + 1 else 0 end,
+      case when v_newest > 0 or exists (select 1 from public.token_alert_rules) then v_newest + 1 else 0 end,
       tokenbook.is_expiring_first_at('infinity'),
-      exists (select from public.token_default_spend_caps))
+      exists (select 1 from public.token_default_spend_caps))
     on conflict do nothing;
   end if;
 end
@@ -8732,7 +8732,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if not exists (select from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= clock_timestamp()) then
+  if not exists (select 1 from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= clock_timestamp()) then
     return false; -- as a rule
   elsif not tokenbook.has_backlog(p_user_id, p_portions) then -- @backlogs-settled-first
     return false;
@@ -8946,10 +8946,10 @@ begin
 
   -- replay
   if v_place is not null and p_idempotency_key is not null then
-    perform from public.token_transactions t
+    perform 1 from public.token_transactions t
       where t.user_id = p_user_id and t.member_id is null and t.idempotency_key = p_idempotency_key
     union all
-    select from public.token_transactions t -- of the time when they were in a team
+    select 1 from public.token_transactions t -- of the time when they were in a team
       where t.member_id = p_user_id and t.idempotency_key = p_idempotency_key;
     if found then -- @replay-after-lock
       v_place := null;
@@ -9117,11 +9117,11 @@ begin
        and b.tokens_remaining >= -e.tokens
        and (a.next_due_at > p_now or a.next_due_at is null) -- @batch-has-nothing-due
        and not exists (
-         select from public.token_transactions t
+         select 1 from public.token_transactions t
           where t.user_id = e.user_id and t.member_id is null and t.idempotency_key = e.idempotency_key
             and (t.actor_role = 'user') = (e.actor_role = 'user'))
        and not exists (
-         select from public.token_transactions t -- from when the user was in a team
+         select 1 from public.token_transactions t -- from when the user was in a team
           where t.member_id = e.user_id and t.idempotency_key = e.idempotency_key
             and (t.actor_role = 'user') = (e.actor_role = 'user'))
        and not a.has_caps -- @batch-no-caps
@@ -10130,7 +10130,7 @@ begin
     select greatest(v_from, m.counted_until) into v_counted_until from tokenbook.usage_marks m where m.user_id = v_user_id;
     select count(*) into v_many
       from (
-        select from tokenbook.usage_between(v_user_id, coalesce(v_counted_until, v_from), v_to) u
+        select 1 from tokenbook.usage_between(v_user_id, coalesce(v_counted_until, v_from), v_to) u
          limit c_uses + 1) uses;
     exit when v_many <= c_uses / 2 and nth = 1 or current_setting('transaction_read_only')::boolean;
     if nth = 1 then
@@ -10142,7 +10142,7 @@ begin
   end if;
   select count(*) into v_many
     from (
-      select from tokenbook.usage_totals t
+      select 1 from tokenbook.usage_totals t
        where t.user_id = v_user_id and t.span = v_span and t.starts_at >= v_from and t.starts_at < v_to
        limit c_totals + 1) totals;
   if v_many > c_totals then
@@ -10291,7 +10291,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return pg_relation_size('public.token_model_prices') > 0
-    and not exists (select from public.token_model_prices p where p.model = p_model and p.valid_from <= p_at);
+    and not exists (select 1 from public.token_model_prices p where p.model = p_model and p.valid_from <= p_at);
 end
 $$;
 comment on function tokenbook.has_no_price is 'Whether a model has no price at a moment, where others have one.';
@@ -10347,7 +10347,7 @@ begin
       v_min_tokens bigint;
       v_max_tokens bigint;
     begin
-      select c.min_tokens, c.max_tokens, exists (select from public.token_model_rates)
+      select c.min_tokens, c.max_tokens, exists (select 1 from public.token_model_rates)
         into v_min_tokens, v_max_tokens, v_has_rates
         from (select) as one
         left join public.token_action_costs c on c.action_type = p_action_type;
@@ -10420,15 +10420,15 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if not exists (select from public.token_model_prices) then
+  if not exists (select 1 from public.token_model_prices) then
     return; -- a project that keeps no prices
   end if;
-  if p_may_refuse and exists (select from tokenbook.chosen_model_policy c where c.policy = 'refuse') then
+  if p_may_refuse and exists (select 1 from tokenbook.chosen_model_policy c where c.policy = 'refuse') then
     perform tokenbook.refuse('unknown_model', jsonb_build_object('model', p_model));
   end if;
   if p_actor_role <> 'user'
     and not exists (
-      select from public.token_alerts t
+      select 1 from public.token_alerts t
        where t.user_id = '00000000-0000-0000-0000-000000000000' and t.rule = 'model_unknown'
          and t.epoch = hashtextextended(p_model, 0) and (t.kind = 'recovered') = false)
   then
@@ -11439,7 +11439,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return p_parent_id is not null and exists (
-    select from public.token_holds p
+    select 1 from public.token_holds p
      where p.user_id = p_user_id and p.id = p_parent_id and p.expires_at > p_at
        and (p.settled_at is null or p.settled_at > p_at));
 end
@@ -13297,10 +13297,10 @@ begin
          case
            when a.user_id is null and tokenbook.is_account_lost(s.user_id) then 'lost'
            when a.user_id is null
-             or (not exists (select from public.token_balances b where b.user_id = s.user_id)
+             or (not exists (select 1 from public.token_balances b where b.user_id = s.user_id)
                  -- a user whose old counter was 0 begins with 0: tokenbook.grant_initial_plan
                  and not exists (
-                   select from tokenbook.archived_profile_counters c
+                   select 1 from tokenbook.archived_profile_counters c
                     where c.user_id = s.user_id and c.vibe_assistant_tokens_remaining < 1)) then 'no tokens yet'
            when a.tokens_remaining = s.tokens_limit then 'synced'
            when a.tokens_remaining < s.tokens_limit then 'used some'
@@ -13376,9 +13376,9 @@ declare
   v_subscription tokenbook.subscriptions;
   v_user record;
 begin
-  if exists (select from public.token_balances b where b.user_id = p_user_id)
+  if exists (select 1 from public.token_balances b where b.user_id = p_user_id)
     -- a counter from before the books that says 0: a fact, as a grant with 0 left is
-    or exists (select from tokenbook.archived_profile_counters c where c.user_id = p_user_id and c.vibe_assistant_tokens_remaining < 1)
+    or exists (select 1 from tokenbook.archived_profile_counters c where c.user_id = p_user_id and c.vibe_assistant_tokens_remaining < 1)
   then
     return;
   end if;
@@ -13496,7 +13496,7 @@ begin
   loop
     v_grant := v_scheduled.slot;
     continue when exists (
-      select from public.token_balances b where b.user_id = p_user_id and b.id = v_grant.id);
+      select 1 from public.token_balances b where b.user_id = p_user_id and b.id = v_grant.id);
     v_slot.kept := v_scheduled.kept;
     if v_scheduled.refill_to is not null then
       v_had := tokenbook.plan_tokens_at(p_user_id, v_grant.subscription_id, v_scheduled.filled_at) + coalesce((
@@ -13803,16 +13803,16 @@ declare
   v_plan public.token_plans;
   v_entry public.token_transactions;
 begin
-  if exists (select from public.token_balances b where b.user_id = p_user_id) then
+  if exists (select 1 from public.token_balances b where b.user_id = p_user_id) then
     return; -- as a rule
-  elsif exists (select from tokenbook.upcoming_grants u where u.user_id = p_user_id) then
+  elsif exists (select 1 from tokenbook.upcoming_grants u where u.user_id = p_user_id) then
     return;
   elsif exists (
-    select from public.token_accounts a
+    select 1 from public.token_accounts a
      where a.user_id = p_user_id and a.tokens_remaining + a.tokens_reserved > 0
-       and not exists (select from public.token_balances b where b.user_id = a.user_id)
+       and not exists (select 1 from public.token_balances b where b.user_id = a.user_id)
        and not exists (
-         select from tokenbook.archived_profile_counters c
+         select 1 from tokenbook.archived_profile_counters c
           where c.user_id = a.user_id and c.vibe_assistant_tokens_remaining < 1))
   then
     perform tokenbook.refuse('account_lost', '{}');
@@ -13826,10 +13826,10 @@ begin
   if tokenbook.is_frozen(tokenbook.lock_account(p_user_id, p_create => true), null) then -- @no-plan-while-frozen
     return;
   end if;
-  if exists (select from public.token_balances b where b.user_id = p_user_id) then -- @initial-plan-after-lock
+  if exists (select 1 from public.token_balances b where b.user_id = p_user_id) then -- @initial-plan-after-lock
     return; -- somebody was faster
   end if;
-  if exists (select from public.token_transactions t where t.user_id = p_user_id and t.grant_ids <> '{}') -- @ledger-asked-too
+  if exists (select 1 from public.token_transactions t where t.user_id = p_user_id and t.grant_ids <> '{}') -- @ledger-asked-too
     or tokenbook.is_ledger_lost(p_user_id)
   then
     perform tokenbook.refuse('account_lost', '{}');
@@ -13911,7 +13911,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return exists (select from tokenbook.trials_taken t where t.identifier = any (p_identifiers));
+  return exists (select 1 from tokenbook.trials_taken t where t.identifier = any (p_identifiers));
 end
 $$;
 comment on function tokenbook.had_trial is 'Whether somebody who is known by one of these digests has had a trial.';
@@ -13945,11 +13945,11 @@ begin
   end if;
 
   v_account_id := tokenbook.paying_account(p_user_id); -- @plan-of-the-payer
-  if exists (select from public.token_subscriptions s where s.user_id = v_account_id and s.plan_type = p_plan_type)
+  if exists (select 1 from public.token_subscriptions s where s.user_id = v_account_id and s.plan_type = p_plan_type)
     or (tokenbook.plan_to_begin(v_account_id)).plan_type = p_plan_type
   then
     return true;
-  elsif not exists (select from public.token_plans p where p.plan_type = p_plan_type) then
+  elsif not exists (select 1 from public.token_plans p where p.plan_type = p_plan_type) then
     perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
   end if;
   return false;
@@ -14001,7 +14001,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return exists (
-    select from public.token_payments p
+    select 1 from public.token_payments p
      where p.user_id = p_grant.user_id and p.id = p_grant.payment_id
        and p.refunded_cents + p.disputed_cents >= greatest(p.amount_cents, 1));
 end
@@ -14026,7 +14026,7 @@ as $$
 begin
   return not p_quota.metadata ? 'plan' -- @storage-follows-the-plan
     or exists (
-      select from public.token_subscriptions s
+      select 1 from public.token_subscriptions s
        where s.user_id = p_quota.user_id and s.id = p_quota.subscription_id
          and s.plan_type = p_quota.metadata ->> 'plan');
 end
@@ -14791,7 +14791,7 @@ as $$
 begin
   return (
     select p.rank + case when p.price_cents > 0 or p_subscription.payment_id is not null and not exists (
-             select from public.token_payments y
+             select 1 from public.token_payments y
               where y.user_id = p_subscription.user_id and y.id = tokenbook.payment_id_in(p_subscription.payment_id) and y.amount_cents = 0)
            then 10000000000 else 0 end -- @paid-before-unpaid
       from public.token_plans p
@@ -14844,10 +14844,10 @@ declare
 begin
   if v_plan.plan_type is null
     or exists (
-      select from public.token_accounts a
+      select 1 from public.token_accounts a
        where a.user_id = p_user_id and (a.state = 'frozen' or a.tokens_remaining + a.tokens_reserved > 0))
-    or exists (select from public.token_transactions t where t.user_id = p_user_id and t.grant_ids <> '{}')
-    or exists (select from tokenbook.upcoming_grants u where u.user_id = p_user_id)
+    or exists (select 1 from public.token_transactions t where t.user_id = p_user_id and t.grant_ids <> '{}')
+    or exists (select 1 from tokenbook.upcoming_grants u where u.user_id = p_user_id)
     or tokenbook.is_ledger_lost(p_user_id)
   then
     return null;
@@ -15043,7 +15043,7 @@ begin
   loop
     begin
       if v_error is null then
-        if exists (select from public.token_accounts a where a.user_id = new.id) then -- @restored-users-go-on begin
+        if exists (select 1 from public.token_accounts a where a.user_id = new.id) then -- @restored-users-go-on begin
           perform tokenbook.lock_account(new.id);
           perform tokenbook.skip_missed_slots(new.id, clock_timestamp());
         end if; -- @restored-users-go-on end
@@ -15218,7 +15218,7 @@ as $$
 declare
   v_refusal text;
 begin
-  if exists (select from public.token_plans p where p.plan_type = p_plan_type and p.grant_type = 'trial') then
+  if exists (select 1 from public.token_plans p where p.plan_type = p_plan_type and p.grant_type = 'trial') then
     v_refusal := (tokenbook.ask_trial(p_user_id)).refusal;
     if v_refusal is not null then
       perform tokenbook.refuse(v_refusal, '{}');
@@ -15276,7 +15276,7 @@ begin
   if v_closing.id is null or v_closing.voided_at is not null
     or coalesce(v_closing.expires_at, 'infinity') >= coalesce(v_expires_at, 'infinity')
     or exists (
-      select from public.token_balances b
+      select 1 from public.token_balances b
        where b.user_id = v_closing.user_id and b.rolled_over_from = v_closing.id) -- @carried-over-once
   then
     return;
@@ -15502,13 +15502,13 @@ begin
    where v_plan.plan_type is not null and p_plan ? f.name and p_plan ->> f.name is distinct from f.value
    limit 1;
   if v_fixed is not null then
-    perform from public.token_plans p where p.plan_type = p_plan_type for update; -- a transaction that puts a user on the plan waits
+    perform 1 from public.token_plans p where p.plan_type = p_plan_type for update; -- a transaction that puts a user on the plan waits
     if exists (
-      select from tokenbook.subscriptions s
+      select 1 from tokenbook.subscriptions s
        where (p_plan_type in (s.plan_type, s.next_plan_type) and s.ended_at is null)
           or s.beside @> jsonb_build_array(jsonb_build_object('plan_type', p_plan_type))
       union all
-      select from public.token_payments p where p.to_plan = p_plan_type and p.status = 'pending') -- @plans-in-use-stay
+      select 1 from public.token_payments p where p.to_plan = p_plan_type and p.status = 'pending') -- @plans-in-use-stay
     then
       perform tokenbook.refuse('plan_in_use', jsonb_build_object('field', v_fixed));
     end if;
@@ -16132,7 +16132,7 @@ begin
     insert into public.token_storage_quotas (user_id, quota_gb, subscription_id, metadata)
     select p_entry.user_id, p_plan.storage_gb, subscription.id, jsonb_build_object('plan', p_plan.plan_type)
      where not exists (
-       select from public.token_storage_quotas q
+       select 1 from public.token_storage_quotas q
         where q.user_id = p_entry.user_id and q.subscription_id = subscription.id
           and q.metadata ->> 'plan' = p_plan.plan_type)
     returning * into v_storage;
@@ -16166,7 +16166,7 @@ begin
     v_grant.subscription_id := subscription.id;
     -- a second payment in one period is a grant of its own, beside the period's
     if not exists (
-      select from public.token_balances b
+      select 1 from public.token_balances b
        where b.user_id = p_entry.user_id and b.subscription_id = subscription.id and b.period_start = v_start)
     then
       v_grant.period_start := v_start;
@@ -16690,7 +16690,7 @@ begin
         and (v_field.value = '"-infinity"' or v_field.kind = 'string' and tokenbook.moment_of(v_field.value #>> '{}') is not null) is not true
         then 'a moment with its offset, or -infinity'
       when v_field.type = 'text[]' and (v_field.kind <> 'array' or exists (
-             select from jsonb_array_elements(case when v_field.kind = 'array' then v_field.value else '[]' end) e
+             select 1 from jsonb_array_elements(case when v_field.kind = 'array' then v_field.value else '[]' end) e
               where jsonb_typeof(e) <> 'string' or length(e #>> '{}') not between 1 and 255))
         then 'an array of texts of 1 to 255 characters'
       when v_field.type in ('bigint', 'integer', 'smallint') and (
@@ -16789,13 +16789,13 @@ begin
   if p_subscription.cancel_at is null and p_subscription.paused_at is null
     and not jsonb_path_exists(p_subscription.beside, '$[*] ? (@.cancel_at != null || @.paused_at != null)')
     and not exists ( -- as a rule
-    select from tokenbook.provider_subscriptions f where f.user_id = p_subscription.user_id
+    select 1 from tokenbook.provider_subscriptions f where f.user_id = p_subscription.user_id
     union all
-    select from tokenbook.provider_customers c
+    select 1 from tokenbook.provider_customers c
       join tokenbook.provider_subscriptions f on f.provider = c.provider and f.customer_id = c.customer_id
      where c.user_id = p_subscription.user_id
     union all -- one that names nobody we know is told from its payments
-    select from public.token_payments y
+    select 1 from public.token_payments y
       join tokenbook.provider_payments f on f.provider = y.provider and f.provider_payment_id = y.provider_payment_id
       join tokenbook.provider_subscriptions s on s.provider = f.provider and s.provider_subscription_id = f.subscription_id
      where y.user_id = p_subscription.user_id
@@ -16958,9 +16958,9 @@ begin
   if num_nonnulls(p_plan_type, p_pack_type) > 0 then
     perform tokenbook.check_purchase(p_plan_type, p_pack_type, p_quantity);
   end if;
-  if p_plan_type is not null and not exists (select from public.token_plans p where p.plan_type = p_plan_type) then
+  if p_plan_type is not null and not exists (select 1 from public.token_plans p where p.plan_type = p_plan_type) then
     perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
-  elsif p_pack_type is not null and not exists (select from public.token_packs p where p.pack_type = p_pack_type) then
+  elsif p_pack_type is not null and not exists (select 1 from public.token_packs p where p.pack_type = p_pack_type) then
     perform tokenbook.refuse('pack_not_found', '{"field": "p_pack_type"}');
   end if;
   if tokenbook.settle_backlog(p_user_id) then
@@ -17109,7 +17109,7 @@ begin
       and (jsonb_typeof(p_facts -> 'parked_details') <> 'object' or octet_length((p_facts -> 'parked_details')::text) > 2048) then 'parked_details'
     when case jsonb_typeof(p_facts -> 'parts')
            when 'array' then jsonb_array_length(p_facts -> 'parts') > 100
-             or exists (select from jsonb_array_elements(p_facts -> 'parts') part where coalesce(part #>> '{}', '') !~ v_id)
+             or exists (select 1 from jsonb_array_elements(p_facts -> 'parts') part where coalesce(part #>> '{}', '') !~ v_id)
            else p_facts ? 'parts'
          end then 'parts'
   end;
@@ -17214,7 +17214,7 @@ declare
   v_user_ids uuid[];
   v_locked_ids uuid[];
 begin
-  if v_is_short and not exists (select from tokenbook.uncounted_sales(c_first, c_portion)) then
+  if v_is_short and not exists (select 1 from tokenbook.uncounted_sales(c_first, c_portion)) then
     return v_now;
   elsif current_setting('transaction_read_only')::boolean then
     return null;
@@ -17548,7 +17548,7 @@ begin
     perform tokenbook.require_trial(p_user_id, p_to_plan);
     v_limit := tokenbook.limit_of('pending_payments');
     if exists (
-      select from public.token_payments p where p.user_id = p_user_id and p.status = 'pending'
+      select 1 from public.token_payments p where p.user_id = p_user_id and p.status = 'pending'
       offset v_limit - 1) -- @payments-are-bounded
     then
       perform tokenbook.refuse('too_many_payments', jsonb_build_object('limit', v_limit));
@@ -17919,13 +17919,13 @@ begin
          one.period_start, one.price_id, one.subscription_id,
          bought.plan_type, bought.pack_type, bought.quantity,
          (select u.user_id from users u
-           where exists (select from auth.users a where a.id = u.user_id)
-              or exists (select from public.token_accounts a where a.user_id = u.user_id)
+           where exists (select 1 from auth.users a where a.id = u.user_id)
+              or exists (select 1 from public.token_accounts a where a.user_id = u.user_id)
            order by u.nth limit 1),
          coalesce(
            one.reason,
-           case when exists (select from known n where n.is_too_many) then 'quantity'
-                when one.price_id is not null or exists (select from things) then 'price_unknown'
+           case when exists (select 1 from known n where n.is_too_many) then 'quantity'
+                when one.price_id is not null or exists (select 1 from things) then 'price_unknown'
                 else 'nothing_named' end),
          case when one.reason is not null then one.details
               else (select jsonb_build_object('quantity', n.quantity, 'at_most', n.at_most) from known n where n.is_too_many order by n.nth limit 1) end
@@ -18195,12 +18195,12 @@ begin
          (array_agg((t.f ->> 'current_period_end')::timestamptz order by t.nth desc))[1],
          (array_agg(t.occurred_at order by t.nth desc))[1],
          (array_agg(t.f ->> 'plan_type' order by t.nth desc) filter (
-           where exists (select from public.token_plans p where p.plan_type = t.f ->> 'plan_type')))[1],
+           where exists (select 1 from public.token_plans p where p.plan_type = t.f ->> 'plan_type')))[1],
          (array_agg(t.f ->> 'price_id' order by t.nth desc) filter (where t.f ? 'price_id'))[1],
          (array_agg(t.f ->> 'customer_id' order by t.nth) filter (where t.f ? 'customer_id'))[1],
          (array_agg((t.f ->> 'user_id')::uuid order by t.nth) filter (
-           where exists (select from auth.users a where a.id = (t.f ->> 'user_id')::uuid)
-              or exists (select from public.token_accounts a where a.user_id = (t.f ->> 'user_id')::uuid)))[1]
+           where exists (select 1 from auth.users a where a.id = (t.f ->> 'user_id')::uuid)
+              or exists (select 1 from public.token_accounts a where a.user_id = (t.f ->> 'user_id')::uuid)))[1]
     into v_facts.status, v_facts.cancel_at, v_facts.current_period_end, v_facts.occurred_at, v_facts.plan_type,
          v_facts.price_id, v_facts.customer_id, v_facts.user_id
     from told t;
@@ -18661,7 +18661,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_payment.terms ->> 'issue_every' is null and exists (
-    select from public.token_balances b
+    select 1 from public.token_balances b
      where b.user_id = p_payment.user_id and b.payment_id = p_payment.id and b.voided_at is null
        and (b.expires_at > clock_timestamp() or b.expires_at is null))
   then
@@ -18975,7 +18975,7 @@ begin
   for v_near in
     with known as (
       select f.provider_payment_id as id, f.period_start, f.cycles_completed,
-             exists (select from public.token_payments p
+             exists (select 1 from public.token_payments p
                       where p.user_id = f.user_id and p.provider = f.provider
                         and p.provider_payment_id = f.provider_payment_id) as is_booked
         from tokenbook.provider_payments f
@@ -19086,7 +19086,7 @@ begin
   perform tokenbook.require_trial(p_user_id, p_plan_type);
   -- at Stripe it is Stripe that is asked, which knows it at once; of PayPal the books are all there is to ask
   if p_plan_type is not null and exists (
-    select from tokenbook.provider_subscriptions f
+    select 1 from tokenbook.provider_subscriptions f
      where f.provider = 'paypal' and f.status <> 'cancelled' and (f.cancel_at <= clock_timestamp()) is not true
        and (f.user_id = p_user_id
          or f.user_id is null and f.customer_id in (
@@ -19422,7 +19422,7 @@ begin
   return jsonb_build_object(
     'success', true,
     'status', case when v_user_id is null or v_facts.plan_type is null and not exists (
-      select from tokenbook.provider_payments f
+      select 1 from tokenbook.provider_payments f
        where f.provider = p_provider and f.subscription_id = p_provider_subscription_id and f.user_id is not null) then 'waiting' else 'recorded' end,
     'user_id', v_user_id,
     'provider_status', v_facts.status,
@@ -19626,7 +19626,7 @@ begin
   end loop;
   return (
     select count(*) from (
-      select from tokenbook.provider_payments f
+      select 1 from tokenbook.provider_payments f
        where f.provider = p_provider and f.customer_id = p_customer_id and f.user_id is null
        limit 1000) f);
 end
@@ -20202,7 +20202,7 @@ begin
      where f.provider = p_provider and f.customer_id = p_customer_id
        and f.from_balance_cents > 0 and f.parked_reason = 'paid_with_credit'
        and not exists (
-         select from tokenbook.open_credits(p_provider, p_customer_id) c
+         select 1 from tokenbook.open_credits(p_provider, p_customer_id) c
           where c.provider_payment_id is distinct from p_deciding)
      order by f.created_at, f.provider_payment_id
      limit 20); -- @decided-credits-release end
@@ -20326,7 +20326,7 @@ begin
   if p_max_accounts is null or p_max_accounts not between 1 and 10000 then
     perform tokenbook.refuse('invalid_page', '{"field": "p_max_accounts", "rule": "1 to 10000"}');
   end if;
-  if not exists (select from public.token_accounts) then -- @nobody-to-arm: and no row that a restored one would meet
+  if not exists (select 1 from public.token_accounts) then -- @nobody-to-arm: and no row that a restored one would meet
     return 0;
   end if;
   perform tokenbook.restore_settings();
@@ -20502,7 +20502,7 @@ begin
       join tokenbook.webhook_deliveries o on o.id = first.id
      where o.status = 'pending' and o.next_attempt_at <= v_now
        and o.attempts < 10 and o.queued_at >= v_now - interval '72 hours'
-       and exists (select from tokenbook.webhook_endpoints e where e.name = p_endpoint and e.is_enabled)
+       and exists (select 1 from tokenbook.webhook_endpoints e where e.name = p_endpoint and e.is_enabled)
      order by first.next_attempt_at
      limit p_limit
        for no key update of o skip locked
@@ -20899,7 +20899,7 @@ begin
     from public.token_accounts a
    where a.user_id = p_user_id
      and ((select r.alerts_version from tokenbook.project_settings r) is distinct from 0 -- 0: there never was a rule
-       or exists (select from public.token_top_ups t where t.user_id = p_user_id));
+       or exists (select 1 from public.token_top_ups t where t.user_id = p_user_id));
   if v_tokens is not null then
     perform tokenbook.raise_alerts(p_user_id, v_tokens, clock_timestamp());
   end if;
@@ -21143,7 +21143,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if not exists (select from tokenbook.webhook_endpoints e where e.name = p_name) then
+  if not exists (select 1 from tokenbook.webhook_endpoints e where e.name = p_name) then
     perform tokenbook.refuse('webhook_endpoint_not_found', '{}');
   end if;
 end
@@ -21278,7 +21278,7 @@ begin
     perform tokenbook.refuse('invalid_alert_rule', '{"field": "p_rule", "rule": "at most 100 for the same users"}');
   end if;
   if v_asked.plan_type is not null
-    and not exists (select from public.token_plans p where p.plan_type = v_asked.plan_type)
+    and not exists (select 1 from public.token_plans p where p.plan_type = v_asked.plan_type)
   then
     perform tokenbook.refuse('plan_not_found', '{}');
   end if;
@@ -21574,7 +21574,7 @@ begin
       update public.token_top_ups t
          set paused_at = v_request.settled_at, updated_at = v_request.settled_at
        where t.user_id = p_user_id;
-      if exists (select from public.token_top_ups t where t.user_id = p_user_id and t.is_enabled) then
+      if exists (select 1 from public.token_top_ups t where t.user_id = p_user_id and t.is_enabled) then
         v_alert.user_id := p_user_id;
         v_alert.kind := 'top_up_' || p_outcome;
         v_alert.rule := 'auto_top_up';
@@ -21999,7 +21999,7 @@ begin
            order by b.expires_at
            limit 100) soon -- @warnings-are-bounded
        where not exists (
-         select from public.token_alerts t
+         select 1 from public.token_alerts t
           where t.user_id = p_account.user_id and t.rule = v_rule.rule and t.grant_id = soon.id)
        order by soon.expires_at, soon.id
     loop
@@ -22022,7 +22022,7 @@ begin
          from public.token_balances b
         where b.user_id = p_account.user_id and b.is_open and b.expires_at > p_at
           and exists (
-            select from public.token_balances o
+            select 1 from public.token_balances o
              where o.user_id = b.user_id and o.is_open
                and o.expires_at > p_at and o.expires_at <= p_at + v_rule.notice
             offset 100)));
@@ -22226,7 +22226,7 @@ begin
     perform tokenbook.refuse('already_in_team', '{"reason": "the payer is a member of another team"}');
   elsif v_member.payer_id is distinct from p_user_id and v_member.payer_id is not null then
     perform tokenbook.refuse('already_in_team', '{"reason": "the member is in another team"}');
-  elsif exists (select from public.token_team_members m where m.user_id = p_member_id and m.until is null) then
+  elsif exists (select 1 from public.token_team_members m where m.user_id = p_member_id and m.until is null) then
     perform tokenbook.refuse('already_in_team', '{"reason": "the member pays for a team of their own"}');
   end if;
   insert into public.token_team_members as m (user_id, member_id, cap_day, cap_week, cap_month)
@@ -22471,7 +22471,7 @@ begin
   foreach v_user_id in array array_remove(array[old.user_id, nullif(new.user_id, old.user_id)], null) loop
     perform tokenbook.lock_account(v_user_id, p_create => v_user_id = new.user_id);
     update public.token_accounts a
-       set has_caps = exists (select from public.token_spend_caps c where c.user_id = v_user_id) -- @caps-are-noted
+       set has_caps = exists (select 1 from public.token_spend_caps c where c.user_id = v_user_id) -- @caps-are-noted
      where a.user_id = v_user_id;
   end loop;
   return null;
@@ -22490,7 +22490,7 @@ as $$
 begin
   perform tokenbook.lock_settings();
   update tokenbook.project_settings r
-     set has_common_caps = exists (select from public.token_default_spend_caps) -- @common-caps-are-noted
+     set has_common_caps = exists (select 1 from public.token_default_spend_caps) -- @common-caps-are-noted
    where r.is_current;
   return null;
 end
@@ -22632,7 +22632,7 @@ begin
     perform tokenbook.refuse('invalid_cap', '{"field": "p_tokens", "rule": "0 to 1000000000000, or null for no cap"}');
   end if;
   perform tokenbook.check_request(null, p_reason, null);
-  if v_scope = 'plan' and not exists (select from public.token_plans p where p.plan_type = p_plan_type) then
+  if v_scope = 'plan' and not exists (select 1 from public.token_plans p where p.plan_type = p_plan_type) then
     perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
   end if;
 
@@ -22903,7 +22903,7 @@ begin
       when v_policy.is_current is null then 'off'
       when v_referrer.user_id = p_user_id then 'own_code'
       when exists (
-        select from public.token_payments p
+        select 1 from public.token_payments p
          where p.user_id = p_user_id and p.status in ('approved', 'refunded') and p.amount_cents > 0) -- @before-one-pays
         then 'already_paid'
     end;
@@ -22960,7 +22960,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return tokenbook.is_user(p_user_id)
-    and exists (select from public.token_accounts a where a.user_id = p_user_id and a.state = 'active');
+    and exists (select 1 from public.token_accounts a where a.user_id = p_user_id and a.state = 'active');
 end
 $$;
 comment on function tokenbook.may_be_rewarded is 'Whether they are a user whose account is there and not frozen.';
@@ -23634,7 +23634,7 @@ begin
   -- lock
   perform 1 from public.token_accounts a where a.user_id = v_referral.referrer_id for no key update skip locked;
   if not found then
-    if exists (select from public.token_accounts a where a.user_id = v_referral.referrer_id) then
+    if exists (select 1 from public.token_accounts a where a.user_id = v_referral.referrer_id) then
       perform tokenbook.refuse('busy', '{}');
     end if;
     return;
@@ -23722,11 +23722,11 @@ declare
   v_entry public.token_transactions;
   v_now constant timestamptz := clock_timestamp();
 begin
-  if exists (select from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= v_now) then
+  if exists (select 1 from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= v_now) then
     perform tokenbook.record_expiries(array[p_user_id], v_now);
   end if;
   if not exists (
-    select from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id and b.voided_at is null)
+    select 1 from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id and b.voided_at is null)
   then
     return;
   end if;
@@ -23868,15 +23868,15 @@ begin
   select w.field, w.rule into v_field, v_rule
     from (values
       (1, 'p_table', 'a table that is there, neither a view nor partitioned nor a partition', not exists (
-        select from pg_class c where c.oid = p_table and c.relkind = 'r' and not c.relispartition)),
+        select 1 from pg_class c where c.oid = p_table and c.relkind = 'r' and not c.relispartition)),
       (2, 'p_table', 'a table of the project''s own', exists (
-        select from tokenbook.own_objects() o where o.class = 'pg_class'::regclass and o.object = p_table)),
+        select 1 from tokenbook.own_objects() o where o.class = 'pg_class'::regclass and o.object = p_table)),
       (3, 'p_table', 'a table with a primary key', v_key = '{}'),
       (4, 'p_user_column', 'a column of the table, of type uuid', not exists (
-        select from pg_attribute a
+        select 1 from pg_attribute a
          where a.attrelid = p_table and a.attname = p_user_column and a.atttypid = 'uuid'::regtype and a.attnum > 0)),
       (5, 'p_tokens_column', 'a column of the table, of type smallint, integer or bigint', p_tokens_column is not null and not exists (
-        select from pg_attribute a
+        select 1 from pg_attribute a
          where a.attrelid = p_table and a.attname = p_tokens_column and a.attnum > 0
            and a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype))),
       (6, 'p_tokens_column', 'left out where p_tokens says how many', p_tokens_column is not null and p_tokens is not null)
@@ -23888,7 +23888,7 @@ begin
     perform tokenbook.refuse('invalid_charged_table', jsonb_build_object('field', v_field, 'rule', v_rule));
   end if;
   if num_nonnulls(p_tokens, p_tokens_column) = 0
-    and not exists (select from public.token_action_costs c where c.action_type = p_action_type)
+    and not exists (select 1 from public.token_action_costs c where c.action_type = p_action_type)
   then
     perform tokenbook.refuse('invalid_charged_table', jsonb_build_object(
       'field', 'p_tokens', 'rule', 'given, or p_tokens_column, for an action that has no cost'));
@@ -23921,7 +23921,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if not exists (
-    select from pg_trigger g
+    select 1 from pg_trigger g
      where g.tgrelid = p_table and g.tgname = 'tokenbook_charge' and g.tgfoid = 'tokenbook.charge_for_row()'::regprocedure)
   then
     return false;
@@ -24024,8 +24024,8 @@ begin
     select b.* into v_kept
       from tokenbook.shadow_balances b where b.user_id = v_change.user_id and b.source = v_shadow.source;
     if not found then
-      v_has_books := exists (select from public.token_accounts a where a.user_id = v_change.user_id);
-      if not v_has_books and not exists (select from auth.users u where u.id = v_change.user_id) then
+      v_has_books := exists (select 1 from public.token_accounts a where a.user_id = v_change.user_id);
+      if not v_has_books and not exists (select 1 from auth.users u where u.id = v_change.user_id) then
         delete from tokenbook.shadow_changes c where c.id = v_change.id;
         v_unknown := v_unknown + 1;
         continue;
@@ -24152,7 +24152,7 @@ begin
          case when c.relkind not in ('r', 'p') then format('%s.%s is no table: nothing can be put on it', n.nspname, c.relname)
               when a.name is null then format('%s.%s.%s is gone', n.nspname, c.relname, p_amount_column)
               when u.name is null then format('%s.%s.%s is gone, which said whose a row is', n.nspname, c.relname, p_user_column)
-              when c.relkind = 'p' or exists (select from pg_inherits i where c.oid in (i.inhrelid, i.inhparent)) then
+              when c.relkind = 'p' or exists (select 1 from pg_inherits i where c.oid in (i.inhrelid, i.inhparent)) then
                 format('%s.%s is partitioned, or one of several tables of which each is part: a statement that names a part passes the triggers of the others, so it cannot be followed', n.nspname, c.relname)
               when a.type <> all (c_numbers) then
                 format('%s.%s.%s is %s, and no number: a shadow follows %s', n.nspname, c.relname, p_amount_column, a.type, array_to_string(c_numbers, ', '))
@@ -24277,7 +24277,7 @@ declare
                 union all
                 select n.whose, 0, n.amount from (select %1$s as amount from tokenbook_after) n) c
          where c.whose is not null
-           and not (%2$s exists (select from tokenbook.shadow s where s.written_by = pg_current_xact_id_if_assigned())) -- @own-writes-are-known
+           and not (%2$s exists (select 1 from tokenbook.shadow s where s.written_by = pg_current_xact_id_if_assigned())) -- @own-writes-are-known
          group by c.whose
         having sum(c.before) <> sum(c.after)
   $changes$;
@@ -24393,13 +24393,13 @@ begin
   -- lock
   v_before := tokenbook.lock_account(p_user_id, p_create => true);
   v_rule := case
-    when not exists (select from tokenbook.test_users u where u.user_id = p_user_id) then 'named in tokenbook.test_users' -- @test-users-are-named
-    when exists (select from tokenbook.provider_customers c where c.user_id = p_user_id) -- @nobody-who-pays begin
-      or exists (select from tokenbook.provider_payments p where p.user_id = p_user_id)
-      or exists (select from tokenbook.provider_subscriptions s where s.user_id = p_user_id)
-      or exists (select from public.token_payments p where p.user_id = p_user_id and p.provider <> 'manual') -- @nobody-who-pays end
+    when not exists (select 1 from tokenbook.test_users u where u.user_id = p_user_id) then 'named in tokenbook.test_users' -- @test-users-are-named
+    when exists (select 1 from tokenbook.provider_customers c where c.user_id = p_user_id) -- @nobody-who-pays begin
+      or exists (select 1 from tokenbook.provider_payments p where p.user_id = p_user_id)
+      or exists (select 1 from tokenbook.provider_subscriptions s where s.user_id = p_user_id)
+      or exists (select 1 from public.token_payments p where p.user_id = p_user_id and p.provider <> 'manual') -- @nobody-who-pays end
       then 'nobody of whom a payment provider has told'
-    when exists (select from tokenbook.ledger_checkpoints c where c.user_id = p_user_id) -- @nobody-in-a-checkpoint
+    when exists (select 1 from tokenbook.ledger_checkpoints c where c.user_id = p_user_id) -- @nobody-in-a-checkpoint
       then 'in no checkpoint of the ledger'
   end;
   if v_rule is not null then
@@ -24476,7 +24476,7 @@ begin
     select c.oid::regclass as name,
            string_agg(format('%1$I = t.%1$I - $2', a.attname), ', ') as moved,
            exists (
-             select from pg_index i
+             select 1 from pg_index i
               where i.indrelid = c.oid and i.indisunique and i.indkey::smallint[] && array_agg(a.attnum)) as is_unique
       from pg_class c
       join pg_attribute a on a.attrelid = c.oid and a.atttypid = 'timestamptz'::regtype and not a.attisdropped -- @each-moment-moves
@@ -24484,7 +24484,7 @@ begin
        and (c.relnamespace = 'tokenbook'::regnamespace and c.relname <> all (c_not_moved)
          or c.relnamespace = 'public'::regnamespace and c.relname = any (tokenbook.own_relations()))
        and exists (
-         select from pg_attribute u where u.attrelid = c.oid and u.attname = 'user_id' and not u.attisdropped)
+         select 1 from pg_attribute u where u.attrelid = c.oid and u.attname = 'user_id' and not u.attisdropped)
      group by c.oid
      order by c.oid
   loop
@@ -24577,13 +24577,13 @@ begin
   update tokenbook.sale_accounts c set changed_at = coalesce(c.changed_at, clock_timestamp()) where c.user_id = p_user_id;
 
   -- what reports have counted of these uses, they count again; everyone's too
-  if exists (select from public.token_usage u where u.user_id = p_user_id) then
+  if exists (select 1 from public.token_usage u where u.user_id = p_user_id) then
     delete from tokenbook.usage_marks m
      where m.user_id in (
        select u.member_id from public.token_usage u where u.user_id = p_user_id
        union all values (p_user_id), ('00000000-0000-0000-0000-000000000000'));
     delete from tokenbook.usage_totals n
-     where not exists (select from tokenbook.usage_marks m where m.user_id = n.user_id);
+     where not exists (select 1 from tokenbook.usage_marks m where m.user_id = n.user_id);
   end if;
 end
 $$;
@@ -24962,12 +24962,12 @@ begin
            (select string_agg(distinct r.role, ' and ') from unnest(array['anon', 'authenticated']) r (role)
              where has_table_privilege(r.role, c.oid, 'insert, update, delete, truncate')) as writers,
            c.relkind = 'v' and exists (
-             select from pg_options_to_table(c.reloptions) o where o.option_name = 'security_invoker' and o.option_value::boolean) as asks_as_caller
+             select 1 from pg_options_to_table(c.reloptions) o where o.option_name = 'security_invoker' and o.option_value::boolean) as asks_as_caller
       from pg_class c
      where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'f')
        and c.relname <> all (tokenbook.own_relations())
        and not exists (
-         select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+         select 1 from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
   ), kinds (type, name) as (values
     ('r', 'tables'), ('f', 'functions'), ('S', 'sequences'), ('T', 'types')
   ), subjects (place, subject, sound) as (values
@@ -25008,14 +25008,14 @@ begin
            format('revoke %s on %s %s from %s', p.privilege, p.kind, p.object, case p.grantee when 'public' then 'public' else quote_ident(p.grantee) end)
       from present p
      where not exists (
-       select from declared d
+       select 1 from declared d
         where (d.kind, d.object, d.grantee, d.privilege) = (p.kind, p.object, p.grantee, p.privilege))
     union all
     select 2, 'rights', 'fault', format('%s lacks %s on %s %s', d.grantee, d.privilege, d.kind, d.object),
            format('grant %s on %s %s to %s', d.privilege, d.kind, d.object, quote_ident(d.grantee))
       from declared d
      where not exists (
-       select from present p
+       select 1 from present p
         where (d.kind, d.object, d.grantee, d.privilege) = (p.kind, p.object, p.grantee, p.privilege))
     union all
     select 2, 'rights', 'fault', format('%s can act as %s', m.member::regrole, m.roleid::regrole),
@@ -25085,7 +25085,7 @@ begin
        and p.oid not in (select o.object from own o where o.class = 'pg_proc'::regclass)
        and (has_function_privilege('anon', p.oid, 'execute') or has_function_privilege('authenticated', p.oid, 'execute'))
        and not exists (
-         select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
+         select 1 from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
     union all
     select 7, 'the project', 'warning',
            format('new %s that %s makes in public are open to %s (the legacy default privileges): not Tokenbook''s to close',
@@ -25106,9 +25106,9 @@ begin
            format('new functions that %s makes can be called by everybody (Postgres'' own default): not Tokenbook''s to close', current_user),
            format('alter default privileges for role %I revoke execute on functions from public', current_user)
      where not exists (
-       select from pg_default_acl d
+       select 1 from pg_default_acl d
         where d.defaclrole = current_user::regrole and d.defaclobjtype = 'f' and d.defaclnamespace = 0
-          and not exists (select from aclexplode(d.defaclacl) a where a.grantee = 0))
+          and not exists (select 1 from aclexplode(d.defaclacl) a where a.grantee = 0))
     union all
     -- tables of the project's on which rows are paid for
     select 4, 'triggers', 'fault', format('trigger %I on %s is disabled: what is inserted there is not paid for', g.tgname, g.tgrelid::regclass),
@@ -25124,7 +25124,7 @@ begin
     select 8, 'the shadow', 'fault', format('what is written to %s is not seen, trigger %s is missing: npx tokenbook shadow --start, or --stop', c.name, n.name), null
       from counter c
      cross join unnest(case c.mode when 'read_only' then array['tokenbook_shadow_update'] else tokenbook.shadow_triggers() end) as n (name)
-     where c.is_there and not exists (select from followers f where f.tgrelid = c.relation and f.tgname = n.name)
+     where c.is_there and not exists (select 1 from followers f where f.tgrelid = c.relation and f.tgname = n.name)
     union all
     select 8, 'the shadow', 'fault', format('trigger %I on %s is disabled: what is written there is not seen', f.tgname, f.tgrelid::regclass),
            format('alter table %s enable trigger %I', f.tgrelid::regclass, f.tgname)
@@ -25132,7 +25132,7 @@ begin
     union all
     select 8, 'the shadow', 'warning', format('trigger %I on %s is of no shadow', f.tgname, f.tgrelid::regclass),
            format('drop trigger %I on %s', f.tgname, f.tgrelid::regclass)
-      from followers f where not exists (select from counter c where c.relation = f.tgrelid)
+      from followers f where not exists (select 1 from counter c where c.relation = f.tgrelid)
     union all
     select 8, 'the shadow', 'warning', format('changes of %s are not booked since %s: npx tokenbook shadow', c.name, date_trunc('second', o.changed_at)), null
       from counter c
@@ -25153,7 +25153,7 @@ begin
       select f.* from findings f
       union all
       select s.place, s.subject, 'ok', s.sound, null from subjects s
-       where not exists (select from findings f where f.place = s.place)) all_of
+       where not exists (select 1 from findings f where f.place = s.place)) all_of
    order by all_of.place, all_of.status, all_of.finding;
 end
 $$;
@@ -25351,8 +25351,8 @@ begin
       from differences s
      -- the parts of what is missing, or nobody declared, go without saying
      where s.name = s.relation or s.relation = ''
-        or (exists (select from present p where p.relation = s.relation and p.name = s.relation)
-              = exists (select from declared d where d.relation = s.relation and d.name = s.relation))
+        or (exists (select 1 from present p where p.relation = s.relation and p.name = s.relation)
+              = exists (select 1 from declared d where d.relation = s.relation and d.name = s.relation))
   )
   select l.kind,
          case
@@ -25415,7 +25415,7 @@ begin
      and b.created_at <= p_opening.created_at
      -- what was granted since the books opened says so in the ledger, whatever its metadata say
      and not exists (
-       select from public.token_transactions t
+       select 1 from public.token_transactions t
         where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id);
   if v_grant.id is null then
     return;
@@ -25616,7 +25616,7 @@ begin
     select t.user_id, t.terms ->> 'voids' as grant_id, t.id as transaction_id, t.created_at, t.original_id, t.metadata
       from ledger t
      where t.terms ? 'voids'
-       and not exists (select from to_come c where c.user_id = t.user_id and c.transaction_id = t.original_id)
+       and not exists (select 1 from to_come c where c.user_id = t.user_id and c.transaction_id = t.original_id)
   ), expiries as (
     -- the changes that set_token_grant_expiry made, in order, for each grant
     select t.user_id, t.terms -> 'expiry' ->> 'grant_id' as grant_id, t.id as transaction_id, t.created_at,
@@ -25645,7 +25645,7 @@ begin
          order by e.transaction_id limit 1) later on true
       left join ledger opened on opened.user_id = o.user_id and opened.id = 1 and opened.entry_type = 'opening_balance' and o.id = any (opened.grant_ids)
       left join expiries latest on latest.user_id = o.user_id and latest.grant_id = o.id::text and latest.is_last
-     where not exists (select from recorded r where r.user_id = g.user_id and r.grant_id = g.id)
+     where not exists (select 1 from recorded r where r.user_id = g.user_id and r.grant_id = g.id)
   ), given as (
     -- each grant as it was given, with the expiry that was set last
     select f.user_id, f.transaction_id, f.attached, f.grant_id, f.grant_type, f.tokens_granted, f.priority, f.granted_at,
@@ -25951,11 +25951,11 @@ begin
            greatest(f.cycles_completed, max(o.cycles_completed), 0) as cycles,
            -- another payment waits, or an admin has decided
            t.is_assigned or exists (
-             select from tokenbook.provider_payments w
+             select 1 from tokenbook.provider_payments w
               where w.provider = f.provider and w.subscription_id = f.subscription_id
                 and w.period_start > f.period_start - 3 * n.length and w.period_start < f.period_start + 3 * n.length
                 and (w.parked_reason is not null or exists (
-                  select from tokenbook.provider_events e
+                  select 1 from tokenbook.provider_events e
                    where e.provider = w.provider and e.provider_payment_id = w.provider_payment_id and e.facts ->> 'kind' = 'assigned'))) as is_decided,
            (select coalesce(w.cycles_completed, -1) from tokenbook.provider_payments w
              where w.provider = f.provider and w.subscription_id = f.subscription_id and w.is_paid
@@ -26024,7 +26024,7 @@ begin
            coalesce(array_agg(part.tokens order by part.place) filter (where part.tokens <> 0), '{}')::text as grant_tokens
       from (select h.* from holds h
              where h.parent_id is not null
-                or exists (select from moved_holds m where m.user_id = h.user_id and m.hold_id = h.id::text)) h
+                or exists (select 1 from moved_holds m where m.user_id = h.user_id and m.hold_id = h.id::text)) h
       left join holds p on p.user_id = h.user_id and p.id = h.parent_id
       left join ledger o on o.user_id = h.user_id and o.id = coalesce(p.transaction_id, h.transaction_id)
       left join lateral (
@@ -26184,7 +26184,7 @@ begin
   select 'I3 the account knows whether it has caps', a.user_id, null, null, c.has_caps::text, a.has_caps::text
     from accounts a
    cross join lateral (
-     select exists (select from public.token_spend_caps s where s.user_id = a.user_id) as has_caps) c
+     select exists (select 1 from public.token_spend_caps s where s.user_id = a.user_id) as has_caps) c
    where a.has_caps <> c.has_caps
   union all
   select 'I3 an overdraft is what was said of it', a.user_id, null, null,
@@ -26209,7 +26209,7 @@ begin
     from accounts a
    where a.payer_id is not null
      and not exists (
-       select from public.token_team_members m
+       select 1 from public.token_team_members m
         where m.user_id = a.payer_id and m.member_id = a.user_id and m.until is null)
   union all
   select 'I4 who spent is of the team', t.user_id, null, t.id, 'a member', t.member_id::text
@@ -26231,9 +26231,9 @@ begin
   select 'I3 an alert is of what is there', t.user_id, t.grant_id, null,
          coalesce('grant ' || t.grant_id, 'request ' || t.request_id), 'none'
     from alerts t
-   where not exists (select from grants g where g.user_id = t.user_id and g.id = t.grant_id)
+   where not exists (select 1 from grants g where g.user_id = t.user_id and g.id = t.grant_id)
      and t.grant_id is not null
-      or not exists (select from public.token_top_up_requests r where r.user_id = t.user_id and r.id = t.request_id)
+      or not exists (select 1 from public.token_top_up_requests r where r.user_id = t.user_id and r.id = t.request_id)
      and t.request_id is not null
   union all
   select 'I3 a top-up asks for what its alert says', r.user_id, null, null,
@@ -26398,7 +26398,7 @@ begin
   union all
   select 'I3 the settings know whether there are common caps', null, null, null, c.has_caps::text, s.has_common_caps::text
     from tokenbook.project_settings s
-   cross join lateral (select exists (select from public.token_default_spend_caps) as has_caps) c
+   cross join lateral (select exists (select 1 from public.token_default_spend_caps) as has_caps) c
    where p_user_id is null and p_after is null and s.has_common_caps <> c.has_caps  union all
   -- plan
   select 'I9 the balance is never above the plan limit', a.user_id, null, null,
@@ -26665,11 +26665,11 @@ begin
                               when f.user_id is null then 'user_unknown'
                               -- it waits beside one that is booked
                               when f.parked_reason = 'second_in_period' and p.id is null and not t.is_assigned
-                                and exists (select from of_periods o where o.provider = f.provider and o.id = f.provider_payment_id)
+                                and exists (select 1 from of_periods o where o.provider = f.provider and o.id = f.provider_payment_id)
                               then 'second_in_period'
                               -- or with a credit that nobody can trace
                               when f.parked_reason = 'paid_with_credit' and p.id is null and not t.is_assigned and t.from_balance_cents > 0
-                                and exists (select from tokenbook.provider_payments c
+                                and exists (select 1 from tokenbook.provider_payments c
                                              where c.provider = f.provider and c.customer_id = f.customer_id and c.from_balance_cents < 0)
                               then 'paid_with_credit' end
                             when t.reason is not null then t.reason
@@ -26687,13 +26687,13 @@ begin
     from events e
     join facts f on f.provider = e.provider and f.provider_payment_id = e.whole
    cross join lateral jsonb_array_elements_text(case jsonb_typeof(e.fact -> 'parts') when 'array' then e.fact -> 'parts' else '[]' end) as named (part)
-   where not exists (select from parts o where o.provider = e.provider and o.whole = e.whole and o.part = named.part)
+   where not exists (select 1 from parts o where o.provider = e.provider and o.whole = e.whole and o.part = named.part)
   union all
   select 'I12 what was paid is booked', f.user_id, null, null, concat_ws(' ', f.provider, f.provider_payment_id), 'no payment'
     from facts f
    where f.is_paid and f.user_id is not null and num_nonnulls(f.plan_type, f.pack_type) > 0 and f.parked_reason is null
      and not exists (
-       select from payments p
+       select 1 from payments p
         where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id)
   union all
   select 'I12 one payment a period', o.user_id, null, null,
@@ -26707,7 +26707,7 @@ begin
     from tokenbook.provider_events e
    where p_user_id is null and p_after is null
      and not exists (
-       select from tokenbook.provider_payments f
+       select 1 from tokenbook.provider_payments f
         where f.provider = e.provider and f.provider_payment_id = e.provider_payment_id)
   union all
   select 'I12 a fact is as it was told', null, null, null,
@@ -27132,7 +27132,7 @@ begin
        or t.created_at > clock_timestamp() + interval '1 minute')
      -- except an entry that was acknowledged, as it was then
      and not exists (
-       select from tokenbook.acknowledged_findings f
+       select 1 from tokenbook.acknowledged_findings f
         where f.user_id = t.user_id -- @acknowledged-user-only
           and f.transaction_id = t.id -- @acknowledged-entry-only
           and f.booked_at = t.created_at and f.booked_before is not distinct from t.at_before) -- @acknowledged-as-it-was
@@ -27233,11 +27233,11 @@ begin
       union
       select b.user_id from public.token_balances b -- whose account is lost
        where (p_after is null or b.user_id > p_after) and (p_until is null or b.user_id <= p_until)
-         and not exists (select from public.token_accounts a where a.user_id = b.user_id)
+         and not exists (select 1 from public.token_accounts a where a.user_id = b.user_id)
       union
       select t.user_id from public.token_usage t -- users with records and no account
        where (p_after is null or t.user_id > p_after) and (p_until is null or t.user_id <= p_until)
-         and not exists (select from public.token_accounts a where a.user_id = t.user_id)
+         and not exists (select 1 from public.token_accounts a where a.user_id = t.user_id)
     ) u
    cross join lateral (select tokenbook.try_reconcile(u.user_id) as answer offset 0) r
    cross join lateral (
@@ -27295,9 +27295,9 @@ begin
     perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 100000"}');
   end if;
   if not tokenbook.is_user(p_user_id)
-    and not exists (select from public.token_accounts a where a.user_id = p_user_id)
-    and not exists (select from public.token_transactions t where p_user_id in (t.user_id, t.member_id))
-    and not exists (select from tokenbook.changes c where c.user_id = p_user_id)
+    and not exists (select 1 from public.token_accounts a where a.user_id = p_user_id)
+    and not exists (select 1 from public.token_transactions t where p_user_id in (t.user_id, t.member_id))
+    and not exists (select 1 from tokenbook.changes c where c.user_id = p_user_id)
   then
     perform tokenbook.refuse('user_not_found', '{"field": "p_user_id"}');
   end if;
@@ -27390,7 +27390,7 @@ begin
   -- record
   v_erased := (select coalesce(jsonb_object_agg(e.key, e.value), '{}') from jsonb_each(v_erased) e where e.value <> '0');
   if v_total > 0 or not exists (
-    select from tokenbook.changes c where c.user_id = p_user_id and c.change = 'forget_token_user')
+    select 1 from tokenbook.changes c where c.user_id = p_user_id and c.change = 'forget_token_user')
   then
     perform tokenbook.record_change(
       'forget_token_user', p_user_id, v_actor.actor_role, v_actor.actor_id, null, jsonb_build_object('rows', v_total));
@@ -27505,7 +27505,7 @@ begin
    where b.user_id = p_user_id and b.metadata ->> 'source' = 'counter_beyond_grants' and b.grant_type = 'plan'
      and b.created_at <= p_opening.created_at
      and not exists (
-       select from public.token_transactions t
+       select 1 from public.token_transactions t
         where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id);
   if v_beyond_id is not null then
     return query
@@ -27517,7 +27517,7 @@ begin
         from public.token_balances b
        where b.user_id = p_user_id
          and not exists (
-           select from public.token_transactions t
+           select 1 from public.token_transactions t
             where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
     )
     select b.id, true, b.priority, b.granted_at, b.expires_at,
@@ -27544,7 +27544,7 @@ begin
             from public.token_balances b
            where b.user_id = p_user_id
              and not exists (
-               select from public.token_transactions t
+               select 1 from public.token_transactions t
                 where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
           union all
           select u.usage_id, u.tokens, u.created_at + (tokenbook.built_in_grant_types() -> 'admin' ->> 'lifetime_hours')::integer * interval '1 hour', false, 50::smallint, u.created_at
@@ -27554,7 +27554,7 @@ begin
              and (u.created_at <= v_counter.counted_at) is not true
              -- the app wrote the grant and its record within a minute, as the migrations take it
              and not exists (
-               select from public.token_balances b
+               select 1 from public.token_balances b
                 where b.user_id = p_user_id and b.tokens_granted = u.tokens
                   and b.granted_at between u.created_at - interval '1 minute' and u.created_at + interval '1 minute')
         ) x
@@ -27640,7 +27640,7 @@ begin
    order by t.id desc
    limit 1;
   if exists (
-    select from public.token_transactions t
+    select 1 from public.token_transactions t
      where t.user_id = p_user_id and t.id > coalesce(v_base.id, 0) and t.action_type in ('admin_grant', 'admin_deduct'))
   then
     select t.* into v_opening
@@ -28113,7 +28113,7 @@ begin
     if p_declared is null then
       return 'drop function ' || p_name;
     end if;
-    if p_present is null or exists (select from unnest(v_added || v_lost) line where line ~ '^(in|from|to|text) ') then
+    if p_present is null or exists (select 1 from unnest(v_added || v_lost) line where line ~ '^(in|from|to|text) ') then
       return null;
     end if;
     return concat_ws('; ',
@@ -28124,7 +28124,7 @@ begin
          from (select line, line like 'set %' as is_set, row_number() over (partition by line like 'set %' order by place) as n
                  from unnest(v_declared) with ordinality as d (line, place)
                 where line ~ '^(volatile|stable|immutable|security|strict|called|set)( |$)') d
-       having exists (select from unnest(v_added || v_lost) line where line not like 'owner to %')));
+       having exists (select 1 from unnest(v_added || v_lost) line where line not like 'owner to %')));
 
   elsif p_kind = 'trigger' then
     return case
@@ -28153,14 +28153,14 @@ begin
     return null;
   elsif p_kind = 'column' then
     -- the type is the first line; how it is generated is for the migration to say
-    if exists (select from unnest(v_added || v_lost) line where line <> 'not null' and line not like 'default %') then
+    if exists (select 1 from unnest(v_added || v_lost) line where line <> 'not null' and line not like 'default %') then
       return null;
     end if;
     return (
       select string_agg(statement, '; ')
         from (
           select v_column || 'drop ' || case when line = 'not null' then line else 'default' end from unnest(v_added) line
-           where line = 'not null' or not exists (select from unnest(v_lost) l where l like 'default %')
+           where line = 'not null' or not exists (select 1 from unnest(v_lost) l where l like 'default %')
           union all
           select v_column || 'set ' || line from unnest(v_lost) line) s (statement));
   elsif p_kind in ('table', 'view', 'sequence') then
@@ -28631,7 +28631,7 @@ begin
           select o.user_id, (tokenbook.last_repair(o.user_id, p_now)).id
             from openings o
            where exists (
-             select from ledger t
+             select 1 from ledger t
               where t.user_id = o.user_id and t.action_type in ('admin_grant', 'admin_deduct') and (t.reason ~* '^[[:space:]]*reconciliation') is not true)) r
         join ledger t on t.user_id = r.user_id and t.id = r.id and t.action_type in ('admin_grant', 'admin_deduct')
        group by r.user_id
@@ -28694,7 +28694,7 @@ begin
       select h.user_id, -h.tokens as tokens, h.created_at
         from public.token_legacy_transactions h
        where h.tokens < 0 and h.action_type <> all (c_grants)
-         and not exists (select from counted c where c.user_id = h.user_id)
+         and not exists (select 1 from counted c where c.user_id = h.user_id)
          and (p_user_id is null or h.user_id = p_user_id)
          and (p_after is null or h.user_id > p_after)
          and (p_until is null or h.user_id <= p_until)
@@ -28704,9 +28704,9 @@ begin
         from public.token_usage u
         join openings o on o.user_id = u.user_id and u.created_at <= o.created_at
        where u.success and u.tokens_used > 0 and u.action_type <> all (c_grants)
-         and not exists (select from counted c where c.user_id = u.user_id)
+         and not exists (select 1 from counted c where c.user_id = u.user_id)
          and not exists (
-           select from public.token_legacy_transactions h
+           select 1 from public.token_legacy_transactions h
             where h.user_id = u.user_id and h.tokens < 0 and h.action_type <> all (c_grants))
     ), parents as (
       select distinct h.user_id, h.parent_id
@@ -29774,17 +29774,17 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return exists (
-      select from tokenbook.provider_customers c
+      select 1 from tokenbook.provider_customers c
        where c.provider = p_provider and c.customer_id = p_customer_id and c.user_id = p_user_id)
     or exists (
-      select from tokenbook.changes c
+      select 1 from tokenbook.changes c
        where c.change = 'set_token_customer' and c.details ->> 'provider' = p_provider
          and c.details ->> 'customer_id' = p_customer_id and c.details ->> 'instead_of' = p_user_id::text)
     or exists (
-      select from tokenbook.provider_events e
+      select 1 from tokenbook.provider_events e
        where e.provider = p_provider and e.facts ->> 'customer_id' = p_customer_id and (e.facts ->> 'user_id')::uuid = p_user_id)
     or exists (
-      select from tokenbook.provider_subscription_events e
+      select 1 from tokenbook.provider_subscription_events e
        where e.provider = p_provider and e.facts ->> 'customer_id' = p_customer_id and (e.facts ->> 'user_id')::uuid = p_user_id);
 end
 $$;
@@ -30026,9 +30026,9 @@ select tokenbook.withdraw_rights('function', 'tokenbook.declared_rights()'::regp
  */
 do $$
 begin
-  if exists (select from pg_publication p where p.pubname = 'supabase_realtime' and not p.puballtables)
+  if exists (select 1 from pg_publication p where p.pubname = 'supabase_realtime' and not p.puballtables)
     and not exists (
-      select from pg_publication_tables t
+      select 1 from pg_publication_tables t
        where t.pubname = 'supabase_realtime' and t.schemaname = 'public' and t.tablename = 'token_accounts')
   then
     alter publication supabase_realtime add table public.token_accounts;

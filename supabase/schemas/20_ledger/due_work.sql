@@ -14,7 +14,7 @@ as $$
 declare
   v_now constant timestamptz := clock_timestamp();
 begin
-  if not exists (select from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= v_now) then
+  if not exists (select 1 from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= v_now) then
     return 0; -- as a rule
   elsif tokenbook.has_backlog(p_user_id) then
     return 1000000;

@@ -78,7 +78,7 @@ begin
        cross join lateral tokenbook.upcoming_grant(t) u
        where t.user_id = p_user_id and t.created_at <= p_at and t.terms ? 'upcoming' and u.granted_at <= p_at -- @past-beginnings-count
          and not exists ( -- booked by then, called off, or there was no room for it
-           select from public.token_transactions b
+           select 1 from public.token_transactions b
             where b.user_id = t.user_id and b.original_id = t.id
               and (b.created_at <= p_at or b.entry_type = 'void' and b.actor_role = 'system'))
     ), grants as (

@@ -59,7 +59,7 @@ begin
           or bool_or(of.name is null or g.expires_at is null and (of.type -> 'must_end')::boolean)) wrong
    where wrong.user_id = u.user_id;
   delete from pg_temp.tokenbook_import_grants g
-   where exists (select from pg_temp.tokenbook_import_users u where u.user_id = g.user_id and u.why is not null);
+   where exists (select 1 from pg_temp.tokenbook_import_users u where u.user_id = g.user_id and u.why is not null);
 
   if not p_dry_run then
     -- the accounts first: a user whose account another transaction has made since the check above keeps that account
@@ -78,9 +78,9 @@ begin
     )
     update pg_temp.tokenbook_import_users u
        set why = 'has books already'
-     where u.why is null and not exists (select from opened o where o.user_id = u.user_id);
+     where u.why is null and not exists (select 1 from opened o where o.user_id = u.user_id);
     delete from pg_temp.tokenbook_import_grants g
-     where exists (select from pg_temp.tokenbook_import_users u where u.user_id = g.user_id and u.why is not null);
+     where exists (select 1 from pg_temp.tokenbook_import_users u where u.user_id = g.user_id and u.why is not null);
 
     insert into public.token_balances
       (user_id, id, grant_type, tokens_granted, tokens_remaining, is_open, granted_at, expires_at, metadata, created_at)

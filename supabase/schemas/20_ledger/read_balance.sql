@@ -83,7 +83,7 @@ begin
              v_reserved - due.returned - due.forfeited, v_owed - due.repaid, due.repaid, due.given
         into v_active, v_expired, v_reserved, v_owed, v_repaid, v_given
         from tokenbook.tokens_due(v_account_id, v_now) as due;
-      if v_given > 0 and (v_active > v_tokens_limit or exists (select from tokenbook.due_slots(v_account_id, v_now))) then
+      if v_given > 0 and (v_active > v_tokens_limit or exists (select 1 from tokenbook.due_slots(v_account_id, v_now))) then
         v_tokens_limit := v_active; -- as a slot sets it
       end if;
     end if;

@@ -21,9 +21,9 @@ begin
     v_newest := coalesce((select max(a.alerts_version) from public.token_accounts a), 0);
     insert into tokenbook.project_settings (alerts_version, is_expiring_first, has_common_caps)
     values (
-      case when v_newest > 0 or exists (select from public.token_alert_rules) then v_newest + 1 else 0 end,
+      case when v_newest > 0 or exists (select 1 from public.token_alert_rules) then v_newest + 1 else 0 end,
       tokenbook.is_expiring_first_at('infinity'),
-      exists (select from public.token_default_spend_caps))
+      exists (select 1 from public.token_default_spend_caps))
     on conflict do nothing;
   end if;
 end

@@ -85,7 +85,7 @@ begin
     select greatest(v_from, m.counted_until) into v_counted_until from tokenbook.usage_marks m where m.user_id = v_user_id;
     select count(*) into v_many
       from (
-        select from tokenbook.usage_between(v_user_id, coalesce(v_counted_until, v_from), v_to) u
+        select 1 from tokenbook.usage_between(v_user_id, coalesce(v_counted_until, v_from), v_to) u
          limit c_uses + 1) uses;
     exit when v_many <= c_uses / 2 and nth = 1 or current_setting('transaction_read_only')::boolean;
     if nth = 1 then
@@ -97,7 +97,7 @@ begin
   end if;
   select count(*) into v_many
     from (
-      select from tokenbook.usage_totals t
+      select 1 from tokenbook.usage_totals t
        where t.user_id = v_user_id and t.span = v_span and t.starts_at >= v_from and t.starts_at < v_to
        limit c_totals + 1) totals;
   if v_many > c_totals then

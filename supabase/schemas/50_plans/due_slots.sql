@@ -60,7 +60,7 @@ begin
   loop
     v_grant := v_scheduled.slot;
     continue when exists (
-      select from public.token_balances b where b.user_id = p_user_id and b.id = v_grant.id);
+      select 1 from public.token_balances b where b.user_id = p_user_id and b.id = v_grant.id);
     v_slot.kept := v_scheduled.kept;
     if v_scheduled.refill_to is not null then
       v_had := tokenbook.plan_tokens_at(p_user_id, v_grant.subscription_id, v_scheduled.filled_at) + coalesce((

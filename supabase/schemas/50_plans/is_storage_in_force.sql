@@ -13,7 +13,7 @@ as $$
 begin
   return not p_quota.metadata ? 'plan' -- @storage-follows-the-plan
     or exists (
-      select from public.token_subscriptions s
+      select 1 from public.token_subscriptions s
        where s.user_id = p_quota.user_id and s.id = p_quota.subscription_id
          and s.plan_type = p_quota.metadata ->> 'plan');
 end

@@ -35,13 +35,13 @@ begin
    where v_plan.plan_type is not null and p_plan ? f.name and p_plan ->> f.name is distinct from f.value
    limit 1;
   if v_fixed is not null then
-    perform from public.token_plans p where p.plan_type = p_plan_type for update; -- a transaction that puts a user on the plan waits
+    perform 1 from public.token_plans p where p.plan_type = p_plan_type for update; -- a transaction that puts a user on the plan waits
     if exists (
-      select from tokenbook.subscriptions s
+      select 1 from tokenbook.subscriptions s
        where (p_plan_type in (s.plan_type, s.next_plan_type) and s.ended_at is null)
           or s.beside @> jsonb_build_array(jsonb_build_object('plan_type', p_plan_type))
       union all
-      select from public.token_payments p where p.to_plan = p_plan_type and p.status = 'pending') -- @plans-in-use-stay
+      select 1 from public.token_payments p where p.to_plan = p_plan_type and p.status = 'pending') -- @plans-in-use-stay
     then
       perform tokenbook.refuse('plan_in_use', jsonb_build_object('field', v_fixed));
     end if;

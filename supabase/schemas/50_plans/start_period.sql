@@ -153,7 +153,7 @@ begin
     insert into public.token_storage_quotas (user_id, quota_gb, subscription_id, metadata)
     select p_entry.user_id, p_plan.storage_gb, subscription.id, jsonb_build_object('plan', p_plan.plan_type)
      where not exists (
-       select from public.token_storage_quotas q
+       select 1 from public.token_storage_quotas q
         where q.user_id = p_entry.user_id and q.subscription_id = subscription.id
           and q.metadata ->> 'plan' = p_plan.plan_type)
     returning * into v_storage;
@@ -187,7 +187,7 @@ begin
     v_grant.subscription_id := subscription.id;
     -- a second payment in one period is a grant of its own, beside the period's
     if not exists (
-      select from public.token_balances b
+      select 1 from public.token_balances b
        where b.user_id = p_entry.user_id and b.subscription_id = subscription.id and b.period_start = v_start)
     then
       v_grant.period_start := v_start;

@@ -52,7 +52,7 @@ begin
         and (v_field.value = '"-infinity"' or v_field.kind = 'string' and tokenbook.moment_of(v_field.value #>> '{}') is not null) is not true
         then 'a moment with its offset, or -infinity'
       when v_field.type = 'text[]' and (v_field.kind <> 'array' or exists (
-             select from jsonb_array_elements(case when v_field.kind = 'array' then v_field.value else '[]' end) e
+             select 1 from jsonb_array_elements(case when v_field.kind = 'array' then v_field.value else '[]' end) e
               where jsonb_typeof(e) <> 'string' or length(e #>> '{}') not between 1 and 255))
         then 'an array of texts of 1 to 255 characters'
       when v_field.type in ('bigint', 'integer', 'smallint') and (

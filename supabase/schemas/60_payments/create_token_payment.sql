@@ -65,7 +65,7 @@ begin
     perform tokenbook.require_trial(p_user_id, p_to_plan);
     v_limit := tokenbook.limit_of('pending_payments');
     if exists (
-      select from public.token_payments p where p.user_id = p_user_id and p.status = 'pending'
+      select 1 from public.token_payments p where p.user_id = p_user_id and p.status = 'pending'
       offset v_limit - 1) -- @payments-are-bounded
     then
       perform tokenbook.refuse('too_many_payments', jsonb_build_object('limit', v_limit));

@@ -35,7 +35,7 @@ begin
   for v_near in
     with known as (
       select f.provider_payment_id as id, f.period_start, f.cycles_completed,
-             exists (select from public.token_payments p
+             exists (select 1 from public.token_payments p
                       where p.user_id = f.user_id and p.provider = f.provider
                         and p.provider_payment_id = f.provider_payment_id) as is_booked
         from tokenbook.provider_payments f

@@ -124,7 +124,7 @@ begin
   return jsonb_build_object(
     'success', true,
     'status', case when v_user_id is null or v_facts.plan_type is null and not exists (
-      select from tokenbook.provider_payments f
+      select 1 from tokenbook.provider_payments f
        where f.provider = p_provider and f.subscription_id = p_provider_subscription_id and f.user_id is not null) then 'waiting' else 'recorded' end,
     'user_id', v_user_id,
     'provider_status', v_facts.status,

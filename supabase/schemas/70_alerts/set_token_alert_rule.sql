@@ -73,7 +73,7 @@ begin
     perform tokenbook.refuse('invalid_alert_rule', '{"field": "p_rule", "rule": "at most 100 for the same users"}');
   end if;
   if v_asked.plan_type is not null
-    and not exists (select from public.token_plans p where p.plan_type = v_asked.plan_type)
+    and not exists (select 1 from public.token_plans p where p.plan_type = v_asked.plan_type)
   then
     perform tokenbook.refuse('plan_not_found', '{}');
   end if;

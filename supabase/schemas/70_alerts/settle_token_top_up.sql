@@ -61,7 +61,7 @@ begin
       update public.token_top_ups t
          set paused_at = v_request.settled_at, updated_at = v_request.settled_at
        where t.user_id = p_user_id;
-      if exists (select from public.token_top_ups t where t.user_id = p_user_id and t.is_enabled) then
+      if exists (select 1 from public.token_top_ups t where t.user_id = p_user_id and t.is_enabled) then
         v_alert.user_id := p_user_id;
         v_alert.kind := 'top_up_' || p_outcome;
         v_alert.rule := 'auto_top_up';

@@ -50,7 +50,7 @@ begin
     perform tokenbook.refuse('already_in_team', '{"reason": "the payer is a member of another team"}');
   elsif v_member.payer_id is distinct from p_user_id and v_member.payer_id is not null then
     perform tokenbook.refuse('already_in_team', '{"reason": "the member is in another team"}');
-  elsif exists (select from public.token_team_members m where m.user_id = p_member_id and m.until is null) then
+  elsif exists (select 1 from public.token_team_members m where m.user_id = p_member_id and m.until is null) then
     perform tokenbook.refuse('already_in_team', '{"reason": "the member pays for a team of their own"}');
   end if;
   insert into public.token_team_members as m (user_id, member_id, cap_day, cap_week, cap_month)

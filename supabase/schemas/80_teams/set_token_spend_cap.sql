@@ -39,7 +39,7 @@ begin
     perform tokenbook.refuse('invalid_cap', '{"field": "p_tokens", "rule": "0 to 1000000000000, or null for no cap"}');
   end if;
   perform tokenbook.check_request(null, p_reason, null);
-  if v_scope = 'plan' and not exists (select from public.token_plans p where p.plan_type = p_plan_type) then
+  if v_scope = 'plan' and not exists (select 1 from public.token_plans p where p.plan_type = p_plan_type) then
     perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
   end if;
 

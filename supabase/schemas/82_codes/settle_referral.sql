@@ -44,7 +44,7 @@ begin
   -- lock
   perform 1 from public.token_accounts a where a.user_id = v_referral.referrer_id for no key update skip locked;
   if not found then
-    if exists (select from public.token_accounts a where a.user_id = v_referral.referrer_id) then
+    if exists (select 1 from public.token_accounts a where a.user_id = v_referral.referrer_id) then
       perform tokenbook.refuse('busy', '{}');
     end if;
     return;
@@ -132,11 +132,11 @@ declare
   v_entry public.token_transactions;
   v_now constant timestamptz := clock_timestamp();
 begin
-  if exists (select from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= v_now) then
+  if exists (select 1 from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= v_now) then
     perform tokenbook.record_expiries(array[p_user_id], v_now);
   end if;
   if not exists (
-    select from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id and b.voided_at is null)
+    select 1 from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id and b.voided_at is null)
   then
     return;
   end if;

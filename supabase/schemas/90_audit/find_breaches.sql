@@ -86,7 +86,7 @@ begin
     select t.user_id, t.terms ->> 'voids' as grant_id, t.id as transaction_id, t.created_at, t.original_id, t.metadata
       from ledger t
      where t.terms ? 'voids'
-       and not exists (select from to_come c where c.user_id = t.user_id and c.transaction_id = t.original_id)
+       and not exists (select 1 from to_come c where c.user_id = t.user_id and c.transaction_id = t.original_id)
   ), expiries as (
     -- the changes that set_token_grant_expiry made, in order, for each grant
     select t.user_id, t.terms -> 'expiry' ->> 'grant_id' as grant_id, t.id as transaction_id, t.created_at,
@@ -115,7 +115,7 @@ begin
          order by e.transaction_id limit 1) later on true
       left join ledger opened on opened.user_id = o.user_id and opened.id = 1 and opened.entry_type = 'opening_balance' and o.id = any (opened.grant_ids)
       left join expiries latest on latest.user_id = o.user_id and latest.grant_id = o.id::text and latest.is_last
-     where not exists (select from recorded r where r.user_id = g.user_id and r.grant_id = g.id)
+     where not exists (select 1 from recorded r where r.user_id = g.user_id and r.grant_id = g.id)
   ), given as (
     -- each grant as it was given, with the expiry that was set last
     select f.user_id, f.transaction_id, f.attached, f.grant_id, f.grant_type, f.tokens_granted, f.priority, f.granted_at,
@@ -421,11 +421,11 @@ begin
            greatest(f.cycles_completed, max(o.cycles_completed), 0) as cycles,
            -- another payment waits, or an admin has decided
            t.is_assigned or exists (
-             select from tokenbook.provider_payments w
+             select 1 from tokenbook.provider_payments w
               where w.provider = f.provider and w.subscription_id = f.subscription_id
                 and w.period_start > f.period_start - 3 * n.length and w.period_start < f.period_start + 3 * n.length
                 and (w.parked_reason is not null or exists (
-                  select from tokenbook.provider_events e
+                  select 1 from tokenbook.provider_events e
                    where e.provider = w.provider and e.provider_payment_id = w.provider_payment_id and e.facts ->> 'kind' = 'assigned'))) as is_decided,
            (select coalesce(w.cycles_completed, -1) from tokenbook.provider_payments w
              where w.provider = f.provider and w.subscription_id = f.subscription_id and w.is_paid
@@ -494,7 +494,7 @@ begin
            coalesce(array_agg(part.tokens order by part.place) filter (where part.tokens <> 0), '{}')::text as grant_tokens
       from (select h.* from holds h
              where h.parent_id is not null
-                or exists (select from moved_holds m where m.user_id = h.user_id and m.hold_id = h.id::text)) h
+                or exists (select 1 from moved_holds m where m.user_id = h.user_id and m.hold_id = h.id::text)) h
       left join holds p on p.user_id = h.user_id and p.id = h.parent_id
       left join ledger o on o.user_id = h.user_id and o.id = coalesce(p.transaction_id, h.transaction_id)
       left join lateral (
@@ -654,7 +654,7 @@ begin
   select 'I3 the account knows whether it has caps', a.user_id, null, null, c.has_caps::text, a.has_caps::text
     from accounts a
    cross join lateral (
-     select exists (select from public.token_spend_caps s where s.user_id = a.user_id) as has_caps) c
+     select exists (select 1 from public.token_spend_caps s where s.user_id = a.user_id) as has_caps) c
    where a.has_caps <> c.has_caps
   union all
   select 'I3 an overdraft is what was said of it', a.user_id, null, null,
@@ -679,7 +679,7 @@ begin
     from accounts a
    where a.payer_id is not null
      and not exists (
-       select from public.token_team_members m
+       select 1 from public.token_team_members m
         where m.user_id = a.payer_id and m.member_id = a.user_id and m.until is null)
   union all
   select 'I4 who spent is of the team', t.user_id, null, t.id, 'a member', t.member_id::text
@@ -701,9 +701,9 @@ begin
   select 'I3 an alert is of what is there', t.user_id, t.grant_id, null,
          coalesce('grant ' || t.grant_id, 'request ' || t.request_id), 'none'
     from alerts t
-   where not exists (select from grants g where g.user_id = t.user_id and g.id = t.grant_id)
+   where not exists (select 1 from grants g where g.user_id = t.user_id and g.id = t.grant_id)
      and t.grant_id is not null
-      or not exists (select from public.token_top_up_requests r where r.user_id = t.user_id and r.id = t.request_id)
+      or not exists (select 1 from public.token_top_up_requests r where r.user_id = t.user_id and r.id = t.request_id)
      and t.request_id is not null
   union all
   select 'I3 a top-up asks for what its alert says', r.user_id, null, null,
@@ -868,7 +868,7 @@ begin
   union all
   select 'I3 the settings know whether there are common caps', null, null, null, c.has_caps::text, s.has_common_caps::text
     from tokenbook.project_settings s
-   cross join lateral (select exists (select from public.token_default_spend_caps) as has_caps) c
+   cross join lateral (select exists (select 1 from public.token_default_spend_caps) as has_caps) c
    where p_user_id is null and p_after is null and s.has_common_caps <> c.has_caps  union all
   -- plan
   select 'I9 the balance is never above the plan limit', a.user_id, null, null,
@@ -1135,11 +1135,11 @@ begin
                               when f.user_id is null then 'user_unknown'
                               -- it waits beside one that is booked
                               when f.parked_reason = 'second_in_period' and p.id is null and not t.is_assigned
-                                and exists (select from of_periods o where o.provider = f.provider and o.id = f.provider_payment_id)
+                                and exists (select 1 from of_periods o where o.provider = f.provider and o.id = f.provider_payment_id)
                               then 'second_in_period'
                               -- or with a credit that nobody can trace
                               when f.parked_reason = 'paid_with_credit' and p.id is null and not t.is_assigned and t.from_balance_cents > 0
-                                and exists (select from tokenbook.provider_payments c
+                                and exists (select 1 from tokenbook.provider_payments c
                                              where c.provider = f.provider and c.customer_id = f.customer_id and c.from_balance_cents < 0)
                               then 'paid_with_credit' end
                             when t.reason is not null then t.reason
@@ -1157,13 +1157,13 @@ begin
     from events e
     join facts f on f.provider = e.provider and f.provider_payment_id = e.whole
    cross join lateral jsonb_array_elements_text(case jsonb_typeof(e.fact -> 'parts') when 'array' then e.fact -> 'parts' else '[]' end) as named (part)
-   where not exists (select from parts o where o.provider = e.provider and o.whole = e.whole and o.part = named.part)
+   where not exists (select 1 from parts o where o.provider = e.provider and o.whole = e.whole and o.part = named.part)
   union all
   select 'I12 what was paid is booked', f.user_id, null, null, concat_ws(' ', f.provider, f.provider_payment_id), 'no payment'
     from facts f
    where f.is_paid and f.user_id is not null and num_nonnulls(f.plan_type, f.pack_type) > 0 and f.parked_reason is null
      and not exists (
-       select from payments p
+       select 1 from payments p
         where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id)
   union all
   select 'I12 one payment a period', o.user_id, null, null,
@@ -1177,7 +1177,7 @@ begin
     from tokenbook.provider_events e
    where p_user_id is null and p_after is null
      and not exists (
-       select from tokenbook.provider_payments f
+       select 1 from tokenbook.provider_payments f
         where f.provider = e.provider and f.provider_payment_id = e.provider_payment_id)
   union all
   select 'I12 a fact is as it was told', null, null, null,
@@ -1602,7 +1602,7 @@ begin
        or t.created_at > clock_timestamp() + interval '1 minute')
      -- except an entry that was acknowledged, as it was then
      and not exists (
-       select from tokenbook.acknowledged_findings f
+       select 1 from tokenbook.acknowledged_findings f
         where f.user_id = t.user_id -- @acknowledged-user-only
           and f.transaction_id = t.id -- @acknowledged-entry-only
           and f.booked_at = t.created_at and f.booked_before is not distinct from t.at_before) -- @acknowledged-as-it-was

@@ -36,9 +36,9 @@ begin
     perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 100000"}');
   end if;
   if not tokenbook.is_user(p_user_id)
-    and not exists (select from public.token_accounts a where a.user_id = p_user_id)
-    and not exists (select from public.token_transactions t where p_user_id in (t.user_id, t.member_id))
-    and not exists (select from tokenbook.changes c where c.user_id = p_user_id)
+    and not exists (select 1 from public.token_accounts a where a.user_id = p_user_id)
+    and not exists (select 1 from public.token_transactions t where p_user_id in (t.user_id, t.member_id))
+    and not exists (select 1 from tokenbook.changes c where c.user_id = p_user_id)
   then
     perform tokenbook.refuse('user_not_found', '{"field": "p_user_id"}');
   end if;
@@ -131,7 +131,7 @@ begin
   -- record
   v_erased := (select coalesce(jsonb_object_agg(e.key, e.value), '{}') from jsonb_each(v_erased) e where e.value <> '0');
   if v_total > 0 or not exists (
-    select from tokenbook.changes c where c.user_id = p_user_id and c.change = 'forget_token_user')
+    select 1 from tokenbook.changes c where c.user_id = p_user_id and c.change = 'forget_token_user')
   then
     perform tokenbook.record_change(
       'forget_token_user', p_user_id, v_actor.actor_role, v_actor.actor_id, null, jsonb_build_object('rows', v_total));
