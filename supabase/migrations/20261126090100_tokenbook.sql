@@ -867,10 +867,11 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_broken_rule constant text := tokenbook.broken_account_rule(new);
+  v_account constant public.token_accounts := new; -- on a shard, new has the shard's type
+  v_broken_rule constant text := tokenbook.broken_account_rule(v_account);
 begin
   if v_broken_rule is not null then
-    perform tokenbook.refuse_row('token_accounts', v_broken_rule, to_jsonb(new));
+    perform tokenbook.refuse_row('token_accounts', v_broken_rule, to_jsonb(v_account));
   end if;
   return null;
 end
@@ -1000,10 +1001,11 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_broken_rule constant text := tokenbook.broken_grant_rule(new);
+  v_grant constant public.token_balances := new; -- on a shard, new has the shard's type
+  v_broken_rule constant text := tokenbook.broken_grant_rule(v_grant);
 begin
   if v_broken_rule is not null then
-    perform tokenbook.refuse_row('token_balances', v_broken_rule, to_jsonb(new));
+    perform tokenbook.refuse_row('token_balances', v_broken_rule, to_jsonb(v_grant));
   end if;
   return null;
 end
@@ -1589,10 +1591,11 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_broken_rule constant text := tokenbook.broken_hold_rule(new);
+  v_hold constant public.token_holds := new; -- on a shard, new has the shard's type
+  v_broken_rule constant text := tokenbook.broken_hold_rule(v_hold);
 begin
   if v_broken_rule is not null then
-    perform tokenbook.refuse_row('token_holds', v_broken_rule, to_jsonb(new));
+    perform tokenbook.refuse_row('token_holds', v_broken_rule, to_jsonb(v_hold));
   end if;
   return null;
 end
@@ -3953,6 +3956,28 @@ $$;
 comment on function tokenbook.is_call_answered is
   'Whether the functions for row level security answer a call about that user; a caller who may not ask is answered false.';
 
+-- from supabase/schemas/10_access/is_known_user.sql
+
+/*
+ * Whether anything is known of a user: they can sign in, or have an account. Of its own, so that no statement reads
+ * auth.users and the tables of users together.
+ * Caller: internal.
+ */
+create function tokenbook.is_known_user(p_user_id uuid)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (select 1 from auth.users u where u.id = p_user_id)
+    or exists (select 1 from public.token_accounts a where a.user_id = p_user_id);
+end
+$$;
+comment on function tokenbook.is_known_user is
+  'Whether a user can sign in, deleted or not, or has an account.';
+
 -- from supabase/schemas/10_access/is_ledger_lost.sql
 
 /*
@@ -3972,7 +3997,7 @@ begin
     select 1 from public.token_accounts a
      where a.user_id = p_user_id and a.last_transaction_id > 0
        and not exists (
-         select 1 from public.token_transactions t where t.user_id = a.user_id and t.id = a.last_transaction_id));
+         select 1 from public.token_transactions t where t.user_id = p_user_id and t.id = a.last_transaction_id));
 end
 $$;
 comment on function tokenbook.is_ledger_lost is
@@ -4739,6 +4764,8 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   perform tokenbook.check_body(); -- @server-sends-one-object
   if p_name is null or p_name not in ('open_holds', 'pending_payments') then
@@ -4749,8 +4776,9 @@ begin
   if p_value is null then
     delete from tokenbook.chosen_limits c where c.name = p_name;
   else
+    v_at := clock_timestamp();
     insert into tokenbook.chosen_limits as c (name, value) values (p_name, p_value)
-    on conflict (name) do update set value = excluded.value, chosen_at = clock_timestamp();
+    on conflict (name) do update set value = excluded.value, chosen_at = v_at;
   end if;
   perform tokenbook.record_change(
     'set_token_limit', null, 'service', null, null, jsonb_build_object('name', p_name, 'value', tokenbook.limit_of(p_name)));
@@ -4787,6 +4815,7 @@ as $$
 declare
   v_former_user_id uuid;
   v_is_replaced boolean;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   perform tokenbook.check_body(); -- @server-sends-one-object
@@ -4816,7 +4845,8 @@ begin
   -- act, record
   v_is_replaced := (p_replace and v_former_user_id <> p_user_id) is true; -- @subjects-stay
   if v_is_replaced then
-    update tokenbook.subjects s set user_id = p_user_id, registered_at = clock_timestamp()
+    v_at := clock_timestamp();
+    update tokenbook.subjects s set user_id = p_user_id, registered_at = v_at
      where s.issuer = p_issuer and s.subject = p_subject;
     perform tokenbook.record_change(
       'set_token_subject', p_user_id, 'service', null, p_reason,
@@ -5523,7 +5553,7 @@ begin
           from public.token_holds h
          cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
          cross join lateral ( -- each by its key, however many the user has had
-            select g.* from public.token_balances g where g.user_id = h.user_id and g.id = part.grant_id offset 0) b
+            select g.* from public.token_balances g where g.user_id = p_user_id and g.id = part.grant_id offset 0) b
          where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
            and (h.parent_id is null or not tokenbook.is_parent_open(h.user_id, h.parent_id, p_now))
            and (b.expires_at > p_now or b.expires_at is null)
@@ -6285,20 +6315,21 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now constant timestamptz := clock_timestamp();
+  v_of_plan bigint;
 begin
   if not exists (select 1 from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= v_now) then
     return 0; -- as a rule
   elsif tokenbook.has_backlog(p_user_id) then
     return 1000000;
   end if;
+  v_of_plan := case when tokenbook.plan_due_at(p_user_id) <= v_now then 10 else 0 end;
+  v_of_plan := v_of_plan + (select 5 * count(*) from tokenbook.due_slots(p_user_id, v_now));
   return (
     select count(*) from public.token_balances b
      where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now) + (
     select 5 * count(*) + coalesce(sum(cardinality(h.grant_ids)), 0) from public.token_holds h
      where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= v_now) + (
-    select 5 * count(*) from tokenbook.upcoming_grants u where u.user_id = p_user_id and u.starts_at <= v_now) + (
-    select 5 * count(*) from tokenbook.due_slots(p_user_id, v_now)) +
-    case when tokenbook.plan_due_at(p_user_id) <= v_now then 10 else 0 end;
+    select 5 * count(*) from tokenbook.upcoming_grants u where u.user_id = p_user_id and u.starts_at <= v_now) + v_of_plan;
 end
 $$;
 comment on function tokenbook.due_work is
@@ -6375,6 +6406,7 @@ declare
   v_actor record;
   v_opened_at timestamptz;
   v_expiring_first boolean;
+  v_slots public.token_balances[];
 begin
   v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
   if p_at is null or p_at > clock_timestamp() then
@@ -6391,6 +6423,7 @@ begin
     perform tokenbook.refuse('before_the_books', jsonb_build_object('opened_at', v_opened_at));
   end if;
   v_expiring_first := tokenbook.is_expiring_first_at(p_at);
+  v_slots := array(select s from tokenbook.due_slots_as_of(p_user_id, p_at) s);
 
   return (
     with ledger as materialized (
@@ -6419,21 +6452,21 @@ begin
        group by part.grant_id
     ), known as (
       select b.id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at, b.pays_for,
-             tokenbook.expiry_as_granted(b) as granted_until, a.tokens, coalesce(c.tokens, 0) as back
+             tokenbook.expiry_as_granted(row(b.*)::public.token_balances) as granted_until, a.tokens, coalesce(c.tokens, 0) as back
         from allocated a
         join public.token_balances b on b.user_id = p_user_id and b.id = a.grant_id
         left join came_back c on c.grant_id = a.grant_id
       union all
       select d.id, d.grant_type, d.tokens_granted, d.priority, d.granted_at, d.expires_at, d.pays_for, d.expires_at, d.tokens_remaining, 0
-        from tokenbook.due_slots_as_of(p_user_id, p_at) d -- @past-slots-count
+        from unnest(v_slots) d -- @past-slots-count
       union all
       select u.id, u.grant_type, u.tokens_granted, u.priority, u.granted_at, u.expires_at, u.pays_for, u.expires_at, u.tokens_granted, 0
         from public.token_transactions t
-       cross join lateral tokenbook.upcoming_grant(t) u
+       cross join lateral tokenbook.upcoming_grant(row(t.*)::public.token_transactions) u
        where t.user_id = p_user_id and t.created_at <= p_at and t.terms ? 'upcoming' and u.granted_at <= p_at -- @past-beginnings-count
          and not exists ( -- booked by then, called off, or there was no room for it
            select 1 from public.token_transactions b
-            where b.user_id = t.user_id and b.original_id = t.id
+            where b.user_id = p_user_id and b.original_id = t.id
               and (b.created_at <= p_at or b.entry_type = 'void' and b.actor_role = 'system'))
     ), grants as (
       select k.*,
@@ -6856,11 +6889,11 @@ begin
          sum((due.it).tokens_granted) over (order by due.starts_at, due.id)
            <= 9007199254740991 - due.tokens as is_fitting
     from (
-      select t as entry, tokenbook.upcoming_grant(t) as it, g.starts_at, g.id,
+      select row(t.*)::public.token_transactions as entry, tokenbook.upcoming_grant(row(t.*)::public.token_transactions) as it, g.starts_at, g.id,
              a.tokens_remaining + a.tokens_reserved + a.tokens_used as tokens
         from tokenbook.upcoming_grants g
-        join public.token_accounts a on a.user_id = g.user_id
-        join public.token_transactions t on t.user_id = g.user_id and t.id = g.transaction_id
+        join public.token_accounts a on a.user_id = p_user_id
+        join public.token_transactions t on t.user_id = p_user_id and t.id = g.transaction_id
        where g.user_id = p_user_id and g.starts_at <= p_at) due -- @begins-at-its-moment
    order by due.starts_at, due.id;
 end
@@ -7040,7 +7073,7 @@ begin
           select b.user_id, sum(b.tokens_remaining) as tokens,
                  array_agg(b.id order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)) as ids,
                  array_agg(b.tokens_remaining order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)) as parts,
-                 jsonb_agg(tokenbook.grant_terms(b) order by b.id) as terms
+                 jsonb_agg(tokenbook.grant_terms(row(b.*)::public.token_balances) order by b.id) as terms
             from public.token_balances b
             join pg_temp.tokenbook_import_grants i on i.user_id = b.user_id and i.id = b.id
            group by b.user_id) g on g.user_id = u.user_id
@@ -7227,10 +7260,10 @@ begin
          where b.user_id = p_entry.user_id and b.is_open and b.pays_for is not null)
        + (select count(distinct b.id) from public.token_holds h -- what is held comes back
            cross join lateral unnest(h.grant_ids) as part (grant_id)
-            join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
+            join public.token_balances b on b.user_id = p_entry.user_id and b.id = part.grant_id
            where h.user_id = p_entry.user_id and h.status = 'open' and not b.is_open and b.pays_for is not null)
        + (select count(*) from tokenbook.upcoming_grants u
-            join public.token_transactions t on t.user_id = u.user_id and t.id = u.transaction_id
+            join public.token_transactions t on t.user_id = p_entry.user_id and t.id = u.transaction_id
            where u.user_id = p_entry.user_id and t.terms -> 'upcoming' ? 'pays_for')
        >= (tokenbook.limits() -> 'restricted_grants')::integer -- @restricted-grants-are-few
     then
@@ -7348,8 +7381,8 @@ begin
                order by u.starts_at, u.id),
              '[]')
       from tokenbook.upcoming_grants u
-      join public.token_transactions t on t.user_id = u.user_id and t.id = u.transaction_id
-     cross join lateral tokenbook.upcoming_grant(t) g
+      join public.token_transactions t on t.user_id = p_user_id and t.id = u.transaction_id
+     cross join lateral tokenbook.upcoming_grant(row(t.*)::public.token_transactions) g
      where u.user_id = p_user_id and u.starts_at > clock_timestamp()));
 end
 $$;
@@ -7626,7 +7659,7 @@ begin
       v_is_due := false;
     end if;
     if v_account_id <> p_user_id then
-      select case when tokenbook.is_frozen(a, p_user_id) then 'frozen' else 'active' end into v_state
+      select case when tokenbook.is_frozen(row(a.*)::public.token_accounts, p_user_id) then 'frozen' else 'active' end into v_state
         from public.token_accounts a
        where a.user_id = v_account_id;
     end if;
@@ -7658,7 +7691,7 @@ begin
            min((g.it).expires_at)
       into v_grants, v_next_expiry
       from (
-        select case when b.id is not null then b else d end as it, chosen.tokens, chosen.nth
+        select case when b.id is not null then row(b.*)::public.token_balances else d end as it, chosen.tokens, chosen.nth
           from tokenbook.choose_grants(v_account_id, null, v_now, c_listed + 1, v_is_due, v_repaid) as next
          cross join lateral unnest(next.grant_ids, next.grant_tokens) with ordinality as chosen (grant_id, tokens, nth)
           left join public.token_balances b on b.user_id = v_account_id and b.id = chosen.grant_id
@@ -7694,7 +7727,7 @@ begin
     v_balance := v_balance || coalesce((
       select jsonb_build_object('overdraft_limit', o.tokens)
         from public.token_accounts a
-       cross join lateral (select tokenbook.overdraft_limit_of(a) as tokens) o
+       cross join lateral (select tokenbook.overdraft_limit_of(row(a.*)::public.token_accounts) as tokens) o
        where a.user_id = v_account_id and o.tokens > 0), '{}');
   end if;
   if v_account_id <> p_user_id then
@@ -7806,7 +7839,7 @@ begin
                  - cardinality((one.hold).grant_ids) as parts_before_of_all
           from unnest(p_user_ids) as u (user_id)
          cross join lateral (
-           select h as hold,
+           select row(h.*)::public.token_holds as hold,
                   sum(cardinality(h.grant_ids)) over (order by h.expires_at, h.id) - cardinality(h.grant_ids) as parts_before
              from (
                select o.* from public.token_holds o
@@ -8129,14 +8162,17 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_newest bigint;
+  v_version bigint;
+  v_is_expiring_first boolean;
+  v_has_common_caps boolean;
 begin
   if pg_catalog.pg_try_advisory_xact_lock(tokenbook.settings_lock()) then
     v_newest := coalesce((select max(a.alerts_version) from public.token_accounts a), 0);
+    v_version := case when v_newest > 0 or exists (select 1 from public.token_alert_rules) then v_newest + 1 else 0 end;
+    v_is_expiring_first := tokenbook.is_expiring_first_at('infinity');
+    v_has_common_caps := exists (select 1 from public.token_default_spend_caps);
     insert into tokenbook.project_settings (alerts_version, is_expiring_first, has_common_caps)
-    values (
-      case when v_newest > 0 or exists (select 1 from public.token_alert_rules) then v_newest + 1 else 0 end,
-      tokenbook.is_expiring_first_at('infinity'),
-      exists (select 1 from public.token_default_spend_caps))
+    values (v_version, v_is_expiring_first, v_has_common_caps)
     on conflict do nothing;
   end if;
 end
@@ -8209,7 +8245,7 @@ begin
       insert into public.token_balances
         (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, pays_for, cost_basis_of, metadata, created_at)
       select b.user_id, b.grant_type, v_part.tokens - v_part.room, v_part.tokens - v_part.room,
-             b.priority, b.granted_at, b.expires_at, b.pays_for, tokenbook.money_of(b), jsonb_build_object('given_back_for', b.id), p_now
+             b.priority, b.granted_at, b.expires_at, b.pays_for, tokenbook.money_of(row(b.*)::public.token_balances), jsonb_build_object('given_back_for', b.id), p_now
         from public.token_balances b
        where b.user_id = p_user_id and b.id = v_part.id
       returning id into v_id;
@@ -8303,6 +8339,7 @@ declare
   v_account public.token_accounts;
   v_change tokenbook.changes;
   v_replayed boolean;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
@@ -8337,8 +8374,9 @@ begin
     if p_state = 'frozen' and v_account.next_due_at <= clock_timestamp() then
       perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true);
     end if;
+    v_at := clock_timestamp();
     update public.token_accounts a
-       set state = p_state, updated_at = clock_timestamp()
+       set state = p_state, updated_at = v_at
      where a.user_id = p_user_id;
     if p_state = 'active' then
       perform tokenbook.skip_missed_slots(p_user_id, clock_timestamp());
@@ -8651,6 +8689,7 @@ declare
   v_actor record;
   v_account public.token_accounts;
   v_replayed boolean;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
@@ -8673,8 +8712,9 @@ begin
 
   -- act, record
   if not v_replayed then
+    v_at := clock_timestamp();
     update public.token_accounts a
-       set overdraft_limit = p_tokens, updated_at = clock_timestamp()
+       set overdraft_limit = p_tokens, updated_at = v_at
      where a.user_id = p_user_id
     returning a.* into v_account;
     perform tokenbook.record_change(
@@ -9195,6 +9235,7 @@ as $$
 declare
   v_user_id uuid;
   v_booked bigint := 0;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   begin
     return tokenbook.record_expiries(p_user_ids, p_now, p_in_portions => true);
@@ -9210,9 +9251,10 @@ begin
     exception
       when integrity_constraint_violation or data_exception or sqlstate 'PT500' then
         v_booked := v_booked + 1; -- there may be more behind it
+        v_at := clock_timestamp();
         insert into tokenbook.set_aside_accounts as s (user_id, reason)
         values (v_user_id, left(sqlstate || ' ' || sqlerrm, 500))
-        on conflict (user_id) do update set reason = excluded.reason, set_aside_at = clock_timestamp();
+        on conflict (user_id) do update set reason = excluded.reason, set_aside_at = v_at;
     end;
   end loop;
   return v_booked;
@@ -9308,7 +9350,7 @@ begin
     from public.token_holds h
    cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
    cross join lateral ( -- each by its key, however many the user has had
-      select g.* from public.token_balances g where g.user_id = h.user_id and g.id = part.grant_id offset 0) b
+      select g.* from public.token_balances g where g.user_id = p_user_id and g.id = part.grant_id offset 0) b
    where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
      and (h.parent_id is null or not tokenbook.is_parent_open(h.user_id, h.parent_id, p_now)); -- @due-to-its-parent
   given := coalesce((select sum(d.tokens_remaining) from tokenbook.due_grants(p_user_id, p_now) d), 0); -- @reads-count-slots
@@ -9395,7 +9437,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- until now its place in the burn order was by the expiry that it had; in UTC, not in the session's time zone
-  select jsonb_strip_nulls(jsonb_build_object('expires_at', (tokenbook.expiry_as_granted(b) at time zone 'utc')::text || 'Z'))
+  select jsonb_strip_nulls(jsonb_build_object('expires_at', (tokenbook.expiry_as_granted(row(b.*)::public.token_balances) at time zone 'utc')::text || 'Z'))
     into p_entry.metadata
     from public.token_balances b where b.user_id = p_entry.user_id and b.id = p_grant_id;
   p_entry.metadata := coalesce(p_entry.metadata, '{}');
@@ -9426,6 +9468,7 @@ declare
   v_grant public.token_balances;
   v_voided public.token_transactions;
   v_tokens bigint;
+  v_over_at timestamptz;
 begin
   select b.* into v_grant from public.token_balances b where b.user_id = p_entry.user_id and b.id = p_grant_id;
   select g.id into p_entry.original_id
@@ -9462,9 +9505,10 @@ begin
      where b.user_id = p_entry.user_id and b.id = p_grant_id;
     v_voided := tokenbook.record_transaction(p_entry);
   end if;
+  v_over_at := greatest(v_voided.created_at, v_grant.granted_at + interval '1 microsecond');
   update public.token_balances b
      set voided_at = v_voided.created_at,
-         expires_at = least(b.expires_at, greatest(v_voided.created_at, b.granted_at + interval '1 microsecond'))
+         expires_at = least(b.expires_at, v_over_at)
    where b.user_id = p_entry.user_id and b.id = p_grant_id;
   return v_voided;
 end
@@ -9949,11 +9993,11 @@ begin
 
   return (
   with worths as (
-    select b as it, paid.tokens, paid.nth, worth.currency, worth.payment_id, paid.tokens * worth.cents / worth.tokens as cents
+    select row(b.*)::public.token_balances as it, paid.tokens, paid.nth, worth.currency, worth.payment_id, paid.tokens * worth.cents / worth.tokens as cents
       from unnest(v_transaction.grant_ids, v_transaction.grant_tokens)
            with ordinality as paid (grant_id, tokens, nth)
       join public.token_balances b on b.user_id = p_user_id and b.id = paid.grant_id
-     cross join lateral tokenbook.worth_of_grant(b) worth
+     cross join lateral tokenbook.worth_of_grant(row(b.*)::public.token_balances) worth
   ), rounded as (
     -- whole cents that add up to the whole: what is left of it goes to the largest remainders
     select w.it, w.tokens, w.nth, w.currency, w.payment_id,
@@ -10169,8 +10213,8 @@ begin
       from mark m
      cross join lateral tokenbook.usage_between(v_user_id, greatest(v_from, m.counted_until), v_to) u -- @each-use-once
   ), sums as (
-    select case p_bucket when 'all' then v_from else date_trunc(v_unit, p.starts_at) end as starts_at,
-           case p_by when 'model' then p.model_used when 'member' then p.member_id::text when 'action' then p.action_type end as name,
+    select case when p_bucket = 'all' then v_from else date_trunc(v_unit, p.starts_at) end as starts_at,
+           case when p_by = 'model' then p.model_used when p_by = 'member' then p.member_id::text when p_by = 'action' then p.action_type end as name,
            sum(p.uses) as uses, sum(p.failed_uses) as failed_uses, sum(p.tokens) as tokens,
            sum(p.tokens_uncovered) as tokens_uncovered, coalesce(sum(p.input_tokens), 0) as input_tokens,
            coalesce(sum(p.output_tokens), 0) as output_tokens, coalesce(sum(p.cached_tokens), 0) as cached_tokens,
@@ -10785,14 +10829,17 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   perform tokenbook.check_body(); -- @server-sends-one-object
   if p_policy is null or p_policy not in ('record', 'refuse') then
     perform tokenbook.refuse('invalid_model_policy', '{"field": "p_policy", "rule": "record or refuse"}');
   end if;
+  v_at := clock_timestamp();
   insert into tokenbook.chosen_model_policy as c (policy)
   values (p_policy)
-  on conflict (is_current) do update set policy = excluded.policy, chosen_at = clock_timestamp();
+  on conflict (is_current) do update set policy = excluded.policy, chosen_at = v_at;
   perform tokenbook.record_change(
     'set_token_unknown_model_policy', null, 'service', null, null, jsonb_build_object('policy', p_policy));
   return jsonb_build_object('success', true, 'policy', p_policy);
@@ -11352,7 +11399,7 @@ begin
     update public.token_holds h
        set tokens = h.tokens + grow_hold.tokens, grant_ids = merged.grant_ids, grant_tokens = merged.grant_tokens
       from public.token_holds p
-      join public.token_transactions t on t.user_id = p.user_id and t.id = p.transaction_id
+      join public.token_transactions t on t.user_id = p_user_id and t.id = p.transaction_id
      cross join lateral tokenbook.merge_allocations(
              v_hold.grant_ids, v_hold.grant_tokens, v_taken.grant_ids, v_taken.grant_tokens, t.grant_ids) merged
      where h.user_id = p_user_id and h.id = p_hold_id and p.user_id = p_user_id and p.id = v_hold.parent_id;
@@ -11655,10 +11702,10 @@ begin
          t.usage_id, t.hold_id, t.created_at, b.grant_type, b.expires_at, (
            select coalesce(sum(r.tokens - r.debt_change), 0)::bigint
              from public.token_transactions r
-            where r.user_id = t.user_id and r.original_id = t.id and r.entry_type = 'refund') as refunded
+            where r.user_id = p_user_id and r.original_id = t.id and r.entry_type = 'refund') as refunded
     into v_charge -- and the first of the grants that paid it
     from public.token_transactions t
-    left join public.token_balances b on b.user_id = t.user_id and b.id = t.grant_ids[1]
+    left join public.token_balances b on b.user_id = p_user_id and b.id = t.grant_ids[1]
    where t.user_id = p_user_id and t.id = p_transaction_id;
 
   -- replay
@@ -11759,7 +11806,7 @@ begin
   if v_expired_ids <> '{}' then
     for v_part in -- one for each of what they paid for, as a rule everything, and whose money it was
       select b.pays_for,
-             tokenbook.money_of(b) as cost_basis_of, -- @reissued-with-its-money
+             tokenbook.money_of(row(b.*)::public.token_balances) as cost_basis_of, -- @reissued-with-its-money
              sum(e.tokens)::bigint as tokens
         from unnest(v_expired_ids, v_expired_tokens) with ordinality as e (grant_id, tokens, nth)
         join public.token_balances b on b.user_id = p_user_id and b.id = e.grant_id
@@ -12283,7 +12330,7 @@ begin
             into v_account_place, v_spent_at, v_spent_day, v_spent_week, v_spent_month, v_last_id,
                  v_hold_place, v_held, v_paid, v_grant_ids, v_grant_tokens
             from public.token_accounts a
-            join public.token_holds h on h.user_id = a.user_id and h.id = p_hold_id
+            join public.token_holds h on h.user_id = v_user_id and h.id = p_hold_id
            where a.user_id = v_user_id;
         end if;
       end;
@@ -12446,7 +12493,7 @@ begin
        actor_role, actor_id, hold_id, original_id, member_id, created_at)
     values
       (v_user_id, v_last_id, 'release', v_action_type, 0, v_remaining, -v_back, v_back_ids, v_back_tokens,
-       case p_status when 'expired' then 'the hold ran out' when 'captured' then 'not needed' else 'released' end,
+       case when p_status = 'expired' then 'the hold ran out' when p_status = 'captured' then 'not needed' else 'released' end,
        p_actor_role, p_actor_id, p_hold_id, v_hold_entry, v_member_id, v_now);
   end if;
   update public.token_accounts a
@@ -12695,7 +12742,7 @@ begin
         join public.token_balances b on b.user_id = p_refund.user_id and b.id = a.grant_id) p;
   select t.debt_change - t.tokens - (
            select sum(r.tokens - r.debt_change) from public.token_transactions r
-            where r.user_id = t.user_id and r.original_id = t.id and r.entry_type = 'refund' and r.id <= p_refund.id)
+            where r.user_id = p_refund.user_id and r.original_id = t.id and r.entry_type = 'refund' and r.id <= p_refund.id)
     into v_refundable
     from public.token_transactions t
    where t.user_id = p_refund.user_id and t.id = p_refund.original_id;
@@ -12798,7 +12845,7 @@ declare
 begin
   select m.* into v_merged
     from public.token_holds h
-    join public.token_transactions t on t.user_id = h.user_id and t.id = h.transaction_id
+    join public.token_transactions t on t.user_id = p_user_id and t.id = h.transaction_id
    cross join lateral tokenbook.merge_allocations(h.grant_ids, h.grant_tokens, p_grant_ids, p_grant_tokens, t.grant_ids) m
    where h.user_id = p_user_id and h.id = p_hold_id;
   update public.token_holds h
@@ -13475,7 +13522,7 @@ begin
      where s.user_id = p_user_id
        and (s.next_slot_at <= p_at
          or (s.next_plan_type is not null or s.beside <> '[]')
-           and (least(s.expires_at, s.cancel_at) <= p_at or tokenbook.slots_begin_at(s) <= p_at));
+           and (least(s.expires_at, s.cancel_at) <= p_at or tokenbook.slots_begin_at(row(s.*)::tokenbook.subscriptions) <= p_at));
   end if;
   if v_subscription.user_id is null then
     return; -- as a rule
@@ -13606,18 +13653,18 @@ begin
         select sum(part.tokens * sign(t.tokens))
           from public.token_transactions t
          cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
-          join public.token_balances b on b.user_id = t.user_id and b.id = part.grant_id
+          join public.token_balances b on b.user_id = p_user_id and b.id = part.grant_id
          where t.user_id = p_user_id and t.created_at <= p_at
            -- for a plan that was renewed late, or an account that was frozen, the balance at that later moment counts
            and (t.created_at < v_scheduled.filled_at or t.id <= v_newest.id or t.created_at <= v_state.created_at)
            and b.subscription_id = v_grant.subscription_id
-           and coalesce(tokenbook.expiry_as_granted(b) > v_scheduled.filled_at, true)), 0) - coalesce((
+           and coalesce(tokenbook.expiry_as_granted(row(b.*)::public.token_balances) > v_scheduled.filled_at, true)), 0) - coalesce((
         select sum(g.tokens_remaining) from unnest(v_grants) g
          where g.expires_at > v_scheduled.filled_at or g.expires_at is null), 0));
     end if;
     select b.id, b.period_start, p.created_at into v_own
       from public.token_balances b
-      join public.token_payments p on p.user_id = b.user_id and p.id = b.payment_id
+      join public.token_payments p on p.user_id = p_user_id and p.id = b.payment_id
      where b.user_id = p_user_id and b.payment_id = v_scheduled.payment_id;
     select (sum(t.tokens) filter (where t.entry_type = 'grant'))::bigint as given,
            (array_agg(t.terms -> 'refund' order by t.id desc) filter (where t.terms ? 'refund'))[1] as refund
@@ -13713,7 +13760,7 @@ begin
   perform tokenbook.authorize(p_user_id, p_self_may => true);
   return jsonb_build_object('total_quota_gb', (
     select coalesce(sum(q.quota_gb), 0) from public.token_storage_quotas q
-     where q.user_id = p_user_id and tokenbook.is_storage_in_force(q)));
+     where q.user_id = p_user_id and tokenbook.is_storage_in_force(q.user_id, q.subscription_id, q.metadata)));
 end
 $$;
 comment on function tokenbook.get_user_storage_quota is
@@ -13810,10 +13857,10 @@ begin
   elsif exists (
     select 1 from public.token_accounts a
      where a.user_id = p_user_id and a.tokens_remaining + a.tokens_reserved > 0
-       and not exists (select 1 from public.token_balances b where b.user_id = a.user_id)
+       and not exists (select 1 from public.token_balances b where b.user_id = p_user_id)
        and not exists (
          select 1 from tokenbook.archived_profile_counters c
-          where c.user_id = a.user_id and c.vibe_assistant_tokens_remaining < 1))
+          where c.user_id = p_user_id and c.vibe_assistant_tokens_remaining < 1))
   then
     perform tokenbook.refuse('account_lost', '{}');
   end if;
@@ -13873,9 +13920,9 @@ begin
     from public.token_balances b
    where b.user_id = p_user_id and b.subscription_id = p_subscription_id and b.period_start = p_period_start
      and coalesce(
-       (select p.to_plan from public.token_payments p where p.user_id = b.user_id and p.id = b.payment_id),
+       (select p.to_plan from public.token_payments p where p.user_id = p_user_id and p.id = b.payment_id),
        (select t.terms -> 'subscription' ->> 'plan_type' from public.token_transactions t
-         where t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
+         where t.user_id = p_user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
            and t.created_at = b.created_at and t.grant_ids[1] = b.id),
        p_plan_type) = p_plan_type;
   if not tokenbook.is_money_gone(v_grant) then
@@ -13883,12 +13930,12 @@ begin
   end if;
   select b.* into v_renewed -- @renewed-after-a-refund begin
     from public.token_transactions t
-    join public.token_balances b on b.user_id = t.user_id and b.id = t.grant_ids[1]
+    join public.token_balances b on b.user_id = p_user_id and b.id = t.grant_ids[1]
    where t.user_id = p_user_id and t.entry_type = 'grant' and t.action_type = 'renewal_grant'
      and t.created_at >= v_grant.created_at
      and t.terms -> 'subscription' ->> 'plan_type' = p_plan_type
      and (t.terms -> 'subscription' ->> 'period_start')::timestamptz = p_period_start
-     and not tokenbook.is_money_gone(b)
+     and not tokenbook.is_money_gone(row(b.*)::public.token_balances)
    order by t.id desc
    limit 1; -- @renewed-after-a-refund end
   return v_renewed;
@@ -14016,7 +14063,7 @@ comment on function tokenbook.is_money_gone is
  * one always. So storage goes and comes with the plan, whatever ends it, and with the payment that bought it.
  * Caller: internal, and readers of token_storage_quotas.
  */
-create function tokenbook.is_storage_in_force(p_quota public.token_storage_quotas)
+create function tokenbook.is_storage_in_force(p_user_id uuid, p_subscription_id uuid, p_metadata jsonb)
 returns boolean
 language plpgsql
 stable
@@ -14024,11 +14071,10 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return not p_quota.metadata ? 'plan' -- @storage-follows-the-plan
+  return not p_metadata ? 'plan' -- @storage-follows-the-plan
     or exists (
       select 1 from public.token_subscriptions s
-       where s.user_id = p_quota.user_id and s.id = p_quota.subscription_id
-         and s.plan_type = p_quota.metadata ->> 'plan');
+       where s.user_id = p_user_id and s.id = p_subscription_id and s.plan_type = p_metadata ->> 'plan');
 end
 $$;
 comment on function tokenbook.is_storage_in_force is
@@ -14036,7 +14082,7 @@ comment on function tokenbook.is_storage_in_force is
 
 create policy "Users read their own storage quotas" on public.token_storage_quotas
   for select to authenticated
-  using ((select tokenbook.caller_id()) = user_id and tokenbook.is_storage_in_force(token_storage_quotas));
+  using ((select tokenbook.caller_id()) = user_id and tokenbook.is_storage_in_force(user_id, subscription_id, metadata));
 
 -- from supabase/schemas/50_plans/issue_slots.sql
 
@@ -14128,7 +14174,7 @@ begin
     end if;
   end loop;
 
-  select tokenbook.plan_schedule(p) into v_schedule from public.token_plans p where p.plan_type = v_subscription.plan_type;
+  select tokenbook.plan_schedule(row(p.*)::public.token_plans) into v_schedule from public.token_plans p where p.plan_type = v_subscription.plan_type;
   if v_has_moved and v_subscription.expires_at is null and v_subscription.payment_id is null
     and v_schedule is distinct from v_subscription.schedule - 'moved'
   then
@@ -14347,11 +14393,14 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
+  v_at := clock_timestamp();
   update tokenbook.subscriptions s
-     set tokens_limit = greatest(s.tokens_limit + p_by, a.tokens_remaining), updated_at = clock_timestamp()
+     set tokens_limit = greatest(s.tokens_limit + p_by, a.tokens_remaining), updated_at = v_at
     from public.token_accounts a
-   where s.user_id = p_user_id and a.user_id = s.user_id
+   where s.user_id = p_user_id and a.user_id = p_user_id
      and (p_by <> 0 or a.tokens_remaining > s.tokens_limit);
   if found then
     perform tokenbook.refresh_alert_thresholds(p_user_id);
@@ -14732,15 +14781,15 @@ declare
   v_at timestamptz;
 begin
   select least(
-           tokenbook.slots_begin_at(s),
-           case when s.ended_at is null then tokenbook.plan_ends_at(s) end, -- @ends-are-due
+           tokenbook.slots_begin_at(row(s.*)::tokenbook.subscriptions),
+           case when s.ended_at is null then tokenbook.plan_ends_at(row(s.*)::tokenbook.subscriptions) end, -- @ends-are-due
            case when s.ended_at is null and s.next_plan_type is not null
              and (s.expires_at > clock_timestamp() -- the catalogue is asked when it comes to it
-               or (tokenbook.plan_after(s)).plan_type is not null)
+               or (tokenbook.plan_after(row(s.*)::tokenbook.subscriptions)).plan_type is not null)
              then s.expires_at end)
     into v_at
     from tokenbook.subscriptions s
-    join public.token_accounts a on a.user_id = s.user_id
+    join public.token_accounts a on a.user_id = p_user_id
    where s.user_id = p_user_id and a.state = 'active';
   return case when v_at is not null and tokenbook.is_user(p_user_id) then v_at end;
 end
@@ -14891,7 +14940,7 @@ begin
       select sum(part.tokens)
         from public.token_holds h
        cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
-        join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
+        join public.token_balances b on b.user_id = p_user_id and b.id = part.grant_id
        where h.user_id = p_user_id and h.status = 'open' -- @held-is-not-spent
          and b.subscription_id = p_subscription_id and (b.expires_at > p_at or b.expires_at is null)), 0);
 end
@@ -15493,6 +15542,7 @@ declare
   v_fixed text;
   v_default_before text;
   v_written record;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   v_actor := tokenbook.check_offer('invalid_plan', 'p_plan', p_plan, p_reason);
 
@@ -15515,8 +15565,9 @@ begin
   end if;
 
   if p_plan -> 'is_default' = 'true' then
+    v_at := clock_timestamp();
     update public.token_plans p
-       set is_default = false, updated_at = clock_timestamp()
+       set is_default = false, updated_at = v_at
      where p.is_default and p.plan_type is distinct from p_plan_type
     returning p.plan_type into v_default_before;
   end if;
@@ -15570,6 +15621,7 @@ as $$
 declare
   v_limit constant bigint := tokenbook.limits() -> 'tokens';
   v_chosen jsonb;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   perform tokenbook.check_body(); -- @server-sends-one-object
   if p_policy is null or p_policy not in ('allow', 'refuse', 'reduced') then
@@ -15585,11 +15637,12 @@ begin
     perform tokenbook.refuse('invalid_trial_policy', jsonb_build_object(
       'field', 'p_reduced_tokens', 'rule', format('1 to %s', v_limit)));
   end if;
+  v_at := clock_timestamp();
   insert into tokenbook.chosen_trial_policy as c (policy, reduced_percent, reduced_tokens)
   values (p_policy, p_reduced_percent, p_reduced_tokens)
   on conflict (is_current) do update
      set policy = excluded.policy, reduced_percent = excluded.reduced_percent,
-         reduced_tokens = excluded.reduced_tokens, chosen_at = clock_timestamp();
+         reduced_tokens = excluded.reduced_tokens, chosen_at = v_at;
   v_chosen := jsonb_build_object(
     'policy', p_policy, 'reduced_percent', p_reduced_percent, 'reduced_tokens', p_reduced_tokens);
   perform tokenbook.record_change('set_token_trial_policy', null, 'service', null, null, v_chosen);
@@ -15694,7 +15747,7 @@ as $$
 begin
   perform tokenbook.record_subscription(p_user_id, p_now); -- @frozen-time-changes-plans
   update tokenbook.subscriptions s
-     set next_slot_at = tokenbook.newest_slot_at(s, p_now)
+     set next_slot_at = tokenbook.newest_slot_at(row(s.*)::tokenbook.subscriptions, p_now)
    where s.user_id = p_user_id and s.next_slot_at <= p_now and s.payment_id is null; -- @paid-slots-made-up
   perform tokenbook.bring_due_forward(p_user_id, tokenbook.plan_due_at(p_user_id));
 end
@@ -16066,7 +16119,7 @@ begin
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
-        on t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
+        on t.user_id = p_entry.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
         and t.created_at = b.created_at and t.grant_ids[1] = b.id
      where b.user_id = p_entry.user_id
        and case when p_entry.payment_id is not null then b.payment_id = p_entry.payment_id
@@ -16198,7 +16251,7 @@ begin
   update tokenbook.subscriptions s
      set tokens_limit = a.tokens_remaining
     from public.token_accounts a
-   where s.user_id = p_entry.user_id and a.user_id = s.user_id
+   where s.user_id = p_entry.user_id and a.user_id = p_entry.user_id
   returning s.* into subscription;
   perform tokenbook.bring_due_forward(p_entry.user_id, tokenbook.plan_due_at(p_entry.user_id));
   perform tokenbook.refresh_alert_thresholds(p_entry.user_id);
@@ -16507,9 +16560,9 @@ select s.user_id,
  -- of a row of which nothing is due, nothing is asked
  cross join lateral tokenbook.subscription_at(
    case when s.expires_at <= now() or s.cancel_at <= now() or s.paused_at is not null or s.taken_back_at is not null
-     or s.beside <> '[]' then s end, -- whose ranks may have been changed
+     or s.beside <> '[]' then row(s.*)::tokenbook.subscriptions end, -- whose ranks may have been changed
    now()) due
- cross join lateral (select case when due.user_id is null then s else due end as kept) latest
+ cross join lateral (select case when due.user_id is null then row(s.*)::tokenbook.subscriptions else due end as kept) latest
  cross join lateral (
    select latest.kept, (latest.kept).ended_at is null and (latest.kept).paused_at is null as is_active) shown;
 comment on view public.token_subscriptions is
@@ -16671,6 +16724,9 @@ declare
   v_constraint text;
   v_column text;
   v_columns text;
+  v_as_given jsonb;
+  v_plan public.token_plans;
+  v_pack public.token_packs;
 begin
   -- validate: the types; NULL only where there may be none
   for v_field in
@@ -16710,29 +16766,36 @@ begin
   -- act
   p_given := p_given || case when before is null then jsonb_build_object(p_key, p_name) else '{}' end;
   begin
+    v_as_given := case p_table -- a plan's or a pack's row with what was given
+      when 'token_plans' then to_jsonb(jsonb_populate_record(jsonb_populate_record(null::public.token_plans, before), p_given))
+      else to_jsonb(jsonb_populate_record(jsonb_populate_record(null::public.token_packs, before), p_given)) end;
     if before is null then
       v_columns := (select string_agg(quote_ident(g), ', ') from jsonb_object_keys(p_given) g);
       if p_table = 'token_plans' then
         execute format(
-          'insert into public.token_plans as t (%1$s) select %1$s from jsonb_populate_record(null::public.token_plans, $1) returning to_jsonb(t)',
-          v_columns) into after using p_given;
+          'insert into public.token_plans as t (%1$s) select %1$s from jsonb_populate_record(null::public.token_plans, $1) returning t.*',
+          v_columns) into v_plan using p_given;
+        after := to_jsonb(v_plan);
       else
         execute format(
-          'insert into public.token_packs as t (%1$s) select %1$s from jsonb_populate_record(null::public.token_packs, $1) returning to_jsonb(t)',
-          v_columns) into after using p_given;
+          'insert into public.token_packs as t (%1$s) select %1$s from jsonb_populate_record(null::public.token_packs, $1) returning t.*',
+          v_columns) into v_pack using p_given;
+        after := to_jsonb(v_pack);
       end if;
-    elsif p_given <> '{}' then
+    elsif p_given <> '{}' and v_as_given <> before then
       v_columns := (select string_agg(format('%1$I = r.%1$I', g), ', ') from jsonb_object_keys(p_given) g);
       if p_table = 'token_plans' then
         execute format(
-          'update public.token_plans t set %s, updated_at = clock_timestamp() from jsonb_populate_record(null::public.token_plans, $1) r '
-          'where t.plan_type = $2 and to_jsonb(jsonb_populate_record(t, $1)) <> to_jsonb(t) returning to_jsonb(t)',
-          v_columns) into after using p_given, p_name;
+          'update public.token_plans t set %s, updated_at = $3 from jsonb_populate_record(null::public.token_plans, $1) r '
+          'where t.plan_type = $2 returning t.*',
+          v_columns) into v_plan using p_given, p_name, clock_timestamp();
+        after := to_jsonb(v_plan);
       else
         execute format(
-          'update public.token_packs t set %s, updated_at = clock_timestamp() from jsonb_populate_record(null::public.token_packs, $1) r '
-          'where t.pack_type = $2 and to_jsonb(jsonb_populate_record(t, $1)) <> to_jsonb(t) returning to_jsonb(t)',
-          v_columns) into after using p_given, p_name;
+          'update public.token_packs t set %s, updated_at = $3 from jsonb_populate_record(null::public.token_packs, $1) r '
+          'where t.pack_type = $2 returning t.*',
+          v_columns) into v_pack using p_given, p_name, clock_timestamp();
+        after := to_jsonb(v_pack);
       end if;
     end if;
   exception
@@ -16860,6 +16923,7 @@ declare
   v_given record;
   v_transaction public.token_transactions;
   v_shown record;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.check_request(null, p_reason, null);
@@ -16876,8 +16940,9 @@ begin
   end if;
 
   if v_payment.status = 'pending' then
+    v_at := clock_timestamp();
     update public.token_payments p
-       set status = 'approved', reason = p_reason, decided_at = clock_timestamp(), decided_by = v_entry.actor_id
+       set status = 'approved', reason = p_reason, decided_at = v_at, decided_by = v_entry.actor_id
      where p.user_id = p_user_id and p.id = p_payment_id;
   end if;
   v_entry.user_id := p_user_id;
@@ -17512,6 +17577,7 @@ declare
   v_key text;
   v_limit integer;
   v_replayed boolean;
+  v_from_plan text;
 begin
   select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => true);
   perform tokenbook.check_request(p_idempotency_key, null, null);
@@ -17553,13 +17619,14 @@ begin
     then
       perform tokenbook.refuse('too_many_payments', jsonb_build_object('limit', v_limit));
     end if;
+    if p_to_plan is not null then
+      v_from_plan := (select s.plan_type from public.token_subscriptions s where s.user_id = p_user_id);
+    end if;
     insert into public.token_payments as p
       (user_id, from_plan, to_plan, pack_type, quantity, amount_cents, currency, terms, idempotency_key)
     values
       (p_user_id,
-       case when p_to_plan is not null then (
-         select s.plan_type from public.token_subscriptions s where s.user_id = p_user_id) end,
-       p_to_plan, p_pack_type, p_quantity, v_offer.amount_cents, v_offer.currency, v_offer.terms, v_key)
+       v_from_plan, p_to_plan, p_pack_type, p_quantity, v_offer.amount_cents, v_offer.currency, v_offer.terms, v_key)
     returning p.* into v_payment;
     perform tokenbook.record_change(
       'create_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
@@ -17702,6 +17769,7 @@ declare
   v_customer_id text;
   v_held text[] := '{}';
   v_facts tokenbook.provider_payments;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   v_actor := tokenbook.authorize_operator();
   if p_reason is null then
@@ -17728,8 +17796,9 @@ begin
     perform tokenbook.refuse('payment_already_decided', jsonb_build_object('status', tokenbook.standing_of_payment(v_facts)));
   end if;
   if v_facts.dismissed_at is null then
+    v_at := clock_timestamp();
     update tokenbook.provider_payments f
-       set dismissed_at = clock_timestamp()
+       set dismissed_at = v_at
      where f.provider = p_provider and f.provider_payment_id = v_facts.provider_payment_id;
     perform tokenbook.record_change(
       'dismiss_parked_token_payment', v_facts.user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
@@ -17919,8 +17988,7 @@ begin
          one.period_start, one.price_id, one.subscription_id,
          bought.plan_type, bought.pack_type, bought.quantity,
          (select u.user_id from users u
-           where exists (select 1 from auth.users a where a.id = u.user_id)
-              or exists (select 1 from public.token_accounts a where a.user_id = u.user_id)
+           where tokenbook.is_known_user(u.user_id)
            order by u.nth limit 1),
          coalesce(
            one.reason,
@@ -18199,8 +18267,7 @@ begin
          (array_agg(t.f ->> 'price_id' order by t.nth desc) filter (where t.f ? 'price_id'))[1],
          (array_agg(t.f ->> 'customer_id' order by t.nth) filter (where t.f ? 'customer_id'))[1],
          (array_agg((t.f ->> 'user_id')::uuid order by t.nth) filter (
-           where exists (select 1 from auth.users a where a.id = (t.f ->> 'user_id')::uuid)
-              or exists (select 1 from public.token_accounts a where a.user_id = (t.f ->> 'user_id')::uuid)))[1]
+           where tokenbook.is_known_user((t.f ->> 'user_id')::uuid)))[1]
     into v_facts.status, v_facts.cancel_at, v_facts.current_period_end, v_facts.occurred_at, v_facts.plan_type,
          v_facts.price_id, v_facts.customer_id, v_facts.user_id
     from told t;
@@ -18386,7 +18453,7 @@ begin
   p_entry.payment_id := p_payment.id;
   if p_payment.to_plan is not null then
     if p_payment.tokens is null -- @paid-plans-are-bounded begin
-      and (select jsonb_array_length(tokenbook.kept_beside(s, clock_timestamp())) from tokenbook.subscriptions s where s.user_id = p_entry.user_id)
+      and (select jsonb_array_length(tokenbook.kept_beside(row(s.*)::tokenbook.subscriptions, clock_timestamp())) from tokenbook.subscriptions s where s.user_id = p_entry.user_id)
           >= (tokenbook.limits() -> 'plans_beside')::integer
     then
       perform tokenbook.refuse('too_many_plans', jsonb_build_object('limit', tokenbook.limits() -> 'plans_beside'));
@@ -18410,7 +18477,7 @@ begin
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
-        on t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
+        on t.user_id = p_entry.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
         and t.created_at = b.created_at and t.grant_ids[1] = b.id
      where b.user_id = p_entry.user_id and b.payment_id = p_payment.id;
     replayed := transaction.id is not null;
@@ -18435,13 +18502,13 @@ begin
      set tokens = b.tokens_granted + coalesce((
            select sum(t.tokens) -- what its period gave before it was paid for
              from public.token_transactions t
-            where t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = 'scheduled_grant' -- @slots-by-their-index
+            where t.user_id = p_entry.user_id and t.entry_type = 'grant' and t.action_type = 'scheduled_grant' -- @slots-by-their-index
               and t.created_at >= b.period_start
               and t.terms -> 'slots' ->> 'plan_type' = p.to_plan and not t.terms -> 'slots' ? 'payment_id'
               and (t.terms -> 'slots' ->> 'period_start')::timestamptz = b.period_start), 0)
     from public.token_balances b
    where p.user_id = p_entry.user_id and p.id = p_payment.id
-     and b.user_id = p.user_id and b.payment_id = p.id and p.tokens is null
+     and b.user_id = p_entry.user_id and b.payment_id = p.id and p.tokens is null
   returning p.* into payment;
   if payment.id is null then
     payment := p_payment; -- what it has given since is more
@@ -18450,7 +18517,7 @@ begin
   end if;
   if transaction.id is not null then
     select o.* into v_period
-      from tokenbook.plans_of((select s from tokenbook.subscriptions s where s.user_id = p_entry.user_id)) o
+      from tokenbook.plans_of((select row(s.*)::tokenbook.subscriptions from tokenbook.subscriptions s where s.user_id = p_entry.user_id)) o
      where o.payment_id = p_payment.id::text;
     perform tokenbook.note_sale(p_entry.user_id, p_payment.id, least(transaction.id, v_first_id) - 1, v_period); -- @sales-are-noted
   end if;
@@ -18604,18 +18671,29 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_facts tokenbook.provider_payments := tokenbook.facts_of_payment(p_provider, p_ids);
+  v_at constant timestamptz := clock_timestamp();
+  v_part record;
+  v_booked_for uuid;
 begin
-  update tokenbook.provider_payments f
-     set part_of = v_facts.provider_payment_id,
-         user_id = (select p.user_id from public.token_payments p
-                     where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id),
-         customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, subscription_id = null,
-         cycles_completed = null, is_paid = false,
-         amount_cents = null, currency = null, from_balance_cents = null, refunded_cents = 0, disputed_cents = 0, period_start = null,
-         parked_reason = null, parked_details = null, disagrees = null,
-         updated_at = clock_timestamp()
-   where f.provider = p_provider and f.provider_payment_id = any (p_ids)
-     and f.provider_payment_id <> v_facts.provider_payment_id;
+  for v_part in
+    select f.provider_payment_id as id, f.user_id
+      from tokenbook.provider_payments f
+     where f.provider = p_provider and f.provider_payment_id = any (p_ids)
+       and f.provider_payment_id <> v_facts.provider_payment_id
+  loop
+    v_booked_for := (
+      select p.user_id from public.token_payments p
+       where p.user_id = v_part.user_id and p.provider = p_provider and p.provider_payment_id = v_part.id);
+    update tokenbook.provider_payments f
+       set part_of = v_facts.provider_payment_id,
+           user_id = v_booked_for,
+           customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, subscription_id = null,
+           cycles_completed = null, is_paid = false,
+           amount_cents = null, currency = null, from_balance_cents = null, refunded_cents = 0, disputed_cents = 0, period_start = null,
+           parked_reason = null, parked_details = null, disagrees = null,
+           updated_at = v_at
+     where f.provider = p_provider and f.provider_payment_id = v_part.id;
+  end loop;
   update tokenbook.provider_payments f
      set part_of = null,
          user_id = v_facts.user_id,
@@ -18636,7 +18714,7 @@ begin
          parked_reason = v_facts.parked_reason,
          parked_details = v_facts.parked_details,
          disagrees = v_facts.disagrees,
-         updated_at = clock_timestamp()
+         updated_at = v_at
    where f.provider = p_provider and f.provider_payment_id = v_facts.provider_payment_id
   returning f.* into v_facts;
   return v_facts;
@@ -18721,7 +18799,7 @@ begin
   return query
   select f.provider, f.provider_payment_id, f.user_id, f.customer_id, f.plan_type, f.pack_type, f.quantity, f.price_id,
          f.amount_cents, f.currency, f.refunded_cents, f.disputed_cents,
-         f.parked_reason, tokenbook.explain_parking(f), f.parked_details, f.created_at
+         f.parked_reason, tokenbook.explain_parking(row(f.*)::tokenbook.provider_payments), f.parked_details, f.created_at
     from tokenbook.provider_payments f
    where f.parked_reason is not null and f.dismissed_at is null
      and (p_after_provider is null
@@ -18868,6 +18946,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_is_scheduled constant boolean := p_period.schedule is not null and p_period.expires_at is not null;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   insert into tokenbook.sales (user_id, sale_id, since_id, schedule, period_start, period_end, slots_in_all, slots)
   select p_user_id, p_sale_id, p_since_id, s.schedule, s.period_start, s.expires_at,
@@ -18878,8 +18957,9 @@ begin
                  case when v_is_scheduled then p_period.period_start end as period_start,
                  case when v_is_scheduled then p_period.expires_at end as expires_at) s
   on conflict do nothing;
+  v_at := clock_timestamp();
   insert into tokenbook.sale_accounts as c (user_id, counted_id, changed_at, next_end_at)
-  values (p_user_id, p_since_id, clock_timestamp(), case when v_is_scheduled then p_period.expires_at end)
+  values (p_user_id, p_since_id, v_at, case when v_is_scheduled then p_period.expires_at end)
   on conflict on constraint sale_accounts_pkey do update
      set changed_at = excluded.changed_at, next_end_at = least(c.next_end_at, excluded.next_end_at);
 end
@@ -18957,7 +19037,7 @@ set timezone = 'UTC' -- a moment's text must not depend on the session's time zo
 as $$
 declare
   v_period constant interval := coalesce(
-    (select tokenbook.period_end(p, 'epoch') - 'epoch' -- one length, whichever of two payments is asked about
+    (select tokenbook.period_end(row(p.*)::public.token_plans, 'epoch') - 'epoch' -- one length, whichever of two payments is asked about
        from public.token_plans p where p.plan_type = p_facts.plan_type),
     interval '28 days');
   v_near record;
@@ -19229,6 +19309,7 @@ declare
   v_facts tokenbook.provider_payments;
   v_occurred_at timestamptz;
   v_user_id uuid;
+  v_digest bytea;
   v_parts text[];
   v_ids text[];
   v_customer_user_id uuid;
@@ -19244,11 +19325,10 @@ begin
   p_facts := jsonb_strip_nulls(p_facts);
   v_occurred_at := tokenbook.check_payment_event(p_provider, p_event_id, p_event_type, p_provider_payment_id, p_facts);
   v_parts := array(select jsonb_array_elements_text(p_facts -> 'parts'));
-  select known.id into v_user_id
-    from (select u.id from auth.users u where u.id = (p_facts ->> 'user_id')::uuid
-          union all
-          select a.user_id from public.token_accounts a where a.user_id = (p_facts ->> 'user_id')::uuid) known
-   limit 1;
+  v_user_id := (p_facts ->> 'user_id')::uuid;
+  if not tokenbook.is_known_user(v_user_id) then
+    v_user_id := null;
+  end if;
   if tokenbook.settle_backlog(coalesce( -- before anything is written that would stay
     (select f.user_id from tokenbook.provider_payments f
       where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id),
@@ -19272,11 +19352,10 @@ begin
   v_ids := tokenbook.joined_payments(p_provider, p_provider_payment_id || v_parts);
 
   -- record
+  v_digest := tokenbook.digest_of_fact(p_provider, p_provider_payment_id, p_event_id, p_event_type, p_facts);
   insert into tokenbook.provider_events (provider, provider_payment_id, event_id, digest, event_type, occurred_at, facts)
   values
-    (p_provider, p_provider_payment_id, p_event_id,
-     tokenbook.digest_of_fact(p_provider, p_provider_payment_id, p_event_id, p_event_type, p_facts), p_event_type,
-     v_occurred_at, p_facts)
+    (p_provider, p_provider_payment_id, p_event_id, v_digest, p_event_type, v_occurred_at, p_facts)
   on conflict do nothing;
   v_replayed := not found;
 
@@ -19338,17 +19417,18 @@ declare
   v_waiting text[] := '{}';
   v_still_waiting integer := 0;
   v_replayed boolean;
+  v_digest bytea;
   v_shown record;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   perform tokenbook.check_body(); -- @server-sends-one-object
   p_facts := jsonb_strip_nulls(p_facts);
   v_occurred_at := tokenbook.check_subscription_event(p_provider, p_event_id, p_event_type, p_provider_subscription_id, p_facts);
-  select known.id into v_named
-    from (select u.id from auth.users u where u.id = (p_facts ->> 'user_id')::uuid
-          union all
-          select a.user_id from public.token_accounts a where a.user_id = (p_facts ->> 'user_id')::uuid) known
-   limit 1;
+  v_named := (p_facts ->> 'user_id')::uuid;
+  if not tokenbook.is_known_user(v_named) then
+    v_named := null;
+  end if;
   if tokenbook.settle_backlog(coalesce( -- before anything is written that would stay
     (select f.user_id from tokenbook.provider_subscriptions f
       where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id),
@@ -19380,15 +19460,17 @@ begin
   v_was_user_id := tokenbook.user_of_provider_subscription(p_provider, p_provider_subscription_id);
 
   -- record
+  v_digest := tokenbook.digest_of_fact(p_provider, p_provider_subscription_id, p_event_id, p_event_type, p_facts);
   insert into tokenbook.provider_subscription_events
     (provider, provider_subscription_id, event_id, digest, event_type, occurred_at, facts)
   values
     (p_provider, p_provider_subscription_id, p_event_id,
-     tokenbook.digest_of_fact(p_provider, p_provider_subscription_id, p_event_id, p_event_type, p_facts), p_event_type,
+     v_digest, p_event_type,
      v_occurred_at, p_facts)
   on conflict do nothing;
   v_replayed := not found;
   v_facts := tokenbook.facts_of_subscription(p_provider, p_provider_subscription_id);
+  v_at := clock_timestamp();
   update tokenbook.provider_subscriptions f
      set user_id = v_facts.user_id,
          customer_id = v_facts.customer_id,
@@ -19398,7 +19480,7 @@ begin
          cancel_at = v_facts.cancel_at,
          current_period_end = v_facts.current_period_end,
          occurred_at = v_facts.occurred_at,
-         updated_at = clock_timestamp()
+         updated_at = v_at
    where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id;
 
   -- act
@@ -19546,6 +19628,7 @@ as $$
 declare
   v_actor record;
   v_payment public.token_payments;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => false);
   if p_reason is null then
@@ -19561,8 +19644,9 @@ begin
   end if;
 
   if v_payment.status = 'pending' then
+    v_at := clock_timestamp();
     update public.token_payments p
-       set status = 'rejected', reason = p_reason, decided_at = clock_timestamp(), decided_by = v_actor.actor_id
+       set status = 'rejected', reason = p_reason, decided_at = v_at, decided_by = v_actor.actor_id
      where p.user_id = p_user_id and p.id = p_payment_id;
     perform tokenbook.record_change(
       'reject_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
@@ -19875,8 +19959,10 @@ declare
   v_payment public.token_payments;
   v_part public.token_payments;
   v_offer record;
+  v_from_plan text;
   v_entry public.token_transactions;
   v_given record;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   if p_facts.parked_reason is not null or not p_facts.is_paid then
     return null;
@@ -19897,16 +19983,18 @@ begin
      and p.provider_payment_id = p_facts.provider_payment_id; -- @payment-known-by-id
   if v_payment.id is null then
     v_offer := tokenbook.find_offer(p_facts.plan_type, p_facts.pack_type, p_facts.quantity);
+    if p_facts.plan_type is not null then
+      v_from_plan := (select s.plan_type from public.token_subscriptions s where s.user_id = p_facts.user_id);
+    end if;
+    v_at := clock_timestamp();
     insert into public.token_payments as p
       (user_id, status, provider, provider_payment_id, from_plan, to_plan, pack_type, quantity, amount_cents, currency,
        terms, reason, decided_at, decided_by)
     values
       (p_facts.user_id, 'approved', p_facts.provider, p_facts.provider_payment_id,
-       case when p_facts.plan_type is not null then
-         (select s.plan_type from public.token_subscriptions s where s.user_id = p_facts.user_id) end,
-       p_facts.plan_type, p_facts.pack_type, p_facts.quantity, p_facts.amount_cents,
+       v_from_plan, p_facts.plan_type, p_facts.pack_type, p_facts.quantity, p_facts.amount_cents,
        coalesce(p_facts.currency, v_offer.currency), v_offer.terms,
-       'paid at ' || p_facts.provider, clock_timestamp(), p_actor_id)
+       'paid at ' || p_facts.provider, v_at, p_actor_id)
     returning p.* into v_payment;
     v_entry.user_id := p_facts.user_id;
     v_entry.reason := 'paid at ' || p_facts.provider;
@@ -20012,6 +20100,7 @@ declare
   v_share_before numeric;
   v_lapsed bigint := 0; -- of the tokens that go now, or come back
   v_entry public.token_transactions;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- what it has given by now: slots may have been booked since the caller looked
   select p.* into v_was
@@ -20052,7 +20141,8 @@ begin
   if (p_payment.amount_cents, p_payment.currency, v_lost)
     is distinct from (v_was.amount_cents, v_was.currency, v_was.refunded_cents + v_was.disputed_cents)
   then
-    update tokenbook.sale_accounts c set changed_at = clock_timestamp() where c.user_id = p_payment.user_id; -- @counted-again-when-changed
+    v_at := clock_timestamp();
+    update tokenbook.sale_accounts c set changed_at = v_at where c.user_id = p_payment.user_id; -- @counted-again-when-changed
   end if;
   if v_lost <> v_was.refunded_cents + v_was.disputed_cents then
     perform tokenbook.tell_of_payment(
@@ -20412,7 +20502,7 @@ begin
          c.created_at, c.attempts, c.first_attempt_at,
          case
            when not tokenbook.is_user(c.user_id) then 'user_not_found'
-           when tokenbook.is_frozen(a, null) then 'account_frozen'
+           when tokenbook.is_frozen(row(a.*)::public.token_accounts, null) then 'account_frozen'
            when t.is_enabled is not true then 'switched_off' -- @switched-off-pays-nothing
            when coalesce(c.amount_cents, 0) = 0 then 'no_price'
            when c.is_offered is not true then 'not_offered'
@@ -20559,6 +20649,7 @@ declare
   v_stood tokenbook.token_alert_states;
   v_alert public.token_alerts;
   v_was_below boolean;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   for v_rule in
     select r.* from tokenbook.alert_rules_of(p_account.user_id) as r
@@ -20618,11 +20709,12 @@ begin
     if v_state is distinct from v_stood -- @alerts-armed-again
       and (v_stood.rule is not null or v_state.is_below or v_state.changed_in is not null)
     then
+      v_at := clock_timestamp();
       insert into tokenbook.token_alert_states as s
         (user_id, rule, threshold, is_below, is_raised, epoch, changed_in, changed_at)
       values
         (p_account.user_id, v_rule.rule, v_state.threshold, v_state.is_below, coalesce(v_state.is_raised, false),
-         coalesce(v_state.epoch, 0), v_state.changed_in, clock_timestamp())
+         coalesce(v_state.epoch, 0), v_state.changed_in, v_at)
       on conflict (user_id, rule) do update
          set threshold = excluded.threshold, is_below = excluded.is_below, is_raised = excluded.is_raised,
              epoch = excluded.epoch, changed_in = excluded.changed_in, changed_at = excluded.changed_at;
@@ -20767,7 +20859,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tokenbook.authorize_operator();
-  return (select coalesce(jsonb_agg(tokenbook.describe_webhook_endpoint(e) order by e.name), '[]')
+  return (select coalesce(jsonb_agg(tokenbook.describe_webhook_endpoint(row(e.*)::tokenbook.webhook_endpoints) order by e.name), '[]')
             from tokenbook.webhook_endpoints e);
 end
 $$;
@@ -21066,6 +21158,7 @@ declare
   v_request public.token_top_up_requests;
   v_state tokenbook.token_alert_states;
   v_alert public.token_alerts;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   select t.* into v_top_up from public.token_top_ups t where t.user_id = p_account.user_id;
   if v_top_up.user_id is null or not v_top_up.is_enabled then
@@ -21110,8 +21203,9 @@ begin
   insert into public.token_top_up_requests as r (user_id, tokens, plan_type, pack_type, quantity, created_at, next_attempt_at)
   values (p_account.user_id, v_top_up.tokens, v_top_up.plan_type, v_top_up.pack_type, v_top_up.quantity, p_at, p_at)
   returning r.* into v_request;
+  v_at := clock_timestamp();
   insert into tokenbook.token_alert_states (user_id, rule, is_below, changed_in, changed_at)
-  values (p_account.user_id, 'auto_top_up', true, pg_current_xact_id(), clock_timestamp())
+  values (p_account.user_id, 'auto_top_up', true, pg_current_xact_id(), v_at)
   on conflict (user_id, rule) do update
      set changed_in = excluded.changed_in, changed_at = excluded.changed_at;
   v_alert.user_id := p_account.user_id;
@@ -21235,6 +21329,7 @@ declare
   v_asked public.token_alert_rules;
   v_asks text := tokenbook.alert_kinds() -> p_kind ->> 'asks';
   v_fault text;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_asked.rule := p_rule;
@@ -21288,6 +21383,7 @@ begin
 
   -- act
   perform tokenbook.outdate_alert_thresholds();
+  v_at := clock_timestamp();
   insert into public.token_alert_rules as r
     (user_id, plan_type, rule, kind, threshold_tokens, threshold_percent, hours, notify_recovered, is_enabled)
   values
@@ -21300,7 +21396,7 @@ begin
          hours = excluded.hours,
          notify_recovered = excluded.notify_recovered,
          is_enabled = excluded.is_enabled,
-         updated_at = clock_timestamp()
+         updated_at = v_at
   returning r.* into v_asked;
 
   -- record
@@ -21348,6 +21444,7 @@ declare
   v_actor record;
   v_account public.token_accounts;
   v_fault text;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_asked.user_id := p_user_id;
@@ -21400,6 +21497,7 @@ begin
   -- act
   if v_asked.is_enabled then
     perform tokenbook.require_active(v_asked.user_id, v_account);
+    v_at := clock_timestamp();
     insert into public.token_top_ups as t
       (user_id, is_enabled, below_tokens, tokens, plan_type, pack_type, quantity, cooldown_seconds, max_requests, window_seconds)
     values
@@ -21416,10 +21514,11 @@ begin
            max_requests = excluded.max_requests,
            window_seconds = excluded.window_seconds,
            paused_at = null,
-           updated_at = clock_timestamp();
+           updated_at = v_at;
   else
+    v_at := clock_timestamp();
     update public.token_top_ups t
-       set is_enabled = false, updated_at = clock_timestamp()
+       set is_enabled = false, updated_at = v_at
      where t.user_id = v_asked.user_id;
   end if;
 
@@ -21468,6 +21567,7 @@ declare
   v_fault text;
   v_kinds text[] := case when jsonb_typeof(p_kinds) = 'array' then array(select jsonb_array_elements_text(p_kinds)) end;
   v_endpoint tokenbook.webhook_endpoints;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize_operator();
@@ -21492,10 +21592,11 @@ begin
   end if;
 
   -- act
+  v_at := clock_timestamp();
   insert into tokenbook.webhook_endpoints as e (name, url, kinds, is_enabled)
   values (p_name, p_url, v_kinds, p_is_enabled)
   on conflict (name) do update
-     set url = excluded.url, kinds = excluded.kinds, is_enabled = excluded.is_enabled, updated_at = clock_timestamp()
+     set url = excluded.url, kinds = excluded.kinds, is_enabled = excluded.is_enabled, updated_at = v_at
   returning e.* into v_endpoint;
 
   -- record
@@ -21543,6 +21644,7 @@ declare
   v_request public.token_top_up_requests;
   v_alert public.token_alerts;
   v_replayed boolean;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
@@ -21566,8 +21668,9 @@ begin
 
   if not v_replayed then
     -- act
+    v_at := clock_timestamp();
     update public.token_top_up_requests r
-       set status = v_status, reason = p_reason, settled_at = clock_timestamp(), next_attempt_at = null
+       set status = v_status, reason = p_reason, settled_at = v_at, next_attempt_at = null
      where r.user_id = p_user_id and r.id = p_request_id
     returning r.* into v_request;
     if v_status = 'failed' then
@@ -22023,7 +22126,7 @@ begin
         where b.user_id = p_account.user_id and b.is_open and b.expires_at > p_at
           and exists (
             select 1 from public.token_balances o
-             where o.user_id = b.user_id and o.is_open
+             where o.user_id = p_account.user_id and o.is_open
                and o.expires_at > p_at and o.expires_at <= p_at + v_rule.notice
             offset 100)));
   end loop;
@@ -22201,6 +22304,7 @@ declare
   v_actor record;
   v_payer public.token_accounts;
   v_member public.token_accounts;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
@@ -22238,8 +22342,9 @@ begin
          -- for a member who comes back on the same day, what they have spent still counts
          since = case when m.until is null then m.since else excluded.since end,
          until = null;
+  v_at := clock_timestamp();
   update public.token_accounts a
-     set payer_id = p_user_id, updated_at = clock_timestamp()
+     set payer_id = p_user_id, updated_at = v_at
    where a.user_id = p_member_id and a.payer_id is null;
 
   -- record
@@ -22567,18 +22672,21 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_actor record;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.queue_for_account(p_member_id); -- @member-queues-first
   perform tokenbook.lock_accounts(array[p_user_id, p_member_id]);
+  v_at := clock_timestamp();
   update public.token_team_members m
-     set until = clock_timestamp()
+     set until = v_at
    where m.user_id = p_user_id and m.member_id = p_member_id and m.until is null;
   if not found then
     perform tokenbook.refuse('member_not_found', '{}');
   end if;
+  v_at := clock_timestamp();
   update public.token_accounts a
-     set payer_id = null, updated_at = clock_timestamp()
+     set payer_id = null, updated_at = v_at
    where a.user_id = p_member_id and a.payer_id = p_user_id;
   perform tokenbook.record_change(
     'remove_token_team_member', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
@@ -22622,6 +22730,7 @@ declare
   v_scope text;
   v_account public.token_accounts;
   v_used bigint;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize_operator();
@@ -22649,11 +22758,12 @@ begin
   if v_scope = 'user' and p_tokens is null then
     delete from public.token_spend_caps c where c.user_id = p_user_id and c.spend_window = p_window;
   elsif v_scope = 'user' then
+    v_at := clock_timestamp();
     insert into public.token_spend_caps as c (user_id, spend_window, tokens, reason, actor_role, actor_id)
     values (p_user_id, p_window, p_tokens, p_reason, v_actor.actor_role, v_actor.actor_id)
     on conflict (user_id, spend_window) do update
        set tokens = excluded.tokens, reason = excluded.reason, actor_role = excluded.actor_role,
-           actor_id = excluded.actor_id, updated_at = clock_timestamp();
+           actor_id = excluded.actor_id, updated_at = v_at;
     select c.used into v_used
       from tokenbook.spend_caps_of(v_account, null, clock_timestamp()) as c
      where c.scope = 'user' and c.spend_window = p_window;
@@ -22662,11 +22772,12 @@ begin
       delete from public.token_default_spend_caps d
        where d.plan_type is not distinct from p_plan_type and d.spend_window = p_window;
     else
+      v_at := clock_timestamp();
       insert into public.token_default_spend_caps as d (plan_type, spend_window, tokens, reason, actor_role, actor_id)
       values (p_plan_type, p_window, p_tokens, p_reason, v_actor.actor_role, v_actor.actor_id)
       on conflict (plan_type, spend_window) do update
          set tokens = excluded.tokens, reason = excluded.reason, actor_role = excluded.actor_role,
-             actor_id = excluded.actor_id, updated_at = clock_timestamp();
+             actor_id = excluded.actor_id, updated_at = v_at;
     end if;
   end if;
 
@@ -22738,7 +22849,7 @@ begin
                   where p_account.next_due_at <= p_now
                     and h.user_id = p_account.user_id and h.status = 'open' and h.expires_at <= p_now
                     and (h.parent_id is null or not tokenbook.is_parent_open(h.user_id, h.parent_id, p_now))
-                    and tokenbook.set_aside_at(h) >= date_trunc(c.spend_window, p_now, 'UTC')
+                    and tokenbook.set_aside_at(row(h.*)::public.token_holds) >= date_trunc(c.spend_window, p_now, 'UTC')
                     and (c.scope <> 'member' or h.member_id = p_member_id)), 0)::bigint
            else 0 end,
          (date_trunc(c.spend_window, p_now at time zone 'utc') + ('1 ' || c.spend_window)::interval) at time zone 'utc'
@@ -22806,7 +22917,7 @@ begin
   select t.* into v_original from public.token_transactions t
    where t.user_id = p_entry.user_id and t.id = p_entry.original_id;
   if v_original.reserved_change < 0 then
-    return (select tokenbook.set_aside_at(h) from public.token_holds h
+    return (select tokenbook.set_aside_at(row(h.*)::public.token_holds) from public.token_holds h
              where h.user_id = p_entry.user_id and h.id = v_original.hold_id);
   end if;
   return v_original.created_at;
@@ -22998,6 +23109,7 @@ declare
   v_actor record;
   v_shown text;
   v_code tokenbook.codes;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize_operator();
@@ -23022,12 +23134,13 @@ begin
   v_shown := coalesce(p_code, tokenbook.random_code(20));
 
   -- act
+  v_at := clock_timestamp();
   insert into tokenbook.codes as c
     (digest, name, tokens, grant_type, lifetime_days, max_redemptions, max_per_user, valid_from, valid_until)
   values
     (sha256(convert_to(tokenbook.normal_code(v_shown), 'UTF8')),
      p_name, p_tokens, p_grant_type, p_lifetime_days, p_max_redemptions, p_max_per_user,
-     coalesce(p_valid_from, clock_timestamp()), p_valid_until)
+     coalesce(p_valid_from, v_at), p_valid_until)
   on conflict (digest) do nothing
   returning c.* into v_code;
   if v_code.id is null then
@@ -23119,6 +23232,7 @@ declare
   v_actor record;
   v_code tokenbook.codes;
   v_replayed boolean;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize_operator();
@@ -23133,7 +23247,8 @@ begin
   -- act, record
   v_replayed := v_code.ended_at is not null;
   if not v_replayed then
-    update tokenbook.codes c set ended_at = clock_timestamp() where c.id = p_code_id returning c.* into v_code;
+    v_at := clock_timestamp();
+    update tokenbook.codes c set ended_at = v_at where c.id = p_code_id returning c.* into v_code;
     perform tokenbook.record_change(
       'end_token_code', null, v_actor.actor_role, v_actor.actor_id, p_reason, jsonb_build_object('code_id', p_code_id));
   end if;
@@ -23220,7 +23335,7 @@ begin
     perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
   end if;
   v_codes := array(
-    select c from tokenbook.codes c
+    select row(c.*)::tokenbook.codes from tokenbook.codes c
      where c.number < coalesce(p_before, 9223372036854775807)
      order by c.number desc
      limit p_limit + 1);
@@ -23551,6 +23666,7 @@ declare
   v_limit constant bigint := tokenbook.limits() -> 'tokens';
   v_is_on constant boolean := num_nonnulls(p_referrer_tokens, p_referred_tokens) > 0;
   v_chosen jsonb;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   perform tokenbook.check_body(); -- @server-sends-one-object
   if v_is_on and (p_referrer_tokens between 1 and v_limit) is not true then
@@ -23566,12 +23682,13 @@ begin
   end if;
 
   if v_is_on then
+    v_at := clock_timestamp();
     insert into tokenbook.chosen_referral_policy as c (referrer_tokens, referred_tokens, lifetime_days, rewards_per_referrer)
     values (p_referrer_tokens, p_referred_tokens, p_lifetime_days, p_rewards_per_referrer)
     on conflict (is_current) do update
        set referrer_tokens = excluded.referrer_tokens, referred_tokens = excluded.referred_tokens,
            lifetime_days = excluded.lifetime_days, rewards_per_referrer = excluded.rewards_per_referrer,
-           chosen_at = clock_timestamp();
+           chosen_at = v_at;
   else
     delete from tokenbook.chosen_referral_policy c where c.is_current;
   end if;
@@ -23614,6 +23731,7 @@ declare
   v_lost constant bigint := p_payment.refunded_cents + p_payment.disputed_cents;
   v_is_first boolean;
   v_is_taken_back boolean;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   select r.* into v_referral
     from tokenbook.referrals r
@@ -23659,7 +23777,8 @@ begin
   if v_is_taken_back then
     perform tokenbook.take_reward_back(p_payment.user_id, v_referral.referred_grant_id, p_actor_role, p_actor_id);
     perform tokenbook.take_reward_back(v_referral.referrer_id, v_referral.referrer_grant_id, p_actor_role, p_actor_id); -- @both-give-back
-    update tokenbook.referrals r set taken_back_at = clock_timestamp() where r.user_id = p_payment.user_id;
+    v_at := clock_timestamp();
+    update tokenbook.referrals r set taken_back_at = v_at where r.user_id = p_payment.user_id;
   end if;
 end
 $$;
@@ -24531,7 +24650,7 @@ begin
 
   -- what is counted by days, weeks and months
   with spent as (
-    select t.member_id, t.reserved_change - t.tokens + t.debt_change as tokens, tokenbook.spending_time(t) as at, t.created_at,
+    select t.member_id, t.reserved_change - t.tokens + t.debt_change as tokens, tokenbook.spending_time(row(t.*)::public.token_transactions) as at, t.created_at,
            t.entry_type in ('deduction', 'hold', 'release', 'refund') and t.action_type <> 'admin_deduct' as counts
       from public.token_transactions t
      where t.user_id = p_user_id and t.entry_type not in ('opening_balance', 'expiry')
@@ -24675,7 +24794,7 @@ begin
   -- act: the finding as it is now, asked of the ledger itself; one that is acknowledged already is still there
   select t.created_at, before.created_at into v_finding.booked_at, v_finding.booked_before
     from public.token_transactions t
-    left join public.token_transactions before on before.user_id = t.user_id and before.id = t.id - 1
+    left join public.token_transactions before on before.user_id = p_user_id and before.id = t.id - 1
    where t.user_id = p_user_id and t.id = p_transaction_id
      and (t.created_at < before.created_at - interval '1 minute' -- @acknowledged-if-found
        or t.created_at > clock_timestamp() + interval '1 minute');
@@ -24756,7 +24875,7 @@ begin
            coalesce(u.metadata ->> 'request_id', u.metadata ->> 'requestId') as request
       from public.token_usage u
       left join charges named on named.usage_id = u.id
-      left join public.token_transactions naming on naming.user_id = u.user_id and naming.id = u.transaction_id
+      left join public.token_transactions naming on naming.user_id = p_user_id and naming.id = u.transaction_id
        and naming.entry_type in ('deduction', 'usage', 'grant')
      where u.user_id = p_user_id
   ), loose as (
@@ -25261,7 +25380,7 @@ begin
        select t.id as last_id from public.token_transactions t
         where t.user_id = u.user_id order by t.id desc limit 1) l
       left join lateral (
-       select c as kept from tokenbook.ledger_checkpoints c
+       select row(c.*)::tokenbook.ledger_checkpoints as kept from tokenbook.ledger_checkpoints c
         where c.user_id = u.user_id order by c.id desc limit 1) k on true
   loop
     if v_room <= 0 then
@@ -25416,7 +25535,7 @@ begin
      -- what was granted since the books opened says so in the ledger, whatever its metadata say
      and not exists (
        select 1 from public.token_transactions t
-        where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id);
+        where t.user_id = p_user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id);
   if v_grant.id is null then
     return;
   end if;
@@ -25737,9 +25856,9 @@ begin
     select s.user_id, one.nth, one.plan
       from tokenbook.subscriptions s
      cross join lateral (
-       select 1 as nth, s as plan where s.beside = '[]'
+       select 1 as nth, row(s.*)::tokenbook.subscriptions as plan where s.beside = '[]'
        union all
-       select row_number() over (), p from tokenbook.plans_of(s) p where s.beside <> '[]') one
+       select row_number() over (), p from tokenbook.plans_of(row(s.*)::tokenbook.subscriptions) p where s.beside <> '[]') one
      where (p_user_id is null or s.user_id = p_user_id)
        and (p_after is null or s.user_id > p_after)
        and (p_until is null or s.user_id <= p_until)
@@ -25963,14 +26082,14 @@ begin
              order by w.period_start desc limit 1) as cycles_before
       from facts f
       join told t on t.provider = f.provider and t.whole = f.provider_payment_id and t.may_be_fee
-      join (select l.plan_type, coalesce(tokenbook.period_end(l, 'epoch') - 'epoch', interval '28 days') as length
+      join (select l.plan_type, coalesce(tokenbook.period_end(row(l.*)::public.token_plans, 'epoch') - 'epoch', interval '28 days') as length
               from public.token_plans l) n on n.plan_type = f.plan_type
       left join payments y on y.user_id = f.user_id and y.provider = f.provider and y.provider_payment_id = f.provider_payment_id
       join lateral (
         select o.period_start, o.cycles_completed, z.created_at as booked_at
           from tokenbook.provider_payments o
           left join public.token_payments z
-            on z.user_id = o.user_id and z.provider = o.provider and z.provider_payment_id = o.provider_payment_id
+            on (p_user_id is null or z.user_id = p_user_id) and z.user_id = o.user_id and z.provider = o.provider and z.provider_payment_id = o.provider_payment_id
          where o.provider = f.provider and o.subscription_id = f.subscription_id and o.plan_type = f.plan_type and o.is_paid
            and o.provider_payment_id <> f.provider_payment_id
            and o.period_start > f.period_start - n.length / 2 and o.period_start < f.period_start + n.length / 2) o on true
@@ -26184,7 +26303,7 @@ begin
   select 'I3 the account knows whether it has caps', a.user_id, null, null, c.has_caps::text, a.has_caps::text
     from accounts a
    cross join lateral (
-     select exists (select 1 from public.token_spend_caps s where s.user_id = a.user_id) as has_caps) c
+     select exists (select 1 from public.token_spend_caps s where (p_user_id is null or s.user_id = p_user_id) and s.user_id = a.user_id) as has_caps) c
    where a.has_caps <> c.has_caps
   union all
   select 'I3 an overdraft is what was said of it', a.user_id, null, null,
@@ -26233,7 +26352,7 @@ begin
     from alerts t
    where not exists (select 1 from grants g where g.user_id = t.user_id and g.id = t.grant_id)
      and t.grant_id is not null
-      or not exists (select 1 from public.token_top_up_requests r where r.user_id = t.user_id and r.id = t.request_id)
+      or not exists (select 1 from public.token_top_up_requests r where (p_user_id is null or r.user_id = p_user_id) and r.user_id = t.user_id and r.id = t.request_id)
      and t.request_id is not null
   union all
   select 'I3 a top-up asks for what its alert says', r.user_id, null, null,
@@ -26366,7 +26485,7 @@ begin
   select 'I7 the account is due no later than its next grant to come', a.user_id, null, null,
          'at ' || u.due || ' or before', coalesce(a.next_due_at::text, 'never')
     from accounts a
-    join (select g.user_id, min(g.starts_at) as due from tokenbook.upcoming_grants g group by g.user_id) u on u.user_id = a.user_id
+    join (select g.user_id, min(g.starts_at) as due from tokenbook.upcoming_grants g where (p_user_id is null or g.user_id = p_user_id) group by g.user_id) u on u.user_id = a.user_id
    where u.due < coalesce(a.next_due_at, 'infinity')
   union all
   select 'I7 the account is due no later than its next slot', a.user_id, null, null,
@@ -26404,7 +26523,7 @@ begin
   select 'I9 the balance is never above the plan limit', a.user_id, null, null,
          s.tokens_limit || ' or less', a.tokens_remaining::text
     from accounts a
-    join tokenbook.subscriptions s on s.user_id = a.user_id
+    join tokenbook.subscriptions s on (p_user_id is null or s.user_id = p_user_id) and s.user_id = a.user_id
    where a.tokens_remaining > s.tokens_limit
   union all
   -- no entry has the plan limit of a subscription from before the books
@@ -26443,7 +26562,7 @@ begin
      ('ended_at', case when s.ended_at is not null
                        then least(s.taken_back_at, s.cancel_at, s.expires_at + s.grace_days * interval '24 hours') end::text, s.ended_at::text),
      ('beside', case when k.beside <> '[]' then jsonb_strip_nulls((tokenbook.without_slots(newest.kept)).beside) else k.beside end::text,
-                case when s.beside <> '[]' then jsonb_strip_nulls((tokenbook.without_slots(s)).beside) else s.beside end::text)
+                case when s.beside <> '[]' then jsonb_strip_nulls((tokenbook.without_slots(row(s.*)::tokenbook.subscriptions)).beside) else s.beside end::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
   union all
@@ -26846,7 +26965,7 @@ begin
          coalesce(s.id::text, 'none'), coalesce(g.subscription_id::text, 'none')
     from grants g
     join ledger t on t.user_id = g.user_id and t.entry_type = 'grant' and t.grant_ids[1] = g.id
-    left join tokenbook.subscriptions s on s.user_id = g.user_id
+    left join tokenbook.subscriptions s on (p_user_id is null or s.user_id = p_user_id) and s.user_id = g.user_id
    where g.subscription_id is distinct from s.id
      and (g.subscription_id is not null or g.period_start is not null)
   union all
@@ -26855,7 +26974,7 @@ begin
       select g.user_id, g.id as grant_id, null::bigint as transaction_id, g.payment_id from grants g
       union all
       select t.user_id, null, t.id, t.payment_id from ledger t) n
-    left join public.token_payments p on p.user_id = n.user_id and p.id = n.payment_id
+    left join public.token_payments p on (p_user_id is null or p.user_id = p_user_id) and p.user_id = n.user_id and p.id = n.payment_id
    where n.payment_id is not null and p.id is null
   union all
   -- each transaction by itself: the rules of the constraints, checked on the rows that are there
@@ -27135,6 +27254,7 @@ begin
        select 1 from tokenbook.acknowledged_findings f
         where f.user_id = t.user_id -- @acknowledged-user-only
           and f.transaction_id = t.id -- @acknowledged-entry-only
+          and (p_user_id is null or f.user_id = p_user_id)
           and f.booked_at = t.created_at and f.booked_before is not distinct from t.at_before) -- @acknowledged-as-it-was
   union all
   -- actor and reason
@@ -27156,30 +27276,30 @@ begin
      and not (t.reason is null and (t.entry_type in ('grant', 'refund', 'void', 'clawback') or t.action_type in ('admin_deduct', 'upcoming_grant')))
   union all
   -- the rules of each table's rows, the same functions that its writers use
-  select 'I3 a row keeps the rules of its table', a.user_id, null, null, 'token_accounts', tokenbook.broken_account_rule(a)
+  select 'I3 a row keeps the rules of its table', a.user_id, null, null, 'token_accounts', tokenbook.broken_account_rule(row(a.*)::public.token_accounts)
     from public.token_accounts a
-   where tokenbook.broken_account_rule(a) is not null
+   where tokenbook.broken_account_rule(row(a.*)::public.token_accounts) is not null
      and (p_user_id is null or a.user_id = p_user_id)
      and (p_after is null or a.user_id > p_after)
      and (p_until is null or a.user_id <= p_until)
   union all
-  select 'I3 a row keeps the rules of its table', b.user_id, b.id, null, 'token_balances', tokenbook.broken_grant_rule(b)
+  select 'I3 a row keeps the rules of its table', b.user_id, b.id, null, 'token_balances', tokenbook.broken_grant_rule(row(b.*)::public.token_balances)
     from public.token_balances b
-   where tokenbook.broken_grant_rule(b) is not null
+   where tokenbook.broken_grant_rule(row(b.*)::public.token_balances) is not null
      and (p_user_id is null or b.user_id = p_user_id)
      and (p_after is null or b.user_id > p_after)
      and (p_until is null or b.user_id <= p_until)
   union all
-  select 'I3 a row keeps the rules of its table', h.user_id, null, h.transaction_id, 'token_holds', tokenbook.broken_hold_rule(h)
+  select 'I3 a row keeps the rules of its table', h.user_id, null, h.transaction_id, 'token_holds', tokenbook.broken_hold_rule(row(h.*)::public.token_holds)
     from public.token_holds h
-   where tokenbook.broken_hold_rule(h) is not null
+   where tokenbook.broken_hold_rule(row(h.*)::public.token_holds) is not null
      and (p_user_id is null or h.user_id = p_user_id)
      and (p_after is null or h.user_id > p_after)
      and (p_until is null or h.user_id <= p_until)
   union all
-  select 'I3 a row keeps the rules of its table', t.user_id, null, t.id, 'token_transactions', tokenbook.broken_transaction_rule(t)
+  select 'I3 a row keeps the rules of its table', t.user_id, null, t.id, 'token_transactions', tokenbook.broken_transaction_rule(row(t.*)::public.token_transactions)
     from public.token_transactions t
-   where tokenbook.broken_transaction_rule(t) is not null
+   where tokenbook.broken_transaction_rule(row(t.*)::public.token_transactions) is not null
      and (p_user_id is null or t.user_id = p_user_id)
      and (p_after is null or t.user_id > p_after)
      and (p_until is null or t.user_id <= p_until)
@@ -27313,7 +27433,7 @@ begin
     with found as (
       select t.user_id, t.id, w.reason, w.request, w.metadata
         from public.token_transactions t
-       cross join lateral tokenbook.without_words(t) w
+       cross join lateral tokenbook.without_words(row(t.*)::public.token_transactions) w
        where (t.user_id = p_user_id and t.member_id is null or t.member_id = p_user_id) -- @words-of-the-person
          and (w.reason, w.request, w.metadata) is distinct from (t.reason, t.request, t.metadata)
        limit p_limit - v_total
@@ -27348,8 +27468,7 @@ begin
 
     for v_table, v_set, v_where in values
       -- what no entry of the ledger is of: from before the books, failed or free
-      ('public.token_usage', 'error_message = null, metadata = case when x.transaction_id is null then jsonb_strip_nulls(jsonb_build_object(
-          ''request_id'', x.metadata -> ''request_id'', ''requestId'', x.metadata -> ''requestId'')) else x.metadata end',
+      ('public.token_usage', 'error_message = null, metadata = case when x.transaction_id is null then tokenbook.request_ids(x.metadata) else x.metadata end',
        'x.error_message is not null or x.transaction_id is null and x.metadata - ''request_id'' - ''requestId'' <> ''{}'''),
       ('public.token_balances', 'metadata = tokenbook.words_of_ours(x.metadata)', 'x.metadata <> tokenbook.words_of_ours(x.metadata)'),
       ('public.token_storage_quotas', 'metadata = tokenbook.words_of_ours(x.metadata)', 'x.metadata <> tokenbook.words_of_ours(x.metadata)'),
@@ -27421,23 +27540,29 @@ declare
   c_listed constant integer := 50;
   v_now constant timestamptz := clock_timestamp();
   v_account public.token_accounts;
+  v_email text;
+  v_is_user boolean;
+  v_subscription jsonb;
 begin
   perform tokenbook.authorize(p_user_id, p_self_may => false);
   select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
   if not found then
     perform tokenbook.require_user(p_user_id, 'service');
   end if;
+  v_email := (select u.email from auth.users u where u.id = p_user_id);
+  v_is_user := tokenbook.is_user(p_user_id);
+  v_subscription := (select to_jsonb(s) from public.token_subscriptions s where s.user_id = p_user_id);
   return jsonb_build_object(
     'user_id', p_user_id,
-    'email', (select u.email from auth.users u where u.id = p_user_id),
-    'is_user', tokenbook.is_user(p_user_id),
+    'email', v_email,
+    'is_user', v_is_user,
     'state', coalesce(v_account.state, 'active'),
     'payer_id', v_account.payer_id,
     'tokens_used', coalesce(v_account.tokens_used, 0),
     'tokens_expired', coalesce(v_account.tokens_expired, 0),
     'cost_cents', coalesce(v_account.total_cost, 0),
     'last_active_at', v_account.spent_at,
-    'subscription', (select to_jsonb(s) from public.token_subscriptions s where s.user_id = p_user_id),
+    'subscription', v_subscription,
     'holds', (
       select coalesce(jsonb_agg(
                jsonb_build_object(
@@ -27506,7 +27631,7 @@ begin
      and b.created_at <= p_opening.created_at
      and not exists (
        select 1 from public.token_transactions t
-        where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id);
+        where t.user_id = p_user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id);
   if v_beyond_id is not null then
     return query
     with booked as (
@@ -27518,7 +27643,7 @@ begin
        where b.user_id = p_user_id
          and not exists (
            select 1 from public.token_transactions t
-            where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
+            where t.user_id = p_user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
     )
     select b.id, true, b.priority, b.granted_at, b.expires_at,
            case when b.id <> v_beyond_id then b.tokens_granted
@@ -27545,7 +27670,7 @@ begin
            where b.user_id = p_user_id
              and not exists (
                select 1 from public.token_transactions t
-                where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
+                where t.user_id = p_user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
           union all
           select u.usage_id, u.tokens, u.created_at + (tokenbook.built_in_grant_types() -> 'admin' ->> 'lifetime_hours')::integer * interval '1 hour', false, 50::smallint, u.created_at
             from tokenbook.audit_trail(p_user_id) u
@@ -27691,7 +27816,7 @@ begin
     perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
   end if;
   v_changes := array(
-    select c from tokenbook.changes c
+    select row(c.*)::tokenbook.changes from tokenbook.changes c
      where (p_user_id is null or c.user_id = p_user_id)
        and c.id < coalesce(p_before, 9223372036854775807)
      order by c.id desc
@@ -27940,7 +28065,7 @@ begin
          array_agg(coalesce(booked.tokens, 0) order by g.nth)
     into v_ids, v_granted, v_ends, v_priorities, v_granted_at, v_until, v_left
     from (
-      select b.*, tokenbook.expiry_as_granted(b) as until_at_last, (row_number() over (
+      select b.*, tokenbook.expiry_as_granted(row(b.*)::public.token_balances) as until_at_last, (row_number() over (
                order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)))::integer as nth
         from public.token_balances b
        where b.user_id = p_user_id) g
@@ -28655,7 +28780,7 @@ begin
        where t.entry_type = 'usage' and t.terms ? 'expiry'
        order by t.user_id, t.terms -> 'expiry' ->> 'grant_id', t.id
     ), grants as (
-      select b.*, counted.user_id is not null as is_counted, o.created_at as opened_at, coalesce(said.before, tokenbook.expiry_as_granted(b), 'infinity') as until_at_first, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
+      select b.*, counted.user_id is not null as is_counted, o.created_at as opened_at, coalesce(said.before, tokenbook.expiry_as_granted(row(b.*)::public.token_balances), 'infinity') as until_at_first, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
              (row_number() over (
                partition by b.user_id
                order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false) -- @replay-oldest-first
@@ -29637,7 +29762,7 @@ begin
         with now as materialized (
           select c.* from tokenbook.chain_ledger(v_then.user_id, p_until => v_then.id) c
         ), kept as (
-          select c.id, case v_changed when 'numbers' then n.numbers = c.numbers else n.words = c.words end as is_same
+          select c.id, case when v_changed = 'numbers' then n.numbers = c.numbers else n.words = c.words end as is_same
             from tokenbook.ledger_checkpoints c
             left join now n on n.id = c.id
            where c.user_id = v_then.user_id and c.id < v_then.id and c.id % 100 = 0
@@ -29877,6 +30002,20 @@ $$;
 comment on function tokenbook.erased is
   'What stands in the place of a reason that was erased: erased, after goodwill or reconciliation where it began so; NULL where there was none.';
 
+-- Of metadata the ids of the request, by which an app knows its own logs.
+create function tokenbook.request_ids(p_metadata jsonb)
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_strip_nulls(jsonb_build_object('request_id', p_metadata -> 'request_id', 'requestId', p_metadata -> 'requestId'));
+end
+$$;
+comment on function tokenbook.request_ids is 'Of metadata the ids of the request, request_id and requestId.';
+
 -- from supabase/schemas/95_privileges.sql
 
 /*
@@ -29934,7 +30073,7 @@ grant execute on function
     tokenbook.slot_start(jsonb, timestamptz, integer), tokenbook.slot_number(jsonb, timestamptz, timestamptz),
     tokenbook.moved_by(jsonb),
     tokenbook.slot_tokens_due(uuid),
-    tokenbook.is_storage_in_force(public.token_storage_quotas)
+    tokenbook.is_storage_in_force(uuid, uuid, jsonb)
   to authenticated, service_role;
 
 -- The caller's id: read by the policies and by the defaults of p_user_id.

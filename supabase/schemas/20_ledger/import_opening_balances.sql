@@ -102,7 +102,7 @@ begin
           select b.user_id, sum(b.tokens_remaining) as tokens,
                  array_agg(b.id order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)) as ids,
                  array_agg(b.tokens_remaining order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)) as parts,
-                 jsonb_agg(tokenbook.grant_terms(b) order by b.id) as terms
+                 jsonb_agg(tokenbook.grant_terms(row(b.*)::public.token_balances) order by b.id) as terms
             from public.token_balances b
             join pg_temp.tokenbook_import_grants i on i.user_id = b.user_id and i.id = b.id
            group by b.user_id) g on g.user_id = u.user_id

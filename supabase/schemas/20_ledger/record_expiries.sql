@@ -96,7 +96,7 @@ begin
                  - cardinality((one.hold).grant_ids) as parts_before_of_all
           from unnest(p_user_ids) as u (user_id)
          cross join lateral (
-           select h as hold,
+           select row(h.*)::public.token_holds as hold,
                   sum(cardinality(h.grant_ids)) over (order by h.expires_at, h.id) - cardinality(h.grant_ids) as parts_before
              from (
                select o.* from public.token_holds o

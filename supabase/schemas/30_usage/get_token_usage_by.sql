@@ -124,8 +124,8 @@ begin
       from mark m
      cross join lateral tokenbook.usage_between(v_user_id, greatest(v_from, m.counted_until), v_to) u -- @each-use-once
   ), sums as (
-    select case p_bucket when 'all' then v_from else date_trunc(v_unit, p.starts_at) end as starts_at,
-           case p_by when 'model' then p.model_used when 'member' then p.member_id::text when 'action' then p.action_type end as name,
+    select case when p_bucket = 'all' then v_from else date_trunc(v_unit, p.starts_at) end as starts_at,
+           case when p_by = 'model' then p.model_used when p_by = 'member' then p.member_id::text when p_by = 'action' then p.action_type end as name,
            sum(p.uses) as uses, sum(p.failed_uses) as failed_uses, sum(p.tokens) as tokens,
            sum(p.tokens_uncovered) as tokens_uncovered, coalesce(sum(p.input_tokens), 0) as input_tokens,
            coalesce(sum(p.output_tokens), 0) as output_tokens, coalesce(sum(p.cached_tokens), 0) as cached_tokens,

@@ -39,7 +39,7 @@ begin
      where s.user_id = p_user_id
        and (s.next_slot_at <= p_at
          or (s.next_plan_type is not null or s.beside <> '[]')
-           and (least(s.expires_at, s.cancel_at) <= p_at or tokenbook.slots_begin_at(s) <= p_at));
+           and (least(s.expires_at, s.cancel_at) <= p_at or tokenbook.slots_begin_at(row(s.*)::tokenbook.subscriptions) <= p_at));
   end if;
   if v_subscription.user_id is null then
     return; -- as a rule

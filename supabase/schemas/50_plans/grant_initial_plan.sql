@@ -32,10 +32,10 @@ begin
   elsif exists (
     select 1 from public.token_accounts a
      where a.user_id = p_user_id and a.tokens_remaining + a.tokens_reserved > 0
-       and not exists (select 1 from public.token_balances b where b.user_id = a.user_id)
+       and not exists (select 1 from public.token_balances b where b.user_id = p_user_id)
        and not exists (
          select 1 from tokenbook.archived_profile_counters c
-          where c.user_id = a.user_id and c.vibe_assistant_tokens_remaining < 1))
+          where c.user_id = p_user_id and c.vibe_assistant_tokens_remaining < 1))
   then
     perform tokenbook.refuse('account_lost', '{}');
   end if;

@@ -26,6 +26,7 @@ declare
   v_fixed text;
   v_default_before text;
   v_written record;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   v_actor := tokenbook.check_offer('invalid_plan', 'p_plan', p_plan, p_reason);
 
@@ -48,8 +49,9 @@ begin
   end if;
 
   if p_plan -> 'is_default' = 'true' then
+    v_at := clock_timestamp();
     update public.token_plans p
-       set is_default = false, updated_at = clock_timestamp()
+       set is_default = false, updated_at = v_at
      where p.is_default and p.plan_type is distinct from p_plan_type
     returning p.plan_type into v_default_before;
   end if;

@@ -87,7 +87,7 @@ begin
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
-        on t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
+        on t.user_id = p_entry.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
         and t.created_at = b.created_at and t.grant_ids[1] = b.id
      where b.user_id = p_entry.user_id
        and case when p_entry.payment_id is not null then b.payment_id = p_entry.payment_id
@@ -219,7 +219,7 @@ begin
   update tokenbook.subscriptions s
      set tokens_limit = a.tokens_remaining
     from public.token_accounts a
-   where s.user_id = p_entry.user_id and a.user_id = s.user_id
+   where s.user_id = p_entry.user_id and a.user_id = p_entry.user_id
   returning s.* into subscription;
   perform tokenbook.bring_due_forward(p_entry.user_id, tokenbook.plan_due_at(p_entry.user_id));
   perform tokenbook.refresh_alert_thresholds(p_entry.user_id);

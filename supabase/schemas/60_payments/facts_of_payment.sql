@@ -86,8 +86,7 @@ begin
          one.period_start, one.price_id, one.subscription_id,
          bought.plan_type, bought.pack_type, bought.quantity,
          (select u.user_id from users u
-           where exists (select 1 from auth.users a where a.id = u.user_id)
-              or exists (select 1 from public.token_accounts a where a.user_id = u.user_id)
+           where tokenbook.is_known_user(u.user_id)
            order by u.nth limit 1),
          coalesce(
            one.reason,

@@ -17,7 +17,7 @@ set timezone = 'UTC' -- a moment's text must not depend on the session's time zo
 as $$
 declare
   v_period constant interval := coalesce(
-    (select tokenbook.period_end(p, 'epoch') - 'epoch' -- one length, whichever of two payments is asked about
+    (select tokenbook.period_end(row(p.*)::public.token_plans, 'epoch') - 'epoch' -- one length, whichever of two payments is asked about
        from public.token_plans p where p.plan_type = p_facts.plan_type),
     interval '28 days');
   v_near record;

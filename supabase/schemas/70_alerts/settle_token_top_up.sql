@@ -30,6 +30,7 @@ declare
   v_request public.token_top_up_requests;
   v_alert public.token_alerts;
   v_replayed boolean;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
@@ -53,8 +54,9 @@ begin
 
   if not v_replayed then
     -- act
+    v_at := clock_timestamp();
     update public.token_top_up_requests r
-       set status = v_status, reason = p_reason, settled_at = clock_timestamp(), next_attempt_at = null
+       set status = v_status, reason = p_reason, settled_at = v_at, next_attempt_at = null
      where r.user_id = p_user_id and r.id = p_request_id
     returning r.* into v_request;
     if v_status = 'failed' then

@@ -63,7 +63,7 @@ begin
         where b.user_id = p_account.user_id and b.is_open and b.expires_at > p_at
           and exists (
             select 1 from public.token_balances o
-             where o.user_id = b.user_id and o.is_open
+             where o.user_id = p_account.user_id and o.is_open
                and o.expires_at > p_at and o.expires_at <= p_at + v_rule.notice
             offset 100)));
   end loop;

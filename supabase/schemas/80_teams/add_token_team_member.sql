@@ -25,6 +25,7 @@ declare
   v_actor record;
   v_payer public.token_accounts;
   v_member public.token_accounts;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
@@ -62,8 +63,9 @@ begin
          -- for a member who comes back on the same day, what they have spent still counts
          since = case when m.until is null then m.since else excluded.since end,
          until = null;
+  v_at := clock_timestamp();
   update public.token_accounts a
-     set payer_id = p_user_id, updated_at = clock_timestamp()
+     set payer_id = p_user_id, updated_at = v_at
    where a.user_id = p_member_id and a.payer_id is null;
 
   -- record

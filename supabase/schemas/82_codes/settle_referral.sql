@@ -24,6 +24,7 @@ declare
   v_lost constant bigint := p_payment.refunded_cents + p_payment.disputed_cents;
   v_is_first boolean;
   v_is_taken_back boolean;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   select r.* into v_referral
     from tokenbook.referrals r
@@ -69,7 +70,8 @@ begin
   if v_is_taken_back then
     perform tokenbook.take_reward_back(p_payment.user_id, v_referral.referred_grant_id, p_actor_role, p_actor_id);
     perform tokenbook.take_reward_back(v_referral.referrer_id, v_referral.referrer_grant_id, p_actor_role, p_actor_id); -- @both-give-back
-    update tokenbook.referrals r set taken_back_at = clock_timestamp() where r.user_id = p_payment.user_id;
+    v_at := clock_timestamp();
+    update tokenbook.referrals r set taken_back_at = v_at where r.user_id = p_payment.user_id;
   end if;
 end
 $$;

@@ -85,7 +85,7 @@ begin
 
   -- what is counted by days, weeks and months
   with spent as (
-    select t.member_id, t.reserved_change - t.tokens + t.debt_change as tokens, tokenbook.spending_time(t) as at, t.created_at,
+    select t.member_id, t.reserved_change - t.tokens + t.debt_change as tokens, tokenbook.spending_time(row(t.*)::public.token_transactions) as at, t.created_at,
            t.entry_type in ('deduction', 'hold', 'release', 'refund') and t.action_type <> 'admin_deduct' as counts
       from public.token_transactions t
      where t.user_id = p_user_id and t.entry_type not in ('opening_balance', 'expiry')

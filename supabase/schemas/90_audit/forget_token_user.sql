@@ -54,7 +54,7 @@ begin
     with found as (
       select t.user_id, t.id, w.reason, w.request, w.metadata
         from public.token_transactions t
-       cross join lateral tokenbook.without_words(t) w
+       cross join lateral tokenbook.without_words(row(t.*)::public.token_transactions) w
        where (t.user_id = p_user_id and t.member_id is null or t.member_id = p_user_id) -- @words-of-the-person
          and (w.reason, w.request, w.metadata) is distinct from (t.reason, t.request, t.metadata)
        limit p_limit - v_total
@@ -89,8 +89,7 @@ begin
 
     for v_table, v_set, v_where in values
       -- what no entry of the ledger is of: from before the books, failed or free
-      ('public.token_usage', 'error_message = null, metadata = case when x.transaction_id is null then jsonb_strip_nulls(jsonb_build_object(
-          ''request_id'', x.metadata -> ''request_id'', ''requestId'', x.metadata -> ''requestId'')) else x.metadata end',
+      ('public.token_usage', 'error_message = null, metadata = case when x.transaction_id is null then tokenbook.request_ids(x.metadata) else x.metadata end',
        'x.error_message is not null or x.transaction_id is null and x.metadata - ''request_id'' - ''requestId'' <> ''{}'''),
       ('public.token_balances', 'metadata = tokenbook.words_of_ours(x.metadata)', 'x.metadata <> tokenbook.words_of_ours(x.metadata)'),
       ('public.token_storage_quotas', 'metadata = tokenbook.words_of_ours(x.metadata)', 'x.metadata <> tokenbook.words_of_ours(x.metadata)'),

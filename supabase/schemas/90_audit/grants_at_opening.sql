@@ -46,7 +46,7 @@ begin
      and b.created_at <= p_opening.created_at
      and not exists (
        select 1 from public.token_transactions t
-        where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id);
+        where t.user_id = p_user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id);
   if v_beyond_id is not null then
     return query
     with booked as (
@@ -58,7 +58,7 @@ begin
        where b.user_id = p_user_id
          and not exists (
            select 1 from public.token_transactions t
-            where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
+            where t.user_id = p_user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
     )
     select b.id, true, b.priority, b.granted_at, b.expires_at,
            case when b.id <> v_beyond_id then b.tokens_granted
@@ -85,7 +85,7 @@ begin
            where b.user_id = p_user_id
              and not exists (
                select 1 from public.token_transactions t
-                where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
+                where t.user_id = p_user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
           union all
           select u.usage_id, u.tokens, u.created_at + (tokenbook.built_in_grant_types() -> 'admin' ->> 'lifetime_hours')::integer * interval '1 hour', false, 50::smallint, u.created_at
             from tokenbook.audit_trail(p_user_id) u

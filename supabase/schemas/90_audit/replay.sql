@@ -148,7 +148,7 @@ begin
        where t.entry_type = 'usage' and t.terms ? 'expiry'
        order by t.user_id, t.terms -> 'expiry' ->> 'grant_id', t.id
     ), grants as (
-      select b.*, counted.user_id is not null as is_counted, o.created_at as opened_at, coalesce(said.before, tokenbook.expiry_as_granted(b), 'infinity') as until_at_first, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
+      select b.*, counted.user_id is not null as is_counted, o.created_at as opened_at, coalesce(said.before, tokenbook.expiry_as_granted(row(b.*)::public.token_balances), 'infinity') as until_at_first, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
              (row_number() over (
                partition by b.user_id
                order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false) -- @replay-oldest-first
