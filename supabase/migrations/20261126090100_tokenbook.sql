@@ -679,19 +679,19 @@ begin
     if jsonb_typeof(p_pays_for -> v_field) <> 'array' then
       return format('%s: an array of 1 to 50 texts, each once', v_field);
     elsif jsonb_array_length(p_pays_for -> v_field) not between 1 and 50
-      or exists (select from jsonb_array_elements(p_pays_for -> v_field) e where jsonb_typeof(e) <> 'string')
+      or exists (select 1 from jsonb_array_elements(p_pays_for -> v_field) e where jsonb_typeof(e) <> 'string')
       or (select count(*) <> count(distinct e) from jsonb_array_elements(p_pays_for -> v_field) e)
     then
       return format('%s: an array of 1 to 50 texts, each once', v_field);
     end if;
   end loop;
   if exists (
-    select from jsonb_array_elements_text(p_pays_for -> 'actions') as action
+    select 1 from jsonb_array_elements_text(p_pays_for -> 'actions') as action
      where octet_length(action) > 64 or action !~ '^[a-z][a-z0-9_]*$' or action = any (tokenbook.reserved_action_types()))
   then
     return 'actions: each 1 to 64 characters of a-z 0-9 _, a letter first, and none of ours (reserved_action_types)';
   elsif exists (
-    select from jsonb_array_elements_text(p_pays_for -> 'models') as model
+    select 1 from jsonb_array_elements_text(p_pays_for -> 'models') as model
      where octet_length(model) > 200 or model !~ '^[!-)+-~]*[*]?$' or model = '')
   then
     return 'models: each 1 to 200 printable ASCII characters without blanks, * at the end only';
@@ -867,10 +867,11 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_broken_rule constant text := tokenbook.broken_account_rule(new);
+  v_account constant public.token_accounts := new; -- on a shard, new has the shard's type
+  v_broken_rule constant text := tokenbook.broken_account_rule(v_account);
 begin
   if v_broken_rule is not null then
-    perform tokenbook.refuse_row('token_accounts', v_broken_rule, to_jsonb(new));
+    perform tokenbook.refuse_row('token_accounts', v_broken_rule, to_jsonb(v_account));
   end if;
   return null;
 end
@@ -1000,10 +1001,11 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_broken_rule constant text := tokenbook.broken_grant_rule(new);
+  v_grant constant public.token_balances := new; -- on a shard, new has the shard's type
+  v_broken_rule constant text := tokenbook.broken_grant_rule(v_grant);
 begin
   if v_broken_rule is not null then
-    perform tokenbook.refuse_row('token_balances', v_broken_rule, to_jsonb(new));
+    perform tokenbook.refuse_row('token_balances', v_broken_rule, to_jsonb(v_grant));
   end if;
   return null;
 end
@@ -1597,10 +1599,11 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_broken_rule constant text := tokenbook.broken_hold_rule(new);
+  v_hold constant public.token_holds := new; -- on a shard, new has the shard's type
+  v_broken_rule constant text := tokenbook.broken_hold_rule(v_hold);
 begin
   if v_broken_rule is not null then
-    perform tokenbook.refuse_row('token_holds', v_broken_rule, to_jsonb(new));
+    perform tokenbook.refuse_row('token_holds', v_broken_rule, to_jsonb(v_hold));
   end if;
   return null;
 end
@@ -3904,10 +3907,10 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return not exists (select from public.token_accounts a where a.user_id = p_user_id) -- @books-without-account
-    and (exists (select from public.token_balances b where b.user_id = p_user_id)
-      or exists (select from public.token_transactions t where t.user_id = p_user_id)
-      or exists (select from public.token_team_members m where m.member_id = p_user_id and m.until is null));
+  return not exists (select 1 from public.token_accounts a where a.user_id = p_user_id) -- @books-without-account
+    and (exists (select 1 from public.token_balances b where b.user_id = p_user_id)
+      or exists (select 1 from public.token_transactions t where t.user_id = p_user_id)
+      or exists (select 1 from public.token_team_members m where m.member_id = p_user_id and m.until is null));
 end
 $$;
 comment on function tokenbook.is_account_lost is
@@ -3930,7 +3933,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return coalesce(auth.jwt() -> 'app_metadata' ->> 'role' = 'admin', false)
-     and exists (select from tokenbook.admins a where a.user_id = tokenbook.caller_id());
+     and exists (select 1 from tokenbook.admins a where a.user_id = tokenbook.caller_id());
 end
 $$;
 comment on function tokenbook.is_admin is
@@ -3991,6 +3994,28 @@ $$;
 comment on function tokenbook.is_call_answered is
   'Whether the functions for row level security answer a call about that user; a caller who may not ask is answered false.';
 
+-- from supabase/schemas/10_access/is_known_user.sql
+
+/*
+ * Whether anything is known of a user: they can sign in, or have an account. Of its own, so that no statement reads
+ * auth.users and the tables of users together.
+ * Caller: internal.
+ */
+create function tokenbook.is_known_user(p_user_id uuid)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (select 1 from auth.users u where u.id = p_user_id)
+    or exists (select 1 from public.token_accounts a where a.user_id = p_user_id);
+end
+$$;
+comment on function tokenbook.is_known_user is
+  'Whether a user can sign in, deleted or not, or has an account.';
+
 -- from supabase/schemas/10_access/is_ledger_lost.sql
 
 /*
@@ -4007,10 +4032,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return exists (
-    select from public.token_accounts a
+    select 1 from public.token_accounts a
      where a.user_id = p_user_id and a.last_transaction_id > 0
        and not exists (
-         select from public.token_transactions t where t.user_id = a.user_id and t.id = a.last_transaction_id));
+         select 1 from public.token_transactions t where t.user_id = p_user_id and t.id = a.last_transaction_id));
 end
 $$;
 comment on function tokenbook.is_ledger_lost is
@@ -4077,7 +4102,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return exists (select from auth.users u where u.id = p_user_id and u.deleted_at is null);
+  return exists (select 1 from auth.users u where u.id = p_user_id and u.deleted_at is null);
 end
 $$;
 comment on function tokenbook.is_user is 'Whether auth.users has that user now.';
@@ -4396,9 +4421,9 @@ begin
            replace(pg_get_indexdef(i.indexrelid), ' ON ONLY ', ' ON '), case when not (i.indisvalid and i.indisready and i.indislive) then 'not valid' end)
     from relations r
     join pg_index i on i.indrelid = r.oid
-   where not (r.relispartition and exists (select from pg_inherits h where h.inhrelid = i.indexrelid))
+   where not (r.relispartition and exists (select 1 from pg_inherits h where h.inhrelid = i.indexrelid))
      and not (i.indisvalid and exists (
-     select from pg_constraint c where c.conindid = i.indexrelid and c.conrelid = r.oid and c.contype in ('p', 'u', 'x')))
+     select 1 from pg_constraint c where c.conindid = i.indexrelid and c.conrelid = r.oid and c.contype in ('p', 'u', 'x')))
   union all
   select 'trigger', g.tgrelid::regclass::text, quote_ident(g.tgname), concat_ws(chr(10),
            pg_get_triggerdef(g.oid), case g.tgenabled when 'D' then 'disabled' when 'R' then 'for replicas only' end)
@@ -4703,12 +4728,12 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if exists (select from public.token_accounts a where a.user_id = p_user_id) then
+  if exists (select 1 from public.token_accounts a where a.user_id = p_user_id) then
     return;
   elsif tokenbook.is_account_lost(p_user_id) then
     perform tokenbook.refuse('account_lost', '{}');
   elsif p_actor_role <> 'user'
-    and not exists (select from auth.users u where u.id = p_user_id)
+    and not exists (select 1 from auth.users u where u.id = p_user_id)
   then
     perform tokenbook.refuse('user_not_found', '{}');
   end if;
@@ -4782,6 +4807,8 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   perform tokenbook.check_body(); -- @server-sends-one-object
   if p_name is null or p_name not in ('open_holds', 'pending_payments') then
@@ -4792,8 +4819,9 @@ begin
   if p_value is null then
     delete from tokenbook.chosen_limits c where c.name = p_name;
   else
+    v_at := clock_timestamp();
     insert into tokenbook.chosen_limits as c (name, value) values (p_name, p_value)
-    on conflict (name) do update set value = excluded.value, chosen_at = clock_timestamp();
+    on conflict (name) do update set value = excluded.value, chosen_at = v_at;
   end if;
   perform tokenbook.record_change(
     'set_token_limit', null, 'service', null, null, jsonb_build_object('name', p_name, 'value', tokenbook.limit_of(p_name)));
@@ -4830,6 +4858,7 @@ as $$
 declare
   v_former_user_id uuid;
   v_is_replaced boolean;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   perform tokenbook.check_body(); -- @server-sends-one-object
@@ -4859,7 +4888,8 @@ begin
   -- act, record
   v_is_replaced := (p_replace and v_former_user_id <> p_user_id) is true; -- @subjects-stay
   if v_is_replaced then
-    update tokenbook.subjects s set user_id = p_user_id, registered_at = clock_timestamp()
+    v_at := clock_timestamp();
+    update tokenbook.subjects s set user_id = p_user_id, registered_at = v_at
      where s.issuer = p_issuer and s.subject = p_subject;
     perform tokenbook.record_change(
       'set_token_subject', p_user_id, 'service', null, p_reason,
@@ -5448,7 +5478,7 @@ begin
   perform tokenbook.check_model(p_model_used);
 
   -- as a rule nothing about it is unusual: the account that tokenbook.spend_tokens takes at once
-  perform from public.token_accounts a
+  perform 1 from public.token_accounts a
     where a.user_id = p_user_id
       and a.payer_id is null
       and not a.has_caps
@@ -5456,7 +5486,7 @@ begin
       and a.tokens_remaining >= p_tokens
       and a.state = 'active' -- @asked-not-frozen
       and (a.next_due_at <= v_now) is not true -- @asked-nothing-due
-      and exists (select from tokenbook.project_settings r where not r.has_common_caps);
+      and exists (select 1 from tokenbook.project_settings r where not r.has_common_caps);
   if found then
     return true;
   end if;
@@ -5493,7 +5523,7 @@ begin
   return v_remaining >= p_tokens
     and ((tokenbook.spend_headroom(v_account, v_member_id, v_now)).headroom < p_tokens) is not true -- @asked-with-caps
     and not exists ( -- caps of a plan that begins with it
-      select from public.token_default_spend_caps d where d.plan_type = v_plan.plan_type and d.tokens < p_tokens);
+      select 1 from public.token_default_spend_caps d where d.plan_type = v_plan.plan_type and d.tokens < p_tokens);
 end
 $$;
 comment on function tokenbook.can_spend_tokens is
@@ -5566,7 +5596,7 @@ begin
           from public.token_holds h
          cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
          cross join lateral ( -- each by its key, however many the user has had
-            select g.* from public.token_balances g where g.user_id = h.user_id and g.id = part.grant_id offset 0) b
+            select g.* from public.token_balances g where g.user_id = p_user_id and g.id = part.grant_id offset 0) b
          where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
            and (h.parent_id is null or not tokenbook.is_parent_open(h.user_id, h.parent_id, p_now))
            and (b.expires_at > p_now or b.expires_at is null)
@@ -5813,7 +5843,7 @@ begin
     perform tokenbook.check_open_holds(user_id, member_id, decided_at);
   end if;
   if coalesce(v_account.tokens_remaining, 0) < p_tokens
-    and not exists (select from public.token_balances b where b.user_id = decide_spending.user_id)
+    and not exists (select 1 from public.token_balances b where b.user_id = decide_spending.user_id)
   then
     perform tokenbook.grant_initial_plan(user_id); -- an account, and still never a grant
     v_account := tokenbook.lock_account(user_id);
@@ -6047,7 +6077,7 @@ begin
     end loop;
 
     if p_all_or_nothing -- @all-or-nothing
-      and exists (select from unnest(v_results) as r (result) where r.result -> 'success' = 'false')
+      and exists (select 1 from unnest(v_results) as r (result) where r.result -> 'success' = 'false')
     then
       perform tokenbook.refuse('not_applied');
     end if;
@@ -6328,20 +6358,21 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now constant timestamptz := clock_timestamp();
+  v_of_plan bigint;
 begin
-  if not exists (select from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= v_now) then
+  if not exists (select 1 from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= v_now) then
     return 0; -- as a rule
   elsif tokenbook.has_backlog(p_user_id) then
     return 1000000;
   end if;
+  v_of_plan := case when tokenbook.plan_due_at(p_user_id) <= v_now then 10 else 0 end;
+  v_of_plan := v_of_plan + (select 5 * count(*) from tokenbook.due_slots(p_user_id, v_now));
   return (
     select count(*) from public.token_balances b
      where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now) + (
     select 5 * count(*) + coalesce(sum(cardinality(h.grant_ids)), 0) from public.token_holds h
      where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= v_now) + (
-    select 5 * count(*) from tokenbook.upcoming_grants u where u.user_id = p_user_id and u.starts_at <= v_now) + (
-    select 5 * count(*) from tokenbook.due_slots(p_user_id, v_now)) +
-    case when tokenbook.plan_due_at(p_user_id) <= v_now then 10 else 0 end;
+    select 5 * count(*) from tokenbook.upcoming_grants u where u.user_id = p_user_id and u.starts_at <= v_now) + v_of_plan;
 end
 $$;
 comment on function tokenbook.due_work is
@@ -6418,6 +6449,7 @@ declare
   v_actor record;
   v_opened_at timestamptz;
   v_expiring_first boolean;
+  v_slots public.token_balances[];
 begin
   v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
   if p_at is null or p_at > clock_timestamp() then
@@ -6434,6 +6466,7 @@ begin
     perform tokenbook.refuse('before_the_books', jsonb_build_object('opened_at', v_opened_at));
   end if;
   v_expiring_first := tokenbook.is_expiring_first_at(p_at);
+  v_slots := array(select s from tokenbook.due_slots_as_of(p_user_id, p_at) s);
 
   return (
     with ledger as materialized (
@@ -6462,21 +6495,21 @@ begin
        group by part.grant_id
     ), known as (
       select b.id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at, b.pays_for,
-             tokenbook.expiry_as_granted(b) as granted_until, a.tokens, coalesce(c.tokens, 0) as back
+             tokenbook.expiry_as_granted(row(b.*)::public.token_balances) as granted_until, a.tokens, coalesce(c.tokens, 0) as back
         from allocated a
         join public.token_balances b on b.user_id = p_user_id and b.id = a.grant_id
         left join came_back c on c.grant_id = a.grant_id
       union all
       select d.id, d.grant_type, d.tokens_granted, d.priority, d.granted_at, d.expires_at, d.pays_for, d.expires_at, d.tokens_remaining, 0
-        from tokenbook.due_slots_as_of(p_user_id, p_at) d -- @past-slots-count
+        from unnest(v_slots) d -- @past-slots-count
       union all
       select u.id, u.grant_type, u.tokens_granted, u.priority, u.granted_at, u.expires_at, u.pays_for, u.expires_at, u.tokens_granted, 0
         from public.token_transactions t
-       cross join lateral tokenbook.upcoming_grant(t) u
+       cross join lateral tokenbook.upcoming_grant(row(t.*)::public.token_transactions) u
        where t.user_id = p_user_id and t.created_at <= p_at and t.terms ? 'upcoming' and u.granted_at <= p_at -- @past-beginnings-count
          and not exists ( -- booked by then, called off, or there was no room for it
-           select from public.token_transactions b
-            where b.user_id = t.user_id and b.original_id = t.id
+           select 1 from public.token_transactions b
+            where b.user_id = p_user_id and b.original_id = t.id
               and (b.created_at <= p_at or b.entry_type = 'void' and b.actor_role = 'system'))
     ), grants as (
       select k.*,
@@ -6672,7 +6705,7 @@ begin
   end if;
 
   v_may_book := not current_setting('transaction_read_only')::boolean;
-  if v_may_book and not exists (select from public.token_balances b where b.user_id = v_account_id) then
+  if v_may_book and not exists (select 1 from public.token_balances b where b.user_id = v_account_id) then
     perform tokenbook.grant_initial_plan(v_account_id); -- whom registration missed
     v_now := clock_timestamp();
   end if;
@@ -6681,7 +6714,7 @@ begin
   if v_is_due is null then
     perform tokenbook.require_user(v_account_id, v_actor_role);
   elsif v_is_due and v_may_book then
-    perform from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
+    perform 1 from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
     if found then
       perform tokenbook.record_expiries(array[v_account_id], v_now, p_in_portions => true);
     end if;
@@ -6899,11 +6932,11 @@ begin
          sum((due.it).tokens_granted) over (order by due.starts_at, due.id)
            <= 9007199254740991 - due.tokens as is_fitting
     from (
-      select t as entry, tokenbook.upcoming_grant(t) as it, g.starts_at, g.id,
+      select row(t.*)::public.token_transactions as entry, tokenbook.upcoming_grant(row(t.*)::public.token_transactions) as it, g.starts_at, g.id,
              a.tokens_remaining + a.tokens_reserved + a.tokens_used as tokens
         from tokenbook.upcoming_grants g
-        join public.token_accounts a on a.user_id = g.user_id
-        join public.token_transactions t on t.user_id = g.user_id and t.id = g.transaction_id
+        join public.token_accounts a on a.user_id = p_user_id
+        join public.token_transactions t on t.user_id = p_user_id and t.id = g.transaction_id
        where g.user_id = p_user_id and g.starts_at <= p_at) due -- @begins-at-its-moment
    order by due.starts_at, due.id;
 end
@@ -6958,7 +6991,7 @@ declare
 begin
   select (
            select count(*) from (
-             select from public.token_balances b
+             select 1 from public.token_balances b
               where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now
               limit v_grants + 1) g) + (
            select count(*) from tokenbook.upcoming_grants u
@@ -7040,7 +7073,7 @@ begin
           or bool_or(of.name is null or g.expires_at is null and (of.type -> 'must_end')::boolean)) wrong
    where wrong.user_id = u.user_id;
   delete from pg_temp.tokenbook_import_grants g
-   where exists (select from pg_temp.tokenbook_import_users u where u.user_id = g.user_id and u.why is not null);
+   where exists (select 1 from pg_temp.tokenbook_import_users u where u.user_id = g.user_id and u.why is not null);
 
   if not p_dry_run then
     -- the accounts first: a user whose account another transaction has made since the check above keeps that account
@@ -7059,9 +7092,9 @@ begin
     )
     update pg_temp.tokenbook_import_users u
        set why = 'has books already'
-     where u.why is null and not exists (select from opened o where o.user_id = u.user_id);
+     where u.why is null and not exists (select 1 from opened o where o.user_id = u.user_id);
     delete from pg_temp.tokenbook_import_grants g
-     where exists (select from pg_temp.tokenbook_import_users u where u.user_id = g.user_id and u.why is not null);
+     where exists (select 1 from pg_temp.tokenbook_import_users u where u.user_id = g.user_id and u.why is not null);
 
     insert into public.token_balances
       (user_id, id, grant_type, tokens_granted, tokens_remaining, is_open, granted_at, expires_at, metadata, created_at)
@@ -7083,7 +7116,7 @@ begin
           select b.user_id, sum(b.tokens_remaining) as tokens,
                  array_agg(b.id order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)) as ids,
                  array_agg(b.tokens_remaining order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)) as parts,
-                 jsonb_agg(tokenbook.grant_terms(b) order by b.id) as terms
+                 jsonb_agg(tokenbook.grant_terms(row(b.*)::public.token_balances) order by b.id) as terms
             from public.token_balances b
             join pg_temp.tokenbook_import_grants i on i.user_id = b.user_id and i.id = b.id
            group by b.user_id) g on g.user_id = u.user_id
@@ -7128,7 +7161,7 @@ as $$
 begin
   return coalesce(p_account.state = 'frozen', false)
     or p_member_id is not null -- @frozen-members-too
-       and exists (select from public.token_accounts a where a.user_id = p_member_id and a.state = 'frozen');
+       and exists (select 1 from public.token_accounts a where a.user_id = p_member_id and a.state = 'frozen');
 end
 $$;
 comment on function tokenbook.is_frozen is
@@ -7150,7 +7183,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return exists (
-    select from tokenbook.set_aside_accounts s
+    select 1 from tokenbook.set_aside_accounts s
      where s.user_id = p_user_id and s.set_aside_at > clock_timestamp() - interval '1 hour');
 end
 $$;
@@ -7270,10 +7303,10 @@ begin
          where b.user_id = p_entry.user_id and b.is_open and b.pays_for is not null)
        + (select count(distinct b.id) from public.token_holds h -- what is held comes back
            cross join lateral unnest(h.grant_ids) as part (grant_id)
-            join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
+            join public.token_balances b on b.user_id = p_entry.user_id and b.id = part.grant_id
            where h.user_id = p_entry.user_id and h.status = 'open' and not b.is_open and b.pays_for is not null)
        + (select count(*) from tokenbook.upcoming_grants u
-            join public.token_transactions t on t.user_id = u.user_id and t.id = u.transaction_id
+            join public.token_transactions t on t.user_id = p_entry.user_id and t.id = u.transaction_id
            where u.user_id = p_entry.user_id and t.terms -> 'upcoming' ? 'pays_for')
        >= (tokenbook.limits() -> 'restricted_grants')::integer -- @restricted-grants-are-few
     then
@@ -7396,8 +7429,8 @@ begin
                order by u.starts_at, u.id),
              '[]')
       from tokenbook.upcoming_grants u
-      join public.token_transactions t on t.user_id = u.user_id and t.id = u.transaction_id
-     cross join lateral tokenbook.upcoming_grant(t) g
+      join public.token_transactions t on t.user_id = p_user_id and t.id = u.transaction_id
+     cross join lateral tokenbook.upcoming_grant(row(t.*)::public.token_transactions) g
      where u.user_id = p_user_id and u.starts_at > clock_timestamp()));
 end
 $$;
@@ -7464,7 +7497,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return exists (
-    select from public.token_transactions t
+    select 1 from public.token_transactions t
      where t.user_id = p_user_id and t.id = 1 and t.entry_type = 'opening_balance' and p_grant_id = any (t.grant_ids));
 end
 $$;
@@ -7674,7 +7707,7 @@ begin
       v_is_due := false;
     end if;
     if v_account_id <> p_user_id then
-      select case when tokenbook.is_frozen(a, p_user_id) then 'frozen' else 'active' end into v_state
+      select case when tokenbook.is_frozen(row(a.*)::public.token_accounts, p_user_id) then 'frozen' else 'active' end into v_state
         from public.token_accounts a
        where a.user_id = v_account_id;
     end if;
@@ -7686,7 +7719,7 @@ begin
              v_reserved - due.returned - due.forfeited, v_owed - due.repaid, due.repaid, due.given
         into v_active, v_expired, v_reserved, v_owed, v_repaid, v_given
         from tokenbook.tokens_due(v_account_id, v_now) as due;
-      if v_given > 0 and (v_active > v_tokens_limit or exists (select from tokenbook.due_slots(v_account_id, v_now))) then
+      if v_given > 0 and (v_active > v_tokens_limit or exists (select 1 from tokenbook.due_slots(v_account_id, v_now))) then
         v_tokens_limit := v_active; -- as a slot sets it
       end if;
     end if;
@@ -7706,7 +7739,7 @@ begin
            min((g.it).expires_at)
       into v_grants, v_next_expiry
       from (
-        select case when b.id is not null then b else d end as it, chosen.tokens, chosen.nth
+        select case when b.id is not null then row(b.*)::public.token_balances else d end as it, chosen.tokens, chosen.nth
           from tokenbook.choose_grants(v_account_id, null, v_now, c_listed + 1, v_is_due, v_repaid) as next
          cross join lateral unnest(next.grant_ids, next.grant_tokens) with ordinality as chosen (grant_id, tokens, nth)
           left join public.token_balances b on b.user_id = v_account_id and b.id = chosen.grant_id
@@ -7742,7 +7775,7 @@ begin
     v_balance := v_balance || coalesce((
       select jsonb_build_object('overdraft_limit', o.tokens)
         from public.token_accounts a
-       cross join lateral (select tokenbook.overdraft_limit_of(a) as tokens) o
+       cross join lateral (select tokenbook.overdraft_limit_of(row(a.*)::public.token_accounts) as tokens) o
        where a.user_id = v_account_id and o.tokens > 0), '{}');
   end if;
   if v_account_id <> p_user_id then
@@ -7813,10 +7846,10 @@ begin
       from unnest(p_user_ids) as u (user_id)
      cross join lateral (
        select exists (
-                select from tokenbook.upcoming_grants g
+                select 1 from tokenbook.upcoming_grants g
                  where g.user_id = u.user_id and g.starts_at <= p_now) as grants, -- @begins-at-its-moment
               exists (
-                select from tokenbook.subscriptions s
+                select 1 from tokenbook.subscriptions s
                   join public.token_accounts a on a.user_id = s.user_id
                  where s.user_id = u.user_id and a.state = 'active'
                    and (least(s.next_slot_at, s.expires_at, s.cancel_at) <= p_now or s.beside <> '[]') -- as a rule not
@@ -7854,7 +7887,7 @@ begin
                  - cardinality((one.hold).grant_ids) as parts_before_of_all
           from unnest(p_user_ids) as u (user_id)
          cross join lateral (
-           select h as hold,
+           select row(h.*)::public.token_holds as hold,
                   sum(cardinality(h.grant_ids)) over (order by h.expires_at, h.id) - cardinality(h.grant_ids) as parts_before
              from (
                select o.* from public.token_holds o
@@ -8177,14 +8210,17 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_newest bigint;
+  v_version bigint;
+  v_is_expiring_first boolean;
+  v_has_common_caps boolean;
 begin
   if pg_catalog.pg_try_advisory_xact_lock(tokenbook.settings_lock()) then
     v_newest := coalesce((select max(a.alerts_version) from public.token_accounts a), 0);
+    v_version := case when v_newest > 0 or exists (select 1 from public.token_alert_rules) then v_newest + 1 else 0 end;
+    v_is_expiring_first := tokenbook.is_expiring_first_at('infinity');
+    v_has_common_caps := exists (select 1 from public.token_default_spend_caps);
     insert into tokenbook.project_settings (alerts_version, is_expiring_first, has_common_caps)
-    values (
-      case when v_newest > 0 or exists (select from public.token_alert_rules) then v_newest + 1 else 0 end,
-      tokenbook.is_expiring_first_at('infinity'),
-      exists (select from public.token_default_spend_caps))
+    values (v_version, v_is_expiring_first, v_has_common_caps)
     on conflict do nothing;
   end if;
 end
@@ -8257,7 +8293,7 @@ begin
       insert into public.token_balances
         (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, pays_for, cost_basis_of, metadata, created_at)
       select b.user_id, b.grant_type, v_part.tokens - v_part.room, v_part.tokens - v_part.room,
-             b.priority, b.granted_at, b.expires_at, b.pays_for, tokenbook.money_of(b), jsonb_build_object('given_back_for', b.id), p_now
+             b.priority, b.granted_at, b.expires_at, b.pays_for, tokenbook.money_of(row(b.*)::public.token_balances), jsonb_build_object('given_back_for', b.id), p_now
         from public.token_balances b
        where b.user_id = p_user_id and b.id = v_part.id
       returning id into v_id;
@@ -8351,6 +8387,7 @@ declare
   v_account public.token_accounts;
   v_change tokenbook.changes;
   v_replayed boolean;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
@@ -8385,8 +8422,9 @@ begin
     if p_state = 'frozen' and v_account.next_due_at <= clock_timestamp() then
       perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true);
     end if;
+    v_at := clock_timestamp();
     update public.token_accounts a
-       set state = p_state, updated_at = clock_timestamp()
+       set state = p_state, updated_at = v_at
      where a.user_id = p_user_id;
     if p_state = 'active' then
       perform tokenbook.skip_missed_slots(p_user_id, clock_timestamp());
@@ -8699,6 +8737,7 @@ declare
   v_actor record;
   v_account public.token_accounts;
   v_replayed boolean;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
@@ -8721,8 +8760,9 @@ begin
 
   -- act, record
   if not v_replayed then
+    v_at := clock_timestamp();
     update public.token_accounts a
-       set overdraft_limit = p_tokens, updated_at = clock_timestamp()
+       set overdraft_limit = p_tokens, updated_at = v_at
      where a.user_id = p_user_id
     returning a.* into v_account;
     perform tokenbook.record_change(
@@ -8780,7 +8820,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if not exists (select from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= clock_timestamp()) then
+  if not exists (select 1 from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= clock_timestamp()) then
     return false; -- as a rule
   elsif not tokenbook.has_backlog(p_user_id, p_portions) then -- @backlogs-settled-first
     return false;
@@ -8994,10 +9034,10 @@ begin
 
   -- replay
   if v_place is not null and p_idempotency_key is not null then
-    perform from public.token_transactions t
+    perform 1 from public.token_transactions t
       where t.user_id = p_user_id and t.member_id is null and t.idempotency_key = p_idempotency_key
     union all
-    select from public.token_transactions t -- of the time when they were in a team
+    select 1 from public.token_transactions t -- of the time when they were in a team
       where t.member_id = p_user_id and t.idempotency_key = p_idempotency_key;
     if found then -- @replay-after-lock
       v_place := null;
@@ -9165,11 +9205,11 @@ begin
        and b.tokens_remaining >= -e.tokens
        and (a.next_due_at > p_now or a.next_due_at is null) -- @batch-has-nothing-due
        and not exists (
-         select from public.token_transactions t
+         select 1 from public.token_transactions t
           where t.user_id = e.user_id and t.member_id is null and t.idempotency_key = e.idempotency_key
             and (t.actor_role = 'user') = (e.actor_role = 'user'))
        and not exists (
-         select from public.token_transactions t -- from when the user was in a team
+         select 1 from public.token_transactions t -- from when the user was in a team
           where t.member_id = e.user_id and t.idempotency_key = e.idempotency_key
             and (t.actor_role = 'user') = (e.actor_role = 'user'))
        and not a.has_caps -- @batch-no-caps
@@ -9243,6 +9283,7 @@ as $$
 declare
   v_user_id uuid;
   v_booked bigint := 0;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   begin
     return tokenbook.record_expiries(p_user_ids, p_now, p_in_portions => true);
@@ -9258,9 +9299,10 @@ begin
     exception
       when integrity_constraint_violation or data_exception or sqlstate 'PT500' then
         v_booked := v_booked + 1; -- there may be more behind it
+        v_at := clock_timestamp();
         insert into tokenbook.set_aside_accounts as s (user_id, reason)
         values (v_user_id, left(sqlstate || ' ' || sqlerrm, 500))
-        on conflict (user_id) do update set reason = excluded.reason, set_aside_at = clock_timestamp();
+        on conflict (user_id) do update set reason = excluded.reason, set_aside_at = v_at;
     end;
   end loop;
   return v_booked;
@@ -9356,7 +9398,7 @@ begin
     from public.token_holds h
    cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
    cross join lateral ( -- each by its key, however many the user has had
-      select g.* from public.token_balances g where g.user_id = h.user_id and g.id = part.grant_id offset 0) b
+      select g.* from public.token_balances g where g.user_id = p_user_id and g.id = part.grant_id offset 0) b
    where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
      and (h.parent_id is null or not tokenbook.is_parent_open(h.user_id, h.parent_id, p_now)); -- @due-to-its-parent
   given := coalesce((select sum(d.tokens_remaining) from tokenbook.due_grants(p_user_id, p_now) d), 0); -- @reads-count-slots
@@ -9443,7 +9485,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- until now its place in the burn order was by the expiry that it had; in UTC, not in the session's time zone
-  select jsonb_strip_nulls(jsonb_build_object('expires_at', (tokenbook.expiry_as_granted(b) at time zone 'utc')::text || 'Z'))
+  select jsonb_strip_nulls(jsonb_build_object('expires_at', (tokenbook.expiry_as_granted(row(b.*)::public.token_balances) at time zone 'utc')::text || 'Z'))
     into p_entry.metadata
     from public.token_balances b where b.user_id = p_entry.user_id and b.id = p_grant_id;
   p_entry.metadata := coalesce(p_entry.metadata, '{}');
@@ -9474,6 +9516,7 @@ declare
   v_grant public.token_balances;
   v_voided public.token_transactions;
   v_tokens bigint;
+  v_over_at timestamptz;
 begin
   select b.* into v_grant from public.token_balances b where b.user_id = p_entry.user_id and b.id = p_grant_id;
   select g.id into p_entry.original_id
@@ -9510,9 +9553,10 @@ begin
      where b.user_id = p_entry.user_id and b.id = p_grant_id;
     v_voided := tokenbook.record_transaction(p_entry);
   end if;
+  v_over_at := greatest(v_voided.created_at, v_grant.granted_at + interval '1 microsecond');
   update public.token_balances b
      set voided_at = v_voided.created_at,
-         expires_at = least(b.expires_at, greatest(v_voided.created_at, b.granted_at + interval '1 microsecond'))
+         expires_at = least(b.expires_at, v_over_at)
    where b.user_id = p_entry.user_id and b.id = p_grant_id;
   return v_voided;
 end
@@ -9997,11 +10041,11 @@ begin
 
   return (
   with worths as (
-    select b as it, paid.tokens, paid.nth, worth.currency, worth.payment_id, paid.tokens * worth.cents / worth.tokens as cents
+    select row(b.*)::public.token_balances as it, paid.tokens, paid.nth, worth.currency, worth.payment_id, paid.tokens * worth.cents / worth.tokens as cents
       from unnest(v_transaction.grant_ids, v_transaction.grant_tokens)
            with ordinality as paid (grant_id, tokens, nth)
       join public.token_balances b on b.user_id = p_user_id and b.id = paid.grant_id
-     cross join lateral tokenbook.worth_of_grant(b) worth
+     cross join lateral tokenbook.worth_of_grant(row(b.*)::public.token_balances) worth
   ), rounded as (
     -- whole cents that add up to the whole: what is left of it goes to the largest remainders
     select w.it, w.tokens, w.nth, w.currency, w.payment_id,
@@ -10178,7 +10222,7 @@ begin
     select greatest(v_from, m.counted_until) into v_counted_until from tokenbook.usage_marks m where m.user_id = v_user_id;
     select count(*) into v_many
       from (
-        select from tokenbook.usage_between(v_user_id, coalesce(v_counted_until, v_from), v_to) u
+        select 1 from tokenbook.usage_between(v_user_id, coalesce(v_counted_until, v_from), v_to) u
          limit c_uses + 1) uses;
     exit when v_many <= c_uses / 2 and nth = 1 or current_setting('transaction_read_only')::boolean;
     if nth = 1 then
@@ -10190,7 +10234,7 @@ begin
   end if;
   select count(*) into v_many
     from (
-      select from tokenbook.usage_totals t
+      select 1 from tokenbook.usage_totals t
        where t.user_id = v_user_id and t.span = v_span and t.starts_at >= v_from and t.starts_at < v_to
        limit c_totals + 1) totals;
   if v_many > c_totals then
@@ -10217,8 +10261,8 @@ begin
       from mark m
      cross join lateral tokenbook.usage_between(v_user_id, greatest(v_from, m.counted_until), v_to) u -- @each-use-once
   ), sums as (
-    select case p_bucket when 'all' then v_from else date_trunc(v_unit, p.starts_at) end as starts_at,
-           case p_by when 'model' then p.model_used when 'member' then p.member_id::text when 'action' then p.action_type end as name,
+    select case when p_bucket = 'all' then v_from else date_trunc(v_unit, p.starts_at) end as starts_at,
+           case when p_by = 'model' then p.model_used when p_by = 'member' then p.member_id::text when p_by = 'action' then p.action_type end as name,
            sum(p.uses) as uses, sum(p.failed_uses) as failed_uses, sum(p.tokens) as tokens,
            sum(p.tokens_uncovered) as tokens_uncovered, coalesce(sum(p.input_tokens), 0) as input_tokens,
            coalesce(sum(p.output_tokens), 0) as output_tokens, coalesce(sum(p.cached_tokens), 0) as cached_tokens,
@@ -10339,7 +10383,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return pg_relation_size('public.token_model_prices') > 0
-    and not exists (select from public.token_model_prices p where p.model = p_model and p.valid_from <= p_at);
+    and not exists (select 1 from public.token_model_prices p where p.model = p_model and p.valid_from <= p_at);
 end
 $$;
 comment on function tokenbook.has_no_price is 'Whether a model has no price at a moment, where others have one.';
@@ -10395,7 +10439,7 @@ begin
       v_min_tokens bigint;
       v_max_tokens bigint;
     begin
-      select c.min_tokens, c.max_tokens, exists (select from public.token_model_rates)
+      select c.min_tokens, c.max_tokens, exists (select 1 from public.token_model_rates)
         into v_min_tokens, v_max_tokens, v_has_rates
         from (select) as one
         left join public.token_action_costs c on c.action_type = p_action_type;
@@ -10468,15 +10512,15 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if not exists (select from public.token_model_prices) then
+  if not exists (select 1 from public.token_model_prices) then
     return; -- a project that keeps no prices
   end if;
-  if p_may_refuse and exists (select from tokenbook.chosen_model_policy c where c.policy = 'refuse') then
+  if p_may_refuse and exists (select 1 from tokenbook.chosen_model_policy c where c.policy = 'refuse') then
     perform tokenbook.refuse('unknown_model', jsonb_build_object('model', p_model));
   end if;
   if p_actor_role <> 'user'
     and not exists (
-      select from public.token_alerts t
+      select 1 from public.token_alerts t
        where t.user_id = '00000000-0000-0000-0000-000000000000' and t.rule = 'model_unknown'
          and t.epoch = hashtextextended(p_model, 0) and (t.kind = 'recovered') = false)
   then
@@ -10833,14 +10877,17 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   perform tokenbook.check_body(); -- @server-sends-one-object
   if p_policy is null or p_policy not in ('record', 'refuse') then
     perform tokenbook.refuse('invalid_model_policy', '{"field": "p_policy", "rule": "record or refuse"}');
   end if;
+  v_at := clock_timestamp();
   insert into tokenbook.chosen_model_policy as c (policy)
   values (p_policy)
-  on conflict (is_current) do update set policy = excluded.policy, chosen_at = clock_timestamp();
+  on conflict (is_current) do update set policy = excluded.policy, chosen_at = v_at;
   perform tokenbook.record_change(
     'set_token_unknown_model_policy', null, 'service', null, null, jsonb_build_object('policy', p_policy));
   return jsonb_build_object('success', true, 'policy', p_policy);
@@ -11400,7 +11447,7 @@ begin
     update public.token_holds h
        set tokens = h.tokens + grow_hold.tokens, grant_ids = merged.grant_ids, grant_tokens = merged.grant_tokens
       from public.token_holds p
-      join public.token_transactions t on t.user_id = p.user_id and t.id = p.transaction_id
+      join public.token_transactions t on t.user_id = p_user_id and t.id = p.transaction_id
      cross join lateral tokenbook.merge_allocations(
              v_hold.grant_ids, v_hold.grant_tokens, v_taken.grant_ids, v_taken.grant_tokens, t.grant_ids) merged
      where h.user_id = p_user_id and h.id = p_hold_id and p.user_id = p_user_id and p.id = v_hold.parent_id;
@@ -11487,7 +11534,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return p_parent_id is not null and exists (
-    select from public.token_holds p
+    select 1 from public.token_holds p
      where p.user_id = p_user_id and p.id = p_parent_id and p.expires_at > p_at
        and (p.settled_at is null or p.settled_at > p_at));
 end
@@ -11703,10 +11750,10 @@ begin
          t.usage_id, t.hold_id, t.created_at, b.grant_type, b.expires_at, (
            select coalesce(sum(r.tokens - r.debt_change), 0)::bigint
              from public.token_transactions r
-            where r.user_id = t.user_id and r.original_id = t.id and r.entry_type = 'refund') as refunded
+            where r.user_id = p_user_id and r.original_id = t.id and r.entry_type = 'refund') as refunded
     into v_charge -- and the first of the grants that paid it
     from public.token_transactions t
-    left join public.token_balances b on b.user_id = t.user_id and b.id = t.grant_ids[1]
+    left join public.token_balances b on b.user_id = p_user_id and b.id = t.grant_ids[1]
    where t.user_id = p_user_id and t.id = p_transaction_id;
 
   -- replay
@@ -11807,7 +11854,7 @@ begin
   if v_expired_ids <> '{}' then
     for v_part in -- one for each of what they paid for, as a rule everything, and whose money it was
       select b.pays_for,
-             tokenbook.money_of(b) as cost_basis_of, -- @reissued-with-its-money
+             tokenbook.money_of(row(b.*)::public.token_balances) as cost_basis_of, -- @reissued-with-its-money
              sum(e.tokens)::bigint as tokens
         from unnest(v_expired_ids, v_expired_tokens) with ordinality as e (grant_id, tokens, nth)
         join public.token_balances b on b.user_id = p_user_id and b.id = e.grant_id
@@ -12331,7 +12378,7 @@ begin
             into v_account_place, v_spent_at, v_spent_day, v_spent_week, v_spent_month, v_last_id,
                  v_hold_place, v_held, v_paid, v_grant_ids, v_grant_tokens
             from public.token_accounts a
-            join public.token_holds h on h.user_id = a.user_id and h.id = p_hold_id
+            join public.token_holds h on h.user_id = v_user_id and h.id = p_hold_id
            where a.user_id = v_user_id;
         end if;
       end;
@@ -12494,7 +12541,7 @@ begin
        actor_role, actor_id, hold_id, original_id, member_id, created_at)
     values
       (v_user_id, v_last_id, 'release', v_action_type, 0, v_remaining, -v_back, v_back_ids, v_back_tokens,
-       case p_status when 'expired' then 'the hold ran out' when 'captured' then 'not needed' else 'released' end,
+       case when p_status = 'expired' then 'the hold ran out' when p_status = 'captured' then 'not needed' else 'released' end,
        p_actor_role, p_actor_id, p_hold_id, v_hold_entry, v_member_id, v_now);
   end if;
   update public.token_accounts a
@@ -12743,7 +12790,7 @@ begin
         join public.token_balances b on b.user_id = p_refund.user_id and b.id = a.grant_id) p;
   select t.debt_change - t.tokens - (
            select sum(r.tokens - r.debt_change) from public.token_transactions r
-            where r.user_id = t.user_id and r.original_id = t.id and r.entry_type = 'refund' and r.id <= p_refund.id)
+            where r.user_id = p_refund.user_id and r.original_id = t.id and r.entry_type = 'refund' and r.id <= p_refund.id)
     into v_refundable
     from public.token_transactions t
    where t.user_id = p_refund.user_id and t.id = p_refund.original_id;
@@ -12846,7 +12893,7 @@ declare
 begin
   select m.* into v_merged
     from public.token_holds h
-    join public.token_transactions t on t.user_id = h.user_id and t.id = h.transaction_id
+    join public.token_transactions t on t.user_id = p_user_id and t.id = h.transaction_id
    cross join lateral tokenbook.merge_allocations(h.grant_ids, h.grant_tokens, p_grant_ids, p_grant_tokens, t.grant_ids) m
    where h.user_id = p_user_id and h.id = p_hold_id;
   update public.token_holds h
@@ -13345,10 +13392,10 @@ begin
          case
            when a.user_id is null and tokenbook.is_account_lost(s.user_id) then 'lost'
            when a.user_id is null
-             or (not exists (select from public.token_balances b where b.user_id = s.user_id)
+             or (not exists (select 1 from public.token_balances b where b.user_id = s.user_id)
                  -- a user whose old counter was 0 begins with 0: tokenbook.grant_initial_plan
                  and not exists (
-                   select from tokenbook.archived_profile_counters c
+                   select 1 from tokenbook.archived_profile_counters c
                     where c.user_id = s.user_id and c.vibe_assistant_tokens_remaining < 1)) then 'no tokens yet'
            when a.tokens_remaining = s.tokens_limit then 'synced'
            when a.tokens_remaining < s.tokens_limit then 'used some'
@@ -13424,9 +13471,9 @@ declare
   v_subscription tokenbook.subscriptions;
   v_user record;
 begin
-  if exists (select from public.token_balances b where b.user_id = p_user_id)
+  if exists (select 1 from public.token_balances b where b.user_id = p_user_id)
     -- a counter from before the books that says 0: a fact, as a grant with 0 left is
-    or exists (select from tokenbook.archived_profile_counters c where c.user_id = p_user_id and c.vibe_assistant_tokens_remaining < 1)
+    or exists (select 1 from tokenbook.archived_profile_counters c where c.user_id = p_user_id and c.vibe_assistant_tokens_remaining < 1)
   then
     return;
   end if;
@@ -13523,7 +13570,7 @@ begin
      where s.user_id = p_user_id
        and (s.next_slot_at <= p_at
          or (s.next_plan_type is not null or s.beside <> '[]')
-           and (least(s.expires_at, s.cancel_at) <= p_at or tokenbook.slots_begin_at(s) <= p_at));
+           and (least(s.expires_at, s.cancel_at) <= p_at or tokenbook.slots_begin_at(row(s.*)::tokenbook.subscriptions) <= p_at));
   end if;
   if v_subscription.user_id is null then
     return; -- as a rule
@@ -13544,7 +13591,7 @@ begin
   loop
     v_grant := v_scheduled.slot;
     continue when exists (
-      select from public.token_balances b where b.user_id = p_user_id and b.id = v_grant.id);
+      select 1 from public.token_balances b where b.user_id = p_user_id and b.id = v_grant.id);
     v_slot.kept := v_scheduled.kept;
     if v_scheduled.refill_to is not null then
       v_had := tokenbook.plan_tokens_at(p_user_id, v_grant.subscription_id, v_scheduled.filled_at) + coalesce((
@@ -13654,18 +13701,18 @@ begin
         select sum(part.tokens * sign(t.tokens))
           from public.token_transactions t
          cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
-          join public.token_balances b on b.user_id = t.user_id and b.id = part.grant_id
+          join public.token_balances b on b.user_id = p_user_id and b.id = part.grant_id
          where t.user_id = p_user_id and t.created_at <= p_at
            -- for a plan that was renewed late, or an account that was frozen, the balance at that later moment counts
            and (t.created_at < v_scheduled.filled_at or t.id <= v_newest.id or t.created_at <= v_state.created_at)
            and b.subscription_id = v_grant.subscription_id
-           and coalesce(tokenbook.expiry_as_granted(b) > v_scheduled.filled_at, true)), 0) - coalesce((
+           and coalesce(tokenbook.expiry_as_granted(row(b.*)::public.token_balances) > v_scheduled.filled_at, true)), 0) - coalesce((
         select sum(g.tokens_remaining) from unnest(v_grants) g
          where g.expires_at > v_scheduled.filled_at or g.expires_at is null), 0));
     end if;
     select b.id, b.period_start, p.created_at into v_own
       from public.token_balances b
-      join public.token_payments p on p.user_id = b.user_id and p.id = b.payment_id
+      join public.token_payments p on p.user_id = p_user_id and p.id = b.payment_id
      where b.user_id = p_user_id and b.payment_id = v_scheduled.payment_id;
     select (sum(t.tokens) filter (where t.entry_type = 'grant'))::bigint as given,
            (array_agg(t.terms -> 'refund' order by t.id desc) filter (where t.terms ? 'refund'))[1] as refund
@@ -13761,7 +13808,7 @@ begin
   perform tokenbook.authorize(p_user_id, p_self_may => true);
   return jsonb_build_object('total_quota_gb', (
     select coalesce(sum(q.quota_gb), 0) from public.token_storage_quotas q
-     where q.user_id = p_user_id and tokenbook.is_storage_in_force(q)));
+     where q.user_id = p_user_id and tokenbook.is_storage_in_force(q.user_id, q.subscription_id, q.metadata)));
 end
 $$;
 comment on function tokenbook.get_user_storage_quota is
@@ -13851,17 +13898,17 @@ declare
   v_plan public.token_plans;
   v_entry public.token_transactions;
 begin
-  if exists (select from public.token_balances b where b.user_id = p_user_id) then
+  if exists (select 1 from public.token_balances b where b.user_id = p_user_id) then
     return; -- as a rule
-  elsif exists (select from tokenbook.upcoming_grants u where u.user_id = p_user_id) then
+  elsif exists (select 1 from tokenbook.upcoming_grants u where u.user_id = p_user_id) then
     return;
   elsif exists (
-    select from public.token_accounts a
+    select 1 from public.token_accounts a
      where a.user_id = p_user_id and a.tokens_remaining + a.tokens_reserved > 0
-       and not exists (select from public.token_balances b where b.user_id = a.user_id)
+       and not exists (select 1 from public.token_balances b where b.user_id = p_user_id)
        and not exists (
-         select from tokenbook.archived_profile_counters c
-          where c.user_id = a.user_id and c.vibe_assistant_tokens_remaining < 1))
+         select 1 from tokenbook.archived_profile_counters c
+          where c.user_id = p_user_id and c.vibe_assistant_tokens_remaining < 1))
   then
     perform tokenbook.refuse('account_lost', '{}');
   end if;
@@ -13874,10 +13921,10 @@ begin
   if tokenbook.is_frozen(tokenbook.lock_account(p_user_id, p_create => true), null) then -- @no-plan-while-frozen
     return;
   end if;
-  if exists (select from public.token_balances b where b.user_id = p_user_id) then -- @initial-plan-after-lock
+  if exists (select 1 from public.token_balances b where b.user_id = p_user_id) then -- @initial-plan-after-lock
     return; -- somebody was faster
   end if;
-  if exists (select from public.token_transactions t where t.user_id = p_user_id and t.grant_ids <> '{}') -- @ledger-asked-too
+  if exists (select 1 from public.token_transactions t where t.user_id = p_user_id and t.grant_ids <> '{}') -- @ledger-asked-too
     or tokenbook.is_ledger_lost(p_user_id)
   then
     perform tokenbook.refuse('account_lost', '{}');
@@ -13921,9 +13968,9 @@ begin
     from public.token_balances b
    where b.user_id = p_user_id and b.subscription_id = p_subscription_id and b.period_start = p_period_start
      and coalesce(
-       (select p.to_plan from public.token_payments p where p.user_id = b.user_id and p.id = b.payment_id),
+       (select p.to_plan from public.token_payments p where p.user_id = p_user_id and p.id = b.payment_id),
        (select t.terms -> 'subscription' ->> 'plan_type' from public.token_transactions t
-         where t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
+         where t.user_id = p_user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
            and t.created_at = b.created_at and t.grant_ids[1] = b.id),
        p_plan_type) = p_plan_type;
   if not tokenbook.is_money_gone(v_grant) then
@@ -13931,12 +13978,12 @@ begin
   end if;
   select b.* into v_renewed -- @renewed-after-a-refund begin
     from public.token_transactions t
-    join public.token_balances b on b.user_id = t.user_id and b.id = t.grant_ids[1]
+    join public.token_balances b on b.user_id = p_user_id and b.id = t.grant_ids[1]
    where t.user_id = p_user_id and t.entry_type = 'grant' and t.action_type = 'renewal_grant'
      and t.created_at >= v_grant.created_at
      and t.terms -> 'subscription' ->> 'plan_type' = p_plan_type
      and (t.terms -> 'subscription' ->> 'period_start')::timestamptz = p_period_start
-     and not tokenbook.is_money_gone(b)
+     and not tokenbook.is_money_gone(row(b.*)::public.token_balances)
    order by t.id desc
    limit 1; -- @renewed-after-a-refund end
   return v_renewed;
@@ -13959,7 +14006,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return exists (select from tokenbook.trials_taken t where t.identifier = any (p_identifiers));
+  return exists (select 1 from tokenbook.trials_taken t where t.identifier = any (p_identifiers));
 end
 $$;
 comment on function tokenbook.had_trial is 'Whether somebody who is known by one of these digests has had a trial.';
@@ -13993,11 +14040,11 @@ begin
   end if;
 
   v_account_id := tokenbook.paying_account(p_user_id); -- @plan-of-the-payer
-  if exists (select from public.token_subscriptions s where s.user_id = v_account_id and s.plan_type = p_plan_type)
+  if exists (select 1 from public.token_subscriptions s where s.user_id = v_account_id and s.plan_type = p_plan_type)
     or (tokenbook.plan_to_begin(v_account_id)).plan_type = p_plan_type
   then
     return true;
-  elsif not exists (select from public.token_plans p where p.plan_type = p_plan_type) then
+  elsif not exists (select 1 from public.token_plans p where p.plan_type = p_plan_type) then
     perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
   end if;
   return false;
@@ -14049,7 +14096,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return exists (
-    select from public.token_payments p
+    select 1 from public.token_payments p
      where p.user_id = p_grant.user_id and p.id = p_grant.payment_id
        and p.refunded_cents + p.disputed_cents >= greatest(p.amount_cents, 1));
 end
@@ -14064,7 +14111,7 @@ comment on function tokenbook.is_money_gone is
  * one always. So storage goes and comes with the plan, whatever ends it, and with the payment that bought it.
  * Caller: internal, and readers of token_storage_quotas.
  */
-create function tokenbook.is_storage_in_force(p_quota public.token_storage_quotas)
+create function tokenbook.is_storage_in_force(p_user_id uuid, p_subscription_id uuid, p_metadata jsonb)
 returns boolean
 language plpgsql
 stable
@@ -14072,11 +14119,10 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return not p_quota.metadata ? 'plan' -- @storage-follows-the-plan
+  return not p_metadata ? 'plan' -- @storage-follows-the-plan
     or exists (
-      select from public.token_subscriptions s
-       where s.user_id = p_quota.user_id and s.id = p_quota.subscription_id
-         and s.plan_type = p_quota.metadata ->> 'plan');
+      select 1 from public.token_subscriptions s
+       where s.user_id = p_user_id and s.id = p_subscription_id and s.plan_type = p_metadata ->> 'plan');
 end
 $$;
 comment on function tokenbook.is_storage_in_force is
@@ -14084,7 +14130,7 @@ comment on function tokenbook.is_storage_in_force is
 
 create policy "Users read their own storage quotas" on public.token_storage_quotas
   for select to authenticated
-  using ((select tokenbook.caller_id()) = user_id and tokenbook.is_storage_in_force(token_storage_quotas));
+  using ((select tokenbook.caller_id()) = user_id and tokenbook.is_storage_in_force(user_id, subscription_id, metadata));
 
 -- from supabase/schemas/50_plans/issue_slots.sql
 
@@ -14176,7 +14222,7 @@ begin
     end if;
   end loop;
 
-  select tokenbook.plan_schedule(p) into v_schedule from public.token_plans p where p.plan_type = v_subscription.plan_type;
+  select tokenbook.plan_schedule(row(p.*)::public.token_plans) into v_schedule from public.token_plans p where p.plan_type = v_subscription.plan_type;
   if v_has_moved and v_subscription.expires_at is null and v_subscription.payment_id is null
     and v_schedule is distinct from v_subscription.schedule - 'moved'
   then
@@ -14395,11 +14441,14 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
+  v_at := clock_timestamp();
   update tokenbook.subscriptions s
-     set tokens_limit = greatest(s.tokens_limit + p_by, a.tokens_remaining), updated_at = clock_timestamp()
+     set tokens_limit = greatest(s.tokens_limit + p_by, a.tokens_remaining), updated_at = v_at
     from public.token_accounts a
-   where s.user_id = p_user_id and a.user_id = s.user_id
+   where s.user_id = p_user_id and a.user_id = p_user_id
      and (p_by <> 0 or a.tokens_remaining > s.tokens_limit);
   if found then
     perform tokenbook.refresh_alert_thresholds(p_user_id);
@@ -14780,15 +14829,15 @@ declare
   v_at timestamptz;
 begin
   select least(
-           tokenbook.slots_begin_at(s),
-           case when s.ended_at is null then tokenbook.plan_ends_at(s) end, -- @ends-are-due
+           tokenbook.slots_begin_at(row(s.*)::tokenbook.subscriptions),
+           case when s.ended_at is null then tokenbook.plan_ends_at(row(s.*)::tokenbook.subscriptions) end, -- @ends-are-due
            case when s.ended_at is null and s.next_plan_type is not null
              and (s.expires_at > clock_timestamp() -- the catalogue is asked when it comes to it
-               or (tokenbook.plan_after(s)).plan_type is not null)
+               or (tokenbook.plan_after(row(s.*)::tokenbook.subscriptions)).plan_type is not null)
              then s.expires_at end)
     into v_at
     from tokenbook.subscriptions s
-    join public.token_accounts a on a.user_id = s.user_id
+    join public.token_accounts a on a.user_id = p_user_id
    where s.user_id = p_user_id and a.state = 'active';
   return case when v_at is not null and tokenbook.is_user(p_user_id) then v_at end;
 end
@@ -14839,7 +14888,7 @@ as $$
 begin
   return (
     select p.rank + case when p.price_cents > 0 or p_subscription.payment_id is not null and not exists (
-             select from public.token_payments y
+             select 1 from public.token_payments y
               where y.user_id = p_subscription.user_id and y.id = tokenbook.payment_id_in(p_subscription.payment_id) and y.amount_cents = 0)
            then 10000000000 else 0 end -- @paid-before-unpaid
       from public.token_plans p
@@ -14892,10 +14941,10 @@ declare
 begin
   if v_plan.plan_type is null
     or exists (
-      select from public.token_accounts a
+      select 1 from public.token_accounts a
        where a.user_id = p_user_id and (a.state = 'frozen' or a.tokens_remaining + a.tokens_reserved > 0))
-    or exists (select from public.token_transactions t where t.user_id = p_user_id and t.grant_ids <> '{}')
-    or exists (select from tokenbook.upcoming_grants u where u.user_id = p_user_id)
+    or exists (select 1 from public.token_transactions t where t.user_id = p_user_id and t.grant_ids <> '{}')
+    or exists (select 1 from tokenbook.upcoming_grants u where u.user_id = p_user_id)
     or tokenbook.is_ledger_lost(p_user_id)
   then
     return null;
@@ -14939,7 +14988,7 @@ begin
       select sum(part.tokens)
         from public.token_holds h
        cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
-        join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
+        join public.token_balances b on b.user_id = p_user_id and b.id = part.grant_id
        where h.user_id = p_user_id and h.status = 'open' -- @held-is-not-spent
          and b.subscription_id = p_subscription_id and (b.expires_at > p_at or b.expires_at is null)), 0);
 end
@@ -15091,7 +15140,7 @@ begin
   loop
     begin
       if v_error is null then
-        if exists (select from public.token_accounts a where a.user_id = new.id) then -- @restored-users-go-on begin
+        if exists (select 1 from public.token_accounts a where a.user_id = new.id) then -- @restored-users-go-on begin
           perform tokenbook.lock_account(new.id);
           perform tokenbook.skip_missed_slots(new.id, clock_timestamp());
         end if; -- @restored-users-go-on end
@@ -15266,7 +15315,7 @@ as $$
 declare
   v_refusal text;
 begin
-  if exists (select from public.token_plans p where p.plan_type = p_plan_type and p.grant_type = 'trial') then
+  if exists (select 1 from public.token_plans p where p.plan_type = p_plan_type and p.grant_type = 'trial') then
     v_refusal := (tokenbook.ask_trial(p_user_id)).refusal;
     if v_refusal is not null then
       perform tokenbook.refuse(v_refusal, '{}');
@@ -15324,7 +15373,7 @@ begin
   if v_closing.id is null or v_closing.voided_at is not null
     or coalesce(v_closing.expires_at, 'infinity') >= coalesce(v_expires_at, 'infinity')
     or exists (
-      select from public.token_balances b
+      select 1 from public.token_balances b
        where b.user_id = v_closing.user_id and b.rolled_over_from = v_closing.id) -- @carried-over-once
   then
     return;
@@ -15541,6 +15590,7 @@ declare
   v_fixed text;
   v_default_before text;
   v_written record;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   v_actor := tokenbook.check_offer('invalid_plan', 'p_plan', p_plan, p_reason);
 
@@ -15550,21 +15600,22 @@ begin
    where v_plan.plan_type is not null and p_plan ? f.name and p_plan ->> f.name is distinct from f.value
    limit 1;
   if v_fixed is not null then
-    perform from public.token_plans p where p.plan_type = p_plan_type for update; -- a transaction that puts a user on the plan waits
+    perform 1 from public.token_plans p where p.plan_type = p_plan_type for update; -- a transaction that puts a user on the plan waits
     if exists (
-      select from tokenbook.subscriptions s
+      select 1 from tokenbook.subscriptions s
        where (p_plan_type in (s.plan_type, s.next_plan_type) and s.ended_at is null)
           or s.beside @> jsonb_build_array(jsonb_build_object('plan_type', p_plan_type))
       union all
-      select from public.token_payments p where p.to_plan = p_plan_type and p.status = 'pending') -- @plans-in-use-stay
+      select 1 from public.token_payments p where p.to_plan = p_plan_type and p.status = 'pending') -- @plans-in-use-stay
     then
       perform tokenbook.refuse('plan_in_use', jsonb_build_object('field', v_fixed));
     end if;
   end if;
 
   if p_plan -> 'is_default' = 'true' then
+    v_at := clock_timestamp();
     update public.token_plans p
-       set is_default = false, updated_at = clock_timestamp()
+       set is_default = false, updated_at = v_at
      where p.is_default and p.plan_type is distinct from p_plan_type
     returning p.plan_type into v_default_before;
   end if;
@@ -15618,6 +15669,7 @@ as $$
 declare
   v_limit constant bigint := tokenbook.limits() -> 'tokens';
   v_chosen jsonb;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   perform tokenbook.check_body(); -- @server-sends-one-object
   if p_policy is null or p_policy not in ('allow', 'refuse', 'reduced') then
@@ -15633,11 +15685,12 @@ begin
     perform tokenbook.refuse('invalid_trial_policy', jsonb_build_object(
       'field', 'p_reduced_tokens', 'rule', format('1 to %s', v_limit)));
   end if;
+  v_at := clock_timestamp();
   insert into tokenbook.chosen_trial_policy as c (policy, reduced_percent, reduced_tokens)
   values (p_policy, p_reduced_percent, p_reduced_tokens)
   on conflict (is_current) do update
      set policy = excluded.policy, reduced_percent = excluded.reduced_percent,
-         reduced_tokens = excluded.reduced_tokens, chosen_at = clock_timestamp();
+         reduced_tokens = excluded.reduced_tokens, chosen_at = v_at;
   v_chosen := jsonb_build_object(
     'policy', p_policy, 'reduced_percent', p_reduced_percent, 'reduced_tokens', p_reduced_tokens);
   perform tokenbook.record_change('set_token_trial_policy', null, 'service', null, null, v_chosen);
@@ -15742,7 +15795,7 @@ as $$
 begin
   perform tokenbook.record_subscription(p_user_id, p_now); -- @frozen-time-changes-plans
   update tokenbook.subscriptions s
-     set next_slot_at = tokenbook.newest_slot_at(s, p_now)
+     set next_slot_at = tokenbook.newest_slot_at(row(s.*)::tokenbook.subscriptions, p_now)
    where s.user_id = p_user_id and s.next_slot_at <= p_now and s.payment_id is null; -- @paid-slots-made-up
   perform tokenbook.bring_due_forward(p_user_id, tokenbook.plan_due_at(p_user_id));
 end
@@ -16114,7 +16167,7 @@ begin
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
-        on t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
+        on t.user_id = p_entry.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
         and t.created_at = b.created_at and t.grant_ids[1] = b.id
      where b.user_id = p_entry.user_id
        and case when p_entry.payment_id is not null then b.payment_id = p_entry.payment_id
@@ -16180,7 +16233,7 @@ begin
     insert into public.token_storage_quotas (user_id, quota_gb, subscription_id, metadata)
     select p_entry.user_id, p_plan.storage_gb, subscription.id, jsonb_build_object('plan', p_plan.plan_type)
      where not exists (
-       select from public.token_storage_quotas q
+       select 1 from public.token_storage_quotas q
         where q.user_id = p_entry.user_id and q.subscription_id = subscription.id
           and q.metadata ->> 'plan' = p_plan.plan_type)
     returning * into v_storage;
@@ -16214,7 +16267,7 @@ begin
     v_grant.subscription_id := subscription.id;
     -- a second payment in one period is a grant of its own, beside the period's
     if not exists (
-      select from public.token_balances b
+      select 1 from public.token_balances b
        where b.user_id = p_entry.user_id and b.subscription_id = subscription.id and b.period_start = v_start)
     then
       v_grant.period_start := v_start;
@@ -16246,7 +16299,7 @@ begin
   update tokenbook.subscriptions s
      set tokens_limit = a.tokens_remaining
     from public.token_accounts a
-   where s.user_id = p_entry.user_id and a.user_id = s.user_id
+   where s.user_id = p_entry.user_id and a.user_id = p_entry.user_id
   returning s.* into subscription;
   perform tokenbook.bring_due_forward(p_entry.user_id, tokenbook.plan_due_at(p_entry.user_id));
   perform tokenbook.refresh_alert_thresholds(p_entry.user_id);
@@ -16555,9 +16608,9 @@ select s.user_id,
  -- of a row of which nothing is due, nothing is asked
  cross join lateral tokenbook.subscription_at(
    case when s.expires_at <= now() or s.cancel_at <= now() or s.paused_at is not null or s.taken_back_at is not null
-     or s.beside <> '[]' then s end, -- whose ranks may have been changed
+     or s.beside <> '[]' then row(s.*)::tokenbook.subscriptions end, -- whose ranks may have been changed
    now()) due
- cross join lateral (select case when due.user_id is null then s else due end as kept) latest
+ cross join lateral (select case when due.user_id is null then row(s.*)::tokenbook.subscriptions else due end as kept) latest
  cross join lateral (
    select latest.kept, (latest.kept).ended_at is null and (latest.kept).paused_at is null as is_active) shown;
 comment on view public.token_subscriptions is
@@ -16719,6 +16772,9 @@ declare
   v_constraint text;
   v_column text;
   v_columns text;
+  v_as_given jsonb;
+  v_plan public.token_plans;
+  v_pack public.token_packs;
 begin
   -- validate: the types; NULL only where there may be none
   for v_field in
@@ -16738,7 +16794,7 @@ begin
         and (v_field.value = '"-infinity"' or v_field.kind = 'string' and tokenbook.moment_of(v_field.value #>> '{}') is not null) is not true
         then 'a moment with its offset, or -infinity'
       when v_field.type = 'text[]' and (v_field.kind <> 'array' or exists (
-             select from jsonb_array_elements(case when v_field.kind = 'array' then v_field.value else '[]' end) e
+             select 1 from jsonb_array_elements(case when v_field.kind = 'array' then v_field.value else '[]' end) e
               where jsonb_typeof(e) <> 'string' or length(e #>> '{}') not between 1 and 255))
         then 'an array of texts of 1 to 255 characters'
       when v_field.type in ('bigint', 'integer', 'smallint') and (
@@ -16758,29 +16814,36 @@ begin
   -- act
   p_given := p_given || case when before is null then jsonb_build_object(p_key, p_name) else '{}' end;
   begin
+    v_as_given := case p_table -- a plan's or a pack's row with what was given
+      when 'token_plans' then to_jsonb(jsonb_populate_record(jsonb_populate_record(null::public.token_plans, before), p_given))
+      else to_jsonb(jsonb_populate_record(jsonb_populate_record(null::public.token_packs, before), p_given)) end;
     if before is null then
       v_columns := (select string_agg(quote_ident(g), ', ') from jsonb_object_keys(p_given) g);
       if p_table = 'token_plans' then
         execute format(
-          'insert into public.token_plans as t (%1$s) select %1$s from jsonb_populate_record(null::public.token_plans, $1) returning to_jsonb(t)',
-          v_columns) into after using p_given;
+          'insert into public.token_plans as t (%1$s) select %1$s from jsonb_populate_record(null::public.token_plans, $1) returning t.*',
+          v_columns) into v_plan using p_given;
+        after := to_jsonb(v_plan);
       else
         execute format(
-          'insert into public.token_packs as t (%1$s) select %1$s from jsonb_populate_record(null::public.token_packs, $1) returning to_jsonb(t)',
-          v_columns) into after using p_given;
+          'insert into public.token_packs as t (%1$s) select %1$s from jsonb_populate_record(null::public.token_packs, $1) returning t.*',
+          v_columns) into v_pack using p_given;
+        after := to_jsonb(v_pack);
       end if;
-    elsif p_given <> '{}' then
+    elsif p_given <> '{}' and v_as_given <> before then
       v_columns := (select string_agg(format('%1$I = r.%1$I', g), ', ') from jsonb_object_keys(p_given) g);
       if p_table = 'token_plans' then
         execute format(
-          'update public.token_plans t set %s, updated_at = clock_timestamp() from jsonb_populate_record(null::public.token_plans, $1) r '
-          'where t.plan_type = $2 and to_jsonb(jsonb_populate_record(t, $1)) <> to_jsonb(t) returning to_jsonb(t)',
-          v_columns) into after using p_given, p_name;
+          'update public.token_plans t set %s, updated_at = $3 from jsonb_populate_record(null::public.token_plans, $1) r '
+          'where t.plan_type = $2 returning t.*',
+          v_columns) into v_plan using p_given, p_name, clock_timestamp();
+        after := to_jsonb(v_plan);
       else
         execute format(
-          'update public.token_packs t set %s, updated_at = clock_timestamp() from jsonb_populate_record(null::public.token_packs, $1) r '
-          'where t.pack_type = $2 and to_jsonb(jsonb_populate_record(t, $1)) <> to_jsonb(t) returning to_jsonb(t)',
-          v_columns) into after using p_given, p_name;
+          'update public.token_packs t set %s, updated_at = $3 from jsonb_populate_record(null::public.token_packs, $1) r '
+          'where t.pack_type = $2 returning t.*',
+          v_columns) into v_pack using p_given, p_name, clock_timestamp();
+        after := to_jsonb(v_pack);
       end if;
     end if;
   exception
@@ -16837,13 +16900,13 @@ begin
   if p_subscription.cancel_at is null and p_subscription.paused_at is null
     and not jsonb_path_exists(p_subscription.beside, '$[*] ? (@.cancel_at != null || @.paused_at != null)')
     and not exists ( -- as a rule
-    select from tokenbook.provider_subscriptions f where f.user_id = p_subscription.user_id
+    select 1 from tokenbook.provider_subscriptions f where f.user_id = p_subscription.user_id
     union all
-    select from tokenbook.provider_customers c
+    select 1 from tokenbook.provider_customers c
       join tokenbook.provider_subscriptions f on f.provider = c.provider and f.customer_id = c.customer_id
      where c.user_id = p_subscription.user_id
     union all -- one that names nobody we know is told from its payments
-    select from public.token_payments y
+    select 1 from public.token_payments y
       join tokenbook.provider_payments f on f.provider = y.provider and f.provider_payment_id = y.provider_payment_id
       join tokenbook.provider_subscriptions s on s.provider = f.provider and s.provider_subscription_id = f.subscription_id
      where y.user_id = p_subscription.user_id
@@ -16908,6 +16971,7 @@ declare
   v_given record;
   v_transaction public.token_transactions;
   v_shown record;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.check_request(null, p_reason, null);
@@ -16924,8 +16988,9 @@ begin
   end if;
 
   if v_payment.status = 'pending' then
+    v_at := clock_timestamp();
     update public.token_payments p
-       set status = 'approved', reason = p_reason, decided_at = clock_timestamp(), decided_by = v_entry.actor_id
+       set status = 'approved', reason = p_reason, decided_at = v_at, decided_by = v_entry.actor_id
      where p.user_id = p_user_id and p.id = p_payment_id;
   end if;
   v_entry.user_id := p_user_id;
@@ -17006,9 +17071,9 @@ begin
   if num_nonnulls(p_plan_type, p_pack_type) > 0 then
     perform tokenbook.check_purchase(p_plan_type, p_pack_type, p_quantity);
   end if;
-  if p_plan_type is not null and not exists (select from public.token_plans p where p.plan_type = p_plan_type) then
+  if p_plan_type is not null and not exists (select 1 from public.token_plans p where p.plan_type = p_plan_type) then
     perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
-  elsif p_pack_type is not null and not exists (select from public.token_packs p where p.pack_type = p_pack_type) then
+  elsif p_pack_type is not null and not exists (select 1 from public.token_packs p where p.pack_type = p_pack_type) then
     perform tokenbook.refuse('pack_not_found', '{"field": "p_pack_type"}');
   end if;
   if tokenbook.settle_backlog(p_user_id) then
@@ -17157,7 +17222,7 @@ begin
       and (jsonb_typeof(p_facts -> 'parked_details') <> 'object' or octet_length((p_facts -> 'parked_details')::text) > 2048) then 'parked_details'
     when case jsonb_typeof(p_facts -> 'parts')
            when 'array' then jsonb_array_length(p_facts -> 'parts') > 100
-             or exists (select from jsonb_array_elements(p_facts -> 'parts') part where coalesce(part #>> '{}', '') !~ v_id)
+             or exists (select 1 from jsonb_array_elements(p_facts -> 'parts') part where coalesce(part #>> '{}', '') !~ v_id)
            else p_facts ? 'parts'
          end then 'parts'
   end;
@@ -17262,7 +17327,7 @@ declare
   v_user_ids uuid[];
   v_locked_ids uuid[];
 begin
-  if v_is_short and not exists (select from tokenbook.uncounted_sales(c_first, c_portion)) then
+  if v_is_short and not exists (select 1 from tokenbook.uncounted_sales(c_first, c_portion)) then
     return v_now;
   elsif current_setting('transaction_read_only')::boolean then
     return null;
@@ -17560,6 +17625,7 @@ declare
   v_key text;
   v_limit integer;
   v_replayed boolean;
+  v_from_plan text;
 begin
   select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => true);
   perform tokenbook.check_request(p_idempotency_key, null, null);
@@ -17596,18 +17662,19 @@ begin
     perform tokenbook.require_trial(p_user_id, p_to_plan);
     v_limit := tokenbook.limit_of('pending_payments');
     if exists (
-      select from public.token_payments p where p.user_id = p_user_id and p.status = 'pending'
+      select 1 from public.token_payments p where p.user_id = p_user_id and p.status = 'pending'
       offset v_limit - 1) -- @payments-are-bounded
     then
       perform tokenbook.refuse('too_many_payments', jsonb_build_object('limit', v_limit));
+    end if;
+    if p_to_plan is not null then
+      v_from_plan := (select s.plan_type from public.token_subscriptions s where s.user_id = p_user_id);
     end if;
     insert into public.token_payments as p
       (user_id, from_plan, to_plan, pack_type, quantity, amount_cents, currency, terms, idempotency_key)
     values
       (p_user_id,
-       case when p_to_plan is not null then (
-         select s.plan_type from public.token_subscriptions s where s.user_id = p_user_id) end,
-       p_to_plan, p_pack_type, p_quantity, v_offer.amount_cents, v_offer.currency, v_offer.terms, v_key)
+       v_from_plan, p_to_plan, p_pack_type, p_quantity, v_offer.amount_cents, v_offer.currency, v_offer.terms, v_key)
     returning p.* into v_payment;
     perform tokenbook.record_change(
       'create_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
@@ -17750,6 +17817,7 @@ declare
   v_customer_id text;
   v_held text[] := '{}';
   v_facts tokenbook.provider_payments;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   v_actor := tokenbook.authorize_operator();
   if p_reason is null then
@@ -17776,8 +17844,9 @@ begin
     perform tokenbook.refuse('payment_already_decided', jsonb_build_object('status', tokenbook.standing_of_payment(v_facts)));
   end if;
   if v_facts.dismissed_at is null then
+    v_at := clock_timestamp();
     update tokenbook.provider_payments f
-       set dismissed_at = clock_timestamp()
+       set dismissed_at = v_at
      where f.provider = p_provider and f.provider_payment_id = v_facts.provider_payment_id;
     perform tokenbook.record_change(
       'dismiss_parked_token_payment', v_facts.user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
@@ -17967,13 +18036,12 @@ begin
          one.period_start, one.price_id, one.subscription_id,
          bought.plan_type, bought.pack_type, bought.quantity,
          (select u.user_id from users u
-           where exists (select from auth.users a where a.id = u.user_id)
-              or exists (select from public.token_accounts a where a.user_id = u.user_id)
+           where tokenbook.is_known_user(u.user_id)
            order by u.nth limit 1),
          coalesce(
            one.reason,
-           case when exists (select from known n where n.is_too_many) then 'quantity'
-                when one.price_id is not null or exists (select from things) then 'price_unknown'
+           case when exists (select 1 from known n where n.is_too_many) then 'quantity'
+                when one.price_id is not null or exists (select 1 from things) then 'price_unknown'
                 else 'nothing_named' end),
          case when one.reason is not null then one.details
               else (select jsonb_build_object('quantity', n.quantity, 'at_most', n.at_most) from known n where n.is_too_many order by n.nth limit 1) end
@@ -18243,12 +18311,11 @@ begin
          (array_agg((t.f ->> 'current_period_end')::timestamptz order by t.nth desc))[1],
          (array_agg(t.occurred_at order by t.nth desc))[1],
          (array_agg(t.f ->> 'plan_type' order by t.nth desc) filter (
-           where exists (select from public.token_plans p where p.plan_type = t.f ->> 'plan_type')))[1],
+           where exists (select 1 from public.token_plans p where p.plan_type = t.f ->> 'plan_type')))[1],
          (array_agg(t.f ->> 'price_id' order by t.nth desc) filter (where t.f ? 'price_id'))[1],
          (array_agg(t.f ->> 'customer_id' order by t.nth) filter (where t.f ? 'customer_id'))[1],
          (array_agg((t.f ->> 'user_id')::uuid order by t.nth) filter (
-           where exists (select from auth.users a where a.id = (t.f ->> 'user_id')::uuid)
-              or exists (select from public.token_accounts a where a.user_id = (t.f ->> 'user_id')::uuid)))[1]
+           where tokenbook.is_known_user((t.f ->> 'user_id')::uuid)))[1]
     into v_facts.status, v_facts.cancel_at, v_facts.current_period_end, v_facts.occurred_at, v_facts.plan_type,
          v_facts.price_id, v_facts.customer_id, v_facts.user_id
     from told t;
@@ -18434,7 +18501,7 @@ begin
   p_entry.payment_id := p_payment.id;
   if p_payment.to_plan is not null then
     if p_payment.tokens is null -- @paid-plans-are-bounded begin
-      and (select jsonb_array_length(tokenbook.kept_beside(s, clock_timestamp())) from tokenbook.subscriptions s where s.user_id = p_entry.user_id)
+      and (select jsonb_array_length(tokenbook.kept_beside(row(s.*)::tokenbook.subscriptions, clock_timestamp())) from tokenbook.subscriptions s where s.user_id = p_entry.user_id)
           >= (tokenbook.limits() -> 'plans_beside')::integer
     then
       perform tokenbook.refuse('too_many_plans', jsonb_build_object('limit', tokenbook.limits() -> 'plans_beside'));
@@ -18458,7 +18525,7 @@ begin
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
-        on t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
+        on t.user_id = p_entry.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
         and t.created_at = b.created_at and t.grant_ids[1] = b.id
      where b.user_id = p_entry.user_id and b.payment_id = p_payment.id;
     replayed := transaction.id is not null;
@@ -18483,13 +18550,13 @@ begin
      set tokens = b.tokens_granted + coalesce((
            select sum(t.tokens) -- what its period gave before it was paid for
              from public.token_transactions t
-            where t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = 'scheduled_grant' -- @slots-by-their-index
+            where t.user_id = p_entry.user_id and t.entry_type = 'grant' and t.action_type = 'scheduled_grant' -- @slots-by-their-index
               and t.created_at >= b.period_start
               and t.terms -> 'slots' ->> 'plan_type' = p.to_plan and not t.terms -> 'slots' ? 'payment_id'
               and (t.terms -> 'slots' ->> 'period_start')::timestamptz = b.period_start), 0)
     from public.token_balances b
    where p.user_id = p_entry.user_id and p.id = p_payment.id
-     and b.user_id = p.user_id and b.payment_id = p.id and p.tokens is null
+     and b.user_id = p_entry.user_id and b.payment_id = p.id and p.tokens is null
   returning p.* into payment;
   if payment.id is null then
     payment := p_payment; -- what it has given since is more
@@ -18498,7 +18565,7 @@ begin
   end if;
   if transaction.id is not null then
     select o.* into v_period
-      from tokenbook.plans_of((select s from tokenbook.subscriptions s where s.user_id = p_entry.user_id)) o
+      from tokenbook.plans_of((select row(s.*)::tokenbook.subscriptions from tokenbook.subscriptions s where s.user_id = p_entry.user_id)) o
      where o.payment_id = p_payment.id::text;
     perform tokenbook.note_sale(p_entry.user_id, p_payment.id, least(transaction.id, v_first_id) - 1, v_period); -- @sales-are-noted
   end if;
@@ -18652,18 +18719,29 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_facts tokenbook.provider_payments := tokenbook.facts_of_payment(p_provider, p_ids);
+  v_at constant timestamptz := clock_timestamp();
+  v_part record;
+  v_booked_for uuid;
 begin
-  update tokenbook.provider_payments f
-     set part_of = v_facts.provider_payment_id,
-         user_id = (select p.user_id from public.token_payments p
-                     where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id),
-         customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, subscription_id = null,
-         cycles_completed = null, is_paid = false,
-         amount_cents = null, currency = null, from_balance_cents = null, refunded_cents = 0, disputed_cents = 0, period_start = null,
-         parked_reason = null, parked_details = null, disagrees = null,
-         updated_at = clock_timestamp()
-   where f.provider = p_provider and f.provider_payment_id = any (p_ids)
-     and f.provider_payment_id <> v_facts.provider_payment_id;
+  for v_part in
+    select f.provider_payment_id as id, f.user_id
+      from tokenbook.provider_payments f
+     where f.provider = p_provider and f.provider_payment_id = any (p_ids)
+       and f.provider_payment_id <> v_facts.provider_payment_id
+  loop
+    v_booked_for := (
+      select p.user_id from public.token_payments p
+       where p.user_id = v_part.user_id and p.provider = p_provider and p.provider_payment_id = v_part.id);
+    update tokenbook.provider_payments f
+       set part_of = v_facts.provider_payment_id,
+           user_id = v_booked_for,
+           customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, subscription_id = null,
+           cycles_completed = null, is_paid = false,
+           amount_cents = null, currency = null, from_balance_cents = null, refunded_cents = 0, disputed_cents = 0, period_start = null,
+           parked_reason = null, parked_details = null, disagrees = null,
+           updated_at = v_at
+     where f.provider = p_provider and f.provider_payment_id = v_part.id;
+  end loop;
   update tokenbook.provider_payments f
      set part_of = null,
          user_id = v_facts.user_id,
@@ -18684,7 +18762,7 @@ begin
          parked_reason = v_facts.parked_reason,
          parked_details = v_facts.parked_details,
          disagrees = v_facts.disagrees,
-         updated_at = clock_timestamp()
+         updated_at = v_at
    where f.provider = p_provider and f.provider_payment_id = v_facts.provider_payment_id
   returning f.* into v_facts;
   return v_facts;
@@ -18709,7 +18787,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_payment.terms ->> 'issue_every' is null and exists (
-    select from public.token_balances b
+    select 1 from public.token_balances b
      where b.user_id = p_payment.user_id and b.payment_id = p_payment.id and b.voided_at is null
        and (b.expires_at > clock_timestamp() or b.expires_at is null))
   then
@@ -18769,7 +18847,7 @@ begin
   return query
   select f.provider, f.provider_payment_id, f.user_id, f.customer_id, f.plan_type, f.pack_type, f.quantity, f.price_id,
          f.amount_cents, f.currency, f.refunded_cents, f.disputed_cents,
-         f.parked_reason, tokenbook.explain_parking(f), f.parked_details, f.created_at
+         f.parked_reason, tokenbook.explain_parking(row(f.*)::tokenbook.provider_payments), f.parked_details, f.created_at
     from tokenbook.provider_payments f
    where f.parked_reason is not null and f.dismissed_at is null
      and (p_after_provider is null
@@ -18916,6 +18994,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_is_scheduled constant boolean := p_period.schedule is not null and p_period.expires_at is not null;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   insert into tokenbook.sales (user_id, sale_id, since_id, schedule, period_start, period_end, slots_in_all, slots)
   select p_user_id, p_sale_id, p_since_id, s.schedule, s.period_start, s.expires_at,
@@ -18926,8 +19005,9 @@ begin
                  case when v_is_scheduled then p_period.period_start end as period_start,
                  case when v_is_scheduled then p_period.expires_at end as expires_at) s
   on conflict do nothing;
+  v_at := clock_timestamp();
   insert into tokenbook.sale_accounts as c (user_id, counted_id, changed_at, next_end_at)
-  values (p_user_id, p_since_id, clock_timestamp(), case when v_is_scheduled then p_period.expires_at end)
+  values (p_user_id, p_since_id, v_at, case when v_is_scheduled then p_period.expires_at end)
   on conflict on constraint sale_accounts_pkey do update
      set changed_at = excluded.changed_at, next_end_at = least(c.next_end_at, excluded.next_end_at);
 end
@@ -19005,7 +19085,7 @@ set timezone = 'UTC' -- a moment's text must not depend on the session's time zo
 as $$
 declare
   v_period constant interval := coalesce(
-    (select tokenbook.period_end(p, 'epoch') - 'epoch' -- one length, whichever of two payments is asked about
+    (select tokenbook.period_end(row(p.*)::public.token_plans, 'epoch') - 'epoch' -- one length, whichever of two payments is asked about
        from public.token_plans p where p.plan_type = p_facts.plan_type),
     interval '28 days');
   v_near record;
@@ -19023,7 +19103,7 @@ begin
   for v_near in
     with known as (
       select f.provider_payment_id as id, f.period_start, f.cycles_completed,
-             exists (select from public.token_payments p
+             exists (select 1 from public.token_payments p
                       where p.user_id = f.user_id and p.provider = f.provider
                         and p.provider_payment_id = f.provider_payment_id) as is_booked
         from tokenbook.provider_payments f
@@ -19134,7 +19214,7 @@ begin
   perform tokenbook.require_trial(p_user_id, p_plan_type);
   -- at Stripe it is Stripe that is asked, which knows it at once; of PayPal the books are all there is to ask
   if p_plan_type is not null and exists (
-    select from tokenbook.provider_subscriptions f
+    select 1 from tokenbook.provider_subscriptions f
      where f.provider = 'paypal' and f.status <> 'cancelled' and (f.cancel_at <= clock_timestamp()) is not true
        and (f.user_id = p_user_id
          or f.user_id is null and f.customer_id in (
@@ -19277,6 +19357,7 @@ declare
   v_facts tokenbook.provider_payments;
   v_occurred_at timestamptz;
   v_user_id uuid;
+  v_digest bytea;
   v_parts text[];
   v_ids text[];
   v_customer_user_id uuid;
@@ -19292,11 +19373,10 @@ begin
   p_facts := jsonb_strip_nulls(p_facts);
   v_occurred_at := tokenbook.check_payment_event(p_provider, p_event_id, p_event_type, p_provider_payment_id, p_facts);
   v_parts := array(select jsonb_array_elements_text(p_facts -> 'parts'));
-  select known.id into v_user_id
-    from (select u.id from auth.users u where u.id = (p_facts ->> 'user_id')::uuid
-          union all
-          select a.user_id from public.token_accounts a where a.user_id = (p_facts ->> 'user_id')::uuid) known
-   limit 1;
+  v_user_id := (p_facts ->> 'user_id')::uuid;
+  if not tokenbook.is_known_user(v_user_id) then
+    v_user_id := null;
+  end if;
   if tokenbook.settle_backlog(coalesce( -- before anything is written that would stay
     (select f.user_id from tokenbook.provider_payments f
       where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id),
@@ -19320,11 +19400,10 @@ begin
   v_ids := tokenbook.joined_payments(p_provider, p_provider_payment_id || v_parts);
 
   -- record
+  v_digest := tokenbook.digest_of_fact(p_provider, p_provider_payment_id, p_event_id, p_event_type, p_facts);
   insert into tokenbook.provider_events (provider, provider_payment_id, event_id, digest, event_type, occurred_at, facts)
   values
-    (p_provider, p_provider_payment_id, p_event_id,
-     tokenbook.digest_of_fact(p_provider, p_provider_payment_id, p_event_id, p_event_type, p_facts), p_event_type,
-     v_occurred_at, p_facts)
+    (p_provider, p_provider_payment_id, p_event_id, v_digest, p_event_type, v_occurred_at, p_facts)
   on conflict do nothing;
   v_replayed := not found;
 
@@ -19386,17 +19465,18 @@ declare
   v_waiting text[] := '{}';
   v_still_waiting integer := 0;
   v_replayed boolean;
+  v_digest bytea;
   v_shown record;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   perform tokenbook.check_body(); -- @server-sends-one-object
   p_facts := jsonb_strip_nulls(p_facts);
   v_occurred_at := tokenbook.check_subscription_event(p_provider, p_event_id, p_event_type, p_provider_subscription_id, p_facts);
-  select known.id into v_named
-    from (select u.id from auth.users u where u.id = (p_facts ->> 'user_id')::uuid
-          union all
-          select a.user_id from public.token_accounts a where a.user_id = (p_facts ->> 'user_id')::uuid) known
-   limit 1;
+  v_named := (p_facts ->> 'user_id')::uuid;
+  if not tokenbook.is_known_user(v_named) then
+    v_named := null;
+  end if;
   if tokenbook.settle_backlog(coalesce( -- before anything is written that would stay
     (select f.user_id from tokenbook.provider_subscriptions f
       where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id),
@@ -19428,15 +19508,17 @@ begin
   v_was_user_id := tokenbook.user_of_provider_subscription(p_provider, p_provider_subscription_id);
 
   -- record
+  v_digest := tokenbook.digest_of_fact(p_provider, p_provider_subscription_id, p_event_id, p_event_type, p_facts);
   insert into tokenbook.provider_subscription_events
     (provider, provider_subscription_id, event_id, digest, event_type, occurred_at, facts)
   values
     (p_provider, p_provider_subscription_id, p_event_id,
-     tokenbook.digest_of_fact(p_provider, p_provider_subscription_id, p_event_id, p_event_type, p_facts), p_event_type,
+     v_digest, p_event_type,
      v_occurred_at, p_facts)
   on conflict do nothing;
   v_replayed := not found;
   v_facts := tokenbook.facts_of_subscription(p_provider, p_provider_subscription_id);
+  v_at := clock_timestamp();
   update tokenbook.provider_subscriptions f
      set user_id = v_facts.user_id,
          customer_id = v_facts.customer_id,
@@ -19446,7 +19528,7 @@ begin
          cancel_at = v_facts.cancel_at,
          current_period_end = v_facts.current_period_end,
          occurred_at = v_facts.occurred_at,
-         updated_at = clock_timestamp()
+         updated_at = v_at
    where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id;
 
   -- act
@@ -19470,7 +19552,7 @@ begin
   return jsonb_build_object(
     'success', true,
     'status', case when v_user_id is null or v_facts.plan_type is null and not exists (
-      select from tokenbook.provider_payments f
+      select 1 from tokenbook.provider_payments f
        where f.provider = p_provider and f.subscription_id = p_provider_subscription_id and f.user_id is not null) then 'waiting' else 'recorded' end,
     'user_id', v_user_id,
     'provider_status', v_facts.status,
@@ -19594,6 +19676,7 @@ as $$
 declare
   v_actor record;
   v_payment public.token_payments;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => false);
   if p_reason is null then
@@ -19609,8 +19692,9 @@ begin
   end if;
 
   if v_payment.status = 'pending' then
+    v_at := clock_timestamp();
     update public.token_payments p
-       set status = 'rejected', reason = p_reason, decided_at = clock_timestamp(), decided_by = v_actor.actor_id
+       set status = 'rejected', reason = p_reason, decided_at = v_at, decided_by = v_actor.actor_id
      where p.user_id = p_user_id and p.id = p_payment_id;
     perform tokenbook.record_change(
       'reject_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,
@@ -19674,7 +19758,7 @@ begin
   end loop;
   return (
     select count(*) from (
-      select from tokenbook.provider_payments f
+      select 1 from tokenbook.provider_payments f
        where f.provider = p_provider and f.customer_id = p_customer_id and f.user_id is null
        limit 1000) f);
 end
@@ -19923,8 +20007,10 @@ declare
   v_payment public.token_payments;
   v_part public.token_payments;
   v_offer record;
+  v_from_plan text;
   v_entry public.token_transactions;
   v_given record;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   if p_facts.parked_reason is not null or not p_facts.is_paid then
     return null;
@@ -19945,16 +20031,18 @@ begin
      and p.provider_payment_id = p_facts.provider_payment_id; -- @payment-known-by-id
   if v_payment.id is null then
     v_offer := tokenbook.find_offer(p_facts.plan_type, p_facts.pack_type, p_facts.quantity);
+    if p_facts.plan_type is not null then
+      v_from_plan := (select s.plan_type from public.token_subscriptions s where s.user_id = p_facts.user_id);
+    end if;
+    v_at := clock_timestamp();
     insert into public.token_payments as p
       (user_id, status, provider, provider_payment_id, from_plan, to_plan, pack_type, quantity, amount_cents, currency,
        terms, reason, decided_at, decided_by)
     values
       (p_facts.user_id, 'approved', p_facts.provider, p_facts.provider_payment_id,
-       case when p_facts.plan_type is not null then
-         (select s.plan_type from public.token_subscriptions s where s.user_id = p_facts.user_id) end,
-       p_facts.plan_type, p_facts.pack_type, p_facts.quantity, p_facts.amount_cents,
+       v_from_plan, p_facts.plan_type, p_facts.pack_type, p_facts.quantity, p_facts.amount_cents,
        coalesce(p_facts.currency, v_offer.currency), v_offer.terms,
-       'paid at ' || p_facts.provider, clock_timestamp(), p_actor_id)
+       'paid at ' || p_facts.provider, v_at, p_actor_id)
     returning p.* into v_payment;
     v_entry.user_id := p_facts.user_id;
     v_entry.reason := 'paid at ' || p_facts.provider;
@@ -20060,6 +20148,7 @@ declare
   v_share_before numeric;
   v_lapsed bigint := 0; -- of the tokens that go now, or come back
   v_entry public.token_transactions;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- what it has given by now: slots may have been booked since the caller looked
   select p.* into v_was
@@ -20100,7 +20189,8 @@ begin
   if (p_payment.amount_cents, p_payment.currency, v_lost)
     is distinct from (v_was.amount_cents, v_was.currency, v_was.refunded_cents + v_was.disputed_cents)
   then
-    update tokenbook.sale_accounts c set changed_at = clock_timestamp() where c.user_id = p_payment.user_id; -- @counted-again-when-changed
+    v_at := clock_timestamp();
+    update tokenbook.sale_accounts c set changed_at = v_at where c.user_id = p_payment.user_id; -- @counted-again-when-changed
   end if;
   if v_lost <> v_was.refunded_cents + v_was.disputed_cents then
     perform tokenbook.tell_of_payment(
@@ -20250,7 +20340,7 @@ begin
      where f.provider = p_provider and f.customer_id = p_customer_id
        and f.from_balance_cents > 0 and f.parked_reason = 'paid_with_credit'
        and not exists (
-         select from tokenbook.open_credits(p_provider, p_customer_id) c
+         select 1 from tokenbook.open_credits(p_provider, p_customer_id) c
           where c.provider_payment_id is distinct from p_deciding)
      order by f.created_at, f.provider_payment_id
      limit 20); -- @decided-credits-release end
@@ -20374,7 +20464,7 @@ begin
   if p_max_accounts is null or p_max_accounts not between 1 and 10000 then
     perform tokenbook.refuse('invalid_page', '{"field": "p_max_accounts", "rule": "1 to 10000"}');
   end if;
-  if not exists (select from public.token_accounts) then -- @nobody-to-arm: and no row that a restored one would meet
+  if not exists (select 1 from public.token_accounts) then -- @nobody-to-arm: and no row that a restored one would meet
     return 0;
   end if;
   perform tokenbook.restore_settings();
@@ -20460,7 +20550,7 @@ begin
          c.created_at, c.attempts, c.first_attempt_at,
          case
            when not tokenbook.is_user(c.user_id) then 'user_not_found'
-           when tokenbook.is_frozen(a, null) then 'account_frozen'
+           when tokenbook.is_frozen(row(a.*)::public.token_accounts, null) then 'account_frozen'
            when t.is_enabled is not true then 'switched_off' -- @switched-off-pays-nothing
            when coalesce(c.amount_cents, 0) = 0 then 'no_price'
            when c.is_offered is not true then 'not_offered'
@@ -20550,7 +20640,7 @@ begin
       join tokenbook.webhook_deliveries o on o.id = first.id
      where o.status = 'pending' and o.next_attempt_at <= v_now
        and o.attempts < 10 and o.queued_at >= v_now - interval '72 hours'
-       and exists (select from tokenbook.webhook_endpoints e where e.name = p_endpoint and e.is_enabled)
+       and exists (select 1 from tokenbook.webhook_endpoints e where e.name = p_endpoint and e.is_enabled)
      order by first.next_attempt_at
      limit p_limit
        for no key update of o skip locked
@@ -20607,6 +20697,7 @@ declare
   v_stood tokenbook.token_alert_states;
   v_alert public.token_alerts;
   v_was_below boolean;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   for v_rule in
     select r.* from tokenbook.alert_rules_of(p_account.user_id) as r
@@ -20666,11 +20757,12 @@ begin
     if v_state is distinct from v_stood -- @alerts-armed-again
       and (v_stood.rule is not null or v_state.is_below or v_state.changed_in is not null)
     then
+      v_at := clock_timestamp();
       insert into tokenbook.token_alert_states as s
         (user_id, rule, threshold, is_below, is_raised, epoch, changed_in, changed_at)
       values
         (p_account.user_id, v_rule.rule, v_state.threshold, v_state.is_below, coalesce(v_state.is_raised, false),
-         coalesce(v_state.epoch, 0), v_state.changed_in, clock_timestamp())
+         coalesce(v_state.epoch, 0), v_state.changed_in, v_at)
       on conflict (user_id, rule) do update
          set threshold = excluded.threshold, is_below = excluded.is_below, is_raised = excluded.is_raised,
              epoch = excluded.epoch, changed_in = excluded.changed_in, changed_at = excluded.changed_at;
@@ -20815,7 +20907,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tokenbook.authorize_operator();
-  return (select coalesce(jsonb_agg(tokenbook.describe_webhook_endpoint(e) order by e.name), '[]')
+  return (select coalesce(jsonb_agg(tokenbook.describe_webhook_endpoint(row(e.*)::tokenbook.webhook_endpoints) order by e.name), '[]')
             from tokenbook.webhook_endpoints e);
 end
 $$;
@@ -20947,7 +21039,7 @@ begin
     from public.token_accounts a
    where a.user_id = p_user_id
      and ((select r.alerts_version from tokenbook.project_settings r) is distinct from 0 -- 0: there never was a rule
-       or exists (select from public.token_top_ups t where t.user_id = p_user_id));
+       or exists (select 1 from public.token_top_ups t where t.user_id = p_user_id));
   if v_tokens is not null then
     perform tokenbook.raise_alerts(p_user_id, v_tokens, clock_timestamp());
   end if;
@@ -21114,6 +21206,7 @@ declare
   v_request public.token_top_up_requests;
   v_state tokenbook.token_alert_states;
   v_alert public.token_alerts;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   select t.* into v_top_up from public.token_top_ups t where t.user_id = p_account.user_id;
   if v_top_up.user_id is null or not v_top_up.is_enabled then
@@ -21158,8 +21251,9 @@ begin
   insert into public.token_top_up_requests as r (user_id, tokens, plan_type, pack_type, quantity, created_at, next_attempt_at)
   values (p_account.user_id, v_top_up.tokens, v_top_up.plan_type, v_top_up.pack_type, v_top_up.quantity, p_at, p_at)
   returning r.* into v_request;
+  v_at := clock_timestamp();
   insert into tokenbook.token_alert_states (user_id, rule, is_below, changed_in, changed_at)
-  values (p_account.user_id, 'auto_top_up', true, pg_current_xact_id(), clock_timestamp())
+  values (p_account.user_id, 'auto_top_up', true, pg_current_xact_id(), v_at)
   on conflict (user_id, rule) do update
      set changed_in = excluded.changed_in, changed_at = excluded.changed_at;
   v_alert.user_id := p_account.user_id;
@@ -21191,7 +21285,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if not exists (select from tokenbook.webhook_endpoints e where e.name = p_name) then
+  if not exists (select 1 from tokenbook.webhook_endpoints e where e.name = p_name) then
     perform tokenbook.refuse('webhook_endpoint_not_found', '{}');
   end if;
 end
@@ -21283,6 +21377,7 @@ declare
   v_asked public.token_alert_rules;
   v_asks text := tokenbook.alert_kinds() -> p_kind ->> 'asks';
   v_fault text;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_asked.rule := p_rule;
@@ -21326,7 +21421,7 @@ begin
     perform tokenbook.refuse('invalid_alert_rule', '{"field": "p_rule", "rule": "at most 100 for the same users"}');
   end if;
   if v_asked.plan_type is not null
-    and not exists (select from public.token_plans p where p.plan_type = v_asked.plan_type)
+    and not exists (select 1 from public.token_plans p where p.plan_type = v_asked.plan_type)
   then
     perform tokenbook.refuse('plan_not_found', '{}');
   end if;
@@ -21336,6 +21431,7 @@ begin
 
   -- act
   perform tokenbook.outdate_alert_thresholds();
+  v_at := clock_timestamp();
   insert into public.token_alert_rules as r
     (user_id, plan_type, rule, kind, threshold_tokens, threshold_percent, hours, notify_recovered, is_enabled)
   values
@@ -21348,7 +21444,7 @@ begin
          hours = excluded.hours,
          notify_recovered = excluded.notify_recovered,
          is_enabled = excluded.is_enabled,
-         updated_at = clock_timestamp()
+         updated_at = v_at
   returning r.* into v_asked;
 
   -- record
@@ -21396,6 +21492,7 @@ declare
   v_actor record;
   v_account public.token_accounts;
   v_fault text;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_asked.user_id := p_user_id;
@@ -21448,6 +21545,7 @@ begin
   -- act
   if v_asked.is_enabled then
     perform tokenbook.require_active(v_asked.user_id, v_account);
+    v_at := clock_timestamp();
     insert into public.token_top_ups as t
       (user_id, is_enabled, below_tokens, tokens, plan_type, pack_type, quantity, cooldown_seconds, max_requests, window_seconds)
     values
@@ -21464,10 +21562,11 @@ begin
            max_requests = excluded.max_requests,
            window_seconds = excluded.window_seconds,
            paused_at = null,
-           updated_at = clock_timestamp();
+           updated_at = v_at;
   else
+    v_at := clock_timestamp();
     update public.token_top_ups t
-       set is_enabled = false, updated_at = clock_timestamp()
+       set is_enabled = false, updated_at = v_at
      where t.user_id = v_asked.user_id;
   end if;
 
@@ -21516,6 +21615,7 @@ declare
   v_fault text;
   v_kinds text[] := case when jsonb_typeof(p_kinds) = 'array' then array(select jsonb_array_elements_text(p_kinds)) end;
   v_endpoint tokenbook.webhook_endpoints;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize_operator();
@@ -21540,10 +21640,11 @@ begin
   end if;
 
   -- act
+  v_at := clock_timestamp();
   insert into tokenbook.webhook_endpoints as e (name, url, kinds, is_enabled)
   values (p_name, p_url, v_kinds, p_is_enabled)
   on conflict (name) do update
-     set url = excluded.url, kinds = excluded.kinds, is_enabled = excluded.is_enabled, updated_at = clock_timestamp()
+     set url = excluded.url, kinds = excluded.kinds, is_enabled = excluded.is_enabled, updated_at = v_at
   returning e.* into v_endpoint;
 
   -- record
@@ -21591,6 +21692,7 @@ declare
   v_request public.token_top_up_requests;
   v_alert public.token_alerts;
   v_replayed boolean;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
@@ -21614,15 +21716,16 @@ begin
 
   if not v_replayed then
     -- act
+    v_at := clock_timestamp();
     update public.token_top_up_requests r
-       set status = v_status, reason = p_reason, settled_at = clock_timestamp(), next_attempt_at = null
+       set status = v_status, reason = p_reason, settled_at = v_at, next_attempt_at = null
      where r.user_id = p_user_id and r.id = p_request_id
     returning r.* into v_request;
     if v_status = 'failed' then
       update public.token_top_ups t
          set paused_at = v_request.settled_at, updated_at = v_request.settled_at
        where t.user_id = p_user_id;
-      if exists (select from public.token_top_ups t where t.user_id = p_user_id and t.is_enabled) then
+      if exists (select 1 from public.token_top_ups t where t.user_id = p_user_id and t.is_enabled) then
         v_alert.user_id := p_user_id;
         v_alert.kind := 'top_up_' || p_outcome;
         v_alert.rule := 'auto_top_up';
@@ -22047,7 +22150,7 @@ begin
            order by b.expires_at
            limit 100) soon -- @warnings-are-bounded
        where not exists (
-         select from public.token_alerts t
+         select 1 from public.token_alerts t
           where t.user_id = p_account.user_id and t.rule = v_rule.rule and t.grant_id = soon.id)
        order by soon.expires_at, soon.id
     loop
@@ -22070,8 +22173,8 @@ begin
          from public.token_balances b
         where b.user_id = p_account.user_id and b.is_open and b.expires_at > p_at
           and exists (
-            select from public.token_balances o
-             where o.user_id = b.user_id and o.is_open
+            select 1 from public.token_balances o
+             where o.user_id = p_account.user_id and o.is_open
                and o.expires_at > p_at and o.expires_at <= p_at + v_rule.notice
             offset 100)));
   end loop;
@@ -22249,6 +22352,7 @@ declare
   v_actor record;
   v_payer public.token_accounts;
   v_member public.token_accounts;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
@@ -22274,7 +22378,7 @@ begin
     perform tokenbook.refuse('already_in_team', '{"reason": "the payer is a member of another team"}');
   elsif v_member.payer_id is distinct from p_user_id and v_member.payer_id is not null then
     perform tokenbook.refuse('already_in_team', '{"reason": "the member is in another team"}');
-  elsif exists (select from public.token_team_members m where m.user_id = p_member_id and m.until is null) then
+  elsif exists (select 1 from public.token_team_members m where m.user_id = p_member_id and m.until is null) then
     perform tokenbook.refuse('already_in_team', '{"reason": "the member pays for a team of their own"}');
   end if;
   insert into public.token_team_members as m (user_id, member_id, cap_day, cap_week, cap_month)
@@ -22286,8 +22390,9 @@ begin
          -- for a member who comes back on the same day, what they have spent still counts
          since = case when m.until is null then m.since else excluded.since end,
          until = null;
+  v_at := clock_timestamp();
   update public.token_accounts a
-     set payer_id = p_user_id, updated_at = clock_timestamp()
+     set payer_id = p_user_id, updated_at = v_at
    where a.user_id = p_member_id and a.payer_id is null;
 
   -- record
@@ -22519,7 +22624,7 @@ begin
   foreach v_user_id in array array_remove(array[old.user_id, nullif(new.user_id, old.user_id)], null) loop
     perform tokenbook.lock_account(v_user_id, p_create => v_user_id = new.user_id);
     update public.token_accounts a
-       set has_caps = exists (select from public.token_spend_caps c where c.user_id = v_user_id) -- @caps-are-noted
+       set has_caps = exists (select 1 from public.token_spend_caps c where c.user_id = v_user_id) -- @caps-are-noted
      where a.user_id = v_user_id;
   end loop;
   return null;
@@ -22538,7 +22643,7 @@ as $$
 begin
   perform tokenbook.lock_settings();
   update tokenbook.project_settings r
-     set has_common_caps = exists (select from public.token_default_spend_caps) -- @common-caps-are-noted
+     set has_common_caps = exists (select 1 from public.token_default_spend_caps) -- @common-caps-are-noted
    where r.is_current;
   return null;
 end
@@ -22615,18 +22720,21 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_actor record;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.queue_for_account(p_member_id); -- @member-queues-first
   perform tokenbook.lock_accounts(array[p_user_id, p_member_id]);
+  v_at := clock_timestamp();
   update public.token_team_members m
-     set until = clock_timestamp()
+     set until = v_at
    where m.user_id = p_user_id and m.member_id = p_member_id and m.until is null;
   if not found then
     perform tokenbook.refuse('member_not_found', '{}');
   end if;
+  v_at := clock_timestamp();
   update public.token_accounts a
-     set payer_id = null, updated_at = clock_timestamp()
+     set payer_id = null, updated_at = v_at
    where a.user_id = p_member_id and a.payer_id = p_user_id;
   perform tokenbook.record_change(
     'remove_token_team_member', p_user_id, v_actor.actor_role, v_actor.actor_id, null,
@@ -22670,6 +22778,7 @@ declare
   v_scope text;
   v_account public.token_accounts;
   v_used bigint;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize_operator();
@@ -22680,7 +22789,7 @@ begin
     perform tokenbook.refuse('invalid_cap', '{"field": "p_tokens", "rule": "0 to 1000000000000, or null for no cap"}');
   end if;
   perform tokenbook.check_request(null, p_reason, null);
-  if v_scope = 'plan' and not exists (select from public.token_plans p where p.plan_type = p_plan_type) then
+  if v_scope = 'plan' and not exists (select 1 from public.token_plans p where p.plan_type = p_plan_type) then
     perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
   end if;
 
@@ -22697,11 +22806,12 @@ begin
   if v_scope = 'user' and p_tokens is null then
     delete from public.token_spend_caps c where c.user_id = p_user_id and c.spend_window = p_window;
   elsif v_scope = 'user' then
+    v_at := clock_timestamp();
     insert into public.token_spend_caps as c (user_id, spend_window, tokens, reason, actor_role, actor_id)
     values (p_user_id, p_window, p_tokens, p_reason, v_actor.actor_role, v_actor.actor_id)
     on conflict (user_id, spend_window) do update
        set tokens = excluded.tokens, reason = excluded.reason, actor_role = excluded.actor_role,
-           actor_id = excluded.actor_id, updated_at = clock_timestamp();
+           actor_id = excluded.actor_id, updated_at = v_at;
     select c.used into v_used
       from tokenbook.spend_caps_of(v_account, null, clock_timestamp()) as c
      where c.scope = 'user' and c.spend_window = p_window;
@@ -22710,11 +22820,12 @@ begin
       delete from public.token_default_spend_caps d
        where d.plan_type is not distinct from p_plan_type and d.spend_window = p_window;
     else
+      v_at := clock_timestamp();
       insert into public.token_default_spend_caps as d (plan_type, spend_window, tokens, reason, actor_role, actor_id)
       values (p_plan_type, p_window, p_tokens, p_reason, v_actor.actor_role, v_actor.actor_id)
       on conflict (plan_type, spend_window) do update
          set tokens = excluded.tokens, reason = excluded.reason, actor_role = excluded.actor_role,
-             actor_id = excluded.actor_id, updated_at = clock_timestamp();
+             actor_id = excluded.actor_id, updated_at = v_at;
     end if;
   end if;
 
@@ -22786,7 +22897,7 @@ begin
                   where p_account.next_due_at <= p_now
                     and h.user_id = p_account.user_id and h.status = 'open' and h.expires_at <= p_now
                     and (h.parent_id is null or not tokenbook.is_parent_open(h.user_id, h.parent_id, p_now))
-                    and tokenbook.set_aside_at(h) >= date_trunc(c.spend_window, p_now, 'UTC')
+                    and tokenbook.set_aside_at(row(h.*)::public.token_holds) >= date_trunc(c.spend_window, p_now, 'UTC')
                     and (c.scope <> 'member' or h.member_id = p_member_id)), 0)::bigint
            else 0 end,
          (date_trunc(c.spend_window, p_now at time zone 'utc') + ('1 ' || c.spend_window)::interval) at time zone 'utc'
@@ -22854,7 +22965,7 @@ begin
   select t.* into v_original from public.token_transactions t
    where t.user_id = p_entry.user_id and t.id = p_entry.original_id;
   if v_original.reserved_change < 0 then
-    return (select tokenbook.set_aside_at(h) from public.token_holds h
+    return (select tokenbook.set_aside_at(row(h.*)::public.token_holds) from public.token_holds h
              where h.user_id = p_entry.user_id and h.id = v_original.hold_id);
   end if;
   return v_original.created_at;
@@ -22951,7 +23062,7 @@ begin
       when v_policy.is_current is null then 'off'
       when v_referrer.user_id = p_user_id then 'own_code'
       when exists (
-        select from public.token_payments p
+        select 1 from public.token_payments p
          where p.user_id = p_user_id and p.status in ('approved', 'refunded') and p.amount_cents > 0) -- @before-one-pays
         then 'already_paid'
     end;
@@ -23008,7 +23119,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return tokenbook.is_user(p_user_id)
-    and exists (select from public.token_accounts a where a.user_id = p_user_id and a.state = 'active');
+    and exists (select 1 from public.token_accounts a where a.user_id = p_user_id and a.state = 'active');
 end
 $$;
 comment on function tokenbook.may_be_rewarded is 'Whether they are a user whose account is there and not frozen.';
@@ -23046,6 +23157,7 @@ declare
   v_actor record;
   v_shown text;
   v_code tokenbook.codes;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize_operator();
@@ -23070,12 +23182,13 @@ begin
   v_shown := coalesce(p_code, tokenbook.random_code(20));
 
   -- act
+  v_at := clock_timestamp();
   insert into tokenbook.codes as c
     (digest, name, tokens, grant_type, lifetime_days, max_redemptions, max_per_user, valid_from, valid_until)
   values
     (sha256(convert_to(tokenbook.normal_code(v_shown), 'UTF8')),
      p_name, p_tokens, p_grant_type, p_lifetime_days, p_max_redemptions, p_max_per_user,
-     coalesce(p_valid_from, clock_timestamp()), p_valid_until)
+     coalesce(p_valid_from, v_at), p_valid_until)
   on conflict (digest) do nothing
   returning c.* into v_code;
   if v_code.id is null then
@@ -23167,6 +23280,7 @@ declare
   v_actor record;
   v_code tokenbook.codes;
   v_replayed boolean;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize_operator();
@@ -23181,7 +23295,8 @@ begin
   -- act, record
   v_replayed := v_code.ended_at is not null;
   if not v_replayed then
-    update tokenbook.codes c set ended_at = clock_timestamp() where c.id = p_code_id returning c.* into v_code;
+    v_at := clock_timestamp();
+    update tokenbook.codes c set ended_at = v_at where c.id = p_code_id returning c.* into v_code;
     perform tokenbook.record_change(
       'end_token_code', null, v_actor.actor_role, v_actor.actor_id, p_reason, jsonb_build_object('code_id', p_code_id));
   end if;
@@ -23268,7 +23383,7 @@ begin
     perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
   end if;
   v_codes := array(
-    select c from tokenbook.codes c
+    select row(c.*)::tokenbook.codes from tokenbook.codes c
      where c.number < coalesce(p_before, 9223372036854775807)
      order by c.number desc
      limit p_limit + 1);
@@ -23599,6 +23714,7 @@ declare
   v_limit constant bigint := tokenbook.limits() -> 'tokens';
   v_is_on constant boolean := num_nonnulls(p_referrer_tokens, p_referred_tokens) > 0;
   v_chosen jsonb;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   perform tokenbook.check_body(); -- @server-sends-one-object
   if v_is_on and (p_referrer_tokens between 1 and v_limit) is not true then
@@ -23614,12 +23730,13 @@ begin
   end if;
 
   if v_is_on then
+    v_at := clock_timestamp();
     insert into tokenbook.chosen_referral_policy as c (referrer_tokens, referred_tokens, lifetime_days, rewards_per_referrer)
     values (p_referrer_tokens, p_referred_tokens, p_lifetime_days, p_rewards_per_referrer)
     on conflict (is_current) do update
        set referrer_tokens = excluded.referrer_tokens, referred_tokens = excluded.referred_tokens,
            lifetime_days = excluded.lifetime_days, rewards_per_referrer = excluded.rewards_per_referrer,
-           chosen_at = clock_timestamp();
+           chosen_at = v_at;
   else
     delete from tokenbook.chosen_referral_policy c where c.is_current;
   end if;
@@ -23662,6 +23779,7 @@ declare
   v_lost constant bigint := p_payment.refunded_cents + p_payment.disputed_cents;
   v_is_first boolean;
   v_is_taken_back boolean;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   select r.* into v_referral
     from tokenbook.referrals r
@@ -23682,7 +23800,7 @@ begin
   -- lock
   perform 1 from public.token_accounts a where a.user_id = v_referral.referrer_id for no key update skip locked;
   if not found then
-    if exists (select from public.token_accounts a where a.user_id = v_referral.referrer_id) then
+    if exists (select 1 from public.token_accounts a where a.user_id = v_referral.referrer_id) then
       perform tokenbook.refuse('busy', '{}');
     end if;
     return;
@@ -23707,7 +23825,8 @@ begin
   if v_is_taken_back then
     perform tokenbook.take_reward_back(p_payment.user_id, v_referral.referred_grant_id, p_actor_role, p_actor_id);
     perform tokenbook.take_reward_back(v_referral.referrer_id, v_referral.referrer_grant_id, p_actor_role, p_actor_id); -- @both-give-back
-    update tokenbook.referrals r set taken_back_at = clock_timestamp() where r.user_id = p_payment.user_id;
+    v_at := clock_timestamp();
+    update tokenbook.referrals r set taken_back_at = v_at where r.user_id = p_payment.user_id;
   end if;
 end
 $$;
@@ -23770,11 +23889,11 @@ declare
   v_entry public.token_transactions;
   v_now constant timestamptz := clock_timestamp();
 begin
-  if exists (select from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= v_now) then
+  if exists (select 1 from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= v_now) then
     perform tokenbook.record_expiries(array[p_user_id], v_now);
   end if;
   if not exists (
-    select from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id and b.voided_at is null)
+    select 1 from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id and b.voided_at is null)
   then
     return;
   end if;
@@ -23916,15 +24035,15 @@ begin
   select w.field, w.rule into v_field, v_rule
     from (values
       (1, 'p_table', 'a table that is there, neither a view nor partitioned nor a partition', not exists (
-        select from pg_class c where c.oid = p_table and c.relkind = 'r' and not c.relispartition)),
+        select 1 from pg_class c where c.oid = p_table and c.relkind = 'r' and not c.relispartition)),
       (2, 'p_table', 'a table of the project''s own', exists (
-        select from tokenbook.own_objects() o where o.class = 'pg_class'::regclass and o.object = p_table)),
+        select 1 from tokenbook.own_objects() o where o.class = 'pg_class'::regclass and o.object = p_table)),
       (3, 'p_table', 'a table with a primary key', v_key = '{}'),
       (4, 'p_user_column', 'a column of the table, of type uuid', not exists (
-        select from pg_attribute a
+        select 1 from pg_attribute a
          where a.attrelid = p_table and a.attname = p_user_column and a.atttypid = 'uuid'::regtype and a.attnum > 0)),
       (5, 'p_tokens_column', 'a column of the table, of type smallint, integer or bigint', p_tokens_column is not null and not exists (
-        select from pg_attribute a
+        select 1 from pg_attribute a
          where a.attrelid = p_table and a.attname = p_tokens_column and a.attnum > 0
            and a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype))),
       (6, 'p_tokens_column', 'left out where p_tokens says how many', p_tokens_column is not null and p_tokens is not null)
@@ -23936,7 +24055,7 @@ begin
     perform tokenbook.refuse('invalid_charged_table', jsonb_build_object('field', v_field, 'rule', v_rule));
   end if;
   if num_nonnulls(p_tokens, p_tokens_column) = 0
-    and not exists (select from public.token_action_costs c where c.action_type = p_action_type)
+    and not exists (select 1 from public.token_action_costs c where c.action_type = p_action_type)
   then
     perform tokenbook.refuse('invalid_charged_table', jsonb_build_object(
       'field', 'p_tokens', 'rule', 'given, or p_tokens_column, for an action that has no cost'));
@@ -23969,7 +24088,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if not exists (
-    select from pg_trigger g
+    select 1 from pg_trigger g
      where g.tgrelid = p_table and g.tgname = 'tokenbook_charge' and g.tgfoid = 'tokenbook.charge_for_row()'::regprocedure)
   then
     return false;
@@ -24072,8 +24191,8 @@ begin
     select b.* into v_kept
       from tokenbook.shadow_balances b where b.user_id = v_change.user_id and b.source = v_shadow.source;
     if not found then
-      v_has_books := exists (select from public.token_accounts a where a.user_id = v_change.user_id);
-      if not v_has_books and not exists (select from auth.users u where u.id = v_change.user_id) then
+      v_has_books := exists (select 1 from public.token_accounts a where a.user_id = v_change.user_id);
+      if not v_has_books and not exists (select 1 from auth.users u where u.id = v_change.user_id) then
         delete from tokenbook.shadow_changes c where c.id = v_change.id;
         v_unknown := v_unknown + 1;
         continue;
@@ -24200,7 +24319,7 @@ begin
          case when c.relkind not in ('r', 'p') then format('%s.%s is no table: nothing can be put on it', n.nspname, c.relname)
               when a.name is null then format('%s.%s.%s is gone', n.nspname, c.relname, p_amount_column)
               when u.name is null then format('%s.%s.%s is gone, which said whose a row is', n.nspname, c.relname, p_user_column)
-              when c.relkind = 'p' or exists (select from pg_inherits i where c.oid in (i.inhrelid, i.inhparent)) then
+              when c.relkind = 'p' or exists (select 1 from pg_inherits i where c.oid in (i.inhrelid, i.inhparent)) then
                 format('%s.%s is partitioned, or one of several tables of which each is part: a statement that names a part passes the triggers of the others, so it cannot be followed', n.nspname, c.relname)
               when a.type <> all (c_numbers) then
                 format('%s.%s.%s is %s, and no number: a shadow follows %s', n.nspname, c.relname, p_amount_column, a.type, array_to_string(c_numbers, ', '))
@@ -24325,7 +24444,7 @@ declare
                 union all
                 select n.whose, 0, n.amount from (select %1$s as amount from tokenbook_after) n) c
          where c.whose is not null
-           and not (%2$s exists (select from tokenbook.shadow s where s.written_by = pg_current_xact_id_if_assigned())) -- @own-writes-are-known
+           and not (%2$s exists (select 1 from tokenbook.shadow s where s.written_by = pg_current_xact_id_if_assigned())) -- @own-writes-are-known
          group by c.whose
         having sum(c.before) <> sum(c.after)
   $changes$;
@@ -24441,13 +24560,13 @@ begin
   -- lock
   v_before := tokenbook.lock_account(p_user_id, p_create => true);
   v_rule := case
-    when not exists (select from tokenbook.test_users u where u.user_id = p_user_id) then 'named in tokenbook.test_users' -- @test-users-are-named
-    when exists (select from tokenbook.provider_customers c where c.user_id = p_user_id) -- @nobody-who-pays begin
-      or exists (select from tokenbook.provider_payments p where p.user_id = p_user_id)
-      or exists (select from tokenbook.provider_subscriptions s where s.user_id = p_user_id)
-      or exists (select from public.token_payments p where p.user_id = p_user_id and p.provider <> 'manual') -- @nobody-who-pays end
+    when not exists (select 1 from tokenbook.test_users u where u.user_id = p_user_id) then 'named in tokenbook.test_users' -- @test-users-are-named
+    when exists (select 1 from tokenbook.provider_customers c where c.user_id = p_user_id) -- @nobody-who-pays begin
+      or exists (select 1 from tokenbook.provider_payments p where p.user_id = p_user_id)
+      or exists (select 1 from tokenbook.provider_subscriptions s where s.user_id = p_user_id)
+      or exists (select 1 from public.token_payments p where p.user_id = p_user_id and p.provider <> 'manual') -- @nobody-who-pays end
       then 'nobody of whom a payment provider has told'
-    when exists (select from tokenbook.ledger_checkpoints c where c.user_id = p_user_id) -- @nobody-in-a-checkpoint
+    when exists (select 1 from tokenbook.ledger_checkpoints c where c.user_id = p_user_id) -- @nobody-in-a-checkpoint
       then 'in no checkpoint of the ledger'
   end;
   if v_rule is not null then
@@ -24524,7 +24643,7 @@ begin
     select c.oid::regclass as name,
            string_agg(format('%1$I = t.%1$I - $2', a.attname), ', ') as moved,
            exists (
-             select from pg_index i
+             select 1 from pg_index i
               where i.indrelid = c.oid and i.indisunique and i.indkey::smallint[] && array_agg(a.attnum)) as is_unique
       from pg_class c
       join pg_attribute a on a.attrelid = c.oid and a.atttypid = 'timestamptz'::regtype and not a.attisdropped -- @each-moment-moves
@@ -24532,7 +24651,7 @@ begin
        and (c.relnamespace = 'tokenbook'::regnamespace and c.relname <> all (c_not_moved)
          or c.relnamespace = 'public'::regnamespace and c.relname = any (tokenbook.own_relations()))
        and exists (
-         select from pg_attribute u where u.attrelid = c.oid and u.attname = 'user_id' and not u.attisdropped)
+         select 1 from pg_attribute u where u.attrelid = c.oid and u.attname = 'user_id' and not u.attisdropped)
      group by c.oid
      order by c.oid
   loop
@@ -24579,7 +24698,7 @@ begin
 
   -- what is counted by days, weeks and months
   with spent as (
-    select t.member_id, t.reserved_change - t.tokens + t.debt_change as tokens, tokenbook.spending_time(t) as at, t.created_at,
+    select t.member_id, t.reserved_change - t.tokens + t.debt_change as tokens, tokenbook.spending_time(row(t.*)::public.token_transactions) as at, t.created_at,
            t.entry_type in ('deduction', 'hold', 'release', 'refund') and t.action_type <> 'admin_deduct' as counts
       from public.token_transactions t
      where t.user_id = p_user_id and t.entry_type not in ('opening_balance', 'expiry')
@@ -24625,13 +24744,13 @@ begin
   update tokenbook.sale_accounts c set changed_at = coalesce(c.changed_at, clock_timestamp()) where c.user_id = p_user_id;
 
   -- what reports have counted of these uses, they count again; everyone's too
-  if exists (select from public.token_usage u where u.user_id = p_user_id) then
+  if exists (select 1 from public.token_usage u where u.user_id = p_user_id) then
     delete from tokenbook.usage_marks m
      where m.user_id in (
        select u.member_id from public.token_usage u where u.user_id = p_user_id
        union all values (p_user_id), ('00000000-0000-0000-0000-000000000000'));
     delete from tokenbook.usage_totals n
-     where not exists (select from tokenbook.usage_marks m where m.user_id = n.user_id);
+     where not exists (select 1 from tokenbook.usage_marks m where m.user_id = n.user_id);
   end if;
 end
 $$;
@@ -24723,7 +24842,7 @@ begin
   -- act: the finding as it is now, asked of the ledger itself; one that is acknowledged already is still there
   select t.created_at, before.created_at into v_finding.booked_at, v_finding.booked_before
     from public.token_transactions t
-    left join public.token_transactions before on before.user_id = t.user_id and before.id = t.id - 1
+    left join public.token_transactions before on before.user_id = p_user_id and before.id = t.id - 1
    where t.user_id = p_user_id and t.id = p_transaction_id
      and (t.created_at < before.created_at - interval '1 minute' -- @acknowledged-if-found
        or t.created_at > clock_timestamp() + interval '1 minute');
@@ -24804,7 +24923,7 @@ begin
            coalesce(u.metadata ->> 'request_id', u.metadata ->> 'requestId') as request
       from public.token_usage u
       left join charges named on named.usage_id = u.id
-      left join public.token_transactions naming on naming.user_id = u.user_id and naming.id = u.transaction_id
+      left join public.token_transactions naming on naming.user_id = p_user_id and naming.id = u.transaction_id
        and naming.entry_type in ('deduction', 'usage', 'grant')
      where u.user_id = p_user_id
   ), loose as (
@@ -25010,12 +25129,12 @@ begin
            (select string_agg(distinct r.role, ' and ') from unnest(array['anon', 'authenticated']) r (role)
              where has_table_privilege(r.role, c.oid, 'insert, update, delete, truncate')) as writers,
            c.relkind = 'v' and exists (
-             select from pg_options_to_table(c.reloptions) o where o.option_name = 'security_invoker' and o.option_value::boolean) as asks_as_caller
+             select 1 from pg_options_to_table(c.reloptions) o where o.option_name = 'security_invoker' and o.option_value::boolean) as asks_as_caller
       from pg_class c
      where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'f')
        and c.relname <> all (tokenbook.own_relations())
        and not exists (
-         select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+         select 1 from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
   ), kinds (type, name) as (values
     ('r', 'tables'), ('f', 'functions'), ('S', 'sequences'), ('T', 'types')
   ), subjects (place, subject, sound) as (values
@@ -25056,14 +25175,14 @@ begin
            format('revoke %s on %s %s from %s', p.privilege, p.kind, p.object, case p.grantee when 'public' then 'public' else quote_ident(p.grantee) end)
       from present p
      where not exists (
-       select from declared d
+       select 1 from declared d
         where (d.kind, d.object, d.grantee, d.privilege) = (p.kind, p.object, p.grantee, p.privilege))
     union all
     select 2, 'rights', 'fault', format('%s lacks %s on %s %s', d.grantee, d.privilege, d.kind, d.object),
            format('grant %s on %s %s to %s', d.privilege, d.kind, d.object, quote_ident(d.grantee))
       from declared d
      where not exists (
-       select from present p
+       select 1 from present p
         where (d.kind, d.object, d.grantee, d.privilege) = (p.kind, p.object, p.grantee, p.privilege))
     union all
     select 2, 'rights', 'fault', format('%s can act as %s', m.member::regrole, m.roleid::regrole),
@@ -25133,7 +25252,7 @@ begin
        and p.oid not in (select o.object from own o where o.class = 'pg_proc'::regclass)
        and (has_function_privilege('anon', p.oid, 'execute') or has_function_privilege('authenticated', p.oid, 'execute'))
        and not exists (
-         select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
+         select 1 from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
     union all
     select 7, 'the project', 'warning',
            format('new %s that %s makes in public are open to %s (the legacy default privileges): not Tokenbook''s to close',
@@ -25154,9 +25273,9 @@ begin
            format('new functions that %s makes can be called by everybody (Postgres'' own default): not Tokenbook''s to close', current_user),
            format('alter default privileges for role %I revoke execute on functions from public', current_user)
      where not exists (
-       select from pg_default_acl d
+       select 1 from pg_default_acl d
         where d.defaclrole = current_user::regrole and d.defaclobjtype = 'f' and d.defaclnamespace = 0
-          and not exists (select from aclexplode(d.defaclacl) a where a.grantee = 0))
+          and not exists (select 1 from aclexplode(d.defaclacl) a where a.grantee = 0))
     union all
     -- tables of the project's on which rows are paid for
     select 4, 'triggers', 'fault', format('trigger %I on %s is disabled: what is inserted there is not paid for', g.tgname, g.tgrelid::regclass),
@@ -25172,7 +25291,7 @@ begin
     select 8, 'the shadow', 'fault', format('what is written to %s is not seen, trigger %s is missing: npx tokenbook shadow --start, or --stop', c.name, n.name), null
       from counter c
      cross join unnest(case c.mode when 'read_only' then array['tokenbook_shadow_update'] else tokenbook.shadow_triggers() end) as n (name)
-     where c.is_there and not exists (select from followers f where f.tgrelid = c.relation and f.tgname = n.name)
+     where c.is_there and not exists (select 1 from followers f where f.tgrelid = c.relation and f.tgname = n.name)
     union all
     select 8, 'the shadow', 'fault', format('trigger %I on %s is disabled: what is written there is not seen', f.tgname, f.tgrelid::regclass),
            format('alter table %s enable trigger %I', f.tgrelid::regclass, f.tgname)
@@ -25180,7 +25299,7 @@ begin
     union all
     select 8, 'the shadow', 'warning', format('trigger %I on %s is of no shadow', f.tgname, f.tgrelid::regclass),
            format('drop trigger %I on %s', f.tgname, f.tgrelid::regclass)
-      from followers f where not exists (select from counter c where c.relation = f.tgrelid)
+      from followers f where not exists (select 1 from counter c where c.relation = f.tgrelid)
     union all
     select 8, 'the shadow', 'warning', format('changes of %s are not booked since %s: npx tokenbook shadow', c.name, date_trunc('second', o.changed_at)), null
       from counter c
@@ -25201,7 +25320,7 @@ begin
       select f.* from findings f
       union all
       select s.place, s.subject, 'ok', s.sound, null from subjects s
-       where not exists (select from findings f where f.place = s.place)) all_of
+       where not exists (select 1 from findings f where f.place = s.place)) all_of
    order by all_of.place, all_of.status, all_of.finding;
 end
 $$;
@@ -25309,7 +25428,7 @@ begin
        select t.id as last_id from public.token_transactions t
         where t.user_id = u.user_id order by t.id desc limit 1) l
       left join lateral (
-       select c as kept from tokenbook.ledger_checkpoints c
+       select row(c.*)::tokenbook.ledger_checkpoints as kept from tokenbook.ledger_checkpoints c
         where c.user_id = u.user_id order by c.id desc limit 1) k on true
   loop
     if v_room <= 0 then
@@ -25399,8 +25518,8 @@ begin
       from differences s
      -- the parts of what is missing, or nobody declared, go without saying
      where s.name = s.relation or s.relation = ''
-        or (exists (select from present p where p.relation = s.relation and p.name = s.relation)
-              = exists (select from declared d where d.relation = s.relation and d.name = s.relation))
+        or (exists (select 1 from present p where p.relation = s.relation and p.name = s.relation)
+              = exists (select 1 from declared d where d.relation = s.relation and d.name = s.relation))
   )
   select l.kind,
          case
@@ -25463,8 +25582,8 @@ begin
      and b.created_at <= p_opening.created_at
      -- what was granted since the books opened says so in the ledger, whatever its metadata say
      and not exists (
-       select from public.token_transactions t
-        where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id);
+       select 1 from public.token_transactions t
+        where t.user_id = p_user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id);
   if v_grant.id is null then
     return;
   end if;
@@ -25664,7 +25783,7 @@ begin
     select t.user_id, t.terms ->> 'voids' as grant_id, t.id as transaction_id, t.created_at, t.original_id, t.metadata
       from ledger t
      where t.terms ? 'voids'
-       and not exists (select from to_come c where c.user_id = t.user_id and c.transaction_id = t.original_id)
+       and not exists (select 1 from to_come c where c.user_id = t.user_id and c.transaction_id = t.original_id)
   ), expiries as (
     -- the changes that set_token_grant_expiry made, in order, for each grant
     select t.user_id, t.terms -> 'expiry' ->> 'grant_id' as grant_id, t.id as transaction_id, t.created_at,
@@ -25693,7 +25812,7 @@ begin
          order by e.transaction_id limit 1) later on true
       left join ledger opened on opened.user_id = o.user_id and opened.id = 1 and opened.entry_type = 'opening_balance' and o.id = any (opened.grant_ids)
       left join expiries latest on latest.user_id = o.user_id and latest.grant_id = o.id::text and latest.is_last
-     where not exists (select from recorded r where r.user_id = g.user_id and r.grant_id = g.id)
+     where not exists (select 1 from recorded r where r.user_id = g.user_id and r.grant_id = g.id)
   ), given as (
     -- each grant as it was given, with the expiry that was set last
     select f.user_id, f.transaction_id, f.attached, f.grant_id, f.grant_type, f.tokens_granted, f.priority, f.granted_at,
@@ -25785,9 +25904,9 @@ begin
     select s.user_id, one.nth, one.plan
       from tokenbook.subscriptions s
      cross join lateral (
-       select 1 as nth, s as plan where s.beside = '[]'
+       select 1 as nth, row(s.*)::tokenbook.subscriptions as plan where s.beside = '[]'
        union all
-       select row_number() over (), p from tokenbook.plans_of(s) p where s.beside <> '[]') one
+       select row_number() over (), p from tokenbook.plans_of(row(s.*)::tokenbook.subscriptions) p where s.beside <> '[]') one
      where (p_user_id is null or s.user_id = p_user_id)
        and (p_after is null or s.user_id > p_after)
        and (p_until is null or s.user_id <= p_until)
@@ -25999,11 +26118,11 @@ begin
            greatest(f.cycles_completed, max(o.cycles_completed), 0) as cycles,
            -- another payment waits, or an admin has decided
            t.is_assigned or exists (
-             select from tokenbook.provider_payments w
+             select 1 from tokenbook.provider_payments w
               where w.provider = f.provider and w.subscription_id = f.subscription_id
                 and w.period_start > f.period_start - 3 * n.length and w.period_start < f.period_start + 3 * n.length
                 and (w.parked_reason is not null or exists (
-                  select from tokenbook.provider_events e
+                  select 1 from tokenbook.provider_events e
                    where e.provider = w.provider and e.provider_payment_id = w.provider_payment_id and e.facts ->> 'kind' = 'assigned'))) as is_decided,
            (select coalesce(w.cycles_completed, -1) from tokenbook.provider_payments w
              where w.provider = f.provider and w.subscription_id = f.subscription_id and w.is_paid
@@ -26011,14 +26130,14 @@ begin
              order by w.period_start desc limit 1) as cycles_before
       from facts f
       join told t on t.provider = f.provider and t.whole = f.provider_payment_id and t.may_be_fee
-      join (select l.plan_type, coalesce(tokenbook.period_end(l, 'epoch') - 'epoch', interval '28 days') as length
+      join (select l.plan_type, coalesce(tokenbook.period_end(row(l.*)::public.token_plans, 'epoch') - 'epoch', interval '28 days') as length
               from public.token_plans l) n on n.plan_type = f.plan_type
       left join payments y on y.user_id = f.user_id and y.provider = f.provider and y.provider_payment_id = f.provider_payment_id
       join lateral (
         select o.period_start, o.cycles_completed, z.created_at as booked_at
           from tokenbook.provider_payments o
           left join public.token_payments z
-            on z.user_id = o.user_id and z.provider = o.provider and z.provider_payment_id = o.provider_payment_id
+            on (p_user_id is null or z.user_id = p_user_id) and z.user_id = o.user_id and z.provider = o.provider and z.provider_payment_id = o.provider_payment_id
          where o.provider = f.provider and o.subscription_id = f.subscription_id and o.plan_type = f.plan_type and o.is_paid
            and o.provider_payment_id <> f.provider_payment_id
            and o.period_start > f.period_start - n.length / 2 and o.period_start < f.period_start + n.length / 2) o on true
@@ -26072,7 +26191,7 @@ begin
            coalesce(array_agg(part.tokens order by part.place) filter (where part.tokens <> 0), '{}')::text as grant_tokens
       from (select h.* from holds h
              where h.parent_id is not null
-                or exists (select from moved_holds m where m.user_id = h.user_id and m.hold_id = h.id::text)) h
+                or exists (select 1 from moved_holds m where m.user_id = h.user_id and m.hold_id = h.id::text)) h
       left join holds p on p.user_id = h.user_id and p.id = h.parent_id
       left join ledger o on o.user_id = h.user_id and o.id = coalesce(p.transaction_id, h.transaction_id)
       left join lateral (
@@ -26232,7 +26351,7 @@ begin
   select 'I3 the account knows whether it has caps', a.user_id, null, null, c.has_caps::text, a.has_caps::text
     from accounts a
    cross join lateral (
-     select exists (select from public.token_spend_caps s where s.user_id = a.user_id) as has_caps) c
+     select exists (select 1 from public.token_spend_caps s where (p_user_id is null or s.user_id = p_user_id) and s.user_id = a.user_id) as has_caps) c
    where a.has_caps <> c.has_caps
   union all
   select 'I3 an overdraft is what was said of it', a.user_id, null, null,
@@ -26257,7 +26376,7 @@ begin
     from accounts a
    where a.payer_id is not null
      and not exists (
-       select from public.token_team_members m
+       select 1 from public.token_team_members m
         where m.user_id = a.payer_id and m.member_id = a.user_id and m.until is null)
   union all
   select 'I4 who spent is of the team', t.user_id, null, t.id, 'a member', t.member_id::text
@@ -26279,9 +26398,9 @@ begin
   select 'I3 an alert is of what is there', t.user_id, t.grant_id, null,
          coalesce('grant ' || t.grant_id, 'request ' || t.request_id), 'none'
     from alerts t
-   where not exists (select from grants g where g.user_id = t.user_id and g.id = t.grant_id)
+   where not exists (select 1 from grants g where g.user_id = t.user_id and g.id = t.grant_id)
      and t.grant_id is not null
-      or not exists (select from public.token_top_up_requests r where r.user_id = t.user_id and r.id = t.request_id)
+      or not exists (select 1 from public.token_top_up_requests r where (p_user_id is null or r.user_id = p_user_id) and r.user_id = t.user_id and r.id = t.request_id)
      and t.request_id is not null
   union all
   select 'I3 a top-up asks for what its alert says', r.user_id, null, null,
@@ -26414,7 +26533,7 @@ begin
   select 'I7 the account is due no later than its next grant to come', a.user_id, null, null,
          'at ' || u.due || ' or before', coalesce(a.next_due_at::text, 'never')
     from accounts a
-    join (select g.user_id, min(g.starts_at) as due from tokenbook.upcoming_grants g group by g.user_id) u on u.user_id = a.user_id
+    join (select g.user_id, min(g.starts_at) as due from tokenbook.upcoming_grants g where (p_user_id is null or g.user_id = p_user_id) group by g.user_id) u on u.user_id = a.user_id
    where u.due < coalesce(a.next_due_at, 'infinity')
   union all
   select 'I7 the account is due no later than its next slot', a.user_id, null, null,
@@ -26446,13 +26565,13 @@ begin
   union all
   select 'I3 the settings know whether there are common caps', null, null, null, c.has_caps::text, s.has_common_caps::text
     from tokenbook.project_settings s
-   cross join lateral (select exists (select from public.token_default_spend_caps) as has_caps) c
+   cross join lateral (select exists (select 1 from public.token_default_spend_caps) as has_caps) c
    where p_user_id is null and p_after is null and s.has_common_caps <> c.has_caps  union all
   -- plan
   select 'I9 the balance is never above the plan limit', a.user_id, null, null,
          s.tokens_limit || ' or less', a.tokens_remaining::text
     from accounts a
-    join tokenbook.subscriptions s on s.user_id = a.user_id
+    join tokenbook.subscriptions s on (p_user_id is null or s.user_id = p_user_id) and s.user_id = a.user_id
    where a.tokens_remaining > s.tokens_limit
   union all
   -- no entry has the plan limit of a subscription from before the books
@@ -26491,7 +26610,7 @@ begin
      ('ended_at', case when s.ended_at is not null
                        then least(s.taken_back_at, s.cancel_at, s.expires_at + s.grace_days * interval '24 hours') end::text, s.ended_at::text),
      ('beside', case when k.beside <> '[]' then jsonb_strip_nulls((tokenbook.without_slots(newest.kept)).beside) else k.beside end::text,
-                case when s.beside <> '[]' then jsonb_strip_nulls((tokenbook.without_slots(s)).beside) else s.beside end::text)
+                case when s.beside <> '[]' then jsonb_strip_nulls((tokenbook.without_slots(row(s.*)::tokenbook.subscriptions)).beside) else s.beside end::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
   union all
@@ -26713,11 +26832,11 @@ begin
                               when f.user_id is null then 'user_unknown'
                               -- it waits beside one that is booked
                               when f.parked_reason = 'second_in_period' and p.id is null and not t.is_assigned
-                                and exists (select from of_periods o where o.provider = f.provider and o.id = f.provider_payment_id)
+                                and exists (select 1 from of_periods o where o.provider = f.provider and o.id = f.provider_payment_id)
                               then 'second_in_period'
                               -- or with a credit that nobody can trace
                               when f.parked_reason = 'paid_with_credit' and p.id is null and not t.is_assigned and t.from_balance_cents > 0
-                                and exists (select from tokenbook.provider_payments c
+                                and exists (select 1 from tokenbook.provider_payments c
                                              where c.provider = f.provider and c.customer_id = f.customer_id and c.from_balance_cents < 0)
                               then 'paid_with_credit' end
                             when t.reason is not null then t.reason
@@ -26735,13 +26854,13 @@ begin
     from events e
     join facts f on f.provider = e.provider and f.provider_payment_id = e.whole
    cross join lateral jsonb_array_elements_text(case jsonb_typeof(e.fact -> 'parts') when 'array' then e.fact -> 'parts' else '[]' end) as named (part)
-   where not exists (select from parts o where o.provider = e.provider and o.whole = e.whole and o.part = named.part)
+   where not exists (select 1 from parts o where o.provider = e.provider and o.whole = e.whole and o.part = named.part)
   union all
   select 'I12 what was paid is booked', f.user_id, null, null, concat_ws(' ', f.provider, f.provider_payment_id), 'no payment'
     from facts f
    where f.is_paid and f.user_id is not null and num_nonnulls(f.plan_type, f.pack_type) > 0 and f.parked_reason is null
      and not exists (
-       select from payments p
+       select 1 from payments p
         where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id)
   union all
   select 'I12 one payment a period', o.user_id, null, null,
@@ -26755,7 +26874,7 @@ begin
     from tokenbook.provider_events e
    where p_user_id is null and p_after is null
      and not exists (
-       select from tokenbook.provider_payments f
+       select 1 from tokenbook.provider_payments f
         where f.provider = e.provider and f.provider_payment_id = e.provider_payment_id)
   union all
   select 'I12 a fact is as it was told', null, null, null,
@@ -26894,7 +27013,7 @@ begin
          coalesce(s.id::text, 'none'), coalesce(g.subscription_id::text, 'none')
     from grants g
     join ledger t on t.user_id = g.user_id and t.entry_type = 'grant' and t.grant_ids[1] = g.id
-    left join tokenbook.subscriptions s on s.user_id = g.user_id
+    left join tokenbook.subscriptions s on (p_user_id is null or s.user_id = p_user_id) and s.user_id = g.user_id
    where g.subscription_id is distinct from s.id
      and (g.subscription_id is not null or g.period_start is not null)
   union all
@@ -26903,7 +27022,7 @@ begin
       select g.user_id, g.id as grant_id, null::bigint as transaction_id, g.payment_id from grants g
       union all
       select t.user_id, null, t.id, t.payment_id from ledger t) n
-    left join public.token_payments p on p.user_id = n.user_id and p.id = n.payment_id
+    left join public.token_payments p on (p_user_id is null or p.user_id = p_user_id) and p.user_id = n.user_id and p.id = n.payment_id
    where n.payment_id is not null and p.id is null
   union all
   -- each transaction by itself: the rules of the constraints, checked on the rows that are there
@@ -27180,9 +27299,10 @@ begin
        or t.created_at > clock_timestamp() + interval '1 minute')
      -- except an entry that was acknowledged, as it was then
      and not exists (
-       select from tokenbook.acknowledged_findings f
+       select 1 from tokenbook.acknowledged_findings f
         where f.user_id = t.user_id -- @acknowledged-user-only
           and f.transaction_id = t.id -- @acknowledged-entry-only
+          and (p_user_id is null or f.user_id = p_user_id)
           and f.booked_at = t.created_at and f.booked_before is not distinct from t.at_before) -- @acknowledged-as-it-was
   union all
   -- actor and reason
@@ -27204,30 +27324,30 @@ begin
      and not (t.reason is null and (t.entry_type in ('grant', 'refund', 'void', 'clawback') or t.action_type in ('admin_deduct', 'upcoming_grant')))
   union all
   -- the rules of each table's rows, the same functions that its writers use
-  select 'I3 a row keeps the rules of its table', a.user_id, null, null, 'token_accounts', tokenbook.broken_account_rule(a)
+  select 'I3 a row keeps the rules of its table', a.user_id, null, null, 'token_accounts', tokenbook.broken_account_rule(row(a.*)::public.token_accounts)
     from public.token_accounts a
-   where tokenbook.broken_account_rule(a) is not null
+   where tokenbook.broken_account_rule(row(a.*)::public.token_accounts) is not null
      and (p_user_id is null or a.user_id = p_user_id)
      and (p_after is null or a.user_id > p_after)
      and (p_until is null or a.user_id <= p_until)
   union all
-  select 'I3 a row keeps the rules of its table', b.user_id, b.id, null, 'token_balances', tokenbook.broken_grant_rule(b)
+  select 'I3 a row keeps the rules of its table', b.user_id, b.id, null, 'token_balances', tokenbook.broken_grant_rule(row(b.*)::public.token_balances)
     from public.token_balances b
-   where tokenbook.broken_grant_rule(b) is not null
+   where tokenbook.broken_grant_rule(row(b.*)::public.token_balances) is not null
      and (p_user_id is null or b.user_id = p_user_id)
      and (p_after is null or b.user_id > p_after)
      and (p_until is null or b.user_id <= p_until)
   union all
-  select 'I3 a row keeps the rules of its table', h.user_id, null, h.transaction_id, 'token_holds', tokenbook.broken_hold_rule(h)
+  select 'I3 a row keeps the rules of its table', h.user_id, null, h.transaction_id, 'token_holds', tokenbook.broken_hold_rule(row(h.*)::public.token_holds)
     from public.token_holds h
-   where tokenbook.broken_hold_rule(h) is not null
+   where tokenbook.broken_hold_rule(row(h.*)::public.token_holds) is not null
      and (p_user_id is null or h.user_id = p_user_id)
      and (p_after is null or h.user_id > p_after)
      and (p_until is null or h.user_id <= p_until)
   union all
-  select 'I3 a row keeps the rules of its table', t.user_id, null, t.id, 'token_transactions', tokenbook.broken_transaction_rule(t)
+  select 'I3 a row keeps the rules of its table', t.user_id, null, t.id, 'token_transactions', tokenbook.broken_transaction_rule(row(t.*)::public.token_transactions)
     from public.token_transactions t
-   where tokenbook.broken_transaction_rule(t) is not null
+   where tokenbook.broken_transaction_rule(row(t.*)::public.token_transactions) is not null
      and (p_user_id is null or t.user_id = p_user_id)
      and (p_after is null or t.user_id > p_after)
      and (p_until is null or t.user_id <= p_until)
@@ -27281,11 +27401,11 @@ begin
       union
       select b.user_id from public.token_balances b -- whose account is lost
        where (p_after is null or b.user_id > p_after) and (p_until is null or b.user_id <= p_until)
-         and not exists (select from public.token_accounts a where a.user_id = b.user_id)
+         and not exists (select 1 from public.token_accounts a where a.user_id = b.user_id)
       union
       select t.user_id from public.token_usage t -- users with records and no account
        where (p_after is null or t.user_id > p_after) and (p_until is null or t.user_id <= p_until)
-         and not exists (select from public.token_accounts a where a.user_id = t.user_id)
+         and not exists (select 1 from public.token_accounts a where a.user_id = t.user_id)
     ) u
    cross join lateral (select tokenbook.try_reconcile(u.user_id) as answer offset 0) r
    cross join lateral (
@@ -27343,9 +27463,9 @@ begin
     perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 100000"}');
   end if;
   if not tokenbook.is_user(p_user_id)
-    and not exists (select from public.token_accounts a where a.user_id = p_user_id)
-    and not exists (select from public.token_transactions t where p_user_id in (t.user_id, t.member_id))
-    and not exists (select from tokenbook.changes c where c.user_id = p_user_id)
+    and not exists (select 1 from public.token_accounts a where a.user_id = p_user_id)
+    and not exists (select 1 from public.token_transactions t where p_user_id in (t.user_id, t.member_id))
+    and not exists (select 1 from tokenbook.changes c where c.user_id = p_user_id)
   then
     perform tokenbook.refuse('user_not_found', '{"field": "p_user_id"}');
   end if;
@@ -27361,7 +27481,7 @@ begin
     with found as (
       select t.user_id, t.id, w.reason, w.request, w.metadata
         from public.token_transactions t
-       cross join lateral tokenbook.without_words(t) w
+       cross join lateral tokenbook.without_words(row(t.*)::public.token_transactions) w
        where (t.user_id = p_user_id and t.member_id is null or t.member_id = p_user_id) -- @words-of-the-person
          and (w.reason, w.request, w.metadata) is distinct from (t.reason, t.request, t.metadata)
        limit p_limit - v_total
@@ -27396,8 +27516,7 @@ begin
 
     for v_table, v_set, v_where in values
       -- what no entry of the ledger is of: from before the books, failed or free
-      ('public.token_usage', 'error_message = null, metadata = case when x.transaction_id is null then jsonb_strip_nulls(jsonb_build_object(
-          ''request_id'', x.metadata -> ''request_id'', ''requestId'', x.metadata -> ''requestId'')) else x.metadata end',
+      ('public.token_usage', 'error_message = null, metadata = case when x.transaction_id is null then tokenbook.request_ids(x.metadata) else x.metadata end',
        'x.error_message is not null or x.transaction_id is null and x.metadata - ''request_id'' - ''requestId'' <> ''{}'''),
       ('public.token_balances', 'metadata = tokenbook.words_of_ours(x.metadata)', 'x.metadata <> tokenbook.words_of_ours(x.metadata)'),
       ('public.token_storage_quotas', 'metadata = tokenbook.words_of_ours(x.metadata)', 'x.metadata <> tokenbook.words_of_ours(x.metadata)'),
@@ -27438,7 +27557,7 @@ begin
   -- record
   v_erased := (select coalesce(jsonb_object_agg(e.key, e.value), '{}') from jsonb_each(v_erased) e where e.value <> '0');
   if v_total > 0 or not exists (
-    select from tokenbook.changes c where c.user_id = p_user_id and c.change = 'forget_token_user')
+    select 1 from tokenbook.changes c where c.user_id = p_user_id and c.change = 'forget_token_user')
   then
     perform tokenbook.record_change(
       'forget_token_user', p_user_id, v_actor.actor_role, v_actor.actor_id, null, jsonb_build_object('rows', v_total));
@@ -27469,23 +27588,29 @@ declare
   c_listed constant integer := 50;
   v_now constant timestamptz := clock_timestamp();
   v_account public.token_accounts;
+  v_email text;
+  v_is_user boolean;
+  v_subscription jsonb;
 begin
   perform tokenbook.authorize(p_user_id, p_self_may => false);
   select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
   if not found then
     perform tokenbook.require_user(p_user_id, 'service');
   end if;
+  v_email := (select u.email from auth.users u where u.id = p_user_id);
+  v_is_user := tokenbook.is_user(p_user_id);
+  v_subscription := (select to_jsonb(s) from public.token_subscriptions s where s.user_id = p_user_id);
   return jsonb_build_object(
     'user_id', p_user_id,
-    'email', (select u.email from auth.users u where u.id = p_user_id),
-    'is_user', tokenbook.is_user(p_user_id),
+    'email', v_email,
+    'is_user', v_is_user,
     'state', coalesce(v_account.state, 'active'),
     'payer_id', v_account.payer_id,
     'tokens_used', coalesce(v_account.tokens_used, 0),
     'tokens_expired', coalesce(v_account.tokens_expired, 0),
     'cost_cents', coalesce(v_account.total_cost, 0),
     'last_active_at', v_account.spent_at,
-    'subscription', (select to_jsonb(s) from public.token_subscriptions s where s.user_id = p_user_id),
+    'subscription', v_subscription,
     'holds', (
       select coalesce(jsonb_agg(
                jsonb_build_object(
@@ -27553,8 +27678,8 @@ begin
    where b.user_id = p_user_id and b.metadata ->> 'source' = 'counter_beyond_grants' and b.grant_type = 'plan'
      and b.created_at <= p_opening.created_at
      and not exists (
-       select from public.token_transactions t
-        where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id);
+       select 1 from public.token_transactions t
+        where t.user_id = p_user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id);
   if v_beyond_id is not null then
     return query
     with booked as (
@@ -27565,8 +27690,8 @@ begin
         from public.token_balances b
        where b.user_id = p_user_id
          and not exists (
-           select from public.token_transactions t
-            where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
+           select 1 from public.token_transactions t
+            where t.user_id = p_user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
     )
     select b.id, true, b.priority, b.granted_at, b.expires_at,
            case when b.id <> v_beyond_id then b.tokens_granted
@@ -27592,8 +27717,8 @@ begin
             from public.token_balances b
            where b.user_id = p_user_id
              and not exists (
-               select from public.token_transactions t
-                where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
+               select 1 from public.token_transactions t
+                where t.user_id = p_user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
           union all
           select u.usage_id, u.tokens, u.created_at + (tokenbook.built_in_grant_types() -> 'admin' ->> 'lifetime_hours')::integer * interval '1 hour', false, 50::smallint, u.created_at
             from tokenbook.audit_trail(p_user_id) u
@@ -27602,7 +27727,7 @@ begin
              and (u.created_at <= v_counter.counted_at) is not true
              -- the app wrote the grant and its record within a minute, as the migrations take it
              and not exists (
-               select from public.token_balances b
+               select 1 from public.token_balances b
                 where b.user_id = p_user_id and b.tokens_granted = u.tokens
                   and b.granted_at between u.created_at - interval '1 minute' and u.created_at + interval '1 minute')
         ) x
@@ -27688,7 +27813,7 @@ begin
    order by t.id desc
    limit 1;
   if exists (
-    select from public.token_transactions t
+    select 1 from public.token_transactions t
      where t.user_id = p_user_id and t.id > coalesce(v_base.id, 0) and t.action_type in ('admin_grant', 'admin_deduct'))
   then
     select t.* into v_opening
@@ -27739,7 +27864,7 @@ begin
     perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
   end if;
   v_changes := array(
-    select c from tokenbook.changes c
+    select row(c.*)::tokenbook.changes from tokenbook.changes c
      where (p_user_id is null or c.user_id = p_user_id)
        and c.id < coalesce(p_before, 9223372036854775807)
      order by c.id desc
@@ -27988,7 +28113,7 @@ begin
          array_agg(coalesce(booked.tokens, 0) order by g.nth)
     into v_ids, v_granted, v_ends, v_priorities, v_granted_at, v_until, v_left
     from (
-      select b.*, tokenbook.expiry_as_granted(b) as until_at_last, (row_number() over (
+      select b.*, tokenbook.expiry_as_granted(row(b.*)::public.token_balances) as until_at_last, (row_number() over (
                order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)))::integer as nth
         from public.token_balances b
        where b.user_id = p_user_id) g
@@ -28161,7 +28286,7 @@ begin
     if p_declared is null then
       return 'drop function ' || p_name;
     end if;
-    if p_present is null or exists (select from unnest(v_added || v_lost) line where line ~ '^(in|from|to|text) ') then
+    if p_present is null or exists (select 1 from unnest(v_added || v_lost) line where line ~ '^(in|from|to|text) ') then
       return null;
     end if;
     return concat_ws('; ',
@@ -28172,7 +28297,7 @@ begin
          from (select line, line like 'set %' as is_set, row_number() over (partition by line like 'set %' order by place) as n
                  from unnest(v_declared) with ordinality as d (line, place)
                 where line ~ '^(volatile|stable|immutable|security|strict|called|set)( |$)') d
-       having exists (select from unnest(v_added || v_lost) line where line not like 'owner to %')));
+       having exists (select 1 from unnest(v_added || v_lost) line where line not like 'owner to %')));
 
   elsif p_kind = 'trigger' then
     return case
@@ -28201,14 +28326,14 @@ begin
     return null;
   elsif p_kind = 'column' then
     -- the type is the first line; how it is generated is for the migration to say
-    if exists (select from unnest(v_added || v_lost) line where line <> 'not null' and line not like 'default %') then
+    if exists (select 1 from unnest(v_added || v_lost) line where line <> 'not null' and line not like 'default %') then
       return null;
     end if;
     return (
       select string_agg(statement, '; ')
         from (
           select v_column || 'drop ' || case when line = 'not null' then line else 'default' end from unnest(v_added) line
-           where line = 'not null' or not exists (select from unnest(v_lost) l where l like 'default %')
+           where line = 'not null' or not exists (select 1 from unnest(v_lost) l where l like 'default %')
           union all
           select v_column || 'set ' || line from unnest(v_lost) line) s (statement));
   elsif p_kind in ('table', 'view', 'sequence') then
@@ -28679,7 +28804,7 @@ begin
           select o.user_id, (tokenbook.last_repair(o.user_id, p_now)).id
             from openings o
            where exists (
-             select from ledger t
+             select 1 from ledger t
               where t.user_id = o.user_id and t.action_type in ('admin_grant', 'admin_deduct') and (t.reason ~* '^[[:space:]]*reconciliation') is not true)) r
         join ledger t on t.user_id = r.user_id and t.id = r.id and t.action_type in ('admin_grant', 'admin_deduct')
        group by r.user_id
@@ -28703,7 +28828,7 @@ begin
        where t.entry_type = 'usage' and t.terms ? 'expiry'
        order by t.user_id, t.terms -> 'expiry' ->> 'grant_id', t.id
     ), grants as (
-      select b.*, counted.user_id is not null as is_counted, o.created_at as opened_at, coalesce(said.before, tokenbook.expiry_as_granted(b), 'infinity') as until_at_first, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
+      select b.*, counted.user_id is not null as is_counted, o.created_at as opened_at, coalesce(said.before, tokenbook.expiry_as_granted(row(b.*)::public.token_balances), 'infinity') as until_at_first, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
              (row_number() over (
                partition by b.user_id
                order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false) -- @replay-oldest-first
@@ -28742,7 +28867,7 @@ begin
       select h.user_id, -h.tokens as tokens, h.created_at
         from public.token_legacy_transactions h
        where h.tokens < 0 and h.action_type <> all (c_grants)
-         and not exists (select from counted c where c.user_id = h.user_id)
+         and not exists (select 1 from counted c where c.user_id = h.user_id)
          and (p_user_id is null or h.user_id = p_user_id)
          and (p_after is null or h.user_id > p_after)
          and (p_until is null or h.user_id <= p_until)
@@ -28752,9 +28877,9 @@ begin
         from public.token_usage u
         join openings o on o.user_id = u.user_id and u.created_at <= o.created_at
        where u.success and u.tokens_used > 0 and u.action_type <> all (c_grants)
-         and not exists (select from counted c where c.user_id = u.user_id)
+         and not exists (select 1 from counted c where c.user_id = u.user_id)
          and not exists (
-           select from public.token_legacy_transactions h
+           select 1 from public.token_legacy_transactions h
             where h.user_id = u.user_id and h.tokens < 0 and h.action_type <> all (c_grants))
     ), parents as (
       select distinct h.user_id, h.parent_id
@@ -29685,7 +29810,7 @@ begin
         with now as materialized (
           select c.* from tokenbook.chain_ledger(v_then.user_id, p_until => v_then.id) c
         ), kept as (
-          select c.id, case v_changed when 'numbers' then n.numbers = c.numbers else n.words = c.words end as is_same
+          select c.id, case when v_changed = 'numbers' then n.numbers = c.numbers else n.words = c.words end as is_same
             from tokenbook.ledger_checkpoints c
             left join now n on n.id = c.id
            where c.user_id = v_then.user_id and c.id < v_then.id and c.id % 100 = 0
@@ -29822,17 +29947,17 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return exists (
-      select from tokenbook.provider_customers c
+      select 1 from tokenbook.provider_customers c
        where c.provider = p_provider and c.customer_id = p_customer_id and c.user_id = p_user_id)
     or exists (
-      select from tokenbook.changes c
+      select 1 from tokenbook.changes c
        where c.change = 'set_token_customer' and c.details ->> 'provider' = p_provider
          and c.details ->> 'customer_id' = p_customer_id and c.details ->> 'instead_of' = p_user_id::text)
     or exists (
-      select from tokenbook.provider_events e
+      select 1 from tokenbook.provider_events e
        where e.provider = p_provider and e.facts ->> 'customer_id' = p_customer_id and (e.facts ->> 'user_id')::uuid = p_user_id)
     or exists (
-      select from tokenbook.provider_subscription_events e
+      select 1 from tokenbook.provider_subscription_events e
        where e.provider = p_provider and e.facts ->> 'customer_id' = p_customer_id and (e.facts ->> 'user_id')::uuid = p_user_id);
 end
 $$;
@@ -29925,6 +30050,20 @@ $$;
 comment on function tokenbook.erased is
   'What stands in the place of a reason that was erased: erased, after goodwill or reconciliation where it began so; NULL where there was none.';
 
+-- Of metadata the ids of the request, by which an app knows its own logs.
+create function tokenbook.request_ids(p_metadata jsonb)
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_strip_nulls(jsonb_build_object('request_id', p_metadata -> 'request_id', 'requestId', p_metadata -> 'requestId'));
+end
+$$;
+comment on function tokenbook.request_ids is 'Of metadata the ids of the request, request_id and requestId.';
+
 -- from supabase/schemas/95_privileges.sql
 
 /*
@@ -29982,7 +30121,7 @@ grant execute on function
     tokenbook.slot_start(jsonb, timestamptz, integer), tokenbook.slot_number(jsonb, timestamptz, timestamptz),
     tokenbook.moved_by(jsonb),
     tokenbook.slot_tokens_due(uuid),
-    tokenbook.is_storage_in_force(public.token_storage_quotas)
+    tokenbook.is_storage_in_force(uuid, uuid, jsonb)
   to authenticated, service_role;
 
 -- The caller's id: read by the policies and by the defaults of p_user_id.
@@ -30074,9 +30213,9 @@ select tokenbook.withdraw_rights('function', 'tokenbook.declared_rights()'::regp
  */
 do $$
 begin
-  if exists (select from pg_publication p where p.pubname = 'supabase_realtime' and not p.puballtables)
+  if exists (select 1 from pg_publication p where p.pubname = 'supabase_realtime' and not p.puballtables)
     and not exists (
-      select from pg_publication_tables t
+      select 1 from pg_publication_tables t
        where t.pubname = 'supabase_realtime' and t.schemaname = 'public' and t.tablename = 'token_accounts')
   then
     alter publication supabase_realtime add table public.token_accounts;

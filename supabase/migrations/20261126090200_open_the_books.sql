@@ -306,7 +306,7 @@ begin
 
   if to_regclass('public.user_storage') is null then
     create view public.user_storage with (security_invoker = true) as
-    select q.* from public.token_storage_quotas q where tokenbook.is_storage_in_force(q);
+    select q.* from public.token_storage_quotas q where tokenbook.is_storage_in_force(q.user_id, q.subscription_id, q.metadata);
     comment on view public.user_storage is
       'public.token_storage_quotas under its older name. Read-only; users see their own.';
     perform tokenbook.withdraw_rights('table', 'public.user_storage'::regclass);

@@ -53,7 +53,7 @@ grant execute on function
     tokenbook.slot_start(jsonb, timestamptz, integer), tokenbook.slot_number(jsonb, timestamptz, timestamptz),
     tokenbook.moved_by(jsonb),
     tokenbook.slot_tokens_due(uuid),
-    tokenbook.is_storage_in_force(public.token_storage_quotas)
+    tokenbook.is_storage_in_force(uuid, uuid, jsonb)
   to authenticated, service_role;
 
 -- The caller's id: read by the policies and by the defaults of p_user_id.

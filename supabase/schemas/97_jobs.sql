@@ -13,8 +13,8 @@ declare
   v_database text := coalesce(current_setting('cron.database_name', true), 'postgres');
   v_why text;
 begin
-  if not exists (select from pg_extension e where e.extname = 'pg_cron') then
-    if not exists (select from pg_available_extensions e where e.name = 'pg_cron') then
+  if not exists (select 1 from pg_extension e where e.extname = 'pg_cron') then
+    if not exists (select 1 from pg_available_extensions e where e.name = 'pg_cron') then
       v_why := 'pg_cron is not available on this server';
     elsif current_database() <> v_database then
       v_why := format('pg_cron works in database %s only (cron.database_name), this is %s', v_database, current_database());

@@ -14,10 +14,10 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return not exists (select from public.token_accounts a where a.user_id = p_user_id) -- @books-without-account
-    and (exists (select from public.token_balances b where b.user_id = p_user_id)
-      or exists (select from public.token_transactions t where t.user_id = p_user_id)
-      or exists (select from public.token_team_members m where m.member_id = p_user_id and m.until is null));
+  return not exists (select 1 from public.token_accounts a where a.user_id = p_user_id) -- @books-without-account
+    and (exists (select 1 from public.token_balances b where b.user_id = p_user_id)
+      or exists (select 1 from public.token_transactions t where t.user_id = p_user_id)
+      or exists (select 1 from public.token_team_members m where m.member_id = p_user_id and m.until is null));
 end
 $$;
 comment on function tokenbook.is_account_lost is

@@ -13,7 +13,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return coalesce(auth.jwt() -> 'app_metadata' ->> 'role' = 'admin', false)
-     and exists (select from tokenbook.admins a where a.user_id = tokenbook.caller_id());
+     and exists (select 1 from tokenbook.admins a where a.user_id = tokenbook.caller_id());
 end
 $$;
 comment on function tokenbook.is_admin is

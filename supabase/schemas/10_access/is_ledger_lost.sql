@@ -12,10 +12,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return exists (
-    select from public.token_accounts a
+    select 1 from public.token_accounts a
      where a.user_id = p_user_id and a.last_transaction_id > 0
        and not exists (
-         select from public.token_transactions t where t.user_id = a.user_id and t.id = a.last_transaction_id));
+         select 1 from public.token_transactions t where t.user_id = p_user_id and t.id = a.last_transaction_id));
 end
 $$;
 comment on function tokenbook.is_ledger_lost is

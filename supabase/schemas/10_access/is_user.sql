@@ -12,7 +12,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return exists (select from auth.users u where u.id = p_user_id and u.deleted_at is null);
+  return exists (select 1 from auth.users u where u.id = p_user_id and u.deleted_at is null);
 end
 $$;
 comment on function tokenbook.is_user is 'Whether auth.users has that user now.';

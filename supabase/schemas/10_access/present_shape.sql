@@ -99,9 +99,9 @@ begin
            replace(pg_get_indexdef(i.indexrelid), ' ON ONLY ', ' ON '), case when not (i.indisvalid and i.indisready and i.indislive) then 'not valid' end)
     from relations r
     join pg_index i on i.indrelid = r.oid
-   where not (r.relispartition and exists (select from pg_inherits h where h.inhrelid = i.indexrelid))
+   where not (r.relispartition and exists (select 1 from pg_inherits h where h.inhrelid = i.indexrelid))
      and not (i.indisvalid and exists (
-     select from pg_constraint c where c.conindid = i.indexrelid and c.conrelid = r.oid and c.contype in ('p', 'u', 'x')))
+     select 1 from pg_constraint c where c.conindid = i.indexrelid and c.conrelid = r.oid and c.contype in ('p', 'u', 'x')))
   union all
   select 'trigger', g.tgrelid::regclass::text, quote_ident(g.tgname), concat_ws(chr(10),
            pg_get_triggerdef(g.oid), case g.tgenabled when 'D' then 'disabled' when 'R' then 'for replicas only' end)

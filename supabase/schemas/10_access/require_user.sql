@@ -12,12 +12,12 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if exists (select from public.token_accounts a where a.user_id = p_user_id) then
+  if exists (select 1 from public.token_accounts a where a.user_id = p_user_id) then
     return;
   elsif tokenbook.is_account_lost(p_user_id) then
     perform tokenbook.refuse('account_lost', '{}');
   elsif p_actor_role <> 'user'
-    and not exists (select from auth.users u where u.id = p_user_id)
+    and not exists (select 1 from auth.users u where u.id = p_user_id)
   then
     perform tokenbook.refuse('user_not_found', '{}');
   end if;

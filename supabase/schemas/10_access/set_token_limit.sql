@@ -11,6 +11,8 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   perform tokenbook.check_body(); -- @server-sends-one-object
   if p_name is null or p_name not in ('open_holds', 'pending_payments') then
@@ -21,8 +23,9 @@ begin
   if p_value is null then
     delete from tokenbook.chosen_limits c where c.name = p_name;
   else
+    v_at := clock_timestamp();
     insert into tokenbook.chosen_limits as c (name, value) values (p_name, p_value)
-    on conflict (name) do update set value = excluded.value, chosen_at = clock_timestamp();
+    on conflict (name) do update set value = excluded.value, chosen_at = v_at;
   end if;
   perform tokenbook.record_change(
     'set_token_limit', null, 'service', null, null, jsonb_build_object('name', p_name, 'value', tokenbook.limit_of(p_name)));

@@ -23,6 +23,7 @@ as $$
 declare
   v_former_user_id uuid;
   v_is_replaced boolean;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   perform tokenbook.check_body(); -- @server-sends-one-object
@@ -52,7 +53,8 @@ begin
   -- act, record
   v_is_replaced := (p_replace and v_former_user_id <> p_user_id) is true; -- @subjects-stay
   if v_is_replaced then
-    update tokenbook.subjects s set user_id = p_user_id, registered_at = clock_timestamp()
+    v_at := clock_timestamp();
+    update tokenbook.subjects s set user_id = p_user_id, registered_at = v_at
      where s.issuer = p_issuer and s.subject = p_subject;
     perform tokenbook.record_change(
       'set_token_subject', p_user_id, 'service', null, p_reason,

@@ -40,7 +40,7 @@ begin
   perform tokenbook.check_model(p_model_used);
 
   -- as a rule nothing about it is unusual: the account that tokenbook.spend_tokens takes at once
-  perform from public.token_accounts a
+  perform 1 from public.token_accounts a
     where a.user_id = p_user_id
       and a.payer_id is null
       and not a.has_caps
@@ -48,7 +48,7 @@ begin
       and a.tokens_remaining >= p_tokens
       and a.state = 'active' -- @asked-not-frozen
       and (a.next_due_at <= v_now) is not true -- @asked-nothing-due
-      and exists (select from tokenbook.project_settings r where not r.has_common_caps);
+      and exists (select 1 from tokenbook.project_settings r where not r.has_common_caps);
   if found then
     return true;
   end if;
@@ -85,7 +85,7 @@ begin
   return v_remaining >= p_tokens
     and ((tokenbook.spend_headroom(v_account, v_member_id, v_now)).headroom < p_tokens) is not true -- @asked-with-caps
     and not exists ( -- caps of a plan that begins with it
-      select from public.token_default_spend_caps d where d.plan_type = v_plan.plan_type and d.tokens < p_tokens);
+      select 1 from public.token_default_spend_caps d where d.plan_type = v_plan.plan_type and d.tokens < p_tokens);
 end
 $$;
 comment on function tokenbook.can_spend_tokens is

@@ -63,7 +63,7 @@ begin
           from public.token_holds h
          cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
          cross join lateral ( -- each by its key, however many the user has had
-            select g.* from public.token_balances g where g.user_id = h.user_id and g.id = part.grant_id offset 0) b
+            select g.* from public.token_balances g where g.user_id = p_user_id and g.id = part.grant_id offset 0) b
          where h.user_id = p_user_id and h.status = 'open' and h.expires_at <= p_now
            and (h.parent_id is null or not tokenbook.is_parent_open(h.user_id, h.parent_id, p_now))
            and (b.expires_at > p_now or b.expires_at is null)

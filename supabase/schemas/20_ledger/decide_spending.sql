@@ -122,7 +122,7 @@ begin
     perform tokenbook.check_open_holds(user_id, member_id, decided_at);
   end if;
   if coalesce(v_account.tokens_remaining, 0) < p_tokens
-    and not exists (select from public.token_balances b where b.user_id = decide_spending.user_id)
+    and not exists (select 1 from public.token_balances b where b.user_id = decide_spending.user_id)
   then
     perform tokenbook.grant_initial_plan(user_id); -- an account, and still never a grant
     v_account := tokenbook.lock_account(user_id);

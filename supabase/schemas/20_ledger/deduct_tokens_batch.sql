@@ -165,7 +165,7 @@ begin
     end loop;
 
     if p_all_or_nothing -- @all-or-nothing
-      and exists (select from unnest(v_results) as r (result) where r.result -> 'success' = 'false')
+      and exists (select 1 from unnest(v_results) as r (result) where r.result -> 'success' = 'false')
     then
       perform tokenbook.refuse('not_applied');
     end if;

@@ -21,6 +21,7 @@ declare
   v_actor record;
   v_opened_at timestamptz;
   v_expiring_first boolean;
+  v_slots public.token_balances[];
 begin
   v_actor := tokenbook.authorize(p_user_id, p_self_may => true);
   if p_at is null or p_at > clock_timestamp() then
@@ -37,6 +38,7 @@ begin
     perform tokenbook.refuse('before_the_books', jsonb_build_object('opened_at', v_opened_at));
   end if;
   v_expiring_first := tokenbook.is_expiring_first_at(p_at);
+  v_slots := array(select s from tokenbook.due_slots_as_of(p_user_id, p_at) s);
 
   return (
     with ledger as materialized (
@@ -65,21 +67,21 @@ begin
        group by part.grant_id
     ), known as (
       select b.id, b.grant_type, b.tokens_granted, b.priority, b.granted_at, b.expires_at, b.pays_for,
-             tokenbook.expiry_as_granted(b) as granted_until, a.tokens, coalesce(c.tokens, 0) as back
+             tokenbook.expiry_as_granted(row(b.*)::public.token_balances) as granted_until, a.tokens, coalesce(c.tokens, 0) as back
         from allocated a
         join public.token_balances b on b.user_id = p_user_id and b.id = a.grant_id
         left join came_back c on c.grant_id = a.grant_id
       union all
       select d.id, d.grant_type, d.tokens_granted, d.priority, d.granted_at, d.expires_at, d.pays_for, d.expires_at, d.tokens_remaining, 0
-        from tokenbook.due_slots_as_of(p_user_id, p_at) d -- @past-slots-count
+        from unnest(v_slots) d -- @past-slots-count
       union all
       select u.id, u.grant_type, u.tokens_granted, u.priority, u.granted_at, u.expires_at, u.pays_for, u.expires_at, u.tokens_granted, 0
         from public.token_transactions t
-       cross join lateral tokenbook.upcoming_grant(t) u
+       cross join lateral tokenbook.upcoming_grant(row(t.*)::public.token_transactions) u
        where t.user_id = p_user_id and t.created_at <= p_at and t.terms ? 'upcoming' and u.granted_at <= p_at -- @past-beginnings-count
          and not exists ( -- booked by then, called off, or there was no room for it
-           select from public.token_transactions b
-            where b.user_id = t.user_id and b.original_id = t.id
+           select 1 from public.token_transactions b
+            where b.user_id = p_user_id and b.original_id = t.id
               and (b.created_at <= p_at or b.entry_type = 'void' and b.actor_role = 'system'))
     ), grants as (
       select k.*,

@@ -43,7 +43,7 @@ begin
   end if;
 
   v_may_book := not current_setting('transaction_read_only')::boolean;
-  if v_may_book and not exists (select from public.token_balances b where b.user_id = v_account_id) then
+  if v_may_book and not exists (select 1 from public.token_balances b where b.user_id = v_account_id) then
     perform tokenbook.grant_initial_plan(v_account_id); -- whom registration missed
     v_now := clock_timestamp();
   end if;
@@ -52,7 +52,7 @@ begin
   if v_is_due is null then
     perform tokenbook.require_user(v_account_id, v_actor_role);
   elsif v_is_due and v_may_book then
-    perform from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
+    perform 1 from public.token_accounts a where a.user_id = v_account_id for no key update skip locked;
     if found then
       perform tokenbook.record_expiries(array[v_account_id], v_now, p_in_portions => true);
     end if;

@@ -19,11 +19,11 @@ begin
          sum((due.it).tokens_granted) over (order by due.starts_at, due.id)
            <= 9007199254740991 - due.tokens as is_fitting
     from (
-      select t as entry, tokenbook.upcoming_grant(t) as it, g.starts_at, g.id,
+      select row(t.*)::public.token_transactions as entry, tokenbook.upcoming_grant(row(t.*)::public.token_transactions) as it, g.starts_at, g.id,
              a.tokens_remaining + a.tokens_reserved + a.tokens_used as tokens
         from tokenbook.upcoming_grants g
-        join public.token_accounts a on a.user_id = g.user_id
-        join public.token_transactions t on t.user_id = g.user_id and t.id = g.transaction_id
+        join public.token_accounts a on a.user_id = p_user_id
+        join public.token_transactions t on t.user_id = p_user_id and t.id = g.transaction_id
        where g.user_id = p_user_id and g.starts_at <= p_at) due -- @begins-at-its-moment
    order by due.starts_at, due.id;
 end

@@ -19,7 +19,7 @@ declare
 begin
   select (
            select count(*) from (
-             select from public.token_balances b
+             select 1 from public.token_balances b
               where b.user_id = p_user_id and b.is_open and b.expires_at <= v_now
               limit v_grants + 1) g) + (
            select count(*) from tokenbook.upcoming_grants u

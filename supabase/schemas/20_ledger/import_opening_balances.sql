@@ -59,7 +59,7 @@ begin
           or bool_or(of.name is null or g.expires_at is null and (of.type -> 'must_end')::boolean)) wrong
    where wrong.user_id = u.user_id;
   delete from pg_temp.tokenbook_import_grants g
-   where exists (select from pg_temp.tokenbook_import_users u where u.user_id = g.user_id and u.why is not null);
+   where exists (select 1 from pg_temp.tokenbook_import_users u where u.user_id = g.user_id and u.why is not null);
 
   if not p_dry_run then
     -- the accounts first: a user whose account another transaction has made since the check above keeps that account
@@ -78,9 +78,9 @@ begin
     )
     update pg_temp.tokenbook_import_users u
        set why = 'has books already'
-     where u.why is null and not exists (select from opened o where o.user_id = u.user_id);
+     where u.why is null and not exists (select 1 from opened o where o.user_id = u.user_id);
     delete from pg_temp.tokenbook_import_grants g
-     where exists (select from pg_temp.tokenbook_import_users u where u.user_id = g.user_id and u.why is not null);
+     where exists (select 1 from pg_temp.tokenbook_import_users u where u.user_id = g.user_id and u.why is not null);
 
     insert into public.token_balances
       (user_id, id, grant_type, tokens_granted, tokens_remaining, is_open, granted_at, expires_at, metadata, created_at)
@@ -102,7 +102,7 @@ begin
           select b.user_id, sum(b.tokens_remaining) as tokens,
                  array_agg(b.id order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)) as ids,
                  array_agg(b.tokens_remaining order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)) as parts,
-                 jsonb_agg(tokenbook.grant_terms(b) order by b.id) as terms
+                 jsonb_agg(tokenbook.grant_terms(row(b.*)::public.token_balances) order by b.id) as terms
             from public.token_balances b
             join pg_temp.tokenbook_import_grants i on i.user_id = b.user_id and i.id = b.id
            group by b.user_id) g on g.user_id = u.user_id

@@ -14,7 +14,7 @@ as $$
 begin
   return coalesce(p_account.state = 'frozen', false)
     or p_member_id is not null -- @frozen-members-too
-       and exists (select from public.token_accounts a where a.user_id = p_member_id and a.state = 'frozen');
+       and exists (select 1 from public.token_accounts a where a.user_id = p_member_id and a.state = 'frozen');
 end
 $$;
 comment on function tokenbook.is_frozen is

@@ -12,7 +12,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return exists (
-    select from tokenbook.set_aside_accounts s
+    select 1 from tokenbook.set_aside_accounts s
      where s.user_id = p_user_id and s.set_aside_at > clock_timestamp() - interval '1 hour');
 end
 $$;

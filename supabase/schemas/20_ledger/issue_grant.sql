@@ -109,10 +109,10 @@ begin
          where b.user_id = p_entry.user_id and b.is_open and b.pays_for is not null)
        + (select count(distinct b.id) from public.token_holds h -- what is held comes back
            cross join lateral unnest(h.grant_ids) as part (grant_id)
-            join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
+            join public.token_balances b on b.user_id = p_entry.user_id and b.id = part.grant_id
            where h.user_id = p_entry.user_id and h.status = 'open' and not b.is_open and b.pays_for is not null)
        + (select count(*) from tokenbook.upcoming_grants u
-            join public.token_transactions t on t.user_id = u.user_id and t.id = u.transaction_id
+            join public.token_transactions t on t.user_id = p_entry.user_id and t.id = u.transaction_id
            where u.user_id = p_entry.user_id and t.terms -> 'upcoming' ? 'pays_for')
        >= (tokenbook.limits() -> 'restricted_grants')::integer -- @restricted-grants-are-few
     then

@@ -25,8 +25,8 @@ begin
                order by u.starts_at, u.id),
              '[]')
       from tokenbook.upcoming_grants u
-      join public.token_transactions t on t.user_id = u.user_id and t.id = u.transaction_id
-     cross join lateral tokenbook.upcoming_grant(t) g
+      join public.token_transactions t on t.user_id = p_user_id and t.id = u.transaction_id
+     cross join lateral tokenbook.upcoming_grant(row(t.*)::public.token_transactions) g
      where u.user_id = p_user_id and u.starts_at > clock_timestamp()));
 end
 $$;

@@ -34,7 +34,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return exists (
-    select from public.token_transactions t
+    select 1 from public.token_transactions t
      where t.user_id = p_user_id and t.id = 1 and t.entry_type = 'opening_balance' and p_grant_id = any (t.grant_ids));
 end
 $$;

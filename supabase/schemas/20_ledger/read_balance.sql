@@ -71,7 +71,7 @@ begin
       v_is_due := false;
     end if;
     if v_account_id <> p_user_id then
-      select case when tokenbook.is_frozen(a, p_user_id) then 'frozen' else 'active' end into v_state
+      select case when tokenbook.is_frozen(row(a.*)::public.token_accounts, p_user_id) then 'frozen' else 'active' end into v_state
         from public.token_accounts a
        where a.user_id = v_account_id;
     end if;
@@ -83,7 +83,7 @@ begin
              v_reserved - due.returned - due.forfeited, v_owed - due.repaid, due.repaid, due.given
         into v_active, v_expired, v_reserved, v_owed, v_repaid, v_given
         from tokenbook.tokens_due(v_account_id, v_now) as due;
-      if v_given > 0 and (v_active > v_tokens_limit or exists (select from tokenbook.due_slots(v_account_id, v_now))) then
+      if v_given > 0 and (v_active > v_tokens_limit or exists (select 1 from tokenbook.due_slots(v_account_id, v_now))) then
         v_tokens_limit := v_active; -- as a slot sets it
       end if;
     end if;
@@ -103,7 +103,7 @@ begin
            min((g.it).expires_at)
       into v_grants, v_next_expiry
       from (
-        select case when b.id is not null then b else d end as it, chosen.tokens, chosen.nth
+        select case when b.id is not null then row(b.*)::public.token_balances else d end as it, chosen.tokens, chosen.nth
           from tokenbook.choose_grants(v_account_id, null, v_now, c_listed + 1, v_is_due, v_repaid) as next
          cross join lateral unnest(next.grant_ids, next.grant_tokens) with ordinality as chosen (grant_id, tokens, nth)
           left join public.token_balances b on b.user_id = v_account_id and b.id = chosen.grant_id
@@ -139,7 +139,7 @@ begin
     v_balance := v_balance || coalesce((
       select jsonb_build_object('overdraft_limit', o.tokens)
         from public.token_accounts a
-       cross join lateral (select tokenbook.overdraft_limit_of(a) as tokens) o
+       cross join lateral (select tokenbook.overdraft_limit_of(row(a.*)::public.token_accounts) as tokens) o
        where a.user_id = v_account_id and o.tokens > 0), '{}');
   end if;
   if v_account_id <> p_user_id then

@@ -55,10 +55,10 @@ begin
       from unnest(p_user_ids) as u (user_id)
      cross join lateral (
        select exists (
-                select from tokenbook.upcoming_grants g
+                select 1 from tokenbook.upcoming_grants g
                  where g.user_id = u.user_id and g.starts_at <= p_now) as grants, -- @begins-at-its-moment
               exists (
-                select from tokenbook.subscriptions s
+                select 1 from tokenbook.subscriptions s
                   join public.token_accounts a on a.user_id = s.user_id
                  where s.user_id = u.user_id and a.state = 'active'
                    and (least(s.next_slot_at, s.expires_at, s.cancel_at) <= p_now or s.beside <> '[]') -- as a rule not
@@ -96,7 +96,7 @@ begin
                  - cardinality((one.hold).grant_ids) as parts_before_of_all
           from unnest(p_user_ids) as u (user_id)
          cross join lateral (
-           select h as hold,
+           select row(h.*)::public.token_holds as hold,
                   sum(cardinality(h.grant_ids)) over (order by h.expires_at, h.id) - cardinality(h.grant_ids) as parts_before
              from (
                select o.* from public.token_holds o

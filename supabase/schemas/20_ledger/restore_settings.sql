@@ -16,14 +16,17 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_newest bigint;
+  v_version bigint;
+  v_is_expiring_first boolean;
+  v_has_common_caps boolean;
 begin
   if pg_catalog.pg_try_advisory_xact_lock(tokenbook.settings_lock()) then
     v_newest := coalesce((select max(a.alerts_version) from public.token_accounts a), 0);
+    v_version := case when v_newest > 0 or exists (select 1 from public.token_alert_rules) then v_newest + 1 else 0 end;
+    v_is_expiring_first := tokenbook.is_expiring_first_at('infinity');
+    v_has_common_caps := exists (select 1 from public.token_default_spend_caps);
     insert into tokenbook.project_settings (alerts_version, is_expiring_first, has_common_caps)
-    values (
-      case when v_newest > 0 or exists (select from public.token_alert_rules) then v_newest + 1 else 0 end,
-      tokenbook.is_expiring_first_at('infinity'),
-      exists (select from public.token_default_spend_caps))
+    values (v_version, v_is_expiring_first, v_has_common_caps)
     on conflict do nothing;
   end if;
 end

@@ -61,7 +61,7 @@ begin
       insert into public.token_balances
         (user_id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, pays_for, cost_basis_of, metadata, created_at)
       select b.user_id, b.grant_type, v_part.tokens - v_part.room, v_part.tokens - v_part.room,
-             b.priority, b.granted_at, b.expires_at, b.pays_for, tokenbook.money_of(b), jsonb_build_object('given_back_for', b.id), p_now
+             b.priority, b.granted_at, b.expires_at, b.pays_for, tokenbook.money_of(row(b.*)::public.token_balances), jsonb_build_object('given_back_for', b.id), p_now
         from public.token_balances b
        where b.user_id = p_user_id and b.id = v_part.id
       returning id into v_id;

@@ -29,6 +29,7 @@ declare
   v_account public.token_accounts;
   v_change tokenbook.changes;
   v_replayed boolean;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
@@ -63,8 +64,9 @@ begin
     if p_state = 'frozen' and v_account.next_due_at <= clock_timestamp() then
       perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true);
     end if;
+    v_at := clock_timestamp();
     update public.token_accounts a
-       set state = p_state, updated_at = clock_timestamp()
+       set state = p_state, updated_at = v_at
      where a.user_id = p_user_id;
     if p_state = 'active' then
       perform tokenbook.skip_missed_slots(p_user_id, clock_timestamp());

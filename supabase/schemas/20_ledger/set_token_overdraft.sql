@@ -25,6 +25,7 @@ declare
   v_actor record;
   v_account public.token_accounts;
   v_replayed boolean;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
@@ -47,8 +48,9 @@ begin
 
   -- act, record
   if not v_replayed then
+    v_at := clock_timestamp();
     update public.token_accounts a
-       set overdraft_limit = p_tokens, updated_at = clock_timestamp()
+       set overdraft_limit = p_tokens, updated_at = v_at
      where a.user_id = p_user_id
     returning a.* into v_account;
     perform tokenbook.record_change(

@@ -15,7 +15,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if not exists (select from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= clock_timestamp()) then
+  if not exists (select 1 from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= clock_timestamp()) then
     return false; -- as a rule
   elsif not tokenbook.has_backlog(p_user_id, p_portions) then -- @backlogs-settled-first
     return false;

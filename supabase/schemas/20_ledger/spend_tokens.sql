@@ -116,10 +116,10 @@ begin
 
   -- replay
   if v_place is not null and p_idempotency_key is not null then
-    perform from public.token_transactions t
+    perform 1 from public.token_transactions t
       where t.user_id = p_user_id and t.member_id is null and t.idempotency_key = p_idempotency_key
     union all
-    select from public.token_transactions t -- of the time when they were in a team
+    select 1 from public.token_transactions t -- of the time when they were in a team
       where t.member_id = p_user_id and t.idempotency_key = p_idempotency_key;
     if found then -- @replay-after-lock
       v_place := null;

@@ -15,6 +15,7 @@ as $$
 declare
   v_user_id uuid;
   v_booked bigint := 0;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   begin
     return tokenbook.record_expiries(p_user_ids, p_now, p_in_portions => true);
@@ -30,9 +31,10 @@ begin
     exception
       when integrity_constraint_violation or data_exception or sqlstate 'PT500' then
         v_booked := v_booked + 1; -- there may be more behind it
+        v_at := clock_timestamp();
         insert into tokenbook.set_aside_accounts as s (user_id, reason)
         values (v_user_id, left(sqlstate || ' ' || sqlerrm, 500))
-        on conflict (user_id) do update set reason = excluded.reason, set_aside_at = clock_timestamp();
+        on conflict (user_id) do update set reason = excluded.reason, set_aside_at = v_at;
     end;
   end loop;
   return v_booked;

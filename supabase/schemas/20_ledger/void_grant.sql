@@ -11,7 +11,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- until now its place in the burn order was by the expiry that it had; in UTC, not in the session's time zone
-  select jsonb_strip_nulls(jsonb_build_object('expires_at', (tokenbook.expiry_as_granted(b) at time zone 'utc')::text || 'Z'))
+  select jsonb_strip_nulls(jsonb_build_object('expires_at', (tokenbook.expiry_as_granted(row(b.*)::public.token_balances) at time zone 'utc')::text || 'Z'))
     into p_entry.metadata
     from public.token_balances b where b.user_id = p_entry.user_id and b.id = p_grant_id;
   p_entry.metadata := coalesce(p_entry.metadata, '{}');
@@ -42,6 +42,7 @@ declare
   v_grant public.token_balances;
   v_voided public.token_transactions;
   v_tokens bigint;
+  v_over_at timestamptz;
 begin
   select b.* into v_grant from public.token_balances b where b.user_id = p_entry.user_id and b.id = p_grant_id;
   select g.id into p_entry.original_id
@@ -78,9 +79,10 @@ begin
      where b.user_id = p_entry.user_id and b.id = p_grant_id;
     v_voided := tokenbook.record_transaction(p_entry);
   end if;
+  v_over_at := greatest(v_voided.created_at, v_grant.granted_at + interval '1 microsecond');
   update public.token_balances b
      set voided_at = v_voided.created_at,
-         expires_at = least(b.expires_at, greatest(v_voided.created_at, b.granted_at + interval '1 microsecond'))
+         expires_at = least(b.expires_at, v_over_at)
    where b.user_id = p_entry.user_id and b.id = p_grant_id;
   return v_voided;
 end

@@ -44,11 +44,11 @@ begin
 
   return (
   with worths as (
-    select b as it, paid.tokens, paid.nth, worth.currency, worth.payment_id, paid.tokens * worth.cents / worth.tokens as cents
+    select row(b.*)::public.token_balances as it, paid.tokens, paid.nth, worth.currency, worth.payment_id, paid.tokens * worth.cents / worth.tokens as cents
       from unnest(v_transaction.grant_ids, v_transaction.grant_tokens)
            with ordinality as paid (grant_id, tokens, nth)
       join public.token_balances b on b.user_id = p_user_id and b.id = paid.grant_id
-     cross join lateral tokenbook.worth_of_grant(b) worth
+     cross join lateral tokenbook.worth_of_grant(row(b.*)::public.token_balances) worth
   ), rounded as (
     -- whole cents that add up to the whole: what is left of it goes to the largest remainders
     select w.it, w.tokens, w.nth, w.currency, w.payment_id,

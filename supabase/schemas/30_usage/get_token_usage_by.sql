@@ -85,7 +85,7 @@ begin
     select greatest(v_from, m.counted_until) into v_counted_until from tokenbook.usage_marks m where m.user_id = v_user_id;
     select count(*) into v_many
       from (
-        select from tokenbook.usage_between(v_user_id, coalesce(v_counted_until, v_from), v_to) u
+        select 1 from tokenbook.usage_between(v_user_id, coalesce(v_counted_until, v_from), v_to) u
          limit c_uses + 1) uses;
     exit when v_many <= c_uses / 2 and nth = 1 or current_setting('transaction_read_only')::boolean;
     if nth = 1 then
@@ -97,7 +97,7 @@ begin
   end if;
   select count(*) into v_many
     from (
-      select from tokenbook.usage_totals t
+      select 1 from tokenbook.usage_totals t
        where t.user_id = v_user_id and t.span = v_span and t.starts_at >= v_from and t.starts_at < v_to
        limit c_totals + 1) totals;
   if v_many > c_totals then
@@ -124,8 +124,8 @@ begin
       from mark m
      cross join lateral tokenbook.usage_between(v_user_id, greatest(v_from, m.counted_until), v_to) u -- @each-use-once
   ), sums as (
-    select case p_bucket when 'all' then v_from else date_trunc(v_unit, p.starts_at) end as starts_at,
-           case p_by when 'model' then p.model_used when 'member' then p.member_id::text when 'action' then p.action_type end as name,
+    select case when p_bucket = 'all' then v_from else date_trunc(v_unit, p.starts_at) end as starts_at,
+           case when p_by = 'model' then p.model_used when p_by = 'member' then p.member_id::text when p_by = 'action' then p.action_type end as name,
            sum(p.uses) as uses, sum(p.failed_uses) as failed_uses, sum(p.tokens) as tokens,
            sum(p.tokens_uncovered) as tokens_uncovered, coalesce(sum(p.input_tokens), 0) as input_tokens,
            coalesce(sum(p.output_tokens), 0) as output_tokens, coalesce(sum(p.cached_tokens), 0) as cached_tokens,

@@ -12,7 +12,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return pg_relation_size('public.token_model_prices') > 0
-    and not exists (select from public.token_model_prices p where p.model = p_model and p.valid_from <= p_at);
+    and not exists (select 1 from public.token_model_prices p where p.model = p_model and p.valid_from <= p_at);
 end
 $$;
 comment on function tokenbook.has_no_price is 'Whether a model has no price at a moment, where others have one.';

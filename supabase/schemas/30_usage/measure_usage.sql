@@ -47,7 +47,7 @@ begin
       v_min_tokens bigint;
       v_max_tokens bigint;
     begin
-      select c.min_tokens, c.max_tokens, exists (select from public.token_model_rates)
+      select c.min_tokens, c.max_tokens, exists (select 1 from public.token_model_rates)
         into v_min_tokens, v_max_tokens, v_has_rates
         from (select) as one
         left join public.token_action_costs c on c.action_type = p_action_type;

@@ -12,15 +12,15 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if not exists (select from public.token_model_prices) then
+  if not exists (select 1 from public.token_model_prices) then
     return; -- a project that keeps no prices
   end if;
-  if p_may_refuse and exists (select from tokenbook.chosen_model_policy c where c.policy = 'refuse') then
+  if p_may_refuse and exists (select 1 from tokenbook.chosen_model_policy c where c.policy = 'refuse') then
     perform tokenbook.refuse('unknown_model', jsonb_build_object('model', p_model));
   end if;
   if p_actor_role <> 'user'
     and not exists (
-      select from public.token_alerts t
+      select 1 from public.token_alerts t
        where t.user_id = '00000000-0000-0000-0000-000000000000' and t.rule = 'model_unknown'
          and t.epoch = hashtextextended(p_model, 0) and (t.kind = 'recovered') = false)
   then

@@ -13,14 +13,17 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   perform tokenbook.check_body(); -- @server-sends-one-object
   if p_policy is null or p_policy not in ('record', 'refuse') then
     perform tokenbook.refuse('invalid_model_policy', '{"field": "p_policy", "rule": "record or refuse"}');
   end if;
+  v_at := clock_timestamp();
   insert into tokenbook.chosen_model_policy as c (policy)
   values (p_policy)
-  on conflict (is_current) do update set policy = excluded.policy, chosen_at = clock_timestamp();
+  on conflict (is_current) do update set policy = excluded.policy, chosen_at = v_at;
   perform tokenbook.record_change(
     'set_token_unknown_model_policy', null, 'service', null, null, jsonb_build_object('policy', p_policy));
   return jsonb_build_object('success', true, 'policy', p_policy);

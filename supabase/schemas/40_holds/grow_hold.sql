@@ -51,7 +51,7 @@ begin
     update public.token_holds h
        set tokens = h.tokens + grow_hold.tokens, grant_ids = merged.grant_ids, grant_tokens = merged.grant_tokens
       from public.token_holds p
-      join public.token_transactions t on t.user_id = p.user_id and t.id = p.transaction_id
+      join public.token_transactions t on t.user_id = p_user_id and t.id = p.transaction_id
      cross join lateral tokenbook.merge_allocations(
              v_hold.grant_ids, v_hold.grant_tokens, v_taken.grant_ids, v_taken.grant_tokens, t.grant_ids) merged
      where h.user_id = p_user_id and h.id = p_hold_id and p.user_id = p_user_id and p.id = v_hold.parent_id;

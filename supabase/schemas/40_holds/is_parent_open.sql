@@ -12,7 +12,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return p_parent_id is not null and exists (
-    select from public.token_holds p
+    select 1 from public.token_holds p
      where p.user_id = p_user_id and p.id = p_parent_id and p.expires_at > p_at
        and (p.settled_at is null or p.settled_at > p_at));
 end

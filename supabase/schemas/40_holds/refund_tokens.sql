@@ -84,10 +84,10 @@ begin
          t.usage_id, t.hold_id, t.created_at, b.grant_type, b.expires_at, (
            select coalesce(sum(r.tokens - r.debt_change), 0)::bigint
              from public.token_transactions r
-            where r.user_id = t.user_id and r.original_id = t.id and r.entry_type = 'refund') as refunded
+            where r.user_id = p_user_id and r.original_id = t.id and r.entry_type = 'refund') as refunded
     into v_charge -- and the first of the grants that paid it
     from public.token_transactions t
-    left join public.token_balances b on b.user_id = t.user_id and b.id = t.grant_ids[1]
+    left join public.token_balances b on b.user_id = p_user_id and b.id = t.grant_ids[1]
    where t.user_id = p_user_id and t.id = p_transaction_id;
 
   -- replay
@@ -188,7 +188,7 @@ begin
   if v_expired_ids <> '{}' then
     for v_part in -- one for each of what they paid for, as a rule everything, and whose money it was
       select b.pays_for,
-             tokenbook.money_of(b) as cost_basis_of, -- @reissued-with-its-money
+             tokenbook.money_of(row(b.*)::public.token_balances) as cost_basis_of, -- @reissued-with-its-money
              sum(e.tokens)::bigint as tokens
         from unnest(v_expired_ids, v_expired_tokens) with ordinality as e (grant_id, tokens, nth)
         join public.token_balances b on b.user_id = p_user_id and b.id = e.grant_id

@@ -176,7 +176,7 @@ begin
             into v_account_place, v_spent_at, v_spent_day, v_spent_week, v_spent_month, v_last_id,
                  v_hold_place, v_held, v_paid, v_grant_ids, v_grant_tokens
             from public.token_accounts a
-            join public.token_holds h on h.user_id = a.user_id and h.id = p_hold_id
+            join public.token_holds h on h.user_id = v_user_id and h.id = p_hold_id
            where a.user_id = v_user_id;
         end if;
       end;
@@ -339,7 +339,7 @@ begin
        actor_role, actor_id, hold_id, original_id, member_id, created_at)
     values
       (v_user_id, v_last_id, 'release', v_action_type, 0, v_remaining, -v_back, v_back_ids, v_back_tokens,
-       case p_status when 'expired' then 'the hold ran out' when 'captured' then 'not needed' else 'released' end,
+       case when p_status = 'expired' then 'the hold ran out' when p_status = 'captured' then 'not needed' else 'released' end,
        p_actor_role, p_actor_id, p_hold_id, v_hold_entry, v_member_id, v_now);
   end if;
   update public.token_accounts a

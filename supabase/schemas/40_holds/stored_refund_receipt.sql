@@ -25,7 +25,7 @@ begin
         join public.token_balances b on b.user_id = p_refund.user_id and b.id = a.grant_id) p;
   select t.debt_change - t.tokens - (
            select sum(r.tokens - r.debt_change) from public.token_transactions r
-            where r.user_id = t.user_id and r.original_id = t.id and r.entry_type = 'refund' and r.id <= p_refund.id)
+            where r.user_id = p_refund.user_id and r.original_id = t.id and r.entry_type = 'refund' and r.id <= p_refund.id)
     into v_refundable
     from public.token_transactions t
    where t.user_id = p_refund.user_id and t.id = p_refund.original_id;

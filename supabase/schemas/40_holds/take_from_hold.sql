@@ -80,7 +80,7 @@ declare
 begin
   select m.* into v_merged
     from public.token_holds h
-    join public.token_transactions t on t.user_id = h.user_id and t.id = h.transaction_id
+    join public.token_transactions t on t.user_id = p_user_id and t.id = h.transaction_id
    cross join lateral tokenbook.merge_allocations(h.grant_ids, h.grant_tokens, p_grant_ids, p_grant_tokens, t.grant_ids) m
    where h.user_id = p_user_id and h.id = p_hold_id;
   update public.token_holds h

@@ -23,10 +23,10 @@ begin
          case
            when a.user_id is null and tokenbook.is_account_lost(s.user_id) then 'lost'
            when a.user_id is null
-             or (not exists (select from public.token_balances b where b.user_id = s.user_id)
+             or (not exists (select 1 from public.token_balances b where b.user_id = s.user_id)
                  -- a user whose old counter was 0 begins with 0: tokenbook.grant_initial_plan
                  and not exists (
-                   select from tokenbook.archived_profile_counters c
+                   select 1 from tokenbook.archived_profile_counters c
                     where c.user_id = s.user_id and c.vibe_assistant_tokens_remaining < 1)) then 'no tokens yet'
            when a.tokens_remaining = s.tokens_limit then 'synced'
            when a.tokens_remaining < s.tokens_limit then 'used some'

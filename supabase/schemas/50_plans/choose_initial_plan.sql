@@ -20,9 +20,9 @@ declare
   v_subscription tokenbook.subscriptions;
   v_user record;
 begin
-  if exists (select from public.token_balances b where b.user_id = p_user_id)
+  if exists (select 1 from public.token_balances b where b.user_id = p_user_id)
     -- a counter from before the books that says 0: a fact, as a grant with 0 left is
-    or exists (select from tokenbook.archived_profile_counters c where c.user_id = p_user_id and c.vibe_assistant_tokens_remaining < 1)
+    or exists (select 1 from tokenbook.archived_profile_counters c where c.user_id = p_user_id and c.vibe_assistant_tokens_remaining < 1)
   then
     return;
   end if;

@@ -39,7 +39,7 @@ begin
      where s.user_id = p_user_id
        and (s.next_slot_at <= p_at
          or (s.next_plan_type is not null or s.beside <> '[]')
-           and (least(s.expires_at, s.cancel_at) <= p_at or tokenbook.slots_begin_at(s) <= p_at));
+           and (least(s.expires_at, s.cancel_at) <= p_at or tokenbook.slots_begin_at(row(s.*)::tokenbook.subscriptions) <= p_at));
   end if;
   if v_subscription.user_id is null then
     return; -- as a rule
@@ -60,7 +60,7 @@ begin
   loop
     v_grant := v_scheduled.slot;
     continue when exists (
-      select from public.token_balances b where b.user_id = p_user_id and b.id = v_grant.id);
+      select 1 from public.token_balances b where b.user_id = p_user_id and b.id = v_grant.id);
     v_slot.kept := v_scheduled.kept;
     if v_scheduled.refill_to is not null then
       v_had := tokenbook.plan_tokens_at(p_user_id, v_grant.subscription_id, v_scheduled.filled_at) + coalesce((

@@ -71,18 +71,18 @@ begin
         select sum(part.tokens * sign(t.tokens))
           from public.token_transactions t
          cross join lateral unnest(t.grant_ids, t.grant_tokens) as part (grant_id, tokens)
-          join public.token_balances b on b.user_id = t.user_id and b.id = part.grant_id
+          join public.token_balances b on b.user_id = p_user_id and b.id = part.grant_id
          where t.user_id = p_user_id and t.created_at <= p_at
            -- for a plan that was renewed late, or an account that was frozen, the balance at that later moment counts
            and (t.created_at < v_scheduled.filled_at or t.id <= v_newest.id or t.created_at <= v_state.created_at)
            and b.subscription_id = v_grant.subscription_id
-           and coalesce(tokenbook.expiry_as_granted(b) > v_scheduled.filled_at, true)), 0) - coalesce((
+           and coalesce(tokenbook.expiry_as_granted(row(b.*)::public.token_balances) > v_scheduled.filled_at, true)), 0) - coalesce((
         select sum(g.tokens_remaining) from unnest(v_grants) g
          where g.expires_at > v_scheduled.filled_at or g.expires_at is null), 0));
     end if;
     select b.id, b.period_start, p.created_at into v_own
       from public.token_balances b
-      join public.token_payments p on p.user_id = b.user_id and p.id = b.payment_id
+      join public.token_payments p on p.user_id = p_user_id and p.id = b.payment_id
      where b.user_id = p_user_id and b.payment_id = v_scheduled.payment_id;
     select (sum(t.tokens) filter (where t.entry_type = 'grant'))::bigint as given,
            (array_agg(t.terms -> 'refund' order by t.id desc) filter (where t.terms ? 'refund'))[1] as refund

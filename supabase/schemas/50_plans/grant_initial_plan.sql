@@ -25,17 +25,17 @@ declare
   v_plan public.token_plans;
   v_entry public.token_transactions;
 begin
-  if exists (select from public.token_balances b where b.user_id = p_user_id) then
+  if exists (select 1 from public.token_balances b where b.user_id = p_user_id) then
     return; -- as a rule
-  elsif exists (select from tokenbook.upcoming_grants u where u.user_id = p_user_id) then
+  elsif exists (select 1 from tokenbook.upcoming_grants u where u.user_id = p_user_id) then
     return;
   elsif exists (
-    select from public.token_accounts a
+    select 1 from public.token_accounts a
      where a.user_id = p_user_id and a.tokens_remaining + a.tokens_reserved > 0
-       and not exists (select from public.token_balances b where b.user_id = a.user_id)
+       and not exists (select 1 from public.token_balances b where b.user_id = p_user_id)
        and not exists (
-         select from tokenbook.archived_profile_counters c
-          where c.user_id = a.user_id and c.vibe_assistant_tokens_remaining < 1))
+         select 1 from tokenbook.archived_profile_counters c
+          where c.user_id = p_user_id and c.vibe_assistant_tokens_remaining < 1))
   then
     perform tokenbook.refuse('account_lost', '{}');
   end if;
@@ -48,10 +48,10 @@ begin
   if tokenbook.is_frozen(tokenbook.lock_account(p_user_id, p_create => true), null) then -- @no-plan-while-frozen
     return;
   end if;
-  if exists (select from public.token_balances b where b.user_id = p_user_id) then -- @initial-plan-after-lock
+  if exists (select 1 from public.token_balances b where b.user_id = p_user_id) then -- @initial-plan-after-lock
     return; -- somebody was faster
   end if;
-  if exists (select from public.token_transactions t where t.user_id = p_user_id and t.grant_ids <> '{}') -- @ledger-asked-too
+  if exists (select 1 from public.token_transactions t where t.user_id = p_user_id and t.grant_ids <> '{}') -- @ledger-asked-too
     or tokenbook.is_ledger_lost(p_user_id)
   then
     perform tokenbook.refuse('account_lost', '{}');

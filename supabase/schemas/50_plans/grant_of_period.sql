@@ -25,9 +25,9 @@ begin
     from public.token_balances b
    where b.user_id = p_user_id and b.subscription_id = p_subscription_id and b.period_start = p_period_start
      and coalesce(
-       (select p.to_plan from public.token_payments p where p.user_id = b.user_id and p.id = b.payment_id),
+       (select p.to_plan from public.token_payments p where p.user_id = p_user_id and p.id = b.payment_id),
        (select t.terms -> 'subscription' ->> 'plan_type' from public.token_transactions t
-         where t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
+         where t.user_id = p_user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
            and t.created_at = b.created_at and t.grant_ids[1] = b.id),
        p_plan_type) = p_plan_type;
   if not tokenbook.is_money_gone(v_grant) then
@@ -35,12 +35,12 @@ begin
   end if;
   select b.* into v_renewed -- @renewed-after-a-refund begin
     from public.token_transactions t
-    join public.token_balances b on b.user_id = t.user_id and b.id = t.grant_ids[1]
+    join public.token_balances b on b.user_id = p_user_id and b.id = t.grant_ids[1]
    where t.user_id = p_user_id and t.entry_type = 'grant' and t.action_type = 'renewal_grant'
      and t.created_at >= v_grant.created_at
      and t.terms -> 'subscription' ->> 'plan_type' = p_plan_type
      and (t.terms -> 'subscription' ->> 'period_start')::timestamptz = p_period_start
-     and not tokenbook.is_money_gone(b)
+     and not tokenbook.is_money_gone(row(b.*)::public.token_balances)
    order by t.id desc
    limit 1; -- @renewed-after-a-refund end
   return v_renewed;

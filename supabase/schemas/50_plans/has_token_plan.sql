@@ -25,11 +25,11 @@ begin
   end if;
 
   v_account_id := tokenbook.paying_account(p_user_id); -- @plan-of-the-payer
-  if exists (select from public.token_subscriptions s where s.user_id = v_account_id and s.plan_type = p_plan_type)
+  if exists (select 1 from public.token_subscriptions s where s.user_id = v_account_id and s.plan_type = p_plan_type)
     or (tokenbook.plan_to_begin(v_account_id)).plan_type = p_plan_type
   then
     return true;
-  elsif not exists (select from public.token_plans p where p.plan_type = p_plan_type) then
+  elsif not exists (select 1 from public.token_plans p where p.plan_type = p_plan_type) then
     perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
   end if;
   return false;

@@ -11,7 +11,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return exists (
-    select from public.token_payments p
+    select 1 from public.token_payments p
      where p.user_id = p_grant.user_id and p.id = p_grant.payment_id
        and p.refunded_cents + p.disputed_cents >= greatest(p.amount_cents, 1));
 end

@@ -3,7 +3,7 @@
  * one always. So storage goes and comes with the plan, whatever ends it, and with the payment that bought it.
  * Caller: internal, and readers of token_storage_quotas.
  */
-create function tokenbook.is_storage_in_force(p_quota public.token_storage_quotas)
+create function tokenbook.is_storage_in_force(p_user_id uuid, p_subscription_id uuid, p_metadata jsonb)
 returns boolean
 language plpgsql
 stable
@@ -11,11 +11,10 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return not p_quota.metadata ? 'plan' -- @storage-follows-the-plan
+  return not p_metadata ? 'plan' -- @storage-follows-the-plan
     or exists (
-      select from public.token_subscriptions s
-       where s.user_id = p_quota.user_id and s.id = p_quota.subscription_id
-         and s.plan_type = p_quota.metadata ->> 'plan');
+      select 1 from public.token_subscriptions s
+       where s.user_id = p_user_id and s.id = p_subscription_id and s.plan_type = p_metadata ->> 'plan');
 end
 $$;
 comment on function tokenbook.is_storage_in_force is
@@ -23,4 +22,4 @@ comment on function tokenbook.is_storage_in_force is
 
 create policy "Users read their own storage quotas" on public.token_storage_quotas
   for select to authenticated
-  using ((select tokenbook.caller_id()) = user_id and tokenbook.is_storage_in_force(token_storage_quotas));
+  using ((select tokenbook.caller_id()) = user_id and tokenbook.is_storage_in_force(user_id, subscription_id, metadata));

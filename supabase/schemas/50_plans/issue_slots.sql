@@ -86,7 +86,7 @@ begin
     end if;
   end loop;
 
-  select tokenbook.plan_schedule(p) into v_schedule from public.token_plans p where p.plan_type = v_subscription.plan_type;
+  select tokenbook.plan_schedule(row(p.*)::public.token_plans) into v_schedule from public.token_plans p where p.plan_type = v_subscription.plan_type;
   if v_has_moved and v_subscription.expires_at is null and v_subscription.payment_id is null
     and v_schedule is distinct from v_subscription.schedule - 'moved'
   then

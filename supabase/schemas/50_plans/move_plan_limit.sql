@@ -9,11 +9,14 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
+  v_at := clock_timestamp();
   update tokenbook.subscriptions s
-     set tokens_limit = greatest(s.tokens_limit + p_by, a.tokens_remaining), updated_at = clock_timestamp()
+     set tokens_limit = greatest(s.tokens_limit + p_by, a.tokens_remaining), updated_at = v_at
     from public.token_accounts a
-   where s.user_id = p_user_id and a.user_id = s.user_id
+   where s.user_id = p_user_id and a.user_id = p_user_id
      and (p_by <> 0 or a.tokens_remaining > s.tokens_limit);
   if found then
     perform tokenbook.refresh_alert_thresholds(p_user_id);

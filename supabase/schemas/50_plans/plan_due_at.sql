@@ -16,15 +16,15 @@ declare
   v_at timestamptz;
 begin
   select least(
-           tokenbook.slots_begin_at(s),
-           case when s.ended_at is null then tokenbook.plan_ends_at(s) end, -- @ends-are-due
+           tokenbook.slots_begin_at(row(s.*)::tokenbook.subscriptions),
+           case when s.ended_at is null then tokenbook.plan_ends_at(row(s.*)::tokenbook.subscriptions) end, -- @ends-are-due
            case when s.ended_at is null and s.next_plan_type is not null
              and (s.expires_at > clock_timestamp() -- the catalogue is asked when it comes to it
-               or (tokenbook.plan_after(s)).plan_type is not null)
+               or (tokenbook.plan_after(row(s.*)::tokenbook.subscriptions)).plan_type is not null)
              then s.expires_at end)
     into v_at
     from tokenbook.subscriptions s
-    join public.token_accounts a on a.user_id = s.user_id
+    join public.token_accounts a on a.user_id = p_user_id
    where s.user_id = p_user_id and a.state = 'active';
   return case when v_at is not null and tokenbook.is_user(p_user_id) then v_at end;
 end

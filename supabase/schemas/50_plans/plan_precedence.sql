@@ -16,7 +16,7 @@ as $$
 begin
   return (
     select p.rank + case when p.price_cents > 0 or p_subscription.payment_id is not null and not exists (
-             select from public.token_payments y
+             select 1 from public.token_payments y
               where y.user_id = p_subscription.user_id and y.id = tokenbook.payment_id_in(p_subscription.payment_id) and y.amount_cents = 0)
            then 10000000000 else 0 end -- @paid-before-unpaid
       from public.token_plans p

@@ -21,7 +21,7 @@ begin
       select sum(part.tokens)
         from public.token_holds h
        cross join lateral unnest(h.grant_ids, h.grant_tokens) as part (grant_id, tokens)
-        join public.token_balances b on b.user_id = h.user_id and b.id = part.grant_id
+        join public.token_balances b on b.user_id = p_user_id and b.id = part.grant_id
        where h.user_id = p_user_id and h.status = 'open' -- @held-is-not-spent
          and b.subscription_id = p_subscription_id and (b.expires_at > p_at or b.expires_at is null)), 0);
 end

@@ -25,7 +25,7 @@ begin
   loop
     begin
       if v_error is null then
-        if exists (select from public.token_accounts a where a.user_id = new.id) then -- @restored-users-go-on begin
+        if exists (select 1 from public.token_accounts a where a.user_id = new.id) then -- @restored-users-go-on begin
           perform tokenbook.lock_account(new.id);
           perform tokenbook.skip_missed_slots(new.id, clock_timestamp());
         end if; -- @restored-users-go-on end

@@ -13,7 +13,7 @@ as $$
 declare
   v_refusal text;
 begin
-  if exists (select from public.token_plans p where p.plan_type = p_plan_type and p.grant_type = 'trial') then
+  if exists (select 1 from public.token_plans p where p.plan_type = p_plan_type and p.grant_type = 'trial') then
     v_refusal := (tokenbook.ask_trial(p_user_id)).refusal;
     if v_refusal is not null then
       perform tokenbook.refuse(v_refusal, '{}');

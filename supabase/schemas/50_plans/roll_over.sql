@@ -43,7 +43,7 @@ begin
   if v_closing.id is null or v_closing.voided_at is not null
     or coalesce(v_closing.expires_at, 'infinity') >= coalesce(v_expires_at, 'infinity')
     or exists (
-      select from public.token_balances b
+      select 1 from public.token_balances b
        where b.user_id = v_closing.user_id and b.rolled_over_from = v_closing.id) -- @carried-over-once
   then
     return;

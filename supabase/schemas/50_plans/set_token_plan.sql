@@ -26,6 +26,7 @@ declare
   v_fixed text;
   v_default_before text;
   v_written record;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   v_actor := tokenbook.check_offer('invalid_plan', 'p_plan', p_plan, p_reason);
 
@@ -35,21 +36,22 @@ begin
    where v_plan.plan_type is not null and p_plan ? f.name and p_plan ->> f.name is distinct from f.value
    limit 1;
   if v_fixed is not null then
-    perform from public.token_plans p where p.plan_type = p_plan_type for update; -- a transaction that puts a user on the plan waits
+    perform 1 from public.token_plans p where p.plan_type = p_plan_type for update; -- a transaction that puts a user on the plan waits
     if exists (
-      select from tokenbook.subscriptions s
+      select 1 from tokenbook.subscriptions s
        where (p_plan_type in (s.plan_type, s.next_plan_type) and s.ended_at is null)
           or s.beside @> jsonb_build_array(jsonb_build_object('plan_type', p_plan_type))
       union all
-      select from public.token_payments p where p.to_plan = p_plan_type and p.status = 'pending') -- @plans-in-use-stay
+      select 1 from public.token_payments p where p.to_plan = p_plan_type and p.status = 'pending') -- @plans-in-use-stay
     then
       perform tokenbook.refuse('plan_in_use', jsonb_build_object('field', v_fixed));
     end if;
   end if;
 
   if p_plan -> 'is_default' = 'true' then
+    v_at := clock_timestamp();
     update public.token_plans p
-       set is_default = false, updated_at = clock_timestamp()
+       set is_default = false, updated_at = v_at
      where p.is_default and p.plan_type is distinct from p_plan_type
     returning p.plan_type into v_default_before;
   end if;

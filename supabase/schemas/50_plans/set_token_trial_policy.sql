@@ -20,6 +20,7 @@ as $$
 declare
   v_limit constant bigint := tokenbook.limits() -> 'tokens';
   v_chosen jsonb;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   perform tokenbook.check_body(); -- @server-sends-one-object
   if p_policy is null or p_policy not in ('allow', 'refuse', 'reduced') then
@@ -35,11 +36,12 @@ begin
     perform tokenbook.refuse('invalid_trial_policy', jsonb_build_object(
       'field', 'p_reduced_tokens', 'rule', format('1 to %s', v_limit)));
   end if;
+  v_at := clock_timestamp();
   insert into tokenbook.chosen_trial_policy as c (policy, reduced_percent, reduced_tokens)
   values (p_policy, p_reduced_percent, p_reduced_tokens)
   on conflict (is_current) do update
      set policy = excluded.policy, reduced_percent = excluded.reduced_percent,
-         reduced_tokens = excluded.reduced_tokens, chosen_at = clock_timestamp();
+         reduced_tokens = excluded.reduced_tokens, chosen_at = v_at;
   v_chosen := jsonb_build_object(
     'policy', p_policy, 'reduced_percent', p_reduced_percent, 'reduced_tokens', p_reduced_tokens);
   perform tokenbook.record_change('set_token_trial_policy', null, 'service', null, null, v_chosen);

@@ -14,7 +14,7 @@ as $$
 begin
   perform tokenbook.record_subscription(p_user_id, p_now); -- @frozen-time-changes-plans
   update tokenbook.subscriptions s
-     set next_slot_at = tokenbook.newest_slot_at(s, p_now)
+     set next_slot_at = tokenbook.newest_slot_at(row(s.*)::tokenbook.subscriptions, p_now)
    where s.user_id = p_user_id and s.next_slot_at <= p_now and s.payment_id is null; -- @paid-slots-made-up
   perform tokenbook.bring_due_forward(p_user_id, tokenbook.plan_due_at(p_user_id));
 end

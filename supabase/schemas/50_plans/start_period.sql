@@ -87,7 +87,7 @@ begin
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
-        on t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
+        on t.user_id = p_entry.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
         and t.created_at = b.created_at and t.grant_ids[1] = b.id
      where b.user_id = p_entry.user_id
        and case when p_entry.payment_id is not null then b.payment_id = p_entry.payment_id
@@ -153,7 +153,7 @@ begin
     insert into public.token_storage_quotas (user_id, quota_gb, subscription_id, metadata)
     select p_entry.user_id, p_plan.storage_gb, subscription.id, jsonb_build_object('plan', p_plan.plan_type)
      where not exists (
-       select from public.token_storage_quotas q
+       select 1 from public.token_storage_quotas q
         where q.user_id = p_entry.user_id and q.subscription_id = subscription.id
           and q.metadata ->> 'plan' = p_plan.plan_type)
     returning * into v_storage;
@@ -187,7 +187,7 @@ begin
     v_grant.subscription_id := subscription.id;
     -- a second payment in one period is a grant of its own, beside the period's
     if not exists (
-      select from public.token_balances b
+      select 1 from public.token_balances b
        where b.user_id = p_entry.user_id and b.subscription_id = subscription.id and b.period_start = v_start)
     then
       v_grant.period_start := v_start;
@@ -219,7 +219,7 @@ begin
   update tokenbook.subscriptions s
      set tokens_limit = a.tokens_remaining
     from public.token_accounts a
-   where s.user_id = p_entry.user_id and a.user_id = s.user_id
+   where s.user_id = p_entry.user_id and a.user_id = p_entry.user_id
   returning s.* into subscription;
   perform tokenbook.bring_due_forward(p_entry.user_id, tokenbook.plan_due_at(p_entry.user_id));
   perform tokenbook.refresh_alert_thresholds(p_entry.user_id);

@@ -42,9 +42,9 @@ select s.user_id,
  -- of a row of which nothing is due, nothing is asked
  cross join lateral tokenbook.subscription_at(
    case when s.expires_at <= now() or s.cancel_at <= now() or s.paused_at is not null or s.taken_back_at is not null
-     or s.beside <> '[]' then s end, -- whose ranks may have been changed
+     or s.beside <> '[]' then row(s.*)::tokenbook.subscriptions end, -- whose ranks may have been changed
    now()) due
- cross join lateral (select case when due.user_id is null then s else due end as kept) latest
+ cross join lateral (select case when due.user_id is null then row(s.*)::tokenbook.subscriptions else due end as kept) latest
  cross join lateral (
    select latest.kept, (latest.kept).ended_at is null and (latest.kept).paused_at is null as is_active) shown;
 comment on view public.token_subscriptions is

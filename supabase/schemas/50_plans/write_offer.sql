@@ -33,6 +33,9 @@ declare
   v_constraint text;
   v_column text;
   v_columns text;
+  v_as_given jsonb;
+  v_plan public.token_plans;
+  v_pack public.token_packs;
 begin
   -- validate: the types; NULL only where there may be none
   for v_field in
@@ -52,7 +55,7 @@ begin
         and (v_field.value = '"-infinity"' or v_field.kind = 'string' and tokenbook.moment_of(v_field.value #>> '{}') is not null) is not true
         then 'a moment with its offset, or -infinity'
       when v_field.type = 'text[]' and (v_field.kind <> 'array' or exists (
-             select from jsonb_array_elements(case when v_field.kind = 'array' then v_field.value else '[]' end) e
+             select 1 from jsonb_array_elements(case when v_field.kind = 'array' then v_field.value else '[]' end) e
               where jsonb_typeof(e) <> 'string' or length(e #>> '{}') not between 1 and 255))
         then 'an array of texts of 1 to 255 characters'
       when v_field.type in ('bigint', 'integer', 'smallint') and (
@@ -72,29 +75,36 @@ begin
   -- act
   p_given := p_given || case when before is null then jsonb_build_object(p_key, p_name) else '{}' end;
   begin
+    v_as_given := case p_table -- a plan's or a pack's row with what was given
+      when 'token_plans' then to_jsonb(jsonb_populate_record(jsonb_populate_record(null::public.token_plans, before), p_given))
+      else to_jsonb(jsonb_populate_record(jsonb_populate_record(null::public.token_packs, before), p_given)) end;
     if before is null then
       v_columns := (select string_agg(quote_ident(g), ', ') from jsonb_object_keys(p_given) g);
       if p_table = 'token_plans' then
         execute format(
-          'insert into public.token_plans as t (%1$s) select %1$s from jsonb_populate_record(null::public.token_plans, $1) returning to_jsonb(t)',
-          v_columns) into after using p_given;
+          'insert into public.token_plans as t (%1$s) select %1$s from jsonb_populate_record(null::public.token_plans, $1) returning t.*',
+          v_columns) into v_plan using p_given;
+        after := to_jsonb(v_plan);
       else
         execute format(
-          'insert into public.token_packs as t (%1$s) select %1$s from jsonb_populate_record(null::public.token_packs, $1) returning to_jsonb(t)',
-          v_columns) into after using p_given;
+          'insert into public.token_packs as t (%1$s) select %1$s from jsonb_populate_record(null::public.token_packs, $1) returning t.*',
+          v_columns) into v_pack using p_given;
+        after := to_jsonb(v_pack);
       end if;
-    elsif p_given <> '{}' then
+    elsif p_given <> '{}' and v_as_given <> before then
       v_columns := (select string_agg(format('%1$I = r.%1$I', g), ', ') from jsonb_object_keys(p_given) g);
       if p_table = 'token_plans' then
         execute format(
-          'update public.token_plans t set %s, updated_at = clock_timestamp() from jsonb_populate_record(null::public.token_plans, $1) r '
-          'where t.plan_type = $2 and to_jsonb(jsonb_populate_record(t, $1)) <> to_jsonb(t) returning to_jsonb(t)',
-          v_columns) into after using p_given, p_name;
+          'update public.token_plans t set %s, updated_at = $3 from jsonb_populate_record(null::public.token_plans, $1) r '
+          'where t.plan_type = $2 returning t.*',
+          v_columns) into v_plan using p_given, p_name, clock_timestamp();
+        after := to_jsonb(v_plan);
       else
         execute format(
-          'update public.token_packs t set %s, updated_at = clock_timestamp() from jsonb_populate_record(null::public.token_packs, $1) r '
-          'where t.pack_type = $2 and to_jsonb(jsonb_populate_record(t, $1)) <> to_jsonb(t) returning to_jsonb(t)',
-          v_columns) into after using p_given, p_name;
+          'update public.token_packs t set %s, updated_at = $3 from jsonb_populate_record(null::public.token_packs, $1) r '
+          'where t.pack_type = $2 returning t.*',
+          v_columns) into v_pack using p_given, p_name, clock_timestamp();
+        after := to_jsonb(v_pack);
       end if;
     end if;
   exception

@@ -18,13 +18,13 @@ begin
   if p_subscription.cancel_at is null and p_subscription.paused_at is null
     and not jsonb_path_exists(p_subscription.beside, '$[*] ? (@.cancel_at != null || @.paused_at != null)')
     and not exists ( -- as a rule
-    select from tokenbook.provider_subscriptions f where f.user_id = p_subscription.user_id
+    select 1 from tokenbook.provider_subscriptions f where f.user_id = p_subscription.user_id
     union all
-    select from tokenbook.provider_customers c
+    select 1 from tokenbook.provider_customers c
       join tokenbook.provider_subscriptions f on f.provider = c.provider and f.customer_id = c.customer_id
      where c.user_id = p_subscription.user_id
     union all -- one that names nobody we know is told from its payments
-    select from public.token_payments y
+    select 1 from public.token_payments y
       join tokenbook.provider_payments f on f.provider = y.provider and f.provider_payment_id = y.provider_payment_id
       join tokenbook.provider_subscriptions s on s.provider = f.provider and s.provider_subscription_id = f.subscription_id
      where y.user_id = p_subscription.user_id

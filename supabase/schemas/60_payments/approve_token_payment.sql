@@ -26,6 +26,7 @@ declare
   v_given record;
   v_transaction public.token_transactions;
   v_shown record;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   select * into v_entry.actor_role, v_entry.actor_id from tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.check_request(null, p_reason, null);
@@ -42,8 +43,9 @@ begin
   end if;
 
   if v_payment.status = 'pending' then
+    v_at := clock_timestamp();
     update public.token_payments p
-       set status = 'approved', reason = p_reason, decided_at = clock_timestamp(), decided_by = v_entry.actor_id
+       set status = 'approved', reason = p_reason, decided_at = v_at, decided_by = v_entry.actor_id
      where p.user_id = p_user_id and p.id = p_payment_id;
   end if;
   v_entry.user_id := p_user_id;

@@ -42,9 +42,9 @@ begin
   if num_nonnulls(p_plan_type, p_pack_type) > 0 then
     perform tokenbook.check_purchase(p_plan_type, p_pack_type, p_quantity);
   end if;
-  if p_plan_type is not null and not exists (select from public.token_plans p where p.plan_type = p_plan_type) then
+  if p_plan_type is not null and not exists (select 1 from public.token_plans p where p.plan_type = p_plan_type) then
     perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
-  elsif p_pack_type is not null and not exists (select from public.token_packs p where p.pack_type = p_pack_type) then
+  elsif p_pack_type is not null and not exists (select 1 from public.token_packs p where p.pack_type = p_pack_type) then
     perform tokenbook.refuse('pack_not_found', '{"field": "p_pack_type"}');
   end if;
   if tokenbook.settle_backlog(p_user_id) then

@@ -37,7 +37,7 @@ declare
   v_user_ids uuid[];
   v_locked_ids uuid[];
 begin
-  if v_is_short and not exists (select from tokenbook.uncounted_sales(c_first, c_portion)) then
+  if v_is_short and not exists (select 1 from tokenbook.uncounted_sales(c_first, c_portion)) then
     return v_now;
   elsif current_setting('transaction_read_only')::boolean then
     return null;

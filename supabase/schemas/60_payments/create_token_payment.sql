@@ -29,6 +29,7 @@ declare
   v_key text;
   v_limit integer;
   v_replayed boolean;
+  v_from_plan text;
 begin
   select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => true);
   perform tokenbook.check_request(p_idempotency_key, null, null);
@@ -65,18 +66,19 @@ begin
     perform tokenbook.require_trial(p_user_id, p_to_plan);
     v_limit := tokenbook.limit_of('pending_payments');
     if exists (
-      select from public.token_payments p where p.user_id = p_user_id and p.status = 'pending'
+      select 1 from public.token_payments p where p.user_id = p_user_id and p.status = 'pending'
       offset v_limit - 1) -- @payments-are-bounded
     then
       perform tokenbook.refuse('too_many_payments', jsonb_build_object('limit', v_limit));
+    end if;
+    if p_to_plan is not null then
+      v_from_plan := (select s.plan_type from public.token_subscriptions s where s.user_id = p_user_id);
     end if;
     insert into public.token_payments as p
       (user_id, from_plan, to_plan, pack_type, quantity, amount_cents, currency, terms, idempotency_key)
     values
       (p_user_id,
-       case when p_to_plan is not null then (
-         select s.plan_type from public.token_subscriptions s where s.user_id = p_user_id) end,
-       p_to_plan, p_pack_type, p_quantity, v_offer.amount_cents, v_offer.currency, v_offer.terms, v_key)
+       v_from_plan, p_to_plan, p_pack_type, p_quantity, v_offer.amount_cents, v_offer.currency, v_offer.terms, v_key)
     returning p.* into v_payment;
     perform tokenbook.record_change(
       'create_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, null,

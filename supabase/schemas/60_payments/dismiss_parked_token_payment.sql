@@ -26,6 +26,7 @@ declare
   v_customer_id text;
   v_held text[] := '{}';
   v_facts tokenbook.provider_payments;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   v_actor := tokenbook.authorize_operator();
   if p_reason is null then
@@ -52,8 +53,9 @@ begin
     perform tokenbook.refuse('payment_already_decided', jsonb_build_object('status', tokenbook.standing_of_payment(v_facts)));
   end if;
   if v_facts.dismissed_at is null then
+    v_at := clock_timestamp();
     update tokenbook.provider_payments f
-       set dismissed_at = clock_timestamp()
+       set dismissed_at = v_at
      where f.provider = p_provider and f.provider_payment_id = v_facts.provider_payment_id;
     perform tokenbook.record_change(
       'dismiss_parked_token_payment', v_facts.user_id, v_actor.actor_role, v_actor.actor_id, p_reason,

@@ -86,13 +86,12 @@ begin
          one.period_start, one.price_id, one.subscription_id,
          bought.plan_type, bought.pack_type, bought.quantity,
          (select u.user_id from users u
-           where exists (select from auth.users a where a.id = u.user_id)
-              or exists (select from public.token_accounts a where a.user_id = u.user_id)
+           where tokenbook.is_known_user(u.user_id)
            order by u.nth limit 1),
          coalesce(
            one.reason,
-           case when exists (select from known n where n.is_too_many) then 'quantity'
-                when one.price_id is not null or exists (select from things) then 'price_unknown'
+           case when exists (select 1 from known n where n.is_too_many) then 'quantity'
+                when one.price_id is not null or exists (select 1 from things) then 'price_unknown'
                 else 'nothing_named' end),
          case when one.reason is not null then one.details
               else (select jsonb_build_object('quantity', n.quantity, 'at_most', n.at_most) from known n where n.is_too_many order by n.nth limit 1) end

@@ -32,12 +32,11 @@ begin
          (array_agg((t.f ->> 'current_period_end')::timestamptz order by t.nth desc))[1],
          (array_agg(t.occurred_at order by t.nth desc))[1],
          (array_agg(t.f ->> 'plan_type' order by t.nth desc) filter (
-           where exists (select from public.token_plans p where p.plan_type = t.f ->> 'plan_type')))[1],
+           where exists (select 1 from public.token_plans p where p.plan_type = t.f ->> 'plan_type')))[1],
          (array_agg(t.f ->> 'price_id' order by t.nth desc) filter (where t.f ? 'price_id'))[1],
          (array_agg(t.f ->> 'customer_id' order by t.nth) filter (where t.f ? 'customer_id'))[1],
          (array_agg((t.f ->> 'user_id')::uuid order by t.nth) filter (
-           where exists (select from auth.users a where a.id = (t.f ->> 'user_id')::uuid)
-              or exists (select from public.token_accounts a where a.user_id = (t.f ->> 'user_id')::uuid)))[1]
+           where tokenbook.is_known_user((t.f ->> 'user_id')::uuid)))[1]
     into v_facts.status, v_facts.cancel_at, v_facts.current_period_end, v_facts.occurred_at, v_facts.plan_type,
          v_facts.price_id, v_facts.customer_id, v_facts.user_id
     from told t;

@@ -30,7 +30,7 @@ begin
   p_entry.payment_id := p_payment.id;
   if p_payment.to_plan is not null then
     if p_payment.tokens is null -- @paid-plans-are-bounded begin
-      and (select jsonb_array_length(tokenbook.kept_beside(s, clock_timestamp())) from tokenbook.subscriptions s where s.user_id = p_entry.user_id)
+      and (select jsonb_array_length(tokenbook.kept_beside(row(s.*)::tokenbook.subscriptions, clock_timestamp())) from tokenbook.subscriptions s where s.user_id = p_entry.user_id)
           >= (tokenbook.limits() -> 'plans_beside')::integer
     then
       perform tokenbook.refuse('too_many_plans', jsonb_build_object('limit', tokenbook.limits() -> 'plans_beside'));
@@ -54,7 +54,7 @@ begin
     select t.* into transaction
       from public.token_balances b
       join public.token_transactions t
-        on t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
+        on t.user_id = p_entry.user_id and t.entry_type = 'grant' and t.action_type = any (tokenbook.grant_action_types())
         and t.created_at = b.created_at and t.grant_ids[1] = b.id
      where b.user_id = p_entry.user_id and b.payment_id = p_payment.id;
     replayed := transaction.id is not null;
@@ -79,13 +79,13 @@ begin
      set tokens = b.tokens_granted + coalesce((
            select sum(t.tokens) -- what its period gave before it was paid for
              from public.token_transactions t
-            where t.user_id = b.user_id and t.entry_type = 'grant' and t.action_type = 'scheduled_grant' -- @slots-by-their-index
+            where t.user_id = p_entry.user_id and t.entry_type = 'grant' and t.action_type = 'scheduled_grant' -- @slots-by-their-index
               and t.created_at >= b.period_start
               and t.terms -> 'slots' ->> 'plan_type' = p.to_plan and not t.terms -> 'slots' ? 'payment_id'
               and (t.terms -> 'slots' ->> 'period_start')::timestamptz = b.period_start), 0)
     from public.token_balances b
    where p.user_id = p_entry.user_id and p.id = p_payment.id
-     and b.user_id = p.user_id and b.payment_id = p.id and p.tokens is null
+     and b.user_id = p_entry.user_id and b.payment_id = p.id and p.tokens is null
   returning p.* into payment;
   if payment.id is null then
     payment := p_payment; -- what it has given since is more
@@ -94,7 +94,7 @@ begin
   end if;
   if transaction.id is not null then
     select o.* into v_period
-      from tokenbook.plans_of((select s from tokenbook.subscriptions s where s.user_id = p_entry.user_id)) o
+      from tokenbook.plans_of((select row(s.*)::tokenbook.subscriptions from tokenbook.subscriptions s where s.user_id = p_entry.user_id)) o
      where o.payment_id = p_payment.id::text;
     perform tokenbook.note_sale(p_entry.user_id, p_payment.id, least(transaction.id, v_first_id) - 1, v_period); -- @sales-are-noted
   end if;

@@ -12,18 +12,29 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_facts tokenbook.provider_payments := tokenbook.facts_of_payment(p_provider, p_ids);
+  v_at constant timestamptz := clock_timestamp();
+  v_part record;
+  v_booked_for uuid;
 begin
-  update tokenbook.provider_payments f
-     set part_of = v_facts.provider_payment_id,
-         user_id = (select p.user_id from public.token_payments p
-                     where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id),
-         customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, subscription_id = null,
-         cycles_completed = null, is_paid = false,
-         amount_cents = null, currency = null, from_balance_cents = null, refunded_cents = 0, disputed_cents = 0, period_start = null,
-         parked_reason = null, parked_details = null, disagrees = null,
-         updated_at = clock_timestamp()
-   where f.provider = p_provider and f.provider_payment_id = any (p_ids)
-     and f.provider_payment_id <> v_facts.provider_payment_id;
+  for v_part in
+    select f.provider_payment_id as id, f.user_id
+      from tokenbook.provider_payments f
+     where f.provider = p_provider and f.provider_payment_id = any (p_ids)
+       and f.provider_payment_id <> v_facts.provider_payment_id
+  loop
+    v_booked_for := (
+      select p.user_id from public.token_payments p
+       where p.user_id = v_part.user_id and p.provider = p_provider and p.provider_payment_id = v_part.id);
+    update tokenbook.provider_payments f
+       set part_of = v_facts.provider_payment_id,
+           user_id = v_booked_for,
+           customer_id = null, plan_type = null, pack_type = null, quantity = null, price_id = null, subscription_id = null,
+           cycles_completed = null, is_paid = false,
+           amount_cents = null, currency = null, from_balance_cents = null, refunded_cents = 0, disputed_cents = 0, period_start = null,
+           parked_reason = null, parked_details = null, disagrees = null,
+           updated_at = v_at
+     where f.provider = p_provider and f.provider_payment_id = v_part.id;
+  end loop;
   update tokenbook.provider_payments f
      set part_of = null,
          user_id = v_facts.user_id,
@@ -44,7 +55,7 @@ begin
          parked_reason = v_facts.parked_reason,
          parked_details = v_facts.parked_details,
          disagrees = v_facts.disagrees,
-         updated_at = clock_timestamp()
+         updated_at = v_at
    where f.provider = p_provider and f.provider_payment_id = v_facts.provider_payment_id
   returning f.* into v_facts;
   return v_facts;

@@ -12,7 +12,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_payment.terms ->> 'issue_every' is null and exists (
-    select from public.token_balances b
+    select 1 from public.token_balances b
      where b.user_id = p_payment.user_id and b.payment_id = p_payment.id and b.voided_at is null
        and (b.expires_at > clock_timestamp() or b.expires_at is null))
   then

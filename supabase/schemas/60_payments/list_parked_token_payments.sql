@@ -32,7 +32,7 @@ begin
   return query
   select f.provider, f.provider_payment_id, f.user_id, f.customer_id, f.plan_type, f.pack_type, f.quantity, f.price_id,
          f.amount_cents, f.currency, f.refunded_cents, f.disputed_cents,
-         f.parked_reason, tokenbook.explain_parking(f), f.parked_details, f.created_at
+         f.parked_reason, tokenbook.explain_parking(row(f.*)::tokenbook.provider_payments), f.parked_details, f.created_at
     from tokenbook.provider_payments f
    where f.parked_reason is not null and f.dismissed_at is null
      and (p_after_provider is null

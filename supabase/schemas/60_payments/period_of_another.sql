@@ -17,7 +17,7 @@ set timezone = 'UTC' -- a moment's text must not depend on the session's time zo
 as $$
 declare
   v_period constant interval := coalesce(
-    (select tokenbook.period_end(p, 'epoch') - 'epoch' -- one length, whichever of two payments is asked about
+    (select tokenbook.period_end(row(p.*)::public.token_plans, 'epoch') - 'epoch' -- one length, whichever of two payments is asked about
        from public.token_plans p where p.plan_type = p_facts.plan_type),
     interval '28 days');
   v_near record;
@@ -35,7 +35,7 @@ begin
   for v_near in
     with known as (
       select f.provider_payment_id as id, f.period_start, f.cycles_completed,
-             exists (select from public.token_payments p
+             exists (select 1 from public.token_payments p
                       where p.user_id = f.user_id and p.provider = f.provider
                         and p.provider_payment_id = f.provider_payment_id) as is_booked
         from tokenbook.provider_payments f

@@ -55,7 +55,7 @@ begin
   perform tokenbook.require_trial(p_user_id, p_plan_type);
   -- at Stripe it is Stripe that is asked, which knows it at once; of PayPal the books are all there is to ask
   if p_plan_type is not null and exists (
-    select from tokenbook.provider_subscriptions f
+    select 1 from tokenbook.provider_subscriptions f
      where f.provider = 'paypal' and f.status <> 'cancelled' and (f.cancel_at <= clock_timestamp()) is not true
        and (f.user_id = p_user_id
          or f.user_id is null and f.customer_id in (

@@ -40,6 +40,7 @@ declare
   v_facts tokenbook.provider_payments;
   v_occurred_at timestamptz;
   v_user_id uuid;
+  v_digest bytea;
   v_parts text[];
   v_ids text[];
   v_customer_user_id uuid;
@@ -55,11 +56,10 @@ begin
   p_facts := jsonb_strip_nulls(p_facts);
   v_occurred_at := tokenbook.check_payment_event(p_provider, p_event_id, p_event_type, p_provider_payment_id, p_facts);
   v_parts := array(select jsonb_array_elements_text(p_facts -> 'parts'));
-  select known.id into v_user_id
-    from (select u.id from auth.users u where u.id = (p_facts ->> 'user_id')::uuid
-          union all
-          select a.user_id from public.token_accounts a where a.user_id = (p_facts ->> 'user_id')::uuid) known
-   limit 1;
+  v_user_id := (p_facts ->> 'user_id')::uuid;
+  if not tokenbook.is_known_user(v_user_id) then
+    v_user_id := null;
+  end if;
   if tokenbook.settle_backlog(coalesce( -- before anything is written that would stay
     (select f.user_id from tokenbook.provider_payments f
       where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id),
@@ -83,11 +83,10 @@ begin
   v_ids := tokenbook.joined_payments(p_provider, p_provider_payment_id || v_parts);
 
   -- record
+  v_digest := tokenbook.digest_of_fact(p_provider, p_provider_payment_id, p_event_id, p_event_type, p_facts);
   insert into tokenbook.provider_events (provider, provider_payment_id, event_id, digest, event_type, occurred_at, facts)
   values
-    (p_provider, p_provider_payment_id, p_event_id,
-     tokenbook.digest_of_fact(p_provider, p_provider_payment_id, p_event_id, p_event_type, p_facts), p_event_type,
-     v_occurred_at, p_facts)
+    (p_provider, p_provider_payment_id, p_event_id, v_digest, p_event_type, v_occurred_at, p_facts)
   on conflict do nothing;
   v_replayed := not found;
 

@@ -40,17 +40,18 @@ declare
   v_waiting text[] := '{}';
   v_still_waiting integer := 0;
   v_replayed boolean;
+  v_digest bytea;
   v_shown record;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   perform tokenbook.check_body(); -- @server-sends-one-object
   p_facts := jsonb_strip_nulls(p_facts);
   v_occurred_at := tokenbook.check_subscription_event(p_provider, p_event_id, p_event_type, p_provider_subscription_id, p_facts);
-  select known.id into v_named
-    from (select u.id from auth.users u where u.id = (p_facts ->> 'user_id')::uuid
-          union all
-          select a.user_id from public.token_accounts a where a.user_id = (p_facts ->> 'user_id')::uuid) known
-   limit 1;
+  v_named := (p_facts ->> 'user_id')::uuid;
+  if not tokenbook.is_known_user(v_named) then
+    v_named := null;
+  end if;
   if tokenbook.settle_backlog(coalesce( -- before anything is written that would stay
     (select f.user_id from tokenbook.provider_subscriptions f
       where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id),
@@ -82,15 +83,17 @@ begin
   v_was_user_id := tokenbook.user_of_provider_subscription(p_provider, p_provider_subscription_id);
 
   -- record
+  v_digest := tokenbook.digest_of_fact(p_provider, p_provider_subscription_id, p_event_id, p_event_type, p_facts);
   insert into tokenbook.provider_subscription_events
     (provider, provider_subscription_id, event_id, digest, event_type, occurred_at, facts)
   values
     (p_provider, p_provider_subscription_id, p_event_id,
-     tokenbook.digest_of_fact(p_provider, p_provider_subscription_id, p_event_id, p_event_type, p_facts), p_event_type,
+     v_digest, p_event_type,
      v_occurred_at, p_facts)
   on conflict do nothing;
   v_replayed := not found;
   v_facts := tokenbook.facts_of_subscription(p_provider, p_provider_subscription_id);
+  v_at := clock_timestamp();
   update tokenbook.provider_subscriptions f
      set user_id = v_facts.user_id,
          customer_id = v_facts.customer_id,
@@ -100,7 +103,7 @@ begin
          cancel_at = v_facts.cancel_at,
          current_period_end = v_facts.current_period_end,
          occurred_at = v_facts.occurred_at,
-         updated_at = clock_timestamp()
+         updated_at = v_at
    where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id;
 
   -- act
@@ -124,7 +127,7 @@ begin
   return jsonb_build_object(
     'success', true,
     'status', case when v_user_id is null or v_facts.plan_type is null and not exists (
-      select from tokenbook.provider_payments f
+      select 1 from tokenbook.provider_payments f
        where f.provider = p_provider and f.subscription_id = p_provider_subscription_id and f.user_id is not null) then 'waiting' else 'recorded' end,
     'user_id', v_user_id,
     'provider_status', v_facts.status,

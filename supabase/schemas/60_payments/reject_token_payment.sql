@@ -19,6 +19,7 @@ as $$
 declare
   v_actor record;
   v_payment public.token_payments;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => false);
   if p_reason is null then
@@ -34,8 +35,9 @@ begin
   end if;
 
   if v_payment.status = 'pending' then
+    v_at := clock_timestamp();
     update public.token_payments p
-       set status = 'rejected', reason = p_reason, decided_at = clock_timestamp(), decided_by = v_actor.actor_id
+       set status = 'rejected', reason = p_reason, decided_at = v_at, decided_by = v_actor.actor_id
      where p.user_id = p_user_id and p.id = p_payment_id;
     perform tokenbook.record_change(
       'reject_token_payment', p_user_id, v_actor.actor_role, v_actor.actor_id, p_reason,

@@ -47,7 +47,7 @@ begin
   end loop;
   return (
     select count(*) from (
-      select from tokenbook.provider_payments f
+      select 1 from tokenbook.provider_payments f
        where f.provider = p_provider and f.customer_id = p_customer_id and f.user_id is null
        limit 1000) f);
 end

@@ -26,8 +26,10 @@ declare
   v_payment public.token_payments;
   v_part public.token_payments;
   v_offer record;
+  v_from_plan text;
   v_entry public.token_transactions;
   v_given record;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   if p_facts.parked_reason is not null or not p_facts.is_paid then
     return null;
@@ -48,16 +50,18 @@ begin
      and p.provider_payment_id = p_facts.provider_payment_id; -- @payment-known-by-id
   if v_payment.id is null then
     v_offer := tokenbook.find_offer(p_facts.plan_type, p_facts.pack_type, p_facts.quantity);
+    if p_facts.plan_type is not null then
+      v_from_plan := (select s.plan_type from public.token_subscriptions s where s.user_id = p_facts.user_id);
+    end if;
+    v_at := clock_timestamp();
     insert into public.token_payments as p
       (user_id, status, provider, provider_payment_id, from_plan, to_plan, pack_type, quantity, amount_cents, currency,
        terms, reason, decided_at, decided_by)
     values
       (p_facts.user_id, 'approved', p_facts.provider, p_facts.provider_payment_id,
-       case when p_facts.plan_type is not null then
-         (select s.plan_type from public.token_subscriptions s where s.user_id = p_facts.user_id) end,
-       p_facts.plan_type, p_facts.pack_type, p_facts.quantity, p_facts.amount_cents,
+       v_from_plan, p_facts.plan_type, p_facts.pack_type, p_facts.quantity, p_facts.amount_cents,
        coalesce(p_facts.currency, v_offer.currency), v_offer.terms,
-       'paid at ' || p_facts.provider, clock_timestamp(), p_actor_id)
+       'paid at ' || p_facts.provider, v_at, p_actor_id)
     returning p.* into v_payment;
     v_entry.user_id := p_facts.user_id;
     v_entry.reason := 'paid at ' || p_facts.provider;

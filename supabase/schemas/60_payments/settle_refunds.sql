@@ -32,6 +32,7 @@ declare
   v_share_before numeric;
   v_lapsed bigint := 0; -- of the tokens that go now, or come back
   v_entry public.token_transactions;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- what it has given by now: slots may have been booked since the caller looked
   select p.* into v_was
@@ -72,7 +73,8 @@ begin
   if (p_payment.amount_cents, p_payment.currency, v_lost)
     is distinct from (v_was.amount_cents, v_was.currency, v_was.refunded_cents + v_was.disputed_cents)
   then
-    update tokenbook.sale_accounts c set changed_at = clock_timestamp() where c.user_id = p_payment.user_id; -- @counted-again-when-changed
+    v_at := clock_timestamp();
+    update tokenbook.sale_accounts c set changed_at = v_at where c.user_id = p_payment.user_id; -- @counted-again-when-changed
   end if;
   if v_lost <> v_was.refunded_cents + v_was.disputed_cents then
     perform tokenbook.tell_of_payment(

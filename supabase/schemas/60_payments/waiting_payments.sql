@@ -22,7 +22,7 @@ begin
      where f.provider = p_provider and f.customer_id = p_customer_id
        and f.from_balance_cents > 0 and f.parked_reason = 'paid_with_credit'
        and not exists (
-         select from tokenbook.open_credits(p_provider, p_customer_id) c
+         select 1 from tokenbook.open_credits(p_provider, p_customer_id) c
           where c.provider_payment_id is distinct from p_deciding)
      order by f.created_at, f.provider_payment_id
      limit 20); -- @decided-credits-release end

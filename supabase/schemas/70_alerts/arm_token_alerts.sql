@@ -23,7 +23,7 @@ begin
   if p_max_accounts is null or p_max_accounts not between 1 and 10000 then
     perform tokenbook.refuse('invalid_page', '{"field": "p_max_accounts", "rule": "1 to 10000"}');
   end if;
-  if not exists (select from public.token_accounts) then -- @nobody-to-arm: and no row that a restored one would meet
+  if not exists (select 1 from public.token_accounts) then -- @nobody-to-arm: and no row that a restored one would meet
     return 0;
   end if;
   perform tokenbook.restore_settings();

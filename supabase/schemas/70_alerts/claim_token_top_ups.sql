@@ -60,7 +60,7 @@ begin
          c.created_at, c.attempts, c.first_attempt_at,
          case
            when not tokenbook.is_user(c.user_id) then 'user_not_found'
-           when tokenbook.is_frozen(a, null) then 'account_frozen'
+           when tokenbook.is_frozen(row(a.*)::public.token_accounts, null) then 'account_frozen'
            when t.is_enabled is not true then 'switched_off' -- @switched-off-pays-nothing
            when coalesce(c.amount_cents, 0) = 0 then 'no_price'
            when c.is_offered is not true then 'not_offered'

@@ -69,7 +69,7 @@ begin
       join tokenbook.webhook_deliveries o on o.id = first.id
      where o.status = 'pending' and o.next_attempt_at <= v_now
        and o.attempts < 10 and o.queued_at >= v_now - interval '72 hours'
-       and exists (select from tokenbook.webhook_endpoints e where e.name = p_endpoint and e.is_enabled)
+       and exists (select 1 from tokenbook.webhook_endpoints e where e.name = p_endpoint and e.is_enabled)
      order by first.next_attempt_at
      limit p_limit
        for no key update of o skip locked

@@ -32,6 +32,7 @@ declare
   v_stood tokenbook.token_alert_states;
   v_alert public.token_alerts;
   v_was_below boolean;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   for v_rule in
     select r.* from tokenbook.alert_rules_of(p_account.user_id) as r
@@ -91,11 +92,12 @@ begin
     if v_state is distinct from v_stood -- @alerts-armed-again
       and (v_stood.rule is not null or v_state.is_below or v_state.changed_in is not null)
     then
+      v_at := clock_timestamp();
       insert into tokenbook.token_alert_states as s
         (user_id, rule, threshold, is_below, is_raised, epoch, changed_in, changed_at)
       values
         (p_account.user_id, v_rule.rule, v_state.threshold, v_state.is_below, coalesce(v_state.is_raised, false),
-         coalesce(v_state.epoch, 0), v_state.changed_in, clock_timestamp())
+         coalesce(v_state.epoch, 0), v_state.changed_in, v_at)
       on conflict (user_id, rule) do update
          set threshold = excluded.threshold, is_below = excluded.is_below, is_raised = excluded.is_raised,
              epoch = excluded.epoch, changed_in = excluded.changed_in, changed_at = excluded.changed_at;

@@ -12,7 +12,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tokenbook.authorize_operator();
-  return (select coalesce(jsonb_agg(tokenbook.describe_webhook_endpoint(e) order by e.name), '[]')
+  return (select coalesce(jsonb_agg(tokenbook.describe_webhook_endpoint(row(e.*)::tokenbook.webhook_endpoints) order by e.name), '[]')
             from tokenbook.webhook_endpoints e);
 end
 $$;

@@ -25,6 +25,7 @@ declare
   v_request public.token_top_up_requests;
   v_state tokenbook.token_alert_states;
   v_alert public.token_alerts;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   select t.* into v_top_up from public.token_top_ups t where t.user_id = p_account.user_id;
   if v_top_up.user_id is null or not v_top_up.is_enabled then
@@ -69,8 +70,9 @@ begin
   insert into public.token_top_up_requests as r (user_id, tokens, plan_type, pack_type, quantity, created_at, next_attempt_at)
   values (p_account.user_id, v_top_up.tokens, v_top_up.plan_type, v_top_up.pack_type, v_top_up.quantity, p_at, p_at)
   returning r.* into v_request;
+  v_at := clock_timestamp();
   insert into tokenbook.token_alert_states (user_id, rule, is_below, changed_in, changed_at)
-  values (p_account.user_id, 'auto_top_up', true, pg_current_xact_id(), clock_timestamp())
+  values (p_account.user_id, 'auto_top_up', true, pg_current_xact_id(), v_at)
   on conflict (user_id, rule) do update
      set changed_in = excluded.changed_in, changed_at = excluded.changed_at;
   v_alert.user_id := p_account.user_id;

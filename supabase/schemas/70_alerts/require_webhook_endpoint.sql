@@ -10,7 +10,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if not exists (select from tokenbook.webhook_endpoints e where e.name = p_name) then
+  if not exists (select 1 from tokenbook.webhook_endpoints e where e.name = p_name) then
     perform tokenbook.refuse('webhook_endpoint_not_found', '{}');
   end if;
 end

@@ -30,6 +30,7 @@ declare
   v_asked public.token_alert_rules;
   v_asks text := tokenbook.alert_kinds() -> p_kind ->> 'asks';
   v_fault text;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_asked.rule := p_rule;
@@ -73,7 +74,7 @@ begin
     perform tokenbook.refuse('invalid_alert_rule', '{"field": "p_rule", "rule": "at most 100 for the same users"}');
   end if;
   if v_asked.plan_type is not null
-    and not exists (select from public.token_plans p where p.plan_type = v_asked.plan_type)
+    and not exists (select 1 from public.token_plans p where p.plan_type = v_asked.plan_type)
   then
     perform tokenbook.refuse('plan_not_found', '{}');
   end if;
@@ -83,6 +84,7 @@ begin
 
   -- act
   perform tokenbook.outdate_alert_thresholds();
+  v_at := clock_timestamp();
   insert into public.token_alert_rules as r
     (user_id, plan_type, rule, kind, threshold_tokens, threshold_percent, hours, notify_recovered, is_enabled)
   values
@@ -95,7 +97,7 @@ begin
          hours = excluded.hours,
          notify_recovered = excluded.notify_recovered,
          is_enabled = excluded.is_enabled,
-         updated_at = clock_timestamp()
+         updated_at = v_at
   returning r.* into v_asked;
 
   -- record

@@ -31,6 +31,7 @@ declare
   v_actor record;
   v_account public.token_accounts;
   v_fault text;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_asked.user_id := p_user_id;
@@ -83,6 +84,7 @@ begin
   -- act
   if v_asked.is_enabled then
     perform tokenbook.require_active(v_asked.user_id, v_account);
+    v_at := clock_timestamp();
     insert into public.token_top_ups as t
       (user_id, is_enabled, below_tokens, tokens, plan_type, pack_type, quantity, cooldown_seconds, max_requests, window_seconds)
     values
@@ -99,10 +101,11 @@ begin
            max_requests = excluded.max_requests,
            window_seconds = excluded.window_seconds,
            paused_at = null,
-           updated_at = clock_timestamp();
+           updated_at = v_at;
   else
+    v_at := clock_timestamp();
     update public.token_top_ups t
-       set is_enabled = false, updated_at = clock_timestamp()
+       set is_enabled = false, updated_at = v_at
      where t.user_id = v_asked.user_id;
   end if;
 

@@ -24,6 +24,7 @@ declare
   v_fault text;
   v_kinds text[] := case when jsonb_typeof(p_kinds) = 'array' then array(select jsonb_array_elements_text(p_kinds)) end;
   v_endpoint tokenbook.webhook_endpoints;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize_operator();
@@ -48,10 +49,11 @@ begin
   end if;
 
   -- act
+  v_at := clock_timestamp();
   insert into tokenbook.webhook_endpoints as e (name, url, kinds, is_enabled)
   values (p_name, p_url, v_kinds, p_is_enabled)
   on conflict (name) do update
-     set url = excluded.url, kinds = excluded.kinds, is_enabled = excluded.is_enabled, updated_at = clock_timestamp()
+     set url = excluded.url, kinds = excluded.kinds, is_enabled = excluded.is_enabled, updated_at = v_at
   returning e.* into v_endpoint;
 
   -- record

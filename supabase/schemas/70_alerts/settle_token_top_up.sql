@@ -30,6 +30,7 @@ declare
   v_request public.token_top_up_requests;
   v_alert public.token_alerts;
   v_replayed boolean;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
@@ -53,15 +54,16 @@ begin
 
   if not v_replayed then
     -- act
+    v_at := clock_timestamp();
     update public.token_top_up_requests r
-       set status = v_status, reason = p_reason, settled_at = clock_timestamp(), next_attempt_at = null
+       set status = v_status, reason = p_reason, settled_at = v_at, next_attempt_at = null
      where r.user_id = p_user_id and r.id = p_request_id
     returning r.* into v_request;
     if v_status = 'failed' then
       update public.token_top_ups t
          set paused_at = v_request.settled_at, updated_at = v_request.settled_at
        where t.user_id = p_user_id;
-      if exists (select from public.token_top_ups t where t.user_id = p_user_id and t.is_enabled) then
+      if exists (select 1 from public.token_top_ups t where t.user_id = p_user_id and t.is_enabled) then
         v_alert.user_id := p_user_id;
         v_alert.kind := 'top_up_' || p_outcome;
         v_alert.rule := 'auto_top_up';

@@ -39,7 +39,7 @@ begin
            order by b.expires_at
            limit 100) soon -- @warnings-are-bounded
        where not exists (
-         select from public.token_alerts t
+         select 1 from public.token_alerts t
           where t.user_id = p_account.user_id and t.rule = v_rule.rule and t.grant_id = soon.id)
        order by soon.expires_at, soon.id
     loop
@@ -62,8 +62,8 @@ begin
          from public.token_balances b
         where b.user_id = p_account.user_id and b.is_open and b.expires_at > p_at
           and exists (
-            select from public.token_balances o
-             where o.user_id = b.user_id and o.is_open
+            select 1 from public.token_balances o
+             where o.user_id = p_account.user_id and o.is_open
                and o.expires_at > p_at and o.expires_at <= p_at + v_rule.notice
             offset 100)));
   end loop;

@@ -25,6 +25,7 @@ declare
   v_actor record;
   v_payer public.token_accounts;
   v_member public.token_accounts;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
@@ -50,7 +51,7 @@ begin
     perform tokenbook.refuse('already_in_team', '{"reason": "the payer is a member of another team"}');
   elsif v_member.payer_id is distinct from p_user_id and v_member.payer_id is not null then
     perform tokenbook.refuse('already_in_team', '{"reason": "the member is in another team"}');
-  elsif exists (select from public.token_team_members m where m.user_id = p_member_id and m.until is null) then
+  elsif exists (select 1 from public.token_team_members m where m.user_id = p_member_id and m.until is null) then
     perform tokenbook.refuse('already_in_team', '{"reason": "the member pays for a team of their own"}');
   end if;
   insert into public.token_team_members as m (user_id, member_id, cap_day, cap_week, cap_month)
@@ -62,8 +63,9 @@ begin
          -- for a member who comes back on the same day, what they have spent still counts
          since = case when m.until is null then m.since else excluded.since end,
          until = null;
+  v_at := clock_timestamp();
   update public.token_accounts a
-     set payer_id = p_user_id, updated_at = clock_timestamp()
+     set payer_id = p_user_id, updated_at = v_at
    where a.user_id = p_member_id and a.payer_id is null;
 
   -- record

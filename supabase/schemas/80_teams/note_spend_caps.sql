@@ -17,7 +17,7 @@ begin
   foreach v_user_id in array array_remove(array[old.user_id, nullif(new.user_id, old.user_id)], null) loop
     perform tokenbook.lock_account(v_user_id, p_create => v_user_id = new.user_id);
     update public.token_accounts a
-       set has_caps = exists (select from public.token_spend_caps c where c.user_id = v_user_id) -- @caps-are-noted
+       set has_caps = exists (select 1 from public.token_spend_caps c where c.user_id = v_user_id) -- @caps-are-noted
      where a.user_id = v_user_id;
   end loop;
   return null;
@@ -36,7 +36,7 @@ as $$
 begin
   perform tokenbook.lock_settings();
   update tokenbook.project_settings r
-     set has_common_caps = exists (select from public.token_default_spend_caps) -- @common-caps-are-noted
+     set has_common_caps = exists (select 1 from public.token_default_spend_caps) -- @common-caps-are-noted
    where r.is_current;
   return null;
 end

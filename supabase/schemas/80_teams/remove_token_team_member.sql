@@ -15,18 +15,21 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_actor record;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   v_actor := tokenbook.authorize(p_user_id, p_self_may => false);
   perform tokenbook.queue_for_account(p_member_id); -- @member-queues-first
   perform tokenbook.lock_accounts(array[p_user_id, p_member_id]);
+  v_at := clock_timestamp();
   update public.token_team_members m
-     set until = clock_timestamp()
+     set until = v_at
    where m.user_id = p_user_id and m.member_id = p_member_id and m.until is null;
   if not found then
     perform tokenbook.refuse('member_not_found', '{}');
   end if;
+  v_at := clock_timestamp();
   update public.token_accounts a
-     set payer_id = null, updated_at = clock_timestamp()
+     set payer_id = null, updated_at = v_at
    where a.user_id = p_member_id and a.payer_id = p_user_id;
   perform tokenbook.record_change(
     'remove_token_team_member', p_user_id, v_actor.actor_role, v_actor.actor_id, null,

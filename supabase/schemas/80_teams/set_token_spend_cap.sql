@@ -29,6 +29,7 @@ declare
   v_scope text;
   v_account public.token_accounts;
   v_used bigint;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize_operator();
@@ -39,7 +40,7 @@ begin
     perform tokenbook.refuse('invalid_cap', '{"field": "p_tokens", "rule": "0 to 1000000000000, or null for no cap"}');
   end if;
   perform tokenbook.check_request(null, p_reason, null);
-  if v_scope = 'plan' and not exists (select from public.token_plans p where p.plan_type = p_plan_type) then
+  if v_scope = 'plan' and not exists (select 1 from public.token_plans p where p.plan_type = p_plan_type) then
     perform tokenbook.refuse('plan_not_found', '{"field": "p_plan_type"}');
   end if;
 
@@ -56,11 +57,12 @@ begin
   if v_scope = 'user' and p_tokens is null then
     delete from public.token_spend_caps c where c.user_id = p_user_id and c.spend_window = p_window;
   elsif v_scope = 'user' then
+    v_at := clock_timestamp();
     insert into public.token_spend_caps as c (user_id, spend_window, tokens, reason, actor_role, actor_id)
     values (p_user_id, p_window, p_tokens, p_reason, v_actor.actor_role, v_actor.actor_id)
     on conflict (user_id, spend_window) do update
        set tokens = excluded.tokens, reason = excluded.reason, actor_role = excluded.actor_role,
-           actor_id = excluded.actor_id, updated_at = clock_timestamp();
+           actor_id = excluded.actor_id, updated_at = v_at;
     select c.used into v_used
       from tokenbook.spend_caps_of(v_account, null, clock_timestamp()) as c
      where c.scope = 'user' and c.spend_window = p_window;
@@ -69,11 +71,12 @@ begin
       delete from public.token_default_spend_caps d
        where d.plan_type is not distinct from p_plan_type and d.spend_window = p_window;
     else
+      v_at := clock_timestamp();
       insert into public.token_default_spend_caps as d (plan_type, spend_window, tokens, reason, actor_role, actor_id)
       values (p_plan_type, p_window, p_tokens, p_reason, v_actor.actor_role, v_actor.actor_id)
       on conflict (plan_type, spend_window) do update
          set tokens = excluded.tokens, reason = excluded.reason, actor_role = excluded.actor_role,
-             actor_id = excluded.actor_id, updated_at = clock_timestamp();
+             actor_id = excluded.actor_id, updated_at = v_at;
     end if;
   end if;
 

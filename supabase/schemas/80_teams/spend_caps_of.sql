@@ -49,7 +49,7 @@ begin
                   where p_account.next_due_at <= p_now
                     and h.user_id = p_account.user_id and h.status = 'open' and h.expires_at <= p_now
                     and (h.parent_id is null or not tokenbook.is_parent_open(h.user_id, h.parent_id, p_now))
-                    and tokenbook.set_aside_at(h) >= date_trunc(c.spend_window, p_now, 'UTC')
+                    and tokenbook.set_aside_at(row(h.*)::public.token_holds) >= date_trunc(c.spend_window, p_now, 'UTC')
                     and (c.scope <> 'member' or h.member_id = p_member_id)), 0)::bigint
            else 0 end,
          (date_trunc(c.spend_window, p_now at time zone 'utc') + ('1 ' || c.spend_window)::interval) at time zone 'utc'

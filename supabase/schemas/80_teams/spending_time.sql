@@ -20,7 +20,7 @@ begin
   select t.* into v_original from public.token_transactions t
    where t.user_id = p_entry.user_id and t.id = p_entry.original_id;
   if v_original.reserved_change < 0 then
-    return (select tokenbook.set_aside_at(h) from public.token_holds h
+    return (select tokenbook.set_aside_at(row(h.*)::public.token_holds) from public.token_holds h
              where h.user_id = p_entry.user_id and h.id = v_original.hold_id);
   end if;
   return v_original.created_at;

@@ -50,7 +50,7 @@ begin
       when v_policy.is_current is null then 'off'
       when v_referrer.user_id = p_user_id then 'own_code'
       when exists (
-        select from public.token_payments p
+        select 1 from public.token_payments p
          where p.user_id = p_user_id and p.status in ('approved', 'refunded') and p.amount_cents > 0) -- @before-one-pays
         then 'already_paid'
     end;
@@ -107,7 +107,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return tokenbook.is_user(p_user_id)
-    and exists (select from public.token_accounts a where a.user_id = p_user_id and a.state = 'active');
+    and exists (select 1 from public.token_accounts a where a.user_id = p_user_id and a.state = 'active');
 end
 $$;
 comment on function tokenbook.may_be_rewarded is 'Whether they are a user whose account is there and not frozen.';

@@ -29,6 +29,7 @@ declare
   v_actor record;
   v_shown text;
   v_code tokenbook.codes;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize_operator();
@@ -53,12 +54,13 @@ begin
   v_shown := coalesce(p_code, tokenbook.random_code(20));
 
   -- act
+  v_at := clock_timestamp();
   insert into tokenbook.codes as c
     (digest, name, tokens, grant_type, lifetime_days, max_redemptions, max_per_user, valid_from, valid_until)
   values
     (sha256(convert_to(tokenbook.normal_code(v_shown), 'UTF8')),
      p_name, p_tokens, p_grant_type, p_lifetime_days, p_max_redemptions, p_max_per_user,
-     coalesce(p_valid_from, clock_timestamp()), p_valid_until)
+     coalesce(p_valid_from, v_at), p_valid_until)
   on conflict (digest) do nothing
   returning c.* into v_code;
   if v_code.id is null then

@@ -15,6 +15,7 @@ declare
   v_actor record;
   v_code tokenbook.codes;
   v_replayed boolean;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- validate
   v_actor := tokenbook.authorize_operator();
@@ -29,7 +30,8 @@ begin
   -- act, record
   v_replayed := v_code.ended_at is not null;
   if not v_replayed then
-    update tokenbook.codes c set ended_at = clock_timestamp() where c.id = p_code_id returning c.* into v_code;
+    v_at := clock_timestamp();
+    update tokenbook.codes c set ended_at = v_at where c.id = p_code_id returning c.* into v_code;
     perform tokenbook.record_change(
       'end_token_code', null, v_actor.actor_role, v_actor.actor_id, p_reason, jsonb_build_object('code_id', p_code_id));
   end if;

@@ -18,7 +18,7 @@ begin
     perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
   end if;
   v_codes := array(
-    select c from tokenbook.codes c
+    select row(c.*)::tokenbook.codes from tokenbook.codes c
      where c.number < coalesce(p_before, 9223372036854775807)
      order by c.number desc
      limit p_limit + 1);

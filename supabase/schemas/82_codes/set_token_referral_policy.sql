@@ -21,6 +21,7 @@ declare
   v_limit constant bigint := tokenbook.limits() -> 'tokens';
   v_is_on constant boolean := num_nonnulls(p_referrer_tokens, p_referred_tokens) > 0;
   v_chosen jsonb;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   perform tokenbook.check_body(); -- @server-sends-one-object
   if v_is_on and (p_referrer_tokens between 1 and v_limit) is not true then
@@ -36,12 +37,13 @@ begin
   end if;
 
   if v_is_on then
+    v_at := clock_timestamp();
     insert into tokenbook.chosen_referral_policy as c (referrer_tokens, referred_tokens, lifetime_days, rewards_per_referrer)
     values (p_referrer_tokens, p_referred_tokens, p_lifetime_days, p_rewards_per_referrer)
     on conflict (is_current) do update
        set referrer_tokens = excluded.referrer_tokens, referred_tokens = excluded.referred_tokens,
            lifetime_days = excluded.lifetime_days, rewards_per_referrer = excluded.rewards_per_referrer,
-           chosen_at = clock_timestamp();
+           chosen_at = v_at;
   else
     delete from tokenbook.chosen_referral_policy c where c.is_current;
   end if;

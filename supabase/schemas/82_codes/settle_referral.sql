@@ -24,6 +24,7 @@ declare
   v_lost constant bigint := p_payment.refunded_cents + p_payment.disputed_cents;
   v_is_first boolean;
   v_is_taken_back boolean;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   select r.* into v_referral
     from tokenbook.referrals r
@@ -44,7 +45,7 @@ begin
   -- lock
   perform 1 from public.token_accounts a where a.user_id = v_referral.referrer_id for no key update skip locked;
   if not found then
-    if exists (select from public.token_accounts a where a.user_id = v_referral.referrer_id) then
+    if exists (select 1 from public.token_accounts a where a.user_id = v_referral.referrer_id) then
       perform tokenbook.refuse('busy', '{}');
     end if;
     return;
@@ -69,7 +70,8 @@ begin
   if v_is_taken_back then
     perform tokenbook.take_reward_back(p_payment.user_id, v_referral.referred_grant_id, p_actor_role, p_actor_id);
     perform tokenbook.take_reward_back(v_referral.referrer_id, v_referral.referrer_grant_id, p_actor_role, p_actor_id); -- @both-give-back
-    update tokenbook.referrals r set taken_back_at = clock_timestamp() where r.user_id = p_payment.user_id;
+    v_at := clock_timestamp();
+    update tokenbook.referrals r set taken_back_at = v_at where r.user_id = p_payment.user_id;
   end if;
 end
 $$;
@@ -132,11 +134,11 @@ declare
   v_entry public.token_transactions;
   v_now constant timestamptz := clock_timestamp();
 begin
-  if exists (select from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= v_now) then
+  if exists (select 1 from public.token_accounts a where a.user_id = p_user_id and a.next_due_at <= v_now) then
     perform tokenbook.record_expiries(array[p_user_id], v_now);
   end if;
   if not exists (
-    select from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id and b.voided_at is null)
+    select 1 from public.token_balances b where b.user_id = p_user_id and b.id = p_grant_id and b.voided_at is null)
   then
     return;
   end if;

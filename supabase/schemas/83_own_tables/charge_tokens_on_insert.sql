@@ -41,15 +41,15 @@ begin
   select w.field, w.rule into v_field, v_rule
     from (values
       (1, 'p_table', 'a table that is there, neither a view nor partitioned nor a partition', not exists (
-        select from pg_class c where c.oid = p_table and c.relkind = 'r' and not c.relispartition)),
+        select 1 from pg_class c where c.oid = p_table and c.relkind = 'r' and not c.relispartition)),
       (2, 'p_table', 'a table of the project''s own', exists (
-        select from tokenbook.own_objects() o where o.class = 'pg_class'::regclass and o.object = p_table)),
+        select 1 from tokenbook.own_objects() o where o.class = 'pg_class'::regclass and o.object = p_table)),
       (3, 'p_table', 'a table with a primary key', v_key = '{}'),
       (4, 'p_user_column', 'a column of the table, of type uuid', not exists (
-        select from pg_attribute a
+        select 1 from pg_attribute a
          where a.attrelid = p_table and a.attname = p_user_column and a.atttypid = 'uuid'::regtype and a.attnum > 0)),
       (5, 'p_tokens_column', 'a column of the table, of type smallint, integer or bigint', p_tokens_column is not null and not exists (
-        select from pg_attribute a
+        select 1 from pg_attribute a
          where a.attrelid = p_table and a.attname = p_tokens_column and a.attnum > 0
            and a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype))),
       (6, 'p_tokens_column', 'left out where p_tokens says how many', p_tokens_column is not null and p_tokens is not null)
@@ -61,7 +61,7 @@ begin
     perform tokenbook.refuse('invalid_charged_table', jsonb_build_object('field', v_field, 'rule', v_rule));
   end if;
   if num_nonnulls(p_tokens, p_tokens_column) = 0
-    and not exists (select from public.token_action_costs c where c.action_type = p_action_type)
+    and not exists (select 1 from public.token_action_costs c where c.action_type = p_action_type)
   then
     perform tokenbook.refuse('invalid_charged_table', jsonb_build_object(
       'field', 'p_tokens', 'rule', 'given, or p_tokens_column, for an action that has no cost'));

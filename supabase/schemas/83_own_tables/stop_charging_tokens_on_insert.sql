@@ -12,7 +12,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if not exists (
-    select from pg_trigger g
+    select 1 from pg_trigger g
      where g.tgrelid = p_table and g.tgname = 'tokenbook_charge' and g.tgfoid = 'tokenbook.charge_for_row()'::regprocedure)
   then
     return false;

@@ -87,8 +87,8 @@ begin
     select b.* into v_kept
       from tokenbook.shadow_balances b where b.user_id = v_change.user_id and b.source = v_shadow.source;
     if not found then
-      v_has_books := exists (select from public.token_accounts a where a.user_id = v_change.user_id);
-      if not v_has_books and not exists (select from auth.users u where u.id = v_change.user_id) then
+      v_has_books := exists (select 1 from public.token_accounts a where a.user_id = v_change.user_id);
+      if not v_has_books and not exists (select 1 from auth.users u where u.id = v_change.user_id) then
         delete from tokenbook.shadow_changes c where c.id = v_change.id;
         v_unknown := v_unknown + 1;
         continue;

@@ -36,7 +36,7 @@ begin
          case when c.relkind not in ('r', 'p') then format('%s.%s is no table: nothing can be put on it', n.nspname, c.relname)
               when a.name is null then format('%s.%s.%s is gone', n.nspname, c.relname, p_amount_column)
               when u.name is null then format('%s.%s.%s is gone, which said whose a row is', n.nspname, c.relname, p_user_column)
-              when c.relkind = 'p' or exists (select from pg_inherits i where c.oid in (i.inhrelid, i.inhparent)) then
+              when c.relkind = 'p' or exists (select 1 from pg_inherits i where c.oid in (i.inhrelid, i.inhparent)) then
                 format('%s.%s is partitioned, or one of several tables of which each is part: a statement that names a part passes the triggers of the others, so it cannot be followed', n.nspname, c.relname)
               when a.type <> all (c_numbers) then
                 format('%s.%s.%s is %s, and no number: a shadow follows %s', n.nspname, c.relname, p_amount_column, a.type, array_to_string(c_numbers, ', '))

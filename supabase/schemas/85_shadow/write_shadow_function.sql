@@ -32,7 +32,7 @@ declare
                 union all
                 select n.whose, 0, n.amount from (select %1$s as amount from tokenbook_after) n) c
          where c.whose is not null
-           and not (%2$s exists (select from tokenbook.shadow s where s.written_by = pg_current_xact_id_if_assigned())) -- @own-writes-are-known
+           and not (%2$s exists (select 1 from tokenbook.shadow s where s.written_by = pg_current_xact_id_if_assigned())) -- @own-writes-are-known
          group by c.whose
         having sum(c.before) <> sum(c.after)
   $changes$;

@@ -40,13 +40,13 @@ begin
   -- lock
   v_before := tokenbook.lock_account(p_user_id, p_create => true);
   v_rule := case
-    when not exists (select from tokenbook.test_users u where u.user_id = p_user_id) then 'named in tokenbook.test_users' -- @test-users-are-named
-    when exists (select from tokenbook.provider_customers c where c.user_id = p_user_id) -- @nobody-who-pays begin
-      or exists (select from tokenbook.provider_payments p where p.user_id = p_user_id)
-      or exists (select from tokenbook.provider_subscriptions s where s.user_id = p_user_id)
-      or exists (select from public.token_payments p where p.user_id = p_user_id and p.provider <> 'manual') -- @nobody-who-pays end
+    when not exists (select 1 from tokenbook.test_users u where u.user_id = p_user_id) then 'named in tokenbook.test_users' -- @test-users-are-named
+    when exists (select 1 from tokenbook.provider_customers c where c.user_id = p_user_id) -- @nobody-who-pays begin
+      or exists (select 1 from tokenbook.provider_payments p where p.user_id = p_user_id)
+      or exists (select 1 from tokenbook.provider_subscriptions s where s.user_id = p_user_id)
+      or exists (select 1 from public.token_payments p where p.user_id = p_user_id and p.provider <> 'manual') -- @nobody-who-pays end
       then 'nobody of whom a payment provider has told'
-    when exists (select from tokenbook.ledger_checkpoints c where c.user_id = p_user_id) -- @nobody-in-a-checkpoint
+    when exists (select 1 from tokenbook.ledger_checkpoints c where c.user_id = p_user_id) -- @nobody-in-a-checkpoint
       then 'in no checkpoint of the ledger'
   end;
   if v_rule is not null then

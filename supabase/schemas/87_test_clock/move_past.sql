@@ -30,7 +30,7 @@ begin
     select c.oid::regclass as name,
            string_agg(format('%1$I = t.%1$I - $2', a.attname), ', ') as moved,
            exists (
-             select from pg_index i
+             select 1 from pg_index i
               where i.indrelid = c.oid and i.indisunique and i.indkey::smallint[] && array_agg(a.attnum)) as is_unique
       from pg_class c
       join pg_attribute a on a.attrelid = c.oid and a.atttypid = 'timestamptz'::regtype and not a.attisdropped -- @each-moment-moves
@@ -38,7 +38,7 @@ begin
        and (c.relnamespace = 'tokenbook'::regnamespace and c.relname <> all (c_not_moved)
          or c.relnamespace = 'public'::regnamespace and c.relname = any (tokenbook.own_relations()))
        and exists (
-         select from pg_attribute u where u.attrelid = c.oid and u.attname = 'user_id' and not u.attisdropped)
+         select 1 from pg_attribute u where u.attrelid = c.oid and u.attname = 'user_id' and not u.attisdropped)
      group by c.oid
      order by c.oid
   loop
@@ -85,7 +85,7 @@ begin
 
   -- what is counted by days, weeks and months
   with spent as (
-    select t.member_id, t.reserved_change - t.tokens + t.debt_change as tokens, tokenbook.spending_time(t) as at, t.created_at,
+    select t.member_id, t.reserved_change - t.tokens + t.debt_change as tokens, tokenbook.spending_time(row(t.*)::public.token_transactions) as at, t.created_at,
            t.entry_type in ('deduction', 'hold', 'release', 'refund') and t.action_type <> 'admin_deduct' as counts
       from public.token_transactions t
      where t.user_id = p_user_id and t.entry_type not in ('opening_balance', 'expiry')
@@ -131,13 +131,13 @@ begin
   update tokenbook.sale_accounts c set changed_at = coalesce(c.changed_at, clock_timestamp()) where c.user_id = p_user_id;
 
   -- what reports have counted of these uses, they count again; everyone's too
-  if exists (select from public.token_usage u where u.user_id = p_user_id) then
+  if exists (select 1 from public.token_usage u where u.user_id = p_user_id) then
     delete from tokenbook.usage_marks m
      where m.user_id in (
        select u.member_id from public.token_usage u where u.user_id = p_user_id
        union all values (p_user_id), ('00000000-0000-0000-0000-000000000000'));
     delete from tokenbook.usage_totals n
-     where not exists (select from tokenbook.usage_marks m where m.user_id = n.user_id);
+     where not exists (select 1 from tokenbook.usage_marks m where m.user_id = n.user_id);
   end if;
 end
 $$;

@@ -32,7 +32,7 @@ begin
   -- act: the finding as it is now, asked of the ledger itself; one that is acknowledged already is still there
   select t.created_at, before.created_at into v_finding.booked_at, v_finding.booked_before
     from public.token_transactions t
-    left join public.token_transactions before on before.user_id = t.user_id and before.id = t.id - 1
+    left join public.token_transactions before on before.user_id = p_user_id and before.id = t.id - 1
    where t.user_id = p_user_id and t.id = p_transaction_id
      and (t.created_at < before.created_at - interval '1 minute' -- @acknowledged-if-found
        or t.created_at > clock_timestamp() + interval '1 minute');

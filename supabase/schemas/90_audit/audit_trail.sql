@@ -47,7 +47,7 @@ begin
            coalesce(u.metadata ->> 'request_id', u.metadata ->> 'requestId') as request
       from public.token_usage u
       left join charges named on named.usage_id = u.id
-      left join public.token_transactions naming on naming.user_id = u.user_id and naming.id = u.transaction_id
+      left join public.token_transactions naming on naming.user_id = p_user_id and naming.id = u.transaction_id
        and naming.entry_type in ('deduction', 'usage', 'grant')
      where u.user_id = p_user_id
   ), loose as (

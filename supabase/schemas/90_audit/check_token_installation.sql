@@ -60,12 +60,12 @@ begin
            (select string_agg(distinct r.role, ' and ') from unnest(array['anon', 'authenticated']) r (role)
              where has_table_privilege(r.role, c.oid, 'insert, update, delete, truncate')) as writers,
            c.relkind = 'v' and exists (
-             select from pg_options_to_table(c.reloptions) o where o.option_name = 'security_invoker' and o.option_value::boolean) as asks_as_caller
+             select 1 from pg_options_to_table(c.reloptions) o where o.option_name = 'security_invoker' and o.option_value::boolean) as asks_as_caller
       from pg_class c
      where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'f')
        and c.relname <> all (tokenbook.own_relations())
        and not exists (
-         select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+         select 1 from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
   ), kinds (type, name) as (values
     ('r', 'tables'), ('f', 'functions'), ('S', 'sequences'), ('T', 'types')
   ), subjects (place, subject, sound) as (values
@@ -106,14 +106,14 @@ begin
            format('revoke %s on %s %s from %s', p.privilege, p.kind, p.object, case p.grantee when 'public' then 'public' else quote_ident(p.grantee) end)
       from present p
      where not exists (
-       select from declared d
+       select 1 from declared d
         where (d.kind, d.object, d.grantee, d.privilege) = (p.kind, p.object, p.grantee, p.privilege))
     union all
     select 2, 'rights', 'fault', format('%s lacks %s on %s %s', d.grantee, d.privilege, d.kind, d.object),
            format('grant %s on %s %s to %s', d.privilege, d.kind, d.object, quote_ident(d.grantee))
       from declared d
      where not exists (
-       select from present p
+       select 1 from present p
         where (d.kind, d.object, d.grantee, d.privilege) = (p.kind, p.object, p.grantee, p.privilege))
     union all
     select 2, 'rights', 'fault', format('%s can act as %s', m.member::regrole, m.roleid::regrole),
@@ -183,7 +183,7 @@ begin
        and p.oid not in (select o.object from own o where o.class = 'pg_proc'::regclass)
        and (has_function_privilege('anon', p.oid, 'execute') or has_function_privilege('authenticated', p.oid, 'execute'))
        and not exists (
-         select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
+         select 1 from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
     union all
     select 7, 'the project', 'warning',
            format('new %s that %s makes in public are open to %s (the legacy default privileges): not Tokenbook''s to close',
@@ -204,9 +204,9 @@ begin
            format('new functions that %s makes can be called by everybody (Postgres'' own default): not Tokenbook''s to close', current_user),
            format('alter default privileges for role %I revoke execute on functions from public', current_user)
      where not exists (
-       select from pg_default_acl d
+       select 1 from pg_default_acl d
         where d.defaclrole = current_user::regrole and d.defaclobjtype = 'f' and d.defaclnamespace = 0
-          and not exists (select from aclexplode(d.defaclacl) a where a.grantee = 0))
+          and not exists (select 1 from aclexplode(d.defaclacl) a where a.grantee = 0))
     union all
     -- tables of the project's on which rows are paid for
     select 4, 'triggers', 'fault', format('trigger %I on %s is disabled: what is inserted there is not paid for', g.tgname, g.tgrelid::regclass),
@@ -222,7 +222,7 @@ begin
     select 8, 'the shadow', 'fault', format('what is written to %s is not seen, trigger %s is missing: npx tokenbook shadow --start, or --stop', c.name, n.name), null
       from counter c
      cross join unnest(case c.mode when 'read_only' then array['tokenbook_shadow_update'] else tokenbook.shadow_triggers() end) as n (name)
-     where c.is_there and not exists (select from followers f where f.tgrelid = c.relation and f.tgname = n.name)
+     where c.is_there and not exists (select 1 from followers f where f.tgrelid = c.relation and f.tgname = n.name)
     union all
     select 8, 'the shadow', 'fault', format('trigger %I on %s is disabled: what is written there is not seen', f.tgname, f.tgrelid::regclass),
            format('alter table %s enable trigger %I', f.tgrelid::regclass, f.tgname)
@@ -230,7 +230,7 @@ begin
     union all
     select 8, 'the shadow', 'warning', format('trigger %I on %s is of no shadow', f.tgname, f.tgrelid::regclass),
            format('drop trigger %I on %s', f.tgname, f.tgrelid::regclass)
-      from followers f where not exists (select from counter c where c.relation = f.tgrelid)
+      from followers f where not exists (select 1 from counter c where c.relation = f.tgrelid)
     union all
     select 8, 'the shadow', 'warning', format('changes of %s are not booked since %s: npx tokenbook shadow', c.name, date_trunc('second', o.changed_at)), null
       from counter c
@@ -251,7 +251,7 @@ begin
       select f.* from findings f
       union all
       select s.place, s.subject, 'ok', s.sound, null from subjects s
-       where not exists (select from findings f where f.place = s.place)) all_of
+       where not exists (select 1 from findings f where f.place = s.place)) all_of
    order by all_of.place, all_of.status, all_of.finding;
 end
 $$;

@@ -77,7 +77,7 @@ begin
        select t.id as last_id from public.token_transactions t
         where t.user_id = u.user_id order by t.id desc limit 1) l
       left join lateral (
-       select c as kept from tokenbook.ledger_checkpoints c
+       select row(c.*)::tokenbook.ledger_checkpoints as kept from tokenbook.ledger_checkpoints c
         where c.user_id = u.user_id order by c.id desc limit 1) k on true
   loop
     if v_room <= 0 then

@@ -40,8 +40,8 @@ begin
       from differences s
      -- the parts of what is missing, or nobody declared, go without saying
      where s.name = s.relation or s.relation = ''
-        or (exists (select from present p where p.relation = s.relation and p.name = s.relation)
-              = exists (select from declared d where d.relation = s.relation and d.name = s.relation))
+        or (exists (select 1 from present p where p.relation = s.relation and p.name = s.relation)
+              = exists (select 1 from declared d where d.relation = s.relation and d.name = s.relation))
   )
   select l.kind,
          case

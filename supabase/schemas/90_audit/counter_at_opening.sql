@@ -31,8 +31,8 @@ begin
      and b.created_at <= p_opening.created_at
      -- what was granted since the books opened says so in the ledger, whatever its metadata say
      and not exists (
-       select from public.token_transactions t
-        where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id);
+       select 1 from public.token_transactions t
+        where t.user_id = p_user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id);
   if v_grant.id is null then
     return;
   end if;

@@ -86,7 +86,7 @@ begin
     select t.user_id, t.terms ->> 'voids' as grant_id, t.id as transaction_id, t.created_at, t.original_id, t.metadata
       from ledger t
      where t.terms ? 'voids'
-       and not exists (select from to_come c where c.user_id = t.user_id and c.transaction_id = t.original_id)
+       and not exists (select 1 from to_come c where c.user_id = t.user_id and c.transaction_id = t.original_id)
   ), expiries as (
     -- the changes that set_token_grant_expiry made, in order, for each grant
     select t.user_id, t.terms -> 'expiry' ->> 'grant_id' as grant_id, t.id as transaction_id, t.created_at,
@@ -115,7 +115,7 @@ begin
          order by e.transaction_id limit 1) later on true
       left join ledger opened on opened.user_id = o.user_id and opened.id = 1 and opened.entry_type = 'opening_balance' and o.id = any (opened.grant_ids)
       left join expiries latest on latest.user_id = o.user_id and latest.grant_id = o.id::text and latest.is_last
-     where not exists (select from recorded r where r.user_id = g.user_id and r.grant_id = g.id)
+     where not exists (select 1 from recorded r where r.user_id = g.user_id and r.grant_id = g.id)
   ), given as (
     -- each grant as it was given, with the expiry that was set last
     select f.user_id, f.transaction_id, f.attached, f.grant_id, f.grant_type, f.tokens_granted, f.priority, f.granted_at,
@@ -207,9 +207,9 @@ begin
     select s.user_id, one.nth, one.plan
       from tokenbook.subscriptions s
      cross join lateral (
-       select 1 as nth, s as plan where s.beside = '[]'
+       select 1 as nth, row(s.*)::tokenbook.subscriptions as plan where s.beside = '[]'
        union all
-       select row_number() over (), p from tokenbook.plans_of(s) p where s.beside <> '[]') one
+       select row_number() over (), p from tokenbook.plans_of(row(s.*)::tokenbook.subscriptions) p where s.beside <> '[]') one
      where (p_user_id is null or s.user_id = p_user_id)
        and (p_after is null or s.user_id > p_after)
        and (p_until is null or s.user_id <= p_until)
@@ -421,11 +421,11 @@ begin
            greatest(f.cycles_completed, max(o.cycles_completed), 0) as cycles,
            -- another payment waits, or an admin has decided
            t.is_assigned or exists (
-             select from tokenbook.provider_payments w
+             select 1 from tokenbook.provider_payments w
               where w.provider = f.provider and w.subscription_id = f.subscription_id
                 and w.period_start > f.period_start - 3 * n.length and w.period_start < f.period_start + 3 * n.length
                 and (w.parked_reason is not null or exists (
-                  select from tokenbook.provider_events e
+                  select 1 from tokenbook.provider_events e
                    where e.provider = w.provider and e.provider_payment_id = w.provider_payment_id and e.facts ->> 'kind' = 'assigned'))) as is_decided,
            (select coalesce(w.cycles_completed, -1) from tokenbook.provider_payments w
              where w.provider = f.provider and w.subscription_id = f.subscription_id and w.is_paid
@@ -433,14 +433,14 @@ begin
              order by w.period_start desc limit 1) as cycles_before
       from facts f
       join told t on t.provider = f.provider and t.whole = f.provider_payment_id and t.may_be_fee
-      join (select l.plan_type, coalesce(tokenbook.period_end(l, 'epoch') - 'epoch', interval '28 days') as length
+      join (select l.plan_type, coalesce(tokenbook.period_end(row(l.*)::public.token_plans, 'epoch') - 'epoch', interval '28 days') as length
               from public.token_plans l) n on n.plan_type = f.plan_type
       left join payments y on y.user_id = f.user_id and y.provider = f.provider and y.provider_payment_id = f.provider_payment_id
       join lateral (
         select o.period_start, o.cycles_completed, z.created_at as booked_at
           from tokenbook.provider_payments o
           left join public.token_payments z
-            on z.user_id = o.user_id and z.provider = o.provider and z.provider_payment_id = o.provider_payment_id
+            on (p_user_id is null or z.user_id = p_user_id) and z.user_id = o.user_id and z.provider = o.provider and z.provider_payment_id = o.provider_payment_id
          where o.provider = f.provider and o.subscription_id = f.subscription_id and o.plan_type = f.plan_type and o.is_paid
            and o.provider_payment_id <> f.provider_payment_id
            and o.period_start > f.period_start - n.length / 2 and o.period_start < f.period_start + n.length / 2) o on true
@@ -494,7 +494,7 @@ begin
            coalesce(array_agg(part.tokens order by part.place) filter (where part.tokens <> 0), '{}')::text as grant_tokens
       from (select h.* from holds h
              where h.parent_id is not null
-                or exists (select from moved_holds m where m.user_id = h.user_id and m.hold_id = h.id::text)) h
+                or exists (select 1 from moved_holds m where m.user_id = h.user_id and m.hold_id = h.id::text)) h
       left join holds p on p.user_id = h.user_id and p.id = h.parent_id
       left join ledger o on o.user_id = h.user_id and o.id = coalesce(p.transaction_id, h.transaction_id)
       left join lateral (
@@ -654,7 +654,7 @@ begin
   select 'I3 the account knows whether it has caps', a.user_id, null, null, c.has_caps::text, a.has_caps::text
     from accounts a
    cross join lateral (
-     select exists (select from public.token_spend_caps s where s.user_id = a.user_id) as has_caps) c
+     select exists (select 1 from public.token_spend_caps s where (p_user_id is null or s.user_id = p_user_id) and s.user_id = a.user_id) as has_caps) c
    where a.has_caps <> c.has_caps
   union all
   select 'I3 an overdraft is what was said of it', a.user_id, null, null,
@@ -679,7 +679,7 @@ begin
     from accounts a
    where a.payer_id is not null
      and not exists (
-       select from public.token_team_members m
+       select 1 from public.token_team_members m
         where m.user_id = a.payer_id and m.member_id = a.user_id and m.until is null)
   union all
   select 'I4 who spent is of the team', t.user_id, null, t.id, 'a member', t.member_id::text
@@ -701,9 +701,9 @@ begin
   select 'I3 an alert is of what is there', t.user_id, t.grant_id, null,
          coalesce('grant ' || t.grant_id, 'request ' || t.request_id), 'none'
     from alerts t
-   where not exists (select from grants g where g.user_id = t.user_id and g.id = t.grant_id)
+   where not exists (select 1 from grants g where g.user_id = t.user_id and g.id = t.grant_id)
      and t.grant_id is not null
-      or not exists (select from public.token_top_up_requests r where r.user_id = t.user_id and r.id = t.request_id)
+      or not exists (select 1 from public.token_top_up_requests r where (p_user_id is null or r.user_id = p_user_id) and r.user_id = t.user_id and r.id = t.request_id)
      and t.request_id is not null
   union all
   select 'I3 a top-up asks for what its alert says', r.user_id, null, null,
@@ -836,7 +836,7 @@ begin
   select 'I7 the account is due no later than its next grant to come', a.user_id, null, null,
          'at ' || u.due || ' or before', coalesce(a.next_due_at::text, 'never')
     from accounts a
-    join (select g.user_id, min(g.starts_at) as due from tokenbook.upcoming_grants g group by g.user_id) u on u.user_id = a.user_id
+    join (select g.user_id, min(g.starts_at) as due from tokenbook.upcoming_grants g where (p_user_id is null or g.user_id = p_user_id) group by g.user_id) u on u.user_id = a.user_id
    where u.due < coalesce(a.next_due_at, 'infinity')
   union all
   select 'I7 the account is due no later than its next slot', a.user_id, null, null,
@@ -868,13 +868,13 @@ begin
   union all
   select 'I3 the settings know whether there are common caps', null, null, null, c.has_caps::text, s.has_common_caps::text
     from tokenbook.project_settings s
-   cross join lateral (select exists (select from public.token_default_spend_caps) as has_caps) c
+   cross join lateral (select exists (select 1 from public.token_default_spend_caps) as has_caps) c
    where p_user_id is null and p_after is null and s.has_common_caps <> c.has_caps  union all
   -- plan
   select 'I9 the balance is never above the plan limit', a.user_id, null, null,
          s.tokens_limit || ' or less', a.tokens_remaining::text
     from accounts a
-    join tokenbook.subscriptions s on s.user_id = a.user_id
+    join tokenbook.subscriptions s on (p_user_id is null or s.user_id = p_user_id) and s.user_id = a.user_id
    where a.tokens_remaining > s.tokens_limit
   union all
   -- no entry has the plan limit of a subscription from before the books
@@ -913,7 +913,7 @@ begin
      ('ended_at', case when s.ended_at is not null
                        then least(s.taken_back_at, s.cancel_at, s.expires_at + s.grace_days * interval '24 hours') end::text, s.ended_at::text),
      ('beside', case when k.beside <> '[]' then jsonb_strip_nulls((tokenbook.without_slots(newest.kept)).beside) else k.beside end::text,
-                case when s.beside <> '[]' then jsonb_strip_nulls((tokenbook.without_slots(s)).beside) else s.beside end::text)
+                case when s.beside <> '[]' then jsonb_strip_nulls((tokenbook.without_slots(row(s.*)::tokenbook.subscriptions)).beside) else s.beside end::text)
    ) as differs (field, expected, found)
    where differs.expected is distinct from differs.found
   union all
@@ -1135,11 +1135,11 @@ begin
                               when f.user_id is null then 'user_unknown'
                               -- it waits beside one that is booked
                               when f.parked_reason = 'second_in_period' and p.id is null and not t.is_assigned
-                                and exists (select from of_periods o where o.provider = f.provider and o.id = f.provider_payment_id)
+                                and exists (select 1 from of_periods o where o.provider = f.provider and o.id = f.provider_payment_id)
                               then 'second_in_period'
                               -- or with a credit that nobody can trace
                               when f.parked_reason = 'paid_with_credit' and p.id is null and not t.is_assigned and t.from_balance_cents > 0
-                                and exists (select from tokenbook.provider_payments c
+                                and exists (select 1 from tokenbook.provider_payments c
                                              where c.provider = f.provider and c.customer_id = f.customer_id and c.from_balance_cents < 0)
                               then 'paid_with_credit' end
                             when t.reason is not null then t.reason
@@ -1157,13 +1157,13 @@ begin
     from events e
     join facts f on f.provider = e.provider and f.provider_payment_id = e.whole
    cross join lateral jsonb_array_elements_text(case jsonb_typeof(e.fact -> 'parts') when 'array' then e.fact -> 'parts' else '[]' end) as named (part)
-   where not exists (select from parts o where o.provider = e.provider and o.whole = e.whole and o.part = named.part)
+   where not exists (select 1 from parts o where o.provider = e.provider and o.whole = e.whole and o.part = named.part)
   union all
   select 'I12 what was paid is booked', f.user_id, null, null, concat_ws(' ', f.provider, f.provider_payment_id), 'no payment'
     from facts f
    where f.is_paid and f.user_id is not null and num_nonnulls(f.plan_type, f.pack_type) > 0 and f.parked_reason is null
      and not exists (
-       select from payments p
+       select 1 from payments p
         where p.user_id = f.user_id and p.provider = f.provider and p.provider_payment_id = f.provider_payment_id)
   union all
   select 'I12 one payment a period', o.user_id, null, null,
@@ -1177,7 +1177,7 @@ begin
     from tokenbook.provider_events e
    where p_user_id is null and p_after is null
      and not exists (
-       select from tokenbook.provider_payments f
+       select 1 from tokenbook.provider_payments f
         where f.provider = e.provider and f.provider_payment_id = e.provider_payment_id)
   union all
   select 'I12 a fact is as it was told', null, null, null,
@@ -1316,7 +1316,7 @@ begin
          coalesce(s.id::text, 'none'), coalesce(g.subscription_id::text, 'none')
     from grants g
     join ledger t on t.user_id = g.user_id and t.entry_type = 'grant' and t.grant_ids[1] = g.id
-    left join tokenbook.subscriptions s on s.user_id = g.user_id
+    left join tokenbook.subscriptions s on (p_user_id is null or s.user_id = p_user_id) and s.user_id = g.user_id
    where g.subscription_id is distinct from s.id
      and (g.subscription_id is not null or g.period_start is not null)
   union all
@@ -1325,7 +1325,7 @@ begin
       select g.user_id, g.id as grant_id, null::bigint as transaction_id, g.payment_id from grants g
       union all
       select t.user_id, null, t.id, t.payment_id from ledger t) n
-    left join public.token_payments p on p.user_id = n.user_id and p.id = n.payment_id
+    left join public.token_payments p on (p_user_id is null or p.user_id = p_user_id) and p.user_id = n.user_id and p.id = n.payment_id
    where n.payment_id is not null and p.id is null
   union all
   -- each transaction by itself: the rules of the constraints, checked on the rows that are there
@@ -1602,9 +1602,10 @@ begin
        or t.created_at > clock_timestamp() + interval '1 minute')
      -- except an entry that was acknowledged, as it was then
      and not exists (
-       select from tokenbook.acknowledged_findings f
+       select 1 from tokenbook.acknowledged_findings f
         where f.user_id = t.user_id -- @acknowledged-user-only
           and f.transaction_id = t.id -- @acknowledged-entry-only
+          and (p_user_id is null or f.user_id = p_user_id)
           and f.booked_at = t.created_at and f.booked_before is not distinct from t.at_before) -- @acknowledged-as-it-was
   union all
   -- actor and reason
@@ -1626,30 +1627,30 @@ begin
      and not (t.reason is null and (t.entry_type in ('grant', 'refund', 'void', 'clawback') or t.action_type in ('admin_deduct', 'upcoming_grant')))
   union all
   -- the rules of each table's rows, the same functions that its writers use
-  select 'I3 a row keeps the rules of its table', a.user_id, null, null, 'token_accounts', tokenbook.broken_account_rule(a)
+  select 'I3 a row keeps the rules of its table', a.user_id, null, null, 'token_accounts', tokenbook.broken_account_rule(row(a.*)::public.token_accounts)
     from public.token_accounts a
-   where tokenbook.broken_account_rule(a) is not null
+   where tokenbook.broken_account_rule(row(a.*)::public.token_accounts) is not null
      and (p_user_id is null or a.user_id = p_user_id)
      and (p_after is null or a.user_id > p_after)
      and (p_until is null or a.user_id <= p_until)
   union all
-  select 'I3 a row keeps the rules of its table', b.user_id, b.id, null, 'token_balances', tokenbook.broken_grant_rule(b)
+  select 'I3 a row keeps the rules of its table', b.user_id, b.id, null, 'token_balances', tokenbook.broken_grant_rule(row(b.*)::public.token_balances)
     from public.token_balances b
-   where tokenbook.broken_grant_rule(b) is not null
+   where tokenbook.broken_grant_rule(row(b.*)::public.token_balances) is not null
      and (p_user_id is null or b.user_id = p_user_id)
      and (p_after is null or b.user_id > p_after)
      and (p_until is null or b.user_id <= p_until)
   union all
-  select 'I3 a row keeps the rules of its table', h.user_id, null, h.transaction_id, 'token_holds', tokenbook.broken_hold_rule(h)
+  select 'I3 a row keeps the rules of its table', h.user_id, null, h.transaction_id, 'token_holds', tokenbook.broken_hold_rule(row(h.*)::public.token_holds)
     from public.token_holds h
-   where tokenbook.broken_hold_rule(h) is not null
+   where tokenbook.broken_hold_rule(row(h.*)::public.token_holds) is not null
      and (p_user_id is null or h.user_id = p_user_id)
      and (p_after is null or h.user_id > p_after)
      and (p_until is null or h.user_id <= p_until)
   union all
-  select 'I3 a row keeps the rules of its table', t.user_id, null, t.id, 'token_transactions', tokenbook.broken_transaction_rule(t)
+  select 'I3 a row keeps the rules of its table', t.user_id, null, t.id, 'token_transactions', tokenbook.broken_transaction_rule(row(t.*)::public.token_transactions)
     from public.token_transactions t
-   where tokenbook.broken_transaction_rule(t) is not null
+   where tokenbook.broken_transaction_rule(row(t.*)::public.token_transactions) is not null
      and (p_user_id is null or t.user_id = p_user_id)
      and (p_after is null or t.user_id > p_after)
      and (p_until is null or t.user_id <= p_until)

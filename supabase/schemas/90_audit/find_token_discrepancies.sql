@@ -40,11 +40,11 @@ begin
       union
       select b.user_id from public.token_balances b -- whose account is lost
        where (p_after is null or b.user_id > p_after) and (p_until is null or b.user_id <= p_until)
-         and not exists (select from public.token_accounts a where a.user_id = b.user_id)
+         and not exists (select 1 from public.token_accounts a where a.user_id = b.user_id)
       union
       select t.user_id from public.token_usage t -- users with records and no account
        where (p_after is null or t.user_id > p_after) and (p_until is null or t.user_id <= p_until)
-         and not exists (select from public.token_accounts a where a.user_id = t.user_id)
+         and not exists (select 1 from public.token_accounts a where a.user_id = t.user_id)
     ) u
    cross join lateral (select tokenbook.try_reconcile(u.user_id) as answer offset 0) r
    cross join lateral (

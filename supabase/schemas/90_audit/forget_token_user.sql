@@ -36,9 +36,9 @@ begin
     perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 100000"}');
   end if;
   if not tokenbook.is_user(p_user_id)
-    and not exists (select from public.token_accounts a where a.user_id = p_user_id)
-    and not exists (select from public.token_transactions t where p_user_id in (t.user_id, t.member_id))
-    and not exists (select from tokenbook.changes c where c.user_id = p_user_id)
+    and not exists (select 1 from public.token_accounts a where a.user_id = p_user_id)
+    and not exists (select 1 from public.token_transactions t where p_user_id in (t.user_id, t.member_id))
+    and not exists (select 1 from tokenbook.changes c where c.user_id = p_user_id)
   then
     perform tokenbook.refuse('user_not_found', '{"field": "p_user_id"}');
   end if;
@@ -54,7 +54,7 @@ begin
     with found as (
       select t.user_id, t.id, w.reason, w.request, w.metadata
         from public.token_transactions t
-       cross join lateral tokenbook.without_words(t) w
+       cross join lateral tokenbook.without_words(row(t.*)::public.token_transactions) w
        where (t.user_id = p_user_id and t.member_id is null or t.member_id = p_user_id) -- @words-of-the-person
          and (w.reason, w.request, w.metadata) is distinct from (t.reason, t.request, t.metadata)
        limit p_limit - v_total
@@ -89,8 +89,7 @@ begin
 
     for v_table, v_set, v_where in values
       -- what no entry of the ledger is of: from before the books, failed or free
-      ('public.token_usage', 'error_message = null, metadata = case when x.transaction_id is null then jsonb_strip_nulls(jsonb_build_object(
-          ''request_id'', x.metadata -> ''request_id'', ''requestId'', x.metadata -> ''requestId'')) else x.metadata end',
+      ('public.token_usage', 'error_message = null, metadata = case when x.transaction_id is null then tokenbook.request_ids(x.metadata) else x.metadata end',
        'x.error_message is not null or x.transaction_id is null and x.metadata - ''request_id'' - ''requestId'' <> ''{}'''),
       ('public.token_balances', 'metadata = tokenbook.words_of_ours(x.metadata)', 'x.metadata <> tokenbook.words_of_ours(x.metadata)'),
       ('public.token_storage_quotas', 'metadata = tokenbook.words_of_ours(x.metadata)', 'x.metadata <> tokenbook.words_of_ours(x.metadata)'),
@@ -131,7 +130,7 @@ begin
   -- record
   v_erased := (select coalesce(jsonb_object_agg(e.key, e.value), '{}') from jsonb_each(v_erased) e where e.value <> '0');
   if v_total > 0 or not exists (
-    select from tokenbook.changes c where c.user_id = p_user_id and c.change = 'forget_token_user')
+    select 1 from tokenbook.changes c where c.user_id = p_user_id and c.change = 'forget_token_user')
   then
     perform tokenbook.record_change(
       'forget_token_user', p_user_id, v_actor.actor_role, v_actor.actor_id, null, jsonb_build_object('rows', v_total));

@@ -16,23 +16,29 @@ declare
   c_listed constant integer := 50;
   v_now constant timestamptz := clock_timestamp();
   v_account public.token_accounts;
+  v_email text;
+  v_is_user boolean;
+  v_subscription jsonb;
 begin
   perform tokenbook.authorize(p_user_id, p_self_may => false);
   select a.* into v_account from public.token_accounts a where a.user_id = p_user_id;
   if not found then
     perform tokenbook.require_user(p_user_id, 'service');
   end if;
+  v_email := (select u.email from auth.users u where u.id = p_user_id);
+  v_is_user := tokenbook.is_user(p_user_id);
+  v_subscription := (select to_jsonb(s) from public.token_subscriptions s where s.user_id = p_user_id);
   return jsonb_build_object(
     'user_id', p_user_id,
-    'email', (select u.email from auth.users u where u.id = p_user_id),
-    'is_user', tokenbook.is_user(p_user_id),
+    'email', v_email,
+    'is_user', v_is_user,
     'state', coalesce(v_account.state, 'active'),
     'payer_id', v_account.payer_id,
     'tokens_used', coalesce(v_account.tokens_used, 0),
     'tokens_expired', coalesce(v_account.tokens_expired, 0),
     'cost_cents', coalesce(v_account.total_cost, 0),
     'last_active_at', v_account.spent_at,
-    'subscription', (select to_jsonb(s) from public.token_subscriptions s where s.user_id = p_user_id),
+    'subscription', v_subscription,
     'holds', (
       select coalesce(jsonb_agg(
                jsonb_build_object(

@@ -45,8 +45,8 @@ begin
    where b.user_id = p_user_id and b.metadata ->> 'source' = 'counter_beyond_grants' and b.grant_type = 'plan'
      and b.created_at <= p_opening.created_at
      and not exists (
-       select from public.token_transactions t
-        where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id);
+       select 1 from public.token_transactions t
+        where t.user_id = p_user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id);
   if v_beyond_id is not null then
     return query
     with booked as (
@@ -57,8 +57,8 @@ begin
         from public.token_balances b
        where b.user_id = p_user_id
          and not exists (
-           select from public.token_transactions t
-            where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
+           select 1 from public.token_transactions t
+            where t.user_id = p_user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
     )
     select b.id, true, b.priority, b.granted_at, b.expires_at,
            case when b.id <> v_beyond_id then b.tokens_granted
@@ -84,8 +84,8 @@ begin
             from public.token_balances b
            where b.user_id = p_user_id
              and not exists (
-               select from public.token_transactions t
-                where t.user_id = b.user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
+               select 1 from public.token_transactions t
+                where t.user_id = p_user_id and t.entry_type = 'grant' and t.grant_ids[1] = b.id)
           union all
           select u.usage_id, u.tokens, u.created_at + (tokenbook.built_in_grant_types() -> 'admin' ->> 'lifetime_hours')::integer * interval '1 hour', false, 50::smallint, u.created_at
             from tokenbook.audit_trail(p_user_id) u
@@ -94,7 +94,7 @@ begin
              and (u.created_at <= v_counter.counted_at) is not true
              -- the app wrote the grant and its record within a minute, as the migrations take it
              and not exists (
-               select from public.token_balances b
+               select 1 from public.token_balances b
                 where b.user_id = p_user_id and b.tokens_granted = u.tokens
                   and b.granted_at between u.created_at - interval '1 minute' and u.created_at + interval '1 minute')
         ) x

@@ -26,7 +26,7 @@ begin
    order by t.id desc
    limit 1;
   if exists (
-    select from public.token_transactions t
+    select 1 from public.token_transactions t
      where t.user_id = p_user_id and t.id > coalesce(v_base.id, 0) and t.action_type in ('admin_grant', 'admin_deduct'))
   then
     select t.* into v_opening

@@ -23,7 +23,7 @@ begin
     perform tokenbook.refuse('invalid_page', '{"field": "p_limit", "rule": "1 to 200"}');
   end if;
   v_changes := array(
-    select c from tokenbook.changes c
+    select row(c.*)::tokenbook.changes from tokenbook.changes c
      where (p_user_id is null or c.user_id = p_user_id)
        and c.id < coalesce(p_before, 9223372036854775807)
      order by c.id desc

@@ -57,7 +57,7 @@ begin
          array_agg(coalesce(booked.tokens, 0) order by g.nth)
     into v_ids, v_granted, v_ends, v_priorities, v_granted_at, v_until, v_left
     from (
-      select b.*, tokenbook.expiry_as_granted(b) as until_at_last, (row_number() over (
+      select b.*, tokenbook.expiry_as_granted(row(b.*)::public.token_balances) as until_at_last, (row_number() over (
                order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false)))::integer as nth
         from public.token_balances b
        where b.user_id = p_user_id) g

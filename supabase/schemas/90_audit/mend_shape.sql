@@ -24,7 +24,7 @@ begin
     if p_declared is null then
       return 'drop function ' || p_name;
     end if;
-    if p_present is null or exists (select from unnest(v_added || v_lost) line where line ~ '^(in|from|to|text) ') then
+    if p_present is null or exists (select 1 from unnest(v_added || v_lost) line where line ~ '^(in|from|to|text) ') then
       return null;
     end if;
     return concat_ws('; ',
@@ -35,7 +35,7 @@ begin
          from (select line, line like 'set %' as is_set, row_number() over (partition by line like 'set %' order by place) as n
                  from unnest(v_declared) with ordinality as d (line, place)
                 where line ~ '^(volatile|stable|immutable|security|strict|called|set)( |$)') d
-       having exists (select from unnest(v_added || v_lost) line where line not like 'owner to %')));
+       having exists (select 1 from unnest(v_added || v_lost) line where line not like 'owner to %')));
 
   elsif p_kind = 'trigger' then
     return case
@@ -64,14 +64,14 @@ begin
     return null;
   elsif p_kind = 'column' then
     -- the type is the first line; how it is generated is for the migration to say
-    if exists (select from unnest(v_added || v_lost) line where line <> 'not null' and line not like 'default %') then
+    if exists (select 1 from unnest(v_added || v_lost) line where line <> 'not null' and line not like 'default %') then
       return null;
     end if;
     return (
       select string_agg(statement, '; ')
         from (
           select v_column || 'drop ' || case when line = 'not null' then line else 'default' end from unnest(v_added) line
-           where line = 'not null' or not exists (select from unnest(v_lost) l where l like 'default %')
+           where line = 'not null' or not exists (select 1 from unnest(v_lost) l where l like 'default %')
           union all
           select v_column || 'set ' || line from unnest(v_lost) line) s (statement));
   elsif p_kind in ('table', 'view', 'sequence') then

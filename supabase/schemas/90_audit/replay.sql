@@ -124,7 +124,7 @@ begin
           select o.user_id, (tokenbook.last_repair(o.user_id, p_now)).id
             from openings o
            where exists (
-             select from ledger t
+             select 1 from ledger t
               where t.user_id = o.user_id and t.action_type in ('admin_grant', 'admin_deduct') and (t.reason ~* '^[[:space:]]*reconciliation') is not true)) r
         join ledger t on t.user_id = r.user_id and t.id = r.id and t.action_type in ('admin_grant', 'admin_deduct')
        group by r.user_id
@@ -148,7 +148,7 @@ begin
        where t.entry_type = 'usage' and t.terms ? 'expiry'
        order by t.user_id, t.terms -> 'expiry' ->> 'grant_id', t.id
     ), grants as (
-      select b.*, counted.user_id is not null as is_counted, o.created_at as opened_at, coalesce(said.before, tokenbook.expiry_as_granted(b), 'infinity') as until_at_first, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
+      select b.*, counted.user_id is not null as is_counted, o.created_at as opened_at, coalesce(said.before, tokenbook.expiry_as_granted(row(b.*)::public.token_balances), 'infinity') as until_at_first, opened.tokens as tokens_opened, settled.tokens as tokens_settled,
              (row_number() over (
                partition by b.user_id
                order by tokenbook.burn_key(b.priority, b.granted_at, b.expires_at, b.id, false) -- @replay-oldest-first
@@ -187,7 +187,7 @@ begin
       select h.user_id, -h.tokens as tokens, h.created_at
         from public.token_legacy_transactions h
        where h.tokens < 0 and h.action_type <> all (c_grants)
-         and not exists (select from counted c where c.user_id = h.user_id)
+         and not exists (select 1 from counted c where c.user_id = h.user_id)
          and (p_user_id is null or h.user_id = p_user_id)
          and (p_after is null or h.user_id > p_after)
          and (p_until is null or h.user_id <= p_until)
@@ -197,9 +197,9 @@ begin
         from public.token_usage u
         join openings o on o.user_id = u.user_id and u.created_at <= o.created_at
        where u.success and u.tokens_used > 0 and u.action_type <> all (c_grants)
-         and not exists (select from counted c where c.user_id = u.user_id)
+         and not exists (select 1 from counted c where c.user_id = u.user_id)
          and not exists (
-           select from public.token_legacy_transactions h
+           select 1 from public.token_legacy_transactions h
             where h.user_id = u.user_id and h.tokens < 0 and h.action_type <> all (c_grants))
     ), parents as (
       select distinct h.user_id, h.parent_id

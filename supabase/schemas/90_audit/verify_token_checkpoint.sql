@@ -83,7 +83,7 @@ begin
         with now as materialized (
           select c.* from tokenbook.chain_ledger(v_then.user_id, p_until => v_then.id) c
         ), kept as (
-          select c.id, case v_changed when 'numbers' then n.numbers = c.numbers else n.words = c.words end as is_same
+          select c.id, case when v_changed = 'numbers' then n.numbers = c.numbers else n.words = c.words end as is_same
             from tokenbook.ledger_checkpoints c
             left join now n on n.id = c.id
            where c.user_id = v_then.user_id and c.id < v_then.id and c.id % 100 = 0

@@ -12,17 +12,17 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return exists (
-      select from tokenbook.provider_customers c
+      select 1 from tokenbook.provider_customers c
        where c.provider = p_provider and c.customer_id = p_customer_id and c.user_id = p_user_id)
     or exists (
-      select from tokenbook.changes c
+      select 1 from tokenbook.changes c
        where c.change = 'set_token_customer' and c.details ->> 'provider' = p_provider
          and c.details ->> 'customer_id' = p_customer_id and c.details ->> 'instead_of' = p_user_id::text)
     or exists (
-      select from tokenbook.provider_events e
+      select 1 from tokenbook.provider_events e
        where e.provider = p_provider and e.facts ->> 'customer_id' = p_customer_id and (e.facts ->> 'user_id')::uuid = p_user_id)
     or exists (
-      select from tokenbook.provider_subscription_events e
+      select 1 from tokenbook.provider_subscription_events e
        where e.provider = p_provider and e.facts ->> 'customer_id' = p_customer_id and (e.facts ->> 'user_id')::uuid = p_user_id);
 end
 $$;

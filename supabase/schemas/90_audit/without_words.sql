@@ -81,3 +81,17 @@ end
 $$;
 comment on function tokenbook.erased is
   'What stands in the place of a reason that was erased: erased, after goodwill or reconciliation where it began so; NULL where there was none.';
+
+-- Of metadata the ids of the request, by which an app knows its own logs.
+create function tokenbook.request_ids(p_metadata jsonb)
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_strip_nulls(jsonb_build_object('request_id', p_metadata -> 'request_id', 'requestId', p_metadata -> 'requestId'));
+end
+$$;
+comment on function tokenbook.request_ids is 'Of metadata the ids of the request, request_id and requestId.';

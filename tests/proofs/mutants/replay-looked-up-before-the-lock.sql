@@ -1,5 +1,5 @@
 -- Looks for the key first and takes the lock afterwards.
-select pg_temp.mutate('spend-locks-first', 'perform from public.token_transactions t where t.user_id = p_user_id and t.idempotency_key = p_idempotency_key;
+select pg_temp.mutate('spend-locks-first', 'perform 1 from public.token_transactions t where t.user_id = p_user_id and t.idempotency_key = p_idempotency_key;
   if found then
     replayed := true;
     return;

@@ -44,19 +44,19 @@ begin
     if jsonb_typeof(p_pays_for -> v_field) <> 'array' then
       return format('%s: an array of 1 to 50 texts, each once', v_field);
     elsif jsonb_array_length(p_pays_for -> v_field) not between 1 and 50
-      or exists (select from jsonb_array_elements(p_pays_for -> v_field) e where jsonb_typeof(e) <> 'string')
+      or exists (select 1 from jsonb_array_elements(p_pays_for -> v_field) e where jsonb_typeof(e) <> 'string')
       or (select count(*) <> count(distinct e) from jsonb_array_elements(p_pays_for -> v_field) e)
     then
       return format('%s: an array of 1 to 50 texts, each once', v_field);
     end if;
   end loop;
   if exists (
-    select from jsonb_array_elements_text(p_pays_for -> 'actions') as action
+    select 1 from jsonb_array_elements_text(p_pays_for -> 'actions') as action
      where octet_length(action) > 64 or action !~ '^[a-z][a-z0-9_]*$' or action = any (tokenbook.reserved_action_types()))
   then
     return 'actions: each 1 to 64 characters of a-z 0-9 _, a letter first, and none of ours (reserved_action_types)';
   elsif exists (
-    select from jsonb_array_elements_text(p_pays_for -> 'models') as model
+    select 1 from jsonb_array_elements_text(p_pays_for -> 'models') as model
      where octet_length(model) > 200 or model !~ '^[!-)+-~]*[*]?$' or model = '')
   then
     return 'models: each 1 to 200 printable ASCII characters without blanks, * at the end only';

@@ -117,10 +117,11 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_broken_rule constant text := tokenbook.broken_account_rule(new);
+  v_account constant public.token_accounts := new; -- on a shard, new has the shard's type
+  v_broken_rule constant text := tokenbook.broken_account_rule(v_account);
 begin
   if v_broken_rule is not null then
-    perform tokenbook.refuse_row('token_accounts', v_broken_rule, to_jsonb(new));
+    perform tokenbook.refuse_row('token_accounts', v_broken_rule, to_jsonb(v_account));
   end if;
   return null;
 end

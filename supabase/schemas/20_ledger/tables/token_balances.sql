@@ -113,10 +113,11 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_broken_rule constant text := tokenbook.broken_grant_rule(new);
+  v_grant constant public.token_balances := new; -- on a shard, new has the shard's type
+  v_broken_rule constant text := tokenbook.broken_grant_rule(v_grant);
 begin
   if v_broken_rule is not null then
-    perform tokenbook.refuse_row('token_balances', v_broken_rule, to_jsonb(new));
+    perform tokenbook.refuse_row('token_balances', v_broken_rule, to_jsonb(v_grant));
   end if;
   return null;
 end

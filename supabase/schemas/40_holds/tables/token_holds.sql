@@ -103,10 +103,11 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_broken_rule constant text := tokenbook.broken_hold_rule(new);
+  v_hold constant public.token_holds := new; -- on a shard, new has the shard's type
+  v_broken_rule constant text := tokenbook.broken_hold_rule(v_hold);
 begin
   if v_broken_rule is not null then
-    perform tokenbook.refuse_row('token_holds', v_broken_rule, to_jsonb(new));
+    perform tokenbook.refuse_row('token_holds', v_broken_rule, to_jsonb(v_hold));
   end if;
   return null;
 end
