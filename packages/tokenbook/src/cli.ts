@@ -14,6 +14,7 @@ import { forget } from "./commands/forget.ts";
 import { importCommand } from "./commands/import.ts";
 import { install } from "./commands/install.ts";
 import { migrate } from "./commands/migrate.ts";
+import { partition } from "./commands/partition.ts";
 import { prices } from "./commands/prices.ts";
 import { reconcile } from "./commands/reconcile.ts";
 import { restate } from "./commands/restate.ts";
@@ -46,7 +47,7 @@ const groups = {
     upgrade,
     uninstall,
   ],
-  "The books:": [verify, doctor, reconcile, restate, checkpoint, exportCommand, prices],
+  "The books:": [verify, doctor, reconcile, restate, checkpoint, exportCommand, partition, prices],
   "People and migrations:": [consoleCommand, admin, forget, migrate],
 };
 for (const [heading, commands] of Object.entries(groups)) {
