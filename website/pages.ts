@@ -77,6 +77,7 @@ export const groups: Group[] = [
       "docs/guides/frozen-accounts.md",
       "docs/guides/erasing-a-user.md",
       "docs/guides/moving-house.md",
+      "docs/guides/read-replicas.md",
       "docs/guides/scale.md",
       "docs/guides/older-names.md",
       "docs/architecture/TOKEN_MIGRATION_HOTFIX.md",

@@ -57,9 +57,10 @@ export function parseRegistry(text: string): RegisteredError[] {
   });
 }
 
-/** PostgREST makes the status from the SQLSTATE: PT409 is 409, 42501 is 403, or 401 for nobody. */
+/** PostgREST makes the status from the SQLSTATE: PT409 is 409, 42501 is 403, or 401 for nobody, and 25006 is 405. */
 function isStateOf(sqlstate: unknown, status: number): boolean {
   if (sqlstate === null) return true;
+  if (sqlstate === "25006") return status === 405;
   return sqlstate === "42501" ? [401, 403].includes(status) : sqlstate === `PT${status}`;
 }
 

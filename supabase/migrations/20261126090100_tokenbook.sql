@@ -4648,7 +4648,8 @@ begin
       ('old_counter_is_read_only', 'PT409', 'The books keep the balance now: spend with deduct_tokens_with_fifo, add with grant_tokens. Nothing was changed.'),
       ('invalid_limit', 'PT400', 'Use open_holds or pending_payments, and 1 to 10000.'),
       ('invalid_trial_policy', 'PT400', 'Use allow, refuse, or reduced with either a percentage or a number of tokens.'),
-      ('busy', 'PT503', 'Other work has the account, or more is to be caught up with than one call does. Try again with the same key.')
+      ('busy', 'PT503', 'Other work has the account, or more is to be caught up with than one call does. Try again with the same key.'),
+      ('read_only', '25006', 'Ask the primary, outside of a read-only transaction: something has to be written first.')
     ) as r (slug, sqlstate, hint)
    where r.slug = p_slug;
 
@@ -6663,13 +6664,15 @@ comment on function tokenbook.get_token_history is
 /*
  * What a user can spend now, grant by grant in the order in which they will be spent (at most 100
  * are listed). What has run out is not counted, booked or not, and what the plan's schedule gives is; if something is
- * due and the account is free, it is booked on the way, so that the account row that frontends watch is right again (but
- * not in a transaction that is read-only). A user who never had a grant and has a plan is given its tokens first, once;
- * a plan that has ended, or a downgrade whose time has come, is recorded.
+ * due and the account is free, it is booked on the way, so that the account row that frontends watch is right again. A user
+ * who never had a grant and has a plan is given its tokens first, once; a plan that has ended, or a downgrade whose time
+ * has come, is recorded.
+ * On a read replica, or in a transaction that is read-only, the answer is the same and nothing is booked; where something
+ * has to be written first (a user's first plan, or more than ten portions are due), it is refused.
  * A member of a team is told of their payer's account, which is what they can spend.
  * Caller: the user for themself (p_user_id left out), an admin, service_role.
  * Locks: the account, only when something is due and only if it need not wait.
- * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, busy.   Keeps: I7, I11.
+ * Errors: not_authenticated, forbidden, invalid_user_id, user_not_found, busy, read_only.   Keeps: I7, I11.
  */
 -- Security definer: it books expiries, and an admin reads other users' rows.
 create function tokenbook.get_user_token_balance(p_user_id uuid default tokenbook.caller_id())
@@ -6704,10 +6707,12 @@ begin
     return tokenbook.answer_busy();
   end if;
 
-  v_may_book := not current_setting('transaction_read_only')::boolean;
+  v_may_book := not current_setting('transaction_read_only')::boolean; -- @replicas-book-nothing
   if v_may_book and not exists (select 1 from public.token_balances b where b.user_id = v_account_id) then
     perform tokenbook.grant_initial_plan(v_account_id); -- whom registration missed
     v_now := clock_timestamp();
+  elsif not v_may_book and (tokenbook.plan_to_begin(v_account_id)).plan_type is not null then -- @first-plans-are-written
+    perform tokenbook.refuse('read_only', '{}');
   end if;
   select coalesce(a.next_due_at <= v_now, false) into v_is_due
     from public.token_accounts a where a.user_id = v_account_id;
@@ -6724,7 +6729,7 @@ begin
 end
 $$;
 comment on function tokenbook.get_user_token_balance is
-  'What the user can spend now. For the user themself (leave p_user_id out), an admin, or the server. Returns {user_id, state (active, or frozen: nothing can be spent), total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: the balance when it was last filled, by a plan, a pack or a grant), plan_type (the plan that is in force; null = none), next_expiry, grants (in the order in which they will be spent, at most 100): [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, pays_for (null: everything)}], has_more_grants}, and overdraft_limit where nothing is left and more than 0 may be owed; for a member of a team, of their payer''s account, with payer_id. Errors: not_authenticated, forbidden, busy (more has run out than ten calls book).';
+  'What the user can spend now. For the user themself (leave p_user_id out), an admin, or the server. Returns {user_id, state (active, or frozen: nothing can be spent), total_active, total_expired (lost to expiry since the books opened), total_reserved (in holds), total_owed (debt), tokens_limit (the plan limit: the balance when it was last filled, by a plan, a pack or a grant), plan_type (the plan that is in force; null = none), next_expiry, grants (in the order in which they will be spent, at most 100): [{id, grant_type, tokens_granted, tokens_remaining, priority, granted_at, expires_at, pays_for (null: everything)}], has_more_grants}, and overdraft_limit where nothing is left and more than 0 may be owed; for a member of a team, of their payer''s account, with payer_id. Errors: not_authenticated, forbidden, busy (more has run out than ten calls book), read_only (a read replica: something has to be written first).';
 
 -- from supabase/schemas/20_ledger/grant_terms.sql
 
@@ -8810,7 +8815,7 @@ comment on function tokenbook.settings_lock is
  * takes longer than a portion does.
  * Call it before reading anything else of the account. Costs nothing when nothing is due. A caller that only reads
  * counts what is due as if it were booked, and passes as p_portions how many portions it can count.
- * Caller: internal.   Locks: the account, when there is a backlog.   Errors: busy.   Keeps: I11.
+ * Caller: internal.   Locks: the account, when there is a backlog.   Errors: busy, read_only.   Keeps: I11.
  */
 create function tokenbook.settle_backlog(p_user_id uuid, p_portions integer default 1)
 returns boolean
@@ -8826,7 +8831,7 @@ begin
     return false;
   end if;
   if current_setting('transaction_read_only')::boolean then
-    perform tokenbook.refuse('busy', '{}');
+    perform tokenbook.refuse('read_only', '{}');
   end if;
   perform tokenbook.lock_account(p_user_id);
   perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true);
@@ -9883,7 +9888,8 @@ comment on function tokenbook.count_usage is
  * Caller: the user for themself (p_user_id left out), an admin, service_role.   Locks: nothing.
  * Returns {tokens, cost_estimate, sufficient, tokens_short, overdraft_left, tokens_remaining, would_be_deducted_from:
  * [{grant_id, grant_type, granted_at, deducted}]}.
- * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage, unknown_model, user_not_found.
+ * Errors: not_authenticated, forbidden, invalid_user_id, invalid_action_type, invalid_usage, unknown_model, user_not_found, busy,
+ * read_only.
  */
 -- Security definer: an admin reads other users' rows.
 create function tokenbook.estimate_tokens(
@@ -9951,6 +9957,8 @@ begin
   end if;
   if not current_setting('transaction_read_only')::boolean then
     perform tokenbook.grant_initial_plan(v_usage.user_id); -- whom registration missed
+  elsif (tokenbook.plan_to_begin(v_usage.user_id)).plan_type is not null then
+    perform tokenbook.refuse('read_only', '{}');
   end if;
   v_now := clock_timestamp();
 
@@ -9991,7 +9999,7 @@ begin
 end
 $$;
 comment on function tokenbook.estimate_tokens is
-  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user themself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {state (active, or frozen: not sufficient, however many there are), tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, overdraft_left (how many more the account may come to owe, for a use that asks for an overdraft; no part of the others), tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less, and tokens_restricted where so many of tokens_remaining are in grants that do not pay for this action and model. Errors: invalid_action_type, invalid_usage, unknown_model, user_not_found, forbidden.';
+  'A quote: what an operation would deduct and cost, and which grants would pay; nothing is changed. For the user themself (leave p_user_id out), an admin, or the server. Arguments as of track_token_usage. Returns {state (active, or frozen: not sufficient, however many there are), tokens, cost_estimate (cents, NULL = unknown), sufficient, tokens_short, overdraft_left (how many more the account may come to owe, for a use that asks for an overdraft; no part of the others), tokens_remaining, would_be_deducted_from: [{grant_id, grant_type, granted_at, deducted}]}, and capped_by {scope, window, limit, used, resets_at} where a spend cap allows less, and tokens_restricted where so many of tokens_remaining are in grants that do not pay for this action and model. Errors: invalid_action_type, invalid_usage, unknown_model, user_not_found, forbidden, busy, read_only.';
 
 -- from supabase/schemas/30_usage/explain_token_charge.sql
 
@@ -10142,8 +10150,8 @@ comment on function tokenbook.get_recent_token_usage is
  * added up in tokenbook.usage_totals, a portion by each report; until that has come far enough the answer is busy.
  * Users are not told what it cost.
  * Caller: the user for themself (p_user_id left out), an admin, service_role; everyone's: an admin, service_role.
- * Locks: nothing that a use needs.   Errors: not_authenticated, forbidden, invalid_user_id, invalid_report, user_not_found, busy.
- * Keeps: I11.
+ * Locks: nothing that a use needs.   Errors: not_authenticated, forbidden, invalid_user_id, invalid_report, user_not_found, busy,
+ * read_only.   Keeps: I11.
  */
 -- Security definer: an admin reads other users' rows, and callers have no write access to the totals.
 create function tokenbook.get_token_usage_by(
@@ -10229,7 +10237,9 @@ begin
       perform tokenbook.count_usage(v_user_id);
     end if;
   end loop;
-  if v_many > c_uses then
+  if v_many > c_uses and current_setting('transaction_read_only')::boolean then
+    perform tokenbook.refuse('read_only', '{}');
+  elsif v_many > c_uses then
     return tokenbook.answer_busy();
   end if;
   select count(*) into v_many
@@ -10299,7 +10309,7 @@ begin
 end
 $$;
 comment on function tokenbook.get_token_usage_by is
-  'What was used from p_from to p_to, in whole buckets (p_bucket hour, day, week, month, all; UTC), and in each by model, action or member (p_by; none: together). For the user themself (leave p_user_id out), an admin, or the server; of everyone (p_for_everyone true) an admin or the server. Left out: the last day by hour, else the last 30 days; at most 31 days by hour, 400 days else, and 5000 rows. Corrections by an admin are no use, and refunds take nothing back from it. Returns {bucket, by, from, to, rows: [{starts_at, model | action_type | member_id, uses, failed_uses, tokens (deducted), tokens_uncovered, input_tokens, output_tokens, cached_tokens, reasoning_tokens, images, seconds}]}, and for an admin or the server cost_cents (failed uses too, as far as known), uses_without_cost, and with p_cents_per_million_tokens worth_cents (tokens at that price) and margin_cents (less the known cost). busy: more is to be added up than one call does; ask again. Errors: invalid_report, invalid_user_id, user_not_found, forbidden, busy.';
+  'What was used from p_from to p_to, in whole buckets (p_bucket hour, day, week, month, all; UTC), and in each by model, action or member (p_by; none: together). For the user themself (leave p_user_id out), an admin, or the server; of everyone (p_for_everyone true) an admin or the server. Left out: the last day by hour, else the last 30 days; at most 31 days by hour, 400 days else, and 5000 rows. Corrections by an admin are no use, and refunds take nothing back from it. Returns {bucket, by, from, to, rows: [{starts_at, model | action_type | member_id, uses, failed_uses, tokens (deducted), tokens_uncovered, input_tokens, output_tokens, cached_tokens, reasoning_tokens, images, seconds}]}, and for an admin or the server cost_cents (failed uses too, as far as known), uses_without_cost, and with p_cents_per_million_tokens worth_cents (tokens at that price) and margin_cents (less the known cost). busy: more is to be added up than one call does; ask again. read_only: the same, and a read replica was asked; ask the primary. Errors: invalid_report, invalid_user_id, user_not_found, forbidden, busy, read_only.';
 
 -- from supabase/schemas/30_usage/get_users_with_high_token_usage.sql
 
@@ -17296,6 +17306,7 @@ comment on function tokenbook.check_subscription_event is
  * one call can visit all of them, each report does. Where there are more, a round takes several calls, by any callers, and has
  * all that was booked before it began; for a minute after that another report needs no round of its own.
  * Another call that counts is waited for, at most two seconds.
+ * On a read replica, or in a transaction that is read-only, nothing is counted: the totals are those of the last whole round.
  *
  * The tokens of a sale are one pool: each is worth the same part of what is left of its money. So after every day
  *   recognised = money * used / tokens, rounded down; recognised and breakage together = money * (used + ended) / tokens,
@@ -17328,9 +17339,10 @@ declare
   v_locked_ids uuid[];
 begin
   if v_is_short and not exists (select 1 from tokenbook.uncounted_sales(c_first, c_portion)) then
-    return v_now;
+    -- a replica knows until when it has heard from the primary
+    return case when pg_is_in_recovery() then pg_last_xact_replay_timestamp() else v_now end; -- @replicas-know-their-past
   elsif current_setting('transaction_read_only')::boolean then
-    return null;
+    return (select r.whole_at from tokenbook.sale_rounds r);
   end if;
 
   -- lock: another call that counts is done in a moment
@@ -18366,7 +18378,7 @@ comment on function tokenbook.get_token_customer is
  * opening deferred + sold - refunded - recognised - breakage = closing deferred, to the cent.
  * The ledger is counted by portions (tokenbook.count_sales); until that has come to its end the answer is busy.
  * Caller: an admin, service_role.   Locks: nothing that a use needs.   Errors: not_authenticated, forbidden,
- * invalid_report, busy.   Keeps: I11.
+ * invalid_report, busy, read_only.   Keeps: I11.
  */
 -- Security definer: an admin reads other users' rows, and callers have no write access to the totals.
 create function tokenbook.get_token_revenue(
@@ -18413,7 +18425,9 @@ begin
 
   -- what is not counted yet
   v_as_of := tokenbook.count_sales();
-  if v_as_of is null then
+  if v_as_of is null and current_setting('transaction_read_only')::boolean then
+    perform tokenbook.refuse('read_only', '{}');
+  elsif v_as_of is null then
     return tokenbook.answer_busy();
   end if;
 
@@ -18465,7 +18479,7 @@ begin
 end
 $$;
 comment on function tokenbook.get_token_revenue is
-  'What was sold from p_from to p_to, and what became of it, in whole buckets (p_bucket day, month, all; UTC), each currency by itself. For an admin or the server. Left out: the last 30 days, by day; at most 400 days by day, 4000 else. Sold: payments and grants with a cost basis. Recognised: the part of that money whose tokens were used; breakage: whose tokens ran out, were voided or corrected away; refunded: what went back or is withheld by disputes, less what came back; deferred: the rest, still owed in tokens. Opening deferred + sold - refunded - recognised - breakage = closing deferred. Returns {bucket, from, to, as_of (all that was booked before is counted), rows: [{starts_at, currency, opening_deferred_cents, sold_cents, refunded_cents, recognised_cents, breakage_cents, closing_deferred_cents}] (where something changed), totals: [the same of all of that time, without starts_at]}. What came in when the books opened has no known cost and is in none of these. busy: more is to be counted than one call does; ask again. Errors: invalid_report, forbidden, busy.';
+  'What was sold from p_from to p_to, and what became of it, in whole buckets (p_bucket day, month, all; UTC), each currency by itself. For an admin or the server. Left out: the last 30 days, by day; at most 400 days by day, 4000 else. Sold: payments and grants with a cost basis. Recognised: the part of that money whose tokens were used; breakage: whose tokens ran out, were voided or corrected away; refunded: what went back or is withheld by disputes, less what came back; deferred: the rest, still owed in tokens. Opening deferred + sold - refunded - recognised - breakage = closing deferred. Returns {bucket, from, to, as_of (all that was booked before is counted), rows: [{starts_at, currency, opening_deferred_cents, sold_cents, refunded_cents, recognised_cents, breakage_cents, closing_deferred_cents}] (where something changed), totals: [the same of all of that time, without starts_at]}. What came in when the books opened has no known cost and is in none of these. busy: more is to be counted than one call does; ask again. A read replica counts nothing: as_of is then when that was last done, read_only that it never was. Errors: invalid_report, forbidden, busy, read_only.';
 
 -- from supabase/schemas/60_payments/give_what_was_bought.sql
 
@@ -25355,9 +25369,10 @@ comment on function tokenbook.checkpoint_line is
  * all lines. verify_token_checkpoint compares the ledger with it later.
  * For one user, or for everyone in pages: p_limit is how many entries it reads, at most, and a user counts
  * as one more. Reads only what no checkpoint has read (tokenbook.ledger_checkpoints); deductions are not slowed.
+ * On a read replica, or in a transaction that is read-only, what it has read is not kept: it is read again the next time.
  * A user's entries are seen by number, and one who is booked for meanwhile has in the line what came before.
  * Caller: an admin, service_role.   Locks: other checkpoints, for at most two seconds.
- * Errors: not_authenticated, forbidden, invalid_checkpoint, busy.
+ * Errors: not_authenticated, forbidden, invalid_checkpoint, busy, read_only.
  */
 -- Security definer: nobody may write the table, and an admin reads other users' rows.
 create function tokenbook.checkpoint_token_ledger(
@@ -25382,6 +25397,7 @@ declare
   v_users bigint := 0;
   v_after uuid := p_after;
   v_is_cut boolean := false;
+  v_is_reader constant boolean := current_setting('transaction_read_only')::boolean;
   v_lines text[] := '{}';
   v_line text;
   v_digest bytea;
@@ -25437,15 +25453,23 @@ begin
     end if;
     v_last := v_user.kept;
     if v_last.id is null or v_last.id < v_user.last_id then
-      with chain as materialized (
-        select c.* from tokenbook.chain_ledger(v_user.user_id, v_user.kept, v_user.last_id, v_room) c
-      ), kept as (
-        insert into tokenbook.ledger_checkpoints select c.* from chain c
-      )
-      select c.* into v_last from chain c order by c.id desc limit 1;
-      -- the last one of before is no hundredth, and of no more use
-      delete from tokenbook.ledger_checkpoints c
-       where c.user_id = v_user.user_id and c.id = (v_user.kept).id and c.id % 100 <> 0;
+      if v_is_reader then
+        select c.* into v_last
+          from tokenbook.chain_ledger(v_user.user_id, v_user.kept, v_user.last_id, v_room) c order by c.id desc limit 1;
+        if v_last.id < v_user.last_id then
+          perform tokenbook.refuse('read_only', '{}'); -- how far it came is not kept: the next call would come no further
+        end if;
+      else
+        with chain as materialized (
+          select c.* from tokenbook.chain_ledger(v_user.user_id, v_user.kept, v_user.last_id, v_room) c
+        ), kept as (
+          insert into tokenbook.ledger_checkpoints select c.* from chain c
+        )
+        select c.* into v_last from chain c order by c.id desc limit 1;
+        -- the last one of before is no hundredth, and of no more use
+        delete from tokenbook.ledger_checkpoints c
+         where c.user_id = v_user.user_id and c.id = (v_user.kept).id and c.id % 100 <> 0;
+      end if;
       v_read := v_read + v_last.id - coalesce((v_user.kept).id, 0);
       v_room := v_room - (v_last.id - coalesce((v_user.kept).id, 0));
       if v_last.id < v_user.last_id then
@@ -25472,7 +25496,7 @@ begin
 end
 $$;
 comment on function tokenbook.checkpoint_token_ledger is
-  'Says in a few bytes what the ledger is now, to be kept elsewhere: verify_token_checkpoint finds what was changed since, by any role. For an admin or the server. For one user (p_user_id), or for everyone in pages: call it again with what next says until next is NULL. p_limit: how many entries a page reads at most, 1 to 1,000,000. Reads only what is new since the last checkpoint. Returns {digest (of this page''s lines and all before, SHA-256 in hex: on the last page that of the checkpoint), users, entries, entries_read (of them, now), lines (the first of all says of whom and when, then one for each user: user_id, number of the last entry, digest of the numbers, digest of the words), next: {p_after, p_digest}}. Keep all lines, and the last digest apart from them. Errors: not_authenticated, forbidden, invalid_checkpoint, busy.';
+  'Says in a few bytes what the ledger is now, to be kept elsewhere: verify_token_checkpoint finds what was changed since, by any role. For an admin or the server. For one user (p_user_id), or for everyone in pages: call it again with what next says until next is NULL. p_limit: how many entries a page reads at most, 1 to 1,000,000. Reads only what is new since the last checkpoint. Returns {digest (of this page''s lines and all before, SHA-256 in hex: on the last page that of the checkpoint), users, entries, entries_read (of them, now), lines (the first of all says of whom and when, then one for each user: user_id, number of the last entry, digest of the numbers, digest of the words), next: {p_after, p_digest}}. Keep all lines, and the last digest apart from them. Errors: not_authenticated, forbidden, invalid_checkpoint, busy, read_only (of a read replica: a user has more entries than p_limit that no checkpoint has read).';
 
 -- from supabase/schemas/90_audit/compare_shape.sql
 

@@ -857,6 +857,13 @@ export const errors = {
     retryable: true,
     hint: "Other work has the account, or more is to be caught up with than one call does. Try again with the same key.",
   },
+  read_only: {
+    status: 405,
+    title: "Read only",
+    sqlstate: "25006",
+    retryable: false,
+    hint: "Ask the primary, outside of a read-only transaction: something has to be written first.",
+  },
   unavailable: {
     status: 503,
     title: "Unavailable",

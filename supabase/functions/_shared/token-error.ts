@@ -127,6 +127,9 @@ export class TokenbookError extends Error {
 /** SQLSTATEs of values that do not fit their type: a caller's fault that no field check has caught. */
 const unfitValues = ["22P02", "22003", "22P05", "22007", "22008", "22009", "22021"];
 
+/** What a read replica says of a request that may write (a POST), before it reaches a function: 0A000. */
+const noWrites = /^cannot set transaction read-write mode during recovery$/;
+
 /** SQLSTATEs of work that was given up for others' sake: a lost race, a deadlock, a lock not got. */
 const givenUp = ["40001", "40P01", "55P03"];
 
@@ -146,6 +149,7 @@ export function errorFrom({ code, message, details }: ApiError, status: number):
   }
   if (status === 401) return new TokenbookError("not_authenticated", {}, { status });
   if (code === "42501") return new TokenbookError("forbidden", {}, { status });
+  if (code === "25006" || noWrites.test(message)) return new TokenbookError("read_only", {}, { status });
   if (unfitValues.includes(code)) return new TokenbookError("invalid_request", {}, { status });
   // never the details: they may hold what users wrote
   const who =

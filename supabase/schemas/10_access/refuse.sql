@@ -126,7 +126,8 @@ begin
       ('old_counter_is_read_only', 'PT409', 'The books keep the balance now: spend with deduct_tokens_with_fifo, add with grant_tokens. Nothing was changed.'),
       ('invalid_limit', 'PT400', 'Use open_holds or pending_payments, and 1 to 10000.'),
       ('invalid_trial_policy', 'PT400', 'Use allow, refuse, or reduced with either a percentage or a number of tokens.'),
-      ('busy', 'PT503', 'Other work has the account, or more is to be caught up with than one call does. Try again with the same key.')
+      ('busy', 'PT503', 'Other work has the account, or more is to be caught up with than one call does. Try again with the same key.'),
+      ('read_only', '25006', 'Ask the primary, outside of a read-only transaction: something has to be written first.')
     ) as r (slug, sqlstate, hint)
    where r.slug = p_slug;
 

@@ -5,7 +5,7 @@
  * takes longer than a portion does.
  * Call it before reading anything else of the account. Costs nothing when nothing is due. A caller that only reads
  * counts what is due as if it were booked, and passes as p_portions how many portions it can count.
- * Caller: internal.   Locks: the account, when there is a backlog.   Errors: busy.   Keeps: I11.
+ * Caller: internal.   Locks: the account, when there is a backlog.   Errors: busy, read_only.   Keeps: I11.
  */
 create function tokenbook.settle_backlog(p_user_id uuid, p_portions integer default 1)
 returns boolean
@@ -21,7 +21,7 @@ begin
     return false;
   end if;
   if current_setting('transaction_read_only')::boolean then
-    perform tokenbook.refuse('busy', '{}');
+    perform tokenbook.refuse('read_only', '{}');
   end if;
   perform tokenbook.lock_account(p_user_id);
   perform tokenbook.record_expiries(array[p_user_id], clock_timestamp(), p_in_portions => true);

@@ -5,8 +5,8 @@
  * added up in tokenbook.usage_totals, a portion by each report; until that has come far enough the answer is busy.
  * Users are not told what it cost.
  * Caller: the user for themself (p_user_id left out), an admin, service_role; everyone's: an admin, service_role.
- * Locks: nothing that a use needs.   Errors: not_authenticated, forbidden, invalid_user_id, invalid_report, user_not_found, busy.
- * Keeps: I11.
+ * Locks: nothing that a use needs.   Errors: not_authenticated, forbidden, invalid_user_id, invalid_report, user_not_found, busy,
+ * read_only.   Keeps: I11.
  */
 -- Security definer: an admin reads other users' rows, and callers have no write access to the totals.
 create function tokenbook.get_token_usage_by(
@@ -92,7 +92,9 @@ begin
       perform tokenbook.count_usage(v_user_id);
     end if;
   end loop;
-  if v_many > c_uses then
+  if v_many > c_uses and current_setting('transaction_read_only')::boolean then
+    perform tokenbook.refuse('read_only', '{}');
+  elsif v_many > c_uses then
     return tokenbook.answer_busy();
   end if;
   select count(*) into v_many
@@ -162,4 +164,4 @@ begin
 end
 $$;
 comment on function tokenbook.get_token_usage_by is
-  'What was used from p_from to p_to, in whole buckets (p_bucket hour, day, week, month, all; UTC), and in each by model, action or member (p_by; none: together). For the user themself (leave p_user_id out), an admin, or the server; of everyone (p_for_everyone true) an admin or the server. Left out: the last day by hour, else the last 30 days; at most 31 days by hour, 400 days else, and 5000 rows. Corrections by an admin are no use, and refunds take nothing back from it. Returns {bucket, by, from, to, rows: [{starts_at, model | action_type | member_id, uses, failed_uses, tokens (deducted), tokens_uncovered, input_tokens, output_tokens, cached_tokens, reasoning_tokens, images, seconds}]}, and for an admin or the server cost_cents (failed uses too, as far as known), uses_without_cost, and with p_cents_per_million_tokens worth_cents (tokens at that price) and margin_cents (less the known cost). busy: more is to be added up than one call does; ask again. Errors: invalid_report, invalid_user_id, user_not_found, forbidden, busy.';
+  'What was used from p_from to p_to, in whole buckets (p_bucket hour, day, week, month, all; UTC), and in each by model, action or member (p_by; none: together). For the user themself (leave p_user_id out), an admin, or the server; of everyone (p_for_everyone true) an admin or the server. Left out: the last day by hour, else the last 30 days; at most 31 days by hour, 400 days else, and 5000 rows. Corrections by an admin are no use, and refunds take nothing back from it. Returns {bucket, by, from, to, rows: [{starts_at, model | action_type | member_id, uses, failed_uses, tokens (deducted), tokens_uncovered, input_tokens, output_tokens, cached_tokens, reasoning_tokens, images, seconds}]}, and for an admin or the server cost_cents (failed uses too, as far as known), uses_without_cost, and with p_cents_per_million_tokens worth_cents (tokens at that price) and margin_cents (less the known cost). busy: more is to be added up than one call does; ask again. read_only: the same, and a read replica was asked; ask the primary. Errors: invalid_report, invalid_user_id, user_not_found, forbidden, busy, read_only.';

@@ -6,6 +6,7 @@
  * one call can visit all of them, each report does. Where there are more, a round takes several calls, by any callers, and has
  * all that was booked before it began; for a minute after that another report needs no round of its own.
  * Another call that counts is waited for, at most two seconds.
+ * On a read replica, or in a transaction that is read-only, nothing is counted: the totals are those of the last whole round.
  *
  * The tokens of a sale are one pool: each is worth the same part of what is left of its money. So after every day
  *   recognised = money * used / tokens, rounded down; recognised and breakage together = money * (used + ended) / tokens,
@@ -38,9 +39,10 @@ declare
   v_locked_ids uuid[];
 begin
   if v_is_short and not exists (select 1 from tokenbook.uncounted_sales(c_first, c_portion)) then
-    return v_now;
+    -- a replica knows until when it has heard from the primary
+    return case when pg_is_in_recovery() then pg_last_xact_replay_timestamp() else v_now end; -- @replicas-know-their-past
   elsif current_setting('transaction_read_only')::boolean then
-    return null;
+    return (select r.whole_at from tokenbook.sale_rounds r);
   end if;
 
   -- lock: another call that counts is done in a moment

@@ -4,7 +4,7 @@
  * opening deferred + sold - refunded - recognised - breakage = closing deferred, to the cent.
  * The ledger is counted by portions (tokenbook.count_sales); until that has come to its end the answer is busy.
  * Caller: an admin, service_role.   Locks: nothing that a use needs.   Errors: not_authenticated, forbidden,
- * invalid_report, busy.   Keeps: I11.
+ * invalid_report, busy, read_only.   Keeps: I11.
  */
 -- Security definer: an admin reads other users' rows, and callers have no write access to the totals.
 create function tokenbook.get_token_revenue(
@@ -51,7 +51,9 @@ begin
 
   -- what is not counted yet
   v_as_of := tokenbook.count_sales();
-  if v_as_of is null then
+  if v_as_of is null and current_setting('transaction_read_only')::boolean then
+    perform tokenbook.refuse('read_only', '{}');
+  elsif v_as_of is null then
     return tokenbook.answer_busy();
   end if;
 
@@ -103,4 +105,4 @@ begin
 end
 $$;
 comment on function tokenbook.get_token_revenue is
-  'What was sold from p_from to p_to, and what became of it, in whole buckets (p_bucket day, month, all; UTC), each currency by itself. For an admin or the server. Left out: the last 30 days, by day; at most 400 days by day, 4000 else. Sold: payments and grants with a cost basis. Recognised: the part of that money whose tokens were used; breakage: whose tokens ran out, were voided or corrected away; refunded: what went back or is withheld by disputes, less what came back; deferred: the rest, still owed in tokens. Opening deferred + sold - refunded - recognised - breakage = closing deferred. Returns {bucket, from, to, as_of (all that was booked before is counted), rows: [{starts_at, currency, opening_deferred_cents, sold_cents, refunded_cents, recognised_cents, breakage_cents, closing_deferred_cents}] (where something changed), totals: [the same of all of that time, without starts_at]}. What came in when the books opened has no known cost and is in none of these. busy: more is to be counted than one call does; ask again. Errors: invalid_report, forbidden, busy.';
+  'What was sold from p_from to p_to, and what became of it, in whole buckets (p_bucket day, month, all; UTC), each currency by itself. For an admin or the server. Left out: the last 30 days, by day; at most 400 days by day, 4000 else. Sold: payments and grants with a cost basis. Recognised: the part of that money whose tokens were used; breakage: whose tokens ran out, were voided or corrected away; refunded: what went back or is withheld by disputes, less what came back; deferred: the rest, still owed in tokens. Opening deferred + sold - refunded - recognised - breakage = closing deferred. Returns {bucket, from, to, as_of (all that was booked before is counted), rows: [{starts_at, currency, opening_deferred_cents, sold_cents, refunded_cents, recognised_cents, breakage_cents, closing_deferred_cents}] (where something changed), totals: [the same of all of that time, without starts_at]}. What came in when the books opened has no known cost and is in none of these. busy: more is to be counted than one call does; ask again. A read replica counts nothing: as_of is then when that was last done, read_only that it never was. Errors: invalid_report, forbidden, busy, read_only.';

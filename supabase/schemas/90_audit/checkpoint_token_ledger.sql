@@ -4,9 +4,10 @@
  * all lines. verify_token_checkpoint compares the ledger with it later.
  * For one user, or for everyone in pages: p_limit is how many entries it reads, at most, and a user counts
  * as one more. Reads only what no checkpoint has read (tokenbook.ledger_checkpoints); deductions are not slowed.
+ * On a read replica, or in a transaction that is read-only, what it has read is not kept: it is read again the next time.
  * A user's entries are seen by number, and one who is booked for meanwhile has in the line what came before.
  * Caller: an admin, service_role.   Locks: other checkpoints, for at most two seconds.
- * Errors: not_authenticated, forbidden, invalid_checkpoint, busy.
+ * Errors: not_authenticated, forbidden, invalid_checkpoint, busy, read_only.
  */
 -- Security definer: nobody may write the table, and an admin reads other users' rows.
 create function tokenbook.checkpoint_token_ledger(
@@ -31,6 +32,7 @@ declare
   v_users bigint := 0;
   v_after uuid := p_after;
   v_is_cut boolean := false;
+  v_is_reader constant boolean := current_setting('transaction_read_only')::boolean;
   v_lines text[] := '{}';
   v_line text;
   v_digest bytea;
@@ -86,15 +88,23 @@ begin
     end if;
     v_last := v_user.kept;
     if v_last.id is null or v_last.id < v_user.last_id then
-      with chain as materialized (
-        select c.* from tokenbook.chain_ledger(v_user.user_id, v_user.kept, v_user.last_id, v_room) c
-      ), kept as (
-        insert into tokenbook.ledger_checkpoints select c.* from chain c
-      )
-      select c.* into v_last from chain c order by c.id desc limit 1;
-      -- the last one of before is no hundredth, and of no more use
-      delete from tokenbook.ledger_checkpoints c
-       where c.user_id = v_user.user_id and c.id = (v_user.kept).id and c.id % 100 <> 0;
+      if v_is_reader then
+        select c.* into v_last
+          from tokenbook.chain_ledger(v_user.user_id, v_user.kept, v_user.last_id, v_room) c order by c.id desc limit 1;
+        if v_last.id < v_user.last_id then
+          perform tokenbook.refuse('read_only', '{}'); -- how far it came is not kept: the next call would come no further
+        end if;
+      else
+        with chain as materialized (
+          select c.* from tokenbook.chain_ledger(v_user.user_id, v_user.kept, v_user.last_id, v_room) c
+        ), kept as (
+          insert into tokenbook.ledger_checkpoints select c.* from chain c
+        )
+        select c.* into v_last from chain c order by c.id desc limit 1;
+        -- the last one of before is no hundredth, and of no more use
+        delete from tokenbook.ledger_checkpoints c
+         where c.user_id = v_user.user_id and c.id = (v_user.kept).id and c.id % 100 <> 0;
+      end if;
       v_read := v_read + v_last.id - coalesce((v_user.kept).id, 0);
       v_room := v_room - (v_last.id - coalesce((v_user.kept).id, 0));
       if v_last.id < v_user.last_id then
@@ -121,4 +131,4 @@ begin
 end
 $$;
 comment on function tokenbook.checkpoint_token_ledger is
-  'Says in a few bytes what the ledger is now, to be kept elsewhere: verify_token_checkpoint finds what was changed since, by any role. For an admin or the server. For one user (p_user_id), or for everyone in pages: call it again with what next says until next is NULL. p_limit: how many entries a page reads at most, 1 to 1,000,000. Reads only what is new since the last checkpoint. Returns {digest (of this page''s lines and all before, SHA-256 in hex: on the last page that of the checkpoint), users, entries, entries_read (of them, now), lines (the first of all says of whom and when, then one for each user: user_id, number of the last entry, digest of the numbers, digest of the words), next: {p_after, p_digest}}. Keep all lines, and the last digest apart from them. Errors: not_authenticated, forbidden, invalid_checkpoint, busy.';
+  'Says in a few bytes what the ledger is now, to be kept elsewhere: verify_token_checkpoint finds what was changed since, by any role. For an admin or the server. For one user (p_user_id), or for everyone in pages: call it again with what next says until next is NULL. p_limit: how many entries a page reads at most, 1 to 1,000,000. Reads only what is new since the last checkpoint. Returns {digest (of this page''s lines and all before, SHA-256 in hex: on the last page that of the checkpoint), users, entries, entries_read (of them, now), lines (the first of all says of whom and when, then one for each user: user_id, number of the last entry, digest of the numbers, digest of the words), next: {p_after, p_digest}}. Keep all lines, and the last digest apart from them. Errors: not_authenticated, forbidden, invalid_checkpoint, busy, read_only (of a read replica: a user has more entries than p_limit that no checkpoint has read).';

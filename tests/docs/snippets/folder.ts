@@ -36,7 +36,18 @@ export interface Prelude {
 /** What the guides take for granted. */
 const ofGuides: Prelude = {
   file: "tests/docs/snippets/names.ts",
-  names: ["server", "supabase", "user", "admin", "payer", "ann", "requestId", "askTheModel", "show"],
+  names: [
+    "server",
+    "replica",
+    "supabase",
+    "user",
+    "admin",
+    "payer",
+    "ann",
+    "requestId",
+    "askTheModel",
+    "show",
+  ],
 };
 
 /** The folder is where `tokenbook` is found too: its sources lie in it as they lie here. */

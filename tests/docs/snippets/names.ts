@@ -37,6 +37,8 @@ async function signedIn(email: string): Promise<SupabaseClient<Documented>> {
 
 /** A client of the server's, with the secret key. */
 export const server: SupabaseClient<Documented> = client(SUPABASE_SECRET_KEY!);
+/** The same for a read replica: here the one database there is. */
+export const replica: SupabaseClient<Documented> = server;
 /** A client of somebody who is signed in, and who that is. */
 export const supabase: SupabaseClient<Documented> = await signedIn("alice@example.com");
 export const user: { id: string } = { id: "a11ce000-0000-4000-8000-000000000001" };

@@ -1,6 +1,6 @@
 /** How the client asks: functions and tables of the data API, and edge functions, all by `untilHeard`. */
 import type { Database } from "../../../../supabase/functions/_shared/database.types.ts";
-import { errorFromProblem } from "../../../../supabase/functions/_shared/token-error.ts";
+import { errorFromProblem, TokenbookError } from "../../../../supabase/functions/_shared/token-error.ts";
 import {
   type Answer,
   askedOf,
@@ -24,7 +24,7 @@ export interface SupabaseLike {
 
 /** The same, as far as it is needed here. */
 interface Supabase {
-  rpc(name: string, args: Record<string, unknown>): Question;
+  rpc(name: string, args: Record<string, unknown>, options?: { get: true }): Question;
   from(relation: string): { select(columns: string): Query };
   readonly functions: {
     invoke(
@@ -99,9 +99,47 @@ export interface Asking {
   userOf(options: CallOptions): Promise<string>;
 }
 
-/** @param bound the user whom calls are about that do not say it */
-export function asking(client: SupabaseLike, bound: string | undefined, patience: Patience): Asking {
+/**
+ * Functions that say what was: a read replica is asked for them, where there is one. What is asked in order to decide
+ * (`can_spend_tokens`, `estimate_tokens`, `check_token_trial`) is asked where it is decided.
+ */
+export const shown: ReadonlySet<keyof Answers> = new Set([
+  "get_user_token_balance",
+  "get_token_history",
+  "get_token_balance_as_of",
+  "explain_token_charge",
+  "get_token_spend_caps",
+  "has_token_plan",
+  "list_upcoming_token_grants",
+  "list_token_team_members",
+  "get_user_storage_quota",
+  "get_token_usage_by",
+  "get_token_revenue",
+]);
+
+/** By GET, which is all that a replica's API answers. In an address null is a word: such an argument is left out. */
+function byGet(reads: Supabase): Pick<Supabase, "rpc"> {
+  return {
+    rpc(name, args) {
+      const said = Object.entries(args).filter(([, value]) => value !== undefined && value !== null);
+      const texts = said.map(([arg, value]) => [arg, value instanceof Date ? value.toISOString() : value]);
+      return reads.rpc(name, Object.fromEntries(texts) as typeof args, { get: true });
+    },
+  };
+}
+
+/**
+ * @param bound the user whom calls are about that do not say it
+ * @param reads of a read replica; what it cannot answer is asked of the first one
+ */
+export function asking(
+  client: SupabaseLike,
+  bound: string | undefined,
+  patience: Patience,
+  reads?: SupabaseLike,
+): Asking {
   const supabase = client as Supabase;
+  const replica = reads as Supabase | undefined;
   onlyKnown("patience", patience, usualPatience);
   const patient = { ...usualPatience, ...patience };
   const heard = <Result>(ask: (signal: AbortSignal) => PromiseLike<Answer>, signal?: AbortSignal) =>
@@ -110,6 +148,13 @@ export function asking(client: SupabaseLike, bound: string | undefined, patience
   const call: Asking["call"] = async (name, args, options) => {
     const { signal } = options;
     refuseUnread(options);
+    if (replica !== undefined && shown.has(name)) {
+      try {
+        return await heard(askedOf(byGet(replica), name, args), signal);
+      } catch (error) {
+        if (!(error instanceof TokenbookError && error.code === "read_only")) throw error;
+      }
+    }
     return await heard(askedOf(supabase, name, args), signal);
   };
 
@@ -118,10 +163,11 @@ export function asking(client: SupabaseLike, bound: string | undefined, patience
 
     async rows(table, narrow, options) {
       const { signal } = options;
-      narrow(supabase.from(table).select("*")); // reads the options
+      const asked = replica ?? supabase;
+      narrow(asked.from(table).select("*")); // reads the options
       refuseUnread(options);
       return await heard((stop) => {
-        const query = narrow(supabase.from(table).select("*"));
+        const query = narrow(asked.from(table).select("*"));
         return stoppable(query.retry?.(false) ?? query, stop);
       }, signal);
     },

@@ -107,6 +107,12 @@ export interface TokenbookOptions {
   userId?: string | undefined;
   /** How often and how patiently the books are asked. */
   patience?: Patience | undefined;
+  /**
+   * A client of a read replica, or of the load balancer in front of it, with the same keys and the same user: it is
+   * asked for what is shown (balance, history, grants, reports), by GET. What it cannot answer yet, what decides
+   * something, and everything that writes, is asked of the first client.
+   */
+  reads?: SupabaseLike | undefined;
 }
 
 /** The entries of a user's ledger, newest first; pages are read as they are needed. */
@@ -696,9 +702,12 @@ const reportRounds = 25;
  * ```
  */
 export function tokenbook(supabase: SupabaseLike, options: TokenbookOptions = {}): Tokenbook {
-  onlyKnown("tokenbook", options, { userId: 1, patience: 1 } satisfies Record<keyof TokenbookOptions, 1>);
-  const { userId: bound, patience = {} } = options;
-  const { call, rows, invoke, userOf } = asking(supabase, bound, patience);
+  onlyKnown("tokenbook", options, { userId: 1, patience: 1, reads: 1 } satisfies Record<
+    keyof TokenbookOptions,
+    1
+  >);
+  const { userId: bound, patience = {}, reads } = options;
+  const { call, rows, invoke, userOf } = asking(supabase, bound, patience, reads);
   const client = supabase as HoldClient;
   /** A report of which more is to be added up than one call does: each has added a portion when it says `busy`. */
   const report = async <Name extends "get_token_usage_by" | "get_token_revenue">(

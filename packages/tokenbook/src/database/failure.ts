@@ -37,9 +37,14 @@ export function asDatabaseFailure(error: unknown, where: string, role: string): 
     return new Failure(`The connection to ${where} was lost: ${message}`);
   }
   if (severity === undefined || !/^[0-9A-Z]{5}$/.test(code)) return error;
+  if (code === "25006") return new Failure(readOnly(message, where));
   if (code === "42501") return new Failure(notAllowed(message, where, role));
   return new Failure([`${where} says: ${message} (${code})`, detail, hint].filter(Boolean).join("\n"));
 }
+
+/** Of a read replica, or of a session that may not write. */
+const readOnly = (message: string, where: string): string =>
+  `${where} is read-only, as a read replica is: ${message} (25006).\nGive the address of the primary: --db-url`;
 
 /** Whose right is missing, and which role has it. */
 function notAllowed(message: string, where: string, role: string): string {
