@@ -142,10 +142,10 @@ async function neverTrue(
             sum(t.reserved_change) over (partition by t.user_id order by t.id)::int as reserved
        from public.token_transactions t`,
   );
-  const true_ = new Set(rows.map(({ user_id, active, reserved }) => `${user_id} ${active} ${reserved}`));
+  const once = new Set(rows.map(({ user_id, active, reserved }) => `${user_id} ${active} ${reserved}`));
   return told
     .map(({ user, active, reserved }) => `${user} ${active} ${reserved}`)
-    .filter((one) => !true_.has(one));
+    .filter((one) => !once.has(one));
 }
 
 const percentile = (all: readonly number[], part: number) =>
