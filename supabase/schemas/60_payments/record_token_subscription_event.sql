@@ -29,6 +29,7 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '700ms' -- as the locks of payments: together less than the statement may take
 as $$
 declare
+  v_known_id uuid;
   v_occurred_at timestamptz;
   v_named uuid;
   v_user_id uuid;
@@ -51,13 +52,14 @@ begin
           union all
           select a.user_id from public.token_accounts a where a.user_id = (p_facts ->> 'user_id')::uuid) known
    limit 1;
-  if tokenbook.settle_backlog(coalesce( -- before anything is written that would stay
+  v_known_id := coalesce(
     (select f.user_id from tokenbook.provider_subscriptions f
       where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id),
     v_named,
     (select c.user_id from tokenbook.provider_customers c
-      where c.provider = p_provider and c.customer_id = p_facts ->> 'customer_id')))
-  then
+      where c.provider = p_provider and c.customer_id = p_facts ->> 'customer_id'));
+  perform tokenbook.require_here(v_known_id, p_for_write => true);
+  if tokenbook.settle_backlog(v_known_id) then -- before anything is written that would stay
     return tokenbook.answer_busy();
   end if;
 
