@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** Folders of tests/ that hold proofs and nothing else; the tests of packages are proofs as well. */
-export const proofFolders = ["commands", "install", "model", "proofs"];
+export const proofFolders = ["commands", "install", "model", "proofs", "scale"];
 
 const PROOFS = new RegExp(`^(packages|tests/(${proofFolders.join("|")}))/`);
 

@@ -53,7 +53,7 @@ export async function measureCheckpoint(
   await client.query("vacuum analyze public.token_transactions");
   const [size] = await select<{ ledger: string }>(
     client,
-    "select pg_size_pretty(pg_total_relation_size('public.token_transactions')) as ledger",
+    "select pg_size_pretty(sum(pg_total_relation_size(p.relid))) as ledger from pg_partition_tree('public.token_transactions') p",
   );
   lines.push(`entries=${readable(entries)} users=${readable(users)} ledger with its indexes=${size!.ledger}`);
 

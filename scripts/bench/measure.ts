@@ -377,7 +377,7 @@ export async function measureGrowth(bench: Bench, deductions: number): Promise<G
       const { rows } = await client.query(
         `select pg_total_relation_size('public.token_accounts')::float8 as accounts,
                 pg_total_relation_size('public.token_balances')::float8 as grants,
-                pg_total_relation_size('public.token_transactions')::float8 as ledger,
+                (select sum(pg_total_relation_size(p.relid)) from pg_partition_tree('public.token_transactions') p)::float8 as ledger,
                 (select sum(n_tup_upd) from pg_stat_user_tables where relname in ('token_accounts', 'token_balances'))::float8 as updates,
                 (select sum(n_tup_hot_upd) from pg_stat_user_tables where relname in ('token_accounts', 'token_balances'))::float8 as hot`,
       );

@@ -335,6 +335,7 @@ export const lints = {
       select format('%s.%I', r.name, a.attname) from (${ownRelations}) r
         join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
        where r.relkind in ('r', 'p', 'v', 'm', 'f') and col_description(r.oid, a.attnum) is null
+         and not r.relispartition -- they are its table's
          and not (r.relkind = 'v' and r.name = any (${array(ownNames.relations)}))`,
   },
 } satisfies Record<string, Lint>;

@@ -1079,6 +1079,8 @@ create policy "Users read their own old transactions" on public.token_legacy_tra
 -- from supabase/schemas/20_ledger/tables/token_transactions.sql
 
 -- The ledger. Append-only: no role may update, delete or truncate it, service_role included.
+-- In partitions by user: of one at first, so that a project that grows can have more of them without a pause
+-- (npx tokenbook partition, decision 79).
 create table public.token_transactions (
   user_id uuid not null,
   id bigint not null,
@@ -1104,7 +1106,7 @@ create table public.token_transactions (
   created_at timestamptz not null default clock_timestamp(),
   terms jsonb,
   constraint token_transactions_pkey primary key (user_id, id)
-) with (fillfactor = 100);
+) partition by hash (user_id);
 
 comment on table public.token_transactions is
   'The ledger: every change of a user''s tokens, numbered per user without gaps, append-only. Grants are positive, deductions negative. Written by the functions only.';
@@ -1151,6 +1153,12 @@ create index token_transactions_original_idx
 -- which entry gave a grant (it has the grant's moment), which slots there were since a moment, what ran out since (I11)
 create index token_transactions_grants_idx
   on public.token_transactions (user_id, action_type, created_at) where entry_type in ('grant', 'expiry');
+
+-- named after how many partitions there are, and which of them it is
+create table tokenbook.token_transactions_1_0 partition of public.token_transactions
+  for values with (modulus 1, remainder 0);
+comment on table tokenbook.token_transactions_1_0 is 'The only partition of the ledger.';
+alter table tokenbook.token_transactions_1_0 enable row level security; -- without a policy: read token_transactions
 
 alter table public.token_transactions enable row level security;
 create policy "Users read their own transactions" on public.token_transactions
@@ -3743,6 +3751,36 @@ end
 $$;
 comment on function tokenbook.check_tokens is 'Refuses a number of tokens outside 1 to 10^12 with invalid_amount, naming the field.';
 
+-- from supabase/schemas/10_access/declare_shape.sql
+
+/*
+ * Keeps what is ours, as it is now, as a function: check_token_installation compares with it what is there later.
+ * As with the rights (95_privileges.sql) it is taken from the catalogue, and a dump of the schema has it.
+ * Caller: 96_shape.sql; a release that changes anything of ours, at its end; npx tokenbook partition.
+ */
+create function tokenbook.declare_shape()
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  execute format(
+    'create or replace function tokenbook.declared_shape() returns table (kind text, relation text, name text, definition text) '
+    'language plpgsql immutable security invoker set search_path = pg_catalog, pg_temp as %L',
+    format('begin return query values %s; end',
+      (select string_agg(format('(%L, %L, %L, %L)', s.kind, s.relation, s.name, s.definition), ', '
+                         order by s.kind collate "C", s.relation collate "C", s.name collate "C")
+         from tokenbook.present_shape() s)));
+  comment on function tokenbook.declared_shape is
+    'What is Tokenbook''s, as tokenbook.present_shape said it when it was made: kind, relation, name, definition.';
+  perform tokenbook.withdraw_rights('function', 'tokenbook.declared_shape()'::regprocedure);
+end
+$$;
+comment on function tokenbook.declare_shape is
+  'Keeps what is Tokenbook''s, as it is now, as tokenbook.declared_shape(), for check_token_installation.';
+
 -- from supabase/schemas/10_access/describe_refusal.sql
 
 /*
@@ -4320,6 +4358,7 @@ comment on function tokenbook.present_rights is
  * this function has said. PostgreSQL 15 to 18 print all of ours alike, and alike again when a dump is restored: a check
  * that has one `and` in another is not printed as it was written (write `between` alone, or comparisons). NOT NULL, which
  * is a constraint since 18, is a line of its column.
+ * A partition has the columns, constraints and indexes of its table, or it would be none: it has rows for what is its own.
  * Leaves out: declared_shape, which would have to hold itself; what a shadow makes for its time; the tables of before the books, kept as old_….
  * Caller: 96_shape.sql, which keeps it as tokenbook.declared_shape; check_token_installation.
  * Returns kind; relation (its own name, where it is one; empty for a function); name; definition.
@@ -4371,6 +4410,8 @@ begin
            case when r.relkind in ('r', 'p') and r.relreplident <> 'd' then
              'replica identity ' || case r.relreplident when 'f' then 'full' when 'n' then 'nothing' else 'using an index' end end,
            case when r.relforcerowsecurity then 'row level security forced' end,
+           case when r.relkind = 'p' then 'partitioned by ' || pg_get_partkeydef(r.oid) end,
+           case when r.relispartition then pg_get_expr(r.relpartbound, r.oid) end,
            (select string_agg('inherited by ' || i.inhrelid::regclass, chr(10) order by i.inhrelid::regclass::text)
               from pg_inherits i where i.inhparent = r.oid),
            case when r.relkind in ('v', 'm') then (select string_agg(o, chr(10) order by o) from unnest(r.reloptions) o) end,
@@ -4397,23 +4438,25 @@ begin
     join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
     join pg_type t on t.oid = a.atttypid
     left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-   where r.relkind in ('r', 'p')
+   where r.relkind in ('r', 'p') and not r.relispartition
   union all
   select 'constraint', r.name, quote_ident(c.conname), pg_get_constraintdef(c.oid)
     from relations r
     join pg_constraint c on c.conrelid = r.oid and c.contype in ('c', 'p', 'u', 'x', 'f')
+   where not (r.relispartition and (c.conparentid <> 0 or c.coninhcount > 0))
   union all
   select 'index', r.name, i.indexrelid::regclass::text, concat_ws(chr(10),
-           pg_get_indexdef(i.indexrelid), case when not (i.indisvalid and i.indisready and i.indislive) then 'not valid' end)
+           replace(pg_get_indexdef(i.indexrelid), ' ON ONLY ', ' ON '), case when not (i.indisvalid and i.indisready and i.indislive) then 'not valid' end)
     from relations r
     join pg_index i on i.indrelid = r.oid
-   where not (i.indisvalid and exists (
+   where not (r.relispartition and exists (select from pg_inherits h where h.inhrelid = i.indexrelid))
+     and not (i.indisvalid and exists (
      select from pg_constraint c where c.conindid = i.indexrelid and c.conrelid = r.oid and c.contype in ('p', 'u', 'x')))
   union all
   select 'trigger', g.tgrelid::regclass::text, quote_ident(g.tgname), concat_ws(chr(10),
            pg_get_triggerdef(g.oid), case g.tgenabled when 'D' then 'disabled' when 'R' then 'for replicas only' end)
     from pg_trigger g
-   where not g.tgisinternal
+   where not g.tgisinternal and g.tgparentid = 0 -- what a partition has from its table goes with that
      -- on auth.users too; those of the project's tables that are charged for come and go at its owner's word
      and (g.tgrelid in (select r.oid from relations r)
        or g.tgfoid in (select f.oid from functions f where f.name <> 'tokenbook.charge_for_row()'))
@@ -7443,6 +7486,11 @@ create trigger changes_keep_append_only
 
 create trigger token_transactions_keep_append_only
   before update or delete or truncate on public.token_transactions
+  for each statement execute function tokenbook.keep_ledger_append_only();
+
+-- a statement that names the partition itself
+create trigger token_transactions_keep_append_only
+  before update or delete or truncate on tokenbook.token_transactions_1_0
   for each statement execute function tokenbook.keep_ledger_append_only();
 
 -- from supabase/schemas/20_ledger/list_upcoming_token_grants.sql
@@ -24629,7 +24677,7 @@ begin
               where i.indrelid = c.oid and i.indisunique and i.indkey::smallint[] && array_agg(a.attnum)) as is_unique
       from pg_class c
       join pg_attribute a on a.attrelid = c.oid and a.atttypid = 'timestamptz'::regtype and not a.attisdropped -- @each-moment-moves
-     where c.relkind = 'r'
+     where c.relkind in ('r', 'p') and not c.relispartition
        and (c.relnamespace = 'tokenbook'::regnamespace and c.relname <> all (c_not_moved)
          or c.relnamespace = 'public'::regnamespace and c.relname = any (tokenbook.own_relations()))
        and exists (
@@ -28245,8 +28293,8 @@ begin
       ('tokenbook.cleared_token_balances', 'grant_row = x.grant_row - ''metadata''', 'x.grant_row ? ''metadata''')
     loop
       execute format(
-        'with found as (select x.ctid from %1$s x where x.user_id = $1 and (%2$s) limit $2), '
-        'erased as (update %1$s x set %3$s from found f where x.ctid = f.ctid returning 1) select count(*) from erased',
+        'with found as (select x.tableoid, x.ctid from %1$s x where x.user_id = $1 and (%2$s) limit $2), '
+        'erased as (update %1$s x set %3$s from found f where x.ctid = f.ctid and x.tableoid = f.tableoid returning 1) select count(*) from erased',
         v_table, v_where, v_set)
         into v_rows using p_user_id, p_limit - v_total;
       v_erased := v_erased || jsonb_build_object(
@@ -30920,22 +30968,5 @@ $$;
 
 -- from supabase/schemas/96_shape.sql
 
-/*
- * Everything of ours as it has been made, as a function: check_token_installation compares with it what is there later.
- * As with the rights (95_privileges.sql) it is taken from the catalogue, and a dump of the schema has it. A release
- * that changes anything of ours makes it anew at its end.
- */
-do $$
-begin
-  execute format(
-    'create or replace function tokenbook.declared_shape() returns table (kind text, relation text, name text, definition text) '
-    'language plpgsql immutable security invoker set search_path = pg_catalog, pg_temp as %L',
-    format('begin return query values %s; end',
-      (select string_agg(format('(%L, %L, %L, %L)', s.kind, s.relation, s.name, s.definition), ', '
-                         order by s.kind collate "C", s.relation collate "C", s.name collate "C")
-         from tokenbook.present_shape() s)));
-end
-$$;
-comment on function tokenbook.declared_shape is
-  'What is Tokenbook''s, as tokenbook.present_shape said it when it was made: kind, relation, name, definition.';
-select tokenbook.withdraw_rights('function', 'tokenbook.declared_shape()'::regprocedure);
+-- What has been made, for check_token_installation to compare with what is there later.
+select tokenbook.declare_shape();

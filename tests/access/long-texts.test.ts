@@ -57,7 +57,7 @@ async function trial(variant?: string, only?: string): Promise<{ answers: Answer
 async function longestRow(db: Database): Promise<number> {
   const { rows: tables } = await db.admin.query<{ name: string }>(`
     select format('%I.%I', n.nspname, c.relname) as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
-     where n.nspname in ('public', 'tokenbook') and c.relkind = 'r'`);
+     where n.nspname in ('public', 'tokenbook') and c.relkind in ('r', 'p') and not c.relispartition`);
   const { rows } = await db.admin.query(
     `select max(bytes)::int as bytes from (${tables
       .map(({ name }) => `select octet_length(x::text) as bytes from ${name} x`)

@@ -22,7 +22,7 @@ type Rows = Map<string, { table: string; row: Record<string, unknown> }>;
 async function rowsOf(on: Database): Promise<Rows> {
   const { rows: tables } = await on.admin.query<{ name: string }>(`
     select format('%I.%I', n.nspname, c.relname) as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
-     where n.nspname in ('public', 'tokenbook') and c.relkind = 'r'`);
+     where n.nspname in ('public', 'tokenbook') and c.relkind in ('r', 'p') and not c.relispartition`);
   const { rows } = await on.admin.query<{ table: string; row: Record<string, unknown> }>(
     tables
       .map(({ name }) => `select '${name}' as table, to_jsonb(x) as row from ${name} x`)

@@ -107,7 +107,7 @@ async function where(of: Database, word: string): Promise<string[]> {
     `select c.oid::regclass::text as name, array_agg(a.attname::text) as columns
        from pg_class c
        join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-      where c.relkind = 'r' and (c.relnamespace = 'tokenbook'::regnamespace
+      where c.relkind in ('r', 'p') and not c.relispartition and (c.relnamespace = 'tokenbook'::regnamespace
          or c.relnamespace = 'public'::regnamespace and c.relname = any (tokenbook.own_relations()))
       group by 1`,
   );
@@ -409,7 +409,7 @@ async function columnsWithWords(): Promise<[table: string, column: string][]> {
        join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
        join pg_type t on t.oid = a.atttypid
        left join pg_type e on e.oid = t.typelem and t.typcategory = 'A'
-      where c.relkind = 'r' and (c.relnamespace = 'tokenbook'::regnamespace
+      where c.relkind in ('r', 'p') and not c.relispartition and (c.relnamespace = 'tokenbook'::regnamespace
          or c.relnamespace = 'public'::regnamespace and c.relname = any (tokenbook.own_relations()))
         and coalesce(e.typname, t.typname) !~ '^(bool|int[248]|numeric|float[48]|uuid|timestamptz|date|interval|xid8)$'
       order by 1, 2`,

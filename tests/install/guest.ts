@@ -265,7 +265,7 @@ export async function touched(before: Catalog, after: Catalog): Promise<string[]
 export async function rowsOfOurs(db: Database): Promise<Record<string, number>> {
   const { rows: tables } = await db.admin.query<{ name: string }>(
     `select oid::regclass::text as name from pg_class
-      where relkind = 'r' and (relnamespace = 'tokenbook'::regnamespace or relnamespace = 'public'::regnamespace and relname = any ($1))
+      where relkind in ('r', 'p') and not relispartition and (relnamespace = 'tokenbook'::regnamespace or relnamespace = 'public'::regnamespace and relname = any ($1))
       order by 1`,
     [(await takenNames()).relations],
   );

@@ -106,7 +106,7 @@ async function setUp(db: Database): Promise<void> {
 async function books(db: Database) {
   const { rows: tables } = await db.admin.query<{ name: string }>(
     `select oid::regclass::text as name from pg_class
-      where relkind = 'r' and (relnamespace = 'tokenbook'::regnamespace
+      where relkind in ('r', 'p') and not relispartition and (relnamespace = 'tokenbook'::regnamespace
          or relnamespace = 'public'::regnamespace and relname = any (tokenbook.own_relations()))
       order by 1`,
   );

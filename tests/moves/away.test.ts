@@ -49,7 +49,7 @@ async function digest(db: Database, ids: string[]): Promise<Record<string, strin
     `select format('%s.%s', n.nspname, c.relname) as name
        from pg_class c join pg_namespace n on n.oid = c.relnamespace
        join pg_attribute a on a.attrelid = c.oid and a.attname = 'user_id'
-      where (n.nspname = 'tokenbook' or n.nspname = 'public' and c.relname like 'token%') and c.relkind = 'r' and c.relname <> all ($1)`,
+      where (n.nspname = 'tokenbook' or n.nspname = 'public' and c.relname like 'token%') and c.relkind in ('r', 'p') and not c.relispartition and c.relname <> all ($1)`,
     [ofHere],
   );
   const { rows: seen } = await db.admin.query<Record<string, string>>(

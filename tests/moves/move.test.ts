@@ -37,7 +37,7 @@ async function tablesOf(db: Database): Promise<string[]> {
     select n.nspname || '.' || c.relname as name from pg_class c
       join pg_namespace n on n.oid = c.relnamespace
       join pg_attribute a on a.attrelid = c.oid and a.attname = 'user_id'
-     where (n.nspname = 'tokenbook' or n.nspname = 'public' and c.relname like 'token%') and c.relkind = 'r'
+     where (n.nspname = 'tokenbook' or n.nspname = 'public' and c.relname like 'token%') and c.relkind in ('r', 'p') and not c.relispartition
      order by 1`);
   return rows.map(({ name }) => name);
 }

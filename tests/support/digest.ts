@@ -10,7 +10,7 @@ export async function digestQuery(
     `select format('%I.%I', n.nspname, c.relname) as name
        from pg_catalog.pg_class c
        join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-      where n.nspname in ('public', 'tokenbook') and c.relkind = 'r'
+      where n.nspname in ('public', 'tokenbook') and c.relkind in ('r', 'p') and not c.relispartition
       order by 1`,
   );
   const tables = rows

@@ -303,7 +303,7 @@ describe("nothing is left behind", () => {
       select c.oid::regclass::text as name, a.attname as column
         from pg_class c
         join pg_attribute a on a.attrelid = c.oid and a.atttypid = 'jsonb'::regtype and not a.attisdropped
-       where c.relkind = 'r' and (c.relnamespace = 'tokenbook'::regnamespace
+       where c.relkind in ('r', 'p') and not c.relispartition and (c.relnamespace = 'tokenbook'::regnamespace
            or c.relnamespace = 'public'::regnamespace and c.relname = any (tokenbook.own_relations()))
          and exists (select from pg_attribute u where u.attrelid = c.oid and u.attname = 'user_id' and not u.attisdropped)
        order by 1, 2`);

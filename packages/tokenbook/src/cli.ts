@@ -15,6 +15,7 @@ import { importCommand } from "./commands/import.ts";
 import { install } from "./commands/install.ts";
 import { migrate } from "./commands/migrate.ts";
 import { move } from "./commands/move.ts";
+import { partition } from "./commands/partition.ts";
 import { prices } from "./commands/prices.ts";
 import { reconcile } from "./commands/reconcile.ts";
 import { restate } from "./commands/restate.ts";
@@ -47,7 +48,7 @@ const groups = {
     upgrade,
     uninstall,
   ],
-  "The books:": [verify, doctor, reconcile, restate, checkpoint, exportCommand, prices],
+  "The books:": [verify, doctor, reconcile, restate, checkpoint, exportCommand, partition, prices],
   "People and migrations:": [consoleCommand, admin, forget, move, migrate],
 };
 for (const [heading, commands] of Object.entries(groups)) {

@@ -8,6 +8,7 @@
  * this function has said. PostgreSQL 15 to 18 print all of ours alike, and alike again when a dump is restored: a check
  * that has one `and` in another is not printed as it was written (write `between` alone, or comparisons). NOT NULL, which
  * is a constraint since 18, is a line of its column.
+ * A partition has the columns, constraints and indexes of its table, or it would be none: it has rows for what is its own.
  * Leaves out: declared_shape, which would have to hold itself; what a shadow makes for its time; the tables of before the books, kept as old_….
  * Caller: 96_shape.sql, which keeps it as tokenbook.declared_shape; check_token_installation.
  * Returns kind; relation (its own name, where it is one; empty for a function); name; definition.
@@ -59,6 +60,8 @@ begin
            case when r.relkind in ('r', 'p') and r.relreplident <> 'd' then
              'replica identity ' || case r.relreplident when 'f' then 'full' when 'n' then 'nothing' else 'using an index' end end,
            case when r.relforcerowsecurity then 'row level security forced' end,
+           case when r.relkind = 'p' then 'partitioned by ' || pg_get_partkeydef(r.oid) end,
+           case when r.relispartition then pg_get_expr(r.relpartbound, r.oid) end,
            (select string_agg('inherited by ' || i.inhrelid::regclass, chr(10) order by i.inhrelid::regclass::text)
               from pg_inherits i where i.inhparent = r.oid),
            case when r.relkind in ('v', 'm') then (select string_agg(o, chr(10) order by o) from unnest(r.reloptions) o) end,
@@ -85,23 +88,25 @@ begin
     join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
     join pg_type t on t.oid = a.atttypid
     left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-   where r.relkind in ('r', 'p')
+   where r.relkind in ('r', 'p') and not r.relispartition
   union all
   select 'constraint', r.name, quote_ident(c.conname), pg_get_constraintdef(c.oid)
     from relations r
     join pg_constraint c on c.conrelid = r.oid and c.contype in ('c', 'p', 'u', 'x', 'f')
+   where not (r.relispartition and (c.conparentid <> 0 or c.coninhcount > 0))
   union all
   select 'index', r.name, i.indexrelid::regclass::text, concat_ws(chr(10),
-           pg_get_indexdef(i.indexrelid), case when not (i.indisvalid and i.indisready and i.indislive) then 'not valid' end)
+           replace(pg_get_indexdef(i.indexrelid), ' ON ONLY ', ' ON '), case when not (i.indisvalid and i.indisready and i.indislive) then 'not valid' end)
     from relations r
     join pg_index i on i.indrelid = r.oid
-   where not (i.indisvalid and exists (
+   where not (r.relispartition and exists (select from pg_inherits h where h.inhrelid = i.indexrelid))
+     and not (i.indisvalid and exists (
      select from pg_constraint c where c.conindid = i.indexrelid and c.conrelid = r.oid and c.contype in ('p', 'u', 'x')))
   union all
   select 'trigger', g.tgrelid::regclass::text, quote_ident(g.tgname), concat_ws(chr(10),
            pg_get_triggerdef(g.oid), case g.tgenabled when 'D' then 'disabled' when 'R' then 'for replicas only' end)
     from pg_trigger g
-   where not g.tgisinternal
+   where not g.tgisinternal and g.tgparentid = 0 -- what a partition has from its table goes with that
      -- on auth.users too; those of the project's tables that are charged for come and go at its owner's word
      and (g.tgrelid in (select r.oid from relations r)
        or g.tgfoid in (select f.oid from functions f where f.name <> 'tokenbook.charge_for_row()'))

@@ -31,3 +31,8 @@ create trigger changes_keep_append_only
 create trigger token_transactions_keep_append_only
   before update or delete or truncate on public.token_transactions
   for each statement execute function tokenbook.keep_ledger_append_only();
+
+-- a statement that names the partition itself
+create trigger token_transactions_keep_append_only
+  before update or delete or truncate on tokenbook.token_transactions_1_0
+  for each statement execute function tokenbook.keep_ledger_append_only();

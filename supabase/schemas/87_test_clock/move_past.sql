@@ -34,7 +34,7 @@ begin
               where i.indrelid = c.oid and i.indisunique and i.indkey::smallint[] && array_agg(a.attnum)) as is_unique
       from pg_class c
       join pg_attribute a on a.attrelid = c.oid and a.atttypid = 'timestamptz'::regtype and not a.attisdropped -- @each-moment-moves
-     where c.relkind = 'r'
+     where c.relkind in ('r', 'p') and not c.relispartition
        and (c.relnamespace = 'tokenbook'::regnamespace and c.relname <> all (c_not_moved)
          or c.relnamespace = 'public'::regnamespace and c.relname = any (tokenbook.own_relations()))
        and exists (

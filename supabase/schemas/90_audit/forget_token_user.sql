@@ -114,8 +114,8 @@ begin
       ('tokenbook.cleared_token_balances', 'grant_row = x.grant_row - ''metadata''', 'x.grant_row ? ''metadata''')
     loop
       execute format(
-        'with found as (select x.ctid from %1$s x where x.user_id = $1 and (%2$s) limit $2), '
-        'erased as (update %1$s x set %3$s from found f where x.ctid = f.ctid returning 1) select count(*) from erased',
+        'with found as (select x.tableoid, x.ctid from %1$s x where x.user_id = $1 and (%2$s) limit $2), '
+        'erased as (update %1$s x set %3$s from found f where x.ctid = f.ctid and x.tableoid = f.tableoid returning 1) select count(*) from erased',
         v_table, v_where, v_set)
         into v_rows using p_user_id, p_limit - v_total;
       v_erased := v_erased || jsonb_build_object(

@@ -505,7 +505,7 @@ test("each trigger of Tokenbook's in the catalogue is one that the doctor looks 
   for (const { name, table } of before) await platform.query(`drop trigger ${name} on ${table}`);
   for (const { remedy, status } of await check()) if (status === "fault") await platform.query(remedy!);
 
-  expect(before).toHaveLength(12);
+  expect(before).toHaveLength(13);
   expect(await triggers()).toEqual(before);
 });
 

@@ -14,6 +14,7 @@ import { importCommand } from "../../../packages/tokenbook/src/commands/import.t
 import { install } from "../../../packages/tokenbook/src/commands/install.ts";
 import { migrate } from "../../../packages/tokenbook/src/commands/migrate.ts";
 import { move } from "../../../packages/tokenbook/src/commands/move.ts";
+import { partition } from "../../../packages/tokenbook/src/commands/partition.ts";
 import { prices } from "../../../packages/tokenbook/src/commands/prices.ts";
 import { reconcile } from "../../../packages/tokenbook/src/commands/reconcile.ts";
 import { restate } from "../../../packages/tokenbook/src/commands/restate.ts";
@@ -39,6 +40,7 @@ export const known = [
   install,
   migrate,
   move,
+  partition,
   prices,
   reconcile,
   restate,

@@ -10,7 +10,7 @@ keep({
   id: "P9",
   promise: "The ledger is append-only for everyone, the server and the owner of the tables included",
   trial:
-    "Every way of changing a row of the ledger or taking it away (update, delete, truncate, merge, upsert, through a view, in a with query), as every role of the server, the superuser included, and again when all of them have been granted everything",
+    "Every way of changing a row of the ledger or taking it away (update, delete, truncate, merge, upsert, through a view, in a with query, of its partition by name), as every role of the server, the superuser included, and again when all of them have been granted everything",
   run: async (scale) =>
     scale === "long" ? together(await tryIt("legacy"), await tryIt("closed")) : await tryIt("legacy"),
   control: {
@@ -24,6 +24,7 @@ keep({
 });
 
 const ledger = "public.token_transactions";
+const itsPartition = "tokenbook.token_transactions_1_0";
 const mine = "user_id = $1";
 
 /** Each would change a row or take it away; as who may. */
@@ -40,6 +41,9 @@ const changes: Record<string, string> = {
   "delete in a with query": `with gone as (delete from ${ledger} where ${mine} returning *) select count(*) from gone`,
   "delete through a view": `delete from public.token_usage_history where ${mine}`,
   truncate: `truncate ${ledger}`,
+  "update of its partition": `update ${itsPartition} set tokens = 0 where ${mine}`,
+  "delete from its partition": `delete from ${itsPartition} where ${mine}`,
+  "truncate of its partition": `truncate ${itsPartition}`,
   "truncate cascade": `truncate ${ledger} cascade`,
   "truncate with another": `truncate public.user_profiles, ${ledger}`,
   "merge that updates": `merge into ${ledger} t using (select $1::uuid as id) s on t.user_id = s.id when matched then update set tokens = 0`,

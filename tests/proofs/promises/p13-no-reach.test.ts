@@ -229,7 +229,7 @@ async function victimOf(db: Database, { id, mark, member }: PopulatedUser) {
   const { rows: columns } = await db.admin.query<{ relation: string; columns: string[] }>(`
     select c.oid::regclass::text as relation, array_agg(a.attname::text) as columns from pg_class c
       join pg_attribute a on a.attrelid = c.oid and not a.attisdropped and a.atttypid in ('uuid'::regtype, 'uuid[]'::regtype)
-     where c.relnamespace in ('public'::regnamespace, 'tokenbook'::regnamespace) and c.relkind = 'r'
+     where c.relnamespace in ('public'::regnamespace, 'tokenbook'::regnamespace) and c.relkind in ('r', 'p') and not c.relispartition
      group by c.oid`);
   const rowsOfTheOther = columns
     .map(

@@ -111,7 +111,7 @@ async function tablesOf(db: Database): Promise<string[]> {
     select n.nspname || '.' || c.relname as name from pg_class c
       join pg_namespace n on n.oid = c.relnamespace
       join pg_attribute a on a.attrelid = c.oid and a.attname = 'user_id'
-     where n.nspname in ('public', 'tokenbook') and c.relkind = 'r' and c.relname <> 'user_profiles'
+     where n.nspname in ('public', 'tokenbook') and c.relkind in ('r', 'p') and not c.relispartition and c.relname <> 'user_profiles'
        and c.relname not in (${elsewhere.map((name) => `'${name}'`).join(", ")})
      order by 1`);
   return rows.map(({ name }) => name as string);

@@ -44,7 +44,7 @@ export async function tablesLeft(client: SqlClient): Promise<string[]> {
   const rows = await select<{ name: string }>(
     client,
     `select format('public.%I', c.relname) as name from pg_class c
-      where c.relnamespace = 'public'::regnamespace and c.relkind = 'r' and c.relname = any ($1::text[])
+      where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition and c.relname = any ($1::text[])
         and to_regclass('public.token_accounts') is not null and to_regclass('tokenbook.project_settings') is null
       order by 1`,
     [[...(await namesInPublic())]],

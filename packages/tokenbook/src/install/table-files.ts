@@ -36,13 +36,13 @@ export async function exportTables(
       client,
       `select format('%I.%I', n.nspname, c.relname) as name
          from tokenbook.own_objects() o
-         join pg_class c on o.class = 'pg_class'::regclass and c.oid = o.object and c.relkind = 'r'
+         join pg_class c on o.class = 'pg_class'::regclass and c.oid = o.object and c.relkind in ('r', 'p') and not c.relispartition
          join pg_namespace n on n.oid = c.relnamespace
         order by 1`,
     );
     const files: TableFile[] = [];
     for (const { name } of tables) {
-      const copy = client.query(copyTo(`copy ${name} to stdout with (format csv, header)`));
+      const copy = client.query(copyTo(`copy (select * from ${name}) to stdout with (format csv, header)`));
       await pipeline(
         copy,
         createWriteStream(join(folder, `${name}.csv`), { flags: "wx", flush: true, mode: 0o600 }),

@@ -1,4 +1,6 @@
 -- The ledger. Append-only: no role may update, delete or truncate it, service_role included.
+-- In partitions by user: of one at first, so that a project that grows can have more of them without a pause
+-- (npx tokenbook partition, decision 79).
 create table public.token_transactions (
   user_id uuid not null,
   id bigint not null,
@@ -24,7 +26,7 @@ create table public.token_transactions (
   created_at timestamptz not null default clock_timestamp(),
   terms jsonb,
   constraint token_transactions_pkey primary key (user_id, id)
-) with (fillfactor = 100);
+) partition by hash (user_id);
 
 comment on table public.token_transactions is
   'The ledger: every change of a user''s tokens, numbered per user without gaps, append-only. Grants are positive, deductions negative. Written by the functions only.';
@@ -71,6 +73,12 @@ create index token_transactions_original_idx
 -- which entry gave a grant (it has the grant's moment), which slots there were since a moment, what ran out since (I11)
 create index token_transactions_grants_idx
   on public.token_transactions (user_id, action_type, created_at) where entry_type in ('grant', 'expiry');
+
+-- named after how many partitions there are, and which of them it is
+create table tokenbook.token_transactions_1_0 partition of public.token_transactions
+  for values with (modulus 1, remainder 0);
+comment on table tokenbook.token_transactions_1_0 is 'The only partition of the ledger.';
+alter table tokenbook.token_transactions_1_0 enable row level security; -- without a policy: read token_transactions
 
 alter table public.token_transactions enable row level security;
 create policy "Users read their own transactions" on public.token_transactions
