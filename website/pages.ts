@@ -78,6 +78,7 @@ export const groups: Group[] = [
       "docs/guides/erasing-a-user.md",
       "docs/guides/moving-house.md",
       "docs/guides/read-replicas.md",
+      "docs/guides/several-projects.md",
       "docs/guides/scale.md",
       "docs/guides/older-names.md",
       "docs/architecture/TOKEN_MIGRATION_HOTFIX.md",

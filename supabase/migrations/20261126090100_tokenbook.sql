@@ -762,7 +762,7 @@ alter table tokenbook.set_aside_accounts enable row level security;
 --   has_caps                               note_spend_caps
 --   restricted_until                       note_restricted_grants, decide_spending
 --   payer_id                               add_token_team_member, remove_token_team_member
---   state                                  set_token_account_state
+--   state                                  set_token_account_state, begin_move, mark_moved, take_move_back, end_arrival, open_arrival
 --   overdraft_limit                        set_token_overdraft
 create table public.token_accounts (
   user_id uuid primary key,
@@ -810,7 +810,7 @@ comment on column public.token_accounts.spent_month is 'In that month.';
 comment on column public.token_accounts.payer_id is 'The account that the user spends from while they are in a team; NULL: their own.';
 comment on column public.token_accounts.has_caps is 'Whether they have caps of their own (token_spend_caps).';
 comment on column public.token_accounts.restricted_until is 'Until when they have grants that do not pay for everything (token_balances.pays_for), as was said of each; NULL = all pay for everything.';
-comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state).';
+comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state). While tokenbook move has the books: moving (to another project), moved (there), arriving (from there); then no call reads or changes them here.';
 comment on column public.token_accounts.overdraft_limit is 'How many tokens they may owe by using more than they have, whatever their plan says (set_token_overdraft). NULL: what their plan allows.';
 comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of the user runs out, no grant to come and no slot of their plan begins, their plan does not end, and no alert falls due. NULL when nothing will. May be early, never late.';
 comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
@@ -821,8 +821,9 @@ comment on column public.token_accounts.alerts_version is 'Of which rules these 
 comment on column public.token_accounts.last_alert_id is 'Number of the newest alert (token_alerts); a client that watches this row sees it in the commit that raises it.';
 comment on column public.token_accounts.updated_at is 'When the row last changed.';
 
-create index token_accounts_due_idx on public.token_accounts (next_due_at) where next_due_at is not null;
-create index token_accounts_alerts_version_idx on public.token_accounts (alerts_version);
+create index token_accounts_due_idx on public.token_accounts (next_due_at)
+  where next_due_at is not null and state in ('active', 'frozen'); -- what is due elsewhere is nothing to sweep
+create index token_accounts_alerts_version_idx on public.token_accounts (alerts_version) where state in ('active', 'frozen');
 
 alter table public.token_accounts enable row level security;
 create policy "Users read their own account" on public.token_accounts
@@ -844,7 +845,7 @@ security invoker
 as $$
   select case
     when p_account.payer_id = p_account.user_id then 'are_not_their_own_payers'
-    when p_account.state not in ('active', 'frozen') then 'state_is_known'
+    when p_account.state not in ('active', 'frozen', 'moving', 'moved', 'arriving') then 'state_is_known'
     when p_account.overdraft_limit not between 0 and 1000000000000 then 'overdraft_is_within_limits'
     when p_account.tokens_remaining < 0 then 'remaining_is_never_negative'
     when p_account.tokens_reserved < 0 then 'reserved_is_never_negative'
@@ -3241,6 +3242,46 @@ comment on column tokenbook.test_users.ahead is 'How far their clock is ahead of
 comment on column tokenbook.test_users.added_at is 'Since when they are a test user.';
 alter table tokenbook.test_users enable row level security;
 
+-- from supabase/schemas/88_moves/tables/moves.sql
+
+-- Users whose books were moved to another project, or came from one: a row each, with the move that it was. Written by
+-- `tokenbook move` alone, at both ends, in the steps that decision 77 lists.
+create table tokenbook.moves (
+  user_id uuid not null,
+  id uuid not null,
+  direction text not null,
+  phase text not null,
+  place text,
+  former_state text not null,
+  proof jsonb,
+  started_at timestamptz not null default clock_timestamp(),
+  settled_at timestamptz,
+  constraint moves_pkey primary key (user_id, id, direction),
+  constraint moves_phase_is_known check (
+    case direction
+      when 'out' then phase in ('moving', 'moved', 'taken_back')
+      when 'in' then phase in ('arriving', 'arrived', 'discarded')
+      else false
+    end),
+  constraint moves_former_state_is_known check (former_state in ('active', 'frozen')),
+  constraint moves_place_is_a_name check (place ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
+  constraint moves_out_say_where_to check (direction = 'in' or place is not null),
+  constraint moves_are_settled_once check ((phase in ('moving', 'arriving')) = (settled_at is null))
+);
+comment on table tokenbook.moves is
+  'Users whose books were moved to another project, or came from one. Written by tokenbook move.';
+comment on column tokenbook.moves.user_id is 'The user.';
+comment on column tokenbook.moves.id is 'The move: the same at both ends, and for all that were moved together.';
+comment on column tokenbook.moves.direction is 'out (to another project) or in (from one).';
+comment on column tokenbook.moves.phase is 'How far it is: out moving, moved or taken_back; in arriving, arrived or discarded.';
+comment on column tokenbook.moves.place is 'What the other project is called, as the operator named it; what account_moved says. NULL: not said.';
+comment on column tokenbook.moves.former_state is 'The state of the account before, which it has again afterwards.';
+comment on column tokenbook.moves.proof is 'What was compared at both ends (tokenbook.prove_books).';
+comment on column tokenbook.moves.started_at is 'When it began, at this end.';
+comment on column tokenbook.moves.settled_at is 'When it was settled, at this end.';
+create index moves_id_idx on tokenbook.moves (id, direction);
+alter table tokenbook.moves enable row level security;
+
 -- from supabase/schemas/90_audit/tables/acknowledged_findings.sql
 
 /*
@@ -4158,7 +4199,8 @@ comment on function tokenbook.limit_of is
  * A caller that finds the row locked waits in a queue, an advisory lock, and only the first in the queue
  * waits for the row (tokenbook.wait_for_account). Correctness depends on the row lock alone.
  * Read the clock after this, not before: a caller that waited past a grant's expiry must not spend it.
- * Caller: internal.   Locks: the token_accounts row.   Errors: busy, account_lost.
+ * An account whose books are being moved to another project, or have been, is refused (tokenbook.refuse_away).
+ * Caller: internal.   Locks: the token_accounts row.   Errors: busy, account_lost, account_moving, account_moved.
  */
 create function tokenbook.lock_account(p_user_id uuid, p_create boolean default false)
 returns public.token_accounts
@@ -4174,6 +4216,7 @@ begin
     select a.* into v_account
       from public.token_accounts a
      where a.user_id = p_user_id
+       and a.state in ('active', 'frozen') -- @locks-what-is-here
        for no key update skip locked;
     if found then
       return v_account;
@@ -4193,9 +4236,11 @@ comment on function tokenbook.lock_account is
  * callers that need the same accounts then meet at the lowest id and cannot deadlock. Waits at most five
  * seconds for each, then refuses with busy.
  * Read the clock after this, not before.
- * Caller: internal.   Locks: the token_accounts rows.   Errors: busy.
+ * Accounts whose books are not here are refused, or with p_away_too locked and returned as the others: for callers that look
+ * at the state of each.
+ * Caller: internal.   Locks: the token_accounts rows.   Errors: busy, account_moving, account_moved.
  */
-create function tokenbook.lock_accounts(p_user_ids uuid[])
+create function tokenbook.lock_accounts(p_user_ids uuid[], p_away_too boolean default false)
 returns setof public.token_accounts
 language plpgsql
 volatile
@@ -4203,13 +4248,21 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '5s'
 as $$
+declare
+  v_account public.token_accounts;
 begin
-  return query
-  select a.*
-    from public.token_accounts a
-   where a.user_id = any (p_user_ids)
-   order by a.user_id -- @accounts-in-one-order
-     for no key update;
+  for v_account in
+    select a.*
+      from public.token_accounts a
+     where a.user_id = any (p_user_ids)
+     order by a.user_id -- @accounts-in-one-order
+       for no key update
+  loop
+    if not p_away_too then
+      perform tokenbook.refuse_away(v_account.user_id, v_account.state); -- @several-that-are-here
+    end if;
+    return next v_account;
+  end loop;
 exception
   when lock_not_available then
     perform tokenbook.refuse('busy', '{}');
@@ -4602,6 +4655,9 @@ begin
       ('webhook_delivery_not_found', 'PT404', 'list_token_webhook_deliveries has those that there are.'),
       ('top_up_request_not_found', 'PT404', 'There is no such top-up request of that user.'),
       ('account_frozen', 'PT403', 'The account is frozen: nothing can be spent, held or topped up until an admin makes it active again.'),
+      ('account_moving', 'PT503', 'The user''s books are being moved to another project. Try again with the same key.'),
+      ('account_moved', 'PT410', 'The user''s books are in another project, the one that `moved_to` names: send the same request there.'),
+      ('invalid_move', 'PT409', 'Do as the rule says.'),
       ('not_for_sale', 'PT409', 'It has no price at the payment provider, or a wrong one. Nothing was begun.'),
       ('already_subscribed', 'PT409', 'The user has a subscription at the payment provider: change it there.'),
       ('top_up_already_settled', 'PT409', 'The request has been settled otherwise. Nothing was changed.'),
@@ -4662,6 +4718,64 @@ $$;
 comment on function tokenbook.refuse is
   'Raises the registered error of that slug: SQLSTATE and hint from the registry, facts as JSON in the detail. See docs/errors.md.';
 
+-- from supabase/schemas/10_access/refuse_away.sql
+
+/*
+ * Refuses a user whose books are not here: they are being moved to another project or from there, or they have been
+ * moved (decision 77). Any other state of an account is let through.
+ * Caller: whatever locks an account, and what reads one without.   Errors: account_moving, account_moved.
+ */
+create function tokenbook.refuse_away(p_user_id uuid, p_state text)
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_state in ('moving', 'arriving') then
+    perform tokenbook.refuse('account_moving', '{}');
+  elsif p_state = 'moved' then
+    perform tokenbook.refuse('account_moved', jsonb_build_object('moved_to', (
+      select m.place from tokenbook.moves m
+       where m.user_id = p_user_id and m.direction = 'out' and m.phase = 'moved'
+       order by m.started_at desc limit 1)));
+  end if;
+end
+$$;
+comment on function tokenbook.refuse_away is
+  'Refuses with account_moving or account_moved where the state of the account says that its books are not here.';
+
+/*
+ * The same, for callers that have not read the account: what writes a user's rows without its lock, and what reads them.
+ * With p_for_write a move that begins waits until the caller has committed; it holds up no other call of the user's.
+ * Caller: internal.   Locks: with p_for_write the account's key.   Errors: account_moving, account_moved, busy.
+ */
+create function tokenbook.require_here(p_user_id uuid, p_for_write boolean default false)
+returns void
+language plpgsql
+volatile -- it must see what was committed meanwhile
+security invoker
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
+as $$
+declare
+  v_state text;
+begin
+  if p_for_write then
+    select a.state into v_state from public.token_accounts a where a.user_id = p_user_id for key share;
+  else
+    select a.state into v_state from public.token_accounts a where a.user_id = p_user_id;
+  end if;
+  perform tokenbook.refuse_away(p_user_id, v_state); -- @here-or-refused
+exception
+  when lock_not_available then
+    perform tokenbook.refuse('busy', '{}');
+end
+$$;
+comment on function tokenbook.require_here is
+  'Refuses with account_moving or account_moved a user whose books are not here; with p_for_write they stay until the caller has committed.';
+
 -- from supabase/schemas/10_access/refuse_row.sql
 
 /*
@@ -4718,8 +4832,8 @@ comment on function tokenbook.refuse_view_write is 'Trigger: refuses a write to 
 /*
  * Refuses a user whom neither the books nor auth.users know. A deleted user's account stays in the books
  * and is found. A user who calls for themself is never told user_not_found; an admin or the server can be.
- * A user whose account row was lost is refused to every caller.
- * Caller: internal, and only where no account was found.   Errors: user_not_found, account_lost.
+ * A user whose account row was lost, or whose books are not here, is refused to every caller.
+ * Caller: internal.   Errors: user_not_found, account_lost, account_moving, account_moved.
  */
 create function tokenbook.require_user(p_user_id uuid, p_actor_role text)
 returns void
@@ -4728,9 +4842,13 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_state text := (select a.state from public.token_accounts a where a.user_id = p_user_id);
 begin
-  if exists (select 1 from public.token_accounts a where a.user_id = p_user_id) then
-    return;
+  if v_state is not null then
+    if v_state not in ('active', 'frozen') then
+      perform tokenbook.refuse_away(p_user_id, v_state); -- @reads-what-is-here
+    end if;
   elsif tokenbook.is_account_lost(p_user_id) then
     perform tokenbook.refuse('account_lost', '{}');
   elsif p_actor_role <> 'user'
@@ -4878,6 +4996,8 @@ begin
     perform tokenbook.refuse('user_not_found', '{}');
   end if;
 
+  perform tokenbook.require_here(p_user_id, p_for_write => true);
+
   -- lock
   insert into tokenbook.subjects as s (issuer, subject, user_id) values (p_issuer, p_subject, p_user_id)
   on conflict (issuer, subject) do nothing;
@@ -4944,7 +5064,7 @@ comment on function tokenbook.user_of_subject is
  * Each wait has an exception block of its own, because a row that is locked inside such a block is locked
  * by a subtransaction and then changed by its parent, which costs writers and readers extra work. As a
  * rule the row is free after the queue, and is locked outside of any block.
- * Caller: tokenbook.lock_account.   Locks: the token_accounts row.   Errors: busy, account_lost.
+ * Caller: tokenbook.lock_account.   Locks: the token_accounts row.   Errors: busy, account_lost, account_moving, account_moved.
  */
 create function tokenbook.wait_for_account(p_user_id uuid, p_create boolean)
 returns public.token_accounts
@@ -4964,6 +5084,7 @@ begin
       select a.* into v_account
         from public.token_accounts a
        where a.user_id = p_user_id
+         and a.state in ('active', 'frozen')
          for no key update skip locked;
       if found then
         return v_account;
@@ -4975,12 +5096,13 @@ begin
   select a.* into v_account
     from public.token_accounts a
    where a.user_id = p_user_id
+     and a.state in ('active', 'frozen')
      for no key update skip locked;
   if found then
     return v_account;
   end if;
 
-  -- there is no row, or a transaction that did not queue has locked it
+  -- there is no row, its books are not here, or a transaction that did not queue has locked it
   if tokenbook.is_account_lost(p_user_id) then
     perform tokenbook.refuse('account_lost', '{}');
   end if;
@@ -4996,6 +5118,7 @@ begin
     when lock_not_available then
       perform tokenbook.refuse('busy', '{}');
   end;
+  perform tokenbook.refuse_away(v_account.user_id, v_account.state); -- @waits-for-what-is-here
   return v_account;
 end
 $$;
@@ -6006,7 +6129,7 @@ begin
       perform tokenbook.grant_initial_plan(v_user_id);
     end loop;
     select array_agg(a.user_id), bool_or(a.payer_id is not null) into v_locked, v_has_joined
-      from tokenbook.lock_accounts(v_account_ids) as a;
+      from tokenbook.lock_accounts(v_account_ids, p_away_too => true) as a; -- each answers for itself
     if v_has_joined
       or v_account_ids <> v_user_ids and tokenbook.paying_accounts(v_user_ids) is distinct from v_account_ids
     then
@@ -6068,7 +6191,7 @@ begin
             -(v_entries[i]).tokens, null, '[]', -(v_entries[i]).tokens, 0, false);
         end if;
       exception
-        when sqlstate 'PT403' or sqlstate 'PT404' or sqlstate 'PT409' or sqlstate 'PT422' or sqlstate 'PT500' or sqlstate 'PT503' then
+        when sqlstate 'PT403' or sqlstate 'PT404' or sqlstate 'PT409' or sqlstate 'PT410' or sqlstate 'PT422' or sqlstate 'PT500' or sqlstate 'PT503' then
           get stacked diagnostics v_slug = message_text, v_facts = pg_exception_detail, v_hint = pg_exception_hint;
           v_results[i] := tokenbook.describe_item_error(v_slug, v_facts, v_hint);
         when integrity_constraint_violation or data_exception then
@@ -6411,6 +6534,7 @@ begin
     from (
       select a.user_id from public.token_accounts a
        where a.next_due_at <= v_now
+         and a.state in ('active', 'frozen') -- @sweeps-what-is-here
          and not tokenbook.is_set_aside(a.user_id)
        order by a.next_due_at
        limit p_max_accounts
@@ -7151,8 +7275,8 @@ comment on function tokenbook.import_opening_balances is
 -- from supabase/schemas/20_ledger/is_frozen.sql
 
 /*
- * Whether nothing is spent from this account now: it is frozen, or the member of its team who would spend
- * is. Takes the account row, so that a caller that has locked it is answered for the row as locked; a member's
+ * Whether nothing is spent from this account now: it is frozen or its books are not here, or that is so of the member of its
+ * team who would spend. Takes the account row, so that a caller that has locked it is answered for the row as locked; a member's
  * state changes under the payer's lock too (tokenbook.set_token_account_state).
  * Caller: internal.
  */
@@ -7164,9 +7288,9 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return coalesce(p_account.state = 'frozen', false)
+  return coalesce(p_account.state <> 'active', false)
     or p_member_id is not null -- @frozen-members-too
-       and exists (select 1 from public.token_accounts a where a.user_id = p_member_id and a.state = 'frozen');
+       and exists (select 1 from public.token_accounts a where a.user_id = p_member_id and a.state <> 'active');
 end
 $$;
 comment on function tokenbook.is_frozen is
@@ -7385,6 +7509,8 @@ begin
     return null; -- tokenbook.forget_token_user, which puts nothing in the place of words but that they are erased
   elsif tg_op = 'UPDATE' and current_setting('tokenbook.moving_past', true) = 'yes' then
     return null; -- tokenbook.move_past, which moves the whole of a test user's past
+  elsif tg_op = 'DELETE' and current_setting('tokenbook.moving_books', true) = 'yes' then
+    return null; -- tokenbook.discard_books, of a user whose books are whole in another project
   end if;
   perform tokenbook.refuse('ledger_is_append_only');
   return null;
@@ -7691,6 +7817,9 @@ begin
     into v_state, v_active, v_expired, v_reserved, v_owed, v_is_member, v_is_due
     from public.token_accounts a
    where a.user_id = v_account_id;
+  if v_state not in ('active', 'frozen') then -- @balance-that-is-here
+    perform tokenbook.refuse_away(v_account_id, v_state);
+  end if;
   select s.plan_type, s.tokens_limit,
          (s.expires_at <= v_now or s.cancel_at <= v_now) is not true -- @balance-plan-in-force
            and s.ended_at is null and s.paused_at is null and s.taken_back_at is null
@@ -10370,6 +10499,7 @@ begin
     from public.token_counters c
     left join auth.users u on u.id = c.user_id
    where c.vibe_assistant_tokens_remaining < p_below
+     and not exists (select 1 from public.token_accounts a where a.user_id = c.user_id and a.state = 'moved')
    order by 3, 1
    limit p_limit;
 end
@@ -11231,6 +11361,9 @@ as $$
    where p_user_id = '00000000-0000-0000-0000-000000000000'
      and u.created_at >= p_from and u.created_at < p_to
      and u.action_type <> all (tokenbook.reserved_action_types())
+     and not exists ( -- what came with a move was counted where it was used
+       select from tokenbook.moves m
+        where m.user_id = u.user_id and m.direction = 'in' and m.phase <> 'discarded' and u.created_at < m.started_at)
   union all
   (select u.* from public.token_usage u
     where p_user_id <> '00000000-0000-0000-0000-000000000000'
@@ -12317,6 +12450,7 @@ begin
        and (v_is_looked_at -- or nothing about it is unusual
          or h.member_id is null
             and (a.next_due_at <= clock_timestamp()) is not true
+            and a.state in ('active', 'frozen') -- @usual-is-here
             and (p_actor_role <> 'user' or h.actor_role = 'user')) -- @usual-own-holds
        for no key update of a, h skip locked; -- @hold-read-with-lock
     if v_is_looked_at then
@@ -13816,6 +13950,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tokenbook.authorize(p_user_id, p_self_may => true);
+  perform tokenbook.require_here(p_user_id);
   return jsonb_build_object('total_quota_gb', (
     select coalesce(sum(q.quota_gb), 0) from public.token_storage_quotas q
      where q.user_id = p_user_id and tokenbook.is_storage_in_force(q.user_id, q.subscription_id, q.metadata)));
@@ -14952,7 +15087,7 @@ begin
   if v_plan.plan_type is null
     or exists (
       select 1 from public.token_accounts a
-       where a.user_id = p_user_id and (a.state = 'frozen' or a.tokens_remaining + a.tokens_reserved > 0))
+       where a.user_id = p_user_id and (a.state <> 'active' or a.tokens_remaining + a.tokens_reserved > 0))
     or exists (select 1 from public.token_transactions t where t.user_id = p_user_id and t.grant_ids <> '{}')
     or exists (select 1 from tokenbook.upcoming_grants u where u.user_id = p_user_id)
     or tokenbook.is_ledger_lost(p_user_id)
@@ -17586,7 +17721,8 @@ as $$
   select c.user_id, a.last_transaction_id - c.counted_id
     from (select b.* from tokenbook.sale_accounts b where b.user_id >= p_from order by b.user_id limit p_many) c
     join public.token_accounts a on a.user_id = c.user_id
-   where a.last_transaction_id > c.counted_id or c.changed_at is not null or c.next_end_at <= clock_timestamp()
+   where (a.last_transaction_id > c.counted_id or c.changed_at is not null or c.next_end_at <= clock_timestamp())
+     and a.state in ('active', 'frozen') -- @sold-where-they-are
 $$;
 comment on function tokenbook.uncounted_sales is
   'Of the next p_many buyers from p_from on, those with sales that are not counted in full, and how many entries there are to look at.';
@@ -17855,6 +17991,7 @@ begin
   elsif v_facts.parked_reason is null then
     perform tokenbook.refuse('payment_already_decided', jsonb_build_object('status', tokenbook.standing_of_payment(v_facts)));
   end if;
+  perform tokenbook.require_here(v_facts.user_id, p_for_write => true);
   if v_facts.dismissed_at is null then
     v_at := clock_timestamp();
     update tokenbook.provider_payments f
@@ -19368,6 +19505,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_known_id uuid;
   v_facts tokenbook.provider_payments;
   v_occurred_at timestamptz;
   v_user_id uuid;
@@ -19391,13 +19529,14 @@ begin
   if not tokenbook.is_known_user(v_user_id) then
     v_user_id := null;
   end if;
-  if tokenbook.settle_backlog(coalesce( -- before anything is written that would stay
+  v_known_id := coalesce(
     (select f.user_id from tokenbook.provider_payments f
       where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id),
     v_user_id,
     (select c.user_id from tokenbook.provider_customers c
-      where c.provider = p_provider and c.customer_id = p_facts ->> 'customer_id')))
-  then
+      where c.provider = p_provider and c.customer_id = p_facts ->> 'customer_id'));
+  perform tokenbook.require_here(v_known_id, p_for_write => true);
+  if tokenbook.settle_backlog(v_known_id) then -- before anything is written that would stay
     return tokenbook.answer_busy();
   end if;
 
@@ -19468,6 +19607,7 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '700ms' -- as the locks of payments: together less than the statement may take
 as $$
 declare
+  v_known_id uuid;
   v_occurred_at timestamptz;
   v_named uuid;
   v_user_id uuid;
@@ -19491,13 +19631,14 @@ begin
   if not tokenbook.is_known_user(v_named) then
     v_named := null;
   end if;
-  if tokenbook.settle_backlog(coalesce( -- before anything is written that would stay
+  v_known_id := coalesce(
     (select f.user_id from tokenbook.provider_subscriptions f
       where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id),
     v_named,
     (select c.user_id from tokenbook.provider_customers c
-      where c.provider = p_provider and c.customer_id = p_facts ->> 'customer_id')))
-  then
+      where c.provider = p_provider and c.customer_id = p_facts ->> 'customer_id'));
+  perform tokenbook.require_here(v_known_id, p_for_write => true);
+  if tokenbook.settle_backlog(v_known_id) then -- before anything is written that would stay
     return tokenbook.answer_busy();
   end if;
 
@@ -19887,6 +20028,7 @@ begin
   end if;
   perform tokenbook.check_request(null, p_reason, null);
   perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  perform tokenbook.require_here(p_user_id, p_for_write => true);
   if tokenbook.settle_backlog(p_user_id) then
     return tokenbook.answer_busy();
   end if;
@@ -20487,6 +20629,7 @@ begin
     from (
       select a.user_id from public.token_accounts a
        where (a.alerts_version < v_version or a.alerts_version > v_version) -- each by the index
+         and a.state in ('active', 'frozen')
          and not tokenbook.is_set_aside(a.user_id)
        limit p_max_accounts
          for no key update skip locked
@@ -20543,6 +20686,8 @@ begin
     select r.user_id, r.id
       from public.token_top_up_requests r
      where r.status = 'pending' and r.next_attempt_at <= v_now
+       and not exists (
+         select from public.token_accounts a where a.user_id = r.user_id and a.state not in ('active', 'frozen')) -- @charged-where-they-are
      order by r.next_attempt_at
      limit p_limit
        for no key update skip locked
@@ -21091,6 +21236,7 @@ begin
   if octet_length(p_rule) > 64 then -- no rule has such a name
     perform tokenbook.refuse('invalid_alert_rule', '{"field": "p_rule", "rule": "at most 64 bytes"}');
   end if;
+  perform tokenbook.require_here(p_user_id, p_for_write => true);
   delete from public.token_alert_rules r
    where r.rule = p_rule
      and r.plan_type is not distinct from p_plan_type
@@ -21441,6 +21587,7 @@ begin
   end if;
   if v_asked.user_id is not null then
     perform tokenbook.require_user(v_asked.user_id, 'service');
+    perform tokenbook.require_here(v_asked.user_id, p_for_write => true);
   end if;
 
   -- act
@@ -23343,6 +23490,7 @@ declare
 begin
   -- validate
   select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => true);
+  perform tokenbook.require_here(p_user_id);
 
   -- replay
   select c.* into v_own from tokenbook.referral_codes c where c.user_id = p_user_id;
@@ -23463,7 +23611,7 @@ begin
    where r.user_id = p_user_id
      and (r.payment_id is null or r.payment_id = p_payment_id and r.referrer_grant_id is not null and r.taken_back_at is null);
   if found then
-    perform tokenbook.lock_accounts(array[p_user_id, v_referrer_id]); -- @both-in-one-order
+    perform tokenbook.lock_accounts(array[p_user_id, v_referrer_id], p_away_too => true); -- @both-in-one-order
   end if;
 end
 $$;
@@ -23770,7 +23918,7 @@ comment on function tokenbook.set_token_referral_policy is
 /*
  * Brings a referral up to date with a payment of the user who was referred. The first payment of more than nothing
  * rewards both users, in this commit, once, however often it is reported. Both or none: none where the project gives
- * nothing now, the referrer has been rewarded as often as they may be, or one of the two is frozen or deleted; a later
+ * nothing now, the referrer has been rewarded as often as they may be, has their books elsewhere, or one of the two is frozen or deleted; a later
  * payment then rewards nobody either.
  * When half of that payment's money or more is lost, refunded or disputed, both grants are ended and taken back, what was
  * spent of them too, as debt; once, and for good: money that comes back gives tokens back that it bought, not these.
@@ -23812,9 +23960,10 @@ begin
   end if;
 
   -- lock
-  perform 1 from public.token_accounts a where a.user_id = v_referral.referrer_id for no key update skip locked;
+  perform 1 from public.token_accounts a where a.user_id = v_referral.referrer_id and a.state in ('active', 'frozen')
+    for no key update skip locked;
   if not found then
-    if exists (select 1 from public.token_accounts a where a.user_id = v_referral.referrer_id) then
+    if exists (select 1 from public.token_accounts a where a.user_id = v_referral.referrer_id and a.state <> 'moved') then
       perform tokenbook.refuse('busy', '{}');
     end if;
     return;
@@ -24820,6 +24969,724 @@ $$;
 comment on function tokenbook.moved_moments is
   'A JSON value of the books with every moment in it moved back.';
 
+-- from supabase/schemas/88_moves/arrival.sql
+
+/*
+ * The second step of a move, there where the books come to, in three parts: begin_arrival, the copy itself, by
+ * tokenbook move, and end_arrival, all in one transaction: a move that is stopped in the middle leaves nothing.
+ * Nobody who has books here is moved here, but who was moved from here and comes back: their rows from before are taken
+ * away first, because what comes is those and more.
+ * p_former is {user_id: the state of the account}, of everybody who is moved together.
+ * Caller: tokenbook move.   Errors: invalid_move, busy.
+ * Returns the phase of that move: arriving, and the copy is to be made; or, where it was made, as `made`, that or arrived.
+ */
+create function tokenbook.begin_arrival(p_move_id uuid, p_former jsonb, p_place text, out phase text, out made boolean)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user_ids constant uuid[] := array(select k::uuid from jsonb_object_keys(p_former) k order by k);
+  v_back_ids uuid[];
+  v_old jsonb;
+  v_table record;
+  v_has boolean;
+begin
+  perform tokenbook.lock_accounts(v_user_ids, p_away_too => true);
+  select min(m.phase) into phase from tokenbook.moves m where m.id = p_move_id and m.direction = 'in';
+  made := phase is not null;
+  if phase = 'discarded' then
+    perform tokenbook.refuse('invalid_move', '{"rule": "a move that was not taken back"}');
+  elsif made then
+    return;
+  end if;
+  if exists (select 1 from public.token_accounts a where a.user_id = any (v_user_ids) and a.state not in ('moved', 'arriving')) then -- @nobody-twice
+    perform tokenbook.refuse('invalid_move', '{"rule": "users who have no books there"}');
+  elsif exists (select 1 from tokenbook.unlisted_tables()) then
+    perform tokenbook.refuse('invalid_move', '{"rule": "every table of users is known there"}');
+  end if;
+  v_back_ids := array(select a.user_id from public.token_accounts a where a.user_id = any (v_user_ids) order by a.user_id);
+  if v_back_ids <> '{}' then
+    v_old := tokenbook.prove_books(v_back_ids);
+    perform tokenbook.discard_books(v_back_ids);
+    perform set_config('tokenbook.books_before', (
+      select jsonb_agg(l.line) from jsonb_array_elements(v_old -> 'ledger') as l (line)
+       where exists (select 1 from tokenbook.moves m
+                      where m.user_id = split_part(l.line #>> '{}', ' ', 1)::uuid and m.direction = 'out' and m.phase = 'moved'))::text, true);
+  end if;
+  for v_table in select l.* from tokenbook.tables_of_users() l where l.stays is null and l.name <> 'tokenbook.failed_registrations'
+  loop
+    execute format('select exists (select 1 from %s x where %s)', v_table.name, v_table.whose) into v_has using v_user_ids;
+    if v_has then
+      perform tokenbook.refuse('invalid_move', jsonb_build_object(
+        'rule', format('users of whom nothing is there, and there is something in %s', v_table.name)));
+    end if;
+  end loop;
+  insert into tokenbook.moves (user_id, id, direction, phase, place, former_state)
+  select f.key::uuid, p_move_id, 'in', 'arriving', p_place, f.value from jsonb_each_text(p_former) f;
+  phase := 'arriving';
+end
+$$;
+comment on function tokenbook.begin_arrival is
+  'Makes room for the books of users who are moved here. For tokenbook move, in the transaction of the copy.';
+
+/*
+ * The copy is made: it is compared with the proof from where it comes, table by table and entry by entry, and verified as
+ * any books are; then it waits (state arriving) until the other project says that it has let go.
+ * Caller: tokenbook move, in the transaction of the copy.   Errors: invalid_move, naming what differs.   Returns the proof, as found here.
+ */
+create function tokenbook.end_arrival(p_move_id uuid, p_proof jsonb)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user_ids constant uuid[] := tokenbook.people_of_move(p_move_id, 'in');
+  v_found constant jsonb := tokenbook.prove_books(v_user_ids);
+  v_rule text;
+begin
+  update public.token_accounts a set state = 'arriving' where a.user_id = any (v_user_ids); -- @arrives-closed
+  select 'the same at both ends, and not so ' || string_agg(d.part, ', ') into v_rule -- @compared-whole begin
+    from (
+      select coalesce(t.key, f.key) as part
+        from jsonb_each(p_proof -> 'tables') t
+        full join jsonb_each(v_found -> 'tables') f on f.key = t.key
+       where t.value is distinct from f.value
+      union all
+      select k from unnest(array['sums', 'ledger', 'keys']) k where p_proof -> k is distinct from v_found -> k) d; -- @compared-whole end
+  if v_rule is null then -- @verified-on-arrival
+    select 'right, and not so: ' || string_agg(f.breach, ', ') into v_rule
+      from (
+        select distinct b.invariant || ' of ' || b.user_id as breach
+          from unnest(v_user_ids) as u (id) cross join lateral tokenbook.find_breaches(u.id, null, null) b
+         limit 20) f;
+  end if;
+  if v_rule is null and exists ( -- what was here before is the beginning of what has come
+    select from jsonb_array_elements_text(coalesce(nullif(current_setting('tokenbook.books_before', true), ''), '[]')::jsonb) as l (line)
+     where not exists (
+       select 1 from tokenbook.chain_ledger(split_part(l.line, ' ', 1)::uuid, null, split_part(l.line, ' ', 2)::bigint) c
+        where tokenbook.checkpoint_line(c) = l.line))
+  then
+    v_rule := 'the continuation of what was here before';
+  end if;
+  if v_rule is not null then
+    perform tokenbook.refuse('invalid_move', jsonb_build_object('rule', v_rule));
+  end if;
+  update tokenbook.moves m set proof = v_found where m.id = p_move_id and m.direction = 'in';
+  return v_found;
+end
+$$;
+comment on function tokenbook.end_arrival is
+  'Compares the copied books with the proof from where they come, verifies them, and keeps them closed. For tokenbook move.';
+
+/*
+ * The last step of a move, there where the books are now: they are in use. The other project has let go of them before
+ * (tokenbook.mark_moved), or a token could be spent in both.
+ * Caller: tokenbook move.   Locks: the accounts.   Errors: invalid_move.   Returns false where they were in use already.
+ */
+create function tokenbook.open_arrival(p_move_id uuid)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user_ids constant uuid[] := tokenbook.people_of_move(p_move_id, 'in');
+  v_phase text;
+begin
+  perform tokenbook.lock_accounts(v_user_ids, p_away_too => true);
+  select min(m.phase) into v_phase from tokenbook.moves m where m.id = p_move_id and m.direction = 'in';
+  if v_phase = 'arrived' then
+    return false;
+  elsif v_phase is distinct from 'arriving' then
+    perform tokenbook.refuse('invalid_move', '{"rule": "a move that is under way"}');
+  end if;
+  update public.token_accounts a
+     set state = m.former_state, updated_at = clock_timestamp()
+    from tokenbook.moves m
+   where m.id = p_move_id and m.direction = 'in' and a.user_id = m.user_id and a.state = 'arriving';
+  update tokenbook.moves m
+     set phase = 'arrived', settled_at = clock_timestamp()
+   where m.id = p_move_id and m.direction = 'in';
+  perform tokenbook.move_deferred(v_user_ids, 1);
+  return true;
+end
+$$;
+comment on function tokenbook.open_arrival is
+  'The last step of a move: the books of these users are in use in this project. For tokenbook move.';
+
+/*
+ * Takes away what a move brought here, as long as it is closed: for a move that is taken back.
+ * Caller: tokenbook move --cancel.   Locks: the accounts.   Errors: invalid_move: they are in use.   Returns false where there is nothing of it.
+ */
+create function tokenbook.discard_arrival(p_move_id uuid)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user_ids constant uuid[] := tokenbook.people_of_move(p_move_id, 'in');
+  v_phase text;
+begin
+  perform tokenbook.lock_accounts(v_user_ids, p_away_too => true);
+  select min(m.phase) into v_phase from tokenbook.moves m where m.id = p_move_id and m.direction = 'in';
+  if v_phase = 'arrived' then
+    perform tokenbook.refuse('invalid_move', '{"rule": "books that are not in use there yet"}');
+  elsif v_phase is distinct from 'arriving' then
+    return false;
+  end if;
+  perform tokenbook.discard_books(v_user_ids);
+  update tokenbook.moves m
+     set phase = 'discarded', settled_at = clock_timestamp()
+   where m.id = p_move_id and m.direction = 'in';
+  return true;
+end
+$$;
+comment on function tokenbook.discard_arrival is
+  'Takes away what a move brought here and nobody uses yet. For tokenbook move --cancel.';
+
+/*
+ * Takes away the rows of users whose books are whole elsewhere, the ledger's too, which is append-only for everybody else.
+ * Caller: begin_arrival, discard_arrival; the caller has locked the accounts.
+ */
+create function tokenbook.discard_books(p_user_ids uuid[])
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_table record;
+begin
+  if exists (select 1 from public.token_accounts a where a.user_id = any (p_user_ids) and a.state not in ('moved', 'arriving')) then
+    perform tokenbook.refuse('invalid_move', '{"rule": "books that are whole elsewhere"}');
+  end if;
+  perform set_config('tokenbook.moving_books', 'yes', true); -- what keep_ledger_append_only lets through
+  for v_table in
+    select l.name, l.whose from tokenbook.tables_of_users() with ordinality as l (name, whose, left_out, stays, nth)
+     where l.stays is null or l.name in ('tokenbook.usage_marks', 'tokenbook.usage_totals', 'tokenbook.ledger_checkpoints', 'tokenbook.set_aside_accounts')
+     order by case when l.name like '%events' then 0 else 1 end, l.nth desc -- events are found by what they tell of
+  loop
+    execute format('delete from %s x where %s', v_table.name, v_table.whose) using p_user_ids;
+  end loop;
+  perform set_config('tokenbook.moving_books', '', true);
+end
+$$;
+comment on function tokenbook.discard_books is
+  'Takes away all rows of users whose books are whole in another project. For moves that are taken back, and users who come back.';
+
+-- from supabase/schemas/88_moves/begin_move.sql
+
+/*
+ * The first step of a move to another project, here where the books are: from its commit on nobody changes or reads the
+ * books of these users (account_moving), so that they can be copied. What is due is booked first.
+ * Everybody of a team goes together, or nobody. p_move_id is the caller's: the same again, as long as it moves, changes nothing.
+ * Caller: tokenbook move, as the owner of the database.   Locks: the accounts.
+ * Errors: invalid_move, account_moving, account_moved, user_not_found, busy (more is due than one call books: call it again).
+ */
+create function tokenbook.begin_move(p_move_id uuid, p_user_ids uuid[], p_place text)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user_id uuid;
+  v_found bigint;
+  v_rule text;
+begin
+  -- validate
+  v_rule := case
+    when (cardinality(p_user_ids) between 1 and 10000) is not true then 'one to 10,000 users'
+    when (p_place ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$') is not true
+      then 'the other project by a name of 1 to 63 characters of A-Z a-z 0-9 . _ -, and never by its address'
+    when exists (select 1 from tokenbook.shadow) then 'no counter of the project''s own beside the books: its changes are booked here'
+    when exists (select 1 from tokenbook.unlisted_tables())
+      then 'every table of users is known, and not so ' || (select string_agg(t, ', ') from tokenbook.unlisted_tables() t)
+  end;
+  if v_rule is not null then
+    perform tokenbook.refuse('invalid_move', jsonb_build_object('rule', v_rule));
+  end if;
+  foreach v_user_id in array p_user_ids
+  loop
+    if not exists (select 1 from public.token_accounts a where a.user_id = v_user_id) then
+      perform tokenbook.require_user(v_user_id, 'service');
+      perform tokenbook.refuse('invalid_move', '{"rule": "users who have books"}');
+    end if;
+  end loop;
+
+  -- lock
+  if (select count(*) from tokenbook.moves m
+       where m.id = p_move_id and m.direction = 'out' and m.phase = 'moving' and m.user_id = any (p_user_ids)) = cardinality(p_user_ids)
+  then
+    return;
+  end if;
+  perform tokenbook.lock_accounts(p_user_ids);
+  -- and what writes rows of theirs without their lock (tokenbook.require_here)
+  perform 1 from public.token_accounts a where a.user_id = any (p_user_ids) order by a.user_id for update; -- @writers-are-done-first
+  perform 1 from tokenbook.sale_accounts c where c.user_id = any (p_user_ids) order by c.user_id for update;
+  if exists (
+    select 1 from unnest(p_user_ids) as u (id) cross join lateral unnest(tokenbook.people_of_team(u.id)) as p (id)
+     where p.id <> all (p_user_ids)) -- @teams-go-together
+  then
+    perform tokenbook.refuse('invalid_move', '{"rule": "everybody of a team together"}');
+  end if;
+
+  -- act
+  foreach v_user_id in array p_user_ids
+  loop
+    if tokenbook.has_backlog(v_user_id) then
+      perform tokenbook.refuse('busy', '{}');
+    end if;
+  end loop;
+  perform tokenbook.record_expiries(array[a.user_id], clock_timestamp(), p_in_portions => true)
+     from public.token_accounts a where a.user_id = any (p_user_ids) and a.next_due_at <= clock_timestamp();
+
+  -- record
+  insert into tokenbook.moves (user_id, id, direction, phase, place, former_state)
+  select a.user_id, p_move_id, 'out', 'moving', p_place, a.state
+    from public.token_accounts a where a.user_id = any (p_user_ids);
+  update public.token_accounts a
+     set state = 'moving' -- @locked-before-copied
+   where a.user_id = any (p_user_ids);
+end
+$$;
+comment on function tokenbook.begin_move is
+  'The first step of a move to another project: nobody changes or reads the books of these users from then on. For tokenbook move.';
+
+-- from supabase/schemas/88_moves/mark_moved.sql
+
+/*
+ * The third step of a move, here where the books were: they are whole in the other project (p_proof, as it was compared
+ * there), and from this commit on are there alone (account_moved). Asks once more whether anything has changed since.
+ * The rows stay as they are. What is deferred of these users' sales is taken out of what was sold here today, because
+ * tokenbook.open_arrival puts it into what was sold there: it is counted once over both.
+ * Caller: tokenbook move.   Locks: the accounts.   Errors: invalid_move.   Returns false where it was marked already.
+ */
+create function tokenbook.mark_moved(p_move_id uuid, p_proof jsonb)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user_ids constant uuid[] := tokenbook.people_of_move(p_move_id, 'out');
+  v_phase text;
+  v_now jsonb;
+begin
+  -- lock
+  perform tokenbook.lock_accounts(v_user_ids, p_away_too => true);
+  perform 1 from public.token_accounts a where a.user_id = any (v_user_ids) order by a.user_id for update;
+
+  -- replay
+  select min(m.phase) into v_phase from tokenbook.moves m where m.id = p_move_id and m.direction = 'out';
+  if v_phase = 'moved' then
+    return false;
+  elsif v_phase is distinct from 'moving'
+    or exists (select 1 from public.token_accounts a where a.user_id = any (v_user_ids) and a.state <> 'moving') -- @still-on-the-way
+  then
+    perform tokenbook.refuse('invalid_move', '{"rule": "a move that is under way"}');
+  end if;
+
+  -- act
+  v_now := tokenbook.prove_books(v_user_ids, p_with_ledger => false);
+  if v_now -> 'sums' is distinct from p_proof -> 'sums' -- @unchanged-since-the-copy begin
+    or exists (
+      select 1 from jsonb_each(v_now -> 'tables') t
+       where t.value ->> 'rows' is distinct from p_proof -> 'tables' -> t.key ->> 'rows'
+          or t.value ->> 'digest' <> p_proof -> 'tables' -> t.key ->> 'digest')
+  then
+    perform tokenbook.refuse('invalid_move', '{"rule": "books that nobody has changed since they were copied"}');
+  end if; -- @unchanged-since-the-copy end
+
+  -- record
+  update public.token_accounts a set state = 'moved' where a.user_id = any (v_user_ids);
+  update tokenbook.moves m
+     set phase = 'moved', proof = p_proof, settled_at = clock_timestamp()
+   where m.id = p_move_id and m.direction = 'out';
+  perform tokenbook.move_deferred(v_user_ids, -1);
+  return true;
+end
+$$;
+comment on function tokenbook.mark_moved is
+  'The third step of a move: from then on the books of these users are in the other project alone. For tokenbook move.';
+
+-- Who is moved together; NULL: there is no such move.   Caller: internal, tokenbook move.
+create function tokenbook.people_of_move(p_move_id uuid, p_direction text)
+returns uuid[]
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (select array_agg(m.user_id order by m.user_id) from tokenbook.moves m where m.id = p_move_id and m.direction = p_direction);
+end
+$$;
+comment on function tokenbook.people_of_move is 'Who is moved together by that move, out of this project or into it.';
+
+/*
+ * What is deferred of these users' sales leaves what was sold today (p_sign -1) or comes to it (1), by currency.
+ * Caller: mark_moved, take_move_back, open_arrival.
+ */
+create function tokenbook.move_deferred(p_user_ids uuid[], p_sign integer)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- where days begin
+as $$
+declare
+  v_today constant timestamptz := date_trunc('day', clock_timestamp());
+begin
+  insert into tokenbook.revenue_totals as n (starts_at, currency, sold_cents, refunded_cents, recognised_cents, breakage_cents)
+  select v_today, s.currency, p_sign * sum(s.sold_cents - s.refunded_cents - s.recognised_cents - s.breakage_cents), 0, 0, 0 -- @deferred-once
+    from tokenbook.sales s
+   where s.user_id = any (p_user_ids) and s.currency is not null
+   group by s.currency
+  on conflict on constraint revenue_totals_pkey do update set sold_cents = n.sold_cents + excluded.sold_cents;
+end
+$$;
+comment on function tokenbook.move_deferred is
+  'Takes what is deferred of these users'' sales out of what was sold today (-1), or puts it there (1).';
+
+-- from supabase/schemas/88_moves/people_of_team.sql
+
+/*
+ * Everybody whose books have to be in one project with this user's: their payer and the members of their team, those who
+ * have left too, and all of their teams. What a member spent, and its key, is in the payer's ledger: a retry must find it.
+ * Caller: tokenbook.begin_move, tokenbook move.   Returns the user alone where there is no team.
+ */
+create function tokenbook.people_of_team(p_user_id uuid)
+returns uuid[]
+language plpgsql
+volatile -- it must see what was committed while the caller waited for the lock
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    with recursive people as (
+      select p_user_id as id
+      union
+      select m.other
+        from people p
+       cross join lateral (
+         select t.member_id as other from public.token_team_members t where t.user_id = p.id
+         union all
+         select t.user_id from public.token_team_members t where t.member_id = p.id -- @members-bring-their-payer
+       ) m
+    )
+    select array_agg(p.id order by p.id) from people p);
+end
+$$;
+comment on function tokenbook.people_of_team is
+  'Everybody whose books have to be in one project with this user''s, this user among them: payers and members, present and past.';
+
+-- from supabase/schemas/88_moves/prove_books.sql
+
+/*
+ * What the books of these users come to, so that two projects can be compared: of each table that is copied how many rows
+ * there are and a digest of them, the sums, the ledger as a checkpoint says it (SHA-256 over each entry, and each before
+ * it; decision 39), and the keys of all calls. Two digests are equal when the rows are, in whatever order they lie.
+ * Reads all that the users have. Without p_with_ledger the chain over the ledger is left out, and the digests of the rows
+ * of the ledger and of the uses, which nobody can change; their number stays.
+ * Caller: begin_move, mark_moved, end_arrival; the owner of the database.
+ * Returns {users, tables: {name: {rows, digest}}, sums, ledger: [a line of a checkpoint for each user], keys: {count, digest}}.
+ */
+create function tokenbook.prove_books(p_user_ids uuid[], p_with_ledger boolean default true)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set datestyle = 'ISO'
+set extra_float_digits = 1
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  c_long constant text[] := array['public.token_transactions', 'public.token_usage'];
+  v_table record;
+  v_rows bigint;
+  v_digest text;
+  v_tables jsonb := '{}';
+  v_sums jsonb;
+  v_lines jsonb;
+  v_keys jsonb;
+begin
+  for v_table in
+    select l.name, l.whose,
+           string_agg('x.' || quote_ident(a.attname), ', ' order by a.attname) as columns
+      from tokenbook.tables_of_users() l
+      join pg_attribute a on a.attrelid = l.name::regclass and a.attnum > 0 and not a.attisdropped and a.attname <> all (l.left_out)
+     where l.stays is null
+     group by l.name, l.whose
+  loop
+    if not p_with_ledger and v_table.name = any (c_long) then
+      execute format('select count(*) from %s x where %s', v_table.name, v_table.whose) into v_rows using p_user_ids;
+      v_tables := v_tables || jsonb_build_object(v_table.name, jsonb_build_object('rows', v_rows));
+    else
+      execute format(
+        'select count(*), concat_ws(''-'', coalesce(sum(hashtextextended(d.row, 1)::numeric), 0), coalesce(sum(hashtextextended(d.row, 2)::numeric), 0)) '
+        'from (select row(%s)::text as row from %s x where %s) d',
+        v_table.columns, v_table.name, v_table.whose)
+        into v_rows, v_digest using p_user_ids;
+      v_tables := v_tables || jsonb_build_object(
+        v_table.name, jsonb_build_object('rows', v_rows, 'digest', encode(sha256(v_digest::bytea), 'hex')));
+    end if;
+  end loop;
+
+  select jsonb_build_object(
+           'tokens_remaining', coalesce(sum(a.tokens_remaining), 0), 'tokens_reserved', coalesce(sum(a.tokens_reserved), 0),
+           'tokens_used', coalesce(sum(a.tokens_used), 0), 'tokens_expired', coalesce(sum(a.tokens_expired), 0),
+           'tokens_owed', coalesce(sum(a.tokens_owed), 0), 'last_transactions', coalesce(sum(a.last_transaction_id), 0))
+         || (select jsonb_build_object('tokens_granted', coalesce(sum(b.tokens_granted), 0))
+               from public.token_balances b where b.user_id = any (p_user_ids))
+    into v_sums
+    from public.token_accounts a
+   where a.user_id = any (p_user_ids);
+
+  if p_with_ledger then
+    select coalesce(jsonb_agg(tokenbook.checkpoint_line(chain.at) order by u.id), '[]') into v_lines
+      from unnest(p_user_ids) as u (id)
+     cross join lateral (
+       select c as at from tokenbook.chain_ledger(u.id) c order by c.id desc limit 1) chain;
+    select jsonb_build_object(
+             'count', count(*),
+             'digest', encode(sha256(concat_ws('-', sum(hashtextextended(k.key, 1)::numeric), sum(hashtextextended(k.key, 2)::numeric))::bytea), 'hex'))
+      into v_keys
+      from (
+        select concat_ws(' ', t.user_id, t.member_id, t.actor_role = 'user', t.idempotency_key) as key
+          from public.token_transactions t where t.user_id = any (p_user_ids) and t.idempotency_key is not null
+        union all
+        select concat_ws(' ', 'payment', p.user_id, p.idempotency_key)
+          from public.token_payments p where p.user_id = any (p_user_ids) and p.idempotency_key is not null) k;
+  end if;
+  return jsonb_strip_nulls(jsonb_build_object(
+    'users', cardinality(p_user_ids), 'tables', v_tables, 'sums', v_sums, 'ledger', v_lines, 'keys', v_keys));
+end
+$$;
+comment on function tokenbook.prove_books is
+  'What the books of these users come to, to be compared with another project''s: rows and digests by table, sums, the chain over the ledger, and the keys.';
+
+-- from supabase/schemas/88_moves/tables_of_users.sql
+
+/*
+ * Every table that has rows of users, and what becomes of them when a user is moved to another project: one list, for
+ * the copy, the proof and what is taken away again. In the order of the copy: the account first.
+ *   whose     which rows, in SQL: x is the row, $1 the users
+ *   left_out  columns that mean something in one database only (numbers of rows, transaction ids), or that the move sets
+ *   stays     why they are not copied; NULL: they are
+ * A table with a column of users that is not here is found by tokenbook.unlisted_tables, and nothing moves.
+ * Caller: internal.
+ */
+create function tokenbook.tables_of_users()
+returns table (name text, whose text, left_out text[], stays text)
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select l.name, coalesce(l.whose, 'x.user_id = any ($1)'), coalesce(l.left_out, '{}'), l.stays
+    from (values
+      ('public.token_accounts', null, '{state,alerts_version}'::text[], null),
+      ('public.token_balances', null, null, null),
+      ('public.token_transactions', null, null, null), -- @keys-go-along
+      ('public.token_legacy_transactions', null, null, null),
+      ('public.token_usage', null, null, null),
+      ('public.token_holds', null, null, null),
+      ('tokenbook.upcoming_grants', null, null, null),
+      ('public.token_storage_quotas', null, null, null),
+      ('tokenbook.subscriptions', null, null, null),
+      ('public.token_payments', null, null, null),
+      ('tokenbook.sales', null, null, null),
+      ('tokenbook.sale_accounts', null, null, null),
+      ('tokenbook.provider_customers', null, null, null),
+      ('tokenbook.provider_payments',
+       '(x.provider, x.provider_payment_id) in (select o.provider, o.id from tokenbook.provider_payments_of($1) o)', '{alert_id}', null),
+      ('tokenbook.provider_events',
+       '(x.provider, x.provider_payment_id) in (select o.provider, o.id from tokenbook.provider_payments_of($1) o)', null, null),
+      ('tokenbook.provider_subscriptions',
+       '(x.provider, x.provider_subscription_id) in (select o.provider, o.id from tokenbook.provider_subscriptions_of($1) o)', null, null),
+      ('tokenbook.provider_subscription_events',
+       '(x.provider, x.provider_subscription_id) in (select o.provider, o.id from tokenbook.provider_subscriptions_of($1) o)', null, null),
+      ('public.token_alert_rules', null, null, null),
+      ('tokenbook.token_alert_states', null, '{changed_in}', null),
+      ('public.token_alerts', null, null, null),
+      ('public.token_top_ups', null, null, null),
+      ('public.token_top_up_requests', null, null, null),
+      ('public.token_team_members', null, null, null),
+      ('public.token_spend_caps', null, null, null),
+      ('tokenbook.changes', null, '{id}', null),
+      ('tokenbook.subjects', null, null, null),
+      ('tokenbook.code_attempts', null, null, null),
+      ('tokenbook.code_redemptions', null, null, null),
+      ('tokenbook.referral_codes', null, null, null),
+      ('tokenbook.referrals', null, null, null),
+      ('tokenbook.shadow_balances', null, null, null),
+      ('tokenbook.test_users', null, null, null),
+      ('tokenbook.acknowledged_findings', null, null, null),
+      ('tokenbook.failed_registrations', null, '{id}', null),
+      ('tokenbook.archived_profile_counters', null, '{id}', null),
+      ('tokenbook.cleared_token_balances', null, '{id}', null),
+      ('tokenbook.admins', null, null, 'who administrates a project is said there'),
+      ('tokenbook.set_aside_accounts', null, null, 'what a sweep could not do is tried again there'),
+      ('tokenbook.usage_marks', null, null, 'how far reports have counted, in this project'),
+      ('tokenbook.usage_totals', null, null, 'computed from token_usage, there anew'),
+      ('tokenbook.ledger_checkpoints', null, null, 'computed from the ledger, there anew'),
+      ('tokenbook.webhook_deliveries', null, null, 'what happened here is told from here'),
+      ('tokenbook.moves', null, null, 'each end has its own')
+    ) as l (name, whose, left_out, stays);
+end
+$$;
+comment on function tokenbook.tables_of_users is
+  'Every table with rows of users: which rows are whose, and what of them tokenbook move copies.';
+
+/*
+ * Tables of ours with a column that names a user, and that tables_of_users does not list. A column names one when it is
+ * called user_id or member_id: so a table that is added later is found before anything moves without it.
+ * Caller: tokenbook.begin_move.
+ */
+create function tokenbook.unlisted_tables()
+returns setof text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select format('%s.%s', n.nspname, c.relname)
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+   where c.relkind in ('r', 'p') and not c.relispartition
+     and (n.nspname = 'tokenbook' or n.nspname = 'public' and c.relname = any (tokenbook.own_relations()))
+     and exists (
+       select 1 from pg_attribute a
+        where a.attrelid = c.oid and not a.attisdropped and a.attname in ('user_id', 'member_id')) -- @whatever-names-a-user
+     and not exists (select 1 from tokenbook.tables_of_users() l where l.name = format('%s.%s', n.nspname, c.relname))
+   order by 1;
+end
+$$;
+comment on function tokenbook.unlisted_tables is
+  'Tables with a column of users of which tables_of_users does not say what becomes of them in a move.';
+
+/*
+ * The payments of providers that are of these users: theirs, all parts of them, and what their customers have paid that
+ * waits to be given to somebody.
+ * Caller: what tables_of_users says.
+ */
+create function tokenbook.provider_payments_of(p_user_ids uuid[])
+returns table (provider text, id text)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  with theirs as (
+    select p.provider, p.provider_payment_id, coalesce(p.part_of, p.provider_payment_id) as whole
+      from tokenbook.provider_payments p where p.user_id = any (p_user_ids)
+    union
+    select p.provider, p.provider_payment_id, coalesce(p.part_of, p.provider_payment_id)
+      from tokenbook.provider_customers c
+      join tokenbook.provider_payments p on p.provider = c.provider and p.customer_id = c.customer_id and p.user_id is null
+     where c.user_id = any (p_user_ids)
+  )
+  select t.provider, t.provider_payment_id from theirs t
+  union
+  select t.provider, t.whole from theirs t
+  union
+  select p.provider, p.provider_payment_id
+    from theirs t
+    join tokenbook.provider_payments p on p.provider = t.provider and p.part_of = t.whole;
+end
+$$;
+comment on function tokenbook.provider_payments_of is
+  'The payments of providers that are of these users, with all their parts, by provider and id.';
+
+-- The same of subscriptions: those that name one of them, and those of their payments.   Caller: what tables_of_users says.
+create function tokenbook.provider_subscriptions_of(p_user_ids uuid[])
+returns table (provider text, id text)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select s.provider, s.provider_subscription_id from tokenbook.provider_subscriptions s where s.user_id = any (p_user_ids)
+  union
+  select s.provider, s.provider_subscription_id
+    from tokenbook.provider_customers c
+    join tokenbook.provider_subscriptions s on s.provider = c.provider and s.customer_id = c.customer_id and s.user_id is null
+   where c.user_id = any (p_user_ids)
+  union
+  select p.provider, p.subscription_id
+    from tokenbook.provider_payments p where p.user_id = any (p_user_ids) and p.subscription_id is not null;
+end
+$$;
+comment on function tokenbook.provider_subscriptions_of is
+  'The subscriptions of providers that are of these users, by provider and id.';
+
+-- from supabase/schemas/88_moves/take_move_back.sql
+
+/*
+ * Takes a move back, here where the books are or were: they are in use here again, as they were before. Only as long as
+ * the other project has not begun to use them; the caller has discarded them there first (tokenbook.discard_arrival).
+ * Caller: tokenbook move --cancel.   Locks: the accounts.   Errors: invalid_move.   Returns false where nothing moves.
+ */
+create function tokenbook.take_move_back(p_move_id uuid)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user_ids constant uuid[] := tokenbook.people_of_move(p_move_id, 'out');
+  v_phase text;
+begin
+  perform tokenbook.lock_accounts(v_user_ids, p_away_too => true);
+  select min(m.phase) into v_phase from tokenbook.moves m where m.id = p_move_id and m.direction = 'out';
+  if v_phase is null then
+    perform tokenbook.refuse('invalid_move', '{"rule": "a move that there is"}');
+  elsif v_phase = 'taken_back' then
+    return false;
+  elsif exists (select 1 from public.token_accounts a where a.user_id = any (v_user_ids) and a.state <> v_phase) then
+    perform tokenbook.refuse('invalid_move', '{"rule": "the newest move of these users"}');
+  end if;
+  if v_phase = 'moved' then
+    perform tokenbook.move_deferred(v_user_ids, 1);
+  end if;
+  update public.token_accounts a
+     set state = m.former_state, updated_at = clock_timestamp()
+    from tokenbook.moves m
+   where m.id = p_move_id and m.direction = 'out' and a.user_id = m.user_id;
+  update tokenbook.moves m
+     set phase = 'taken_back', settled_at = clock_timestamp()
+   where m.id = p_move_id and m.direction = 'out';
+  return true;
+end
+$$;
+comment on function tokenbook.take_move_back is
+  'Takes a move back: the books of these users are in use here again. For tokenbook move --cancel.';
+
 -- from supabase/schemas/90_audit/acknowledge_token_finding.sql
 
 /*
@@ -24852,6 +25719,8 @@ begin
     perform tokenbook.refuse('invalid_reason', '{"field": "p_reason", "rule": "1 to 500 characters, not all blank"}');
   end if;
   perform tokenbook.check_request(null, p_reason, null);
+
+  perform tokenbook.require_here(p_user_id, p_for_write => true);
 
   -- act: the finding as it is now, asked of the ledger itself; one that is acknowledged already is still there
   select t.created_at, before.created_at into v_finding.booked_at, v_finding.booked_before
@@ -27142,6 +28011,9 @@ begin
         from tokenbook.referrals r
        cross join lateral (values (r.user_id, r.referred_grant_id), (r.referrer_id, r.referrer_grant_id)) as one (user_id, grant_id)
        where one.grant_id is not null
+         and (exists (select 1 from public.token_accounts a where a.user_id = one.user_id)
+           or not exists ( -- one of the two has been moved here alone
+             select from tokenbook.moves m where m.user_id in (r.user_id, r.referrer_id) and m.direction = 'in'))
          and (p_user_id is null or one.user_id = p_user_id)
          and (p_after is null or one.user_id > p_after)
          and (p_until is null or one.user_id <= p_until)) r
@@ -27495,8 +28367,15 @@ begin
   end if;
 
   -- lock
-  perform tokenbook.lock_accounts(
-    array(select p_user_id union select m.user_id from public.token_team_members m where m.member_id = p_user_id));
+  perform a.user_id
+     from tokenbook.lock_accounts(
+            array(select p_user_id union select m.user_id from public.token_team_members m where m.member_id = p_user_id),
+            p_away_too => true) a -- what was moved is erased here, too
+    where a.state in ('moving', 'arriving')
+    limit 1;
+  if found then
+    perform tokenbook.refuse('account_moving', '{}');
+  end if;
 
   -- act
   perform set_config('tokenbook.erasing', 'yes', true); -- what keep_ledger_append_only lets through
@@ -27935,6 +28814,7 @@ begin
     from public.token_balances b
    where (p_after is null or b.user_id > p_after) and (p_until is null or b.user_id <= p_until)
      and b.is_open and b.expires_at > v_now and b.expires_at < v_to -- @what-ends-later
+     and not exists (select 1 from public.token_accounts a where a.user_id = b.user_id and a.state = 'moved')
    group by 1
    order by 1;
 end
@@ -28010,6 +28890,7 @@ begin
               from public.token_accounts a
               full join auth.users u on u.id = a.user_id
              where (a.user_id is not null or u.deleted_at is null)
+               and (a.state is distinct from 'moved' or a.user_id = v_searched_id) -- whose books are elsewhere
                and (v_search is null
                  or strpos(lower(u.email collate "C"), v_search) > 0
                  or a.user_id = v_searched_id
@@ -28035,6 +28916,7 @@ begin
               from public.token_accounts a
               full join auth.users u on u.id = a.user_id
              where (a.user_id is not null or u.deleted_at is null)
+               and (a.state is distinct from 'moved' or a.user_id = v_searched_id) -- whose books are elsewhere
                and (v_search is null
                  or strpos(lower(u.email collate "C"), v_search) > 0
                  or a.user_id = v_searched_id

@@ -169,6 +169,11 @@ export const forgotten: Record<string, Record<string, Fate>> = {
     schedule: kept("when a plan gives tokens"),
     features: kept("what the plan includes, from the catalogue"),
   },
+  "tokenbook.moves": {
+    ...each("direction former_state phase", kept(slug)),
+    place: kept("what a project is called"),
+    proof: kept("numbers and digests"),
+  },
   "tokenbook.test_users": {},
   "tokenbook.token_alert_states": { ...each("rule", kept(slug)) },
   "tokenbook.trial_keys": { ...each("key", kept(whole)) },

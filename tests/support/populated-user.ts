@@ -180,3 +180,79 @@ export async function populateUser(
     },
   };
 }
+
+/** Whatever else a table can know of a user. */
+export async function isKnownEverywhere(db: Database, life: PopulatedUser): Promise<void> {
+  await signsInElsewhere(db, life);
+  await hasACounter(db, life);
+  await isReportedOn(db, life);
+  await triesCodes(db, life);
+  await isPromisedAGrant(db, life);
+  await isBeingTold(db);
+  await isATestUser(db, life);
+  await cameFromElsewhere(db, life);
+}
+
+/** Their books came from another project. */
+const cameFromElsewhere = (db: Database, { id }: PopulatedUser) =>
+  db.admin.query(
+    `insert into tokenbook.moves (user_id, id, direction, phase, place, former_state, settled_at)
+     values ($1, gen_random_uuid(), 'in', 'arrived', 'home', 'active', now())`,
+    [id],
+  );
+
+/** Their clock may be advanced. */
+const isATestUser = (db: Database, { id }: PopulatedUser) =>
+  db.admin.query("insert into tokenbook.test_users (user_id) values ($1)", [id]);
+
+/** Another auth server knows them: forgotten on request alone. */
+const signsInElsewhere = (db: Database, { id, mark }: PopulatedUser) =>
+  asService(db, (client) =>
+    rpc(client, "set_token_subject", {
+      p_user_id: id,
+      p_issuer: "https://auth.example",
+      p_subject: mark,
+    }),
+  );
+
+/** A shadow of the project's own counter runs. */
+const hasACounter = (db: Database, { id }: PopulatedUser) =>
+  db.admin.query(
+    "insert into tokenbook.shadow_balances (user_id, source, amount, tokens) values ($1, 'a.counter', 7, 7)",
+    [id],
+  );
+
+/** They had more uses than one report adds up. */
+const isReportedOn = (db: Database, { id }: PopulatedUser) =>
+  db.admin.query(
+    `with mark as (insert into tokenbook.usage_marks (user_id) values ($1))
+     insert into tokenbook.usage_totals
+     values ($1, 'day', '2026-01-01', 'chat', '', '00000000-0000-0000-0000-000000000000', 1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0)`,
+    [id],
+  );
+
+/** What there is to send of them is being sent: nobody else takes it up. */
+const isBeingTold = (db: Database) =>
+  asService(db, (client) => client.query("select public.claim_token_webhooks('app', 200, 3600)"));
+
+/** A grant of theirs is still to come. */
+const isPromisedAGrant = (db: Database, { id }: PopulatedUser) =>
+  asService(db, (client) =>
+    rpc(client, "grant_tokens", {
+      p_user_id: id,
+      p_tokens: 5,
+      p_starts_at: new Date(Date.now() + 86_400_000).toISOString(),
+    }),
+  );
+
+/** They have redeemed a code, and tried one that there is not; they were referred, and refer others. */
+const triesCodes = (db: Database, { id, member, things }: PopulatedUser) =>
+  asService(db, async (client) => {
+    for (const one of [things.p_code, "NO-SUCH-CODE"])
+      await rpc(client, "redeem_token_code", { p_user_id: id, p_code: one });
+    await rpc(client, "get_token_referral_code", { p_user_id: id });
+    await db.admin.query("insert into tokenbook.referrals (user_id, referrer_id) values ($1, $2)", [
+      id,
+      member,
+    ]);
+  });

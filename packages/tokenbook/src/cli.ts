@@ -14,6 +14,7 @@ import { forget } from "./commands/forget.ts";
 import { importCommand } from "./commands/import.ts";
 import { install } from "./commands/install.ts";
 import { migrate } from "./commands/migrate.ts";
+import { move } from "./commands/move.ts";
 import { partition } from "./commands/partition.ts";
 import { prices } from "./commands/prices.ts";
 import { reconcile } from "./commands/reconcile.ts";
@@ -48,7 +49,7 @@ const groups = {
     uninstall,
   ],
   "The books:": [verify, doctor, reconcile, restate, checkpoint, exportCommand, partition, prices],
-  "People and migrations:": [consoleCommand, admin, forget, migrate],
+  "People and migrations:": [consoleCommand, admin, forget, move, migrate],
 };
 for (const [heading, commands] of Object.entries(groups)) {
   program.commandsGroup(heading);

@@ -479,6 +479,27 @@ export const errors = {
     retryable: false,
     hint: "The account is frozen: nothing can be spent, held or topped up until an admin makes it active again.",
   },
+  account_moving: {
+    status: 503,
+    title: "Account moving",
+    sqlstate: "PT503",
+    retryable: true,
+    hint: "The user's books are being moved to another project. Try again with the same key.",
+  },
+  account_moved: {
+    status: 410,
+    title: "Account moved",
+    sqlstate: "PT410",
+    retryable: false,
+    hint: "The user's books are in another project, the one that `moved_to` names: send the same request there.",
+  },
+  invalid_move: {
+    status: 409,
+    title: "Invalid move",
+    sqlstate: "PT409",
+    retryable: false,
+    hint: "Do as the rule says.",
+  },
   not_for_sale: {
     status: 409,
     title: "Not for sale",

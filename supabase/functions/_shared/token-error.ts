@@ -10,6 +10,8 @@ export interface Facts {
   rule?: string;
   /** The issuer that signed the token, as the token says itself. */
   issuer?: string;
+  /** Of `account_moved`: the project that has the books, as its operator calls it. */
+  moved_to?: string;
   /** The most that is allowed: bytes of a body, tokens of an account, tokens under a cap. */
   limit?: number;
   /** Tokens that the request needs. */

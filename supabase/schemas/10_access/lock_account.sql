@@ -5,7 +5,8 @@
  * A caller that finds the row locked waits in a queue, an advisory lock, and only the first in the queue
  * waits for the row (tokenbook.wait_for_account). Correctness depends on the row lock alone.
  * Read the clock after this, not before: a caller that waited past a grant's expiry must not spend it.
- * Caller: internal.   Locks: the token_accounts row.   Errors: busy, account_lost.
+ * An account whose books are being moved to another project, or have been, is refused (tokenbook.refuse_away).
+ * Caller: internal.   Locks: the token_accounts row.   Errors: busy, account_lost, account_moving, account_moved.
  */
 create function tokenbook.lock_account(p_user_id uuid, p_create boolean default false)
 returns public.token_accounts
@@ -21,6 +22,7 @@ begin
     select a.* into v_account
       from public.token_accounts a
      where a.user_id = p_user_id
+       and a.state in ('active', 'frozen') -- @locks-what-is-here
        for no key update skip locked;
     if found then
       return v_account;

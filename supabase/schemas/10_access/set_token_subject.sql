@@ -42,6 +42,8 @@ begin
     perform tokenbook.refuse('user_not_found', '{}');
   end if;
 
+  perform tokenbook.require_here(p_user_id, p_for_write => true);
+
   -- lock
   insert into tokenbook.subjects as s (issuer, subject, user_id) values (p_issuer, p_subject, p_user_id)
   on conflict (issuer, subject) do nothing;

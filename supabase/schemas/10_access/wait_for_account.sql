@@ -4,7 +4,7 @@
  * Each wait has an exception block of its own, because a row that is locked inside such a block is locked
  * by a subtransaction and then changed by its parent, which costs writers and readers extra work. As a
  * rule the row is free after the queue, and is locked outside of any block.
- * Caller: tokenbook.lock_account.   Locks: the token_accounts row.   Errors: busy, account_lost.
+ * Caller: tokenbook.lock_account.   Locks: the token_accounts row.   Errors: busy, account_lost, account_moving, account_moved.
  */
 create function tokenbook.wait_for_account(p_user_id uuid, p_create boolean)
 returns public.token_accounts
@@ -24,6 +24,7 @@ begin
       select a.* into v_account
         from public.token_accounts a
        where a.user_id = p_user_id
+         and a.state in ('active', 'frozen')
          for no key update skip locked;
       if found then
         return v_account;
@@ -35,12 +36,13 @@ begin
   select a.* into v_account
     from public.token_accounts a
    where a.user_id = p_user_id
+     and a.state in ('active', 'frozen')
      for no key update skip locked;
   if found then
     return v_account;
   end if;
 
-  -- there is no row, or a transaction that did not queue has locked it
+  -- there is no row, its books are not here, or a transaction that did not queue has locked it
   if tokenbook.is_account_lost(p_user_id) then
     perform tokenbook.refuse('account_lost', '{}');
   end if;
@@ -56,6 +58,7 @@ begin
     when lock_not_available then
       perform tokenbook.refuse('busy', '{}');
   end;
+  perform tokenbook.refuse_away(v_account.user_id, v_account.state); -- @waits-for-what-is-here
   return v_account;
 end
 $$;

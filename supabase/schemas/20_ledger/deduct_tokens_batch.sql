@@ -93,7 +93,7 @@ begin
       perform tokenbook.grant_initial_plan(v_user_id);
     end loop;
     select array_agg(a.user_id), bool_or(a.payer_id is not null) into v_locked, v_has_joined
-      from tokenbook.lock_accounts(v_account_ids) as a;
+      from tokenbook.lock_accounts(v_account_ids, p_away_too => true) as a; -- each answers for itself
     if v_has_joined
       or v_account_ids <> v_user_ids and tokenbook.paying_accounts(v_user_ids) is distinct from v_account_ids
     then
@@ -155,7 +155,7 @@ begin
             -(v_entries[i]).tokens, null, '[]', -(v_entries[i]).tokens, 0, false);
         end if;
       exception
-        when sqlstate 'PT403' or sqlstate 'PT404' or sqlstate 'PT409' or sqlstate 'PT422' or sqlstate 'PT500' or sqlstate 'PT503' then
+        when sqlstate 'PT403' or sqlstate 'PT404' or sqlstate 'PT409' or sqlstate 'PT410' or sqlstate 'PT422' or sqlstate 'PT500' or sqlstate 'PT503' then
           get stacked diagnostics v_slug = message_text, v_facts = pg_exception_detail, v_hint = pg_exception_hint;
           v_results[i] := tokenbook.describe_item_error(v_slug, v_facts, v_hint);
         when integrity_constraint_violation or data_exception then

@@ -50,6 +50,9 @@ begin
     into v_state, v_active, v_expired, v_reserved, v_owed, v_is_member, v_is_due
     from public.token_accounts a
    where a.user_id = v_account_id;
+  if v_state not in ('active', 'frozen') then -- @balance-that-is-here
+    perform tokenbook.refuse_away(v_account_id, v_state);
+  end if;
   select s.plan_type, s.tokens_limit,
          (s.expires_at <= v_now or s.cancel_at <= v_now) is not true -- @balance-plan-in-force
            and s.ended_at is null and s.paused_at is null and s.taken_back_at is null

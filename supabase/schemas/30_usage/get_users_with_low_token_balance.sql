@@ -23,6 +23,7 @@ begin
     from public.token_counters c
     left join auth.users u on u.id = c.user_id
    where c.vibe_assistant_tokens_remaining < p_below
+     and not exists (select 1 from public.token_accounts a where a.user_id = c.user_id and a.state = 'moved')
    order by 3, 1
    limit p_limit;
 end

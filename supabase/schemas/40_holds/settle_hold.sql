@@ -105,6 +105,7 @@ begin
        and (v_is_looked_at -- or nothing about it is unusual
          or h.member_id is null
             and (a.next_due_at <= clock_timestamp()) is not true
+            and a.state in ('active', 'frozen') -- @usual-is-here
             and (p_actor_role <> 'user' or h.actor_role = 'user')) -- @usual-own-holds
        for no key update of a, h skip locked; -- @hold-read-with-lock
     if v_is_looked_at then

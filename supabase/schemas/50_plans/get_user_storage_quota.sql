@@ -13,6 +13,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tokenbook.authorize(p_user_id, p_self_may => true);
+  perform tokenbook.require_here(p_user_id);
   return jsonb_build_object('total_quota_gb', (
     select coalesce(sum(q.quota_gb), 0) from public.token_storage_quotas q
      where q.user_id = p_user_id and tokenbook.is_storage_in_force(q.user_id, q.subscription_id, q.metadata)));

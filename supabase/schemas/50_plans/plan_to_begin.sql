@@ -17,7 +17,7 @@ begin
   if v_plan.plan_type is null
     or exists (
       select 1 from public.token_accounts a
-       where a.user_id = p_user_id and (a.state = 'frozen' or a.tokens_remaining + a.tokens_reserved > 0))
+       where a.user_id = p_user_id and (a.state <> 'active' or a.tokens_remaining + a.tokens_reserved > 0))
     or exists (select 1 from public.token_transactions t where t.user_id = p_user_id and t.grant_ids <> '{}')
     or exists (select 1 from tokenbook.upcoming_grants u where u.user_id = p_user_id)
     or tokenbook.is_ledger_lost(p_user_id)

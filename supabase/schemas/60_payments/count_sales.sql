@@ -286,7 +286,8 @@ as $$
   select c.user_id, a.last_transaction_id - c.counted_id
     from (select b.* from tokenbook.sale_accounts b where b.user_id >= p_from order by b.user_id limit p_many) c
     join public.token_accounts a on a.user_id = c.user_id
-   where a.last_transaction_id > c.counted_id or c.changed_at is not null or c.next_end_at <= clock_timestamp()
+   where (a.last_transaction_id > c.counted_id or c.changed_at is not null or c.next_end_at <= clock_timestamp())
+     and a.state in ('active', 'frozen') -- @sold-where-they-are
 $$;
 comment on function tokenbook.uncounted_sales is
   'Of the next p_many buyers from p_from on, those with sales that are not counted in full, and how many entries there are to look at.';

@@ -52,6 +52,7 @@ begin
   elsif v_facts.parked_reason is null then
     perform tokenbook.refuse('payment_already_decided', jsonb_build_object('status', tokenbook.standing_of_payment(v_facts)));
   end if;
+  perform tokenbook.require_here(v_facts.user_id, p_for_write => true);
   if v_facts.dismissed_at is null then
     v_at := clock_timestamp();
     update tokenbook.provider_payments f

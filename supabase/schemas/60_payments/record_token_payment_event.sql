@@ -37,6 +37,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_known_id uuid;
   v_facts tokenbook.provider_payments;
   v_occurred_at timestamptz;
   v_user_id uuid;
@@ -60,13 +61,14 @@ begin
   if not tokenbook.is_known_user(v_user_id) then
     v_user_id := null;
   end if;
-  if tokenbook.settle_backlog(coalesce( -- before anything is written that would stay
+  v_known_id := coalesce(
     (select f.user_id from tokenbook.provider_payments f
       where f.provider = p_provider and f.provider_payment_id = p_provider_payment_id),
     v_user_id,
     (select c.user_id from tokenbook.provider_customers c
-      where c.provider = p_provider and c.customer_id = p_facts ->> 'customer_id')))
-  then
+      where c.provider = p_provider and c.customer_id = p_facts ->> 'customer_id'));
+  perform tokenbook.require_here(v_known_id, p_for_write => true);
+  if tokenbook.settle_backlog(v_known_id) then -- before anything is written that would stay
     return tokenbook.answer_busy();
   end if;
 

@@ -29,6 +29,7 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '700ms' -- as the locks of payments: together less than the statement may take
 as $$
 declare
+  v_known_id uuid;
   v_occurred_at timestamptz;
   v_named uuid;
   v_user_id uuid;
@@ -52,13 +53,14 @@ begin
   if not tokenbook.is_known_user(v_named) then
     v_named := null;
   end if;
-  if tokenbook.settle_backlog(coalesce( -- before anything is written that would stay
+  v_known_id := coalesce(
     (select f.user_id from tokenbook.provider_subscriptions f
       where f.provider = p_provider and f.provider_subscription_id = p_provider_subscription_id),
     v_named,
     (select c.user_id from tokenbook.provider_customers c
-      where c.provider = p_provider and c.customer_id = p_facts ->> 'customer_id')))
-  then
+      where c.provider = p_provider and c.customer_id = p_facts ->> 'customer_id'));
+  perform tokenbook.require_here(v_known_id, p_for_write => true);
+  if tokenbook.settle_backlog(v_known_id) then -- before anything is written that would stay
     return tokenbook.answer_busy();
   end if;
 

@@ -43,6 +43,7 @@ begin
   end if;
   perform tokenbook.check_request(null, p_reason, null);
   perform tokenbook.require_user(p_user_id, v_actor.actor_role);
+  perform tokenbook.require_here(p_user_id, p_for_write => true);
   if tokenbook.settle_backlog(p_user_id) then
     return tokenbook.answer_busy();
   end if;

@@ -25,6 +25,7 @@ begin
   if octet_length(p_rule) > 64 then -- no rule has such a name
     perform tokenbook.refuse('invalid_alert_rule', '{"field": "p_rule", "rule": "at most 64 bytes"}');
   end if;
+  perform tokenbook.require_here(p_user_id, p_for_write => true);
   delete from public.token_alert_rules r
    where r.rule = p_rule
      and r.plan_type is not distinct from p_plan_type

@@ -80,6 +80,7 @@ begin
   end if;
   if v_asked.user_id is not null then
     perform tokenbook.require_user(v_asked.user_id, 'service');
+    perform tokenbook.require_here(v_asked.user_id, p_for_write => true);
   end if;
 
   -- act

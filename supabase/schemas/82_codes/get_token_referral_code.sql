@@ -19,6 +19,7 @@ declare
 begin
   -- validate
   select * into v_actor from tokenbook.authorize(p_user_id, p_self_may => true);
+  perform tokenbook.require_here(p_user_id);
 
   -- replay
   select c.* into v_own from tokenbook.referral_codes c where c.user_id = p_user_id;

@@ -20,7 +20,7 @@ begin
    where r.user_id = p_user_id
      and (r.payment_id is null or r.payment_id = p_payment_id and r.referrer_grant_id is not null and r.taken_back_at is null);
   if found then
-    perform tokenbook.lock_accounts(array[p_user_id, v_referrer_id]); -- @both-in-one-order
+    perform tokenbook.lock_accounts(array[p_user_id, v_referrer_id], p_away_too => true); -- @both-in-one-order
   end if;
 end
 $$;

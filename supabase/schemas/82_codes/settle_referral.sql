@@ -1,7 +1,7 @@
 /*
  * Brings a referral up to date with a payment of the user who was referred. The first payment of more than nothing
  * rewards both users, in this commit, once, however often it is reported. Both or none: none where the project gives
- * nothing now, the referrer has been rewarded as often as they may be, or one of the two is frozen or deleted; a later
+ * nothing now, the referrer has been rewarded as often as they may be, has their books elsewhere, or one of the two is frozen or deleted; a later
  * payment then rewards nobody either.
  * When half of that payment's money or more is lost, refunded or disputed, both grants are ended and taken back, what was
  * spent of them too, as debt; once, and for good: money that comes back gives tokens back that it bought, not these.
@@ -43,9 +43,10 @@ begin
   end if;
 
   -- lock
-  perform 1 from public.token_accounts a where a.user_id = v_referral.referrer_id for no key update skip locked;
+  perform 1 from public.token_accounts a where a.user_id = v_referral.referrer_id and a.state in ('active', 'frozen')
+    for no key update skip locked;
   if not found then
-    if exists (select 1 from public.token_accounts a where a.user_id = v_referral.referrer_id) then
+    if exists (select 1 from public.token_accounts a where a.user_id = v_referral.referrer_id and a.state <> 'moved') then
       perform tokenbook.refuse('busy', '{}');
     end if;
     return;

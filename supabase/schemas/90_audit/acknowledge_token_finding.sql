@@ -29,6 +29,8 @@ begin
   end if;
   perform tokenbook.check_request(null, p_reason, null);
 
+  perform tokenbook.require_here(p_user_id, p_for_write => true);
+
   -- act: the finding as it is now, asked of the ledger itself; one that is acknowledged already is still there
   select t.created_at, before.created_at into v_finding.booked_at, v_finding.booked_before
     from public.token_transactions t

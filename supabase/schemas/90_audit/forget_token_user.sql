@@ -44,8 +44,15 @@ begin
   end if;
 
   -- lock
-  perform tokenbook.lock_accounts(
-    array(select p_user_id union select m.user_id from public.token_team_members m where m.member_id = p_user_id));
+  perform a.user_id
+     from tokenbook.lock_accounts(
+            array(select p_user_id union select m.user_id from public.token_team_members m where m.member_id = p_user_id),
+            p_away_too => true) a -- what was moved is erased here, too
+    where a.state in ('moving', 'arriving')
+    limit 1;
+  if found then
+    perform tokenbook.refuse('account_moving', '{}');
+  end if;
 
   -- act
   perform set_config('tokenbook.erasing', 'yes', true); -- what keep_ledger_append_only lets through

@@ -30,6 +30,7 @@ begin
     from public.token_balances b
    where (p_after is null or b.user_id > p_after) and (p_until is null or b.user_id <= p_until)
      and b.is_open and b.expires_at > v_now and b.expires_at < v_to -- @what-ends-later
+     and not exists (select 1 from public.token_accounts a where a.user_id = b.user_id and a.state = 'moved')
    group by 1
    order by 1;
 end

@@ -64,6 +64,7 @@ begin
               from public.token_accounts a
               full join auth.users u on u.id = a.user_id
              where (a.user_id is not null or u.deleted_at is null)
+               and (a.state is distinct from 'moved' or a.user_id = v_searched_id) -- whose books are elsewhere
                and (v_search is null
                  or strpos(lower(u.email collate "C"), v_search) > 0
                  or a.user_id = v_searched_id
@@ -89,6 +90,7 @@ begin
               from public.token_accounts a
               full join auth.users u on u.id = a.user_id
              where (a.user_id is not null or u.deleted_at is null)
+               and (a.state is distinct from 'moved' or a.user_id = v_searched_id) -- whose books are elsewhere
                and (v_search is null
                  or strpos(lower(u.email collate "C"), v_search) > 0
                  or a.user_id = v_searched_id

@@ -1269,6 +1269,7 @@ export const notTheBooks: Record<string, string> = {
   "tokenbook.referrals":
     "the referrer of a user: recorded here only; I5 compares the two grants with their entries",
   "tokenbook.code_attempts": "how often somebody guessed: no token depends on it",
+  "tokenbook.moves": "how far a move to another project is, and where to: it moves no token by itself",
   "tokenbook.test_users": "whose clock tests advance: none in production, and no token depends on it",
   "tokenbook.subjects": "who somebody is who signs in elsewhere: no token depends on it",
   "tokenbook.token_alert_states":

@@ -13,6 +13,7 @@ import { forget } from "../../../packages/tokenbook/src/commands/forget.ts";
 import { importCommand } from "../../../packages/tokenbook/src/commands/import.ts";
 import { install } from "../../../packages/tokenbook/src/commands/install.ts";
 import { migrate } from "../../../packages/tokenbook/src/commands/migrate.ts";
+import { move } from "../../../packages/tokenbook/src/commands/move.ts";
 import { partition } from "../../../packages/tokenbook/src/commands/partition.ts";
 import { prices } from "../../../packages/tokenbook/src/commands/prices.ts";
 import { reconcile } from "../../../packages/tokenbook/src/commands/reconcile.ts";
@@ -38,6 +39,7 @@ export const known = [
   importCommand,
   install,
   migrate,
+  move,
   partition,
   prices,
   reconcile,

@@ -7,7 +7,7 @@ import { asAdmin, asService, createUser, rpc } from "../../support/roles.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { applyMutant } from "../../support/mutants.ts";
 import { connectAsOwner } from "../../support/storm.ts";
-import { populateUser, type PopulatedUser } from "../../support/populated-user.ts";
+import { isKnownEverywhere, populateUser, type PopulatedUser } from "../../support/populated-user.ts";
 import { keep, type Tried } from "./promise.ts";
 
 keep({
@@ -47,13 +47,7 @@ async function tryIt(mutant: string | null, users: number): Promise<Tried> {
     const gone: { life: PopulatedUser; rows: Map<string, string[]>; how: string }[] = [];
     for (let nth = 0; nth < users; nth++) {
       const life = await populateUser(db, `gone-${nth}`);
-      await signsInElsewhere(db, life);
-      await hasACounter(db, life);
-      await isReportedOn(db, life);
-      await triesCodes(db, life);
-      await isPromisedAGrant(db, life);
-      await isBeingTold(db);
-      await isATestUser(db, life);
+      await isKnownEverywhere(db, life);
       const rows = await rowsOf(db, tables, life.id);
       for (const [table, found] of rows)
         if (found.length === 0) wrong.push(`proves nothing of ${table}: it has no row`);
@@ -110,62 +104,6 @@ async function tryIt(mutant: string | null, users: number): Promise<Tried> {
     await db.drop();
   }
 }
-
-/** Their clock may be advanced. */
-const isATestUser = (db: Database, { id }: PopulatedUser) =>
-  db.admin.query("insert into tokenbook.test_users (user_id) values ($1)", [id]);
-
-/** Another auth server knows them: forgotten on request alone. */
-const signsInElsewhere = (db: Database, { id, mark }: PopulatedUser) =>
-  asService(db, (client) =>
-    rpc(client, "set_token_subject", {
-      p_user_id: id,
-      p_issuer: "https://auth.example",
-      p_subject: mark,
-    }),
-  );
-
-/** A shadow of the project's own counter runs. */
-const hasACounter = (db: Database, { id }: PopulatedUser) =>
-  db.admin.query(
-    "insert into tokenbook.shadow_balances (user_id, source, amount, tokens) values ($1, 'a.counter', 7, 7)",
-    [id],
-  );
-
-/** They had more uses than one report adds up. */
-const isReportedOn = (db: Database, { id }: PopulatedUser) =>
-  db.admin.query(
-    `with mark as (insert into tokenbook.usage_marks (user_id) values ($1))
-     insert into tokenbook.usage_totals
-     values ($1, 'day', '2026-01-01', 'chat', '', '00000000-0000-0000-0000-000000000000', 1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0)`,
-    [id],
-  );
-
-/** What there is to send of them is being sent: nobody else takes it up. */
-const isBeingTold = (db: Database) =>
-  asService(db, (client) => client.query("select public.claim_token_webhooks('app', 200, 3600)"));
-
-/** A grant of theirs is still to come. */
-const isPromisedAGrant = (db: Database, { id }: PopulatedUser) =>
-  asService(db, (client) =>
-    rpc(client, "grant_tokens", {
-      p_user_id: id,
-      p_tokens: 5,
-      p_starts_at: new Date(Date.now() + 86_400_000).toISOString(),
-    }),
-  );
-
-/** They have redeemed a code, and tried one that there is not; they were referred, and refer others. */
-const triesCodes = (db: Database, { id, member, things }: PopulatedUser) =>
-  asService(db, async (client) => {
-    for (const one of [things.p_code, "NO-SUCH-CODE"])
-      await rpc(client, "redeem_token_code", { p_user_id: id, p_code: one });
-    await rpc(client, "get_token_referral_code", { p_user_id: id });
-    await db.admin.query("insert into tokenbook.referrals (user_id, referrer_id) values ($1, $2)", [
-      id,
-      member,
-    ]);
-  });
 
 /** The tables that hold rows of users; the app's own is not the books'. */
 async function tablesOf(db: Database): Promise<string[]> {

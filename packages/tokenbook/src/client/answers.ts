@@ -6,6 +6,9 @@
 /** `frozen`: nothing can be spent. */
 export type AccountState = "active" | "frozen";
 
+/** What an operator sees of an account: while its books go to another project, and after they have gone, that. */
+export type ListedAccountState = AccountState | "moving" | "moved" | "arriving";
+
 /** A spend cap that was met, or is in force. */
 export interface SpendCap {
   /** Of whom it is: of this user, of each user on a plan, of everyone, or of this member of a team. */
@@ -919,7 +922,7 @@ export interface ListedUser {
   email: string | null;
   /** false: they were deleted, and have books still. */
   is_user: boolean;
-  state: AccountState;
+  state: ListedAccountState;
   /** The plan that is in force; null: none. */
   plan_type: string | null;
   /** That can be spent. */
@@ -960,7 +963,7 @@ export interface UserDetails {
   email: string | null;
   /** false: they were deleted, and have books still. */
   is_user: boolean;
-  state: AccountState;
+  state: ListedAccountState;
   payer_id: string | null;
   tokens_used: number;
   tokens_expired: number;

@@ -12,7 +12,7 @@
 --   has_caps                               note_spend_caps
 --   restricted_until                       note_restricted_grants, decide_spending
 --   payer_id                               add_token_team_member, remove_token_team_member
---   state                                  set_token_account_state
+--   state                                  set_token_account_state, begin_move, mark_moved, take_move_back, end_arrival, open_arrival
 --   overdraft_limit                        set_token_overdraft
 create table public.token_accounts (
   user_id uuid primary key,
@@ -60,7 +60,7 @@ comment on column public.token_accounts.spent_month is 'In that month.';
 comment on column public.token_accounts.payer_id is 'The account that the user spends from while they are in a team; NULL: their own.';
 comment on column public.token_accounts.has_caps is 'Whether they have caps of their own (token_spend_caps).';
 comment on column public.token_accounts.restricted_until is 'Until when they have grants that do not pay for everything (token_balances.pays_for), as was said of each; NULL = all pay for everything.';
-comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state).';
+comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state). While tokenbook move has the books: moving (to another project), moved (there), arriving (from there); then no call reads or changes them here.';
 comment on column public.token_accounts.overdraft_limit is 'How many tokens they may owe by using more than they have, whatever their plan says (set_token_overdraft). NULL: what their plan allows.';
 comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of the user runs out, no grant to come and no slot of their plan begins, their plan does not end, and no alert falls due. NULL when nothing will. May be early, never late.';
 comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
@@ -71,8 +71,9 @@ comment on column public.token_accounts.alerts_version is 'Of which rules these 
 comment on column public.token_accounts.last_alert_id is 'Number of the newest alert (token_alerts); a client that watches this row sees it in the commit that raises it.';
 comment on column public.token_accounts.updated_at is 'When the row last changed.';
 
-create index token_accounts_due_idx on public.token_accounts (next_due_at) where next_due_at is not null;
-create index token_accounts_alerts_version_idx on public.token_accounts (alerts_version);
+create index token_accounts_due_idx on public.token_accounts (next_due_at)
+  where next_due_at is not null and state in ('active', 'frozen'); -- what is due elsewhere is nothing to sweep
+create index token_accounts_alerts_version_idx on public.token_accounts (alerts_version) where state in ('active', 'frozen');
 
 alter table public.token_accounts enable row level security;
 create policy "Users read their own account" on public.token_accounts
@@ -94,7 +95,7 @@ security invoker
 as $$
   select case
     when p_account.payer_id = p_account.user_id then 'are_not_their_own_payers'
-    when p_account.state not in ('active', 'frozen') then 'state_is_known'
+    when p_account.state not in ('active', 'frozen', 'moving', 'moved', 'arriving') then 'state_is_known'
     when p_account.overdraft_limit not between 0 and 1000000000000 then 'overdraft_is_within_limits'
     when p_account.tokens_remaining < 0 then 'remaining_is_never_negative'
     when p_account.tokens_reserved < 0 then 'reserved_is_never_negative'

@@ -1,0 +1,40 @@
+/*
+ * Takes a move back, here where the books are or were: they are in use here again, as they were before. Only as long as
+ * the other project has not begun to use them; the caller has discarded them there first (tokenbook.discard_arrival).
+ * Caller: tokenbook move --cancel.   Locks: the accounts.   Errors: invalid_move.   Returns false where nothing moves.
+ */
+create function tokenbook.take_move_back(p_move_id uuid)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user_ids constant uuid[] := tokenbook.people_of_move(p_move_id, 'out');
+  v_phase text;
+begin
+  perform tokenbook.lock_accounts(v_user_ids, p_away_too => true);
+  select min(m.phase) into v_phase from tokenbook.moves m where m.id = p_move_id and m.direction = 'out';
+  if v_phase is null then
+    perform tokenbook.refuse('invalid_move', '{"rule": "a move that there is"}');
+  elsif v_phase = 'taken_back' then
+    return false;
+  elsif exists (select 1 from public.token_accounts a where a.user_id = any (v_user_ids) and a.state <> v_phase) then
+    perform tokenbook.refuse('invalid_move', '{"rule": "the newest move of these users"}');
+  end if;
+  if v_phase = 'moved' then
+    perform tokenbook.move_deferred(v_user_ids, 1);
+  end if;
+  update public.token_accounts a
+     set state = m.former_state, updated_at = clock_timestamp()
+    from tokenbook.moves m
+   where m.id = p_move_id and m.direction = 'out' and a.user_id = m.user_id;
+  update tokenbook.moves m
+     set phase = 'taken_back', settled_at = clock_timestamp()
+   where m.id = p_move_id and m.direction = 'out';
+  return true;
+end
+$$;
+comment on function tokenbook.take_move_back is
+  'Takes a move back: the books of these users are in use here again. For tokenbook move --cancel.';

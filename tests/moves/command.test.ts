@@ -1,0 +1,94 @@
+/** `tokenbook move`: what it asks for, what it says, and how it ends. */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { grant } from "../support/books.ts";
+import { runHere } from "../support/command.ts";
+import type { Database } from "../support/database.ts";
+import { asService, createUser, rpc } from "../support/roles.ts";
+import { createProjects, type Projects } from "./two-projects.ts";
+
+let projects: Projects;
+let user: string;
+const move = (...args: string[]) =>
+  runHere("move", [...args, "--db-url", projects.from.url("postgres"), "--to", projects.to.url("postgres")]);
+
+/** A pack of the catalogue, which has these tokens. */
+const setPack = (db: Database, tokens: number) =>
+  db.admin.query(
+    `insert into public.token_packs (pack_type, name, tokens, price_cents) values ('big', 'Big', $1, 900)
+     on conflict (pack_type) do update set tokens = excluded.tokens`,
+    [tokens],
+  );
+
+beforeAll(async () => {
+  projects = await createProjects();
+  user = await createUser(projects.from, { email: "alice@example.com" });
+  await grant(projects.from, user, 1_000, { key: "given" });
+  for (let nth = 0; nth < 40; nth++) {
+    await asService(projects.from, (client) =>
+      rpc(client, "deduct_tokens_with_fifo", {
+        p_user_id: user,
+        p_tokens_to_deduct: 3,
+        p_idempotency_key: `call-${nth}`,
+      }),
+    );
+  }
+});
+afterAll(() => projects.drop());
+
+test("moves nobody while the catalogues differ, says in what, and copies what is not there", async () => {
+  await setPack(projects.from, 9_000);
+  await asService(projects.from, async (client) => {
+    await rpc(client, "set_token_alert_rule", { p_rule: "low", p_kind: "depleted", p_for_everyone: true });
+    await rpc(client, "set_token_burn_order", { p_burn_order: "expiring_first" });
+  });
+  const refused = await move(user, "--name", "eu-2", "--yes");
+  expect(refused.status).toBe(1);
+  expect(refused.stderr).toMatch(/token_packs big: only in the project that they are in/);
+  const copied = await move("--settings", "--yes", "--json");
+  expect(copied.status).toBe(0);
+  expect(JSON.parse(copied.stdout)).toEqual({
+    copied: { token_packs: 1, token_alert_rules: 1, "tokenbook.burn_orders": 1 },
+    differences: [],
+  });
+  const { rows } = await projects.to.admin.query("select is_expiring_first from tokenbook.project_settings");
+  expect(rows).toEqual([{ is_expiring_first: true }]);
+
+  await setPack(projects.to, 9_001);
+  const differs = await move("--settings", "--yes");
+  expect(differs.status).toBe(1);
+  expect(differs.stdout).toMatch(/token_packs big: tokens/);
+  await setPack(projects.to, 9_000);
+});
+
+test("asks for a name that is no address, and for a team to go whole", async () => {
+  expect((await move(user, "--yes")).stderr).toMatch(/--name/);
+  expect((await move(user, "--yes", "--name", "postgresql://postgres:secret@db")).stderr).toMatch(
+    /never an address/,
+  );
+  const payer = await createUser(projects.from);
+  await grant(projects.from, payer, 5, { key: "given" });
+  const member = await createUser(projects.from);
+  await asService(projects.from, (client) =>
+    rpc(client, "add_token_team_member", { p_user_id: payer, p_member_id: member }),
+  );
+  const alone = await move(member, "--name", "eu-2", "--yes");
+  expect(alone.status).toBe(1);
+  expect(alone.stderr).toContain(payer);
+  const whole = await move(member, "--name", "eu-2", "--yes", "--team", "--json");
+  expect(JSON.parse(whole.stdout).user_ids).toEqual([member, payer].toSorted());
+});
+
+test("says each step, the proof and that the books are right; again, that it was done", async () => {
+  const { status, stdout } = await move("alice@example.com", "--name", "eu-2", "--yes");
+  expect(status).toBe(0);
+  expect(stdout).toMatch(/1 of 4.*2 of 4.*3 of 4.*4 of 4/s);
+  expect(stdout).toMatch(/token_transactions +41 /);
+  expect(stdout).toMatch(/keys +41 /);
+  expect(stdout).toMatch(/verify_token_ledger: nothing here, nothing there/);
+  const again = await move(user, "--name", "eu-2", "--yes");
+  expect(again.status).toBe(0);
+  expect(again.stdout).toMatch(/have been moved to eu-2/);
+  const cancelled = await move(user, "--cancel");
+  expect(cancelled.status).toBe(1);
+  expect(cancelled.stderr).toMatch(/in use in eu-2/);
+});

@@ -1,0 +1,2 @@
+-- Who has waited for an account does not look whether its books are here.
+select pg_temp.mutate('waits-for-what-is-here', '');
