@@ -28196,9 +28196,8 @@ begin
      -- except an entry that was acknowledged, as it was then
      and not exists (
        select 1 from tokenbook.acknowledged_findings f
-        where f.user_id = t.user_id -- @acknowledged-user-only
+        where f.user_id = t.user_id and (p_user_id is null or f.user_id = p_user_id) -- @acknowledged-user-only
           and f.transaction_id = t.id -- @acknowledged-entry-only
-          and (p_user_id is null or f.user_id = p_user_id)
           and f.booked_at = t.created_at and f.booked_before is not distinct from t.at_before) -- @acknowledged-as-it-was
   union all
   -- actor and reason
