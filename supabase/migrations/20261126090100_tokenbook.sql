@@ -5118,7 +5118,7 @@ begin
     when lock_not_available then
       perform tokenbook.refuse('busy', '{}');
   end;
-  perform tokenbook.refuse_away(v_account.user_id, v_account.state); -- @waits-for-what-is-here
+  perform tokenbook.refuse_away(v_account.user_id, v_account.state); -- @waited-for-is-here
   return v_account;
 end
 $$;
@@ -20687,7 +20687,7 @@ begin
       from public.token_top_up_requests r
      where r.status = 'pending' and r.next_attempt_at <= v_now
        and not exists (
-         select from public.token_accounts a where a.user_id = r.user_id and a.state not in ('active', 'frozen')) -- @charged-where-they-are
+         select 1 from public.token_accounts a where a.user_id = r.user_id and a.state not in ('active', 'frozen')) -- @charged-where-they-are
      order by r.next_attempt_at
      limit p_limit
        for no key update skip locked

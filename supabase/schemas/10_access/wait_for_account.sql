@@ -58,7 +58,7 @@ begin
     when lock_not_available then
       perform tokenbook.refuse('busy', '{}');
   end;
-  perform tokenbook.refuse_away(v_account.user_id, v_account.state); -- @waits-for-what-is-here
+  perform tokenbook.refuse_away(v_account.user_id, v_account.state); -- @waited-for-is-here
   return v_account;
 end
 $$;

@@ -40,7 +40,7 @@ begin
       from public.token_top_up_requests r
      where r.status = 'pending' and r.next_attempt_at <= v_now
        and not exists (
-         select from public.token_accounts a where a.user_id = r.user_id and a.state not in ('active', 'frozen')) -- @charged-where-they-are
+         select 1 from public.token_accounts a where a.user_id = r.user_id and a.state not in ('active', 'frozen')) -- @charged-where-they-are
      order by r.next_attempt_at
      limit p_limit
        for no key update skip locked

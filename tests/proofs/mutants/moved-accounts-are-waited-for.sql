@@ -1,2 +1,2 @@
 -- Who has waited for an account does not look whether its books are here.
-select pg_temp.mutate('waits-for-what-is-here', '');
+select pg_temp.mutate('waited-for-is-here', '');
