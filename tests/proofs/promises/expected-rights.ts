@@ -384,6 +384,7 @@ export const calling: Callable[] = [
       "tokenbook.check_scope",
       "tokenbook.is_frozen",
       "tokenbook.is_set_aside",
+      "tokenbook.declare_shape",
       "tokenbook.is_known_user",
       "tokenbook.is_user",
       "tokenbook.record_change",
