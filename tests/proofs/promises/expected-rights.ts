@@ -114,6 +114,7 @@ export const reading: Readable[] = [
       "tokenbook.set_aside_accounts",
       "tokenbook.subjects",
       "tokenbook.moves",
+      "tokenbook.token_transactions_1_0",
       "tokenbook.test_users",
       "tokenbook.shadow",
       "tokenbook.shadow_balances",
