@@ -197,7 +197,10 @@ export const fields: Record<string, Record<string, Field>> = {
           named: /^I8 the account knows until when its grants are restricted$/,
         },
       ],
-      freeWays(["more", "another row's"], "later: then a spending looks at grants that it need not look at"),
+      freeWays(
+        ["more", "much more", "another row's"],
+        "later: then a spending looks at grants that it need not look at",
+      ),
       freeWhere(
         `not exists (select from public.token_balances b
           where b.user_id = x.user_id and b.is_open and b.pays_for is not null)`,
@@ -1025,6 +1028,7 @@ export const fields: Record<string, Record<string, Field>> = {
         where: "x.parked_reason is not null or not x.is_paid",
         because: "nobody's, of what is not booked: its next event, or an admin, says anew whose it is",
       },
+      freeWhere(anUntoldOne, untold),
     ),
     customer_id: field([{ to: "'another'", named: facts }]),
     plan_type: field(
