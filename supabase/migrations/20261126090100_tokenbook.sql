@@ -11362,7 +11362,7 @@ as $$
      and u.created_at >= p_from and u.created_at < p_to
      and u.action_type <> all (tokenbook.reserved_action_types())
      and not exists ( -- what came with a move was counted where it was used
-       select from tokenbook.moves m
+       select 1 from tokenbook.moves m
         where m.user_id = u.user_id and m.direction = 'in' and m.phase <> 'discarded' and u.created_at < m.started_at)
   union all
   (select u.* from public.token_usage u
@@ -25066,7 +25066,7 @@ begin
          limit 20) f;
   end if;
   if v_rule is null and exists ( -- what was here before is the beginning of what has come
-    select from jsonb_array_elements_text(coalesce(nullif(current_setting('tokenbook.books_before', true), ''), '[]')::jsonb) as l (line)
+    select 1 from jsonb_array_elements_text(coalesce(nullif(current_setting('tokenbook.books_before', true), ''), '[]')::jsonb) as l (line)
      where not exists (
        select 1 from tokenbook.chain_ledger(split_part(l.line, ' ', 1)::uuid, null, split_part(l.line, ' ', 2)::bigint) c
         where tokenbook.checkpoint_line(c) = l.line))
@@ -28013,7 +28013,7 @@ begin
        where one.grant_id is not null
          and (exists (select 1 from public.token_accounts a where a.user_id = one.user_id)
            or not exists ( -- one of the two has been moved here alone
-             select from tokenbook.moves m where m.user_id in (r.user_id, r.referrer_id) and m.direction = 'in'))
+             select 1 from tokenbook.moves m where m.user_id in (r.user_id, r.referrer_id) and m.direction = 'in'))
          and (p_user_id is null or one.user_id = p_user_id)
          and (p_after is null or one.user_id > p_after)
          and (p_until is null or one.user_id <= p_until)) r

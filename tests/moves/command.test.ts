@@ -1,7 +1,7 @@
 /** `tokenbook move`: what it asks for, what it says, and how it ends. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { grant } from "../support/books.ts";
-import { runHere } from "../support/command.ts";
+import { run, runHere } from "../support/command.ts";
 import type { Database } from "../support/database.ts";
 import { asService, createUser, rpc } from "../support/roles.ts";
 import { createProjects, type Projects } from "./two-projects.ts";
@@ -91,4 +91,15 @@ test("says each step, the proof and that the books are right; again, that it was
   const cancelled = await move(user, "--cancel");
   expect(cancelled.status).toBe(1);
   expect(cancelled.stderr).toMatch(/in use in eu-2/);
+});
+
+test("the other database's address, in the environment, is in no help; an empty one is refused", async () => {
+  const to = "postgres://postgres:a-password@db.example.com/postgres";
+  const help = await run("move", ["--help"], { TOKENBOOK_MOVE_TO: to });
+  expect(help.stdout).toContain("TOKENBOOK_MOVE_TO");
+  expect(help.stdout + help.stderr).not.toContain("a-password");
+  const empty = await run("move", [user, "--db-url", projects.from.url("postgres")], {
+    TOKENBOOK_MOVE_TO: "",
+  });
+  expect([empty.status, empty.stderr]).toEqual([2, expect.stringContaining("is empty")]);
 });

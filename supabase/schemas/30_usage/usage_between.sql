@@ -15,7 +15,7 @@ as $$
      and u.created_at >= p_from and u.created_at < p_to
      and u.action_type <> all (tokenbook.reserved_action_types())
      and not exists ( -- what came with a move was counted where it was used
-       select from tokenbook.moves m
+       select 1 from tokenbook.moves m
         where m.user_id = u.user_id and m.direction = 'in' and m.phase <> 'discarded' and u.created_at < m.started_at)
   union all
   (select u.* from public.token_usage u

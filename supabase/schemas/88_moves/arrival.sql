@@ -93,7 +93,7 @@ begin
          limit 20) f;
   end if;
   if v_rule is null and exists ( -- what was here before is the beginning of what has come
-    select from jsonb_array_elements_text(coalesce(nullif(current_setting('tokenbook.books_before', true), ''), '[]')::jsonb) as l (line)
+    select 1 from jsonb_array_elements_text(coalesce(nullif(current_setting('tokenbook.books_before', true), ''), '[]')::jsonb) as l (line)
      where not exists (
        select 1 from tokenbook.chain_ledger(split_part(l.line, ' ', 1)::uuid, null, split_part(l.line, ' ', 2)::bigint) c
         where tokenbook.checkpoint_line(c) = l.line))

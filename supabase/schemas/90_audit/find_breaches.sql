@@ -1423,7 +1423,7 @@ begin
        where one.grant_id is not null
          and (exists (select 1 from public.token_accounts a where a.user_id = one.user_id)
            or not exists ( -- one of the two has been moved here alone
-             select from tokenbook.moves m where m.user_id in (r.user_id, r.referrer_id) and m.direction = 'in'))
+             select 1 from tokenbook.moves m where m.user_id in (r.user_id, r.referrer_id) and m.direction = 'in'))
          and (p_user_id is null or one.user_id = p_user_id)
          and (p_after is null or one.user_id > p_after)
          and (p_until is null or one.user_id <= p_until)) r

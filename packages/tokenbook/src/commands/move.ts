@@ -1,5 +1,5 @@
 import type pg from "pg";
-import { InvalidArgumentError } from "@commander-js/extra-typings";
+import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { Failure } from "local-platform/terminal/failure";
 import { databaseCommand, onDatabase, Refusal } from "../command.ts";
 import { select } from "../data/client.ts";
@@ -34,10 +34,11 @@ The two projects have the same version and the same catalogue: --settings copies
 nobody.`,
 )
   .argument("[user id or email]", "left out with --settings")
-  .requiredOption(
-    "--to <connection string>",
-    "the database of the other project; or TOKENBOOK_MOVE_TO in the environment",
-    process.env["TOKENBOOK_MOVE_TO"] || undefined,
+  .addOption(
+    // as its default it would stand in the help, with its password
+    new Option("--to <connection string>", "the database of the other project")
+      .env("TOKENBOOK_MOVE_TO")
+      .makeOptionMandatory(),
   )
   .option("--name <name>", "what the other project is called: account_moved says it", aName)
   .option("--from-name <name>", "what this one is called there", aName)
@@ -51,6 +52,8 @@ nobody.`,
   .option("--json", "for machines")
   .action(async (idOrEmail, { to, name, fromName, team, cancel, settings, yes, json, ...where }) => {
     const voice = createVoice(json);
+    if (to === "")
+      throw new Failure("--to, or TOKENBOOK_MOVE_TO, is empty: give the other project's database.");
     if ((idOrEmail === undefined) !== (settings === true)) throw new Failure("Either a user, or --settings.");
     const elsewhere = chooseTarget({ dbUrl: to });
     await onDatabase(where, async (from, target) => {

@@ -2,6 +2,7 @@
  * The ledger's partitions, and another number of them while it is being written: made beside it, filled from it while a
  * trigger copies what comes, compared with it, and put in its place in one short transaction (decision 79).
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { Failure } from "local-platform/terminal/failure";
 import { Refusal } from "../command.ts";
 import { inTransaction, select } from "./client.ts";
@@ -221,7 +222,7 @@ export async function waitForOldReaders(
       );
     }
     say(reader.pid);
-    await pause(500);
+    await sleep(500);
   }
 }
 
@@ -335,9 +336,7 @@ async function whileNobody(
         throw new Failure(
           "Somebody reads or writes the ledger all the time, in one long statement.\nThe same command goes on from here, once that has ended.",
         );
-      await pause(500 + Math.random() * 500);
+      await sleep(500 + Math.random() * 500);
     }
   }
 }
-
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
