@@ -4,11 +4,11 @@
  * acknowledged, and prints sizes, how long calls take, vacuum, back-up and restore, verify and replay in pieces, and
  * the change to more partitions. 100,000,000 entries take about 40 GB on the disk, and once more for the back-up.
  */
-import { chownSync, cpSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync, rmSync } from "node:fs";
 import { parseArgs } from "node:util";
 import pg from "pg";
 import { startPostgres, superuser, type PostgresServer } from "local-platform/postgres/server";
+import { copyServer } from "local-platform/testing/standby";
 import { choosePlace } from "local-platform/project/place";
 import { reportFailure } from "local-platform/terminal/failure";
 import { replayUsers } from "../../packages/tokenbook/src/data/replays.ts";
@@ -77,7 +77,7 @@ async function measure(client: pg.Client, server: PostgresServer): Promise<void>
   await sizes(client);
   await calls(server, "one partition");
   await vacuum(client);
-  await backUp(client);
+  await backUp(client, server);
   await verify(client);
   await replay(client);
   await split(server);
@@ -169,19 +169,11 @@ async function vacuum(client: pg.Client): Promise<void> {
 }
 
 /** The files as they are copied while the server runs, and a server that starts from them. */
-async function backUp(client: pg.Client): Promise<void> {
-  const { rows: places } = await client.query<{ data_directory: string }>("show data_directory");
-  const from = places[0]!.data_directory;
-  const to = `${from}-restored`;
+async function backUp(client: pg.Client, { dataDir }: PostgresServer): Promise<void> {
+  const to = `${dataDir}-restored`;
   const begun = performance.now();
-  await client.query("select pg_backup_start('bench:scale', true)");
-  cpSync(from, to, { recursive: true, filter: (path) => !/postmaster\.(pid|opts)$/.test(path) });
-  const { rows } = await client.query<{ labelfile: string }>("select labelfile from pg_backup_stop(false)");
+  await copyServer(client, dataDir, to, { withLog: true });
   print(`back-up: ${took(begun)} for a copy of the files`);
-  writeFileSync(join(to, "backup_label"), rows[0]!.labelfile);
-  // what was written while it was copied
-  cpSync(join(from, "pg_wal"), join(to, "pg_wal"), { recursive: true });
-  giveTo(statSync(from), to);
   const restoring = performance.now();
   const restored = await startPostgres({
     dataDir: to,
@@ -199,12 +191,6 @@ async function backUp(client: pg.Client): Promise<void> {
     await restored.stop();
     rmSync(to, { recursive: true, force: true });
   }
-}
-
-/** All files to the one whom the server runs as. */
-function giveTo(owner: { uid: number; gid: number }, path: string): void {
-  chownSync(path, owner.uid, owner.gid);
-  if (statSync(path).isDirectory()) for (const name of readdirSync(path)) giveTo(owner, join(path, name));
 }
 
 async function verify(client: pg.Client): Promise<void> {

@@ -6,6 +6,7 @@ import {
   chmodSync,
   chownSync,
   copyFileSync,
+  cpSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -49,19 +50,14 @@ export async function startStandby({ primary, dataDir, native, settings }: Stand
   try {
     // First the slot: from here on the primary keeps what the copy will need.
     await client.query("select pg_create_physical_replication_slot('standby', true)");
-    await client.query("select pg_backup_start('standby', true)");
-    copyData(primary.dataDir, dataDir);
-    const { rows } = await client.query<{ labelfile: string }>("select labelfile from pg_backup_stop(false)");
-    writeFileSync(join(dataDir, "backup_label"), rows[0]!.labelfile);
-    writeFileSync(join(dataDir, "standby.signal"), "");
-    giveTo(dataDir, lstatSync(primary.dataDir));
-  } catch (error) {
-    rmSync(dataDir, { recursive: true, force: true });
-    throw error;
+    await copyServer(client, primary.dataDir, dataDir);
   } finally {
     await client.end();
   }
 
+  const signal = join(dataDir, "standby.signal");
+  writeFileSync(signal, "");
+  giveTo(signal, lstatSync(primary.dataDir));
   const server = await startPostgres({
     dataDir,
     port: 0,
@@ -77,6 +73,32 @@ export async function startStandby({ primary, dataDir, native, settings }: Stand
     ...server,
     caughtUp: () => caughtUp(primary, server),
   };
+}
+
+/**
+ * Copies the data of a running server: a base backup. A server that starts from it has what was committed when this
+ * ends, if it gets the log: from the running one, or with the copy.
+ *
+ * @param client of the running server, as its superuser
+ * @param withLog copies the log as well, as far as it is kept
+ */
+export async function copyServer(
+  client: pg.Client,
+  from: string,
+  to: string,
+  { withLog = false } = {},
+): Promise<void> {
+  try {
+    await client.query("select pg_backup_start('a copy', true)");
+    copyData(from, to);
+    const { rows } = await client.query<{ labelfile: string }>("select labelfile from pg_backup_stop(false)");
+    writeFileSync(join(to, "backup_label"), rows[0]!.labelfile);
+    if (withLog) cpSync(join(from, "pg_wal"), join(to, "pg_wal"), { recursive: true });
+    giveTo(to, lstatSync(from));
+  } catch (error) {
+    rmSync(to, { recursive: true, force: true });
+    throw error;
+  }
 }
 
 async function caughtUp(primary: StandbyOptions["primary"], standby: PostgresServer): Promise<void> {
