@@ -107,7 +107,8 @@ export async function injectionsFor(
         const what = `${table}.${column} to ${way.to}`;
         const sites = await db.admin.query<{ at: string; owners: string[] }>(
           `select x.ctid::text as at, ${ownersOf(table)} as owners from ${qualified(table)} x
-            where ${way.where ?? "true"} order by md5(x::text) limit ${rowsEach}`,
+            where (${way.where ?? "true"}) and x.${column} is distinct from (${way.to.replaceAll("$2", "1")}) -- or nothing goes wrong
+            order by md5(x::text) limit ${rowsEach}`,
         );
         if (sites.rows.length === 0) nowhere.push(what);
         injections.push(...sites.rows.map((site, i) => ({ what, table, column, way, ...site, n: i + 1 })));

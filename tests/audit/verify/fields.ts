@@ -120,11 +120,10 @@ const toldOnce = "what a receiver was told, once: no token depends on it";
 const beforeTheBooks = "from before the books: never counted, and no second record has it";
 /** Of a subscription whose newest period an entry began. */
 const began = `exists (select from public.token_transactions t where t.user_id = x.user_id and t.terms ? 'subscription')`;
-/** A payment, or a part of one, of which no event of its own tells: of a part its payment does, of another only that there is the id. */
-const anUntoldOne = `not exists (select from tokenbook.provider_events e
+/** Of a part of a payment of which no event tells. */
+const anUntoldPart = `x.part_of is not null and not exists (select from tokenbook.provider_events e
   where e.provider = x.provider and e.provider_payment_id = x.provider_payment_id)`;
-const untold =
-  "of a payment, or a part of one, of which no event tells: nothing is known of it, or its payment says it";
+const untold = "of a part of a payment of which no event tells: the payment says that it is one";
 const parked = "of a payment whose user or plan is not known: for an admin to say";
 const ofPlan = "x.metadata ? 'plan'";
 const ofProject = "x.user_id = '00000000-0000-0000-0000-000000000000'";
@@ -1003,13 +1002,12 @@ export const fields: Record<string, Record<string, Field>> = {
 
   "tokenbook.provider_payments": {
     provider: field(
-      [{ to: "'paypal'", where: `not (${anUntoldOne})`, named: /^I12 an event is of a payment$/ }],
-      freeWhere(anUntoldOne, untold),
+      [{ to: "'paypal'", where: `not (${anUntoldPart})`, named: /^I12 an event is of a payment$/ }],
+      freeWhere(anUntoldPart, untold),
     ),
-    provider_payment_id: field(
-      [{ to: "'another'", where: `not (${anUntoldOne})`, named: /^I12 an event is of a payment$/ }],
-      freeWhere(anUntoldOne, untold),
-    ),
+    provider_payment_id: field([
+      { to: "'another'", where: `not (${anUntoldPart})`, named: /^I12 an event is of a payment$/ },
+    ]),
     part_of: field([
       { to: "'another'", named: facts },
       { to: "null", where: "x.part_of is not null", named: /^I12 / },
@@ -1028,7 +1026,7 @@ export const fields: Record<string, Record<string, Field>> = {
         where: "x.parked_reason is not null or not x.is_paid",
         because: "nobody's, of what is not booked: its next event, or an admin, says anew whose it is",
       },
-      freeWhere(anUntoldOne, untold),
+      freeWhere(anUntoldPart, untold),
     ),
     customer_id: field([{ to: "'another'", named: facts }]),
     plan_type: field(
@@ -1064,20 +1062,20 @@ export const fields: Record<string, Record<string, Field>> = {
       "that somebody took it off the list of what is parked: the list alone depends on it",
     ),
     created_at: field(
-      [{ to: "x.created_at + $2 * interval '1 hour'", where: `not (${anUntoldOne})`, named: facts }],
+      [{ to: "x.created_at + $2 * interval '1 hour'", where: `not (${anUntoldPart})`, named: facts }],
       freeWays(
         ["less", "much less", "another row's", "more"],
         "earlier, or within a minute: when it was first heard of, for people",
       ),
-      freeWhere(anUntoldOne, "when its id was first heard of, for people"),
+      freeWhere(anUntoldPart, "when its id was first heard of, for people"),
     ),
     updated_at: field(
-      [{ to: "x.updated_at - $2 * interval '1 hour'", where: `not (${anUntoldOne})`, named: facts }],
+      [{ to: "x.updated_at - $2 * interval '1 hour'", where: `not (${anUntoldPart})`, named: facts }],
       freeWays(
         ["more", "much more", "another row's", "less"],
         "later, or within a minute: when it was last heard of, for people",
       ),
-      freeWhere(anUntoldOne, "when what is known of it last changed, for people"),
+      freeWhere(anUntoldPart, "when what is known of it last changed, for people"),
     ),
   },
 
