@@ -24,7 +24,11 @@ export function App() {
           <li key={entry.id}>{`${entry.action_type}: ${entry.tokens}`}</li>
         ))}
       </ol>
-      {history.hasNextPage && <button onClick={() => history.fetchNextPage()}>More</button>}
+      {history.hasNextPage && (
+        <button disabled={history.isFetching} onClick={() => history.fetchNextPage()}>
+          More
+        </button>
+      )}
     </main>
   );
 }

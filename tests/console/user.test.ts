@@ -2,6 +2,7 @@
 /** The user's page of the console, in a real browser against the whole stack. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -212,6 +213,58 @@ describe.skipIf(chromium === undefined)("the console, for a user", { tags: ["bro
     expect(new URL(page.url()).search).toBe("?show=added");
     await page.reload();
     await expect.poll(() => ledgerOf(page)).toEqual([["Subscription grant", "+10,000", "10,000"]]);
+  });
+
+  /** Opens the filter for somebody whose tokens are being spent all the time, over a slow line. @returns what came in while they were */
+  async function whileSpending(at?: string) {
+    const person = await trial.person();
+    for (let n = 0; n < 130; n++) await spend(person.id, 1);
+    const page = await trial.open(person, { at });
+    await page.getByTestId("ledger").waitFor();
+    await slowDown(page);
+    const isOver = new AbortController();
+    const spending = (async () => {
+      while (!isOver.signal.aborted) {
+        await spend(person.id, 1);
+        await setTimeout(200);
+      }
+    })();
+    const balance = await page.getByTestId("balance").textContent();
+    await page.getByText("Added", { exact: true }).click();
+    const came = { balance: false, grant: false };
+    for (let n = 0; n < 60 && !(came.balance && came.grant); n++) {
+      await setTimeout(250);
+      came.balance ||= (await page.getByTestId("balance").textContent()) !== balance;
+      came.grant ||= (await ledgerOf(page)).length > 0;
+    }
+    isOver.abort();
+    await spending;
+    return came;
+  }
+
+  test("while tokens are spent all the time, what is new and what is older both come in", async () => {
+    expect(await whileSpending()).toEqual({ balance: true, grant: true });
+  });
+
+  const eachReadGivesUpTheLast = {
+    file: "../../packages/tokenbook/src/react/live.ts",
+    right: "await changed();",
+    wrong: "void changed();",
+  };
+  const newGivesUpOlder = {
+    file: "../../packages/tokenbook/src/react/provider.tsx",
+    right: "await Promise.allSettled(onTheirWay.map(({ promise }) => promise));",
+    wrong: "",
+  };
+  test.each([
+    ["each read gives up the one before", [eachReadGivesUpTheLast, newGivesUpOlder]],
+    ["what is new gives up what is older", [newGivesUpOlder]],
+  ])("(known-bad) %s", async (_, faults) => {
+    await withFault(trial, faults, async (at) => {
+      const came = await whileSpending(at);
+      console.log(JSON.stringify(came));
+      expect(came).not.toEqual({ balance: true, grant: true });
+    });
   });
 
   test("a refusal is said in the server's words", async () => {

@@ -88,6 +88,8 @@ async function whileWritten(during: () => Promise<void>) {
       const receipt = await rpc(client, name, args);
       if (receipt.success === false) return `${name}: short`;
       acknowledged.push({ user, key, id: Number(receipt.transaction_id) });
+      if (name === "reserve_tokens")
+        await rpc(client, "capture_tokens", { p_user_id: user, p_hold_id: receipt.hold_id, p_tokens: 1 });
       // an entry is updated, too
       if (attempt % 50 === 0) await rpc(client, "forget_token_user", { p_user_id: user });
       return name;

@@ -28,6 +28,7 @@ const choices = [
   { value: "held", label: "Held" },
   { value: "lost", label: "Lost" },
 ];
+const pageSize = 50;
 /** A filter looks this far by itself, then waits to be told. */
 const enoughLines = 10;
 const mostPages = 5;
@@ -35,8 +36,8 @@ const mostPages = 5;
 /** Everything that happened to the tokens, newest first: one line a call, which opens. */
 export function Ledger() {
   const [{ show }, change] = useUserSearch();
-  const { data, error, isFetchingNextPage, hasNextPage, fetchNextPage, refetch } = useTokenHistory({
-    limit: 50,
+  const { data, error, isFetching, hasNextPage, fetchNextPage, refetch } = useTokenHistory({
+    limit: pageSize,
   });
   const lines = useMemo(() => fold(data ?? []), [data]);
   const shown = show === undefined ? lines : lines.filter(({ kind }) => kind === show);
@@ -44,15 +45,15 @@ export function Ledger() {
   const columns = useMatches({ base: 3, sm: 4 });
   const [opened, setOpened] = useState<ReadonlySet<string>>(new Set());
 
-  // what a filter leaves of a page may be nothing: it looks further, a few pages at a time
-  const [looked, setLooked] = useState(0);
-  const isLooking = show !== undefined && shown.length < enoughLines && hasNextPage && looked < mostPages;
-  useEffect(() => setLooked(0), [show]);
+  // More is read until it has come, not until it was asked for: what is new is read in between, and neither gives up the
+  // other. What a filter leaves of a page may be nothing: it looks further, a few pages at a time.
+  const pages = Math.ceil((data?.length ?? 0) / pageSize);
+  const [pagesBefore, setPagesBefore] = useState(0);
+  const isShort = show !== undefined && shown.length < enoughLines && pages < pagesBefore + mostPages;
+  const isLooking = hasNextPage && error === null && (pages <= pagesBefore || isShort);
   useEffect(() => {
-    if (!isLooking || isFetchingNextPage || error !== null) return;
-    setLooked((pages) => pages + 1);
-    void fetchNextPage();
-  }, [isLooking, isFetchingNextPage, fetchNextPage, error]);
+    if (isLooking && !isFetching) void fetchNextPage();
+  }, [isLooking, isFetching, fetchNextPage]);
 
   const toggle = (key: string) =>
     setOpened((now) => new Set(now.has(key) ? [...now].filter((it) => it !== key) : [...now, key]));
@@ -65,7 +66,10 @@ export function Ledger() {
           aria-label="Which entries"
           value={show ?? "all"}
           data={choices}
-          onChange={(value) => change({ show: value })}
+          onChange={(value) => {
+            setPagesBefore(pages - 1);
+            change({ show: value });
+          }}
         />
       }
     >
@@ -109,21 +113,16 @@ export function Ledger() {
               ))}
             </Table.Tbody>
           </Table>
-          {error !== null && <Refused error={error} retry={() => void fetchNextPage()} />}
-          {hasNextPage && (
-            <Center mt="md">
-              <Button
-                variant="default"
-                size="xs"
-                loading={isFetchingNextPage}
-                onClick={() => {
-                  setLooked(0);
-                  void fetchNextPage();
-                }}
-              >
-                {show === undefined ? "Older entries" : "Look further back"}
-              </Button>
-            </Center>
+          {error !== null ? (
+            <Refused error={error} retry={() => void fetchNextPage()} />
+          ) : (
+            hasNextPage && (
+              <Center mt="md">
+                <Button variant="default" size="xs" loading={isLooking} onClick={() => setPagesBefore(pages)}>
+                  {show === undefined ? "Older entries" : "Look further back"}
+                </Button>
+              </Center>
+            )
           )}
         </>
       )}

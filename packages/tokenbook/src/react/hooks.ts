@@ -68,7 +68,8 @@ export function useTokenBalance() {
 }
 
 /**
- * The user's ledger, newest first: `data` has all entries of the pages that were fetched.
+ * The user's ledger, newest first: `data` has all entries of the pages that were fetched. Ask for the next page while
+ * nothing `isFetching`: it would take the place of what is new.
  *
  * @example
  * ```tsx

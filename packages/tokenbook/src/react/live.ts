@@ -42,33 +42,41 @@ const togetherMs = 100;
  * Listens to a user's row of `token_accounts`, which every change of their books changes. Where there is no Realtime, or
  * it fails, nobody tells of changes; supabase-js goes on trying.
  *
+ * @param changed reads again; not called anew before it is done: of somebody who spends all the time nothing would come in
  * @param listens told whether changes are told of from now on
  * @returns ends it
  */
 export function followAccount(
   client: LiveSupabase,
   userId: string,
-  changed: () => void,
+  changed: () => Promise<unknown>,
   listens: (isLive: boolean) => void,
 ): () => void {
   const supabase = client as unknown as Supabase;
-  let waiting: ReturnType<typeof setTimeout> | undefined;
   let isOver = false;
-  const soon = () => {
-    waiting ??= setTimeout(() => {
-      waiting = undefined;
-      changed();
-    }, togetherMs);
+  let isDue = false;
+  let isReading = false;
+  const soon = async () => {
+    isDue = true;
+    if (isReading) return;
+    isReading = true;
+    while (isDue) {
+      await new Promise((later) => setTimeout(later, togetherMs));
+      if (isOver) return;
+      isDue = false;
+      await changed();
+    }
+    isReading = false;
   };
   const row = { event: "*", schema: "public", table: "token_accounts", filter: `user_id=eq.${userId}` };
   const channel = supabase
     .channel(`tokenbook-${userId}-${++channels}`)
-    .on("postgres_changes", row, soon)
+    .on("postgres_changes", row, () => void soon())
     // from now on it listens: what happened before, and while a connection was lost, was not heard
     .on("system", {}, ({ extension, status }) => {
       if (extension !== "postgres_changes") return;
       listens(status === "ok");
-      if (status === "ok") soon();
+      if (status === "ok") void soon();
     })
     // joined is not yet listening: that the other end says itself
     .subscribe((status) => {
@@ -76,7 +84,6 @@ export function followAccount(
       if (status !== "SUBSCRIBED" && !isOver) listens(false);
     });
   return () => {
-    clearTimeout(waiting);
     isOver = true;
     listens(false);
     void supabase.removeChannel(channel);

@@ -65,7 +65,13 @@ export function TokenbookProvider(props: TokenbookProviderProps) {
 
   useEffect(() => {
     if (!live || userId == null) return;
-    const changed = () => void queryClient.invalidateQueries({ queryKey: tokenKeys.user(userId) });
+    const queryKey = tokenKeys.user(userId);
+    const changed = async () => {
+      // an older page that is on its way is not given up for what is new
+      const onTheirWay = queryClient.getQueryCache().findAll({ queryKey, fetchStatus: "fetching" });
+      await Promise.allSettled(onTheirWay.map(({ promise }) => promise));
+      await queryClient.invalidateQueries({ queryKey });
+    };
     return followAccount(supabase, userId, changed, setIsLive);
   }, [supabase, queryClient, live, userId]);
 
