@@ -91,7 +91,11 @@ export function makeFolder(snippets: readonly Snippet[], prelude: Prelude = ofGu
     join(path, "snippets", `${page.replaceAll(/[^a-z]+/gi, "-")}-${line}.${language}`);
   mkdirSync(join(path, "snippets"));
   // what the page of examples/react imports
-  for (const file of ["examples/react/supabase.ts", "tests/react/pages/env.d.ts"])
+  for (const file of [
+    "examples/react/SignIn.tsx",
+    "examples/react/supabase.ts",
+    "tests/react/pages/env.d.ts",
+  ])
     cpSync(join(projectRoot, file), join(path, "snippets", basename(file)));
   const known = readFileSync(join(projectRoot, prelude.file), "utf8");
   writeFileSync(
