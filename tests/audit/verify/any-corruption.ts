@@ -115,7 +115,7 @@ export async function anyCorruptions(
       const all: Partial<Record<Way, string>> = {
         ...byType[type],
         null: "null",
-        "another row's": `(select y.${column} from ${qualified(table)} y where y.${column} is distinct from x.${column} order by md5(y::text) limit 1)`,
+        "another row's": `(select y.${column} from ${qualified(table)} y where y.${column} <> x.${column} or x.${column} is null and y.${column} is not null order by md5(y::text) limit 1)`,
       };
       if (byType[type] === undefined) throw new Error(`${table}.${column}: nothing makes a ${type} wrong`);
       for (const { at } of rows)
