@@ -693,10 +693,13 @@ begin
     from alerts t
    where t.id <> t.nth and t.user_id <> '00000000-0000-0000-0000-000000000000' -- the project's own may have gaps
   union all
-  select 'I3 the account knows its last alert', a.user_id, null, null, coalesce(t.last_id, 0)::text, a.last_alert_id::text
+  select 'I3 the account knows its last alert', coalesce(a.user_id, t.user_id), null, null,
+         coalesce(t.last_id, 0)::text, coalesce(a.last_alert_id::text, 'no account')
     from accounts a
-    left join (select t.user_id, max(t.id) as last_id from alerts t group by t.user_id) t on t.user_id = a.user_id
-   where a.last_alert_id <> coalesce(t.last_id, 0)
+    full join (select t.user_id, max(t.id) as last_id from alerts t
+                where t.user_id <> '00000000-0000-0000-0000-000000000000' -- the project has none
+                group by t.user_id) t on t.user_id = a.user_id
+   where a.last_alert_id is distinct from coalesce(t.last_id, 0)
   union all
   select 'I3 an alert is of what is there', t.user_id, t.grant_id, null,
          coalesce('grant ' || t.grant_id, 'request ' || t.request_id), 'none'
