@@ -115,6 +115,9 @@ const lastSpent = /^I3 when something was last spent$/;
 const waits = "x.status in ('pending', 'rejected')";
 const gaveNothing =
   "of a payment that waits or was refused: no token was given for it, and no entry has it; an admin who approves it sees what it says";
+/** Booked, and undone when it turned out to be a part of another: what it costs the other says. */
+const undone = `exists (select from tokenbook.provider_payments f
+  where f.provider = x.provider and f.provider_payment_id = x.provider_payment_id and f.part_of is not null)`;
 const setting = "a choice of the payer: nothing in the books says what it should be";
 const toldOnce = "what a receiver was told, once: no token depends on it";
 const beforeTheBooks = "from before the books: never counted, and no second record has it";
@@ -958,10 +961,17 @@ export const fields: Record<string, Record<string, Field>> = {
       ],
       freeWhere(waits, gaveNothing),
     ),
-    amount_cents: field(off("amount_cents", ofPayment, `not ${waits}`), freeWhere(waits, gaveNothing)),
-    currency: field(
-      [{ to: "'eur'", where: `not ${waits}`, named: ofPayment }],
+    amount_cents: field(
+      [
+        ...off("amount_cents", ofPayment, `not ${waits} and not ${undone}`),
+        ...off("amount_cents", money, undone),
+      ],
       freeWhere(waits, gaveNothing),
+    ),
+    currency: field(
+      [{ to: "'eur'", where: `not ${waits} and not ${undone}`, named: ofPayment }],
+      freeWhere(waits, gaveNothing),
+      freeWhere(undone, "of a part that was booked and undone: the payment that it is a part of says it"),
     ),
     tokens: field([
       ...off("tokens", money, "x.tokens is not null"),
