@@ -4,7 +4,7 @@
  * acknowledged, and prints sizes, how long calls take, vacuum, back-up and restore, verify and replay in pieces, and
  * the change to more partitions. 100,000,000 entries take about 40 GB on the disk, and once more for the back-up.
  */
-import { readFileSync, rmSync } from "node:fs";
+import { readFileSync, rmSync, statfsSync } from "node:fs";
 import { parseArgs } from "node:util";
 import pg from "pg";
 import { startPostgres, superuser, type PostgresServer } from "local-platform/postgres/server";
@@ -60,7 +60,7 @@ try {
     {
       durable: true,
       settings: {
-        max_wal_size: "16GB",
+        max_wal_size: "6GB",
         maintenance_work_mem: "1GB",
         shared_buffers: "4GB",
         checkpoint_timeout: "15min",
@@ -168,8 +168,18 @@ async function vacuum(client: pg.Client): Promise<void> {
   }
 }
 
-/** The files as they are copied while the server runs, and a server that starts from them. */
+/** The files as they are copied while the server runs, and a server that starts from them; not where the disk is too small. */
 async function backUp(client: pg.Client, { dataDir }: PostgresServer): Promise<void> {
+  const { rows: size } = await client.query<{ bytes: string }>(
+    "select (select sum(pg_database_size(oid)) from pg_database) + (select sum(size) from pg_ls_waldir()) as bytes",
+  );
+  const { bavail, bsize } = statfsSync(dataDir);
+  if (Number(size[0]!.bytes) * 1.1 > bavail * bsize) {
+    print(
+      `back-up: not measured, ${megabytes(Number(size[0]!.bytes))} do not fit into ${megabytes(bavail * bsize)}`,
+    );
+    return;
+  }
   const to = `${dataDir}-restored`;
   const begun = performance.now();
   await copyServer(client, dataDir, to, { withLog: true });
