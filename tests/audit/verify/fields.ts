@@ -570,7 +570,8 @@ export const fields: Record<string, Record<string, Field>> = {
         {
           to: "jsonb_set(x.terms, '{grants,0,expires_at}', to_jsonb(clock_timestamp()))",
           where: "jsonb_array_length(x.terms -> 'grants') > 0",
-          named: /^I4 a grant (keeps the terms it was given on|is voided by its entry)$/,
+          named:
+            /^I4 (a grant (keeps the terms it was given on|is voided by its entry)|an expiry is changed from what it was)$/,
         },
         {
           to: `jsonb_set(x.terms, '{subscription,plan_type}', '"annual"')`,
@@ -608,11 +609,16 @@ export const fields: Record<string, Record<string, Field>> = {
         { to: "jsonb_set(x.terms, '{storage,quota_gb}', '7')", where: "x.terms ? 'storage'", named: storage },
         {
           to: "jsonb_set(x.terms, '{payment,amount_cents}', '7')",
-          // of a part of another payment the provider has told the whole
+          // of parts the provider has told the whole, and where it told no amount the catalogue's price was booked
           where: `x.terms ? 'payment' and not exists (
             select from public.token_payments p
               join tokenbook.provider_payments f on f.provider = p.provider and f.provider_payment_id = p.provider_payment_id
-             where p.user_id = x.user_id and p.id::text = x.terms -> 'payment' ->> 'id' and f.part_of is not null)`,
+             where p.user_id = x.user_id and p.id::text = x.terms -> 'payment' ->> 'id'
+               and (f.part_of is not null
+                 or exists (select from tokenbook.provider_payments o where o.provider = f.provider and o.part_of = f.provider_payment_id)
+                 or exists (select from tokenbook.provider_events e
+                             where e.provider = f.provider and e.provider_payment_id = f.provider_payment_id
+                               and e.facts ->> 'kind' = 'paid' and e.facts ->> 'amount_cents' is null)))`,
           named: ofPayment,
         },
         ...[
