@@ -1340,7 +1340,8 @@ begin
    where (case t.entry_type
             when 'opening_balance' then t.id = 1 and t.tokens >= 0
             when 'grant' then t.tokens > 0
-            when 'deduction' then t.reserved_change in (0, t.tokens) and t.debt_change >= 0 and t.tokens - t.debt_change < 0
+            when 'deduction' then t.reserved_change in (0, case when t.hold_id is not null then t.tokens end)
+              and t.debt_change >= 0 and t.tokens - t.debt_change < 0
               -- a use owes exactly what the account did not have
               and (t.debt_change = 0 or t.reserved_change = 0 and t.balance_after = 0 and t.action_type <> 'admin_deduct')
             when 'expiry' then t.tokens < 0

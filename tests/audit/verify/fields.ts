@@ -500,7 +500,7 @@ export const fields: Record<string, Record<string, Field>> = {
       { to: "null", where: "x.usage_id is not null and x.entry_type = 'refund'", named: ofCharge },
     ]),
     hold_id: field([
-      { to: another, named: ofHold },
+      { to: another, named: /^I4 (an entry of a hold is like it|a move is between a hold and its child)$/ },
       { to: "null", where: "x.hold_id is not null", named: /^I4 .*hold|^I4 a refund is of its charge$/ },
     ]),
     payment_id: field([
