@@ -20,18 +20,16 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan -- one for any range of users takes each for a handful, and joins them all row by row
 as $$
+declare
+  v_users constant uuid[] := tokenbook.users_between(p_user_id, p_after, p_until);
 begin
   return query
   with accounts as (
     select a.* from public.token_accounts a
-     where (p_user_id is null or a.user_id = p_user_id)
-       and (p_after is null or a.user_id > p_after)
-       and (p_until is null or a.user_id <= p_until)
+     where (v_users is null or a.user_id = any (v_users))
   ), grants as (
     select b.* from public.token_balances b
-     where (p_user_id is null or b.user_id = p_user_id)
-       and (p_after is null or b.user_id > p_after)
-       and (p_until is null or b.user_id <= p_until)
+     where (v_users is null or b.user_id = any (v_users))
   ), ledger as (
     select t.*,
            sum(t.tokens - t.reserved_change) over by_number as running,
@@ -44,16 +42,12 @@ begin
                -- an upcoming grant begins before anything else that is due
                or (t.entry_type = 'grant' and t.original_id is not null and lead(t.actor_role) over by_number = 'system'))) is not true as is_settled
       from public.token_transactions t
-     where (p_user_id is null or t.user_id = p_user_id)
-       and (p_after is null or t.user_id > p_after)
-       and (p_until is null or t.user_id <= p_until)
+     where (v_users is null or t.user_id = any (v_users))
     window by_number as (partition by t.user_id order by t.id)
   ), usages as (
     select u.* from public.token_usage u
      where u.transaction_id is not null
-       and (p_user_id is null or u.user_id = p_user_id)
-       and (p_after is null or u.user_id > p_after)
-       and (p_until is null or u.user_id <= p_until)
+       and (v_users is null or u.user_id = any (v_users))
   ), of_usage as (
     select u.user_id, sum(u.cost_estimate) filter (where u.success) as cost from usages u group by u.user_id
   ), allocated as (
@@ -126,9 +120,7 @@ begin
       left join expiries e on e.user_id = f.user_id and e.grant_id = f.grant_id::text and e.is_last
   ), subscriptions as (
     select s.* from tokenbook.subscriptions s
-     where (p_user_id is null or s.user_id = p_user_id)
-       and (p_after is null or s.user_id > p_after)
-       and (p_until is null or s.user_id <= p_until)
+     where (v_users is null or s.user_id = any (v_users))
   ), periods as (
     -- the newest period of each subscription
     select t.user_id, max(t.id) as transaction_id
@@ -179,9 +171,7 @@ begin
       from limit_moves m group by m.user_id
   ), payments as (
     select p.* from public.token_payments p
-     where (p_user_id is null or p.user_id = p_user_id)
-       and (p_after is null or p.user_id > p_after)
-       and (p_until is null or p.user_id <= p_until)
+     where (v_users is null or p.user_id = any (v_users))
   ), of_slots as (
     -- the slots of each payment, those included that its period gave before it was paid for
     select s.user_id, coalesce(s.payment_id, p.id::text) as payment_id, sum(s.tokens) as tokens
@@ -210,9 +200,7 @@ begin
        select 1 as nth, row(s.*)::tokenbook.subscriptions as plan where s.beside = '[]'
        union all
        select row_number() over (), p from tokenbook.plans_of(row(s.*)::tokenbook.subscriptions) p where s.beside <> '[]') one
-     where (p_user_id is null or s.user_id = p_user_id)
-       and (p_after is null or s.user_id > p_after)
-       and (p_until is null or s.user_id <= p_until)
+     where (v_users is null or s.user_id = any (v_users))
   ), of_plans as (
     -- for each plan with a schedule: its newest slot, how many it gave, and how many begin before the next one
     select n.user_id, n.nth, n.plan, max(s.slot_start) as newest, coalesce(sum(s.count), 0) as slots,
@@ -238,16 +226,13 @@ begin
            (c.details ->> 'refunded_cents')::bigint as refunded_cents
       from tokenbook.changes c
      where c.change = 'refund_token_payment'
-       and (p_user_id is null or c.user_id = p_user_id)
-       and (p_after is null or c.user_id > p_after)
-       and (p_until is null or c.user_id <= p_until)
+       and (v_users is null or c.user_id = any (v_users))
      order by c.user_id, c.details ->> 'payment_id', c.id desc
   ), facts as (
     -- of a payment whose user is not known yet: said when all are asked about, or the first of them
     select f.* from tokenbook.provider_payments f
-     where (p_user_id is null or f.user_id = p_user_id)
-       and (p_after is null or f.user_id > p_after)
-       and (p_until is null or f.user_id is null or f.user_id <= p_until)
+     where v_users is null or f.user_id = any (v_users)
+        or f.user_id is null and p_user_id is null and p_after is null
   ), parts as (
     -- the parts of each payment; the payment itself is one of them
     select f.provider, f.provider_payment_id as whole, f.provider_payment_id as part, f.created_at, f.updated_at
@@ -460,14 +445,10 @@ begin
   ), alerts as (
     select t.*, row_number() over (partition by t.user_id order by t.id) as nth
       from public.token_alerts t
-     where (p_user_id is null or t.user_id = p_user_id)
-       and (p_after is null or t.user_id > p_after)
-       and (p_until is null or t.user_id <= p_until)
+     where (v_users is null or t.user_id = any (v_users))
   ), holds as (
     select h.* from public.token_holds h
-     where (p_user_id is null or h.user_id = p_user_id)
-       and (p_after is null or h.user_id > p_after)
-       and (p_until is null or h.user_id <= p_until)
+     where (v_users is null or h.user_id = any (v_users))
   ), of_holds as (
     select h.user_id, sum(h.tokens) as tokens, min(h.expires_at) as due
       from holds h where h.status = 'open' group by h.user_id
@@ -544,9 +525,7 @@ begin
      where t.entry_type in ('deduction', 'hold', 'release', 'refund') and t.action_type <> 'admin_deduct'
   ), members as (
     select m.* from public.token_team_members m
-     where (p_user_id is null or m.user_id = p_user_id)
-       and (p_after is null or m.user_id > p_after)
-       and (p_until is null or m.user_id <= p_until)
+     where (v_users is null or m.user_id = any (v_users))
   ), counters as (
     select a.user_id, null::uuid as member_id, a.spent_at, null::bigint as tokens_used, a.spent_day, a.spent_week, a.spent_month
       from accounts a
@@ -664,9 +643,7 @@ begin
       select distinct on (l.user_id) l.user_id, l.details ->> 'overdraft_limit' as overdraft
         from tokenbook.changes l
        where l.change = 'set_token_overdraft'
-         and (p_user_id is null or l.user_id = p_user_id)
-         and (p_after is null or l.user_id > p_after)
-         and (p_until is null or l.user_id <= p_until)
+         and (v_users is null or l.user_id = any (v_users))
        order by l.user_id, l.id desc) c on c.user_id = a.user_id
    where a.overdraft_limit::text is distinct from c.overdraft
   union all
@@ -720,16 +697,12 @@ begin
      ('pack_type', t.payload ->> 'top_up_pack_type', r.pack_type),
      ('quantity', t.payload ->> 'top_up_quantity', r.quantity::text),
      ('created_at', t.created_at::text, r.created_at::text)) as differs (field, expected, found)
-   where (p_user_id is null or r.user_id = p_user_id)
-     and (p_after is null or r.user_id > p_after)
-     and (p_until is null or r.user_id <= p_until)
+   where (v_users is null or r.user_id = any (v_users))
      and differs.expected is distinct from differs.found
   union all
   select 'I3 old transactions are numbered down from 0', t.user_id, null, min(t.id), (1 - count(*)) || ' to 0', min(t.id) || ' to ' || max(t.id)
     from public.token_legacy_transactions t
-   where (p_user_id is null or t.user_id = p_user_id)
-     and (p_after is null or t.user_id > p_after)
-     and (p_until is null or t.user_id <= p_until)
+   where (v_users is null or t.user_id = any (v_users))
    group by t.user_id
   having max(t.id) <> 0 or min(t.id) <> 1 - count(*)
   union all
@@ -980,9 +953,7 @@ begin
        where jsonb_typeof(l.terms -> 'storage') = 'object') t
     full join (
       select q.* from public.token_storage_quotas q
-       where (p_user_id is null or q.user_id = p_user_id)
-         and (p_after is null or q.user_id > p_after)
-         and (p_until is null or q.user_id <= p_until)) q on q.user_id = t.user_id and q.id = t.storage_id
+       where (v_users is null or q.user_id = any (v_users))) q on q.user_id = t.user_id and q.id = t.storage_id
    cross join lateral (values
      ('id', t.storage_id::text, q.id::text),
      ('quota_gb', t.quota_gb::text, q.quota_gb::text),
@@ -1262,9 +1233,7 @@ begin
     from (select w.* from to_come w where w.came_id is null) c
     full join (
       select g.* from tokenbook.upcoming_grants g
-       where (p_user_id is null or g.user_id = p_user_id)
-         and (p_after is null or g.user_id > p_after)
-         and (p_until is null or g.user_id <= p_until)) u on u.user_id = c.user_id and u.transaction_id = c.transaction_id
+       where (v_users is null or g.user_id = any (v_users))) u on u.user_id = c.user_id and u.transaction_id = c.transaction_id
    where (c.grant_id, c.starts_at) is distinct from (u.id, u.starts_at)
   union all
   select 'I4 what came of a grant to come is what was said', c.user_id, c.grant_id, c.came_id,
@@ -1409,9 +1378,7 @@ begin
     from (select l.user_id, l.id, l.terms from ledger l where l.terms ? 'code') t
     full join (
       select r.user_id, r.code_id, r.transaction_id from tokenbook.code_redemptions r
-       where (p_user_id is null or r.user_id = p_user_id)
-         and (p_after is null or r.user_id > p_after)
-         and (p_until is null or r.user_id <= p_until)) r
+       where (v_users is null or r.user_id = any (v_users))) r
       on r.user_id = t.user_id and r.transaction_id = t.id
    where t.terms ->> 'code' is distinct from r.code_id::text
   union all
@@ -1428,9 +1395,7 @@ begin
          and (exists (select 1 from public.token_accounts a where a.user_id = one.user_id)
            or not exists ( -- one of the two has been moved here alone
              select 1 from tokenbook.moves m where m.user_id in (r.user_id, r.referrer_id) and m.direction = 'in'))
-         and (p_user_id is null or one.user_id = p_user_id)
-         and (p_after is null or one.user_id > p_after)
-         and (p_until is null or one.user_id <= p_until)) r
+         and (v_users is null or one.user_id = any (v_users))) r
       on r.user_id = t.user_id and r.grant_id = t.grant_ids[1]
    where t.terms ->> 'referral' is distinct from r.id::text
   union all
@@ -1636,30 +1601,22 @@ begin
   select 'I3 a row keeps the rules of its table', a.user_id, null, null, 'token_accounts', tokenbook.broken_account_rule(row(a.*)::public.token_accounts)
     from public.token_accounts a
    where tokenbook.broken_account_rule(row(a.*)::public.token_accounts) is not null
-     and (p_user_id is null or a.user_id = p_user_id)
-     and (p_after is null or a.user_id > p_after)
-     and (p_until is null or a.user_id <= p_until)
+     and (v_users is null or a.user_id = any (v_users))
   union all
   select 'I3 a row keeps the rules of its table', b.user_id, b.id, null, 'token_balances', tokenbook.broken_grant_rule(row(b.*)::public.token_balances)
     from public.token_balances b
    where tokenbook.broken_grant_rule(row(b.*)::public.token_balances) is not null
-     and (p_user_id is null or b.user_id = p_user_id)
-     and (p_after is null or b.user_id > p_after)
-     and (p_until is null or b.user_id <= p_until)
+     and (v_users is null or b.user_id = any (v_users))
   union all
   select 'I3 a row keeps the rules of its table', h.user_id, null, h.transaction_id, 'token_holds', tokenbook.broken_hold_rule(row(h.*)::public.token_holds)
     from public.token_holds h
    where tokenbook.broken_hold_rule(row(h.*)::public.token_holds) is not null
-     and (p_user_id is null or h.user_id = p_user_id)
-     and (p_after is null or h.user_id > p_after)
-     and (p_until is null or h.user_id <= p_until)
+     and (v_users is null or h.user_id = any (v_users))
   union all
   select 'I3 a row keeps the rules of its table', t.user_id, null, t.id, 'token_transactions', tokenbook.broken_transaction_rule(row(t.*)::public.token_transactions)
     from public.token_transactions t
    where tokenbook.broken_transaction_rule(row(t.*)::public.token_transactions) is not null
-     and (p_user_id is null or t.user_id = p_user_id)
-     and (p_after is null or t.user_id > p_after)
-     and (p_until is null or t.user_id <= p_until)
+     and (v_users is null or t.user_id = any (v_users))
    order by 2, 1, 4, 3;
 end
 $$;

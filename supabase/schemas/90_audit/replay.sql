@@ -46,6 +46,7 @@ as $$
 declare
   -- rows of the old project with these names are grants, whatever their sign
   c_grants constant text[] := tokenbook.recorded_grant_actions();
+  v_users constant uuid[] := tokenbook.users_between(p_user_id, p_after, p_until);
   v_order_since timestamptz[];
   v_order_names text[];
   v_event record;
@@ -92,20 +93,14 @@ begin
   for v_event in
     with accounts as (
       select a.user_id from public.token_accounts a
-       where (p_user_id is null or a.user_id = p_user_id)
-         and (p_after is null or a.user_id > p_after)
-         and (p_until is null or a.user_id <= p_until)
+       where (v_users is null or a.user_id = any (v_users))
       union
       select b.user_id from public.token_balances b
-       where (p_user_id is null or b.user_id = p_user_id)
-         and (p_after is null or b.user_id > p_after)
-         and (p_until is null or b.user_id <= p_until)
+       where (v_users is null or b.user_id = any (v_users))
     ), ledger as not materialized (
       select t.*
         from public.token_transactions t
-       where (p_user_id is null or t.user_id = p_user_id)
-         and (p_after is null or t.user_id > p_after)
-         and (p_until is null or t.user_id <= p_until)
+       where (v_users is null or t.user_id = any (v_users))
     ), openings as (
       select t.user_id, t.grant_ids, t.grant_tokens, t.created_at
         from ledger t where t.entry_type = 'opening_balance' and t.id = 1
@@ -159,9 +154,7 @@ begin
         left join settled on settled.user_id = b.user_id and settled.grant_id = b.id
         left join counted on counted.user_id = b.user_id
         left join said on said.user_id = b.user_id and said.grant_id = b.id::text
-       where (p_user_id is null or b.user_id = p_user_id)
-         and (p_after is null or b.user_id > p_after)
-         and (p_until is null or b.user_id <= p_until)
+       where (v_users is null or b.user_id = any (v_users))
     ), queues as (
       select g.user_id,
              array_agg(g.id order by g.nth) as ids,
@@ -188,9 +181,7 @@ begin
         from public.token_legacy_transactions h
        where h.tokens < 0 and h.action_type <> all (c_grants)
          and not exists (select 1 from counted c where c.user_id = h.user_id)
-         and (p_user_id is null or h.user_id = p_user_id)
-         and (p_after is null or h.user_id > p_after)
-         and (p_until is null or h.user_id <= p_until)
+         and (v_users is null or h.user_id = any (v_users))
       union all
       -- a user without old transactions may have a trail of usage
       select u.user_id, u.tokens_used, u.created_at
@@ -205,9 +196,7 @@ begin
       select distinct h.user_id, h.parent_id
         from public.token_holds h
        where h.parent_id is not null
-         and (p_user_id is null or h.user_id = p_user_id)
-         and (p_after is null or h.user_id > p_after)
-         and (p_until is null or h.user_id <= p_until)
+         and (v_users is null or h.user_id = any (v_users))
     ), refunded as (
       select distinct t.user_id, t.original_id
         from ledger t where t.original_id is not null and t.entry_type = 'refund'

@@ -414,6 +414,7 @@ export const calling: Callable[] = [
       "tokenbook.bring_due_forward",
       "tokenbook.due_work",
       "tokenbook.find_breaches",
+      "tokenbook.users_between",
       "tokenbook.first_due_webhooks",
       "tokenbook.require_webhook_endpoint",
       "tokenbook.describe_webhook_endpoint",
