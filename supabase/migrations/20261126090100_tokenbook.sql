@@ -26632,7 +26632,7 @@ begin
                -- an upcoming grant begins before anything else that is due
                or (t.entry_type = 'grant' and t.original_id is not null and lead(t.actor_role) over by_number = 'system'))) is not true as is_settled
       from public.token_transactions t
-     where (v_users is null or t.user_id = any (v_users))
+     where (v_users is null or t.user_id = any (v_users)) -- @users-of-a-piece
     window by_number as (partition by t.user_id order by t.id)
   ), usages as (
     select u.* from public.token_usage u
@@ -30622,6 +30622,8 @@ begin
     union
     select x.user_id from public.token_alerts x where (p_after is null or x.user_id > p_after) and (p_until is null or x.user_id <= p_until)
     union
+    select x.user_id from public.token_top_up_requests x where (p_after is null or x.user_id > p_after) and (p_until is null or x.user_id <= p_until)
+    union
     select x.user_id from tokenbook.changes x where (p_after is null or x.user_id > p_after) and (p_until is null or x.user_id <= p_until)
     union
     select x.user_id from tokenbook.code_redemptions x where (p_after is null or x.user_id > p_after) and (p_until is null or x.user_id <= p_until)
@@ -30631,6 +30633,10 @@ begin
     select x.user_id from tokenbook.subscriptions x where (p_after is null or x.user_id > p_after) and (p_until is null or x.user_id <= p_until)
     union
     select x.user_id from tokenbook.upcoming_grants x where (p_after is null or x.user_id > p_after) and (p_until is null or x.user_id <= p_until)
+    union
+    select x.user_id from tokenbook.referrals x where (p_after is null or x.user_id > p_after) and (p_until is null or x.user_id <= p_until)
+    union
+    select x.referrer_id from tokenbook.referrals x where (p_after is null or x.referrer_id > p_after) and (p_until is null or x.referrer_id <= p_until)
     order by 1);
 end
 $$;

@@ -42,7 +42,7 @@ begin
                -- an upcoming grant begins before anything else that is due
                or (t.entry_type = 'grant' and t.original_id is not null and lead(t.actor_role) over by_number = 'system'))) is not true as is_settled
       from public.token_transactions t
-     where (v_users is null or t.user_id = any (v_users))
+     where (v_users is null or t.user_id = any (v_users)) -- @users-of-a-piece
     window by_number as (partition by t.user_id order by t.id)
   ), usages as (
     select u.* from public.token_usage u

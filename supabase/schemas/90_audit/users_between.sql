@@ -40,6 +40,8 @@ begin
     union
     select x.user_id from public.token_alerts x where (p_after is null or x.user_id > p_after) and (p_until is null or x.user_id <= p_until)
     union
+    select x.user_id from public.token_top_up_requests x where (p_after is null or x.user_id > p_after) and (p_until is null or x.user_id <= p_until)
+    union
     select x.user_id from tokenbook.changes x where (p_after is null or x.user_id > p_after) and (p_until is null or x.user_id <= p_until)
     union
     select x.user_id from tokenbook.code_redemptions x where (p_after is null or x.user_id > p_after) and (p_until is null or x.user_id <= p_until)
@@ -49,6 +51,10 @@ begin
     select x.user_id from tokenbook.subscriptions x where (p_after is null or x.user_id > p_after) and (p_until is null or x.user_id <= p_until)
     union
     select x.user_id from tokenbook.upcoming_grants x where (p_after is null or x.user_id > p_after) and (p_until is null or x.user_id <= p_until)
+    union
+    select x.user_id from tokenbook.referrals x where (p_after is null or x.user_id > p_after) and (p_until is null or x.user_id <= p_until)
+    union
+    select x.referrer_id from tokenbook.referrals x where (p_after is null or x.referrer_id > p_after) and (p_until is null or x.referrer_id <= p_until)
     order by 1);
 end
 $$;
