@@ -69,7 +69,7 @@ export async function withClient<Result>(
   }
 }
 
-async function settingOf(client: pg.Client): Promise<string> {
+export async function settingOf(client: pg.Client): Promise<string> {
   const { rows } = await client.query("show server_version");
   return `${new Date().toISOString().slice(0, 10)}, PostgreSQL ${rows[0].server_version}, ${cpus().length} cores (${cpus()[0]?.model.trim() ?? "unknown"})`;
 }

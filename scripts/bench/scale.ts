@@ -1,10 +1,14 @@
 /*
- * npm run bench:scale [-- --users 1000000 --rounds 5 --uses 19] [--partitions 8]: how far one machine carries. Writes the
- * books of so many users (scale-data.sql; 100 entries each, if nothing else is said) on a server that keeps what it
- * acknowledged, and prints sizes, how long calls take, vacuum, back-up and restore, verify and replay in pieces, and
- * the change to more partitions. 100,000,000 entries take about 40 GB on the disk, and once more for the back-up.
+ * npm run bench:scale [-- --users 1000000 --rounds 5 --uses 19] [--partitions 8] [--update]: how far one machine
+ * carries. Writes the books of so many users (scale-data.sql; 100 entries each, if nothing else is said) on a server
+ * that keeps what it acknowledged, and prints sizes, how long calls take, vacuum, back-up and restore, verify and replay
+ * in pieces, and the change to more partitions. --update writes it into docs/scale.json, in the
+ * place of a run of the same size, and the tables of docs/guides/scale.md.
+ * 100,000,000 entries take about 40 GB on the disk, and once more for the back-up.
  */
-import { readFileSync, rmSync, statfsSync } from "node:fs";
+import { readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { totalmem } from "node:os";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import pg from "pg";
 import { startPostgres, superuser, type PostgresServer } from "local-platform/postgres/server";
@@ -16,10 +20,12 @@ import { userAfter } from "../../packages/tokenbook/src/data/discrepancies.ts";
 import { analyze, begin, compare, copy, exchange } from "../../packages/tokenbook/src/data/partitions.ts";
 import { verifyInPieces } from "../../packages/tokenbook/src/data/verification.ts";
 import { createProgress, readable } from "../../packages/tokenbook/src/terminal/progress.ts";
-import { project } from "../project.ts";
+import type { Scale, Scales } from "../../website/calculator/figures.ts";
+import { project, projectRoot } from "../project.ts";
 import { withInstalledDatabase } from "../schema/scratch-database.ts";
-import { withClient } from "./on-scratch.ts";
+import { settingOf, withClient } from "./on-scratch.ts";
 import { pgbench } from "./pgbench.ts";
+import { withScaleTables } from "./scale-page.ts";
 
 const { values } = parseArgs({
   options: {
@@ -30,6 +36,7 @@ const { values } = parseArgs({
     seconds: { type: "string", default: "20" },
     /** Verify and replay look at so many users, from the first id on. */
     pieces: { type: "string", default: "100000" },
+    update: { type: "boolean", default: false },
   },
 });
 const [users, rounds, uses, partitions, seconds, looked] = (
@@ -52,10 +59,12 @@ const print = (line: string) => {
 };
 const megabytes = (bytes: number) => `${readable(bytes / 1e6)} MB`;
 const started = performance.now();
-const took = (since: number) => `${((performance.now() - since) / 1000).toFixed(1)} s`;
+const secondsSince = (since: number) => (performance.now() - since) / 1000;
+const took = (since: number) => `${secondsSince(since).toFixed(1)} s`;
+const entries = users * rounds * (uses + 1);
 
 try {
-  await withInstalledDatabase(
+  const found = await withInstalledDatabase(
     (_url, server) => withClient(server.url("postgres", superuser), (client) => measure(client, server)),
     {
       durable: true,
@@ -67,26 +76,45 @@ try {
       },
     },
   );
+  print(`all of it: ${took(started)}`);
+  if (values.update) {
+    const guide = join(projectRoot, "docs/guides/scale.md");
+    const file = join(projectRoot, "docs/scale.json");
+    const others = (JSON.parse(readFileSync(file, "utf8")) as Scale[]).filter(
+      (one) => one.entries !== entries,
+    );
+    const all = [found, ...others].toSorted((one, other) => other.entries - one.entries) as unknown as Scales;
+    writeFileSync(file, `${JSON.stringify(all, null, 2)}\n`);
+    writeFileSync(guide, withScaleTables(readFileSync(guide, "utf8"), all));
+  }
 } catch (error) {
   progress.clear();
   reportFailure(error);
 }
 
-async function measure(client: pg.Client, server: PostgresServer): Promise<void> {
-  await load(client);
-  await sizes(client);
-  await calls(server, "one partition");
-  await vacuum(client);
-  await backUp(client, server);
-  await verify(client);
-  await replay(client);
-  await split(server);
-  await calls(server, `${partitions} partitions`);
-  print(`all of it: ${took(started)}`);
+async function measure(client: pg.Client, server: PostgresServer): Promise<Scale> {
+  const setting = `${await settingOf(client)}, ${Math.round(totalmem() / 2 ** 30)} GB`;
+  const loadSeconds = await load(client);
+  const sizes = await sizesOf(client);
+  const before = await calls(server, 1);
+  return {
+    setting,
+    users,
+    entries,
+    loadSeconds,
+    sizes,
+    rowBytes: await rowBytes(client),
+    vacuumSeconds: await vacuum(client),
+    backUp: await backUp(client, server),
+    verify: await verify(client),
+    replay: await replay(client),
+    partitions: await split(server),
+    calls: [...before, ...(await calls(server, partitions))],
+  };
 }
 
-/** Without indexes and triggers, which are made at the end. */
-async function load(client: pg.Client): Promise<void> {
+/** Without indexes and triggers, which are made at the end. @returns seconds */
+async function load(client: pg.Client): Promise<number> {
   const begun = performance.now();
   await client.query(
     "set synchronous_commit = off; set session_replication_role = replica; set statement_timeout = 0",
@@ -129,61 +157,84 @@ async function load(client: pg.Client): Promise<void> {
   await client.query("vacuum (freeze, analyze) public.token_transactions");
   await client.query("checkpoint");
   print(`load with indexes, vacuum and statistics: ${took(begun)}`);
+  return secondsSince(begun);
 }
 
-async function sizes(client: pg.Client): Promise<void> {
+async function sizesOf(client: pg.Client): Promise<Scale["sizes"]> {
   const { rows } = await client.query<{ name: string; bytes: string }>(
     `select c.oid::regclass::text as name, pg_relation_size(c.oid) as bytes from pg_class c
       where c.relkind in ('r', 'i') and c.relname ~ '^token_(accounts|balances|transactions)' and pg_relation_size(c.oid) > 1000000
       order by 2 desc`,
   );
-  const entries = users * rounds * (uses + 1);
   for (const { name, bytes } of rows)
     print(
       `size: ${name}: ${megabytes(Number(bytes))}, ${(Number(bytes) / entries).toFixed(1)} bytes an entry, ${(Number(bytes) / users).toFixed(0)} a user`,
     );
+  return Object.fromEntries(rows.map(({ name, bytes }) => [name, Number(bytes)]));
 }
 
-async function calls(server: PostgresServer, what: string): Promise<void> {
-  for (const [among, last] of Object.entries({
-    "1,000 active users": Math.min(1000, users),
-    "all users, evenly": users,
-  }))
+/** Of what the calls have written beside the ledger. */
+async function rowBytes(client: pg.Client): Promise<Scale["rowBytes"]> {
+  const { rows } = await client.query<{ bytes: number }>(
+    "select (pg_total_relation_size('public.token_usage') / greatest(count(*), 1))::int as bytes from public.token_usage",
+  );
+  print(`size: public.token_usage: ${rows[0]!.bytes} bytes a use, with indexes`);
+  return { token_usage: rows[0]!.bytes };
+}
+
+async function calls(server: PostgresServer, number: number): Promise<Scale["calls"]> {
+  const all: Scale["calls"] = [];
+  for (const last of new Set([Math.min(1000, users), users]))
     for (const clients of [1, 8])
-      for (const [name, script] of Object.entries(scripts)) {
-        progress.show(`${took(started)}: ${name}, ${among}, ${clients} clients`);
+      for (const [what, script] of Object.entries(scripts)) {
+        progress.show(`${took(started)}: ${what}, ${readable(last)} users, ${clients} clients`);
         const ran = await pgbench(server, { script, clients, seconds, users: [1, last] });
+        const one = {
+          partitions: number,
+          what,
+          users: last,
+          clients,
+          ms: (1000 * clients) / ran.tps,
+          perSecond: ran.tps,
+          cpuUs: ran.cpuUs ?? NaN,
+          walBytes: ran.walBytes,
+        };
+        all.push(one);
         print(
-          `calls (${what}): ${name}, ${among}, ${clients} client${clients > 1 ? "s" : ""}: ${((1000 * clients) / ran.tps).toFixed(2)} ms, ${readable(ran.tps)}/s, ${ran.cpuUs?.toFixed(0)} us of CPU, ${ran.walBytes.toFixed(0)} bytes of WAL`,
+          `calls (${number} partitions): ${what}, ${readable(last)} users, ${clients} clients: ${one.ms.toFixed(2)} ms, ${readable(ran.tps)}/s, ${one.cpuUs.toFixed(0)} us of CPU, ${ran.walBytes.toFixed(0)} bytes of WAL`,
         );
       }
+  return all;
 }
 
-async function vacuum(client: pg.Client): Promise<void> {
-  for (const table of ["public.token_accounts", "public.token_balances", "public.token_transactions"]) {
+async function vacuum(client: pg.Client): Promise<Scale["vacuumSeconds"]> {
+  const all: Scale["vacuumSeconds"] = {};
+  for (const table of ["token_accounts", "token_balances", "token_transactions"]) {
     const begun = performance.now();
     progress.show(`${took(started)}: vacuum ${table}`);
-    await client.query(`vacuum ${table}`);
+    await client.query(`vacuum public.${table}`);
     print(`vacuum after the calls: ${table}: ${took(begun)}`);
+    all[table] = secondsSince(begun);
   }
+  return all;
 }
 
 /** The files as they are copied while the server runs, and a server that starts from them; not where the disk is too small. */
-async function backUp(client: pg.Client, { dataDir }: PostgresServer): Promise<void> {
+async function backUp(client: pg.Client, { dataDir }: PostgresServer): Promise<Scale["backUp"]> {
   const { rows: size } = await client.query<{ bytes: string }>(
     "select (select sum(pg_database_size(oid)) from pg_database) + (select sum(size) from pg_ls_waldir()) as bytes",
   );
+  const bytes = Number(size[0]!.bytes);
   const { bavail, bsize } = statfsSync(dataDir);
-  if (Number(size[0]!.bytes) * 1.1 > bavail * bsize) {
-    print(
-      `back-up: not measured, ${megabytes(Number(size[0]!.bytes))} do not fit into ${megabytes(bavail * bsize)}`,
-    );
-    return;
+  if (bytes * 1.1 > bavail * bsize) {
+    print(`back-up: not measured, ${megabytes(bytes)} do not fit into ${megabytes(bavail * bsize)}`);
+    return null;
   }
   const to = `${dataDir}-restored`;
   const begun = performance.now();
   await copyServer(client, dataDir, to, { withLog: true });
-  print(`back-up: ${took(begun)} for a copy of the files`);
+  const copied = secondsSince(begun);
+  print(`back-up: ${took(begun)} for a copy of the files, ${megabytes(bytes)}`);
   const restoring = performance.now();
   const restored = await startPostgres({
     dataDir: to,
@@ -197,13 +248,14 @@ async function backUp(client: pg.Client, { dataDir }: PostgresServer): Promise<v
       if (found[0].users !== users) throw new Error(`restored ${found[0].users} of ${users} accounts`);
     });
     print(`restore: ${took(restoring)} from its start to the first answer, beside the time of the copy`);
+    return { bytes, seconds: copied, restoreSeconds: secondsSince(restoring) };
   } finally {
     await restored.stop();
     rmSync(to, { recursive: true, force: true });
   }
 }
 
-async function verify(client: pg.Client): Promise<void> {
+async function verify(client: pg.Client): Promise<Scale["verify"]> {
   const begun = performance.now();
   let done = 0;
   let longest = 0;
@@ -220,9 +272,10 @@ async function verify(client: pg.Client): Promise<void> {
   print(
     `verify in pieces: ${readable(done)} users in ${took(begun)}, longest piece ${(longest / 1000).toFixed(1)} s; all ${readable(users)} would take ${readable((each * users) / 60_000)} min`,
   );
+  return { users: done, seconds: secondsSince(begun), longestSeconds: longest / 1000 };
 }
 
-async function replay(client: pg.Client): Promise<void> {
+async function replay(client: pg.Client): Promise<Scale["replay"]> {
   const begun = performance.now();
   let [done, longest] = [0, 0];
   for (let after: string | null = null; done < Math.min(looked, users);) {
@@ -241,19 +294,26 @@ async function replay(client: pg.Client): Promise<void> {
   print(
     `replay in pieces: ${readable(done)} users in ${took(begun)}, longest piece ${(longest / 1000).toFixed(1)} s; all ${readable(users)} would take ${readable((each * users) / 60_000)} min`,
   );
+  return { users: done, seconds: secondsSince(begun), longestSeconds: longest / 1000 };
 }
 
-async function split(server: PostgresServer): Promise<void> {
-  await withClient(server.url("postgres", "postgres"), async (owner) => {
+async function split(server: PostgresServer): Promise<Scale["partitions"]> {
+  return await withClient(server.url("postgres", "postgres"), async (owner) => {
     const begun = performance.now();
     await begin(owner, partitions);
     for await (const part of copy(owner))
       progress.show(`${took(started)}: copied ${Math.floor(part * 100)} %`);
     print(`partitions: copied into ${partitions} in ${took(begun)}`);
+    const copySeconds = secondsSince(begun);
     const comparing = performance.now();
-    const { entries } = await compare(owner, (name) => progress.show(`${took(started)}: comparing ${name}`));
-    print(`partitions: ${readable(entries)} entries compared in ${took(comparing)}`);
-    print(`partitions: exchanged in ${await exchange(owner, partitions)} ms, in which nobody could write`);
+    const { entries: compared } = await compare(owner, (name) =>
+      progress.show(`${took(started)}: comparing ${name}`),
+    );
+    print(`partitions: ${readable(compared)} entries compared in ${took(comparing)}`);
+    const compareSeconds = secondsSince(comparing);
+    const exchangeMs = await exchange(owner, partitions);
+    print(`partitions: exchanged in ${exchangeMs} ms, in which nobody could write`);
     await analyze(owner);
+    return { number: partitions, copySeconds, compareSeconds, exchangeMs };
   });
 }

@@ -1,6 +1,7 @@
 import { Content, type Theme } from "vitepress";
 import DefaultTheme, { VPHomeFeatures, VPHomeHero } from "vitepress/theme-without-fonts";
 import { h } from "vue";
+import { Calculator } from "./calculator.ts";
 import { Versions } from "./versions.ts";
 import "./style.css";
 
@@ -11,6 +12,7 @@ export default {
       "nav-bar-content-after": () => h(Versions),
     }),
   enhanceApp({ app }) {
+    app.component("Calculator", Calculator); // in docs/guides/scale.md
     // the theme's own first page is no <main>
     app.component("opening", () =>
       h("main", { class: "VPHome opening" }, [

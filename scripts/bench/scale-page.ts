@@ -1,0 +1,160 @@
+/** What `npm run bench:scale` found, and what the calculator makes of it, as tables of docs/guides/scale.md. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Calls, Performance, Scale, Scales } from "../../website/calculator/figures.ts";
+import { type Load, needOf } from "../../website/calculator/model.ts";
+import { bytes, cores, duration, number, steps } from "../../website/calculator/words.ts";
+import { projectRoot } from "../project.ts";
+
+/** Apps of four sizes, as the guide shows them. */
+const apps: Record<string, Load> = {
+  "a new app": {
+    users: 5_000,
+    activeUsers: 500,
+    callsPerDay: 10_000,
+    way: "track",
+    readsPerCall: 2,
+    peak: 5,
+    years: 3,
+  },
+  "a known one": {
+    users: 200_000,
+    activeUsers: 20_000,
+    callsPerDay: 1_000_000,
+    way: "track",
+    readsPerCall: 2,
+    peak: 5,
+    years: 3,
+  },
+  "a large one": {
+    users: 2_000_000,
+    activeUsers: 200_000,
+    callsPerDay: 20_000_000,
+    way: "hold + capture",
+    readsPerCall: 2,
+    peak: 4,
+    years: 2,
+  },
+  "one of the largest": {
+    users: 50_000_000,
+    activeUsers: 5_000_000,
+    callsPerDay: 500_000_000,
+    way: "hold + capture",
+    readsPerCall: 2,
+    peak: 3,
+    years: 2,
+  },
+};
+
+/** The page with its tables made anew. */
+export function withScaleTables(page: string, scales: Scales): string {
+  const performance = JSON.parse(
+    readFileSync(join(projectRoot, "docs/performance.json"), "utf8"),
+  ) as Performance;
+  const parts: Record<string, string> = {
+    apps: appsTable(scales, performance),
+    figures: scales.map(figures).join("\n\n"),
+  };
+  return Object.entries(parts).reduce((text, [name, its]) => {
+    const marks = new RegExp(`(<!-- ${name} of npm run bench:scale -->\\n)[^]*?(<!-- end of ${name} -->)`);
+    if (!marks.test(text)) throw new Error(`docs/guides/scale.md has no place for its ${name}`);
+    return text.replace(marks, (_, begin: string, end: string) => `${begin}\n${its}\n\n${end}`);
+  }, page);
+}
+
+function appsTable(scales: Scales, performance: Performance): string {
+  return table(
+    ["", "users, active", "spendings a day", "at the peak", "cores", "memory", "disk", "log a day", "next"],
+    Object.entries(apps).map(([name, load]) => {
+      const need = needOf(load, scales, performance);
+      return [
+        name,
+        `${number(load.users)}, ${number(load.activeUsers)}`,
+        `${number(load.callsPerDay)} (${load.way})`,
+        `${number(need.peakPerSecond)}/s`,
+        cores(need.cores),
+        bytes(need.memory),
+        `${bytes(need.disk)} in ${load.years} years`,
+        bytes(need.logPerDay),
+        steps(need.steps),
+      ];
+    }),
+  );
+}
+
+function figures(scale: Scale): string {
+  const { users, entries, sizes, calls, vacuumSeconds, backUp, verify, replay, partitions } = scale;
+  const all = (each: { users: number; seconds: number }) => (each.seconds * users) / each.users;
+  const kinds = [...new Set(calls.map(({ what }) => what))];
+  const settings = [...new Set(calls.map(settingOf))];
+  return [
+    `### ${number(entries)} entries`,
+    `${scale.setting}. ${number(users)} users with ${number(entries)} entries, written in ${duration(scale.loadSeconds)} with indexes and statistics.`,
+    table(
+      ["table or index", "size", "bytes an entry", "bytes a user"],
+      Object.entries(sizes).map(([name, its]) => [
+        `\`${name}\``,
+        bytes(its),
+        (its / entries).toFixed(1),
+        number(its / users),
+      ]),
+    ),
+    `A row of \`token_usage\` is ${number(scale.rowBytes["token_usage"]!)} bytes with its indexes.`,
+    "Each call: milliseconds with its commit, and microseconds of the server's CPU.",
+    table(
+      ["partitions", "users drawn from", "clients", ...kinds],
+      settings.map((setting) => {
+        const [number_, drawn, clients] = JSON.parse(setting) as [number, number, number];
+        const its = calls.filter((one) => setting === settingOf(one));
+        return [
+          String(number_),
+          number(drawn),
+          String(clients),
+          ...its.map(({ ms, cpuUs }) => `${ms.toFixed(2)} ms, ${cpuUs.toFixed(0)} µs`),
+        ];
+      }),
+    ),
+    table(
+      ["", "took"],
+      [
+        ...Object.entries(vacuumSeconds).map(([name, seconds]) => [
+          `vacuum of \`${name}\` after the calls`,
+          duration(seconds),
+        ]),
+        [
+          `verify, everybody (from ${number(verify.users)} users)`,
+          `${duration(all(verify))}; longest piece ${duration(verify.longestSeconds)}`,
+        ],
+        [
+          `replay, everybody (from ${number(replay.users)} users)`,
+          `${duration(all(replay))}; longest piece ${duration(replay.longestSeconds)}`,
+        ],
+        ...(backUp === null
+          ? []
+          : [
+              [
+                "back-up: a copy of the files while the server runs",
+                `${duration(backUp.seconds)} for ${bytes(backUp.bytes)}`,
+              ],
+              ["restore: from the start of the copy to its first answer", duration(backUp.restoreSeconds)],
+            ]),
+        ...(partitions === null
+          ? []
+          : [
+              [`into ${partitions.number} partitions: copied`, duration(partitions.copySeconds)],
+              ["compared", duration(partitions.compareSeconds)],
+              ["exchanged, while nobody could write", duration(partitions.exchangeMs / 1000)],
+            ]),
+      ],
+    ),
+  ].join("\n\n");
+}
+
+function settingOf({ partitions, users, clients }: Calls): string {
+  return JSON.stringify([partitions, users, clients]);
+}
+
+function table(head: string[], rows: string[][]): string {
+  const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
+  return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
+}
