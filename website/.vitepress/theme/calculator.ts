@@ -58,7 +58,7 @@ export const Calculator = defineComponent({
         "Write-ahead log a day": bytes(need.value.logPerDay),
         "Years in a terabyte": number(need.value.yearsPerTerabyte),
         "A copy of the files": duration(need.value.backUpSeconds),
-        "One look at all books": duration(need.value.verifySeconds),
+        "Verifying all books, one process": duration(need.value.verifySeconds),
         "Next step": steps(need.value.steps),
       };
       return h("section", { class: "calculator", "aria-label": "Calculator" }, [
