@@ -2,49 +2,10 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Calls, Performance, Scale, Scales } from "../../website/calculator/figures.ts";
-import { type Load, needOf } from "../../website/calculator/model.ts";
+import { apps } from "../../website/calculator/apps.ts";
+import { needOf } from "../../website/calculator/model.ts";
 import { bytes, cores, duration, number, steps } from "../../website/calculator/words.ts";
 import { projectRoot } from "../project.ts";
-
-/** Apps of four sizes, as the guide shows them. */
-const apps: Record<string, Load> = {
-  "a new app": {
-    users: 5_000,
-    activeUsers: 500,
-    callsPerDay: 10_000,
-    way: "track",
-    readsPerCall: 2,
-    peak: 5,
-    years: 3,
-  },
-  "a known one": {
-    users: 200_000,
-    activeUsers: 20_000,
-    callsPerDay: 1_000_000,
-    way: "track",
-    readsPerCall: 2,
-    peak: 5,
-    years: 3,
-  },
-  "a large one": {
-    users: 2_000_000,
-    activeUsers: 200_000,
-    callsPerDay: 20_000_000,
-    way: "hold + capture",
-    readsPerCall: 2,
-    peak: 4,
-    years: 2,
-  },
-  "one of the largest": {
-    users: 50_000_000,
-    activeUsers: 5_000_000,
-    callsPerDay: 500_000_000,
-    way: "hold + capture",
-    readsPerCall: 2,
-    peak: 3,
-    years: 2,
-  },
-};
 
 /** The page with its tables made anew. */
 export function withScaleTables(page: string, scales: Scales): string {

@@ -1,6 +1,7 @@
 import { computed, defineComponent, h, reactive } from "vue";
 import performance from "../../../docs/performance.json";
 import scale from "../../../docs/scale.json";
+import { apps } from "../../calculator/apps.ts";
 import type { Scales } from "../../calculator/figures.ts";
 import { type Load, needOf, type Way, ways } from "../../calculator/model.ts";
 import { bytes, cores, duration, number, steps } from "../../calculator/words.ts";
@@ -19,15 +20,7 @@ const fields: { [name in keyof Load]?: { label: string; min: number; max: number
 export const Calculator = defineComponent({
   name: "Calculator",
   setup() {
-    const load = reactive<Load>({
-      users: 200_000,
-      activeUsers: 20_000,
-      callsPerDay: 1_000_000,
-      way: "track",
-      readsPerCall: 2,
-      peak: 5,
-      years: 3,
-    });
+    const load = reactive<Load>({ ...apps["a known one"] });
     const need = computed(() => needOf(load, scale as unknown as Scales, performance));
     const field = (name: keyof Load, { label, min, max }: { label: string; min: number; max: number }) =>
       h("label", [
