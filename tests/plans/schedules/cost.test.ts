@@ -49,6 +49,8 @@ async function costOf(user: string) {
   return { pages, functions: functions.toSorted().map(([name, calls]) => `${name} ${calls}`) };
 }
 
+type Cost = Awaited<ReturnType<typeof costOf>>;
+
 test("a deduction costs an account whose plan has a schedule no more than one without, until a slot is due", async () => {
   await setPlan(db, "yearly", { tokens: 1_000_000, billing_cycle: "annual", issue_every: "month" });
   await setPlan(db, "at_once", { tokens: 1_000_000, billing_cycle: "annual" });
@@ -57,11 +59,15 @@ test("a deduction costs an account whose plan has a schedule no more than one wi
   await about(db, withSchedule)("change_token_plan", { p_plan_type: "yearly" });
   for (const user of [without, withSchedule]) await costOf(user); // whatever is planned and read once
 
-  const [plain, scheduled] = [await costOf(without), await costOf(withSchedule)];
+  // what autovacuum has looked at meanwhile is planned anew, and that touches pages too: hardly in each of three pairs
+  const pairs: (readonly [Cost, Cost])[] = [];
+  for (let n = 0; n < 3; n++) pairs.push([await costOf(without), await costOf(withSchedule)]);
+  const apart = ([one, other]: (typeof pairs)[number]) => Math.abs(other.pages / one.pages - 1);
+  const [plain, scheduled] = pairs.toSorted((one, other) => apart(one) - apart(other))[0]!;
   expect(plain.functions).toContain(`tokenbook.spend_tokens ${DEDUCTIONS}`);
   expect(scheduled.functions).toEqual(plain.functions);
-  // a row may lie on one page or on two, and what autovacuum has looked at meanwhile is planned anew
-  expect(scheduled.pages / plain.pages).toBeLessThan(1.5);
+  // a row may lie on one page or on two
+  expect(apart([plain, scheduled])).toBeLessThan(0.05);
 
   // (known-bad) a slot that is due is given first: the comparison sees it
   await db.admin.query(
