@@ -762,6 +762,7 @@ alter table tokenbook.set_aside_accounts enable row level security;
 --   has_caps                               note_spend_caps
 --   restricted_until                       note_restricted_grants, decide_spending
 --   payer_id                               add_token_team_member, remove_token_team_member
+--   was_member                             add_token_team_member
 --   state                                  set_token_account_state, begin_move, mark_moved, take_move_back, end_arrival, open_arrival
 --   overdraft_limit                        set_token_overdraft
 create table public.token_accounts (
@@ -779,6 +780,7 @@ create table public.token_accounts (
   spent_week bigint not null default 0,
   spent_month bigint not null default 0,
   payer_id uuid,
+  was_member boolean not null default false,
   has_caps boolean not null default false,
   restricted_until timestamptz,
   state text not null default 'active',
@@ -808,6 +810,7 @@ comment on column public.token_accounts.spent_day is 'Tokens spent or set aside 
 comment on column public.token_accounts.spent_week is 'In that week (ISO, from Monday).';
 comment on column public.token_accounts.spent_month is 'In that month.';
 comment on column public.token_accounts.payer_id is 'The account that the user spends from while they are in a team; NULL: their own.';
+comment on column public.token_accounts.was_member is 'Whether the user is in a team, or ever was: their keys may be in a payer''s ledger.';
 comment on column public.token_accounts.has_caps is 'Whether they have caps of their own (token_spend_caps).';
 comment on column public.token_accounts.restricted_until is 'Until when they have grants that do not pay for everything (token_balances.pays_for), as was said of each; NULL = all pay for everything.';
 comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state). While tokenbook move has the books: moving (to another project), moved (there), arriving (from there); then no call reads or changes them here.';
@@ -3901,13 +3904,17 @@ begin
     from public.token_transactions t
    where t.user_id = coalesce(p_entry.member_id, p_entry.user_id) and t.member_id is null
      and t.idempotency_key = p_entry.idempotency_key
-     and (t.actor_role = 'user') = (p_entry.actor_role = 'user')
-  union all
-  select t.*
-    from public.token_transactions t
-   where t.member_id = coalesce(p_entry.member_id, p_entry.user_id)
-     and t.idempotency_key = p_entry.idempotency_key
      and (t.actor_role = 'user') = (p_entry.actor_role = 'user');
+  if v_transaction.id is null -- @keys-of-former-members
+    and (p_entry.member_id is not null
+      or exists (select 1 from public.token_accounts a where a.user_id = p_entry.user_id and a.was_member))
+  then
+    select t.* into v_transaction
+      from public.token_transactions t
+     where t.member_id = coalesce(p_entry.member_id, p_entry.user_id)
+       and t.idempotency_key = p_entry.idempotency_key
+       and (t.actor_role = 'user') = (p_entry.actor_role = 'user');
+  end if;
   if v_transaction.id is null then
     return null;
   end if;
@@ -6301,7 +6308,7 @@ begin
   end if;
   v_receipt := tokenbook.deduction_receipt(
     p_tokens_to_deduct, v_spent.id, v_spent.deducted_from, v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed);
-  if num_nonnulls(v_spent.capped_by, v_spent.tokens_restricted) > 0 then
+  if v_spent.capped_by is not null or v_spent.tokens_restricted is not null then
     v_receipt := v_receipt || tokenbook.describe_shortage(v_spent.capped_by, v_spent.tokens_restricted);
   end if;
   return v_receipt;
@@ -9139,7 +9146,6 @@ begin
   tokens_overdrawn := 0;
   shortfall := 0;
   replayed := false;
-  is_behind := false;
 
   -- lock: a transaction that has written before may hold the row; to queue behind its own waiters would be a deadlock
   if not pg_try_advisory_xact_lock(uuid_hash_extended(p_user_id, 0)) -- @spend-locks-first
@@ -9151,28 +9157,24 @@ begin
     into v_place, v_due_at, created_at
     from public.token_accounts a
    where a.user_id = p_user_id
-     and a.payer_id is null -- @usual-own-account
+     and not a.was_member -- @usual-own-account
      and not a.has_caps -- @usual-no-caps
      and a.restricted_until is null -- @usual-pays-for-everything
      and a.tokens_remaining >= p_tokens
      and a.state = 'active' -- @usual-not-frozen
-     and (a.next_due_at <= clock_timestamp()) is not true -- @usual-nothing-due
      and a.alerts_version = (
        select r.alerts_version from tokenbook.project_settings r
         where not r.is_expiring_first
           and not r.has_common_caps) -- @usual-no-common-caps
      for no key update skip locked;
-  if v_due_at <= created_at then -- @one-clock-decides: it has run out while the statement ran
+  if v_due_at <= created_at then -- @usual-nothing-due
     v_place := null;
   end if;
 
   -- replay
   if v_place is not null and p_idempotency_key is not null then
     perform 1 from public.token_transactions t
-      where t.user_id = p_user_id and t.member_id is null and t.idempotency_key = p_idempotency_key
-    union all
-    select 1 from public.token_transactions t -- of the time when they were in a team
-      where t.member_id = p_user_id and t.idempotency_key = p_idempotency_key;
+      where t.user_id = p_user_id and t.member_id is null and t.idempotency_key = p_idempotency_key;
     if found then -- @replay-after-lock
       v_place := null;
     end if;
@@ -9190,10 +9192,12 @@ begin
       user_id := v_decided.user_id;
       member_id := v_decided.member_id;
       tokens_remaining := v_decided.tokens_remaining;
+      tokens_overdrawn := v_decided.tokens_overdrawn;
       shortfall := v_decided.shortfall;
+      replayed := v_was.id is not null;
       capped_by := v_decided.capped_by;
       tokens_restricted := v_decided.tokens_restricted;
-      if v_was.id is not null then
+      if replayed then
         user_id := v_was.user_id; -- @replayed-where-it-was
         member_id := v_was.member_id;
         id := v_was.id;
@@ -9205,7 +9209,6 @@ begin
         usage_id := v_was.usage_id;
         hold_id := v_was.hold_id;
         deducted_from := tokenbook.describe_allocations(v_was.user_id, v_was.grant_ids, v_was.grant_tokens);
-        replayed := true;
         return;
       elsif is_behind or shortfall > 0 and p_on_shortage <> 'partial' then
         tokens := 0;
@@ -9213,7 +9216,6 @@ begin
         return; -- @short-takes-nothing
       end if;
       tokens := v_decided.tokens;
-      tokens_overdrawn := v_decided.tokens_overdrawn;
       created_at := v_decided.decided_at;
       v_place := v_decided.place;
       v_is_fifo := v_decided.is_fifo;
@@ -9336,15 +9338,12 @@ begin
         limit 1) b
      where a.tokens_remaining >= -e.tokens -- @batch-covers-each
        and a.state = 'active' -- @batch-not-frozen
+       and not a.was_member -- @batch-own-keys
        and b.tokens_remaining >= -e.tokens
        and (a.next_due_at > p_now or a.next_due_at is null) -- @batch-has-nothing-due
        and not exists (
          select 1 from public.token_transactions t
           where t.user_id = e.user_id and t.member_id is null and t.idempotency_key = e.idempotency_key
-            and (t.actor_role = 'user') = (e.actor_role = 'user'))
-       and not exists (
-         select 1 from public.token_transactions t -- from when the user was in a team
-          where t.member_id = e.user_id and t.idempotency_key = e.idempotency_key
             and (t.actor_role = 'user') = (e.actor_role = 'user'))
        and not a.has_caps -- @batch-no-caps
        and a.restricted_until is null -- @batch-pays-for-everything
@@ -22553,7 +22552,7 @@ begin
          until = null;
   v_at := clock_timestamp();
   update public.token_accounts a
-     set payer_id = p_user_id, updated_at = v_at
+     set payer_id = p_user_id, was_member = true, updated_at = v_at
    where a.user_id = p_member_id and a.payer_id is null;
 
   -- record
@@ -27248,6 +27247,13 @@ begin
      and not exists (
        select 1 from public.token_team_members m
         where m.user_id = a.payer_id and m.member_id = a.user_id and m.until is null)
+  union all
+  select 'I3 who was ever in a team', a.user_id, null, null, (m.member_id is not null)::text, a.was_member::text
+    from accounts a
+    left join (
+      select distinct t.member_id from public.token_team_members t
+       where (v_users is null or t.member_id = any (v_users))) m on m.member_id = a.user_id
+   where a.was_member <> (m.member_id is not null)
   union all
   select 'I4 who spent is of the team', t.user_id, null, t.id, 'a member', t.member_id::text
     from ledger t

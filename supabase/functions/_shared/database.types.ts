@@ -32,6 +32,7 @@ export type Database = {
           updated_at: string;
           user_id: string;
           warns_of_expiry: boolean;
+          was_member: boolean;
         };
         ComputedFields: never;
         Insert: {
@@ -60,6 +61,7 @@ export type Database = {
           updated_at?: string;
           user_id: string;
           warns_of_expiry?: boolean;
+          was_member?: boolean;
         };
         Update: {
           alert_above?: number | null;
@@ -87,6 +89,7 @@ export type Database = {
           updated_at?: string;
           user_id?: string;
           warns_of_expiry?: boolean;
+          was_member?: boolean;
         };
         Relationships: [];
       };

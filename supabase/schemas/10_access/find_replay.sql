@@ -25,13 +25,17 @@ begin
     from public.token_transactions t
    where t.user_id = coalesce(p_entry.member_id, p_entry.user_id) and t.member_id is null
      and t.idempotency_key = p_entry.idempotency_key
-     and (t.actor_role = 'user') = (p_entry.actor_role = 'user')
-  union all
-  select t.*
-    from public.token_transactions t
-   where t.member_id = coalesce(p_entry.member_id, p_entry.user_id)
-     and t.idempotency_key = p_entry.idempotency_key
      and (t.actor_role = 'user') = (p_entry.actor_role = 'user');
+  if v_transaction.id is null -- @keys-of-former-members
+    and (p_entry.member_id is not null
+      or exists (select 1 from public.token_accounts a where a.user_id = p_entry.user_id and a.was_member))
+  then
+    select t.* into v_transaction
+      from public.token_transactions t
+     where t.member_id = coalesce(p_entry.member_id, p_entry.user_id)
+       and t.idempotency_key = p_entry.idempotency_key
+       and (t.actor_role = 'user') = (p_entry.actor_role = 'user');
+  end if;
   if v_transaction.id is null then
     return null;
   end if;

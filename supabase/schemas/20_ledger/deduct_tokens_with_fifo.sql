@@ -58,7 +58,7 @@ begin
   end if;
   v_receipt := tokenbook.deduction_receipt(
     p_tokens_to_deduct, v_spent.id, v_spent.deducted_from, v_spent.shortfall, v_spent.tokens_remaining, v_spent.replayed);
-  if num_nonnulls(v_spent.capped_by, v_spent.tokens_restricted) > 0 then
+  if v_spent.capped_by is not null or v_spent.tokens_restricted is not null then
     v_receipt := v_receipt || tokenbook.describe_shortage(v_spent.capped_by, v_spent.tokens_restricted);
   end if;
   return v_receipt;

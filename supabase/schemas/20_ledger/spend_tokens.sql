@@ -87,7 +87,6 @@ begin
   tokens_overdrawn := 0;
   shortfall := 0;
   replayed := false;
-  is_behind := false;
 
   -- lock: a transaction that has written before may hold the row; to queue behind its own waiters would be a deadlock
   if not pg_try_advisory_xact_lock(uuid_hash_extended(p_user_id, 0)) -- @spend-locks-first
@@ -99,28 +98,24 @@ begin
     into v_place, v_due_at, created_at
     from public.token_accounts a
    where a.user_id = p_user_id
-     and a.payer_id is null -- @usual-own-account
+     and not a.was_member -- @usual-own-account
      and not a.has_caps -- @usual-no-caps
      and a.restricted_until is null -- @usual-pays-for-everything
      and a.tokens_remaining >= p_tokens
      and a.state = 'active' -- @usual-not-frozen
-     and (a.next_due_at <= clock_timestamp()) is not true -- @usual-nothing-due
      and a.alerts_version = (
        select r.alerts_version from tokenbook.project_settings r
         where not r.is_expiring_first
           and not r.has_common_caps) -- @usual-no-common-caps
      for no key update skip locked;
-  if v_due_at <= created_at then -- @one-clock-decides: it has run out while the statement ran
+  if v_due_at <= created_at then -- @usual-nothing-due
     v_place := null;
   end if;
 
   -- replay
   if v_place is not null and p_idempotency_key is not null then
     perform 1 from public.token_transactions t
-      where t.user_id = p_user_id and t.member_id is null and t.idempotency_key = p_idempotency_key
-    union all
-    select 1 from public.token_transactions t -- of the time when they were in a team
-      where t.member_id = p_user_id and t.idempotency_key = p_idempotency_key;
+      where t.user_id = p_user_id and t.member_id is null and t.idempotency_key = p_idempotency_key;
     if found then -- @replay-after-lock
       v_place := null;
     end if;
@@ -138,10 +133,12 @@ begin
       user_id := v_decided.user_id;
       member_id := v_decided.member_id;
       tokens_remaining := v_decided.tokens_remaining;
+      tokens_overdrawn := v_decided.tokens_overdrawn;
       shortfall := v_decided.shortfall;
+      replayed := v_was.id is not null;
       capped_by := v_decided.capped_by;
       tokens_restricted := v_decided.tokens_restricted;
-      if v_was.id is not null then
+      if replayed then
         user_id := v_was.user_id; -- @replayed-where-it-was
         member_id := v_was.member_id;
         id := v_was.id;
@@ -153,7 +150,6 @@ begin
         usage_id := v_was.usage_id;
         hold_id := v_was.hold_id;
         deducted_from := tokenbook.describe_allocations(v_was.user_id, v_was.grant_ids, v_was.grant_tokens);
-        replayed := true;
         return;
       elsif is_behind or shortfall > 0 and p_on_shortage <> 'partial' then
         tokens := 0;
@@ -161,7 +157,6 @@ begin
         return; -- @short-takes-nothing
       end if;
       tokens := v_decided.tokens;
-      tokens_overdrawn := v_decided.tokens_overdrawn;
       created_at := v_decided.decided_at;
       v_place := v_decided.place;
       v_is_fifo := v_decided.is_fifo;

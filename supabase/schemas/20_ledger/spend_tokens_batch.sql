@@ -37,15 +37,12 @@ begin
         limit 1) b
      where a.tokens_remaining >= -e.tokens -- @batch-covers-each
        and a.state = 'active' -- @batch-not-frozen
+       and not a.was_member -- @batch-own-keys
        and b.tokens_remaining >= -e.tokens
        and (a.next_due_at > p_now or a.next_due_at is null) -- @batch-has-nothing-due
        and not exists (
          select 1 from public.token_transactions t
           where t.user_id = e.user_id and t.member_id is null and t.idempotency_key = e.idempotency_key
-            and (t.actor_role = 'user') = (e.actor_role = 'user'))
-       and not exists (
-         select 1 from public.token_transactions t -- from when the user was in a team
-          where t.member_id = e.user_id and t.idempotency_key = e.idempotency_key
             and (t.actor_role = 'user') = (e.actor_role = 'user'))
        and not a.has_caps -- @batch-no-caps
        and a.restricted_until is null -- @batch-pays-for-everything

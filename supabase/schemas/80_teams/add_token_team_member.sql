@@ -65,7 +65,7 @@ begin
          until = null;
   v_at := clock_timestamp();
   update public.token_accounts a
-     set payer_id = p_user_id, updated_at = v_at
+     set payer_id = p_user_id, was_member = true, updated_at = v_at
    where a.user_id = p_member_id and a.payer_id is null;
 
   -- record

@@ -659,6 +659,13 @@ begin
        select 1 from public.token_team_members m
         where m.user_id = a.payer_id and m.member_id = a.user_id and m.until is null)
   union all
+  select 'I3 who was ever in a team', a.user_id, null, null, (m.member_id is not null)::text, a.was_member::text
+    from accounts a
+    left join (
+      select distinct t.member_id from public.token_team_members t
+       where (v_users is null or t.member_id = any (v_users))) m on m.member_id = a.user_id
+   where a.was_member <> (m.member_id is not null)
+  union all
   select 'I4 who spent is of the team', t.user_id, null, t.id, 'a member', t.member_id::text
     from ledger t
     left join members m on m.user_id = t.user_id and m.member_id = t.member_id

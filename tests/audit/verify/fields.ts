@@ -190,6 +190,7 @@ export const fields: Record<string, Record<string, Field>> = {
     spent_week: field(off("spent_week", /^I3 spent in this day, week and month$/)),
     spent_month: field(off("spent_month", /^I3 spent in this day, week and month$/)),
     payer_id: field([{ to: another, named: /^I3 a member has one payer$/ }]),
+    was_member: field([{ to: "not x.was_member", named: /^I3 who was ever in a team$/ }]),
     restricted_until: field(
       [
         {

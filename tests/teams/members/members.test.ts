@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { expectCleanBooks, grant } from "../../support/books.ts";
+import { applyMutant } from "../../support/mutants.ts";
 import { asService, asUser, createUser, rpc } from "../../support/roles.ts";
 
 let db: Database;
@@ -277,6 +278,68 @@ describe("keys", () => {
     });
     expect(inBatch.results[0]).toMatchObject({ replayed: true, tokens_deducted: 5 });
     await expectRightBooks();
+  });
+
+  /** Which ways of spending charge somebody who has left the team once more, for what they had spent in it. */
+  async function chargedAgain(own: Database): Promise<string[]> {
+    const ask = (name: string, args: Record<string, unknown>) =>
+      asService(own, (client) => rpc(client, name, args));
+    const [boss, former] = [await createUser(own), await createUser(own)];
+    await grant(own, boss, 100);
+    await grant(own, former, 100);
+    const item = (key: string) => ({
+      user_id: former,
+      tokens: 5,
+      action_type: "deduction",
+      idempotency_key: key,
+    });
+    const ways: Record<string, () => Promise<unknown>> = {
+      deduct: () =>
+        ask("deduct_tokens_with_fifo", {
+          p_user_id: former,
+          p_tokens_to_deduct: 5,
+          p_idempotency_key: "deduct",
+        }),
+      track: () =>
+        ask("track_token_usage", {
+          p_user_id: former,
+          p_action_type: "chat_conversation",
+          p_tokens_used: 5,
+          p_idempotency_key: "track",
+        }),
+      hold: () => ask("reserve_tokens", { p_user_id: former, p_tokens: 5, p_idempotency_key: "hold" }),
+      batch: () => ask("deduct_tokens_batch", { p_items: [item("batch")] }),
+    };
+    await ask("add_token_team_member", { p_user_id: boss, p_member_id: former });
+    for (const spendIt of Object.values(ways)) await spendIt();
+    await ask("remove_token_team_member", { p_user_id: boss, p_member_id: former });
+
+    const again: string[] = [];
+    for (const [way, spendIt] of Object.entries(ways)) {
+      await spendIt();
+      const { rows } = await own.admin.query(
+        "select 1 from public.token_transactions where user_id = $1 and idempotency_key = $2",
+        [former, way],
+      );
+      if (rows.length > 0) again.push(way);
+    }
+    return again;
+  }
+
+  test("of somebody who has left the team stand for what they did in it, however they spend", async () => {
+    expect(await chargedAgain(db)).toEqual([]);
+    await expectRightBooks();
+  });
+
+  test.each([
+    ["former-members-are-like-anybody", ["deduct", "track", "hold", "batch"]],
+    ["batch-forgets-former-members", ["batch"]],
+    ["keys-of-former-members-are-forgotten", ["deduct", "track", "hold", "batch"]],
+  ])("the test sees it: %s", { tags: ["proof"] }, async (variant, seen) => {
+    const own = await createDatabase();
+    await applyMutant(own, variant);
+    expect(await chargedAgain(own)).toEqual(seen);
+    await own.drop();
   });
 
   test("one that was used before joining is a replay afterwards", async () => {

@@ -12,6 +12,7 @@
 --   has_caps                               note_spend_caps
 --   restricted_until                       note_restricted_grants, decide_spending
 --   payer_id                               add_token_team_member, remove_token_team_member
+--   was_member                             add_token_team_member
 --   state                                  set_token_account_state, begin_move, mark_moved, take_move_back, end_arrival, open_arrival
 --   overdraft_limit                        set_token_overdraft
 create table public.token_accounts (
@@ -29,6 +30,7 @@ create table public.token_accounts (
   spent_week bigint not null default 0,
   spent_month bigint not null default 0,
   payer_id uuid,
+  was_member boolean not null default false,
   has_caps boolean not null default false,
   restricted_until timestamptz,
   state text not null default 'active',
@@ -58,6 +60,7 @@ comment on column public.token_accounts.spent_day is 'Tokens spent or set aside 
 comment on column public.token_accounts.spent_week is 'In that week (ISO, from Monday).';
 comment on column public.token_accounts.spent_month is 'In that month.';
 comment on column public.token_accounts.payer_id is 'The account that the user spends from while they are in a team; NULL: their own.';
+comment on column public.token_accounts.was_member is 'Whether the user is in a team, or ever was: their keys may be in a payer''s ledger.';
 comment on column public.token_accounts.has_caps is 'Whether they have caps of their own (token_spend_caps).';
 comment on column public.token_accounts.restricted_until is 'Until when they have grants that do not pay for everything (token_balances.pays_for), as was said of each; NULL = all pay for everything.';
 comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state). While tokenbook move has the books: moving (to another project), moved (there), arriving (from there); then no call reads or changes them here.';
