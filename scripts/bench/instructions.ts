@@ -1,7 +1,8 @@
 /**
- * npm run bench -- --instructions [<call> …] [--check | --update | --json | --profile]: how many instructions each
- * call is, counted and not timed. So it is the same on a busy machine as on an idle one, and a change of one part in
- * a hundred is seen. docs/instructions.json has the figures of what is committed.
+ * npm run bench -- --instructions [<call> …] [--check | --update | --json | --profile] [--partitions 8]: how many
+ * instructions each call is, counted and not timed. So it is the same on a busy machine as on an idle one, and a change of
+ * one part in a hundred is seen. docs/instructions.json has the figures of what is committed; --check --partitions 8
+ * compares with them what a ledger in so many partitions takes.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,9 +11,11 @@ import { parseArgs } from "node:util";
 import Table from "cli-table3";
 import { choosePlace } from "local-platform/project/place";
 import { Failure } from "local-platform/terminal/failure";
+import { analyze, begin, compare, copy, exchange } from "../../packages/tokenbook/src/data/partitions.ts";
 import { type Count, countCall, withCounting } from "./count-instructions.ts";
 import { type CountedCall, countedCalls } from "./counted-calls.ts";
 import { type FirstCalls, measureFirstCalls } from "./first-calls.ts";
+import { withClient } from "./on-scratch.ts";
 import { profileCall } from "./profile.ts";
 import { valgrindVersion } from "./single-backend.ts";
 import { project, projectRoot } from "../project.ts";
@@ -42,7 +45,7 @@ export async function instructions(
 ): Promise<void> {
   const {
     positionals: names,
-    values: { check, update, json, profile, lines },
+    values: { check, update, json, profile, lines, partitions },
   } = parseArgs({
     args,
     allowPositionals: true,
@@ -53,12 +56,14 @@ export async function instructions(
       json: { type: "boolean", default: false },
       profile: { type: "boolean", default: false },
       lines: { type: "string" },
+      partitions: { type: "string", default: "1" },
     },
   });
   if ([check, update, json, profile].filter(Boolean).length > 1)
     throw new Failure("--check, --update, --json and --profile are for one each.");
   const calls = callsNamed(names);
-  if (update && names.length > 0) throw new Failure("--update counts every call: name none.");
+  if (update && (names.length > 0 || partitions !== "1"))
+    throw new Failure("--update counts every call, with one partition: name none.");
   if (profile && calls.length !== 1)
     throw new Failure("--profile is of one call: npm run bench -- --instructions --profile deduct");
   const committed = check ? committedInstructions() : undefined;
@@ -72,7 +77,10 @@ export async function instructions(
     return;
   }
 
-  const { found, first } = await countAll(calls, say, { withTimes: !check && !update });
+  const { found, first } = await countAll(calls, say, {
+    withTimes: !check && !update,
+    change: partitions === "1" ? undefined : (url) => split(url, Number(partitions)),
+  });
   clear();
   const now: Instructions = { ...setting, calls: found };
   if (json) console.log(JSON.stringify({ ...now, first_call_cpu_ms: first }, undefined, 2));
@@ -123,6 +131,17 @@ export async function countAll(
     say,
     change,
   );
+}
+
+/** The ledger in so many partitions, as `tokenbook partition` makes them. */
+async function split(url: string, number: number): Promise<void> {
+  await withClient(url, async (client) => {
+    await begin(client, number);
+    for await (const _ of copy(client));
+    await compare(client, () => {});
+    await exchange(client, number);
+    await analyze(client);
+  });
 }
 
 const rounded = ({ call, first }: Count): Count => ({
