@@ -79,7 +79,7 @@ try {
     {
       durable: true,
       settings: {
-        max_wal_size: "6GB",
+        max_wal_size: "2GB",
         maintenance_work_mem: "1GB",
         shared_buffers: "4GB",
         checkpoint_timeout: "15min",
@@ -230,13 +230,7 @@ async function vacuum(client: pg.Client): Promise<Scale["vacuumSeconds"]> {
 
 /** The files as they are copied while the server runs, and a server that starts from them; not where the disk is too small. */
 async function backUp(client: pg.Client, { dataDir }: PostgresServer): Promise<Scale["backUp"]> {
-  // the log of loading is no part of what is backed up
-  await client.query("alter system set max_wal_size = '1GB'");
-  await client.query("select pg_reload_conf()");
-  for (let nth = 0; nth < 2; nth++) {
-    await client.query("select pg_switch_wal()");
-    await client.query("checkpoint");
-  }
+  await client.query("checkpoint"); // the log of loading is no part of what is backed up
   const { rows: size } = await client.query<{ bytes: string }>(
     "select (select sum(pg_database_size(oid)) from pg_database) + (select sum(size) from pg_ls_waldir()) as bytes",
   );
