@@ -115,6 +115,7 @@ export const reading: Readable[] = [
       "tokenbook.subjects",
       "tokenbook.moves",
       "tokenbook.token_transactions_1_0",
+      "tokenbook.token_usage_all",
       "tokenbook.test_users",
       "tokenbook.shadow",
       "tokenbook.shadow_balances",
