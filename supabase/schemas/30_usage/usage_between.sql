@@ -39,14 +39,14 @@ as $$
   union all
   select a.* from tokenbook.archived_usage a
    where p_user_id = '00000000-0000-0000-0000-000000000000'
-     and a.starts_at >= p_from and a.starts_at < p_to -- @archived-uses-count
+     and a.starts_at >= p_from and a.starts_at < p_to
      and not exists (
        select 1 from tokenbook.moves m
         where m.user_id = a.user_id and m.direction = 'in' and m.phase <> 'discarded' and a.starts_at < m.started_at)
   union all
   select a.* from tokenbook.archived_usage a
    where p_user_id <> '00000000-0000-0000-0000-000000000000'
-     and a.user_id = p_user_id and a.starts_at >= p_from and a.starts_at < p_to
+     and a.user_id = p_user_id and a.starts_at >= p_from and a.starts_at < p_to -- @archived-uses-count
   union all
   select a.* from tokenbook.archived_usage a
    where p_user_id <> '00000000-0000-0000-0000-000000000000'

@@ -1,2 +1,2 @@
--- Of everyone's, what is archived is no use.
+-- Of a user's own, what is archived is no use.
 select pg_temp.mutate('archived-uses-count', 'a.starts_at < p_to', 'false');

@@ -54,14 +54,14 @@ async function weigh(client: SqlClient, lines: string[], before: Weight): Promis
   const [row] = await select<Record<keyof Weight, string>>(
     client,
     `select $2::bigint + count(*) as uses, ($3::numeric + coalesce(sum(r.tokens_used), 0))::text as tokens,
-            ($4::numeric + coalesce(sum(r.cost_estimate), 0))::text as cost_cents,
+            trim_scale($4::numeric + coalesce(sum(r.cost_estimate), 0))::text as cost_cents,
             to_json(least($5::timestamptz, min(r.created_at)) at time zone 'UTC') #>> '{}' || 'Z' as first_used_at,
             to_json(greatest($6::timestamptz, max(r.created_at)) at time zone 'UTC') #>> '{}' || 'Z' as last_used_at,
             $7::bigint + count(t.id) as entries,
-            mod($8::numeric + coalesce(sum(hash_record_extended(row(
+            mod(mod($8::numeric + coalesce(sum(hash_record_extended(row(
               t.user_id, t.id, t.entry_type, t.action_type, t.tokens, t.balance_after, t.debt_change, t.reserved_change, t.grant_ids,
               t.grant_tokens, t.usage_id, t.hold_id, t.member_id, t.created_at), 0)::numeric) filter (where t.id is not null), 0),
-              2::numeric ^ 64)::text as entries_digest
+              18446744073709551616) + 18446744073709551616, 18446744073709551616)::text as entries_digest
        from unnest($1::text[]) as l (line)
       cross join lateral jsonb_populate_record(null::public.token_usage, l.line::jsonb) r
        left join public.token_transactions t on t.user_id = r.user_id and t.id = r.transaction_id`,
