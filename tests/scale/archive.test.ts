@@ -53,7 +53,7 @@ interface Life {
 }
 
 /** A payer, a member of their team and somebody else, with uses of all kinds, most of them of more than a month ago. */
-async function live(db: Database): Promise<Life> {
+async function live(): Promise<Life> {
   const users = await Promise.all(Array.from({ length: 3 }, () => createUser(db)));
   const [payer, member, other] = users as [string, string, string];
   await call("set_token_model_price", {
@@ -165,7 +165,7 @@ async function answersAgain({ calls }: Life): Promise<Record<string, unknown>[]>
 const found = () => rows("select invariant, user_id, expected, found from public.verify_token_ledger()");
 
 test("archived, everything is told as before; a key is answered as ever; restored, the table is as it was", async () => {
-  const life = await live(db);
+  const life = await live();
   await whatIsTold(life); // some of it is counted already
   const answers = await answersAgain(life);
   expect(answers.every((answer) => answer.replayed)).toBe(true);
@@ -317,7 +317,7 @@ test("under load no use and no call is lost, wherever it is killed", async () =>
 });
 
 test("a file that was changed in any byte, cut off, or is another's is refused, and nothing changes", async () => {
-  await live(db);
+  await live();
   await archive("--before", today());
   const whole = await readFile(file);
   const before = [await uses(), await rows("select * from tokenbook.archived_usage order by 1, 2, 3, 4, 5")];
@@ -373,7 +373,7 @@ async function countInPart(user: string): Promise<void> {
 
 /** What is not as it should be after an archive whose file was written before some of it changed. */
 async function archiveWhatChanges(): Promise<string[]> {
-  const life = await live(db);
+  const life = await live();
   const [payer, , other] = life.users as [string, string, string];
   // what somebody changed is evidence
   const [changed] = await rows<{ id: string }>(
@@ -435,7 +435,7 @@ test.each(
 });
 
 test("totals that are not what is booked are a breach, and a line that is not is never restored", async () => {
-  await live(db);
+  await live();
   await archive("--before", today());
   await db.admin.query(
     "update tokenbook.archived_usage set tokens = tokens + 1 where ctid = (select min(ctid) from tokenbook.archived_usage)",

@@ -1,4 +1,5 @@
 /** A user of whom every table says something, so that there is something to see, to change and to lose. */
+import { archiveUse } from "./archived-usage.ts";
 import { randomUUID } from "node:crypto";
 import { asService, asUser, createUser, rpc } from "./roles.ts";
 import { grant } from "./books.ts";
@@ -186,6 +187,7 @@ export async function isKnownEverywhere(db: Database, life: PopulatedUser): Prom
   await signsInElsewhere(db, life);
   await hasACounter(db, life);
   await isReportedOn(db, life);
+  await archiveUse(db, life.id, `archived-${life.mark}`);
   await triesCodes(db, life);
   await isPromisedAGrant(db, life);
   await isBeingTold(db);
