@@ -17,6 +17,7 @@ export async function archiveUse(db: Database, user: string, key: string): Promi
   const client = await db.admin.connect();
   try {
     await client.query("begin");
+    await client.query("lock table tokenbook.usage_marks in share row exclusive mode");
     await client.query(
       "insert into tokenbook.usage_marks (user_id, counted_until, closed_until) values ($1, 'infinity', 'infinity') on conflict (user_id) do update set counted_until = 'infinity', closed_until = 'infinity'",
       [everyone],

@@ -186,8 +186,8 @@ export async function populateUser(
 export async function isKnownEverywhere(db: Database, life: PopulatedUser): Promise<void> {
   await signsInElsewhere(db, life);
   await hasACounter(db, life);
-  await isReportedOn(db, life);
   await archiveUse(db, life.id, `archived-${life.mark}`);
+  await isReportedOn(db, life);
   await triesCodes(db, life);
   await isPromisedAGrant(db, life);
   await isBeingTold(db);

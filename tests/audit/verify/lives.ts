@@ -1,6 +1,5 @@
 /** Users whose books have everything in them that books can have. */
 import { asAdmin, asService, asUser, createUser, rpc } from "../../support/roles.ts";
-import { archiveUse } from "../../support/archived-usage.ts";
 import { letTimePass } from "../../support/time.ts";
 import { grant } from "../../support/books.ts";
 import { populateUser } from "../../support/populated-user.ts";
@@ -89,7 +88,6 @@ export async function live(db: Database, user: string, admin: string, n: number)
         p_action_type: "vision_generation",
       })
     ).hold_id as string;
-  await archiveUse(db, user, "archived");
   await asHimself("capture_tokens", { p_hold_id: await hold(40), p_tokens: 25 + n });
   await asHimself("capture_tokens", {
     p_hold_id: await hold(30),
