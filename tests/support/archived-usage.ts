@@ -11,6 +11,7 @@ export async function archiveUse(db: Database, user: string, key: string): Promi
       p_user_id: user,
       p_action_type: "chat_conversation",
       p_tokens_used: 1,
+      p_on_shortage: "partial",
       p_idempotency_key: key,
     }),
   );
