@@ -17,7 +17,15 @@ import { choosePlace } from "local-platform/project/place";
 import { reportFailure } from "local-platform/terminal/failure";
 import { replayUsers } from "../../packages/tokenbook/src/data/replays.ts";
 import { userAfter } from "../../packages/tokenbook/src/data/discrepancies.ts";
-import { analyze, begin, compare, copy, exchange } from "../../packages/tokenbook/src/data/partitions.ts";
+import {
+  analyze,
+  begin,
+  compare,
+  copy,
+  exchange,
+  ledger,
+  planByUser,
+} from "../../packages/tokenbook/src/data/partitions.ts";
 import { verifyInPieces } from "../../packages/tokenbook/src/data/verification.ts";
 import { createProgress, readable } from "../../packages/tokenbook/src/terminal/progress.ts";
 import type { Scale, Scales } from "../../website/calculator/figures.ts";
@@ -185,7 +193,7 @@ async function sizesOf(client: pg.Client): Promise<Scale["sizes"]> {
 /** Of what the calls have written beside the ledger. */
 async function rowBytes(client: pg.Client): Promise<Scale["rowBytes"]> {
   const { rows } = await client.query<{ bytes: number }>(
-    "select (pg_total_relation_size('public.token_usage') / greatest(count(*), 1))::int as bytes from public.token_usage",
+    "select ((select sum(pg_total_relation_size(relid)) from pg_partition_tree('public.token_usage')) / greatest(count(*), 1))::int as bytes from public.token_usage",
   );
   print(`size: public.token_usage: ${rows[0]!.bytes} bytes a use, with indexes`);
   return { token_usage: rows[0]!.bytes };
@@ -310,20 +318,20 @@ async function replay(client: pg.Client): Promise<Scale["replay"]> {
 async function split(server: PostgresServer): Promise<Scale["partitions"]> {
   return await withClient(server.url("postgres", "postgres"), async (owner) => {
     const begun = performance.now();
-    await begin(owner, partitions);
-    for await (const part of copy(owner))
+    await begin(owner, ledger, await planByUser(owner, partitions));
+    for await (const part of copy(owner, ledger))
       progress.show(`${took(started)}: copied ${Math.floor(part * 100)} %`);
     print(`partitions: copied into ${partitions} in ${took(begun)}`);
     const copySeconds = secondsSince(begun);
     const comparing = performance.now();
-    const { entries: compared } = await compare(owner, (name) =>
+    const { rows: compared } = await compare(owner, ledger, (name) =>
       progress.show(`${took(started)}: comparing ${name}`),
     );
     print(`partitions: ${readable(compared)} entries compared in ${took(comparing)}`);
     const compareSeconds = secondsSince(comparing);
-    const exchangeMs = await exchange(owner, partitions);
+    const exchangeMs = await exchange(owner, ledger);
     print(`partitions: exchanged in ${exchangeMs} ms, in which nobody could write`);
-    await analyze(owner);
+    await analyze(owner, ledger);
     return { number: partitions, copySeconds, compareSeconds, exchangeMs };
   });
 }

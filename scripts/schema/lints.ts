@@ -61,6 +61,7 @@ export const inlinedFunctions = [
   "tokenbook.is_plain_body",
   "tokenbook.is_plain_server_call",
   "tokenbook.usage_between",
+  "tokenbook.settled_entry",
 ] as const;
 
 /** Everything with logic in it, as text: function definitions and the expressions of policies. */

@@ -1243,6 +1243,76 @@ comment on column tokenbook.upcoming_grants.starts_at is 'From when on it can be
 comment on column tokenbook.upcoming_grants.transaction_id is 'The entry of the ledger that says what it will be.';
 alter table tokenbook.upcoming_grants enable row level security;
 
+-- from supabase/schemas/30_usage/tables/archived_usage.sql
+
+-- What was used by uses that stand in a file now (npx tokenbook archive): what reports and the verifier need of them.
+create table tokenbook.archived_usage (
+  user_id uuid not null,
+  starts_at timestamptz not null,
+  action_type text not null,
+  model_used text not null,
+  member_id uuid not null,
+  uses bigint not null,
+  failed_uses bigint not null,
+  tokens bigint not null,
+  tokens_uncovered bigint not null,
+  input_tokens bigint not null,
+  output_tokens bigint not null,
+  cached_tokens bigint not null,
+  reasoning_tokens bigint not null,
+  images bigint not null,
+  seconds numeric not null,
+  cost_cents numeric not null,
+  uses_without_cost bigint not null,
+  charged_cents numeric not null,
+  constraint archived_usage_pkey primary key (user_id, starts_at, action_type, model_used, member_id)
+);
+comment on table tokenbook.archived_usage is
+  'What was used by uses that stand in an archive''s file, by hour (UTC). Written by tokenbook.archive_uses and restore_uses, read by reports and by the verifier.';
+comment on column tokenbook.archived_usage.user_id is 'Whose account it was used from. No foreign key: the record outlives the user.';
+comment on column tokenbook.archived_usage.starts_at is 'When that hour (UTC) begins.';
+comment on column tokenbook.archived_usage.action_type is 'The action.';
+comment on column tokenbook.archived_usage.model_used is 'The model; empty where the use named none.';
+comment on column tokenbook.archived_usage.member_id is 'The member whose uses they are; all zeros: the user themself.';
+comment on column tokenbook.archived_usage.uses is 'How many uses, failed ones among them.';
+comment on column tokenbook.archived_usage.failed_uses is 'Of these, those that failed.';
+comment on column tokenbook.archived_usage.tokens is 'Tokens that the uses deducted.';
+comment on column tokenbook.archived_usage.tokens_uncovered is 'Tokens of them that no grant paid for.';
+comment on column tokenbook.archived_usage.input_tokens is 'The prompts'' tokens.';
+comment on column tokenbook.archived_usage.output_tokens is 'The answers'' tokens.';
+comment on column tokenbook.archived_usage.cached_tokens is 'Of the prompts'' tokens, those that the provider had cached.';
+comment on column tokenbook.archived_usage.reasoning_tokens is 'Of the answers'' tokens, those that the model thought with.';
+comment on column tokenbook.archived_usage.images is 'Images made.';
+comment on column tokenbook.archived_usage.seconds is 'Seconds of audio.';
+comment on column tokenbook.archived_usage.cost_cents is 'What the uses cost the project, in cents, failed ones too, as far as it is known.';
+comment on column tokenbook.archived_usage.uses_without_cost is 'Uses of which the cost is not known.';
+comment on column tokenbook.archived_usage.charged_cents is 'Of the cost, that of the uses that succeeded: what the account''s total has.';
+
+create index archived_usage_time_idx on tokenbook.archived_usage (starts_at);
+create index archived_usage_member_idx on tokenbook.archived_usage (member_id, starts_at)
+  where member_id <> '00000000-0000-0000-0000-000000000000';
+alter table tokenbook.archived_usage enable row level security;
+
+-- from supabase/schemas/30_usage/tables/archived_usage_receipts.sql
+
+-- What a call is answered that asks again for a use that stands in an archive's file: under its key, or after its capture.
+create table tokenbook.archived_usage_receipts (
+  user_id uuid not null,
+  usage_id uuid not null,
+  tokens_used bigint not null,
+  tokens_uncovered bigint not null,
+  cost_estimate numeric,
+  constraint archived_usage_receipts_pkey primary key (user_id, usage_id)
+);
+comment on table tokenbook.archived_usage_receipts is
+  'Of archived uses with an idempotency key or a hold: what a repeated call is answered beside what the ledger has. Written by tokenbook.archive_uses and restore_uses.';
+comment on column tokenbook.archived_usage_receipts.user_id is 'The user. No foreign key: the record outlives the user.';
+comment on column tokenbook.archived_usage_receipts.usage_id is 'The usage.';
+comment on column tokenbook.archived_usage_receipts.tokens_used is 'Tokens that the operation counted for.';
+comment on column tokenbook.archived_usage_receipts.tokens_uncovered is 'Of these, those that no grant paid for.';
+comment on column tokenbook.archived_usage_receipts.cost_estimate is 'Cost in cents; NULL when it is not known.';
+alter table tokenbook.archived_usage_receipts enable row level security;
+
 -- from supabase/schemas/30_usage/tables/chosen_model_policy.sql
 
 -- What a project has chosen for models that have no price; without a row their use is recorded, with a cost that is not
@@ -1367,6 +1437,8 @@ create policy "Everyone who is signed in reads what models cost" on public.token
 -- from supabase/schemas/30_usage/tables/token_usage.sql
 
 -- One row an AI operation, or an admin's correction: the audit trail.
+-- In partitions by time: of one at first, so that a project that grows can have more of them without a pause
+-- (npx tokenbook partition --usage, decision 80). So its key has the time in it; what makes an id unique is that it is random.
 create table public.token_usage (
   user_id uuid not null,
   id uuid not null default gen_random_uuid(),
@@ -1387,9 +1459,9 @@ create table public.token_usage (
   tokens_uncovered bigint not null default 0,
   transaction_id bigint,
   member_id uuid,
-  constraint token_usage_pkey primary key (user_id, id),
+  constraint token_usage_pkey primary key (user_id, id, created_at),
   constraint token_usage_uncovered_is_part_of_used check (tokens_uncovered = 0 or tokens_uncovered between 1 and tokens_used)
-);
+) partition by range (created_at);
 comment on table public.token_usage is
   'The audit trail: one row for each AI operation, and for each grant or deduction by an admin (admin_grant, admin_deduct). Written by the functions only.';
 comment on column public.token_usage.user_id is 'The user. No foreign key: the record outlives the user.';
@@ -1416,10 +1488,47 @@ create index token_usage_time_idx on public.token_usage (created_at);
 create index token_usage_member_idx on public.token_usage (member_id, created_at) where member_id is not null;
 create index token_usage_user_idx on public.token_usage (user_id, created_at);
 
+-- whatever the time, there is a partition: the last has no end
+create table tokenbook.token_usage_all partition of public.token_usage
+  for values from (minvalue) to (maxvalue);
+comment on table tokenbook.token_usage_all is 'The only partition of the usage.';
+alter table tokenbook.token_usage_all enable row level security; -- without a policy: read token_usage
+
 alter table public.token_usage enable row level security;
 create policy "Users read their own usage" on public.token_usage
   for select to authenticated
   using ((select tokenbook.caller_id()) in (user_id, member_id));
+
+-- from supabase/schemas/30_usage/tables/usage_archives.sql
+
+-- A row a file of uses that were taken out of token_usage.
+create table tokenbook.usage_archives (
+  digest text primary key,
+  name text not null,
+  used_before timestamptz not null,
+  uses bigint not null,
+  tokens bigint not null,
+  cost_cents numeric not null,
+  first_used_at timestamptz not null,
+  last_used_at timestamptz not null,
+  uses_archived bigint not null default 0,
+  created_at timestamptz not null default clock_timestamp(),
+  finished_at timestamptz
+);
+comment on table tokenbook.usage_archives is
+  'The files of uses that were taken out of token_usage: what is in each, to know it again. Written by npx tokenbook archive.';
+comment on column tokenbook.usage_archives.digest is 'SHA-256 of all its lines but the last.';
+comment on column tokenbook.usage_archives.name is 'What the file was called.';
+comment on column tokenbook.usage_archives.used_before is 'Its uses are older than this.';
+comment on column tokenbook.usage_archives.uses is 'How many uses are in it.';
+comment on column tokenbook.usage_archives.tokens is 'Tokens that they used.';
+comment on column tokenbook.usage_archives.cost_cents is 'What they cost, in cents, as far as it is known.';
+comment on column tokenbook.usage_archives.first_used_at is 'When the first of them happened.';
+comment on column tokenbook.usage_archives.last_used_at is 'When the last of them happened.';
+comment on column tokenbook.usage_archives.uses_archived is 'How many of them have been taken out of token_usage. One that had changed since the file was written stays there.';
+comment on column tokenbook.usage_archives.created_at is 'When the file was written and read back.';
+comment on column tokenbook.usage_archives.finished_at is 'When all of it had been gone through; NULL: not yet.';
+alter table tokenbook.usage_archives enable row level security;
 
 -- from supabase/schemas/30_usage/tables/usage_marks.sql
 
@@ -1451,7 +1560,7 @@ alter table tokenbook.usage_marks enable row level security;
 -- from supabase/schemas/30_usage/tables/usage_totals.sql
 
 -- What was used, added up by hour and by day, for the reports: of everyone together, and of each user of whom a report
--- had more to add up than one call does. Made of token_usage, and made again from it where it is lost.
+-- had more to add up than one call does. Made of token_usage and archived_usage, and made again from them where it is lost.
 create table tokenbook.usage_totals (
   user_id uuid not null,
   span text not null,
@@ -1475,7 +1584,7 @@ create table tokenbook.usage_totals (
   constraint usage_totals_span_is_known check (span in ('hour', 'day'))
 );
 comment on table tokenbook.usage_totals is
-  'What was used, by hour and by day (UTC), of the uses that tokenbook.usage_marks counts as added up. Derived from token_usage; written by tokenbook.count_usage, read by get_token_usage_by.';
+  'What was used, by hour and by day (UTC), of the uses that tokenbook.usage_marks counts as added up. Derived from token_usage and archived_usage; written by tokenbook.count_usage, read by get_token_usage_by.';
 comment on column tokenbook.usage_totals.user_id is 'Whose; all zeros: everyone''s together, without the members.';
 comment on column tokenbook.usage_totals.span is 'hour or day.';
 comment on column tokenbook.usage_totals.starts_at is 'When that hour or day (UTC) begins.';
@@ -4646,6 +4755,7 @@ begin
       ('invalid_report', 'PT400', 'Ask for what rule says; for a longer time in several calls.'),
       ('invalid_pack', 'PT400', 'Send the fields of a pack, each with a value that it can have.'),
       ('invalid_charged_table', 'PT400', 'Name a table of your own, the column of its user, and how many tokens a row costs.'),
+      ('invalid_usage_archive', 'PT400', 'Give the file as tokenbook archive wrote it, to the project that it was archived in.'),
       ('invalid_checkpoint', 'PT400', 'Give the lines and next of a checkpoint as they were given.'),
       ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
       ('user_not_found', 'PT404', 'There is no such user.'),
@@ -9824,6 +9934,112 @@ $$;
 comment on function tokenbook.write_admin_usage is
   'Writes the row of token_usage that an admin''s grant or correction leaves in the trail.';
 
+-- from supabase/schemas/30_usage/archive_uses.sql
+
+/*
+ * Takes uses out of token_usage that are lines of an archive's file, and keeps what reports, the verifier and repeated
+ * calls need of them: all of it in one transaction. A use goes only when the line is what stands in the table now, letter
+ * by letter. One that is not there, or was changed since, is left as it is; so the same lines can be given again.
+ * Reports count nothing meanwhile. What they have counted of everyone's uses must go as far as the archive does, and what
+ * they have counted of a user's and does not is counted again: of an hour that is archived nobody can count a part.
+ * p_digest: of the file, one of tokenbook.usage_archives.
+ * Caller: npx tokenbook archive; the owner of the database.   Locks: the marks, so that nobody counts.
+ * Returns {archived, is_behind (count first)}.   Errors: invalid_usage_archive.
+ */
+create function tokenbook.archive_uses(p_digest text, p_lines text[])
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- in which lines are written, and where hours begin
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  v_users uuid[];
+  v_archived bigint;
+begin
+  if not tokenbook.begin_archiving(p_digest) then
+    return '{"archived": 0, "is_behind": true}';
+  end if;
+
+  with given as (
+    select l.line, r.user_id, r.id, r.created_at
+      from unnest(p_lines) as l (line)
+     cross join lateral jsonb_populate_record(null::public.token_usage, l.line::jsonb) r
+  ), gone as (
+    delete from public.token_usage u
+     using given g
+     where u.user_id = g.user_id and u.id = g.id and u.created_at = g.created_at
+       and row_to_json(u)::text = g.line -- @only-what-is-in-the-file
+       and exists (select 1 from tokenbook.settled_entry(u))
+    returning u.*
+  ), kept as (
+    insert into tokenbook.archived_usage as a
+    select (tokenbook.sum_of_uses(array_agg(row(g.*)::public.token_usage))).*
+      from gone g
+     group by g.user_id, date_trunc('hour', g.created_at), g.action_type, g.model_used, g.member_id
+        on conflict on constraint archived_usage_pkey do update
+       set uses = a.uses + excluded.uses,
+           failed_uses = a.failed_uses + excluded.failed_uses,
+           tokens = a.tokens + excluded.tokens,
+           tokens_uncovered = a.tokens_uncovered + excluded.tokens_uncovered,
+           input_tokens = a.input_tokens + excluded.input_tokens,
+           output_tokens = a.output_tokens + excluded.output_tokens,
+           cached_tokens = a.cached_tokens + excluded.cached_tokens,
+           reasoning_tokens = a.reasoning_tokens + excluded.reasoning_tokens,
+           images = a.images + excluded.images,
+           seconds = a.seconds + excluded.seconds,
+           cost_cents = a.cost_cents + excluded.cost_cents,
+           uses_without_cost = a.uses_without_cost + excluded.uses_without_cost,
+           charged_cents = a.charged_cents + excluded.charged_cents
+  ), receipts as (
+    insert into tokenbook.archived_usage_receipts
+    select g.user_id, g.id, g.tokens_used, g.tokens_uncovered, g.cost_estimate
+      from gone g
+      join public.token_transactions t on t.user_id = g.user_id and t.id = g.transaction_id
+     where t.idempotency_key is not null or t.hold_id is not null -- @receipts-stay
+  )
+  select count(*), array_agg(distinct g.user_id) || array_agg(distinct g.member_id)
+    into v_archived, v_users
+    from gone g;
+  perform tokenbook.end_archiving(p_digest, v_users, v_archived);
+  return jsonb_build_object('archived', v_archived, 'is_behind', false);
+end
+$$;
+comment on function tokenbook.archive_uses is
+  'Takes uses out of token_usage that are lines of an archive''s file, and keeps what reports, the verifier and repeated calls need of them.';
+
+-- from supabase/schemas/30_usage/begin_archiving.sql
+
+/*
+ * Before uses go into an archive or come out of it: nobody counts them until the transaction ends.
+ * Caller: tokenbook.archive_uses, restore_uses.   Locks: the archive, the marks.
+ * Returns whether everyone's uses are counted as far as the archive goes.   Errors: invalid_usage_archive.
+ */
+create function tokenbook.begin_archiving(p_digest text)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_archive tokenbook.usage_archives;
+begin
+  select a.* into v_archive from tokenbook.usage_archives a where a.digest = p_digest for update;
+  if not found then
+    perform tokenbook.refuse('invalid_usage_archive', '{"rule": "a file that was archived here, as it was written"}');
+  end if;
+  lock table tokenbook.usage_marks in share row exclusive mode;
+  return exists (
+    select 1 from tokenbook.usage_marks m
+     where m.user_id = '00000000-0000-0000-0000-000000000000' and m.counted_until >= v_archive.used_before); -- @counted-before
+end
+$$;
+comment on function tokenbook.begin_archiving is
+  'Lets nobody count uses until the transaction ends; says whether everyone''s are counted as far as the archive goes.';
+
 -- from supabase/schemas/30_usage/check_usage.sql
 
 /*
@@ -9955,22 +10171,29 @@ begin
         (select u.created_at from public.token_usage u
           where not v_is_everyone
             and u.member_id = p_user_id and u.created_at >= v_mark.counted_until and u.created_at < v_mark.closed_until
-          order by u.created_at offset c_portion - 1 limit 1)) portion;
+          order by u.created_at offset c_portion - 1 limit 1)
+        union all
+        (select a.starts_at from tokenbook.archived_usage a
+          where v_is_everyone and a.starts_at >= v_mark.counted_until and a.starts_at < v_mark.closed_until
+          order by a.starts_at offset c_portion - 1 limit 1)
+        union all
+        (select a.starts_at from tokenbook.archived_usage a
+          where not v_is_everyone
+            and a.user_id = p_user_id and a.starts_at >= v_mark.counted_until and a.starts_at < v_mark.closed_until
+          order by a.starts_at offset c_portion - 1 limit 1)
+        union all
+        (select a.starts_at from tokenbook.archived_usage a
+          where not v_is_everyone and a.member_id <> '00000000-0000-0000-0000-000000000000'
+            and a.member_id = p_user_id and a.starts_at >= v_mark.counted_until and a.starts_at < v_mark.closed_until
+          order by a.starts_at offset c_portion - 1 limit 1)) portion;
     with hours as (
-      select date_trunc('hour', u.created_at) as starts_at, u.action_type, coalesce(u.model_used, '') as model_used,
-             case when v_is_everyone or u.member_id is null then '00000000-0000-0000-0000-000000000000' else u.member_id end as member_id,
-             count(*) as uses,
-             count(*) filter (where not u.success) as failed_uses,
-             coalesce(sum(u.tokens_used - u.tokens_uncovered) filter (where u.success), 0) as tokens,
-             coalesce(sum(u.tokens_uncovered) filter (where u.success), 0) as tokens_uncovered,
-             coalesce(sum(u.input_tokens), 0) as input_tokens,
-             coalesce(sum(u.output_tokens), 0) as output_tokens,
-             coalesce(sum(u.cached_tokens), 0) as cached_tokens,
-             coalesce(sum(u.reasoning_tokens), 0) as reasoning_tokens,
-             coalesce(sum(u.images), 0) as images,
-             coalesce(sum(u.seconds), 0) as seconds,
-             coalesce(sum(u.cost_estimate), 0) as cost_cents,
-             count(*) filter (where u.cost_estimate is null) as uses_without_cost
+      select date_trunc('hour', u.starts_at) as starts_at, u.action_type, u.model_used,
+             case when v_is_everyone then '00000000-0000-0000-0000-000000000000' else u.member_id end as member_id,
+             sum(u.uses) as uses, sum(u.failed_uses) as failed_uses, sum(u.tokens) as tokens,
+             sum(u.tokens_uncovered) as tokens_uncovered, sum(u.input_tokens) as input_tokens,
+             sum(u.output_tokens) as output_tokens, sum(u.cached_tokens) as cached_tokens,
+             sum(u.reasoning_tokens) as reasoning_tokens, sum(u.images) as images, sum(u.seconds) as seconds,
+             sum(u.cost_cents) as cost_cents, sum(u.uses_without_cost) as uses_without_cost
         from tokenbook.usage_between(p_user_id, v_mark.counted_until, v_until) u
        group by 1, 2, 3, 4)
     insert into tokenbook.usage_totals as t
@@ -10006,6 +10229,33 @@ end
 $$;
 comment on function tokenbook.count_usage is
   'Adds the next portion of a user''s uses, or of everyone''s (all zeros), to the totals that get_token_usage_by reads, as far as no open transaction can bring an older one.';
+
+-- from supabase/schemas/30_usage/end_archiving.sql
+
+/*
+ * After it: what is counted of these users and not as far is counted again, and the archive has so many more uses.
+ * Caller: tokenbook.archive_uses, restore_uses.
+ */
+create function tokenbook.end_archiving(p_digest text, p_user_ids uuid[], p_uses bigint)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  with unmarked as (
+    delete from tokenbook.usage_marks m
+     using tokenbook.usage_archives a
+     where a.digest = p_digest and m.user_id = any (p_user_ids) and m.counted_until < a.used_before -- @counted-again
+    returning m.user_id
+  )
+  delete from tokenbook.usage_totals n using unmarked m where n.user_id = m.user_id;
+  update tokenbook.usage_archives a set uses_archived = a.uses_archived + p_uses where a.digest = p_digest;
+end
+$$;
+comment on function tokenbook.end_archiving is
+  'Has reports count again what is counted in part of these users, and says how many uses of the archive are out of token_usage.';
 
 -- from supabase/schemas/30_usage/estimate_tokens.sql
 
@@ -10391,11 +10641,10 @@ begin
       from tokenbook.usage_totals t
      where t.user_id = v_user_id and t.span = v_span and t.starts_at >= v_from and t.starts_at < v_to
     union all
-    select u.created_at, u.action_type, u.model_used, u.member_id, 1, (not u.success)::integer,
-           case when u.success then u.tokens_used - u.tokens_uncovered else 0 end,
-           case when u.success then u.tokens_uncovered else 0 end,
-           u.input_tokens, u.output_tokens, u.cached_tokens, u.reasoning_tokens, u.images, u.seconds, u.cost_estimate,
-           (u.cost_estimate is null)::integer
+    select u.starts_at, u.action_type, nullif(u.model_used, ''),
+           nullif(u.member_id, '00000000-0000-0000-0000-000000000000'), u.uses, u.failed_uses, u.tokens, u.tokens_uncovered,
+           u.input_tokens, u.output_tokens, u.cached_tokens, u.reasoning_tokens, u.images, u.seconds, u.cost_cents,
+           u.uses_without_cost
       from mark m
      cross join lateral tokenbook.usage_between(v_user_id, greatest(v_from, m.counted_until), v_to) u -- @each-use-once
   ), sums as (
@@ -10675,6 +10924,85 @@ end
 $$;
 comment on function tokenbook.meet_unknown_model is
   'Refuses the use of a model that has no price, where the project has chosen that; else writes an alert of the project''s, once for each model.';
+
+-- from supabase/schemas/30_usage/restore_uses.sql
+
+/*
+ * Puts lines of an archive's file back into token_usage, and takes what was kept of them away again. What is there already
+ * is left as it is, and so is what was archived by nobody: it is in no total. Refused when a line is not what the ledger says.
+ * Caller: npx tokenbook archive --restore; the owner of the database.   Locks: the marks, so that nobody counts.
+ * Returns {restored, is_behind (count first)}.   Errors: invalid_usage_archive.
+ */
+create function tokenbook.restore_uses(p_digest text, p_lines text[])
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  v_given public.token_usage[];
+  v_users uuid[];
+  v_sums tokenbook.archived_usage[];
+  v_updated bigint;
+begin
+  if not tokenbook.begin_archiving(p_digest) then
+    return '{"restored": 0, "is_behind": true}';
+  end if;
+
+  select array_agg(r) into v_given
+    from unnest(p_lines) as l (line)
+   cross join lateral jsonb_populate_record(null::public.token_usage, l.line::jsonb) r
+   where not exists (
+     select 1 from public.token_usage u where u.user_id = r.user_id and u.id = r.id and u.created_at = r.created_at);
+  if exists (select 1 from unnest(v_given) g where not exists (select 1 from tokenbook.settled_entry(g))) then -- @restores-what-was-booked
+    perform tokenbook.refuse('invalid_usage_archive', '{"rule": "each use as its entry in the ledger says it"}');
+  end if;
+  insert into public.token_usage select g.* from unnest(v_given) g;
+
+  select array_agg(s.sums) into v_sums
+    from (
+      select tokenbook.sum_of_uses(array_agg(row(g.*)::public.token_usage)) as sums
+        from unnest(v_given) g
+       group by g.user_id, date_trunc('hour', g.created_at), g.action_type, g.model_used, g.member_id) s;
+  update tokenbook.archived_usage a
+     set uses = a.uses - s.uses,
+         failed_uses = a.failed_uses - s.failed_uses,
+         tokens = a.tokens - s.tokens,
+         tokens_uncovered = a.tokens_uncovered - s.tokens_uncovered,
+         input_tokens = a.input_tokens - s.input_tokens,
+         output_tokens = a.output_tokens - s.output_tokens,
+         cached_tokens = a.cached_tokens - s.cached_tokens,
+         reasoning_tokens = a.reasoning_tokens - s.reasoning_tokens,
+         images = a.images - s.images,
+         seconds = a.seconds - s.seconds,
+         cost_cents = a.cost_cents - s.cost_cents,
+         uses_without_cost = a.uses_without_cost - s.uses_without_cost,
+         charged_cents = a.charged_cents - s.charged_cents
+    from unnest(v_sums) s
+   where a.user_id = s.user_id and a.starts_at = s.starts_at and a.action_type = s.action_type
+     and a.model_used = s.model_used and a.member_id = s.member_id and a.uses >= s.uses;
+  get diagnostics v_updated = row_count;
+  if v_updated <> coalesce(cardinality(v_sums), 0) then
+    perform tokenbook.refuse('invalid_usage_archive', '{"rule": "uses that were archived here, and were not restored yet"}');
+  end if;
+  delete from tokenbook.archived_usage a
+   using unnest(v_sums) s
+   where a.user_id = s.user_id and a.starts_at = s.starts_at and a.action_type = s.action_type
+     and a.model_used = s.model_used and a.member_id = s.member_id and a.uses = 0;
+  delete from tokenbook.archived_usage_receipts r
+   using unnest(v_given) g
+   where r.user_id = g.user_id and r.usage_id = g.id;
+
+  select array_agg(distinct g.user_id) || array_agg(distinct g.member_id) into v_users from unnest(v_given) g;
+  perform tokenbook.end_archiving(p_digest, v_users, -coalesce(cardinality(v_given), 0));
+  return jsonb_build_object('restored', coalesce(cardinality(v_given), 0), 'is_behind', false);
+end
+$$;
+comment on function tokenbook.restore_uses is
+  'Puts lines of an archive''s file back into token_usage, and takes what was kept of them away again.';
 
 -- from supabase/schemas/30_usage/set_token_action_cost.sql
 
@@ -11035,6 +11363,40 @@ $$;
 comment on function tokenbook.set_token_unknown_model_policy is
   'Chooses what becomes of the use of a model that has no price, from now on: p_policy record (with an unknown cost; the default) or refuse (unknown_model; not of captures). For the server. Returns {success, policy}. Errors: invalid_model_policy.';
 
+-- from supabase/schemas/30_usage/settled_entry.sql
+
+/*
+ * The entry of the ledger that says the same as a use, so that nothing is lost of the books when the use is in a file: by
+ * its id, moment, action, member and tokens. None for what has no such entry (of before the books, a copy, what somebody
+ * changed), for an admin's correction, for a test user, whose past moves, and while an account is on its way to another
+ * project.
+ * No search_path of its own, so that Postgres inlines it into the calling statement (decision 22).
+ * Caller: tokenbook.uses_to_archive, archive_uses, restore_uses.
+ */
+create function tokenbook.settled_entry(p_use public.token_usage)
+returns setof public.token_transactions
+language sql
+stable
+security invoker
+as $$
+  select t.*
+    from public.token_transactions t
+    join public.token_accounts a on a.user_id = t.user_id and a.state in ('active', 'frozen')
+    left join public.token_holds h on h.user_id = t.user_id and h.id = t.hold_id
+    left join public.token_transactions o on o.user_id = h.user_id and o.id = h.overage_id -- what went beyond the hold
+   where t.user_id = p_use.user_id and t.id = p_use.transaction_id
+     and t.usage_id = p_use.id
+     and t.entry_type in ('deduction', 'usage')
+     and t.action_type = p_use.action_type and t.action_type <> all (tokenbook.reserved_action_types())
+     and t.created_at = p_use.created_at
+     and t.member_id is not distinct from p_use.member_id
+     and t.debt_change - t.tokens + coalesce(o.debt_change - o.tokens, 0) -- @the-entry-says-the-same
+         = case when p_use.success then p_use.tokens_used - p_use.tokens_uncovered else 0 end
+     and not exists (select 1 from tokenbook.test_users u where u.user_id = t.user_id)
+$$;
+comment on function tokenbook.settled_entry is
+  'The entry of the ledger that says the same as a use; none where the use has to stay in token_usage.';
+
 -- from supabase/schemas/30_usage/slot_tokens_due.sql
 
 /*
@@ -11060,6 +11422,41 @@ end
 $$;
 comment on function tokenbook.slot_tokens_due is
   'What an account is due now by the schedule of its plan and of grants to come, and has not been booked; of somebody else 0.';
+
+-- from supabase/schemas/30_usage/sum_of_uses.sql
+
+/*
+ * Uses of one hour, action, model and member as a row of archived_usage.
+ * Caller: tokenbook.archive_uses, restore_uses.
+ */
+create function tokenbook.sum_of_uses(p_uses public.token_usage[])
+returns tokenbook.archived_usage
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+as $$
+declare
+  v_sum tokenbook.archived_usage;
+begin
+  select u.user_id, date_trunc('hour', u.created_at), u.action_type, coalesce(u.model_used, ''),
+         coalesce(u.member_id, '00000000-0000-0000-0000-000000000000'),
+         count(*), count(*) filter (where not u.success),
+         coalesce(sum(u.tokens_used - u.tokens_uncovered) filter (where u.success), 0),
+         coalesce(sum(u.tokens_uncovered) filter (where u.success), 0),
+         coalesce(sum(u.input_tokens), 0), coalesce(sum(u.output_tokens), 0), coalesce(sum(u.cached_tokens), 0),
+         coalesce(sum(u.reasoning_tokens), 0), coalesce(sum(u.images), 0), coalesce(sum(u.seconds), 0),
+         coalesce(sum(u.cost_estimate), 0), count(*) filter (where u.cost_estimate is null),
+         coalesce(sum(u.cost_estimate) filter (where u.success), 0)
+    into v_sum
+    from unnest(p_uses) u
+   group by 1, 2, 3, 4, 5;
+  return v_sum;
+end
+$$;
+comment on function tokenbook.sum_of_uses is
+  'Uses of one hour, action, model and member as a row of archived_usage.';
 
 -- from supabase/schemas/30_usage/token_counters.sql
 
@@ -11308,7 +11705,11 @@ begin
   if v_spent.replayed then
     select u.tokens_used, u.tokens_uncovered, u.cost_estimate into v_tokens_used, v_uncovered, v_cost
       from public.token_usage u
-     where u.user_id = v_spent.user_id and u.id = v_spent.usage_id;
+     where u.user_id = v_spent.user_id and u.id = v_spent.usage_id
+    union all
+    select r.tokens_used, r.tokens_uncovered, r.cost_estimate
+      from tokenbook.archived_usage_receipts r -- @archived-receipts-answer
+     where r.user_id = v_spent.user_id and r.usage_id = v_spent.usage_id;
   elsif v_spent.id is not null then
     insert into public.token_usage
       (user_id, id, action_type, model_used, tokens_used, input_tokens, output_tokens, cost_estimate, success, error_message,
@@ -11346,37 +11747,93 @@ comment on function tokenbook.track_token_usage is
 
 /*
  * The uses of a user within a time, for the reports: on their account, and as a member of a team on the account of the
- * payer; or everyone's (all zeros). What an admin corrected is no use.
+ * payer; or everyone's (all zeros). A use by itself, or those of an hour together that are archived. What an admin
+ * corrected is no use.
  * No search_path of its own, so that Postgres inlines it into the calling statement (decision 22).
  * Caller: internal.
  */
 create function tokenbook.usage_between(p_user_id uuid, p_from timestamptz, p_to timestamptz)
-returns setof public.token_usage
+returns setof tokenbook.archived_usage
 language sql
 stable
 security invoker
 as $$
-  select u.* from public.token_usage u
+  select u.user_id, u.created_at, u.action_type, coalesce(u.model_used, ''),
+         coalesce(u.member_id, '00000000-0000-0000-0000-000000000000'), 1::bigint, (not u.success)::integer::bigint,
+         case when u.success then u.tokens_used - u.tokens_uncovered else 0 end,
+         case when u.success then u.tokens_uncovered else 0 end,
+         coalesce(u.input_tokens, 0), coalesce(u.output_tokens, 0), coalesce(u.cached_tokens, 0),
+         coalesce(u.reasoning_tokens, 0), coalesce(u.images, 0)::bigint, coalesce(u.seconds, 0),
+         coalesce(u.cost_estimate, 0), (u.cost_estimate is null)::integer::bigint,
+         case when u.success then coalesce(u.cost_estimate, 0) else 0 end
+    from (
+      select x.* from public.token_usage x
+       where p_user_id = '00000000-0000-0000-0000-000000000000'
+         and x.created_at >= p_from and x.created_at < p_to
+         and not exists ( -- what came with a move was counted where it was used
+           select 1 from tokenbook.moves m
+            where m.user_id = x.user_id and m.direction = 'in' and m.phase <> 'discarded' and x.created_at < m.started_at)
+      union all
+      (select x.* from public.token_usage x
+        where p_user_id <> '00000000-0000-0000-0000-000000000000'
+          and x.user_id = p_user_id and x.created_at >= p_from and x.created_at < p_to
+        order by x.created_at) -- or all of the user's may be read, by another index, to find those of that time
+      union all
+      select x.* from public.token_usage x
+       where p_user_id <> '00000000-0000-0000-0000-000000000000'
+         and x.member_id = p_user_id and x.created_at >= p_from and x.created_at < p_to) u
+   where u.action_type <> all (tokenbook.reserved_action_types())
+  union all
+  select a.* from tokenbook.archived_usage a
    where p_user_id = '00000000-0000-0000-0000-000000000000'
-     and u.created_at >= p_from and u.created_at < p_to
-     and u.action_type <> all (tokenbook.reserved_action_types())
-     and not exists ( -- what came with a move was counted where it was used
+     and a.starts_at >= p_from and a.starts_at < p_to
+     and not exists (
        select 1 from tokenbook.moves m
-        where m.user_id = u.user_id and m.direction = 'in' and m.phase <> 'discarded' and u.created_at < m.started_at)
+        where m.user_id = a.user_id and m.direction = 'in' and m.phase <> 'discarded' and a.starts_at < m.started_at)
   union all
-  (select u.* from public.token_usage u
-    where p_user_id <> '00000000-0000-0000-0000-000000000000'
-      and u.user_id = p_user_id and u.created_at >= p_from and u.created_at < p_to
-      and u.action_type <> all (tokenbook.reserved_action_types())
-    order by u.created_at) -- or all of the user's may be read, by another index, to find those of that time
-  union all
-  select u.* from public.token_usage u
+  select a.* from tokenbook.archived_usage a
    where p_user_id <> '00000000-0000-0000-0000-000000000000'
-     and u.member_id = p_user_id and u.created_at >= p_from and u.created_at < p_to
-     and u.action_type <> all (tokenbook.reserved_action_types())
+     and a.user_id = p_user_id and a.starts_at >= p_from and a.starts_at < p_to -- @archived-uses-count
+  union all
+  select a.* from tokenbook.archived_usage a
+   where p_user_id <> '00000000-0000-0000-0000-000000000000'
+     and a.member_id <> '00000000-0000-0000-0000-000000000000'
+     and a.member_id = p_user_id and a.starts_at >= p_from and a.starts_at < p_to
 $$;
 comment on function tokenbook.usage_between is
-  'The uses of a user within a time, those as a member of a team among them; of everyone for all zeros. Without an admin''s corrections.';
+  'The uses of a user within a time, those as a member of a team among them; of everyone for all zeros; those of an hour together that are archived. Without an admin''s corrections.';
+
+-- from supabase/schemas/30_usage/uses_to_archive.sql
+
+/*
+ * The next uses that can be archived, a line of JSON each, in the order of time: after the one of p_at, p_user_id and
+ * p_id, and before p_before.
+ * Caller: npx tokenbook archive; the owner of the database.   Locks: nothing.
+ */
+create function tokenbook.uses_to_archive(
+  p_before timestamptz, p_at timestamptz, p_user_id uuid, p_id uuid, p_limit integer
+)
+returns setof text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- in which moments are written
+set plan_cache_mode = force_custom_plan -- so that only partitions of that time are read
+as $$
+begin
+  return query
+  select row_to_json(u)::text
+    from public.token_usage u
+   cross join lateral tokenbook.settled_entry(u) t
+   where u.created_at < p_before and u.created_at >= p_at
+     and (u.created_at, u.user_id, u.id) > (p_at, p_user_id, p_id)
+   order by u.created_at, u.user_id, u.id
+   limit p_limit;
+end
+$$;
+comment on function tokenbook.uses_to_archive is
+  'The next uses that can be archived, a line of JSON each, in the order of time.';
 
 -- from supabase/schemas/40_holds/budget_receipt.sql
 
@@ -12888,7 +13345,10 @@ begin
   select t.* into v_overage from public.token_transactions t
    where t.user_id = p_hold.user_id and t.id = p_hold.overage_id;
   select u.cost_estimate into v_cost from public.token_usage u
-   where u.user_id = p_hold.user_id and u.id = p_hold.usage_id;
+   where u.user_id = p_hold.user_id and u.id = p_hold.usage_id
+  union all
+  select r.cost_estimate from tokenbook.archived_usage_receipts r
+   where r.user_id = p_hold.user_id and r.usage_id = p_hold.usage_id;
   select a.tokens_remaining into v_remaining from public.token_accounts a where a.user_id = p_hold.user_id;
   return tokenbook.hold_receipt(
     p_asked, p_hold.id, p_hold.status, p_hold.tokens, p_hold.tokens_captured,
@@ -24730,6 +25190,8 @@ begin
       then 'nobody of whom a payment provider has told'
     when exists (select 1 from tokenbook.ledger_checkpoints c where c.user_id = p_user_id) -- @nobody-in-a-checkpoint
       then 'in no checkpoint of the ledger'
+    when exists (select 1 from tokenbook.archived_usage a where a.user_id = p_user_id) -- hours that cannot be moved by less
+      then 'nobody whose usage is archived'
   end;
   if v_rule is not null then
     perform tokenbook.refuse('not_a_test_user', jsonb_build_object('rule', v_rule));
@@ -24794,7 +25256,7 @@ as $$
 declare
   c_not_moved constant text[] := array[
     'provider_customers', 'provider_payments', 'provider_subscriptions', 'webhook_deliveries',
-    'archived_profile_counters', 'cleared_token_balances', 'test_users', 'usage_marks', 'usage_totals'];
+    'archived_profile_counters', 'cleared_token_balances', 'test_users', 'usage_marks', 'usage_totals', 'archived_usage'];
   v_move_id constant uuid := gen_random_uuid();
   v_table record;
   v_by interval;
@@ -25507,6 +25969,8 @@ begin
       ('public.token_transactions', null, null, null), -- @keys-go-along
       ('public.token_legacy_transactions', null, null, null),
       ('public.token_usage', null, null, null),
+      ('tokenbook.archived_usage', null, null, null),
+      ('tokenbook.archived_usage_receipts', null, null, null),
       ('public.token_holds', null, null, null),
       ('tokenbook.upcoming_grants', null, null, null),
       ('public.token_storage_quotas', null, null, null),
@@ -25545,7 +26009,7 @@ begin
       ('tokenbook.admins', null, null, 'who administrates a project is said there'),
       ('tokenbook.set_aside_accounts', null, null, 'what a sweep could not do is tried again there'),
       ('tokenbook.usage_marks', null, null, 'how far reports have counted, in this project'),
-      ('tokenbook.usage_totals', null, null, 'computed from token_usage, there anew'),
+      ('tokenbook.usage_totals', null, null, 'computed from token_usage and archived_usage, there anew'),
       ('tokenbook.ledger_checkpoints', null, null, 'computed from the ledger, there anew'),
       ('tokenbook.webhook_deliveries', null, null, 'what happened here is told from here'),
       ('tokenbook.moves', null, null, 'each end has its own')
@@ -26637,8 +27101,19 @@ begin
     select u.* from public.token_usage u
      where u.transaction_id is not null
        and (v_users is null or u.user_id = any (v_users))
+  ), archived as (
+    select a.user_id, a.starts_at, a.action_type, a.member_id, sum(a.uses) as uses, sum(a.tokens) as tokens,
+           sum(a.charged_cents) as cost
+      from tokenbook.archived_usage a
+     where (v_users is null or a.user_id = any (v_users))
+     group by a.user_id, a.starts_at, a.action_type, a.member_id
   ), of_usage as (
-    select u.user_id, sum(u.cost_estimate) filter (where u.success) as cost from usages u group by u.user_id
+    select c.user_id, sum(c.cost) as cost
+      from (
+        select u.user_id, sum(u.cost_estimate) filter (where u.success) as cost from usages u group by u.user_id
+        union all
+        select a.user_id, sum(a.cost) from archived a group by a.user_id) c -- @archived-cost-counts
+     group by c.user_id
   ), allocated as (
     select t.user_id, t.id as transaction_id, t.entry_type, t.created_at, part.grant_id, part.tokens,
            part.tokens * sign(t.tokens - t.reserved_change) as signed
@@ -27089,8 +27564,17 @@ begin
            max(t.reason) filter (where t.entry_type = 'release' or t.action_type = 'hold_return') as release_reason
       from ledger t where t.hold_id is not null group by t.user_id, t.hold_id
   ), charged as (
-    select t.user_id, t.usage_id, abs(sum(t.tokens - t.debt_change)) as tokens
+    select t.user_id, t.usage_id, abs(sum(t.tokens - t.debt_change)) as tokens, min(t.id) as transaction_id
       from ledger t where t.usage_id is not null and t.entry_type <> 'refund' group by t.user_id, t.usage_id
+  ), in_archives as (
+    -- what no row of token_usage is of, in an hour of which uses are archived
+    select a.user_id, a.starts_at, a.action_type, a.member_id, c.usage_id, c.tokens
+      from charged c
+      join ledger t on t.user_id = c.user_id and t.id = c.transaction_id
+      join archived a on a.user_id = t.user_id and a.starts_at = date_trunc('hour', t.created_at, 'UTC') and a.action_type = t.action_type
+       and a.member_id = coalesce(t.member_id, '00000000-0000-0000-0000-000000000000')
+      left join usages u on u.user_id = c.user_id and u.id = c.usage_id
+     where u.id is null
   ), of_grants as (
     select g.user_id, sum(g.tokens_remaining) as tokens, min(g.expires_at) filter (where g.is_open) as due
       from grants g group by g.user_id
@@ -27343,9 +27827,18 @@ begin
   select 'I4 a transaction for a usage has it', t.user_id, null, t.id, 'usage ' || t.usage_id, 'none'
     from ledger t
     left join usages u on u.user_id = t.user_id and u.id = t.usage_id
-   where t.usage_id is not null
+    left join in_archives c on c.user_id = t.user_id and c.usage_id = t.usage_id
+   where t.usage_id is not null and c.usage_id is null
      -- what goes beyond a hold is a second entry for one usage
      and (u.id is null or (t.id <> u.transaction_id and t.entry_type <> 'refund' and t.hold_id is null))
+  union all
+  select 'I4 archived usage = its transactions', a.user_id, null, null,
+         format('%s: %s of %s tokens', a.action_type, count(c.usage_id), coalesce(sum(c.tokens), 0)),
+         format('%s: %s of %s tokens', a.action_type, a.uses, a.tokens)
+    from archived a
+    left join in_archives c on c.user_id = a.user_id and c.starts_at = a.starts_at and c.action_type = a.action_type and c.member_id = a.member_id
+   group by a.user_id, a.starts_at, a.action_type, a.member_id, a.uses, a.tokens
+  having (count(c.usage_id), coalesce(sum(c.tokens), 0)) is distinct from (a.uses, a.tokens) -- @archived-uses-are-booked
   union all
   -- allocations
   select 'I4 allocations = transaction', t.user_id, null, t.id, greatest(abs(t.tokens), abs(t.reserved_change))::text,
@@ -30511,7 +31004,9 @@ begin
    where u.copy_of is null and u.transaction_id is null and u.tokens <> 0
      and u.created_at > coalesce(p_opening.created_at, '-infinity')
   union all
-  select null, null, 'cost', 0, 0, null, false, null, null, null, sum(u.cost)
+  select null, null, 'cost', 0, 0, null, false, null, null, null,
+         coalesce(sum(u.cost), 0) + (
+           select coalesce(sum(a.charged_cents), 0) from tokenbook.archived_usage a where a.user_id = p_user_id) -- @archived-cost-is-known
     from trail u
    where u.is_operation
      and (u.transaction_id is not null or p_opening.id is null or u.created_at > p_opening.created_at);
@@ -30629,6 +31124,8 @@ begin
     select x.user_id from public.token_alerts x where (p_after is null or x.user_id > p_after) and (p_until is null or x.user_id <= p_until)
     union
     select x.user_id from public.token_top_up_requests x where (p_after is null or x.user_id > p_after) and (p_until is null or x.user_id <= p_until)
+    union
+    select x.user_id from tokenbook.archived_usage x where (p_after is null or x.user_id > p_after) and (p_until is null or x.user_id <= p_until)
     union
     select x.user_id from tokenbook.changes x where (p_after is null or x.user_id > p_after) and (p_until is null or x.user_id <= p_until)
     union

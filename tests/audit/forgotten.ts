@@ -189,6 +189,15 @@ export const forgotten: Record<string, Record<string, Fate>> = {
   "tokenbook.sale_accounts": {},
   "tokenbook.sale_rounds": {},
   "tokenbook.revenue_totals": { currency: kept(slug) },
+  "tokenbook.archived_usage": {
+    action_type: kept(slug),
+    model_used: kept("the name of a model"),
+  },
+  "tokenbook.archived_usage_receipts": {},
+  "tokenbook.usage_archives": {
+    digest: kept(whole),
+    name: kept("what a file is called; the file itself is yours to keep or erase"),
+  },
   "tokenbook.usage_marks": {},
   "tokenbook.usage_totals": {
     ...each("action_type span", kept(slug)),

@@ -150,8 +150,8 @@ describe("a difference is found", { tags: ["proof"] }, () => {
       ],
     },
     "an index that its table is clustered by": {
-      sql: "alter table public.token_usage cluster on token_usage_pkey",
-      facts: ["index public.token_usage_pkey · state"],
+      sql: "alter table public.token_holds cluster on token_holds_pkey",
+      facts: ["index public.token_holds_pkey · state"],
     },
     "the trigger on a table of the auth server, dropped with its function": {
       sql: "drop function tokenbook.register_user() cascade",

@@ -8,6 +8,8 @@ import {
   compare,
   copy,
   exchange,
+  ledger,
+  planByUser,
   waitForOldReaders,
 } from "../../packages/tokenbook/src/data/partitions.ts";
 import { breaches, grant } from "../support/books.ts";
@@ -60,7 +62,7 @@ const spend = (user: string, key: string) =>
     }),
   );
 const allCopied = async () => {
-  for await (const _ of copy(owner));
+  for await (const _ of copy(owner, ledger));
 };
 
 /** 8 connections that spend, hold, grant and refund under keys of their own, as long as `during` takes. */
@@ -140,7 +142,7 @@ test("from one to eight and back to three under load: no call fails, nothing is 
 
 test("stopped after each step, the same command goes on; cancelled, the ledger is as it was", async () => {
   const before = await entries();
-  await begin(owner, 4);
+  await begin(owner, ledger, await planByUser(owner, 4));
   await spend(users[0]!, "after-it-was-begun");
   expect((await partition()).said).toMatchObject({ partitions: 1, begun: 4 });
   expect(await partition("2", "--yes")).toMatchObject({ status: 1 });
@@ -148,8 +150,8 @@ test("stopped after each step, the same command goes on; cancelled, the ledger i
   await expectSoundInstallation(db);
   expect((await entries()).filter((entry) => !before.includes(entry))).toHaveLength(1);
 
-  await begin(owner, 4);
-  await copy(owner).next();
+  await begin(owner, ledger, await planByUser(owner, 4));
+  await copy(owner, ledger).next();
   await spend(users[1]!, "while-it-was-copied");
   const whole = await entries();
   expect((await partition("4", "--yes")).said).toMatchObject({
@@ -165,9 +167,9 @@ test("stopped after each step, the same command goes on; cancelled, the ledger i
 });
 
 test("the tables without the trigger, of a run that was stopped there, are made anew", async () => {
-  await begin(owner, 4);
+  await begin(owner, ledger, await planByUser(owner, 4));
   await owner.query(
-    "drop trigger token_transactions_are_copied on public.token_transactions; drop function tokenbook.copy_entry(); drop table tokenbook.token_transactions_copying",
+    "drop trigger token_transactions_are_copied on public.token_transactions; drop function tokenbook.copy_token_transactions(); drop table tokenbook.token_transactions_copying",
   );
   await spend(users[0]!, "that-nothing-copied");
   expect((await partition("4", "--yes")).said).toMatchObject({ partitions: 4, changed: true });
@@ -186,7 +188,7 @@ test("a partition that misses an entry, or has another, is never put in the ledg
       await owner.query(
         `drop trigger token_transactions_are_copied on public.token_transactions;
          create trigger token_transactions_are_copied after insert on public.token_transactions
-           for each row execute function tokenbook.copy_entry()`,
+           for each row execute function tokenbook.copy_token_transactions()`,
       );
       await asService(db, (client) =>
         rpc(client, "adjust_tokens", { p_user_id: users[0], p_delta: -1, p_reason: "words" }),
@@ -202,9 +204,9 @@ test("a partition that misses an entry, or has another, is never put in the ledg
       }),
   };
   for (const [fault, make] of Object.entries(faults)) {
-    await begin(owner, 4);
+    await begin(owner, ledger, await planByUser(owner, 4));
     await allCopied();
-    await compare(owner, () => {}); // right until then
+    await compare(owner, ledger, () => {}); // right until then
     await make();
     const before = await entries();
     const refused = await partition("4", "--yes");
@@ -215,16 +217,16 @@ test("a partition that misses an entry, or has another, is never put in the ledg
     ]);
     expect(await names()).toEqual(["tokenbook.token_transactions_1_0"]);
     expect(await entries()).toEqual(before);
-    await cancel(owner);
+    await cancel(owner, ledger);
   }
 });
 
 test("nobody waits for it longer than half a second", async () => {
   const reader = await connect();
-  await begin(owner, 2);
+  await begin(owner, ledger, await planByUser(owner, 2));
   await allCopied();
   await reader.query("begin; select count(*) from public.token_transactions"); // and goes on looking at it
-  const waiting = exchange(owner, 2);
+  const waiting = exchange(owner, ledger);
   const begun = performance.now();
   const spent = await spend(users[3]!, "behind-it-in-the-queue"); // until it gives up its place
   const ms = performance.now() - begun;
@@ -241,13 +243,13 @@ test("who looks at the books as they were before all was copied is waited for", 
   const reader = await connect();
   await reader.query("begin isolation level repeatable read; select count(*) from auth.users"); // their moment is now
   const before = await entries();
-  await begin(owner, 2);
+  await begin(owner, ledger, await planByUser(owner, 2));
   await allCopied();
   const waited: number[] = [];
-  await expect(waitForOldReaders(owner, 1, (pid) => waited.push(pid))).rejects.toThrow(/reads since/);
+  await expect(waitForOldReaders(owner, ledger, 1, (pid) => waited.push(pid))).rejects.toThrow(/reads since/);
   expect(waited.length).toBeGreaterThan(0);
   // known-bad: not to wait. They miss what was copied since
-  await exchange(owner, 2);
+  await exchange(owner, ledger);
   const { rows } = await reader.query("select count(*)::int as entries from public.token_transactions");
   expect(rows[0].entries).toBeLessThan(before.length);
   await reader.query("commit");
@@ -258,7 +260,7 @@ test("who looks at the books as they were before all was copied is waited for", 
 test("only the ledger's owner may", async () => {
   const other = new pg.Client({ connectionString: db.url("supabase_admin") });
   await other.connect();
-  await expect(begin(other, 2)).rejects.toThrow(
+  await expect(begin(other, ledger, await planByUser(other, 2))).rejects.toThrow(
     "The ledger is postgres's: connect as postgres, not supabase_admin.",
   );
   await other.end();

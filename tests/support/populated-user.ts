@@ -1,4 +1,5 @@
 /** A user of whom every table says something, so that there is something to see, to change and to lose. */
+import { archiveUse } from "./archived-usage.ts";
 import { randomUUID } from "node:crypto";
 import { asService, asUser, createUser, rpc } from "./roles.ts";
 import { grant } from "./books.ts";
@@ -185,6 +186,7 @@ export async function populateUser(
 export async function isKnownEverywhere(db: Database, life: PopulatedUser): Promise<void> {
   await signsInElsewhere(db, life);
   await hasACounter(db, life);
+  await archiveUse(db, life.id, `archived-${life.mark}`);
   await isReportedOn(db, life);
   await triesCodes(db, life);
   await isPromisedAGrant(db, life);

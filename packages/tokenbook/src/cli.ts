@@ -5,6 +5,7 @@ import { reportFailure } from "local-platform/terminal/failure";
 import packageJson from "../package.json" with { type: "json" };
 import { exit, Refusal } from "./command.ts";
 import { admin } from "./commands/admin.ts";
+import { archive } from "./commands/archive.ts";
 import { check } from "./commands/check.ts";
 import { checkpoint } from "./commands/checkpoint.ts";
 import { consoleCommand } from "./commands/console.ts";
@@ -48,7 +49,7 @@ const groups = {
     upgrade,
     uninstall,
   ],
-  "The books:": [verify, doctor, reconcile, restate, checkpoint, exportCommand, partition, prices],
+  "The books:": [verify, doctor, reconcile, restate, checkpoint, exportCommand, partition, archive, prices],
   "People and migrations:": [consoleCommand, admin, forget, move, migrate],
 };
 for (const [heading, commands] of Object.entries(groups)) {

@@ -367,6 +367,13 @@ export const errors = {
     retryable: false,
     hint: "Name a table of your own, the column of its user, and how many tokens a row costs.",
   },
+  invalid_usage_archive: {
+    status: 400,
+    title: "Invalid usage archive",
+    sqlstate: "PT400",
+    retryable: false,
+    hint: "Give the file as tokenbook archive wrote it, to the project that it was archived in.",
+  },
   invalid_checkpoint: {
     status: 400,
     title: "Invalid checkpoint",

@@ -59,22 +59,29 @@ begin
         (select u.created_at from public.token_usage u
           where not v_is_everyone
             and u.member_id = p_user_id and u.created_at >= v_mark.counted_until and u.created_at < v_mark.closed_until
-          order by u.created_at offset c_portion - 1 limit 1)) portion;
+          order by u.created_at offset c_portion - 1 limit 1)
+        union all
+        (select a.starts_at from tokenbook.archived_usage a
+          where v_is_everyone and a.starts_at >= v_mark.counted_until and a.starts_at < v_mark.closed_until
+          order by a.starts_at offset c_portion - 1 limit 1)
+        union all
+        (select a.starts_at from tokenbook.archived_usage a
+          where not v_is_everyone
+            and a.user_id = p_user_id and a.starts_at >= v_mark.counted_until and a.starts_at < v_mark.closed_until
+          order by a.starts_at offset c_portion - 1 limit 1)
+        union all
+        (select a.starts_at from tokenbook.archived_usage a
+          where not v_is_everyone and a.member_id <> '00000000-0000-0000-0000-000000000000'
+            and a.member_id = p_user_id and a.starts_at >= v_mark.counted_until and a.starts_at < v_mark.closed_until
+          order by a.starts_at offset c_portion - 1 limit 1)) portion;
     with hours as (
-      select date_trunc('hour', u.created_at) as starts_at, u.action_type, coalesce(u.model_used, '') as model_used,
-             case when v_is_everyone or u.member_id is null then '00000000-0000-0000-0000-000000000000' else u.member_id end as member_id,
-             count(*) as uses,
-             count(*) filter (where not u.success) as failed_uses,
-             coalesce(sum(u.tokens_used - u.tokens_uncovered) filter (where u.success), 0) as tokens,
-             coalesce(sum(u.tokens_uncovered) filter (where u.success), 0) as tokens_uncovered,
-             coalesce(sum(u.input_tokens), 0) as input_tokens,
-             coalesce(sum(u.output_tokens), 0) as output_tokens,
-             coalesce(sum(u.cached_tokens), 0) as cached_tokens,
-             coalesce(sum(u.reasoning_tokens), 0) as reasoning_tokens,
-             coalesce(sum(u.images), 0) as images,
-             coalesce(sum(u.seconds), 0) as seconds,
-             coalesce(sum(u.cost_estimate), 0) as cost_cents,
-             count(*) filter (where u.cost_estimate is null) as uses_without_cost
+      select date_trunc('hour', u.starts_at) as starts_at, u.action_type, u.model_used,
+             case when v_is_everyone then '00000000-0000-0000-0000-000000000000' else u.member_id end as member_id,
+             sum(u.uses) as uses, sum(u.failed_uses) as failed_uses, sum(u.tokens) as tokens,
+             sum(u.tokens_uncovered) as tokens_uncovered, sum(u.input_tokens) as input_tokens,
+             sum(u.output_tokens) as output_tokens, sum(u.cached_tokens) as cached_tokens,
+             sum(u.reasoning_tokens) as reasoning_tokens, sum(u.images) as images, sum(u.seconds) as seconds,
+             sum(u.cost_cents) as cost_cents, sum(u.uses_without_cost) as uses_without_cost
         from tokenbook.usage_between(p_user_id, v_mark.counted_until, v_until) u
        group by 1, 2, 3, 4)
     insert into tokenbook.usage_totals as t

@@ -118,11 +118,10 @@ begin
       from tokenbook.usage_totals t
      where t.user_id = v_user_id and t.span = v_span and t.starts_at >= v_from and t.starts_at < v_to
     union all
-    select u.created_at, u.action_type, u.model_used, u.member_id, 1, (not u.success)::integer,
-           case when u.success then u.tokens_used - u.tokens_uncovered else 0 end,
-           case when u.success then u.tokens_uncovered else 0 end,
-           u.input_tokens, u.output_tokens, u.cached_tokens, u.reasoning_tokens, u.images, u.seconds, u.cost_estimate,
-           (u.cost_estimate is null)::integer
+    select u.starts_at, u.action_type, nullif(u.model_used, ''),
+           nullif(u.member_id, '00000000-0000-0000-0000-000000000000'), u.uses, u.failed_uses, u.tokens, u.tokens_uncovered,
+           u.input_tokens, u.output_tokens, u.cached_tokens, u.reasoning_tokens, u.images, u.seconds, u.cost_cents,
+           u.uses_without_cost
       from mark m
      cross join lateral tokenbook.usage_between(v_user_id, greatest(v_from, m.counted_until), v_to) u -- @each-use-once
   ), sums as (

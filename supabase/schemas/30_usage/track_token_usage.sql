@@ -138,7 +138,11 @@ begin
   if v_spent.replayed then
     select u.tokens_used, u.tokens_uncovered, u.cost_estimate into v_tokens_used, v_uncovered, v_cost
       from public.token_usage u
-     where u.user_id = v_spent.user_id and u.id = v_spent.usage_id;
+     where u.user_id = v_spent.user_id and u.id = v_spent.usage_id
+    union all
+    select r.tokens_used, r.tokens_uncovered, r.cost_estimate
+      from tokenbook.archived_usage_receipts r -- @archived-receipts-answer
+     where r.user_id = v_spent.user_id and r.usage_id = v_spent.usage_id;
   elsif v_spent.id is not null then
     insert into public.token_usage
       (user_id, id, action_type, model_used, tokens_used, input_tokens, output_tokens, cost_estimate, success, error_message,

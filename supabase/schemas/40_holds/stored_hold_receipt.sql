@@ -20,7 +20,10 @@ begin
   select t.* into v_overage from public.token_transactions t
    where t.user_id = p_hold.user_id and t.id = p_hold.overage_id;
   select u.cost_estimate into v_cost from public.token_usage u
-   where u.user_id = p_hold.user_id and u.id = p_hold.usage_id;
+   where u.user_id = p_hold.user_id and u.id = p_hold.usage_id
+  union all
+  select r.cost_estimate from tokenbook.archived_usage_receipts r
+   where r.user_id = p_hold.user_id and r.usage_id = p_hold.usage_id;
   select a.tokens_remaining into v_remaining from public.token_accounts a where a.user_id = p_hold.user_id;
   return tokenbook.hold_receipt(
     p_asked, p_hold.id, p_hold.status, p_hold.tokens, p_hold.tokens_captured,

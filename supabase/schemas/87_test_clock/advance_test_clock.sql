@@ -48,6 +48,8 @@ begin
       then 'nobody of whom a payment provider has told'
     when exists (select 1 from tokenbook.ledger_checkpoints c where c.user_id = p_user_id) -- @nobody-in-a-checkpoint
       then 'in no checkpoint of the ledger'
+    when exists (select 1 from tokenbook.archived_usage a where a.user_id = p_user_id) -- hours that cannot be moved by less
+      then 'nobody whose usage is archived'
   end;
   if v_rule is not null then
     perform tokenbook.refuse('not_a_test_user', jsonb_build_object('rule', v_rule));

@@ -19,7 +19,7 @@ as $$
 declare
   c_not_moved constant text[] := array[
     'provider_customers', 'provider_payments', 'provider_subscriptions', 'webhook_deliveries',
-    'archived_profile_counters', 'cleared_token_balances', 'test_users', 'usage_marks', 'usage_totals'];
+    'archived_profile_counters', 'cleared_token_balances', 'test_users', 'usage_marks', 'usage_totals', 'archived_usage'];
   v_move_id constant uuid := gen_random_uuid();
   v_table record;
   v_by interval;

@@ -23,6 +23,8 @@ begin
       ('public.token_transactions', null, null, null), -- @keys-go-along
       ('public.token_legacy_transactions', null, null, null),
       ('public.token_usage', null, null, null),
+      ('tokenbook.archived_usage', null, null, null),
+      ('tokenbook.archived_usage_receipts', null, null, null),
       ('public.token_holds', null, null, null),
       ('tokenbook.upcoming_grants', null, null, null),
       ('public.token_storage_quotas', null, null, null),
@@ -61,7 +63,7 @@ begin
       ('tokenbook.admins', null, null, 'who administrates a project is said there'),
       ('tokenbook.set_aside_accounts', null, null, 'what a sweep could not do is tried again there'),
       ('tokenbook.usage_marks', null, null, 'how far reports have counted, in this project'),
-      ('tokenbook.usage_totals', null, null, 'computed from token_usage, there anew'),
+      ('tokenbook.usage_totals', null, null, 'computed from token_usage and archived_usage, there anew'),
       ('tokenbook.ledger_checkpoints', null, null, 'computed from the ledger, there anew'),
       ('tokenbook.webhook_deliveries', null, null, 'what happened here is told from here'),
       ('tokenbook.moves', null, null, 'each end has its own')

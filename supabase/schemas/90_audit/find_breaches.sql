@@ -48,8 +48,19 @@ begin
     select u.* from public.token_usage u
      where u.transaction_id is not null
        and (v_users is null or u.user_id = any (v_users))
+  ), archived as (
+    select a.user_id, a.starts_at, a.action_type, a.member_id, sum(a.uses) as uses, sum(a.tokens) as tokens,
+           sum(a.charged_cents) as cost
+      from tokenbook.archived_usage a
+     where (v_users is null or a.user_id = any (v_users))
+     group by a.user_id, a.starts_at, a.action_type, a.member_id
   ), of_usage as (
-    select u.user_id, sum(u.cost_estimate) filter (where u.success) as cost from usages u group by u.user_id
+    select c.user_id, sum(c.cost) as cost
+      from (
+        select u.user_id, sum(u.cost_estimate) filter (where u.success) as cost from usages u group by u.user_id
+        union all
+        select a.user_id, sum(a.cost) from archived a group by a.user_id) c -- @archived-cost-counts
+     group by c.user_id
   ), allocated as (
     select t.user_id, t.id as transaction_id, t.entry_type, t.created_at, part.grant_id, part.tokens,
            part.tokens * sign(t.tokens - t.reserved_change) as signed
@@ -500,8 +511,17 @@ begin
            max(t.reason) filter (where t.entry_type = 'release' or t.action_type = 'hold_return') as release_reason
       from ledger t where t.hold_id is not null group by t.user_id, t.hold_id
   ), charged as (
-    select t.user_id, t.usage_id, abs(sum(t.tokens - t.debt_change)) as tokens
+    select t.user_id, t.usage_id, abs(sum(t.tokens - t.debt_change)) as tokens, min(t.id) as transaction_id
       from ledger t where t.usage_id is not null and t.entry_type <> 'refund' group by t.user_id, t.usage_id
+  ), in_archives as (
+    -- what no row of token_usage is of, in an hour of which uses are archived
+    select a.user_id, a.starts_at, a.action_type, a.member_id, c.usage_id, c.tokens
+      from charged c
+      join ledger t on t.user_id = c.user_id and t.id = c.transaction_id
+      join archived a on a.user_id = t.user_id and a.starts_at = date_trunc('hour', t.created_at, 'UTC') and a.action_type = t.action_type
+       and a.member_id = coalesce(t.member_id, '00000000-0000-0000-0000-000000000000')
+      left join usages u on u.user_id = c.user_id and u.id = c.usage_id
+     where u.id is null
   ), of_grants as (
     select g.user_id, sum(g.tokens_remaining) as tokens, min(g.expires_at) filter (where g.is_open) as due
       from grants g group by g.user_id
@@ -754,9 +774,18 @@ begin
   select 'I4 a transaction for a usage has it', t.user_id, null, t.id, 'usage ' || t.usage_id, 'none'
     from ledger t
     left join usages u on u.user_id = t.user_id and u.id = t.usage_id
-   where t.usage_id is not null
+    left join in_archives c on c.user_id = t.user_id and c.usage_id = t.usage_id
+   where t.usage_id is not null and c.usage_id is null
      -- what goes beyond a hold is a second entry for one usage
      and (u.id is null or (t.id <> u.transaction_id and t.entry_type <> 'refund' and t.hold_id is null))
+  union all
+  select 'I4 archived usage = its transactions', a.user_id, null, null,
+         format('%s: %s of %s tokens', a.action_type, count(c.usage_id), coalesce(sum(c.tokens), 0)),
+         format('%s: %s of %s tokens', a.action_type, a.uses, a.tokens)
+    from archived a
+    left join in_archives c on c.user_id = a.user_id and c.starts_at = a.starts_at and c.action_type = a.action_type and c.member_id = a.member_id
+   group by a.user_id, a.starts_at, a.action_type, a.member_id, a.uses, a.tokens
+  having (count(c.usage_id), coalesce(sum(c.tokens), 0)) is distinct from (a.uses, a.tokens) -- @archived-uses-are-booked
   union all
   -- allocations
   select 'I4 allocations = transaction', t.user_id, null, t.id, greatest(abs(t.tokens), abs(t.reserved_change))::text,

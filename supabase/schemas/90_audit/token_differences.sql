@@ -102,7 +102,9 @@ begin
    where u.copy_of is null and u.transaction_id is null and u.tokens <> 0
      and u.created_at > coalesce(p_opening.created_at, '-infinity')
   union all
-  select null, null, 'cost', 0, 0, null, false, null, null, null, sum(u.cost)
+  select null, null, 'cost', 0, 0, null, false, null, null, null,
+         coalesce(sum(u.cost), 0) + (
+           select coalesce(sum(a.charged_cents), 0) from tokenbook.archived_usage a where a.user_id = p_user_id) -- @archived-cost-is-known
     from trail u
    where u.is_operation
      and (u.transaction_id is not null or p_opening.id is null or u.created_at > p_opening.created_at);

@@ -42,6 +42,8 @@ begin
     union
     select x.user_id from public.token_top_up_requests x where (p_after is null or x.user_id > p_after) and (p_until is null or x.user_id <= p_until)
     union
+    select x.user_id from tokenbook.archived_usage x where (p_after is null or x.user_id > p_after) and (p_until is null or x.user_id <= p_until)
+    union
     select x.user_id from tokenbook.changes x where (p_after is null or x.user_id > p_after) and (p_until is null or x.user_id <= p_until)
     union
     select x.user_id from tokenbook.code_redemptions x where (p_after is null or x.user_id > p_after) and (p_until is null or x.user_id <= p_until)

@@ -1,5 +1,6 @@
 /** Books with everything in them that books can have, and no constraint left to keep them right. */
 import type pg from "pg";
+import { archiveUse } from "../../support/archived-usage.ts";
 import { createUser } from "../../support/roles.ts";
 import { createDatabase, type Database } from "../../support/database.ts";
 import { giveFreePlanAtRegistration } from "../../support/plans.ts";
@@ -24,6 +25,7 @@ export async function booksToCorrupt({
   await giveFreePlanAtRegistration(db);
   const users = [...ofBefore, ...(await Promise.all(Array.from({ length: 8 }, () => createUser(db))))];
   await Promise.all(users.map((user, n) => live(db, user, admin, n)));
+  for (const user of users) await archiveUse(db, user, "archived"); // no time passes afterwards
   users.push(old, ...(await livesOfTheirOwn(db, admin, old)));
 
   await db.admin.query("alter table public.token_transactions disable trigger user");

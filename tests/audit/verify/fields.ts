@@ -57,6 +57,7 @@ const freeWhere = (where: string, because: string): Free => ({ where, because })
 /** In some ways, in whatever row. */
 const freeWays = (ways: readonly Way[], because: string): Free => ({ ways, because });
 
+const archived = /^I4 (archived usage = its transactions|a transaction for a usage has it)$/;
 const another = "gen_random_uuid()";
 
 const gave = /^I4 a grant is what its transaction gave$/;
@@ -1250,6 +1251,42 @@ export const fields: Record<string, Record<string, Field>> = {
     ]),
   ),
 
+  "tokenbook.archived_usage": {
+    user_id: field([{ to: another, named: archived }]),
+    starts_at: field(hoursOff("starts_at", archived)),
+    action_type: field([{ to: "'something_else'", named: archived }]),
+    member_id: field([{ to: another, named: archived }]),
+    uses: field(off("uses", archived)),
+    tokens: field(off("tokens", archived)),
+    charged_cents: field(off("charged_cents", /^I3 total cost$/)),
+    ...Object.fromEntries(
+      [
+        "model_used",
+        "failed_uses",
+        "tokens_uncovered",
+        "input_tokens",
+        "output_tokens",
+        "cached_tokens",
+        "reasoning_tokens",
+        "images",
+        "seconds",
+        "cost_cents",
+        "uses_without_cost",
+      ].map((column) => [
+        column,
+        unseen("what was measured, of which no token depends: the archive's file has it"),
+      ]),
+    ),
+  },
+  "tokenbook.archived_usage_receipts": Object.fromEntries(
+    ["user_id", "usage_id", "tokens_used", "tokens_uncovered", "cost_estimate"].map((column) => [
+      column,
+      unseen(
+        "what a repeated call is told beside the ledger: the archive's file has it, and no token depends on it",
+      ),
+    ]),
+  ),
+
   "tokenbook.upcoming_grants": {
     user_id: field([{ to: another, named: toCome }]),
     id: field([{ to: another, named: toCome }]),
@@ -1306,7 +1343,9 @@ export const notTheBooks: Record<string, string> = {
   "tokenbook.sale_accounts": "how far the ledger is counted in sales and revenue_totals",
   "tokenbook.sale_rounds": "how far the round has come that looks for what is not counted",
   "tokenbook.revenue_totals": "counted from the ledger by sales; no token depends on it",
-  "tokenbook.usage_totals": "made of token_usage, and made again from it where it is emptied with its marks",
+  "tokenbook.usage_totals":
+    "made of token_usage and archived_usage, and made again from them where it is emptied with its marks",
+  "tokenbook.usage_archives": "which files there are: the digest of each finds it wrong",
   "tokenbook.webhook_endpoints": "the project's own choice",
   "tokenbook.webhook_deliveries":
     "what is sent of what has happened, and how far that has come: no token depends on it",

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import packageJson from "../../../package.json" with { type: "json" };
 import { admin } from "../../../packages/tokenbook/src/commands/admin.ts";
+import { archive } from "../../../packages/tokenbook/src/commands/archive.ts";
 import { check } from "../../../packages/tokenbook/src/commands/check.ts";
 import { checkpoint } from "../../../packages/tokenbook/src/commands/checkpoint.ts";
 import { consoleCommand } from "../../../packages/tokenbook/src/commands/console.ts";
@@ -30,6 +31,7 @@ import type { Snippet } from "./pages.ts";
 /** Every command of `tokenbook`. */
 export const known = [
   admin,
+  archive,
   check,
   checkpoint,
   consoleCommand,

@@ -1,3 +1,5 @@
+import { Option } from "@commander-js/extra-typings";
+import type pg from "pg";
 import { databaseCommand, onDatabase, Refusal, wholeNumber } from "../command.ts";
 import {
   analyze,
@@ -6,96 +8,158 @@ import {
   compare,
   copy,
   exchange,
+  ledger,
   partitionsOf,
+  planByTime,
+  planByUser,
+  spans,
+  usage as uses,
   waitForOldReaders,
+  type Partition,
+  type Partitioned,
+  type Partitions,
+  type Plan,
 } from "../data/partitions.ts";
 import { agrees } from "../terminal/ask.ts";
 import { count, createProgress, duration, readable } from "../terminal/progress.ts";
-import { createVoice } from "../terminal/voice.ts";
+import { createVoice, type Voice } from "../terminal/voice.ts";
 
-/** `tokenbook partition`: the ledger in more tables than one, while it is being written. */
+/** `tokenbook partition`: the ledger, or the usage, in more tables than one, while it is being written. */
 export const partition = databaseCommand(
   "partition",
-  "The ledger in so many partitions, by user, while it is being used.",
-  `Without a number it says how many there are. The new ones are filled beside the ledger, compared with it entry by
-entry, and put in its place in one short transaction. What it needs meanwhile is the ledger's size once more on the disk.
-Stopped, the same command goes on where it was; --cancel drops what was begun.`,
+  "The ledger in so many partitions by user, or the usage in partitions by time, while it is being used.",
+  `Without a number, or --by, it says what there is. The new ones are filled beside the table, compared with it row by
+row, and put in its place in one short transaction. What it needs meanwhile is the size of what it copies once more on the disk.
+Stopped, the same command goes on where it was; --cancel drops what was begun.
+
+With --usage --by month the last partition of the usage, which has no end, is split as far as now: the same command again
+splits what has grown since.`,
 )
-  .argument("[number]", "how many partitions, 1 to 64", wholeNumber(1, "partitions", 64))
+  .argument(
+    "[number]",
+    "how many partitions the ledger is to have, 1 to 64",
+    wholeNumber(1, "partitions", 64),
+  )
+  .option("--usage", "the usage, in place of the ledger")
+  .addOption(new Option("--by <span>", "with --usage: the time of one partition").choices(spans))
   .option("--cancel", "drops what an earlier run began")
   .option("--yes", "does not ask")
   .option("--json", "for machines")
-  .action(async (number, { cancel, yes, json, ...where }) => {
-    const { say, answer } = createVoice(json);
-    const progress = createProgress(process.stderr, { inLogs: true });
+  .action(async (number, { usage, by, cancel, yes, json, ...where }) => {
+    if (usage ? number !== undefined : by !== undefined)
+      throw new Refusal("A number is of the ledger's partitions, --by of the usage's: with --usage.");
+    const of = usage ? uses : ledger;
+    const voice = createVoice(json);
+    const { say, answer } = voice;
     await onDatabase(where, async (client, target) => {
-      const was = await partitionsOf(client);
+      const was = await partitionsOf(client, of);
       if (cancel) {
-        await cancelIt(client);
+        await cancelIt(client, of);
         say(
           was.begun === null
             ? "Nothing was begun."
-            : `What was begun is dropped: ${count(was.number, "partition")}, as it was.`,
+            : `What was begun is dropped: ${count(was.parts.length, "partition")}, as it was.`,
         );
-        answer({ partitions: was.number, cancelled: was.begun });
+        answer({ partitions: was.parts.length, cancelled: was.begun === null ? null : was.begun.length });
         return;
       }
-      if (number === undefined) {
-        say(
-          `The ledger has ${count(was.number, "partition")}, about ${readable(was.entries)} entries and ${megabytes(was.bytes)} with its indexes.` +
-            (was.begun === null
-              ? ""
-              : `\nA change to ${was.begun} was begun and is not at its end: npx tokenbook partition ${was.begun}, or --cancel.`),
-        );
-        answer({ partitions: was.number, entries: was.entries, bytes: was.bytes, begun: was.begun });
+      if (number === undefined && by === undefined) {
+        describe(of, was, voice);
         return;
       }
-      if (was.begun !== null && was.begun !== number)
+      if (number !== undefined && was.begun !== null && was.begun.length !== number)
         throw new Refusal(
-          `A change to ${was.begun} partitions was begun: end it with that number, or --cancel it.`,
+          `A change to ${was.begun.length} partitions was begun: end it with that number, or --cancel it.`,
         );
-      if (was.begun === null && was.number === number) {
-        say(`The ledger has ${count(number, "partition")} already.`);
-        answer({ partitions: number, changed: false });
-        return;
-      }
-      if (!yes)
-        await agrees(
-          `Copy the ledger of ${target.name} (${megabytes(was.bytes)}) into ${count(number, "partition")}, and put them in its place?`,
-        );
-
-      const started = performance.now();
-      try {
-        if (was.begun !== null && !was.isCopied) await cancelIt(client);
-        if (!was.isCopied) await begin(client, number);
-        for await (const part of copy(client)) {
-          const seconds = (performance.now() - started) / 1000;
-          const left = part > 0.01 ? `, ${duration((seconds / part) * (1 - part))} left` : "";
-          progress.show(`copied ${Math.floor(part * 100)} %${left}`);
+      // what was begun and copies nothing yet is made anew
+      if (was.begun !== null && !was.isCopied) await cancelIt(client, of);
+      let plan: Plan | undefined;
+      if (!was.isCopied) {
+        if (by !== undefined) plan = await planByTime(client, by);
+        else if (was.parts.length !== number) plan = await planByUser(client, number!);
+        if (plan === undefined) {
+          say(
+            by === undefined
+              ? `The ledger has ${count(number!, "partition")} already.`
+              : `The last partition of the usage is of one ${by}: nothing to split.`,
+          );
+          answer({ partitions: was.parts.length, changed: false });
+          return;
         }
-        const same = await compare(client, (name) => progress.show(`comparing ${name}`));
-        await waitForOldReaders(client, 600, (pid) =>
-          progress.show(`waiting for process ${pid}, which reads the ledger as it was`),
-        );
-        const heldMs = await exchange(client, number);
-        progress.show("statistics");
-        await analyze(client);
-        progress.clear();
-        say(
-          `The ledger has ${count(number, "partition")} now: ${readable(same.entries)} entries compared, digest ${same.digest}, exchanged in ${heldMs} ms, ${duration((performance.now() - started) / 1000)} in all.`,
-        );
-        answer({
-          partitions: number,
-          changed: true,
-          entries: same.entries,
-          digest: same.digest,
-          exchanged_in_ms: heldMs,
-        });
-      } finally {
-        progress.clear();
       }
+      if (!yes) {
+        const copied = was.parts.filter(({ name }) => plan === undefined || plan.old.includes(name));
+        await agrees(
+          `Copy the ${of.what} of ${target.name} (${megabytes(copied)}) into ${count(plan?.parts.length ?? was.begun!.length, "partition")}, and put them in its place?`,
+        );
+      }
+      await change(client, of, plan, voice);
     });
   });
 
-const megabytes = (bytes: number): string =>
-  bytes < 1e9 ? `${readable(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
+/** Makes what is planned, or goes on with what was begun, to its end. */
+async function change(
+  client: pg.Client,
+  of: Partitioned,
+  plan: Plan | undefined,
+  { say, answer }: Voice,
+): Promise<void> {
+  const progress = createProgress(process.stderr, { inLogs: true });
+  const started = performance.now();
+  try {
+    if (plan !== undefined) await begin(client, of, plan);
+    for await (const part of copy(client, of)) {
+      const seconds = (performance.now() - started) / 1000;
+      const left = part > 0.01 ? `, ${duration((seconds / part) * (1 - part))} left` : "";
+      progress.show(`copied ${Math.floor(part * 100)} %${left}`);
+    }
+    const same = await compare(client, of, (name) => progress.show(`comparing ${name}`));
+    await waitForOldReaders(client, of, 600, (pid) =>
+      progress.show(`waiting for process ${pid}, which reads the ${of.what} as it was`),
+    );
+    const heldMs = await exchange(client, of);
+    progress.show("statistics");
+    await analyze(client, of);
+    progress.clear();
+    const number = (await partitionsOf(client, of)).parts.length;
+    say(
+      `The ${of.what} has ${count(number, "partition")} now: ${readable(same.rows)} ${of.rows} compared, digest ${same.digest}, exchanged in ${heldMs} ms, ${duration((performance.now() - started) / 1000)} in all.`,
+    );
+    answer({
+      partitions: number,
+      changed: true,
+      [of.rows]: same.rows,
+      digest: same.digest,
+      exchanged_in_ms: heldMs,
+    });
+  } finally {
+    progress.clear();
+  }
+}
+
+/** What there is. */
+function describe(of: Partitioned, { parts, begun }: Partitions, { say, answer }: Voice): void {
+  const rows = parts.reduce((sum, part) => sum + part.rows, 0);
+  say(
+    `The ${of.what} has ${count(parts.length, "partition")}, about ${readable(rows)} ${of.rows} and ${megabytes(parts)} with its indexes.`,
+  );
+  if (of === uses)
+    for (const part of parts)
+      say(`  ${part.name}: ${part.bound.replace("FOR VALUES ", "").toLowerCase()}, ${megabytes([part])}`);
+  if (begun !== null)
+    say(
+      `A change to ${begun.length} was begun and is not at its end: ${of === ledger ? `npx tokenbook partition ${begun.length}` : "the same command again"}, or --cancel.`,
+    );
+  answer({
+    partitions: parts.length,
+    [of.rows]: rows,
+    bytes: parts.reduce((sum, part) => sum + part.bytes, 0),
+    begun: begun === null ? null : begun.length,
+    ...(of === uses ? { parts } : {}),
+  });
+}
+
+function megabytes(parts: Partition[]): string {
+  const bytes = parts.reduce((sum, part) => sum + part.bytes, 0);
+  return bytes < 1e9 ? `${readable(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
+}

@@ -1,6 +1,7 @@
 /**
- * The ledger's partitions, and another number of them while it is being written: made beside it, filled from it while a
- * trigger copies what comes, compared with it, and put in its place in one short transaction (decision 79).
+ * The partitions of the ledger and of the usage, and others in their place while the table is being written: made beside
+ * it, filled from it while a trigger copies what comes, compared with it, and put in its place in one short transaction
+ * (decisions 79 and 80).
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Failure } from "local-platform/terminal/failure";
@@ -8,45 +9,173 @@ import { Refusal } from "../command.ts";
 import { inTransaction, select } from "./client.ts";
 import type { SqlClient } from "./client.ts";
 
-const ledger = "public.token_transactions";
-/** What is to become the ledger's partitions, partitioned as the ledger will be. */
-const next = "tokenbook.token_transactions_next";
-/** How far it is filled: gone with it. */
-const copying = "tokenbook.token_transactions_copying";
+/** A table of the books that is stored in partitions. */
+export interface Partitioned {
+  name: "token_transactions" | "token_usage";
+  /** What a person calls it, and its rows. */
+  what: string;
+  rows: string;
+  by: string;
+  key: string;
+  /** What its partitions have beside what the table gives them. */
+  guard?: (partition: string) => string;
+}
+
+export const ledger: Partitioned = {
+  name: "token_transactions",
+  what: "ledger",
+  rows: "entries",
+  by: "hash (user_id)",
+  key: "user_id, id",
+  // for a statement that names the partition itself
+  guard: (partition) =>
+    `create trigger token_transactions_keep_append_only
+       before update or delete or truncate on ${partition}
+       for each statement execute function tokenbook.keep_ledger_append_only()`,
+};
+
+export const usage: Partitioned = {
+  name: "token_usage",
+  what: "usage",
+  rows: "uses",
+  by: "range (created_at)",
+  key: "user_id, id, created_at",
+};
+
+const tableOf = ({ name }: Partitioned): string => `public.${name}`;
+/** What is to become its partitions, partitioned as it is. */
+const nextOf = ({ name }: Partitioned): string => `tokenbook.${name}_next`;
+/** What that is filled from, and how far: gone with it. */
+const copyingOf = ({ name }: Partitioned): string => `tokenbook.${name}_copying`;
+const triggerOf = ({ name }: Partitioned): string => `${name}_are_copied`;
+const functionOf = ({ name }: Partitioned): string => `tokenbook.copy_${name}()`;
+
+export interface Partition {
+  name: string;
+  /** As Postgres writes it: FOR VALUES … */
+  bound: string;
+  /** With its indexes. */
+  bytes: number;
+  /** How many rows the planner believes that there are. */
+  rows: number;
+}
 
 export interface Partitions {
-  /** How many the ledger has. */
-  number: number;
-  /** Their sizes together with their indexes. */
-  bytes: number;
-  /** How many entries the planner believes that there are. */
-  entries: number;
-  /** How many it is to have, where such a change was begun and is not at its end. */
-  begun: number | null;
+  parts: Partition[];
+  /** Those that are to come, where such a change was begun and is not at its end. */
+  begun: Partition[] | null;
   /** Whether what is written is copied there already. */
   isCopied: boolean;
 }
 
-/** What the ledger is stored in now. */
-export async function partitionsOf(client: SqlClient): Promise<Partitions> {
-  const [row] = await select<
-    Record<"number" | "bytes" | "entries", string> & { begun: string | null; is_copied: boolean }
-  >(
+/** What the table is stored in now. */
+export async function partitionsOf(client: SqlClient, of: Partitioned): Promise<Partitions> {
+  const [row] = await select<{ is_begun: boolean; is_copied: boolean }>(
     client,
-    `select count(*) as number, coalesce(sum(pg_total_relation_size(c.oid)), 0) as bytes,
-            coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint as entries,
-            (select count(*) from pg_inherits n where n.inhparent = to_regclass('${next}') having to_regclass('${next}') is not null) as begun,
-            to_regclass('${copying}') is not null as is_copied
-       from pg_inherits i join pg_class c on c.oid = i.inhrelid
-      where i.inhparent = '${ledger}'::regclass`,
+    `select to_regclass('${nextOf(of)}') is not null as is_begun, to_regclass('${copyingOf(of)}') is not null as is_copied`,
   );
-  const { number, bytes, entries, begun, is_copied: isCopied } = row!;
   return {
-    number: Number(number),
-    bytes: Number(bytes),
-    entries: Number(entries),
-    begun: begun === null ? null : Number(begun),
-    isCopied,
+    parts: await partsOf(client, tableOf(of)),
+    begun: row!.is_begun ? await partsOf(client, nextOf(of)) : null,
+    isCopied: row!.is_copied,
+  };
+}
+
+async function partsOf(client: SqlClient, parent: string): Promise<Partition[]> {
+  const rows = await select<Record<"name" | "bound" | "bytes" | "rows", string>>(
+    client,
+    `select i.inhrelid::regclass::text as name, pg_get_expr(c.relpartbound, c.oid) as bound,
+            pg_total_relation_size(c.oid) as bytes, greatest(c.reltuples, 0)::bigint as rows
+       from pg_inherits i join pg_class c on c.oid = i.inhrelid
+      where i.inhparent = '${parent}'::regclass order by 1`,
+  );
+  return rows.map((part) => ({ ...part, bytes: Number(part.bytes), rows: Number(part.rows) }));
+}
+
+/** What the partitions are to be. */
+export interface Plan {
+  parts: {
+    name: string;
+    comment: string;
+    /** FOR VALUES … */
+    bound: string;
+    /** The same as a condition: or each row would be read again, and nobody could write, when they are put in place. */
+    check: string;
+  }[];
+  /** In the place of which partitions. */
+  old: string[];
+  /** Of what is written, as `new`: what belongs in them. */
+  concerns: string;
+}
+
+/** The whole ledger in so many partitions, by user. */
+export async function planByUser(client: SqlClient, number: number): Promise<Plan> {
+  const [row] = await select<{ identity: string }>(
+    client,
+    `select '${tableOf(ledger)}'::regclass::oid::bigint as identity`,
+  );
+  return {
+    parts: Array.from({ length: number }, (_, nth) => ({
+      name: `tokenbook.token_transactions_${number}_${nth}`,
+      comment: `One of the ${number} partitions of the ledger, by user.`,
+      bound: `for values with (modulus ${number}, remainder ${nth})`,
+      check: `satisfies_hash_partition('${row!.identity}'::oid, ${number}, ${nth}, user_id)`,
+    })),
+    old: (await partsOf(client, tableOf(ledger))).map(({ name }) => name),
+    concerns: "true",
+  };
+}
+
+const months = { month: 1, quarter: 3, year: 12 } as const;
+export type Span = keyof typeof months;
+export const spans = Object.keys(months) as Span[];
+
+/** Most partitions that the usage has: a use that is asked for by its id is looked for in each of them. */
+const mostParts = 200;
+
+/**
+ * The last partition of the usage in pieces of so long (UTC) as far as now. The last of them has no end: there is one for
+ * whatever comes. Nothing, where it is of one such time.
+ *
+ * @throws Refusal when there would be too many.
+ */
+export async function planByTime(client: SqlClient, by: Span): Promise<Plan | undefined> {
+  await client.query("set timezone = 'UTC'"); // in which bounds are written, too
+  const all = await partsOf(client, tableOf(usage));
+  const last = all.find(({ bound }) => bound.endsWith("TO (MAXVALUE)"))!;
+  const from = /FROM \('(.*)'\)/.exec(last.bound)?.[1] ?? null;
+  const starts = await select<{ at: string; label: string }>(
+    client,
+    `select s.at::text, to_char(s.at, 'YYYY_MM') as label
+       from generate_series(
+              date_trunc($1, coalesce($2::timestamptz, (select min(u.created_at) from public.token_usage u), now())),
+              date_trunc($1, now()), make_interval(months => $3)) series (starts_at)
+      cross join lateral (select greatest(series.starts_at, $2::timestamptz) as at) s
+      order by 1`,
+    [by, from, months[by]],
+  );
+  if (starts.length <= 1) return undefined;
+  if (all.length + starts.length > mostParts)
+    throw new Refusal(
+      `That would be ${all.length + starts.length - 1} partitions, and ${mostParts} are the most: take a longer time for each.`,
+    );
+  return {
+    parts: starts.map(({ at, label }, nth) => {
+      const end = starts[nth + 1];
+      const start = nth === 0 ? from : at;
+      const conditions = [
+        ...(start === null ? [] : [`created_at >= '${start}'`]),
+        ...(end === undefined ? [] : [`created_at < '${end.at}'`]),
+      ];
+      return {
+        name: `tokenbook.token_usage_${end === undefined ? `since_${label}` : start === null ? `until_${end.label}` : label}`,
+        comment: `The usage${start === null ? "" : ` from ${start}`}${end === undefined ? "" : ` to ${end.at}`}: a partition by time.`,
+        bound: `for values from (${start === null ? "minvalue" : `'${start}'`}) to (${end === undefined ? "maxvalue" : `'${end.at}'`})`,
+        check: conditions.join(" and "),
+      };
+    }),
+    old: [last.name],
+    concerns: from === null ? "true" : `new.created_at >= '${from}'`,
   };
 }
 
@@ -54,61 +183,54 @@ export async function partitionsOf(client: SqlClient): Promise<Partitions> {
  * Makes the partitions, and then the trigger that copies what is written from now on. For the trigger it waits for those
  * who write now, and makes those who come wait: half a second at most, a few times if it has to be.
  *
- * @throws Refusal when the connection's role does not own the ledger.
+ * @throws Refusal when the connection's role does not own the table.
  */
-export async function begin(client: SqlClient, number: number): Promise<void> {
-  await requireOwner(client);
-  const { columns, identity } = await columnsOf(client);
+export async function begin(
+  client: SqlClient,
+  of: Partitioned,
+  { parts, old, concerns }: Plan,
+): Promise<void> {
+  await requireOwner(client, of);
+  const columns = await columnsOf(client, of);
+  const [next, copying] = [nextOf(of), copyingOf(of)];
   await inTransaction(client, async () => {
-    await client.query(`create table ${next} (like ${ledger} including all) partition by hash (user_id)`);
-    await client.query(`comment on table ${next} is 'The ledger''s next partitions: being filled.'`);
-    for (let nth = 0; nth < number; nth++) {
-      const name = partition(number, nth);
-      await client.query(
-        `create table ${name} partition of ${next} for values with (modulus ${number}, remainder ${nth})`,
-      );
-      // or each row would be read again, and nobody could write, when it is put in the ledger's place
-      await client.query(
-        `alter table ${name} add constraint is_of_its_partition
-           check (satisfies_hash_partition('${identity}'::oid, ${number}, ${nth}, user_id))`,
-      );
-      await client.query(
-        `comment on table ${name} is 'One of the ${number} partitions of the ledger, by user.'`,
-      );
-      await client.query(
-        `create trigger token_transactions_keep_append_only
-           before update or delete or truncate on ${name}
-           for each statement execute function tokenbook.keep_ledger_append_only()`,
-      );
-    }
-    for (const name of [next, ...range(number).map((nth) => partition(number, nth))])
+    await client.query(`create table ${next} (like ${tableOf(of)} including all) partition by ${of.by}`);
+    await client.query(`comment on table ${next} is 'The next partitions of the ${of.what}: being filled.'`);
+    await closeTable(client, next);
+    for (const { name, comment, bound, check } of parts) {
+      await client.query(`create table ${name} partition of ${next} ${bound}`);
+      await client.query(`alter table ${name} add constraint is_of_its_partition check (${check})`);
+      await client.query(`comment on table ${name} is '${comment}'`);
+      if (of.guard !== undefined) await client.query(of.guard(name));
       await closeTable(client, name);
+    }
   });
-  await whileNobody(client, "share row exclusive", async () => {
+  await whileNobody(client, of, "share row exclusive", async () => {
     await client.query(
       `create table ${copying} as
-       select i.inhrelid::regclass::text as partition, 0::bigint as page, pg_relation_size(i.inhrelid) / current_setting('block_size')::bigint as pages,
+       select p.name as partition, 0::bigint as page, pg_relation_size(p.name::regclass) / current_setting('block_size')::bigint as pages,
               null::xid8 as transaction_id
-         from pg_inherits i where i.inhparent = '${ledger}'::regclass`,
+         from unnest($1::text[]) as p (name)`,
+      [old],
     );
-    await client.query(`comment on table ${copying} is 'How far the ledger''s next partitions are filled.'`);
+    await client.query(
+      `comment on table ${copying} is 'How far the next partitions of the ${of.what} are filled.'`,
+    );
     await closeTable(client, copying);
     await client.query(
-      `create function tokenbook.copy_entry() returns trigger language plpgsql volatile security invoker
+      `create function ${functionOf(of)} returns trigger language plpgsql volatile security invoker
          set search_path = pg_catalog, pg_temp as $$
        begin
          insert into ${next} (${columns.join(", ")}) values (${columns.map((column) => `new.${column}`).join(", ")})
-         on conflict (user_id, id) do update set ${columns.map((column) => `${column} = excluded.${column}`).join(", ")};
+         on conflict (${of.key}) do update set ${columns.map((column) => `${column} = excluded.${column}`).join(", ")};
          return null;
        end
        $$`,
     );
+    await client.query(`select tokenbook.withdraw_rights('function', '${functionOf(of)}'::regprocedure)`);
     await client.query(
-      "select tokenbook.withdraw_rights('function', 'tokenbook.copy_entry()'::regprocedure)",
-    );
-    await client.query(
-      `create trigger token_transactions_are_copied after insert or update on ${ledger}
-         for each row execute function tokenbook.copy_entry()`,
+      `create trigger ${triggerOf(of)} after insert or update on ${tableOf(of)}
+         for each row when (${concerns}) execute function ${functionOf(of)}`,
     );
   });
 }
@@ -120,9 +242,9 @@ const pagesAtOnce = 1024;
  * Copies what was written before, in the order in which it lies there, from where an earlier run was stopped. Says after
  * each portion how much of it is done, 0 to 1.
  */
-export async function* copy(client: SqlClient): AsyncGenerator<number, void, undefined> {
-  const { columns } = await columnsOf(client);
-  const list = columns.join(", ");
+export async function* copy(client: SqlClient, of: Partitioned): AsyncGenerator<number, void, undefined> {
+  const list = (await columnsOf(client, of)).join(", ");
+  const copying = copyingOf(of);
   for (;;) {
     const [place] = await select<{ partition: string; page: string; all: string; done: string }>(
       client,
@@ -135,9 +257,9 @@ export async function* copy(client: SqlClient): AsyncGenerator<number, void, und
     await inTransaction(client, async () => {
       await client.query("set local statement_timeout = 0");
       await client.query(
-        `insert into ${next} (${list}) select ${list} from ${place.partition}
+        `insert into ${nextOf(of)} (${list}) select ${list} from ${place.partition}
           where ctid >= '(${page},0)' and ctid < '(${page + pagesAtOnce},0)'
-         on conflict (user_id, id) do nothing`,
+         on conflict (${of.key}) do nothing`,
       );
       await client.query(
         `update ${copying} set page = least(page + ${pagesAtOnce}, pages), transaction_id = pg_current_xact_id() where partition = $1`,
@@ -147,44 +269,45 @@ export async function* copy(client: SqlClient): AsyncGenerator<number, void, und
   }
 }
 
-/** The entries, and a digest of all that stands in them, whatever their order. */
+/** How many rows, and a digest of all that stands in them, whatever their order. */
 export interface Digest {
-  entries: number;
+  rows: number;
   digest: string;
 }
 
 /**
- * Compares the partitions with the ledger as both are at one moment, every column of every entry.
+ * Compares the partitions with those that they are to replace as both are at one moment, every column of every row.
  *
  * @throws Refusal when they are not the same.
  */
-export async function compare(client: SqlClient, say: (part: string) => void): Promise<Digest> {
-  const { columns } = await columnsOf(client);
+export async function compare(
+  client: SqlClient,
+  of: Partitioned,
+  say: (part: string) => void,
+): Promise<Digest> {
+  const columns = await columnsOf(client, of);
   await client.query("begin isolation level repeatable read read only");
   try {
     await client.query("set local statement_timeout = 0");
-    const digestOf = async (parent: string): Promise<Digest> => {
-      let [entries, sum] = [0n, 0n];
-      const parts = await select<{ name: string }>(
-        client,
-        `select i.inhrelid::regclass::text as name from pg_inherits i where i.inhparent = '${parent}'::regclass order by 1`,
-      );
-      for (const { name } of parts) {
+    const digestOf = async (parts: string[]): Promise<Digest> => {
+      let [rows, sum] = [0n, 0n];
+      for (const name of parts) {
         say(name);
-        const [found] = await select<{ entries: string; sum: string }>(
+        const [found] = await select<{ rows: string; sum: string }>(
           client,
-          `select count(*) as entries, coalesce(sum(hash_record_extended(row(${columns.map((column) => `t.${column}`).join(", ")}), 0)::numeric), 0) as sum
+          `select count(*) as rows, coalesce(sum(hash_record_extended(row(${columns.map((column) => `t.${column}`).join(", ")}), 0)::numeric), 0) as sum
              from ${name} t`,
         );
-        entries += BigInt(found!.entries);
+        rows += BigInt(found!.rows);
         sum += BigInt(found!.sum);
       }
-      return { entries: Number(entries), digest: BigInt.asUintN(128, sum).toString(16).padStart(32, "0") };
+      return { rows: Number(rows), digest: BigInt.asUintN(128, sum).toString(16).padStart(32, "0") };
     };
-    const [is, willBe] = [await digestOf(ledger), await digestOf(next)];
-    if (is.entries !== willBe.entries || is.digest !== willBe.digest) {
+    const is = await digestOf(await replacedBy(client, of));
+    const willBe = await digestOf((await partsOf(client, nextOf(of))).map(({ name }) => name));
+    if (is.rows !== willBe.rows || is.digest !== willBe.digest) {
       throw new Refusal(
-        `The ledger has ${is.entries} entries (${is.digest}), its next partitions ${willBe.entries} (${willBe.digest}).\nThe ledger is as it was. To begin anew: the same command with --cancel, then again.`,
+        `The ${of.what} has ${is.rows} ${of.rows} (${is.digest}), its next partitions ${willBe.rows} (${willBe.digest}).\nThe ${of.what} is as it was. To begin anew: the same command with --cancel, then again.`,
       );
     }
     return is;
@@ -192,6 +315,12 @@ export async function compare(client: SqlClient, say: (part: string) => void): P
     await client.query("rollback");
   }
 }
+
+/** The partitions that those to come are made of. */
+const replacedBy = async (client: SqlClient, of: Partitioned): Promise<string[]> =>
+  (
+    await select<{ name: string }>(client, `select c.partition as name from ${copyingOf(of)} c order by 1`)
+  ).map(({ name }) => name);
 
 /**
  * Waits until nobody looks at the database as it was before all was copied: in the new partitions they would miss what
@@ -201,6 +330,7 @@ export async function compare(client: SqlClient, say: (part: string) => void): P
  */
 export async function waitForOldReaders(
   client: SqlClient,
+  of: Partitioned,
   seconds: number,
   say: (pid: number) => void,
 ): Promise<void> {
@@ -212,7 +342,7 @@ export async function waitForOldReaders(
          from pg_stat_activity a
         where a.datname = current_database() and a.pid <> pg_backend_pid() and a.backend_xmin is not null
           and a.backend_type = 'client backend'
-          and age(a.backend_xmin) >= (select min(age(c.transaction_id::xid)) from ${copying} c)
+          and age(a.backend_xmin) >= (select min(age(c.transaction_id::xid)) from ${copyingOf(of)} c)
         order by a.xact_start limit 1`,
     );
     if (reader === undefined) return;
@@ -227,50 +357,44 @@ export async function waitForOldReaders(
 }
 
 /**
- * Puts the partitions in the ledger's place, and drops those that it had. All of it in one transaction, or nothing.
+ * Puts the partitions in the place of those that they are made of, and drops these. All of it in one transaction, or nothing.
  *
- * @returns for how many milliseconds nobody could write or read the ledger.
+ * @returns for how many milliseconds nobody could write or read the table.
  */
-export async function exchange(client: SqlClient, number: number): Promise<number> {
-  await requireOwner(client);
-  return await whileNobody(client, "access exclusive", async () => {
-    const old = await select<{ name: string }>(
-      client,
-      `select i.inhrelid::regclass::text as name from pg_inherits i where i.inhparent = '${ledger}'::regclass`,
-    );
-    await client.query(`drop trigger token_transactions_are_copied on ${ledger}`);
-    await client.query("drop function tokenbook.copy_entry()");
-    for (const { name } of old) {
-      await client.query(`alter table ${ledger} detach partition ${name}`);
+export async function exchange(client: SqlClient, of: Partitioned): Promise<number> {
+  await requireOwner(client, of);
+  const table = tableOf(of);
+  return await whileNobody(client, of, "access exclusive", async () => {
+    await client.query(`drop trigger ${triggerOf(of)} on ${table}`);
+    await client.query(`drop function ${functionOf(of)}`);
+    for (const name of await replacedBy(client, of)) {
+      await client.query(`alter table ${table} detach partition ${name}`);
       await client.query(`drop table ${name}`);
     }
-    for (let nth = 0; nth < number; nth++) {
-      const name = partition(number, nth);
-      await client.query(`alter table ${next} detach partition ${name}`);
-      await client.query(
-        `alter table ${ledger} attach partition ${name} for values with (modulus ${number}, remainder ${nth})`,
-      );
+    for (const { name, bound } of await partsOf(client, nextOf(of))) {
+      await client.query(`alter table ${nextOf(of)} detach partition ${name}`);
+      await client.query(`alter table ${table} attach partition ${name} ${bound}`);
       await client.query(`alter table ${name} drop constraint is_of_its_partition`);
     }
-    await client.query(`drop table ${next}, ${copying}`);
+    await client.query(`drop table ${nextOf(of)}, ${copyingOf(of)}`);
     await client.query("select tokenbook.declare_shape()");
   });
 }
 
-/** Drops what was begun. The ledger is as it was. */
-export async function cancel(client: SqlClient): Promise<void> {
-  await requireOwner(client);
-  await whileNobody(client, "access exclusive", async () => {
-    await client.query(`drop trigger if exists token_transactions_are_copied on ${ledger}`);
-    await client.query("drop function if exists tokenbook.copy_entry()");
-    await client.query(`drop table if exists ${next}, ${copying}`);
+/** Drops what was begun. The table is as it was. */
+export async function cancel(client: SqlClient, of: Partitioned): Promise<void> {
+  await requireOwner(client, of);
+  await whileNobody(client, of, "access exclusive", async () => {
+    await client.query(`drop trigger if exists ${triggerOf(of)} on ${tableOf(of)}`);
+    await client.query(`drop function if exists ${functionOf(of)}`);
+    await client.query(`drop table if exists ${nextOf(of)}, ${copyingOf(of)}`);
   });
 }
 
-/** Statistics of the ledger as a whole, which the server itself makes of each partition alone. */
-export async function analyze(client: SqlClient): Promise<void> {
+/** Statistics of the table as a whole, which the server itself makes of each partition alone. */
+export async function analyze(client: SqlClient, of: Partitioned): Promise<void> {
   await client.query("set statement_timeout = 0");
-  await client.query(`analyze ${ledger}`);
+  await client.query(`analyze ${tableOf(of)}`);
 }
 
 /** Nobody but its owner is to reach it, whatever the project gives away by default. */
@@ -279,27 +403,23 @@ async function closeTable(client: SqlClient, name: string): Promise<void> {
   await client.query(`select tokenbook.withdraw_rights('table', '${name}'::regclass)`);
 }
 
-const range = (number: number): number[] => Array.from({ length: number }, (_, nth) => nth);
-
-const partition = (number: number, nth: number): string => `tokenbook.token_transactions_${number}_${nth}`;
-
-async function columnsOf(client: SqlClient): Promise<{ columns: string[]; identity: string }> {
-  const rows = await select<{ name: string; identity: string }>(
+async function columnsOf(client: SqlClient, of: Partitioned): Promise<string[]> {
+  const rows = await select<{ name: string }>(
     client,
-    `select quote_ident(a.attname) as name, a.attrelid::bigint as identity
+    `select quote_ident(a.attname) as name
        from pg_attribute a
-      where a.attrelid = '${ledger}'::regclass and a.attnum > 0 and not a.attisdropped order by a.attnum`,
+      where a.attrelid = '${tableOf(of)}'::regclass and a.attnum > 0 and not a.attisdropped order by a.attnum`,
   );
-  return { columns: rows.map(({ name }) => name), identity: rows[0]!.identity };
+  return rows.map(({ name }) => name);
 }
 
-async function requireOwner(client: SqlClient): Promise<void> {
+async function requireOwner(client: SqlClient, of: Partitioned): Promise<void> {
   const [row] = await select<{ owner: string; role: string }>(
     client,
-    `select pg_get_userbyid(c.relowner) as owner, current_user as role from pg_class c where c.oid = '${ledger}'::regclass`,
+    `select pg_get_userbyid(c.relowner) as owner, current_user as role from pg_class c where c.oid = '${tableOf(of)}'::regclass`,
   );
   if (row!.owner !== row!.role)
-    throw new Refusal(`The ledger is ${row!.owner}'s: connect as ${row!.owner}, not ${row!.role}.`);
+    throw new Refusal(`The ${of.what} is ${row!.owner}'s: connect as ${row!.owner}, not ${row!.role}.`);
 }
 
 /** Longest wait for the lock: below deadlock_timeout, so that whoever waits behind it is never taken for one in a deadlock. */
@@ -308,7 +428,7 @@ const lockTimeoutMs = 500;
 const tries = 120;
 
 /**
- * Does it in one transaction with a lock that lets nobody write, or nobody write or read, the ledger. Whoever comes
+ * Does it in one transaction with a lock that lets nobody write, or nobody write or read, the table. Whoever comes
  * meanwhile waits; where somebody is at it for longer, it gives up its place and tries again a second later.
  *
  * @returns how many milliseconds it had the lock.
@@ -316,6 +436,7 @@ const tries = 120;
  */
 async function whileNobody(
   client: SqlClient,
+  of: Partitioned,
   mode: "share row exclusive" | "access exclusive",
   work: () => Promise<void>,
 ): Promise<number> {
@@ -325,7 +446,7 @@ async function whileNobody(
       await inTransaction(client, async () => {
         await client.query("set local statement_timeout = 0");
         await client.query(`set local lock_timeout = ${lockTimeoutMs}`);
-        await client.query(`lock table ${ledger} in ${mode} mode`);
+        await client.query(`lock table ${tableOf(of)} in ${mode} mode`);
         since = performance.now();
         await work();
       });
@@ -334,7 +455,7 @@ async function whileNobody(
       if (!["55P03", "40P01"].includes((error as { code?: string }).code ?? "")) throw error;
       if (nth === tries)
         throw new Failure(
-          "Somebody reads or writes the ledger all the time, in one long statement.\nThe same command goes on from here, once that has ended.",
+          `Somebody reads or writes the ${of.what} all the time, in one long statement.\nThe same command goes on from here, once that has ended.`,
         );
       await sleep(500 + Math.random() * 500);
     }

@@ -1,4 +1,6 @@
 -- One row an AI operation, or an admin's correction: the audit trail.
+-- In partitions by time: of one at first, so that a project that grows can have more of them without a pause
+-- (npx tokenbook partition --usage, decision 80). So its key has the time in it; what makes an id unique is that it is random.
 create table public.token_usage (
   user_id uuid not null,
   id uuid not null default gen_random_uuid(),
@@ -19,9 +21,9 @@ create table public.token_usage (
   tokens_uncovered bigint not null default 0,
   transaction_id bigint,
   member_id uuid,
-  constraint token_usage_pkey primary key (user_id, id),
+  constraint token_usage_pkey primary key (user_id, id, created_at),
   constraint token_usage_uncovered_is_part_of_used check (tokens_uncovered = 0 or tokens_uncovered between 1 and tokens_used)
-);
+) partition by range (created_at);
 comment on table public.token_usage is
   'The audit trail: one row for each AI operation, and for each grant or deduction by an admin (admin_grant, admin_deduct). Written by the functions only.';
 comment on column public.token_usage.user_id is 'The user. No foreign key: the record outlives the user.';
@@ -47,6 +49,12 @@ comment on column public.token_usage.member_id is 'The member of the user''s tea
 create index token_usage_time_idx on public.token_usage (created_at);
 create index token_usage_member_idx on public.token_usage (member_id, created_at) where member_id is not null;
 create index token_usage_user_idx on public.token_usage (user_id, created_at);
+
+-- whatever the time, there is a partition: the last has no end
+create table tokenbook.token_usage_all partition of public.token_usage
+  for values from (minvalue) to (maxvalue);
+comment on table tokenbook.token_usage_all is 'The only partition of the usage.';
+alter table tokenbook.token_usage_all enable row level security; -- without a policy: read token_usage
 
 alter table public.token_usage enable row level security;
 create policy "Users read their own usage" on public.token_usage

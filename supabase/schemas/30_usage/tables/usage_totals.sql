@@ -1,5 +1,5 @@
 -- What was used, added up by hour and by day, for the reports: of everyone together, and of each user of whom a report
--- had more to add up than one call does. Made of token_usage, and made again from it where it is lost.
+-- had more to add up than one call does. Made of token_usage and archived_usage, and made again from them where it is lost.
 create table tokenbook.usage_totals (
   user_id uuid not null,
   span text not null,
@@ -23,7 +23,7 @@ create table tokenbook.usage_totals (
   constraint usage_totals_span_is_known check (span in ('hour', 'day'))
 );
 comment on table tokenbook.usage_totals is
-  'What was used, by hour and by day (UTC), of the uses that tokenbook.usage_marks counts as added up. Derived from token_usage; written by tokenbook.count_usage, read by get_token_usage_by.';
+  'What was used, by hour and by day (UTC), of the uses that tokenbook.usage_marks counts as added up. Derived from token_usage and archived_usage; written by tokenbook.count_usage, read by get_token_usage_by.';
 comment on column tokenbook.usage_totals.user_id is 'Whose; all zeros: everyone''s together, without the members.';
 comment on column tokenbook.usage_totals.span is 'hour or day.';
 comment on column tokenbook.usage_totals.starts_at is 'When that hour or day (UTC) begins.';

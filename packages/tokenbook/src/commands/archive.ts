@@ -1,0 +1,120 @@
+import { existsSync } from "node:fs";
+import { InvalidArgumentError } from "@commander-js/extra-typings";
+import { databaseCommand, onDatabase, Refusal, wholeNumber } from "../command.ts";
+import {
+  endArchive,
+  goThrough,
+  readArchive,
+  registerArchive,
+  weighArchive,
+  writeArchive,
+} from "../data/archive.ts";
+import { agrees } from "../terminal/ask.ts";
+import { count, createProgress, duration, readable } from "../terminal/progress.ts";
+import { createVoice } from "../terminal/voice.ts";
+
+/** `tokenbook archive`: old usage in a file. */
+export const archive = databaseCommand(
+  "archive",
+  "Moves usage that is older than a day to a file, or back, while the project is being used.",
+  `The file is written and read back before anything is taken out of token_usage, and a use is taken out only where the
+file has it as the table does. What reports and repeated calls need stays in the database, and the ledger as it is. Stopped,
+the same command goes on where it was. A use that is not booked as the ledger says stays in the table.
+
+The file has what was written about people: keep it, or erase it, as you would the table. Whoever has none of it left
+cannot restore it; everything else goes on without it.`,
+)
+  .argument("<file>", "the archive: JSON, a line a use")
+  .option("--before <day>", "uses before that day (UTC), as 2026-01-31", day)
+  .option("--restore", "puts the uses of the file back")
+  .option("--page <lines>", "how many uses in a transaction", wholeNumber(1, "uses", 20_000), 5_000)
+  .option("--yes", "does not ask")
+  .option("--json", "for machines")
+  .action(async (path, { before, restore, page, yes, json, ...where }) => {
+    if (restore ? before !== undefined : before === undefined)
+      throw new Refusal("Give --before <day>, or --restore, which takes what the file has.");
+    const { say, answer } = createVoice(json);
+    const progress = createProgress(process.stderr, { inLogs: true });
+    const direction = restore ? "restore" : "archive";
+    await onDatabase(where, async (client, target) => {
+      await client.query("set timezone = 'UTC'");
+      const started = performance.now();
+      try {
+        if (!restore && !existsSync(path)) {
+          if (!yes)
+            await agrees(
+              `Move the usage of ${target.name} before ${before!.slice(0, 10)} to ${path}, and take it out of the database?`,
+            );
+          const uses = await writeArchive(client, path, before!, page, (written) =>
+            progress.show(`written ${readable(written)}`),
+          );
+          if (uses === 0) {
+            say(`There is no use before ${before!.slice(0, 10)} to be archived.`);
+            answer({ file: path, uses: 0, archived: 0 });
+            return;
+          }
+          progress.clear();
+          say(`Written: ${path}, ${count(uses, "use")}.`);
+        }
+
+        const file = await readArchive(path);
+        if (!restore && file.used_before !== before)
+          throw new Refusal(`${path} is there, and has the uses before ${file.used_before.slice(0, 10)}.`);
+        const was = await weighArchive(client, path, page);
+        if (was.uses !== file.uses || was.tokens !== file.tokens || was.cost_cents !== file.cost_cents)
+          throw new Refusal(
+            `invalid_usage_archive: ${path} says ${file.uses} uses of ${file.tokens} tokens, and has others.`,
+          );
+        progress.clear();
+        say(`Read back: digest ${file.digest}, ${file.tokens} tokens, ${file.cost_cents} cents.`);
+        if (!restore) await registerArchive(client, path, file);
+
+        let moved = 0;
+        for await (const some of goThrough(client, path, file, page, direction)) {
+          moved += some;
+          progress.show(
+            `${direction === "archive" ? "archived" : "restored"} ${readable(moved)} of ${readable(file.uses)}`,
+          );
+        }
+        await endArchive(client, file, direction);
+        const is = await weighArchive(client, path, page);
+        progress.clear();
+        if (is.entries !== was.entries || is.entries_digest !== was.entries_digest)
+          throw new Refusal(
+            `The ledger's entries of these uses were ${was.entries} (${was.entries_digest}), and are ${is.entries} (${is.entries_digest}).`,
+          );
+        say(
+          `${restore ? "Restored" : "Archived"}: ${count(moved, "use")} of ${readable(file.uses)}, ${duration((performance.now() - started) / 1000)} in all. The ledger has ${readable(was.entries)} ${was.entries === 1 ? "entry" : "entries"} of them, digest ${was.entries_digest} before and ${is.entries_digest} after.`,
+        );
+        answer({
+          file: path,
+          digest: file.digest,
+          uses: file.uses,
+          [restore ? "restored" : "archived"]: moved,
+          tokens: file.tokens,
+          cost_cents: file.cost_cents,
+          ledger: {
+            entries: was.entries,
+            digest_before: was.entries_digest,
+            digest_after: is.entries_digest,
+          },
+        });
+      } finally {
+        progress.clear();
+      }
+    });
+  });
+
+/** A day that is over, as the moment with which it begins. */
+function day(text: string): string {
+  const moment = new Date(`${text}T00:00:00Z`);
+  if (
+    !/^\d{4}-\d\d-\d\d$/.test(text) ||
+    Number.isNaN(moment.getTime()) ||
+    moment.toISOString().slice(0, 10) !== text
+  )
+    throw new InvalidArgumentError("It is a day, as 2026-01-31.");
+  if (moment.getTime() > Date.now() - 60_000)
+    throw new InvalidArgumentError("It is today or a day before it: what is used now stays in the table.");
+  return `${text}T00:00:00Z`;
+}
