@@ -9127,6 +9127,9 @@ declare
   v_has_new_rules boolean := false;
   v_terms jsonb;
   v_used bigint;
+  v_day timestamptz;
+  v_week timestamptz;
+  v_month timestamptz;
   v_spent bigint;
   v_grant_id uuid;
   v_grant_type text;
@@ -9232,7 +9235,8 @@ begin
     update public.token_balances b
        set tokens_remaining = b.tokens_remaining - tokens,
            is_open = b.tokens_remaining > tokens
-     where b.ctid = (select g.grant_ctid from tokenbook.oldest_open_grant(spend_tokens.user_id, spend_tokens.created_at) g)
+     where b.user_id = spend_tokens.user_id
+       and b.ctid = (select g.grant_ctid from tokenbook.oldest_open_grant(spend_tokens.user_id, spend_tokens.created_at) g)
        and b.tokens_remaining >= tokens
     returning b.id, b.grant_type, b.granted_at into v_grant_id, v_grant_type, v_granted_at;
   end if;
@@ -9255,17 +9259,20 @@ begin
   -- record: what tokenbook.record_transaction does for everything else; to call it here takes a third more (decision 26)
   v_spent := case when p_action_type = 'admin_deduct' then 0 else tokens + tokens_overdrawn end; -- a correction is no use
   v_used := case when p_hold_id is null then v_spent else 0 end;
+  v_day := date_trunc('day', created_at, 'UTC');
+  v_week := date_trunc('week', created_at, 'UTC');
+  v_month := date_trunc('month', created_at, 'UTC');
   update public.token_accounts a
      set tokens_remaining = a.tokens_remaining - tokens,
          tokens_reserved = a.tokens_reserved + case when p_hold_id is null then 0 else tokens end,
          tokens_used = a.tokens_used + v_used,
          tokens_owed = a.tokens_owed + tokens_overdrawn,
          spent_at = greatest(a.spent_at, spend_tokens.created_at),
-         spent_day = case when a.spent_at >= date_trunc('day', spend_tokens.created_at, 'UTC') then a.spent_day else 0 end
+         spent_day = case when a.spent_at >= v_day then a.spent_day else 0 end
            + v_spent, -- @counts-by-day
-         spent_week = case when a.spent_at >= date_trunc('week', spend_tokens.created_at, 'UTC') then a.spent_week else 0 end
+         spent_week = case when a.spent_at >= v_week then a.spent_week else 0 end
            + v_spent,
-         spent_month = case when a.spent_at >= date_trunc('month', spend_tokens.created_at, 'UTC') then a.spent_month else 0 end
+         spent_month = case when a.spent_at >= v_month then a.spent_month else 0 end
            + v_spent,
          total_cost = a.total_cost + p_cost,
          next_due_at = least(a.next_due_at, spend_tokens.created_at + p_hold_seconds * interval '1 second'),
@@ -17472,6 +17479,7 @@ declare
   v_next_id uuid;
   v_user_ids uuid[];
   v_locked_ids uuid[];
+  v_ends_after timestamptz; -- the clock, for a statement that many machines run
 begin
   if v_is_short and not exists (select 1 from tokenbook.uncounted_sales(c_first, c_portion)) then
     -- a replica knows until when it has heard from the primary
@@ -17517,6 +17525,7 @@ begin
          whole_at = case when v_next_id is null then v_round.begun_at else r.whole_at end
    where r.is_only; -- @rounds-go-on
 
+  v_ends_after := clock_timestamp();
   with chosen as materialized (
     select c.user_id, c.counted_id, c.changed_at, least(a.last_transaction_id, c.counted_id + c_portion) as upto_id,
            a.last_transaction_id <= c.counted_id + c_portion as is_whole
@@ -17697,7 +17706,7 @@ begin
      set counted_id = d.upto_id,
          changed_at = case when d.is_whole then null else c.changed_at end,
          next_end_at = case when d.is_whole then (
-           select min(s.period_end) from tokenbook.sales s where s.user_id = c.user_id and s.period_end > clock_timestamp()) else c.next_end_at end
+           select min(s.period_end) from tokenbook.sales s where s.user_id = c.user_id and s.period_end > v_ends_after) else c.next_end_at end
     from chosen d
    where c.user_id = d.user_id;
   return case when v_next_id is null then v_round.begun_at end;
@@ -20567,7 +20576,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_subscription public.token_subscriptions;
+  v_subscription record;
 begin
   select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
   return query
@@ -21941,13 +21950,14 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := clock_timestamp();
+  v_spread constant double precision := 0.75 + random() / 2;
   v_delivery tokenbook.webhook_deliveries;
 begin
   perform tokenbook.check_body(); -- @server-sends-one-object
   update tokenbook.webhook_deliveries d
      set status = case when p_error is null then 'delivered' when d.attempts >= 10 then 'given_up' else 'pending' end,
          next_attempt_at = case when p_error is not null and d.attempts < 10
-           then v_now + least(10 * 4 ^ (d.attempts - 1), 21600) * (0.75 + random() / 2) * interval '1 second' end,
+           then v_now + least(10 * 4 ^ (d.attempts - 1), 21600) * v_spread * interval '1 second' end,
          claim_id = null,
          settled_at = case when p_error is null or d.attempts >= 10 then v_now end,
          last_error = left(p_error, 200)
