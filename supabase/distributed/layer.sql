@@ -1,3 +1,11 @@
+/*
+ * What of the functions is otherwise where users' rows are on several machines: several accounts are locked, swept and
+ * verified one after the other, and each statement says whose rows it means. The answers are the same, on one machine too:
+ * tests/against/distribute.test.ts compares them.
+ * A piece that is not there as it was when this was written is an error: so a change of such a function is noticed here.
+ * Read by distribute.sql.
+ */
+
 -- Locks those of these accounts that nobody else has locked, and returns them; NULL, none.
 create function tokenbook.lock_free_accounts(p_user_ids uuid[])
 returns uuid[]
@@ -94,14 +102,10 @@ begin
 end
 $$;
 
-do $patch$
-declare
-  v_patch record;
-  v_function record;
-  v_definition text;
-begin
-  for v_patch in
-    select * from (values
+-- The pieces of functions that differ: as they are for one machine, and as they are for many.
+create temp table pieces as
+select row_number() over () as nth, p.*
+  from (values
       ('lock_accounts', $o$  v_account public.token_accounts;
 begin
   for v_account in
@@ -552,7 +556,7 @@ $n$),
 $o$, $n$       set is_default = false, given_to_users_since = null, updated_at = v_at
 $n$),
       ('set_token_plan', $o$  v_written := tokenbook.write_offer($o$, $n$  if p_plan -> 'is_default' = 'true' or not p_plan ? 'is_default' and v_plan.is_default then
-    if case when p_plan ? 'given_to_users_since' then p_plan -> 'given_to_users_since' = 'null' else v_plan.given_to_users_since is null end then
+    if (case when p_plan ? 'given_to_users_since' then p_plan -> 'given_to_users_since' = 'null' else v_plan.given_to_users_since is null end) then
       p_plan := p_plan || jsonb_build_object('given_to_users_since', now());
     end if;
   elsif p_plan -> 'is_default' = 'false' and v_plan.is_default and not p_plan ? 'given_to_users_since' then
@@ -759,14 +763,27 @@ $o$, $n$  for v_user_id in
       from unnest(tokenbook.users_between(p_user_id, coalesce(p_after, '00000000-0000-0000-0000-000000000000'), p_until)) as u (user_id)
   loop
 $n$)
-    ) as p (name, of_one, of_many)
+    ) as p (name, of_one, of_many);
+
+do $layer$
+declare
+  v_piece record;
+  v_function record;
+  v_definition text;
+begin
+  for v_function in
+    select f.name, pg_get_functiondef(p.oid) as definition
+      from (select distinct c.name from pieces c) f
+      left join pg_proc p on p.pronamespace = 'tokenbook'::regnamespace and p.proname = f.name
   loop
-    select p.prosrc, pg_get_functiondef(p.oid) as definition into strict v_function
-      from pg_proc p where p.pronamespace = 'tokenbook'::regnamespace and p.proname = v_patch.name;
-    if (length(v_function.prosrc) - length(replace(v_function.prosrc, v_patch.of_one, ''))) <> length(v_patch.of_one) then
-      raise exception 'tokenbook.% is not as it was when this was written: it does not have once %', v_patch.name, v_patch.of_one;
-    end if;
-    execute replace(v_function.definition, v_patch.of_one, v_patch.of_many);
+    v_definition := v_function.definition;
+    for v_piece in select c.* from pieces c where c.name = v_function.name order by c.nth loop
+      if (length(v_definition) - length(replace(v_definition, v_piece.of_one, '')) = length(v_piece.of_one)) is not true then
+        raise exception 'tokenbook.% is not as it was when this was written: it does not have once: %', v_piece.name, v_piece.of_one;
+      end if;
+      v_definition := replace(v_definition, v_piece.of_one, v_piece.of_many);
+    end loop;
+    execute v_definition;
   end loop;
 
   -- what joins all rows of many users asks for one user after the other, and says of each table whose rows it means
@@ -809,5 +826,37 @@ $body$, v_function.name || '_of_one', replace(v_function.arguments, 'p_user_id',
       regexp_replace(v_function.definition, 'pg_relation_size\(''([\w.]+)''\) > 0', '(exists (select 1 from \1))', 'g'),
       'pg_relation_size\(''([\w.]+)''\) = 0', '(not exists (select 1 from \1))', 'g');
   end loop;
+
+  -- a function that Postgres writes into the statement that calls it would read the table of the coordinator, which is empty
+  for v_function in
+    select p.prosrc, p.proretset, regexp_replace(pg_get_functiondef(p.oid), 'LANGUAGE sql', 'LANGUAGE plpgsql') as definition
+      from pg_proc p
+      join pg_namespace n on n.oid = p.pronamespace
+     where (n.nspname = 'tokenbook' or n.nspname = 'public' and p.proname = any (tokenbook.own_functions()))
+       and p.prolang = (select l.oid from pg_language l where l.lanname = 'sql')
+       and p.prosrc ~ '\m(from|join)\s+(public|tokenbook)\.\w+\s*[^(\w]'
+  loop
+    execute replace(v_function.definition, v_function.prosrc, format(
+      case when v_function.proretset then E'\n#variable_conflict use_column\nbegin\n  return query%s;\nend\n'
+        else E'\n#variable_conflict use_column\nbegin\n  return (%s);\nend\n' end,
+      rtrim(v_function.prosrc, E' \n;') || E'\n'));
+  end loop;
+
+  -- a plan for whichever user asks every machine
+  for v_function in
+    select p.oid::regprocedure as name from pg_proc p
+     where p.pronamespace = 'tokenbook'::regnamespace and 'plan_cache_mode=force_generic_plan' = any (p.proconfig)
+  loop
+    execute format('alter function %s reset plan_cache_mode', v_function.name);
+  end loop;
+
+  -- Citus runs no stable function for the rows of a table in its FROM. These are asked of a row, and of the moment that they are given
+  for v_function in
+    select p.oid::regprocedure as name from pg_proc p
+     where p.pronamespace = 'tokenbook'::regnamespace and p.proname in ('subscription_at', 'plans_of', 'without_words')
+  loop
+    execute format('alter function %s immutable', v_function.name);
+  end loop;
 end
-$patch$;
+$layer$;
+drop table pieces;

@@ -25108,6 +25108,7 @@ as $$
 declare
   v_user_ids constant uuid[] := tokenbook.people_of_move(p_move_id, 'in');
   v_phase text;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   perform tokenbook.lock_accounts(v_user_ids, p_away_too => true);
   select min(m.phase) into v_phase from tokenbook.moves m where m.id = p_move_id and m.direction = 'in';
@@ -25116,12 +25117,13 @@ begin
   elsif v_phase is distinct from 'arriving' then
     perform tokenbook.refuse('invalid_move', '{"rule": "a move that is under way"}');
   end if;
+  v_at := clock_timestamp();
   update public.token_accounts a
-     set state = m.former_state, updated_at = clock_timestamp()
+     set state = m.former_state, updated_at = v_at
     from tokenbook.moves m
    where m.id = p_move_id and m.direction = 'in' and a.user_id = m.user_id and a.state = 'arriving';
   update tokenbook.moves m
-     set phase = 'arrived', settled_at = clock_timestamp()
+     set phase = 'arrived', settled_at = v_at
    where m.id = p_move_id and m.direction = 'in';
   perform tokenbook.move_deferred(v_user_ids, 1);
   return true;
@@ -25144,6 +25146,7 @@ as $$
 declare
   v_user_ids constant uuid[] := tokenbook.people_of_move(p_move_id, 'in');
   v_phase text;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   perform tokenbook.lock_accounts(v_user_ids, p_away_too => true);
   select min(m.phase) into v_phase from tokenbook.moves m where m.id = p_move_id and m.direction = 'in';
@@ -25153,8 +25156,9 @@ begin
     return false;
   end if;
   perform tokenbook.discard_books(v_user_ids);
+  v_at := clock_timestamp();
   update tokenbook.moves m
-     set phase = 'discarded', settled_at = clock_timestamp()
+     set phase = 'discarded', settled_at = v_at
    where m.id = p_move_id and m.direction = 'in';
   return true;
 end
@@ -25293,6 +25297,7 @@ declare
   v_user_ids constant uuid[] := tokenbook.people_of_move(p_move_id, 'out');
   v_phase text;
   v_now jsonb;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- lock
   perform tokenbook.lock_accounts(v_user_ids, p_away_too => true);
@@ -25321,8 +25326,9 @@ begin
 
   -- record
   update public.token_accounts a set state = 'moved' where a.user_id = any (v_user_ids);
+  v_at := clock_timestamp();
   update tokenbook.moves m
-     set phase = 'moved', proof = p_proof, settled_at = clock_timestamp()
+     set phase = 'moved', proof = p_proof, settled_at = v_at
    where m.id = p_move_id and m.direction = 'out';
   perform tokenbook.move_deferred(v_user_ids, -1);
   return true;
@@ -25671,6 +25677,7 @@ as $$
 declare
   v_user_ids constant uuid[] := tokenbook.people_of_move(p_move_id, 'out');
   v_phase text;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   perform tokenbook.lock_accounts(v_user_ids, p_away_too => true);
   select min(m.phase) into v_phase from tokenbook.moves m where m.id = p_move_id and m.direction = 'out';
@@ -25684,12 +25691,13 @@ begin
   if v_phase = 'moved' then
     perform tokenbook.move_deferred(v_user_ids, 1);
   end if;
+  v_at := clock_timestamp();
   update public.token_accounts a
-     set state = m.former_state, updated_at = clock_timestamp()
+     set state = m.former_state, updated_at = v_at
     from tokenbook.moves m
    where m.id = p_move_id and m.direction = 'out' and a.user_id = m.user_id;
   update tokenbook.moves m
-     set phase = 'taken_back', settled_at = clock_timestamp()
+     set phase = 'taken_back', settled_at = v_at
    where m.id = p_move_id and m.direction = 'out';
   return true;
 end

@@ -14,7 +14,6 @@ import type { Database } from "../support/database.ts";
 import { applyMutant } from "../support/mutants.ts";
 import { asService, createUser, rpc } from "../support/roles.ts";
 import { connectAsServer, storm } from "../support/storm.ts";
-import { letTimePass } from "../support/time.ts";
 import { namedDatabase, openTargets, type TargetDatabase } from "./database-target.ts";
 import { callEveryFunction } from "./every-function.ts";
 
@@ -121,11 +120,11 @@ describe.each(openTargets)("$what", ({ open }) => {
     );
     expect(rows[0]).toEqual({ entries: keys, tokens: expected });
     expect(mix["spent"]! + mix["replayed"]!).toBe(2 * keys);
+    expect(mix["spent"]).toBeLessThanOrEqual(keys); // more: what was said to be spent was lost
   });
 
   test("a batch, the sweeper and a checkpoint work on many users at once", async () => {
     const users = await Promise.all(Array.from({ length: 20 }, () => newUser(10)));
-    await Promise.all(users.slice(0, 10).map((user) => grant(db, user, 5, { expires_in: "1 hour" })));
     const batch = await call("deduct_tokens_batch", {
       p_items: users.flatMap((user, nth) => [
         { user_id: user, tokens: 3, idempotency_key: `batch-${nth}` },
@@ -133,7 +132,8 @@ describe.each(openTargets)("$what", ({ open }) => {
       ]),
     });
     expect(batch).toMatchObject({ deducted: 20, replayed: 0, short: 20, failed: 0 });
-    for (const user of users.slice(0, 10)) await letTimePass(db, user, 2);
+    await Promise.all(users.slice(0, 10).map((user) => grant(db, user, 5, { expires_in: "4 seconds" })));
+    await sleep(4_500);
     let booked = 0;
     for (let portion = 1; portion > 0; booked += portion)
       portion = Number(await call("expire_old_token_grants", { p_max_accounts: 7 }));
@@ -154,8 +154,8 @@ describe.each(openTargets)("$what", ({ open }) => {
     made.push(user);
     await grant(db, user, 100, { cost: 1_000 });
     await call("deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: 40 });
-    let report: { as_of: string | null; rows: unknown[] } = { as_of: null, rows: [] };
-    for (let nth = 0; nth < 20 && report.rows.length === 0; nth++) report = await call("get_token_revenue", {});
+    let report: { as_of: string | null } = { as_of: null };
+    for (let nth = 0; nth < 20 && report.as_of === null; nth++) report = await call("get_token_revenue", {});
     const { rows } = await db.admin.query(
       "select sold_cents::int, recognised_cents::int, tokens_used::int from tokenbook.sales where user_id = $1",
       [user],
@@ -165,11 +165,11 @@ describe.each(openTargets)("$what", ({ open }) => {
   });
 
   test("the books are right: of every user that was made here, and asked for all at once", async () => {
-    const { rows } = await asService(db, (client) =>
-      client.query("select * from public.verify_token_ledger()"),
-    );
+    const { rows } = await db.admin.query("select * from public.verify_token_ledger()"); // as long as it takes
     const ours = rows.filter(({ user_id: user }) => made.includes(user as string));
-    console.log(`verify: users=${made.length} breaches=${ours.length} of others=${rows.length - ours.length}`);
+    console.log(
+      `verify: users=${made.length} breaches=${ours.length} of others=${rows.length - ours.length}`,
+    );
     expect(ours).toEqual([]);
     for (const user of made.slice(0, 5)) {
       const { rows: breaches } = await asService(db, (client) =>
@@ -191,12 +191,23 @@ describe.each(openTargets)("$what", ({ open }) => {
       ).rows.map((row) => row.invariant as string);
     expect([...(await found(rich)), ...(await found(payer))]).toEqual([]);
     const change = (sql: string, user: string) => db.admin.query(sql, [user]);
-    await change("update public.token_accounts set tokens_remaining = tokens_remaining + 1 where user_id = $1", rich);
+    await change(
+      "update public.token_accounts set tokens_remaining = tokens_remaining + 1 where user_id = $1",
+      rich,
+    );
     await change("update public.token_accounts set payer_id = null where user_id = $1", member);
     const breaches = [await found(rich), await found(payer)];
-    await change("update public.token_accounts set tokens_remaining = tokens_remaining - 1 where user_id = $1", rich);
-    await db.admin.query("update public.token_accounts set payer_id = $2 where user_id = $1", [member, payer]);
-    expect(breaches[0]!.some((it) => it.startsWith("I2")) && breaches[0]!.some((it) => it.startsWith("I3"))).toBe(true);
+    await change(
+      "update public.token_accounts set tokens_remaining = tokens_remaining - 1 where user_id = $1",
+      rich,
+    );
+    await db.admin.query("update public.token_accounts set payer_id = $2 where user_id = $1", [
+      member,
+      payer,
+    ]);
+    expect(
+      breaches[0]!.some((it) => it.startsWith("I2")) && breaches[0]!.some((it) => it.startsWith("I3")),
+    ).toBe(true);
     expect(breaches[1]).toEqual(["I3 a member has one payer"]);
   });
 
@@ -235,7 +246,9 @@ describe.each(openTargets)("$what", ({ open }) => {
 
 const spendOne =
   (user: string) =>
-  async (client: { query: (sql: string, values: unknown[]) => Promise<{ rows: { value: { success: boolean } }[] }> }) => {
+  async (client: {
+    query: (sql: string, values: unknown[]) => Promise<{ rows: { value: { success: boolean } }[] }>;
+  }) => {
     const { rows } = await client.query(
       "select public.deduct_tokens_with_fifo(p_user_id => $1, p_tokens_to_deduct => 1) as value",
       [user],
@@ -243,13 +256,16 @@ const spendOne =
     return rows[0]!.value.success ? "spent" : "short";
   };
 
-test.skipIf(namedDatabase() !== undefined)("the trial sees a deduction that reads before it writes", async () => {
-  const db: Database = await openTargets[0]!.open();
-  await applyMutant(db, "deduct-reads-then-writes");
-  const user = await createUser(db);
-  await grant(db, user, 100);
-  const { mix } = await storm(db, { connections: 32, attempts: 1_000, run: spendOne(user) });
-  await db.drop();
-  console.log(`reads, then writes: ${JSON.stringify(mix)} of 100`);
-  expect(mix["spent"]).toBeGreaterThan(100);
-});
+test.skipIf(namedDatabase() !== undefined)(
+  "the trial sees a deduction that reads before it writes",
+  async () => {
+    const db: Database = await openTargets[0]!.open();
+    await applyMutant(db, "deduct-reads-then-writes");
+    const user = await createUser(db);
+    await grant(db, user, 100);
+    const { mix } = await storm(db, { connections: 32, attempts: 1_000, run: spendOne(user) });
+    await db.drop();
+    console.log(`reads, then writes: ${JSON.stringify(mix)} of 100`);
+    expect(mix["spent"]).toBeGreaterThan(100);
+  },
+);

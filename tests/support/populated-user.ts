@@ -51,7 +51,9 @@ export async function populateUser(
 
   await asServer("set_token_webhook_endpoint", { p_name: "app", p_url: "https://example.com/tokens" });
   if (await hasProfiles(db))
-    await db.admin.query("insert into public.user_profiles (user_id) values ($1) on conflict do nothing", [id]);
+    await db.admin.query("insert into public.user_profiles (user_id) values ($1) on conflict do nothing", [
+      id,
+    ]);
   await db.admin.query(
     `insert into public.token_legacy_transactions (user_id, id, legacy_id, action_type, tokens, metadata, created_at)
      values ($1, 0, $2, 'chat_conversation', -7, jsonb_build_object('of', $2::text), now() - interval '1 year')`,
