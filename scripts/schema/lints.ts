@@ -73,6 +73,26 @@ const ownLogic = `
     from pg_policy p
     join (${ownRelations}) r on r.oid = p.polrelid`;
 
+/** The bodies of functions without their comments. */
+const ownBodies = `
+  select f.name, f.proname, regexp_replace(f.prosrc, '--[^\\n]*|/\\*.*?\\*/', '', 'g') as text from (${ownFunctions}) f`;
+
+/**
+ * Functions that lock rows of several users in a statement: those that supabase/distributed/layer.sql has otherwise for
+ * many machines, moves between projects, and one that locks by a key that is on each machine.
+ */
+const lockingSeveral = [
+  "lock_accounts",
+  "expire_old_token_grants",
+  "arm_token_alerts",
+  "claim_token_webhooks",
+  "retry_token_webhooks",
+  "repeat_token_webhook_delivery",
+  "begin_move",
+  "mark_moved",
+  "set_token_subject",
+];
+
 /** Whether a policy "p" lets API callers read, without asking who it is. */
 const readByClients = `p.polpermissive and p.polcmd in ('r', '*')
          and (0 = any (p.polroles) or p.polroles && array['anon'::regrole::oid, 'authenticated'::regrole::oid])
@@ -220,6 +240,43 @@ export const lints = {
        cross join lateral regexp_matches(found[1], form.literal, 'g') as said
        where said[1] <> all (tokenbook.reserved_action_types())
          and said[1] <> 'deduction' -- what spending is called that its caller gives no name`,
+  },
+  select_without_columns: {
+    why: "Citus refuses it where it is of tables on other machines: select 1 (decision 78).",
+    query: `select b.name from (${ownBodies}) b where b.text ~* '\\mselect\\s+from\\M'`,
+  },
+  volatile_in_a_change: {
+    why: "Each machine would have another value, and Citus refuses it: read the clock into a variable before the statement (decision 78).",
+    query: `
+      select distinct b.name
+        from (${ownBodies}) b
+       cross join lateral (
+         select regexp_matches(b.text, '\\m(update\\s+(?:public|tokenbook)\\.\\w+[^;]*);', 'gi')
+         union all
+         select regexp_matches(b.text, '\\m(on\\s+conflict[^;]*)', 'gi')) as part (said)
+       where part.said[1] ~* '\\m(clock_timestamp|random|gen_random_uuid|nextval|statement_timestamp|timeofday)\\s*\\('
+         and b.proname not in ('write_offer', 'move_past') -- a parameter of a statement; the test clock`,
+  },
+  lock_without_its_user: {
+    why: "Citus locks rows of one machine at a time: say user_id = and whose, or have it otherwise in supabase/distributed/layer.sql (decision 78).",
+    query: `
+      select distinct b.name
+        from (${ownBodies}) b
+       cross join lateral regexp_split_to_table(b.text, ';|\\m(?:loop|then)\\M') as part (said)
+       where part.said ~* '\\mfor\\s+(no\\s+key\\s+)?update\\M' and part.said !~* '\\muser_id = (?!any)'
+         and exists (
+           select from (${ownRelations}) r
+             join pg_attribute a on a.attrelid = r.oid and a.attname = 'user_id' and a.attnotnull
+            where r.relkind in ('r', 'p') and part.said ~ format('\\m%s\\.%s\\M', r.nspname, r.relname))
+         and b.proname <> all (${array(lockingSeveral)})`,
+  },
+  variable_of_a_view: {
+    why: "A machine that is given the function knows the view only later, and refuses it: a record, or a table's type (decision 78).",
+    query: `
+      select b.name from (${ownBodies}) b
+       where exists (
+         select from (${ownRelations}) r
+          where r.relkind = 'v' and b.text ~ format('\\mdeclare\\M.*\\m\\w+\\s+(constant\\s+)?%s\\.%s\\s*(;|:=)', r.nspname, r.relname))`,
   },
   swallowed_errors: {
     why: "'when others' hides cancelled queries, deadlocks and our own refusals from the caller.",

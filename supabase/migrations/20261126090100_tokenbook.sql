@@ -9244,6 +9244,9 @@ declare
   v_has_new_rules boolean := false;
   v_terms jsonb;
   v_used bigint;
+  v_day timestamptz;
+  v_week timestamptz;
+  v_month timestamptz;
   v_spent bigint;
   v_grant_id uuid;
   v_grant_type text;
@@ -9344,7 +9347,8 @@ begin
     update public.token_balances b
        set tokens_remaining = b.tokens_remaining - tokens,
            is_open = b.tokens_remaining > tokens
-     where b.ctid = (select g.grant_ctid from tokenbook.oldest_open_grant(spend_tokens.user_id, spend_tokens.created_at) g)
+     where b.user_id = spend_tokens.user_id
+       and b.ctid = (select g.grant_ctid from tokenbook.oldest_open_grant(spend_tokens.user_id, spend_tokens.created_at) g)
        and b.tokens_remaining >= tokens
     returning b.id, b.grant_type, b.granted_at into v_grant_id, v_grant_type, v_granted_at;
   end if;
@@ -9367,17 +9371,20 @@ begin
   -- record: what tokenbook.record_transaction does for everything else; to call it here takes a third more (decision 26)
   v_spent := case when p_action_type = 'admin_deduct' then 0 else tokens + tokens_overdrawn end; -- a correction is no use
   v_used := case when p_hold_id is null then v_spent else 0 end;
+  v_day := date_trunc('day', created_at, 'UTC');
+  v_week := date_trunc('week', created_at, 'UTC');
+  v_month := date_trunc('month', created_at, 'UTC');
   update public.token_accounts a
      set tokens_remaining = a.tokens_remaining - tokens,
          tokens_reserved = a.tokens_reserved + case when p_hold_id is null then 0 else tokens end,
          tokens_used = a.tokens_used + v_used,
          tokens_owed = a.tokens_owed + tokens_overdrawn,
          spent_at = greatest(a.spent_at, spend_tokens.created_at),
-         spent_day = case when a.spent_at >= date_trunc('day', spend_tokens.created_at, 'UTC') then a.spent_day else 0 end
+         spent_day = case when a.spent_at >= v_day then a.spent_day else 0 end
            + v_spent, -- @counts-by-day
-         spent_week = case when a.spent_at >= date_trunc('week', spend_tokens.created_at, 'UTC') then a.spent_week else 0 end
+         spent_week = case when a.spent_at >= v_week then a.spent_week else 0 end
            + v_spent,
-         spent_month = case when a.spent_at >= date_trunc('month', spend_tokens.created_at, 'UTC') then a.spent_month else 0 end
+         spent_month = case when a.spent_at >= v_month then a.spent_month else 0 end
            + v_spent,
          total_cost = a.total_cost + p_cost,
          next_due_at = least(a.next_due_at, spend_tokens.created_at + p_hold_seconds * interval '1 second'),
@@ -17931,6 +17938,7 @@ declare
   v_next_id uuid;
   v_user_ids uuid[];
   v_locked_ids uuid[];
+  v_ends_after timestamptz; -- the clock, for a statement that many machines run
 begin
   if v_is_short and not exists (select 1 from tokenbook.uncounted_sales(c_first, c_portion)) then
     -- a replica knows until when it has heard from the primary
@@ -17976,6 +17984,7 @@ begin
          whole_at = case when v_next_id is null then v_round.begun_at else r.whole_at end
    where r.is_only; -- @rounds-go-on
 
+  v_ends_after := clock_timestamp();
   with chosen as materialized (
     select c.user_id, c.counted_id, c.changed_at, least(a.last_transaction_id, c.counted_id + c_portion) as upto_id,
            a.last_transaction_id <= c.counted_id + c_portion as is_whole
@@ -18156,7 +18165,7 @@ begin
      set counted_id = d.upto_id,
          changed_at = case when d.is_whole then null else c.changed_at end,
          next_end_at = case when d.is_whole then (
-           select min(s.period_end) from tokenbook.sales s where s.user_id = c.user_id and s.period_end > clock_timestamp()) else c.next_end_at end
+           select min(s.period_end) from tokenbook.sales s where s.user_id = c.user_id and s.period_end > v_ends_after) else c.next_end_at end
     from chosen d
    where c.user_id = d.user_id;
   return case when v_next_id is null then v_round.begun_at end;
@@ -21026,7 +21035,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_subscription public.token_subscriptions;
+  v_subscription record;
 begin
   select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
   return query
@@ -22400,13 +22409,14 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := clock_timestamp();
+  v_spread constant double precision := 0.75 + random() / 2;
   v_delivery tokenbook.webhook_deliveries;
 begin
   perform tokenbook.check_body(); -- @server-sends-one-object
   update tokenbook.webhook_deliveries d
      set status = case when p_error is null then 'delivered' when d.attempts >= 10 then 'given_up' else 'pending' end,
          next_attempt_at = case when p_error is not null and d.attempts < 10
-           then v_now + least(10 * 4 ^ (d.attempts - 1), 21600) * (0.75 + random() / 2) * interval '1 second' end,
+           then v_now + least(10 * 4 ^ (d.attempts - 1), 21600) * v_spread * interval '1 second' end,
          claim_id = null,
          settled_at = case when p_error is null or d.attempts >= 10 then v_now end,
          last_error = left(p_error, 200)
@@ -25559,6 +25569,7 @@ as $$
 declare
   v_user_ids constant uuid[] := tokenbook.people_of_move(p_move_id, 'in');
   v_phase text;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   perform tokenbook.lock_accounts(v_user_ids, p_away_too => true);
   select min(m.phase) into v_phase from tokenbook.moves m where m.id = p_move_id and m.direction = 'in';
@@ -25567,12 +25578,13 @@ begin
   elsif v_phase is distinct from 'arriving' then
     perform tokenbook.refuse('invalid_move', '{"rule": "a move that is under way"}');
   end if;
+  v_at := clock_timestamp();
   update public.token_accounts a
-     set state = m.former_state, updated_at = clock_timestamp()
+     set state = m.former_state, updated_at = v_at
     from tokenbook.moves m
    where m.id = p_move_id and m.direction = 'in' and a.user_id = m.user_id and a.state = 'arriving';
   update tokenbook.moves m
-     set phase = 'arrived', settled_at = clock_timestamp()
+     set phase = 'arrived', settled_at = v_at
    where m.id = p_move_id and m.direction = 'in';
   perform tokenbook.move_deferred(v_user_ids, 1);
   return true;
@@ -25595,6 +25607,7 @@ as $$
 declare
   v_user_ids constant uuid[] := tokenbook.people_of_move(p_move_id, 'in');
   v_phase text;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   perform tokenbook.lock_accounts(v_user_ids, p_away_too => true);
   select min(m.phase) into v_phase from tokenbook.moves m where m.id = p_move_id and m.direction = 'in';
@@ -25604,8 +25617,9 @@ begin
     return false;
   end if;
   perform tokenbook.discard_books(v_user_ids);
+  v_at := clock_timestamp();
   update tokenbook.moves m
-     set phase = 'discarded', settled_at = clock_timestamp()
+     set phase = 'discarded', settled_at = v_at
    where m.id = p_move_id and m.direction = 'in';
   return true;
 end
@@ -25744,6 +25758,7 @@ declare
   v_user_ids constant uuid[] := tokenbook.people_of_move(p_move_id, 'out');
   v_phase text;
   v_now jsonb;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- lock
   perform tokenbook.lock_accounts(v_user_ids, p_away_too => true);
@@ -25772,8 +25787,9 @@ begin
 
   -- record
   update public.token_accounts a set state = 'moved' where a.user_id = any (v_user_ids);
+  v_at := clock_timestamp();
   update tokenbook.moves m
-     set phase = 'moved', proof = p_proof, settled_at = clock_timestamp()
+     set phase = 'moved', proof = p_proof, settled_at = v_at
    where m.id = p_move_id and m.direction = 'out';
   perform tokenbook.move_deferred(v_user_ids, -1);
   return true;
@@ -26124,6 +26140,7 @@ as $$
 declare
   v_user_ids constant uuid[] := tokenbook.people_of_move(p_move_id, 'out');
   v_phase text;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   perform tokenbook.lock_accounts(v_user_ids, p_away_too => true);
   select min(m.phase) into v_phase from tokenbook.moves m where m.id = p_move_id and m.direction = 'out';
@@ -26137,12 +26154,13 @@ begin
   if v_phase = 'moved' then
     perform tokenbook.move_deferred(v_user_ids, 1);
   end if;
+  v_at := clock_timestamp();
   update public.token_accounts a
-     set state = m.former_state, updated_at = clock_timestamp()
+     set state = m.former_state, updated_at = v_at
     from tokenbook.moves m
    where m.id = p_move_id and m.direction = 'out' and a.user_id = m.user_id;
   update tokenbook.moves m
-     set phase = 'taken_back', settled_at = clock_timestamp()
+     set phase = 'taken_back', settled_at = v_at
    where m.id = p_move_id and m.direction = 'out';
   return true;
 end

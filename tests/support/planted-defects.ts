@@ -180,6 +180,62 @@ export const defects: Record<LintName, { sql: string; found: string[] }> = {
       "tokenbook.tells_apart(): case",
     ],
   },
+  select_without_columns: {
+    sql:
+      plantedFunction(
+        "tokenbook.asks_for_nothing",
+        "perform 1 where exists (select from public.token_plans)",
+      ) +
+      plantedFunction(
+        "tokenbook.asks_for_one",
+        "perform 1 -- select from\n where exists (select 1 from public.token_plans)",
+      ),
+    found: ["tokenbook.asks_for_nothing()"],
+  },
+  volatile_in_a_change: {
+    sql:
+      plantedFunction(
+        "tokenbook.clock_in_an_update",
+        "update public.token_accounts a set updated_at = clock_timestamp() where a.user_id = null",
+      ) +
+      plantedFunction(
+        "tokenbook.dice_in_a_conflict",
+        "insert into tokenbook.test_users as u (user_id) values (gen_random_uuid()) on conflict (user_id) do update set user_id = gen_random_uuid()",
+      ) +
+      plantedFunction(
+        "tokenbook.clock_before_it",
+        "perform clock_timestamp(); insert into tokenbook.test_users (user_id) values (gen_random_uuid()) on conflict do nothing",
+      ),
+    found: ["tokenbook.clock_in_an_update()", "tokenbook.dice_in_a_conflict()"],
+  },
+  lock_without_its_user: {
+    sql:
+      plantedFunction(
+        "tokenbook.locks_anybody",
+        "perform 1 from public.token_holds h where h.status = 'open' for update skip locked",
+      ) +
+      plantedFunction(
+        "tokenbook.locks_several",
+        "perform 1 from public.token_accounts a where a.user_id = any ('{}'::uuid[]) for no key update",
+      ) +
+      plantedFunction(
+        "tokenbook.locks_one",
+        "perform 1 from public.token_holds h where h.user_id = null for update; perform 1 from public.token_plans p for update",
+      ),
+    found: ["tokenbook.locks_anybody()", "tokenbook.locks_several()"],
+  },
+  variable_of_a_view: {
+    sql:
+      plantedFunction(
+        "tokenbook.keeps_a_view",
+        "declare v_one public.token_subscriptions; begin v_one := null; end",
+      ) +
+      plantedFunction(
+        "tokenbook.keeps_a_row",
+        "declare v_one tokenbook.subscriptions; begin v_one := null; end",
+      ),
+    found: ["tokenbook.keeps_a_view()"],
+  },
   swallowed_errors: {
     sql: plantedFunction("tokenbook.swallows", "null; exception WHEN\n OTHERS then null"),
     found: ["tokenbook.swallows()"],

@@ -51,7 +51,10 @@ export async function populateUser(
     asUser(db, id, (client) => rpc(client, name, { p_user_id: id, ...args }));
 
   await asServer("set_token_webhook_endpoint", { p_name: "app", p_url: "https://example.com/tokens" });
-  await db.admin.query("insert into public.user_profiles (user_id) values ($1) on conflict do nothing", [id]);
+  if (await hasProfiles(db))
+    await db.admin.query("insert into public.user_profiles (user_id) values ($1) on conflict do nothing", [
+      id,
+    ]);
   await db.admin.query(
     `insert into public.token_legacy_transactions (user_id, id, legacy_id, action_type, tokens, metadata, created_at)
      values ($1, 0, $2, 'chat_conversation', -7, jsonb_build_object('of', $2::text), now() - interval '1 year')`,
@@ -258,3 +261,9 @@ const triesCodes = (db: Database, { id, member, things }: PopulatedUser) =>
       member,
     ]);
   });
+
+/** Whether the app of this repository is there: no other project has its profiles. */
+async function hasProfiles(db: Database): Promise<boolean> {
+  const { rows } = await db.admin.query("select to_regclass('public.user_profiles') is not null as has");
+  return rows[0].has as boolean;
+}

@@ -28,10 +28,15 @@ export async function setTheStage({
     [id],
   );
   // a clock that was ahead booked it: a finding that can be acknowledged
-  await db.admin.query(`alter table public.token_transactions disable trigger user;
-    update public.token_transactions set created_at = created_at + interval '1 day'
+  const { rows: triggers } = await db.admin.query(
+    "select 1 from pg_trigger where tgrelid = 'public.token_transactions'::regclass and not tgisinternal",
+  );
+  const withTriggers = (state: string) =>
+    triggers.length > 0 ? `alter table public.token_transactions ${state} trigger user` : "";
+  await db.admin.query(`${withTriggers("disable")};
+    update public.token_transactions set created_at = (created_at at time zone 'UTC' + interval '1 day') at time zone 'UTC'
      where user_id = '${id}' and id = ${things.p_transaction_id};
-    alter table public.token_transactions enable trigger user`);
+    ${withTriggers("enable")}`);
   await db.admin.query(
     "update public.token_plans set stripe_price_id = 'price_annual' where plan_type = 'annual'",
   );

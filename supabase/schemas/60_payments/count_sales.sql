@@ -37,6 +37,7 @@ declare
   v_next_id uuid;
   v_user_ids uuid[];
   v_locked_ids uuid[];
+  v_ends_after timestamptz; -- the clock, for a statement that many machines run
 begin
   if v_is_short and not exists (select 1 from tokenbook.uncounted_sales(c_first, c_portion)) then
     -- a replica knows until when it has heard from the primary
@@ -82,6 +83,7 @@ begin
          whole_at = case when v_next_id is null then v_round.begun_at else r.whole_at end
    where r.is_only; -- @rounds-go-on
 
+  v_ends_after := clock_timestamp();
   with chosen as materialized (
     select c.user_id, c.counted_id, c.changed_at, least(a.last_transaction_id, c.counted_id + c_portion) as upto_id,
            a.last_transaction_id <= c.counted_id + c_portion as is_whole
@@ -262,7 +264,7 @@ begin
      set counted_id = d.upto_id,
          changed_at = case when d.is_whole then null else c.changed_at end,
          next_end_at = case when d.is_whole then (
-           select min(s.period_end) from tokenbook.sales s where s.user_id = c.user_id and s.period_end > clock_timestamp()) else c.next_end_at end
+           select min(s.period_end) from tokenbook.sales s where s.user_id = c.user_id and s.period_end > v_ends_after) else c.next_end_at end
     from chosen d
    where c.user_id = d.user_id;
   return case when v_next_id is null then v_round.begun_at end;

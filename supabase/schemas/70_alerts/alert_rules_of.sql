@@ -12,7 +12,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_subscription public.token_subscriptions;
+  v_subscription record;
 begin
   select s.* into v_subscription from public.token_subscriptions s where s.user_id = p_user_id;
   return query

@@ -20,13 +20,14 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := clock_timestamp();
+  v_spread constant double precision := 0.75 + random() / 2;
   v_delivery tokenbook.webhook_deliveries;
 begin
   perform tokenbook.check_body(); -- @server-sends-one-object
   update tokenbook.webhook_deliveries d
      set status = case when p_error is null then 'delivered' when d.attempts >= 10 then 'given_up' else 'pending' end,
          next_attempt_at = case when p_error is not null and d.attempts < 10
-           then v_now + least(10 * 4 ^ (d.attempts - 1), 21600) * (0.75 + random() / 2) * interval '1 second' end,
+           then v_now + least(10 * 4 ^ (d.attempts - 1), 21600) * v_spread * interval '1 second' end,
          claim_id = null,
          settled_at = case when p_error is null or d.attempts >= 10 then v_now end,
          last_error = left(p_error, 200)

@@ -125,6 +125,7 @@ as $$
 declare
   v_user_ids constant uuid[] := tokenbook.people_of_move(p_move_id, 'in');
   v_phase text;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   perform tokenbook.lock_accounts(v_user_ids, p_away_too => true);
   select min(m.phase) into v_phase from tokenbook.moves m where m.id = p_move_id and m.direction = 'in';
@@ -133,12 +134,13 @@ begin
   elsif v_phase is distinct from 'arriving' then
     perform tokenbook.refuse('invalid_move', '{"rule": "a move that is under way"}');
   end if;
+  v_at := clock_timestamp();
   update public.token_accounts a
-     set state = m.former_state, updated_at = clock_timestamp()
+     set state = m.former_state, updated_at = v_at
     from tokenbook.moves m
    where m.id = p_move_id and m.direction = 'in' and a.user_id = m.user_id and a.state = 'arriving';
   update tokenbook.moves m
-     set phase = 'arrived', settled_at = clock_timestamp()
+     set phase = 'arrived', settled_at = v_at
    where m.id = p_move_id and m.direction = 'in';
   perform tokenbook.move_deferred(v_user_ids, 1);
   return true;
@@ -161,6 +163,7 @@ as $$
 declare
   v_user_ids constant uuid[] := tokenbook.people_of_move(p_move_id, 'in');
   v_phase text;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   perform tokenbook.lock_accounts(v_user_ids, p_away_too => true);
   select min(m.phase) into v_phase from tokenbook.moves m where m.id = p_move_id and m.direction = 'in';
@@ -170,8 +173,9 @@ begin
     return false;
   end if;
   perform tokenbook.discard_books(v_user_ids);
+  v_at := clock_timestamp();
   update tokenbook.moves m
-     set phase = 'discarded', settled_at = clock_timestamp()
+     set phase = 'discarded', settled_at = v_at
    where m.id = p_move_id and m.direction = 'in';
   return true;
 end

@@ -16,6 +16,7 @@ declare
   v_user_ids constant uuid[] := tokenbook.people_of_move(p_move_id, 'out');
   v_phase text;
   v_now jsonb;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   -- lock
   perform tokenbook.lock_accounts(v_user_ids, p_away_too => true);
@@ -44,8 +45,9 @@ begin
 
   -- record
   update public.token_accounts a set state = 'moved' where a.user_id = any (v_user_ids);
+  v_at := clock_timestamp();
   update tokenbook.moves m
-     set phase = 'moved', proof = p_proof, settled_at = clock_timestamp()
+     set phase = 'moved', proof = p_proof, settled_at = v_at
    where m.id = p_move_id and m.direction = 'out';
   perform tokenbook.move_deferred(v_user_ids, -1);
   return true;

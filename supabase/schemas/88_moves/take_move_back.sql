@@ -13,6 +13,7 @@ as $$
 declare
   v_user_ids constant uuid[] := tokenbook.people_of_move(p_move_id, 'out');
   v_phase text;
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   perform tokenbook.lock_accounts(v_user_ids, p_away_too => true);
   select min(m.phase) into v_phase from tokenbook.moves m where m.id = p_move_id and m.direction = 'out';
@@ -26,12 +27,13 @@ begin
   if v_phase = 'moved' then
     perform tokenbook.move_deferred(v_user_ids, 1);
   end if;
+  v_at := clock_timestamp();
   update public.token_accounts a
-     set state = m.former_state, updated_at = clock_timestamp()
+     set state = m.former_state, updated_at = v_at
     from tokenbook.moves m
    where m.id = p_move_id and m.direction = 'out' and a.user_id = m.user_id;
   update tokenbook.moves m
-     set phase = 'taken_back', settled_at = clock_timestamp()
+     set phase = 'taken_back', settled_at = v_at
    where m.id = p_move_id and m.direction = 'out';
   return true;
 end
