@@ -141,10 +141,10 @@ class Router {
     this.stays = stays;
   }
 
-  /** From now on the directory says where the user has been at some time. */
-  mistake(user: string, nth: number): void {
-    const been = [...(this.been.get(user) ?? [this.home])];
-    this.directory.set(user, been[nth % been.length]!);
+  /** From now on the directory says where the user was before. */
+  forget(user: string): void {
+    const before = [...(this.been.get(user) ?? [])].find((place) => place !== this.directory.get(user));
+    if (before !== undefined) this.directory.set(user, before);
   }
 
   async call(call: Call): Promise<Receipt> {
@@ -229,7 +229,7 @@ async function underLoad(
       const tokens = kind === "grant_tokens" ? 100 : -1 - (nth % 7);
       const next = { user: users[nth % users.length]!, key: `${name}-${nth}`, name: kind, tokens };
       const call = isRepeat ? calls[(nth * 7) % calls.length]! : next;
-      if (nth % 6 === 5) router.mistake(call.user, nth);
+      if (nth % 6 === 5) router.forget(call.user);
       const { success, replayed, transaction_id } = await router.call(call);
       const id = `${call.user} ${isOwn} ${call.key}`;
       if (!success) found.wrong.push(`${call.key} was refused`);
