@@ -44,7 +44,7 @@ nobody.`,
   .option("--name <name>", "what the other project is called: account_moved says it", aName)
   .option("--from-name <name>", "what this one is called there", aName)
   .option("--team", "everybody of their team with them")
-  .option("--cancel", "takes a move back, as long as the other project does not have the books")
+  .option("--cancel", "takes a move back, until the books are marked as moved")
   .option(
     "--settings",
     "copies plans, packs, prices, rates, rules and settings that the other project has not",
