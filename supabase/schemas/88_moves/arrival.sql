@@ -174,9 +174,9 @@ begin
   elsif v_phase is distinct from 'arriving' then
     return false;
   end if;
-  v_back_ids := array( -- @who-was-here-is-known begin
+  v_back_ids := array( -- @known-who-was-here begin
     select distinct m.user_id from tokenbook.moves m
-     where m.user_id = any (v_user_ids) and m.direction = 'out' and m.phase = 'moved'); -- @who-was-here-is-known end
+     where m.user_id = any (v_user_ids) and m.direction = 'out' and m.phase = 'moved'); -- @known-who-was-here end
   update public.token_accounts a set state = 'moved' where a.user_id = any (v_back_ids);
   perform tokenbook.discard_books(array(select u from unnest(v_user_ids) u where u <> all (v_back_ids)));
   update tokenbook.moves m
