@@ -256,20 +256,20 @@ describe("a move that is stopped", () => {
     const tries = async ({ from, to }: Pick<Projects, "from" | "to">) => {
       const id = await spender(from);
       await moveUser({ from, to }, id, { until: "let go" });
-      const told = await refusal(spend(from, id, 1, "next"));
+      const here = await refusal(spend(from, id, 1, "next"));
       const taken = await refusal(cancelMove({ from, to }, id));
       // an app goes where it was told, with the same key, until it is answered
-      return { told, taken, there: await refusal(spend(to, id, 1, "next")) };
+      return { here, taken, there: await refusal(spend(to, id, 1, "next")) };
     };
-    const told = 'account_moved {"moved_to": "eu-2"}';
+    const isThere = 'account_moved {"moved_to": "eu-2"}';
     const rule = '{"rule": "books that this project has not let go of"}';
     expect(await tries(projects)).toEqual({
-      told,
+      here: isThere,
       taken: `invalid_move ${rule}`,
       there: "account_moving {}",
     });
     const mutated = await createProjects("moves-taken-back-when-told");
-    expect(await tries(mutated)).toEqual({ told, taken: "answered", there: "user_not_found {}" });
+    expect(await tries(mutated)).toEqual({ here: isThere, taken: "answered", there: "user_not_found {}" });
     await mutated.drop();
   });
 

@@ -73,9 +73,12 @@ afterAll(async () => {
 /** The arguments of `npx tokenbook move`, from a project to the other. */
 const from = (place: Place, who: string, ...more: string[]) => [
   who,
-  ...["--db-url", stacks[place].db.url("postgres"), "--to", stacks[elsewhere(place)].db.url("postgres")],
+  `--db-url=${stacks[place].db.url("postgres")}`,
+  `--to=${stacks[elsewhere(place)].db.url("postgres")}`,
   ...(more.includes("--cancel") || who === "--settings" ? [] : ["--name", elsewhere(place)]),
-  ...["--yes", "--json", ...more],
+  "--yes",
+  "--json",
+  ...more,
 ];
 
 /** Runs it to its end, which is a good one. */
