@@ -14,9 +14,13 @@ as $$
    where p_user_id = '00000000-0000-0000-0000-000000000000'
      and u.created_at >= p_from and u.created_at < p_to
      and u.action_type <> all (tokenbook.reserved_action_types())
-     and not exists ( -- what came with a move was counted where it was used
+     and not exists ( -- what came with a move was counted where it was used, which may be here, before they left
        select 1 from tokenbook.moves m
-        where m.user_id = u.user_id and m.direction = 'in' and m.phase <> 'discarded' and u.created_at < m.started_at)
+        where m.user_id = u.user_id and m.direction = 'in' and u.created_at < m.started_at
+          and not exists (
+            select 1 from tokenbook.moves o
+             where o.user_id = u.user_id and o.direction = 'out' and o.phase = 'moved' -- @used-here-before
+               and o.started_at > u.created_at and o.started_at < m.started_at))
   union all
   (select u.* from public.token_usage u
     where p_user_id <> '00000000-0000-0000-0000-000000000000'
