@@ -11,7 +11,15 @@ import { parseArgs } from "node:util";
 import Table from "cli-table3";
 import { choosePlace } from "local-platform/project/place";
 import { Failure } from "local-platform/terminal/failure";
-import { analyze, begin, compare, copy, exchange } from "../../packages/tokenbook/src/data/partitions.ts";
+import {
+  analyze,
+  begin,
+  compare,
+  copy,
+  exchange,
+  ledger,
+  planByUser,
+} from "../../packages/tokenbook/src/data/partitions.ts";
 import { type Count, countCall, withCounting } from "./count-instructions.ts";
 import { type CountedCall, countedCalls } from "./counted-calls.ts";
 import { type FirstCalls, measureFirstCalls } from "./first-calls.ts";
@@ -136,11 +144,11 @@ export async function countAll(
 /** The ledger in so many partitions, as `tokenbook partition` makes them. */
 async function split(url: string, number: number): Promise<void> {
   await withClient(url, async (client) => {
-    await begin(client, number);
-    for await (const _ of copy(client));
-    await compare(client, () => {});
-    await exchange(client, number);
-    await analyze(client);
+    await begin(client, ledger, await planByUser(client, number));
+    for await (const _ of copy(client, ledger));
+    await compare(client, ledger, () => {});
+    await exchange(client, ledger);
+    await analyze(client, ledger);
   });
 }
 

@@ -11765,47 +11765,50 @@ language sql
 stable
 security invoker
 as $$
-  select u.user_id, u.created_at, u.action_type, coalesce(u.model_used, ''),
-         coalesce(u.member_id, '00000000-0000-0000-0000-000000000000'), 1::bigint, (not u.success)::integer::bigint,
-         case when u.success then u.tokens_used - u.tokens_uncovered else 0 end,
-         case when u.success then u.tokens_uncovered else 0 end,
-         coalesce(u.input_tokens, 0), coalesce(u.output_tokens, 0), coalesce(u.cached_tokens, 0),
-         coalesce(u.reasoning_tokens, 0), coalesce(u.images, 0)::bigint, coalesce(u.seconds, 0),
-         coalesce(u.cost_estimate, 0), (u.cost_estimate is null)::integer::bigint,
-         case when u.success then coalesce(u.cost_estimate, 0) else 0 end
-    from (
-      select x.* from public.token_usage x
-       where p_user_id = '00000000-0000-0000-0000-000000000000'
-         and x.created_at >= p_from and x.created_at < p_to
-         and not exists ( -- what came with a move was counted where it was used
-           select 1 from tokenbook.moves m
-            where m.user_id = x.user_id and m.direction = 'in' and m.phase <> 'discarded' and x.created_at < m.started_at)
-      union all
-      (select x.* from public.token_usage x
-        where p_user_id <> '00000000-0000-0000-0000-000000000000'
-          and x.user_id = p_user_id and x.created_at >= p_from and x.created_at < p_to
-        order by x.created_at) -- or all of the user's may be read, by another index, to find those of that time
-      union all
-      select x.* from public.token_usage x
-       where p_user_id <> '00000000-0000-0000-0000-000000000000'
-         and x.member_id = p_user_id and x.created_at >= p_from and x.created_at < p_to) u
-   where u.action_type <> all (tokenbook.reserved_action_types())
-  union all
-  select a.* from tokenbook.archived_usage a
-   where p_user_id = '00000000-0000-0000-0000-000000000000'
-     and a.starts_at >= p_from and a.starts_at < p_to
-     and not exists (
-       select 1 from tokenbook.moves m
-        where m.user_id = a.user_id and m.direction = 'in' and m.phase <> 'discarded' and a.starts_at < m.started_at)
-  union all
-  select a.* from tokenbook.archived_usage a
+  select v.* from (
+    select u.user_id, u.created_at, u.action_type, coalesce(u.model_used, ''),
+           coalesce(u.member_id, '00000000-0000-0000-0000-000000000000'), 1::bigint, (not u.success)::integer::bigint,
+           case when u.success then u.tokens_used - u.tokens_uncovered else 0 end,
+           case when u.success then u.tokens_uncovered else 0 end,
+           coalesce(u.input_tokens, 0), coalesce(u.output_tokens, 0), coalesce(u.cached_tokens, 0),
+           coalesce(u.reasoning_tokens, 0), coalesce(u.images, 0)::bigint, coalesce(u.seconds, 0),
+           coalesce(u.cost_estimate, 0), (u.cost_estimate is null)::integer::bigint,
+           case when u.success then coalesce(u.cost_estimate, 0) else 0 end
+      from (
+        select x.* from public.token_usage x
+         where p_user_id = '00000000-0000-0000-0000-000000000000'
+           and x.created_at >= p_from and x.created_at < p_to
+        union all
+        (select x.* from public.token_usage x
+          where p_user_id <> '00000000-0000-0000-0000-000000000000'
+            and x.user_id = p_user_id and x.created_at >= p_from and x.created_at < p_to
+          order by x.created_at) -- or all of the user's may be read, by another index, to find those of that time
+        union all
+        select x.* from public.token_usage x
+         where p_user_id <> '00000000-0000-0000-0000-000000000000'
+           and x.member_id = p_user_id and x.created_at >= p_from and x.created_at < p_to) u
+     where u.action_type <> all (tokenbook.reserved_action_types())
+    union all
+    select a.* from tokenbook.archived_usage a
+     where p_user_id = '00000000-0000-0000-0000-000000000000'
+       and a.starts_at >= p_from and a.starts_at < p_to
+    union all
+    select a.* from tokenbook.archived_usage a
+     where p_user_id <> '00000000-0000-0000-0000-000000000000'
+       and a.user_id = p_user_id and a.starts_at >= p_from and a.starts_at < p_to -- @archived-uses-count
+    union all
+    select a.* from tokenbook.archived_usage a
+     where p_user_id <> '00000000-0000-0000-0000-000000000000'
+       and a.member_id <> '00000000-0000-0000-0000-000000000000'
+       and a.member_id = p_user_id and a.starts_at >= p_from and a.starts_at < p_to) v (user_id, used_at)
    where p_user_id <> '00000000-0000-0000-0000-000000000000'
-     and a.user_id = p_user_id and a.starts_at >= p_from and a.starts_at < p_to -- @archived-uses-count
-  union all
-  select a.* from tokenbook.archived_usage a
-   where p_user_id <> '00000000-0000-0000-0000-000000000000'
-     and a.member_id <> '00000000-0000-0000-0000-000000000000'
-     and a.member_id = p_user_id and a.starts_at >= p_from and a.starts_at < p_to
+      or not exists ( -- what came with a move was counted where it was used, which may be here, before they left
+        select 1 from tokenbook.moves m
+         where m.user_id = v.user_id and m.direction = 'in' and v.used_at < m.started_at
+           and not exists (
+             select 1 from tokenbook.moves o
+              where o.user_id = v.user_id and o.direction = 'out' and o.phase = 'moved' -- @used-here-before
+                and o.started_at > v.used_at and o.started_at < m.started_at))
 $$;
 comment on function tokenbook.usage_between is
   'The uses of a user within a time, those as a member of a team among them; of everyone for all zeros; those of an hour together that are archived. Without an admin''s corrections.';
@@ -25495,6 +25498,9 @@ begin
         'rule', format('users of whom nothing is there, and there is something in %s', v_table.name)));
     end if;
   end loop;
+  update tokenbook.moves m -- a copy that was to be taken away, and was overwritten
+     set phase = 'discarded', settled_at = clock_timestamp()
+   where m.user_id = any (v_user_ids) and m.direction = 'in' and m.phase = 'arriving';
   insert into tokenbook.moves (user_id, id, direction, phase, place, former_state)
   select f.key::uuid, p_move_id, 'in', 'arriving', p_place, f.value from jsonb_each_text(p_former) f;
   phase := 'arriving';
@@ -25594,7 +25600,8 @@ comment on function tokenbook.open_arrival is
   'The last step of a move: the books of these users are in use in this project. For tokenbook move.';
 
 /*
- * Takes away what a move brought here, as long as it is closed: for a move that is taken back.
+ * Takes away what a move brought here, as long as it is closed: for a move that is taken back. Who was here before stays
+ * here, moved: or this project would know nothing of users of whom it has said where they are, and begin books for them anew.
  * Caller: tokenbook move --cancel.   Locks: the accounts.   Errors: invalid_move: they are in use.   Returns false where there is nothing of it.
  */
 create function tokenbook.discard_arrival(p_move_id uuid)
@@ -25606,6 +25613,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_user_ids constant uuid[] := tokenbook.people_of_move(p_move_id, 'in');
+  v_back_ids uuid[];
   v_phase text;
   v_at timestamptz; -- the clock, for statements that many machines run
 begin
@@ -25616,7 +25624,11 @@ begin
   elsif v_phase is distinct from 'arriving' then
     return false;
   end if;
-  perform tokenbook.discard_books(v_user_ids);
+  v_back_ids := array( -- @known-who-was-here begin
+    select distinct m.user_id from tokenbook.moves m
+     where m.user_id = any (v_user_ids) and m.direction = 'out' and m.phase = 'moved'); -- @known-who-was-here end
+  update public.token_accounts a set state = 'moved' where a.user_id = any (v_back_ids);
+  perform tokenbook.discard_books(array(select u from unnest(v_user_ids) u where u <> all (v_back_ids)));
   v_at := clock_timestamp();
   update tokenbook.moves m
      set phase = 'discarded', settled_at = v_at
@@ -25625,7 +25637,7 @@ begin
 end
 $$;
 comment on function tokenbook.discard_arrival is
-  'Takes away what a move brought here and nobody uses yet. For tokenbook move --cancel.';
+  'Takes away what a move brought here and nobody uses yet; users who were here before stay marked as moved. For tokenbook move --cancel.';
 
 /*
  * Takes away the rows of users whose books are whole elsewhere, the ledger's too, which is append-only for everybody else.
@@ -25814,7 +25826,7 @@ comment on function tokenbook.people_of_move is 'Who is moved together by that m
 
 /*
  * What is deferred of these users' sales leaves what was sold today (p_sign -1) or comes to it (1), by currency.
- * Caller: mark_moved, take_move_back, open_arrival.
+ * Caller: mark_moved, open_arrival.
  */
 create function tokenbook.move_deferred(p_user_ids uuid[], p_sign integer)
 returns void
@@ -26126,8 +26138,9 @@ comment on function tokenbook.provider_subscriptions_of is
 -- from supabase/schemas/88_moves/take_move_back.sql
 
 /*
- * Takes a move back, here where the books are or were: they are in use here again, as they were before. Only as long as
- * the other project has not begun to use them; the caller has discarded them there first (tokenbook.discard_arrival).
+ * Takes a move back, here where the books are: they are in use again, as they were before. Only as long as this project has
+ * not said that they are elsewhere (tokenbook.mark_moved): apps that were told so would ask where nothing is. The caller
+ * discards the copy there afterwards (tokenbook.discard_arrival); from this commit on nobody can open it.
  * Caller: tokenbook move --cancel.   Locks: the accounts.   Errors: invalid_move.   Returns false where nothing moves.
  */
 create function tokenbook.take_move_back(p_move_id uuid)
@@ -26146,13 +26159,12 @@ begin
   select min(m.phase) into v_phase from tokenbook.moves m where m.id = p_move_id and m.direction = 'out';
   if v_phase is null then
     perform tokenbook.refuse('invalid_move', '{"rule": "a move that there is"}');
+  elsif v_phase = 'moved' then -- @let-go-is-final
+    perform tokenbook.refuse('invalid_move', '{"rule": "books that this project has not let go of"}');
   elsif v_phase = 'taken_back' then
     return false;
   elsif exists (select 1 from public.token_accounts a where a.user_id = any (v_user_ids) and a.state <> v_phase) then
     perform tokenbook.refuse('invalid_move', '{"rule": "the newest move of these users"}');
-  end if;
-  if v_phase = 'moved' then
-    perform tokenbook.move_deferred(v_user_ids, 1);
   end if;
   v_at := clock_timestamp();
   update public.token_accounts a

@@ -4,7 +4,7 @@ import { grant } from "../support/books.ts";
 import { run, runHere } from "../support/command.ts";
 import type { Database } from "../support/database.ts";
 import { asService, createUser, rpc } from "../support/roles.ts";
-import { createProjects, type Projects } from "./two-projects.ts";
+import { createProjects, moveUser, type Projects } from "./two-projects.ts";
 
 let projects: Projects;
 let user: string;
@@ -91,6 +91,24 @@ test("says each step, the proof and that the books are right; again, that it was
   const cancelled = await move(user, "--cancel");
   expect(cancelled.status).toBe(1);
   expect(cancelled.stderr).toMatch(/in use in eu-2/);
+});
+
+test("a taking back that was stopped half-way is ended by the same command", async () => {
+  const id = await createUser(projects.from);
+  await grant(projects.from, id, 1_000, { key: "given" });
+  await moveUser(projects, id, { until: "copied" });
+  await projects.from.admin.query(
+    "select tokenbook.take_move_back(id) from tokenbook.moves where user_id = $1",
+    [id],
+  );
+  const taken = await move(id, "--cancel");
+  expect(taken.stdout).toMatch(/The move to eu-2 is taken back: 1 user as before/);
+  const { rows } = await projects.to.admin.query("select from public.token_accounts where user_id = $1", [
+    id,
+  ]);
+  expect(rows).toEqual([]);
+  const again = await move(id, "--cancel");
+  expect(again.stderr).toMatch(/No move of .* is under way: their account is active/);
 });
 
 test("the other database's address, in the environment, is in no help; an empty one is refused", async () => {

@@ -220,7 +220,7 @@ describe("a move that is stopped", () => {
     await expectCleanBooks(projects.to);
   });
 
-  test.each(["locked", "copied", "let go"] as const)("after `%s`, and taken back", async (until) => {
+  test.each(["locked", "copied"] as const)("after `%s`, and taken back", async (until) => {
     const id = await spender(projects.from);
     const before = await rowsOf(projects.from, [id]);
     await moveUser(projects, id, { until });
@@ -250,6 +250,55 @@ describe("a move that is stopped", () => {
     (to as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
     await moveUser(projects, id);
     expect(await spend(projects.to, id, 60, "second")).toMatchObject({ success: true });
+  });
+
+  test("cannot be taken back once the project has said that they are elsewhere", async () => {
+    const tries = async ({ from, to }: Pick<Projects, "from" | "to">) => {
+      const id = await spender(from);
+      await moveUser({ from, to }, id, { until: "let go" });
+      const here = await refusal(spend(from, id, 1, "next"));
+      const taken = await refusal(cancelMove({ from, to }, id));
+      // an app goes where it was told, with the same key, until it is answered
+      return { here, taken, there: await refusal(spend(to, id, 1, "next")) };
+    };
+    const isThere = 'account_moved {"moved_to": "eu-2"}';
+    const rule = '{"rule": "books that this project has not let go of"}';
+    expect(await tries(projects)).toEqual({
+      here: isThere,
+      taken: `invalid_move ${rule}`,
+      there: "account_moving {}",
+    });
+    const mutated = await createProjects("moves-taken-back-when-told");
+    expect(await tries(mutated)).toEqual({ here: isThere, taken: "answered", there: "user_not_found {}" });
+    await mutated.drop();
+  });
+
+  test("on the way back, and taken back: the project that they left says still where they are", async () => {
+    const tries = async ({ from, to }: Pick<Projects, "from" | "to">) => {
+      const id = await spender(from);
+      await moveUser({ from, to }, id);
+      await spend(to, id, 60, "there");
+      const back = { from: to, to: from };
+      await moveUser(back, id, { place: "home", until: "copied" });
+      await cancelMove(back, id);
+      const [said, given] = [
+        await refusal(spend(from, id, 1, "asked-late")),
+        await refusal(call(from, "grant_tokens", { p_user_id: id, p_tokens: 5, p_grant_type: "purchase" })),
+      ];
+      const left = (await spend(to, id, 1, "asked-late")).tokens_remaining;
+      return { said, given, left, back: await refusal(moveUser(back, id, { place: "home" })) };
+    };
+    const moved = 'account_moved {"moved_to": "eu-2"}';
+    expect(await tries(projects)).toEqual({ said: moved, given: moved, left: 899, back: "answered" });
+    await expectCleanBooks(projects.from);
+    const mutated = await createProjects("taken-back-users-are-forgotten");
+    expect(await tries(mutated)).toEqual({
+      said: "answered",
+      given: "answered",
+      left: 899,
+      back: 'invalid_move {"rule": "users who have no books there"}',
+    });
+    await mutated.drop();
   });
 
   test("cannot be taken back once the other project uses the books", async () => {
@@ -453,6 +502,34 @@ describe("who can be moved", () => {
     await moveUser(projects, referrer);
     for (const db of [projects.from, projects.to]) {
       expect((await db.admin.query("select * from public.verify_token_ledger()")).rows).toEqual([]);
+    }
+  });
+});
+
+describe("what was used", () => {
+  test("counts once, where it was used, also of a user who comes back", async () => {
+    const tries = async ({ from, to }: Projects) => {
+      const track = (db: Database, id: string, key: string) =>
+        call(db, "track_token_usage", {
+          p_user_id: id,
+          p_action_type: "chat_conversation",
+          p_tokens_used: 3,
+          p_idempotency_key: key,
+        });
+      const uses = async (db: Database) =>
+        (await call(db, "get_token_usage_by", { p_bucket: "all", p_for_everyone: true })).rows[0]?.uses;
+      const id = await spender(from);
+      for (const key of ["one", "two", "three"]) await track(from, id, key);
+      await moveUser({ from, to }, id);
+      for (const key of ["four", "five"]) await track(to, id, key);
+      await moveUser({ from: to, to: from }, id, { place: "home" });
+      await track(from, id, "six");
+      return [await uses(from), await uses(to)];
+    };
+    for (const mutant of [undefined, "uses-before-the-move-are-lost"]) {
+      const projects = await createProjects(mutant);
+      expect(await tries(projects)).toEqual(mutant === undefined ? [4, 2] : [1, 2]);
+      await projects.drop();
     }
   });
 });

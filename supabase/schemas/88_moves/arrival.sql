@@ -51,6 +51,9 @@ begin
         'rule', format('users of whom nothing is there, and there is something in %s', v_table.name)));
     end if;
   end loop;
+  update tokenbook.moves m -- a copy that was to be taken away, and was overwritten
+     set phase = 'discarded', settled_at = clock_timestamp()
+   where m.user_id = any (v_user_ids) and m.direction = 'in' and m.phase = 'arriving';
   insert into tokenbook.moves (user_id, id, direction, phase, place, former_state)
   select f.key::uuid, p_move_id, 'in', 'arriving', p_place, f.value from jsonb_each_text(p_former) f;
   phase := 'arriving';
@@ -150,7 +153,8 @@ comment on function tokenbook.open_arrival is
   'The last step of a move: the books of these users are in use in this project. For tokenbook move.';
 
 /*
- * Takes away what a move brought here, as long as it is closed: for a move that is taken back.
+ * Takes away what a move brought here, as long as it is closed: for a move that is taken back. Who was here before stays
+ * here, moved: or this project would know nothing of users of whom it has said where they are, and begin books for them anew.
  * Caller: tokenbook move --cancel.   Locks: the accounts.   Errors: invalid_move: they are in use.   Returns false where there is nothing of it.
  */
 create function tokenbook.discard_arrival(p_move_id uuid)
@@ -162,6 +166,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_user_ids constant uuid[] := tokenbook.people_of_move(p_move_id, 'in');
+  v_back_ids uuid[];
   v_phase text;
   v_at timestamptz; -- the clock, for statements that many machines run
 begin
@@ -172,7 +177,11 @@ begin
   elsif v_phase is distinct from 'arriving' then
     return false;
   end if;
-  perform tokenbook.discard_books(v_user_ids);
+  v_back_ids := array( -- @known-who-was-here begin
+    select distinct m.user_id from tokenbook.moves m
+     where m.user_id = any (v_user_ids) and m.direction = 'out' and m.phase = 'moved'); -- @known-who-was-here end
+  update public.token_accounts a set state = 'moved' where a.user_id = any (v_back_ids);
+  perform tokenbook.discard_books(array(select u from unnest(v_user_ids) u where u <> all (v_back_ids)));
   v_at := clock_timestamp();
   update tokenbook.moves m
      set phase = 'discarded', settled_at = v_at
@@ -181,7 +190,7 @@ begin
 end
 $$;
 comment on function tokenbook.discard_arrival is
-  'Takes away what a move brought here and nobody uses yet. For tokenbook move --cancel.';
+  'Takes away what a move brought here and nobody uses yet; users who were here before stay marked as moved. For tokenbook move --cancel.';
 
 /*
  * Takes away the rows of users whose books are whole elsewhere, the ledger's too, which is append-only for everybody else.

@@ -72,7 +72,7 @@ comment on function tokenbook.people_of_move is 'Who is moved together by that m
 
 /*
  * What is deferred of these users' sales leaves what was sold today (p_sign -1) or comes to it (1), by currency.
- * Caller: mark_moved, take_move_back, open_arrival.
+ * Caller: mark_moved, open_arrival.
  */
 create function tokenbook.move_deferred(p_user_ids uuid[], p_sign integer)
 returns void

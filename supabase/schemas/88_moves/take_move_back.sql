@@ -1,6 +1,7 @@
 /*
- * Takes a move back, here where the books are or were: they are in use here again, as they were before. Only as long as
- * the other project has not begun to use them; the caller has discarded them there first (tokenbook.discard_arrival).
+ * Takes a move back, here where the books are: they are in use again, as they were before. Only as long as this project has
+ * not said that they are elsewhere (tokenbook.mark_moved): apps that were told so would ask where nothing is. The caller
+ * discards the copy there afterwards (tokenbook.discard_arrival); from this commit on nobody can open it.
  * Caller: tokenbook move --cancel.   Locks: the accounts.   Errors: invalid_move.   Returns false where nothing moves.
  */
 create function tokenbook.take_move_back(p_move_id uuid)
@@ -19,13 +20,12 @@ begin
   select min(m.phase) into v_phase from tokenbook.moves m where m.id = p_move_id and m.direction = 'out';
   if v_phase is null then
     perform tokenbook.refuse('invalid_move', '{"rule": "a move that there is"}');
+  elsif v_phase = 'moved' then -- @let-go-is-final
+    perform tokenbook.refuse('invalid_move', '{"rule": "books that this project has not let go of"}');
   elsif v_phase = 'taken_back' then
     return false;
   elsif exists (select 1 from public.token_accounts a where a.user_id = any (v_user_ids) and a.state <> v_phase) then
     perform tokenbook.refuse('invalid_move', '{"rule": "the newest move of these users"}');
-  end if;
-  if v_phase = 'moved' then
-    perform tokenbook.move_deferred(v_user_ids, 1);
   end if;
   v_at := clock_timestamp();
   update public.token_accounts a

@@ -57,6 +57,7 @@ export function openAuth({ url, keys, tokens, issuer, jwtExpirySeconds }: AuthOp
   const app = createAuthApp(connection, { publishableKey, secretKey, tokenSecret, jwtExpirySeconds });
   const pool = new pg.Pool({ connectionString: url, max: 5, allowExitOnIdle: true });
   pool.on("error", () => {});
+  pool.on("connect", (client) => client.on("error", () => {}));
 
   async function throughLite(request: Request, body: string): Promise<Response> {
     const headers = new Headers(request.headers);

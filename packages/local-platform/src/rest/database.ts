@@ -67,6 +67,8 @@ export function openApiDatabase(url: string, connections: number): ApiDatabase {
   const pool = new pg.Pool(config);
   // An idle connection that breaks (Postgres stopped) is replaced by the next request, which reports its own error.
   pool.on("error", () => {});
+  // And one in use (Postgres crashed): its statements fail with it, and say so.
+  pool.on("connect", (client) => client.on("error", () => {}));
 
   return {
     async run(settings, statement, readOnly) {

@@ -8,10 +8,15 @@ export interface DatabaseError {
   hint?: string | undefined;
 }
 
-/** Tells an error that carries an SQLSTATE from everything else. */
+/** Tells an error that carries an SQLSTATE from everything else: EPIPE, of a connection that broke, looks like one. */
 export function isDatabaseError(error: unknown): error is DatabaseError {
-  const code = (error as { code?: unknown } | null)?.code;
-  return typeof code === "string" && /^[0-9A-Z]{5}$/.test(code) && (error as Error).message !== undefined;
+  const { code, syscall } = (error ?? {}) as { code?: unknown; syscall?: unknown };
+  return (
+    typeof code === "string" &&
+    /^[0-9A-Z]{5}$/.test(code) &&
+    syscall === undefined &&
+    (error as Error).message !== undefined
+  );
 }
 
 /** What an error says besides its code and message. */

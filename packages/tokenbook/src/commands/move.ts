@@ -8,6 +8,7 @@ import { asDatabaseFailure } from "../database/failure.ts";
 import { chooseTarget, withTarget, type Target } from "../database/target.ts";
 import {
   breachesOf,
+  endTakingBack,
   moveBooks,
   movedTables,
   moveOf,
@@ -43,7 +44,7 @@ nobody.`,
   .option("--name <name>", "what the other project is called: account_moved says it", aName)
   .option("--from-name <name>", "what this one is called there", aName)
   .option("--team", "everybody of their team with them")
-  .option("--cancel", "takes a move back that the other project has not begun to use")
+  .option("--cancel", "takes a move back, until the books are marked as moved")
   .option(
     "--settings",
     "copies plans, packs, prices, rates, rules and settings that the other project has not",
@@ -190,25 +191,21 @@ async function takeItBack(
   userId: string,
   voice: Voice,
 ): Promise<void> {
-  if (begun === undefined) {
+  if (begun?.phase === "moved") {
+    throw new Refusal(
+      `Their books are in use in ${begun.place}, or will be once the command has run without --cancel: apps are told so. To have them here again, move them back, from there. Nothing was changed.`,
+    );
+  }
+  if (begun !== undefined) await takeBack({ from, to }, begun);
+  const taken = begun ?? (await endTakingBack({ from, to }, userId));
+  if (taken === undefined) {
     const { [userId]: state } = await statesOf(from, [userId]);
     throw new Refusal(`No move of ${userId} is under way: their account is ${state ?? "not there"}.`);
   }
-  const [arrived] = await select(
-    to,
-    "select from tokenbook.moves where id = $1 and direction = 'in' and phase = 'arrived'",
-    [begun.id],
-  );
-  if (arrived !== undefined) {
-    throw new Refusal(
-      `Their books are in use in ${begun.place}. To have them here again, move them back, from there. Nothing was changed.`,
-    );
-  }
-  await takeBack({ from, to }, begun);
   voice.report(
-    { user_ids: begun.userIds, taken_back_from: begun.place },
+    { user_ids: taken.userIds, taken_back_from: taken.place },
     () =>
-      `The move to ${begun.place} is taken back: ${count(begun.userIds.length, "user")} as before, and nothing of them there.`,
+      `The move to ${taken.place} is taken back: ${count(taken.userIds.length, "user")} as before, and nothing of it there.`,
   );
 }
 

@@ -142,10 +142,35 @@ async function formerStates(from: pg.Client, id: string): Promise<Record<string,
   return row!.former;
 }
 
-/** Takes a move back: first the copy goes, then the books are in use again where they were. */
+/** Takes a move back: the books are in use again where they were, and then the copy goes, which nobody can open any more. */
 export async function takeBack({ from, to }: Pick<Ends, "from" | "to">, move: Move): Promise<void> {
-  await to.query("select tokenbook.discard_arrival($1)", [move.id]);
   await from.query("select tokenbook.take_move_back($1)", [move.id]);
+  await to.query("select tokenbook.discard_arrival($1)", [move.id]);
+}
+
+/**
+ * Ends a taking back that was stopped when the copy was still there.
+ *
+ * @returns the move that it was; undefined: there is none.
+ */
+export async function endTakingBack(
+  { from, to }: Pick<Ends, "from" | "to">,
+  userId: string,
+): Promise<Pick<Move, "place" | "userIds"> | undefined> {
+  const [last] = await select<Pick<Move, "id" | "place" | "userIds"> & { isTakenBack: boolean }>(
+    from,
+    `select m.id, m.place, m.phase = 'taken_back' as "isTakenBack", tokenbook.people_of_move(m.id, 'out') as "userIds"
+       from tokenbook.moves m
+      where m.user_id = $1 and m.direction = 'out'
+      order by m.started_at desc
+      limit 1`,
+    [userId],
+  );
+  if (last?.isTakenBack !== true) return undefined;
+  const [discarded] = await select<{ was: boolean }>(to, "select tokenbook.discard_arrival($1) as was", [
+    last.id,
+  ]);
+  return discarded!.was ? last : undefined;
 }
 
 interface Copy {
