@@ -102,6 +102,26 @@ begin
 end
 $$;
 
+-- Who is or was a member of a team. A member's keys are in their payers' ledgers, on any machine; nobody else's are asked for there.
+create table tokenbook.known_members (id uuid primary key);
+comment on table tokenbook.known_members is 'Who is or was a member of somebody''s team: their keys are looked for in every ledger.';
+comment on column tokenbook.known_members.id is 'The member.';
+alter table tokenbook.known_members enable row level security;
+select tokenbook.withdraw_rights('table', 'tokenbook.known_members'::regclass);
+insert into tokenbook.known_members select distinct m.member_id from public.token_team_members m;
+
+create function tokenbook.was_member(p_user_id uuid)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (select 1 from tokenbook.known_members m where m.id = p_user_id);
+end
+$$;
+
 -- The pieces of functions that differ: as they are for one machine, and as they are for many.
 create temp table pieces as
 select row_number() over () as nth, p.*
@@ -551,6 +571,50 @@ $n$),
                    select 1 from tokenbook.archived_profile_counters c
                     where c.user_id = s.user_id and c.vibe_assistant_tokens_remaining < 1)) then$o$,
        $n$ or tokenbook.had_no_tokens(s.user_id) then$n$),
+      ('spend_tokens', $o$      where t.user_id = p_user_id and t.member_id is null and t.idempotency_key = p_idempotency_key
+    union all
+    select 1 from public.token_transactions t -- of the time when they were in a team
+      where t.member_id = p_user_id and t.idempotency_key = p_idempotency_key;
+$o$, $n$      where t.user_id = p_user_id and t.member_id is null and t.idempotency_key = p_idempotency_key;
+    if not found and tokenbook.was_member(p_user_id) then
+      perform 1 from public.token_transactions t
+        where t.member_id = p_user_id and t.idempotency_key = p_idempotency_key;
+    end if;
+$n$),
+      -- in the statement itself: a function there would be planned by the worker for each call
+      ('spend_tokens', $o$(select g.grant_ctid from tokenbook.oldest_open_grant(spend_tokens.user_id, spend_tokens.created_at) g)$o$, $n$(
+         select g.ctid
+           from public.token_balances g
+          where g.user_id = spend_tokens.user_id and g.is_open and (g.expires_at > spend_tokens.created_at or g.expires_at is null)
+          order by g.priority, g.granted_at, g.id
+          limit 1)$n$),
+      ('find_replay', $o$     and (t.actor_role = 'user') = (p_entry.actor_role = 'user')
+  union all
+  select t.*
+    from public.token_transactions t
+   where t.member_id = coalesce(p_entry.member_id, p_entry.user_id)
+     and t.idempotency_key = p_entry.idempotency_key
+     and (t.actor_role = 'user') = (p_entry.actor_role = 'user');
+$o$, $n$     and (t.actor_role = 'user') = (p_entry.actor_role = 'user');
+  if v_transaction.id is null and tokenbook.was_member(coalesce(p_entry.member_id, p_entry.user_id)) then
+    select t.* into v_transaction
+      from public.token_transactions t
+     where t.member_id = coalesce(p_entry.member_id, p_entry.user_id)
+       and t.idempotency_key = p_entry.idempotency_key
+       and (t.actor_role = 'user') = (p_entry.actor_role = 'user');
+  end if;
+$n$),
+      ('add_token_team_member', $o$
+         until = null;
+$o$, $n$
+         until = null;
+  insert into tokenbook.known_members (id) values (p_member_id) on conflict do nothing;
+$n$),
+      ('open_arrival', $o$  v_at := clock_timestamp();
+$o$, $n$  v_at := clock_timestamp();
+  insert into tokenbook.known_members (id)
+  select distinct m.member_id from public.token_team_members m where m.user_id = any (v_user_ids) on conflict do nothing;
+$n$),
       -- what two triggers do on one machine; of a table that every machine has a copy of, each would do it for itself
       ('set_token_plan', $o$       set is_default = false, updated_at = v_at
 $o$, $n$       set is_default = false, given_to_users_since = null, updated_at = v_at
