@@ -119,6 +119,10 @@ describe.each(openTargets)("$what", ({ open }) => {
       `${how}: calls=${2 * keys} keys=${keys} ${JSON.stringify(mix)} failed and made again=${JSON.stringify(failures)} effects=${rows[0].entries}`,
     );
     expect(rows[0]).toEqual({ entries: keys, tokens: expected });
+    if (db.isForeign) {
+      await db.drop(); // connections from before fail once more
+      db = await open();
+    }
     expect(failures).not.toEqual({});
     expect(mix["spent"]! + mix["replayed"]!).toBe(2 * keys);
     expect(mix["spent"]).toBeLessThanOrEqual(keys); // more: what was said to be spent was lost
