@@ -81,6 +81,7 @@ declare
   v_owner constant name := (select n.nspowner::regrole from pg_namespace n where n.nspname = 'tokenbook');
   v_it record;
   v_keys text[] := '{}';
+  v_triggers text[] := '{}';
   v_sql text;
 begin
   if exists (select 1 from pg_dist_partition p join ours o on o.relation = p.logicalrelid) then
@@ -136,12 +137,17 @@ begin
     execute format('alter policy %I on %s using (%s)', v_it.polname, v_it.relation,
       regexp_replace(v_it.expression, '\( SELECT (tokenbook\.caller_id\(\)) AS caller_id\)', '\1', 'g'));
   end loop;
-  -- Not on a table that each machine has a copy of, where each would act for itself (layer.sql has what they do); nor for
-  -- each statement, of which a machine sees another. So rights alone keep the ledger append-only, which no role has.
+  -- Those of users' rows come back when their functions are everywhere. Not on a table that each machine has a copy of, where
+  -- each would act for itself (layer.sql has what they do); nor for each statement, of which a machine sees another. So
+  -- rights alone keep the ledger append-only, which no role has.
   for v_it in
-    select t.tgname, o.relation from pg_trigger t join ours o on o.relation = t.tgrelid
-     where not t.tgisinternal and t.tgparentid = 0 and (t.tgtype & 1 = 0 or not o.is_by_user)
+    select t.tgname, o.relation, t.tgtype & 1 = 1 and o.is_by_user as comes_back, pg_get_triggerdef(t.oid) as definition
+      from pg_trigger t join ours o on o.relation = t.tgrelid
+     where not t.tgisinternal and t.tgparentid = 0
   loop
+    if v_it.comes_back then
+      v_triggers := v_triggers || v_it.definition;
+    end if;
     execute format('drop trigger %I on %s', v_it.tgname, v_it.relation);
   end loop;
 
@@ -174,6 +180,9 @@ begin
      order by p.oid
   loop
     perform create_distributed_function(v_it.function);
+  end loop;
+  foreach v_sql in array v_triggers loop
+    execute v_sql;
   end loop;
   -- they change a table that every machine has a copy of, after reading users' rows that have a key to it
   alter function tokenbook.set_token_plan(text, jsonb, text) set citus.multi_shard_modify_mode = 'sequential';
