@@ -107,7 +107,6 @@ create table tokenbook.known_members (id uuid primary key);
 comment on table tokenbook.known_members is 'Who is or was a member of somebody''s team: their keys are looked for in every ledger.';
 comment on column tokenbook.known_members.id is 'The member.';
 alter table tokenbook.known_members enable row level security;
-select tokenbook.withdraw_rights('table', 'tokenbook.known_members'::regclass);
 insert into tokenbook.known_members select distinct m.member_id from public.token_team_members m;
 
 create function tokenbook.was_member(p_user_id uuid)
@@ -854,6 +853,7 @@ declare
   v_function record;
   v_definition text;
 begin
+  perform tokenbook.withdraw_rights('table', 'tokenbook.known_members'::regclass);
   for v_function in
     select f.name, pg_get_functiondef(p.oid) as definition
       from (select distinct c.name from pieces c) f
