@@ -80,6 +80,7 @@ export const groups: Group[] = [
       "docs/guides/read-replicas.md",
       "docs/guides/several-projects.md",
       "docs/guides/scale.md",
+      "docs/guides/citus.md",
       "docs/guides/older-names.md",
       "docs/architecture/TOKEN_MIGRATION_HOTFIX.md",
       "SECURITY.md",

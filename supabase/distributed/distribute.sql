@@ -44,10 +44,21 @@ select c.oid::regclass as relation, c.relkind, format('%s.%s', n.nspname, c.reln
    and (n.nspname = 'tokenbook' or n.nspname = 'public' and c.relname = any (tokenbook.own_relations()));
 
 -- Views, with what makes them anew: Citus takes a table for part of a circle as long as a view over it calls a function
--- that takes its rows. All of them that are not an extension's: a project's own may be over ours.
+-- that takes its rows. The project's own views over ours, too.
 create temp table views as
+with recursive over as (
+  select r.ev_class as oid
+    from pg_depend d
+    join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
+   where d.refclassid = 'pg_class'::regclass and d.refobjid in (select o.relation from ours o)
+  union
+  select r.ev_class
+    from over v
+    join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = v.oid
+    join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
+)
 select row_number() over (order by c.oid) as nth, c.oid::regclass::text as name,
-       format('create view %s with (%s) as %s', c.oid::regclass, array_to_string(c.reloptions || '{check_option=none}'::text[], ', '), pg_get_viewdef(c.oid)) as made,
+       format('create view %s%s as %s', c.oid::regclass, ' with (' || array_to_string(c.reloptions, ', ') || ')', pg_get_viewdef(c.oid)) as made,
        array[format('alter view %s owner to %s', c.oid::regclass, c.relowner::regrole),
              format('revoke all on %s from public, anon, authenticated, service_role', c.oid::regclass)]
        || array(select format('grant %s on %s to %s', a.privilege_type, c.oid::regclass, coalesce(nullif(a.grantee, 0)::regrole::text, 'public'))
@@ -58,19 +69,19 @@ select row_number() over (order by c.oid) as nth, c.oid::regclass::text as name,
                   from pg_description d
                   left join pg_attribute a on a.attrelid = c.oid and a.attnum = d.objsubid
                  where d.classoid = 'pg_class'::regclass and d.objoid = c.oid)
-       || array(select pg_get_triggerdef(t.oid) from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal) as given
-  from pg_class c
+       || array(select pg_get_triggerdef(t.oid) from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal) as given,
+       n.nspname = 'tokenbook' or n.nspname = 'public' and c.relname = any (tokenbook.own_relations()) as is_ours
+  from over v
+  join pg_class c on c.oid = v.oid
   join pg_namespace n on n.oid = c.relnamespace
- where c.relkind = 'v' and n.nspname in ('public', 'tokenbook')
-   and not exists (select 1 from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e');
-update views set made = replace(made, 'check_option=none', '') where made like '%check_option=none%';
-update views set made = replace(replace(made, 'with ()', ''), ', )', ')');
+ where c.relkind = 'v';
 
 do $$
 declare
   v_owner constant name := (select n.nspowner::regrole from pg_namespace n where n.nspname = 'tokenbook');
   v_it record;
   v_keys text[] := '{}';
+  v_triggers text[] := '{}';
   v_sql text;
 begin
   if exists (select 1 from pg_dist_partition p join ours o on o.relation = p.logicalrelid) then
@@ -126,12 +137,17 @@ begin
     execute format('alter policy %I on %s using (%s)', v_it.polname, v_it.relation,
       regexp_replace(v_it.expression, '\( SELECT (tokenbook\.caller_id\(\)) AS caller_id\)', '\1', 'g'));
   end loop;
-  -- Not on a table that each machine has a copy of, where each would act for itself (layer.sql has what they do); nor for
-  -- each statement, of which a machine sees another. So rights alone keep the ledger append-only, which no role has.
+  -- Those of users' rows come back when their functions are everywhere. Not on a table that each machine has a copy of, where
+  -- each would act for itself (layer.sql has what they do); nor for each statement, of which a machine sees another. So
+  -- rights alone keep the ledger append-only, which no role has.
   for v_it in
-    select t.tgname, o.relation from pg_trigger t join ours o on o.relation = t.tgrelid
-     where not t.tgisinternal and t.tgparentid = 0 and (t.tgtype & 1 = 0 or not o.is_by_user)
+    select t.tgname, o.relation, t.tgtype & 1 = 1 and o.is_by_user as comes_back, pg_get_triggerdef(t.oid) as definition
+      from pg_trigger t join ours o on o.relation = t.tgrelid
+     where not t.tgisinternal and t.tgparentid = 0
   loop
+    if v_it.comes_back then
+      v_triggers := v_triggers || v_it.definition;
+    end if;
     execute format('drop trigger %I on %s', v_it.tgname, v_it.relation);
   end loop;
 
@@ -164,6 +180,9 @@ begin
      order by p.oid
   loop
     perform create_distributed_function(v_it.function);
+  end loop;
+  foreach v_sql in array v_triggers loop
+    execute v_sql;
   end loop;
   -- they change a table that every machine has a copy of, after reading users' rows that have a key to it
   alter function tokenbook.set_token_plan(text, jsonb, text) set citus.multi_shard_modify_mode = 'sequential';
@@ -198,7 +217,7 @@ select v.nth, r.nodename, r.nodeport, r.result
              'create view auth.users as select k.id, k.email, k.created_at, k.deleted_at from tokenbook.known_users k',
              format('grant select on auth.users to %I', :'owner')]) as sql
     union all
-    select v.nth, unnest(v.made || v.given) from views v) v
+    select v.nth, unnest(v.made || v.given) from views v where v.is_ours) v
  cross join lateral run_command_on_workers(
    format('do %L', format('begin set local citus.enable_ddl_propagation = off; execute %L; end', v.sql))) r
  where not r.success

@@ -75,9 +75,6 @@ declare
   v_has_new_rules boolean := false;
   v_terms jsonb;
   v_used bigint;
-  v_day timestamptz;
-  v_week timestamptz;
-  v_month timestamptz;
   v_spent bigint;
   v_grant_id uuid;
   v_grant_type text;
@@ -178,8 +175,7 @@ begin
     update public.token_balances b
        set tokens_remaining = b.tokens_remaining - tokens,
            is_open = b.tokens_remaining > tokens
-     where b.user_id = spend_tokens.user_id
-       and b.ctid = (select g.grant_ctid from tokenbook.oldest_open_grant(spend_tokens.user_id, spend_tokens.created_at) g)
+     where b.ctid = (select g.grant_ctid from tokenbook.oldest_open_grant(spend_tokens.user_id, spend_tokens.created_at) g)
        and b.tokens_remaining >= tokens
     returning b.id, b.grant_type, b.granted_at into v_grant_id, v_grant_type, v_granted_at;
   end if;
@@ -202,20 +198,17 @@ begin
   -- record: what tokenbook.record_transaction does for everything else; to call it here takes a third more (decision 26)
   v_spent := case when p_action_type = 'admin_deduct' then 0 else tokens + tokens_overdrawn end; -- a correction is no use
   v_used := case when p_hold_id is null then v_spent else 0 end;
-  v_day := date_trunc('day', created_at, 'UTC');
-  v_week := date_trunc('week', created_at, 'UTC');
-  v_month := date_trunc('month', created_at, 'UTC');
   update public.token_accounts a
      set tokens_remaining = a.tokens_remaining - tokens,
          tokens_reserved = a.tokens_reserved + case when p_hold_id is null then 0 else tokens end,
          tokens_used = a.tokens_used + v_used,
          tokens_owed = a.tokens_owed + tokens_overdrawn,
          spent_at = greatest(a.spent_at, spend_tokens.created_at),
-         spent_day = case when a.spent_at >= v_day then a.spent_day else 0 end
+         spent_day = case when a.spent_at >= date_trunc('day', spend_tokens.created_at, 'UTC') then a.spent_day else 0 end
            + v_spent, -- @counts-by-day
-         spent_week = case when a.spent_at >= v_week then a.spent_week else 0 end
+         spent_week = case when a.spent_at >= date_trunc('week', spend_tokens.created_at, 'UTC') then a.spent_week else 0 end
            + v_spent,
-         spent_month = case when a.spent_at >= v_month then a.spent_month else 0 end
+         spent_month = case when a.spent_at >= date_trunc('month', spend_tokens.created_at, 'UTC') then a.spent_month else 0 end
            + v_spent,
          total_cost = a.total_cost + p_cost,
          next_due_at = least(a.next_due_at, spend_tokens.created_at + p_hold_seconds * interval '1 second'),
