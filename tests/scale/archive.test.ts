@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { begin, planByTime, usage } from "../../packages/tokenbook/src/data/partitions.ts";
 import { writeArchive } from "../../packages/tokenbook/src/data/archive.ts";
 import { breaches, grant } from "../support/books.ts";
 import { runHere, start } from "../support/command.ts";
@@ -358,6 +359,10 @@ test("a file that was changed in any byte, cut off, or is another's is refused, 
   );
   await writeFile(file, whole);
   expect((await archive("--before", "2020-01-01")).stderr).toContain("is there, and has the uses before");
+  const owner = await connectAsOwner(db);
+  await begin(owner, usage, (await planByTime(owner, "month"))!);
+  await owner.end();
+  expect((await archive("--restore")).stderr).toContain("is being split into partitions");
 });
 
 /** Part of what was used is counted for the reports of one user and of everyone: as far as the middle of an hour. */
