@@ -15,7 +15,7 @@ import { createDatabase, type Database } from "../support/database.ts";
 import { expectSoundInstallation } from "../support/installation.ts";
 import { applyMutant } from "../support/mutants.ts";
 import { asService, createUser, rpc } from "../support/roles.ts";
-import { connectAsOwner, storm } from "../support/storm.ts";
+import { connectAsOwner, connectAsServer, storm } from "../support/storm.ts";
 import { letTimePass } from "../support/time.ts";
 
 let db: Database;
@@ -363,6 +363,27 @@ test("a file that was changed in any byte, cut off, or is another's is refused, 
   await begin(owner, usage, (await planByTime(owner, "month"))!);
   await owner.end();
   expect((await archive("--restore")).stderr).toContain("is being split into partitions");
+});
+
+test("whoever leaves a report's transaction open is waited for, and reports do not wait behind it", async () => {
+  const { users } = await live();
+  const report = "select public.get_token_usage_by('day', p_user_id => $1)";
+  const reader = await connectAsServer(db);
+  const owner = await connectAsOwner(db);
+  await owner.query("begin");
+  await owner.query("select tokenbook.count_usage($1)", [users[0]]); // as a report does that has much to count
+  let isDone = false;
+  const archiving = archive("--before", today()).finally(() => (isDone = true));
+  for (let nth = 0; nth < 20; nth++) {
+    await reader.query(report, [users[1]]);
+    await reader.query("select public.get_token_usage_by('day', p_user_id => null, p_for_everyone => true)");
+  }
+  expect(isDone).toBe(false);
+  await owner.query("commit");
+  await owner.end();
+  await reader.end();
+  expect((await archiving).status).toBe(0);
+  expect(await found()).toEqual([]);
 });
 
 /** Part of what was used is counted for the reports of one user and of everyone: as far as the middle of an hour. */
