@@ -365,7 +365,7 @@ test("a file that was changed in any byte, cut off, or is another's is refused, 
   expect((await archive("--restore")).stderr).toContain("is being split into partitions");
 });
 
-test("whoever leaves a report's transaction open is waited for, and reports do not wait behind it", async () => {
+test("a report whose transaction stays open is waited for, and other reports do not wait behind that", async () => {
   const { users } = await live();
   const report = "select public.get_token_usage_by('day', p_user_id => $1)";
   const reader = await connectAsServer(db);
