@@ -9971,7 +9971,7 @@ begin
     delete from public.token_usage u
      using given g
      where u.user_id = g.user_id and u.id = g.id and u.created_at = g.created_at
-       and row_to_json(u)::text = g.line -- @only-what-is-in-the-file
+       and row_to_json(u)::text = g.line -- @only-what-is-written
        and exists (select 1 from tokenbook.settled_entry(u))
     returning u.*
   ), kept as (
@@ -11390,7 +11390,7 @@ as $$
      and t.action_type = p_use.action_type and t.action_type <> all (tokenbook.reserved_action_types())
      and t.created_at = p_use.created_at
      and t.member_id is not distinct from p_use.member_id
-     and t.debt_change - t.tokens + coalesce(o.debt_change - o.tokens, 0) -- @the-entry-says-the-same
+     and t.debt_change - t.tokens + coalesce(o.debt_change - o.tokens, 0) -- @entry-says-the-same
          = case when p_use.success then p_use.tokens_used - p_use.tokens_uncovered else 0 end
      and not exists (select 1 from tokenbook.test_users u where u.user_id = t.user_id)
 $$;

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { begin, planByTime, usage } from "../../packages/tokenbook/src/data/partitions.ts";
 import { writeArchive } from "../../packages/tokenbook/src/data/archive.ts";
 import { breaches, grant } from "../support/books.ts";
 import { runHere, start } from "../support/command.ts";
@@ -14,7 +15,7 @@ import { createDatabase, type Database } from "../support/database.ts";
 import { expectSoundInstallation } from "../support/installation.ts";
 import { applyMutant } from "../support/mutants.ts";
 import { asService, createUser, rpc } from "../support/roles.ts";
-import { connectAsOwner, storm } from "../support/storm.ts";
+import { connectAsOwner, connectAsServer, storm } from "../support/storm.ts";
 import { letTimePass } from "../support/time.ts";
 
 let db: Database;
@@ -358,6 +359,31 @@ test("a file that was changed in any byte, cut off, or is another's is refused, 
   );
   await writeFile(file, whole);
   expect((await archive("--before", "2020-01-01")).stderr).toContain("is there, and has the uses before");
+  const owner = await connectAsOwner(db);
+  await begin(owner, usage, (await planByTime(owner, "month"))!);
+  await owner.end();
+  expect((await archive("--restore")).stderr).toContain("is being split into partitions");
+});
+
+test("a report whose transaction stays open is waited for, and other reports do not wait behind that", async () => {
+  const { users } = await live();
+  const report = "select public.get_token_usage_by('day', p_user_id => $1)";
+  const reader = await connectAsServer(db);
+  const owner = await connectAsOwner(db);
+  await owner.query("begin");
+  await owner.query("select tokenbook.count_usage($1)", [users[0]]); // as a report does that has much to count
+  let isDone = false;
+  const archiving = archive("--before", today()).finally(() => (isDone = true));
+  for (let nth = 0; nth < 20; nth++) {
+    await reader.query(report, [users[1]]);
+    await reader.query("select public.get_token_usage_by('day', p_user_id => null, p_for_everyone => true)");
+  }
+  expect(isDone).toBe(false);
+  await owner.query("commit");
+  await owner.end();
+  await reader.end();
+  expect((await archiving).status).toBe(0);
+  expect(await found()).toEqual([]);
 });
 
 /** Part of what was used is counted for the reports of one user and of everyone: as far as the middle of an hour. */

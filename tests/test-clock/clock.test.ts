@@ -235,6 +235,7 @@ describe("nothing is left behind", () => {
     "tokenbook.shadow_changes",
     "tokenbook.trial_keys",
     "tokenbook.trials_taken", // a digest beside no user
+    "tokenbook.usage_archives", // of everybody together
     "tokenbook.webhook_endpoints",
   ];
   /** JSON that holds moments and stays, and why. */

@@ -33,7 +33,7 @@ begin
     delete from public.token_usage u
      using given g
      where u.user_id = g.user_id and u.id = g.id and u.created_at = g.created_at
-       and row_to_json(u)::text = g.line -- @only-what-is-in-the-file
+       and row_to_json(u)::text = g.line -- @only-what-is-written
        and exists (select 1 from tokenbook.settled_entry(u))
     returning u.*
   ), kept as (

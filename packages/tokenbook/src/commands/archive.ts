@@ -9,6 +9,7 @@ import {
   weighArchive,
   writeArchive,
 } from "../data/archive.ts";
+import { partitionsOf, usage } from "../data/partitions.ts";
 import { agrees } from "../terminal/ask.ts";
 import { count, createProgress, duration, readable } from "../terminal/progress.ts";
 import { createVoice } from "../terminal/voice.ts";
@@ -38,6 +39,11 @@ cannot restore it; everything else goes on without it.`,
     const direction = restore ? "restore" : "archive";
     await onDatabase(where, async (client, target) => {
       await client.query("set timezone = 'UTC'");
+      // what is deleted meanwhile would be missed by those partitions, and they be refused in the end
+      if ((await partitionsOf(client, usage)).begun !== null)
+        throw new Refusal(
+          "The usage is being split into partitions: end that first, npx tokenbook partition --usage --by month, or --cancel it.",
+        );
       const started = performance.now();
       try {
         if (!restore && !existsSync(path)) {

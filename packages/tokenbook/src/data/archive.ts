@@ -252,18 +252,41 @@ export async function* goThrough(
   page: number,
   direction: "archive" | "restore",
 ): AsyncGenerator<number, void, undefined> {
+  // reports wait behind whoever waits for the marks
+  await client.query("set lock_timeout = '500ms'");
   for await (const lines of pagesIn(path, page)) {
-    for (;;) {
+    let answer = await giveLines(client, file, lines, direction);
+    while (answer.is_behind) {
+      await countUntil(client, file.used_before);
+      answer = await giveLines(client, file, lines, direction);
+    }
+    yield answer.uses;
+  }
+}
+
+/** One portion; where somebody else is at it, again and again. */
+async function giveLines(
+  client: SqlClient,
+  { digest }: ArchiveFile,
+  lines: string[],
+  direction: "archive" | "restore",
+): Promise<{ uses: number; is_behind: boolean }> {
+  for (let nth = 1; ; nth++) {
+    try {
       const [row] = await select<{ answer: { archived?: number; restored?: number; is_behind: boolean } }>(
         client,
         `select tokenbook.${direction}_uses($1, $2) as answer`,
-        [file.digest, lines],
+        [digest, lines],
       );
-      if (!row!.answer.is_behind) {
-        yield (row!.answer.archived ?? row!.answer.restored)!;
-        break;
-      }
-      await countUntil(client, file.used_before);
+      const { archived, restored, is_behind } = row!.answer;
+      return { uses: archived ?? restored ?? 0, is_behind };
+    } catch (error) {
+      if (!["55P03", "40P01"].includes((error as { code?: string }).code ?? "")) throw error;
+      if (nth === 600)
+        throw new Failure(
+          "A transaction with a report's totals, or with an old use, has been open for ten minutes.\nThe same command goes on from here, once it has ended.",
+        );
+      await sleep(500);
     }
   }
 }
