@@ -48,13 +48,11 @@ as $$
        and a.member_id <> '00000000-0000-0000-0000-000000000000'
        and a.member_id = p_user_id and a.starts_at >= p_from and a.starts_at < p_to) v (user_id, used_at)
    where p_user_id <> '00000000-0000-0000-0000-000000000000'
-      or not exists ( -- what came with a move was counted where it was used, which may be here, before they left
+      or not exists ( -- where they came with a move next, they were counted elsewhere; where they left next, here
         select 1 from tokenbook.moves m
-         where m.user_id = v.user_id and m.direction = 'in' and v.used_at < m.started_at
-           and not exists (
-             select 1 from tokenbook.moves o
-              where o.user_id = v.user_id and o.direction = 'out' and o.phase = 'moved' -- @used-here-before
-                and o.started_at > v.used_at and o.started_at < m.started_at))
+         where m.user_id = v.user_id and m.started_at > v.used_at
+        having min(m.started_at) filter (where m.direction = 'in')
+             < coalesce(min(m.started_at) filter (where m.direction = 'out' and m.phase = 'moved'), 'infinity')) -- @used-here-before
 $$;
 comment on function tokenbook.usage_between is
   'The uses of a user within a time, those as a member of a team among them; of everyone for all zeros; those of an hour together that are archived. Without an admin''s corrections.';

@@ -1,2 +1,2 @@
 -- What users used here before they left counts nowhere once they are back.
-select pg_temp.mutate('used-here-before', 'o.direction = ''out''', 'false');
+select pg_temp.mutate('used-here-before', 'm.direction = ''out''', 'false');
