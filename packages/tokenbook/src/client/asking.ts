@@ -115,6 +115,10 @@ export const shown: ReadonlySet<keyof Answers> = new Set([
   "get_user_storage_quota",
   "get_token_usage_by",
   "get_token_revenue",
+  // what goes through everybody
+  "list_token_expiries",
+  "find_token_discrepancies",
+  "verify_token_ledger",
 ]);
 
 /** By GET, which is all that a replica's API answers. In an address null is a word: such an argument is left out. */
