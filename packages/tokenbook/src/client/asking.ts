@@ -72,8 +72,11 @@ export interface Query extends Question {
   ilike(column: string, pattern: string): Query;
   order(column: string, options: { ascending: boolean }): Query;
   limit(count: number): Query;
-  /** From version 2.100 or so on it repeats reads by itself. */
-  retry?(enabled: boolean): Query;
+}
+
+/** From version 2.100 or so on supabase-js repeats reads by itself; how often they are asked, `Patience` says. */
+function alone(read: Question & { retry?(enabled: boolean): Question }): Question {
+  return read.retry?.(false) ?? read;
 }
 
 /** What an edge function's error has in supabase-js: the answer, if there was one. */
@@ -127,7 +130,7 @@ function byGet(reads: Supabase): Pick<Supabase, "rpc"> {
     rpc(name, args) {
       const said = Object.entries(args).filter(([, value]) => value !== undefined && value !== null);
       const texts = said.map(([arg, value]) => [arg, value instanceof Date ? value.toISOString() : value]);
-      return reads.rpc(name, Object.fromEntries(texts) as typeof args, { get: true });
+      return alone(reads.rpc(name, Object.fromEntries(texts) as typeof args, { get: true }));
     },
   };
 }
@@ -171,8 +174,7 @@ export function asking(
       narrow(asked.from(table).select("*")); // reads the options
       refuseUnread(options);
       return await heard((stop) => {
-        const query = narrow(asked.from(table).select("*"));
-        return stoppable(query.retry?.(false) ?? query, stop);
+        return stoppable(alone(narrow(asked.from(table).select("*"))), stop);
       }, signal);
     },
 
