@@ -12,7 +12,7 @@ import { buildConsole } from "../../scripts/build-console.ts";
 import { projectRoot } from "../../scripts/project.ts";
 
 const project = { url: "https://abcdefghijklmnopqrst.supabase.co", key: "sb_publishable_of_a_test" };
-const replica = "https://abcdefghijklmnopqrst-all.supabase.co";
+const replica = "https://replica.example.com";
 const where = ["--url", project.url, "--key", project.key];
 const started: ChildProcess[] = [];
 

@@ -409,7 +409,7 @@ describe.skipIf(chromium === undefined)("around the pages", { tags: ["browser"] 
       [project(role("service_role")), /has the secret key/],
       [project("sb_publishable_of_a_test", "abcdefghijklmnopqrst"), /"reads" in \/config.json is no address/],
       [project("sb_publishable_of_a_test", 7), /"reads" in \/config.json is no address/],
-      [project("sb_publishable_of_a_test", "https://abcdefghijklmnopqrst-all.supabase.co"), /^.*Sign in/],
+      [project("sb_publishable_of_a_test", "https://replica.example.com"), /^.*Sign in/],
       [project(role("anon")), /^.*Sign in/],
     ])("with a config.json of %j", async (config, says) => {
       await host(config, "/", async (url) => {
