@@ -6,6 +6,7 @@ import type {
   ActionCost,
   ActionCostSetting,
   AlertRule,
+  Answers,
   CodePage,
   DeliveryPage,
   Discrepancy,
@@ -173,6 +174,13 @@ export interface AssignOptions extends Stoppable {
   packType?: string | undefined;
   quantity?: number | undefined;
 }
+
+/** Functions that go through everybody: a read replica is asked for them, where there is one. */
+const swept: ReadonlySet<keyof Answers> = new Set([
+  "list_token_expiries",
+  "find_token_discrepancies",
+  "verify_token_ledger",
+]);
 
 /** How the client of an admin is to be. */
 export interface AdminBooksOptions {
@@ -523,8 +531,9 @@ export function tokenbookAdmin(supabase: SupabaseLike, options: AdminBooksOption
     1
   >);
   const { patience = {}, reads } = options;
-  const { call, read, rows } = asking(supabase, undefined, patience);
-  const { call: sweep } = asking(supabase, undefined, patience, reads);
+  const primary = asking(supabase, undefined, patience);
+  const { read, rows } = primary;
+  const { call } = asking(supabase, undefined, patience, reads, swept);
   return noting<AdminBooks>({
     users: (o = {}) =>
       call(
@@ -587,14 +596,14 @@ export function tokenbookAdmin(supabase: SupabaseLike, options: AdminBooksOption
         },
         o,
       ),
-    expiries: (o = {}) => sweep("list_token_expiries", { p_to: o.to, p_after: o.after, p_until: o.until }, o),
+    expiries: (o = {}) => call("list_token_expiries", { p_to: o.to, p_after: o.after, p_until: o.until }, o),
     discrepancies: (o = {}) =>
-      sweep("find_token_discrepancies", { p_threshold: o.threshold, p_after: o.after, p_until: o.until }, o),
+      call("find_token_discrepancies", { p_threshold: o.threshold, p_after: o.after, p_until: o.until }, o),
     reconcile: (userId, o = {}) => call("reconcile_user_token_balance", { p_user_id: userId }, o),
     replay: (o = {}) =>
       call("replay_token_balances", { p_user_id: o.userId, p_after: o.after, p_until: o.until }, o),
     verify: (o = {}) =>
-      (o.userId === undefined ? sweep : call)(
+      (o.userId === undefined ? call : primary.call)(
         "verify_token_ledger",
         { p_user_id: o.userId, p_after: o.after, p_until: o.until },
         o,
