@@ -1,3 +1,4 @@
+import { isAddress } from "../../packages/tokenbook/src/console/address.ts";
 import { isSecretKey } from "../../packages/tokenbook/src/console/secret-key.ts";
 
 /** Which project the page is of. */
@@ -6,6 +7,8 @@ export interface Config {
   url: string;
   /** Its publishable key: made to be public. Never the secret one. */
   key: string;
+  /** The address of a read replica's API, or of the load balancer in front of it: for reports and sweeps. */
+  reads?: string;
 }
 
 /**
@@ -27,10 +30,15 @@ export async function readConfig(): Promise<Config> {
       "/config.json has the secret key. Put the publishable one there, and make a new secret key.",
     );
   }
+  if (config.reads !== undefined && (typeof config.reads !== "string" || !isAddress(config.reads))) {
+    throw new Error(
+      '"reads" in /config.json is no address. Put that of a read replica\'s API there, as https://…, or leave it out.',
+    );
+  }
   return config;
 }
 
 function isConfig(it: unknown): it is Config {
   const { url, key } = (it ?? {}) as Partial<Config>;
-  return typeof url === "string" && URL.canParse(url) && typeof key === "string" && key !== "";
+  return typeof url === "string" && isAddress(url) && typeof key === "string" && key !== "";
 }

@@ -4,6 +4,8 @@ import type { Connection } from "./supabase.ts";
 
 interface Provided {
   supabase: SupabaseClient;
+  /** Of a read replica, where there is one: what is read there may be a moment old. */
+  reads: SupabaseClient | undefined;
   /** null: nobody is signed in; undefined: not known yet. */
   session: Session | null | undefined;
   signOut: () => Promise<void>;
@@ -13,7 +15,7 @@ const Context = createContext<Provided | null>(null);
 
 /** The user who is signed in, and the client through which they are. The books are read by the hooks of `tokenbook/react`. */
 export function SessionProvider({
-  connection: { supabase, signOut },
+  connection: { supabase, reads, signOut },
   children,
 }: {
   connection: Connection;
@@ -24,7 +26,10 @@ export function SessionProvider({
     const { data } = supabase.auth.onAuthStateChange((_, now) => setSession(now));
     return () => data.subscription.unsubscribe();
   }, [supabase]);
-  const provided = useMemo(() => ({ supabase, session, signOut }), [supabase, session, signOut]);
+  const provided = useMemo(
+    () => ({ supabase, reads, session, signOut }),
+    [supabase, reads, session, signOut],
+  );
   return <Context.Provider value={provided}>{children}</Context.Provider>;
 }
 

@@ -3,16 +3,20 @@ import type { Config } from "./config.ts";
 
 export interface Connection {
   supabase: SupabaseClient;
+  /** Of a read replica, as whoever is signed in. */
+  reads: SupabaseClient | undefined;
   /** Forgets who is signed in, in all tabs of this browser; elsewhere they stay signed in. */
   signOut(): Promise<void>;
 }
 
-export function connect({ url, key }: Config): Connection {
+export function connect({ url, key, reads }: Config): Connection {
   // two projects served from one host, one after the other, keep their sessions apart
   const storageKey = `tokenbook-${new URL(url).host}`;
   const supabase = createClient(url, key, { auth: { storageKey, storage } });
+  const accessToken = async () => (await supabase.auth.getSession()).data.session?.access_token ?? null;
   return {
     supabase,
+    reads: reads === undefined ? undefined : createClient(reads, key, { accessToken }),
     async signOut() {
       const { access_token } = sessionIn(storage.getItem(storageKey)) ?? {};
       // auth-js keeps the session when the server does not answer; and asks nobody where there is none

@@ -12,6 +12,7 @@ import { buildConsole } from "../../scripts/build-console.ts";
 import { projectRoot } from "../../scripts/project.ts";
 
 const project = { url: "https://abcdefghijklmnopqrst.supabase.co", key: "sb_publishable_of_a_test" };
+const replica = "https://replica.example.com";
 const where = ["--url", project.url, "--key", project.key];
 const started: ChildProcess[] = [];
 
@@ -40,7 +41,7 @@ function run(args: string[], env: NodeJS.ProcessEnv = {}): Run {
     ["--import", "tsx", "packages/tokenbook/src/cli.ts", "console", ...args],
     {
       cwd: projectRoot,
-      env: { ...process.env, SUPABASE_URL: "", SUPABASE_PUBLISHABLE_KEY: "", ...env },
+      env: { ...process.env, SUPABASE_URL: "", SUPABASE_PUBLISHABLE_KEY: "", SUPABASE_READS_URL: "", ...env },
       stdio: ["ignore", "pipe", "pipe"],
     },
   );
@@ -99,7 +100,7 @@ test("a file that there is not is not there, and nothing keeps that for a year",
 
 test("the guide gives who deploys it the same policy", async () => {
   const guide = readFileSync(join(projectRoot, "docs/guides/console.md"), "utf8");
-  expect(guide).toContain(`\`${policyFor("<url>", "<the same with wss:>")}\``);
+  expect(guide).toContain(`\`${policyFor("<url>", "<the same with wss:>", "<reads>")}\``);
   const it = run([...where, "--port", "0"]);
   const { headers } = await fetch(await it.address);
   expect(headers.get("content-security-policy")).toBe(
@@ -116,6 +117,19 @@ test("/config.json says which project, is never kept, and has nothing else", asy
   const answer = await fetch(`${await it.address}/config.json`);
   expect(answer.headers.get("cache-control")).toBe("no-store");
   expect(await answer.json()).toEqual(project);
+});
+
+test.each([
+  ["--reads", ["--reads", `${replica}/`], {}],
+  ["SUPABASE_READS_URL", [], { SUPABASE_READS_URL: `${replica}/` }],
+])("a read replica by %s is in /config.json, and the page may ask it", async (_, args, env) => {
+  const it = run([...where, ...args, "--port", "0"], env);
+  const answer = await fetch(`${await it.address}/config.json`);
+  expect(await answer.json()).toEqual({ ...project, reads: `${replica}/` });
+  const { headers } = await fetch(await it.address);
+  expect(headers.get("content-security-policy")).toBe(
+    policyFor(project.url, "wss://abcdefghijklmnopqrst.supabase.co", replica),
+  );
 });
 
 test("--json says the address to a machine", async () => {
@@ -168,10 +182,14 @@ describe("it refuses, and says what to do,", () => {
     expect(errors.trim()).toBe("Which project? --url <address of its API> --key <its publishable key>");
   });
 
-  test("an address that is none", async () => {
-    const { status, errors } = await refusal(["--url", "abcdefghijklmnopqrst", "--key", project.key]);
+  test.each([
+    ["url", ["--url", "abcdefghijklmnopqrst", "--key", project.key], {}],
+    ["reads", [...where, "--reads", "abcdefghijklmnopqrst"], {}],
+    ["reads", where, { SUPABASE_READS_URL: "postgres://abcdefghijklmnopqrst.supabase.co" }],
+  ])("an address that is none: --%s", async (name, args, env) => {
+    const { status, errors } = await refusal(args, env);
     expect(status).toBe(2);
-    expect(errors).toContain("--url is an address, as https://");
+    expect(errors).toContain(`--${name} is an address, as https://`);
   });
 
   test("a port that somebody has", async () => {

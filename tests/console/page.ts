@@ -11,6 +11,7 @@ import { type ServedConsole, serveConsole } from "../../packages/tokenbook/src/c
 import { projectRoot } from "../../scripts/project.ts";
 import { startStack, type Stack } from "../functions/stack.ts";
 import { startBrowser } from "../react/browser.ts";
+import type { Database } from "../support/database.ts";
 import { giveFreePlanAtRegistration } from "../support/plans.ts";
 import { asService, rpc } from "../support/roles.ts";
 
@@ -98,8 +99,13 @@ function committing({ file, right, wrong }: Fault): Plugin {
   };
 }
 
-export async function startTrial(settings: Record<string, string> = {}): Promise<Trial> {
-  const [stack, folder, browser] = await Promise.all([startStack(settings), buildConsole(), startBrowser()]);
+/** @param db the database, where that is none of its own */
+export async function startTrial(settings: Record<string, string> = {}, db?: Database): Promise<Trial> {
+  const [stack, folder, browser] = await Promise.all([
+    startStack(settings, [], db),
+    buildConsole(),
+    startBrowser(),
+  ]);
   await giveFreePlanAtRegistration(stack.db);
   const line = await startLine(Number(new URL(stack.url).port));
   const config = { url: line.url, key: stack.keys.publishableKey };
@@ -161,7 +167,7 @@ export async function startTrial(settings: Record<string, string> = {}): Promise
 }
 
 /** The line to a port, which can be cut: what a browser calls offline leaves its sockets open. */
-async function startLine(to: number) {
+export async function startLine(to: number) {
   const sockets = new Set<Socket>();
   const server = createServer((near) => {
     const far = connect(to, "127.0.0.1");
@@ -188,14 +194,19 @@ async function startLine(to: number) {
   };
 }
 
-/** Serves a known-bad variant, and takes it away again. */
+/**
+ * Serves a known-bad variant, and takes it away again.
+ *
+ * @param reads the address of a replica's API
+ */
 export async function withFault(
   trial: Trial,
   fault: Fault | Fault[],
   work: (url: string) => Promise<void>,
+  reads?: string,
 ): Promise<void> {
   const folder = await buildConsole(fault);
-  const config = { url: trial.api, key: trial.stack.keys.publishableKey };
+  const config = { url: trial.api, key: trial.stack.keys.publishableKey, reads };
   const served = await serveConsole(config, 0, folder);
   try {
     await work(served.url);

@@ -398,7 +398,8 @@ describe.skipIf(chromium === undefined)("around the pages", { tags: ["browser"] 
       ["{}", JSON.stringify({ role: name }), "x"]
         .map((it) => Buffer.from(it).toString("base64url"))
         .join(".");
-    const project = (key: string) => JSON.stringify({ url: "https://abcdefghijklmnopqrst.supabase.co", key });
+    const project = (key: string, reads?: unknown) =>
+      JSON.stringify({ url: "https://abcdefghijklmnopqrst.supabase.co", key, reads });
 
     test.each([
       ["", /There is no \/config.json with .*"url": "https:/],
@@ -406,6 +407,9 @@ describe.skipIf(chromium === undefined)("around the pages", { tags: ["browser"] 
       ["{}", /There is no \/config.json with .*"url": "https:/],
       [project("sb_secret_of_a_test"), /has the secret key/],
       [project(role("service_role")), /has the secret key/],
+      [project("sb_publishable_of_a_test", "abcdefghijklmnopqrst"), /"reads" in \/config.json is no address/],
+      [project("sb_publishable_of_a_test", 7), /"reads" in \/config.json is no address/],
+      [project("sb_publishable_of_a_test", "https://replica.example.com"), /^.*Sign in/],
       [project(role("anon")), /^.*Sign in/],
     ])("with a config.json of %j", async (config, says) => {
       await host(config, "/", async (url) => {

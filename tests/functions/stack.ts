@@ -73,12 +73,14 @@ export const adminClaims: Claims = { app_metadata: { provider: "email", role: "a
  *   it may have real keys in it
  * @param fault makes a known-bad variant of the functions, so that a test can show that it would
  *   notice
+ * @param made the database, where that is none of its own
  */
 export async function startStack(
   settings: Record<string, string> = {},
   fault: Fault | readonly Fault[] = [],
+  made?: Database,
 ): Promise<Stack> {
-  const db = await createDatabase();
+  const db = made ?? (await createDatabase());
   const keys = await createKeys();
   const { sign } = await createTokens(keys);
   const log: string[] = [];

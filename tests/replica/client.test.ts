@@ -3,10 +3,12 @@
 import { createClient } from "@supabase/supabase-js";
 import { startApi, type Api } from "local-platform/gateway/api";
 import { createKeys, type Keys } from "local-platform/gateway/keys";
-import { createTokens, userClaims } from "local-platform/gateway/tokens";
+import { type Claims, createTokens, userClaims } from "local-platform/gateway/tokens";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import ws from "ws";
+import { tokenbookAdmin } from "../../packages/tokenbook/src/admin/index.ts";
 import { tokenbook } from "../../packages/tokenbook/src/client/index.ts";
+import { adminClaims } from "../functions/stack.ts";
 import { grant } from "../support/books.ts";
 import { createUser } from "../support/roles.ts";
 import { type Replicated, startReplicated } from "../support/standby.ts";
@@ -30,9 +32,9 @@ afterAll(async () => {
 });
 
 /** Clients of a user, of the primary and of the replica, that note what is asked of which. */
-async function clientsOf(user: string) {
+async function clientsOf(user: string, claims: Claims = {}) {
   const { sign } = await createTokens(keys);
-  const jwt = await sign(userClaims(apis[0]!.url, user));
+  const jwt = await sign({ ...userClaims(apis[0]!.url, user), ...claims });
   return apis.map((api, nth) =>
     createClient(api.url, keys.publishableKey, {
       auth: { persistSession: false, autoRefreshToken: false },
@@ -111,4 +113,54 @@ test("asked of a replica alone, a call that writes is refused by name, by POST a
     { get: true },
   );
   expect([status, error?.code]).toEqual([405, "25006"]);
+});
+
+test("of an admin's calls, what goes through everybody is asked of the replica; what they act on, of the primary", async () => {
+  const admin = await createUser(both.primary, { admin: true });
+  await both.caughtUp();
+  const [primary, replica] = await clientsOf(admin, adminClaims);
+  const books = tokenbookAdmin(primary!, { reads: replica });
+  expect(await books.verify()).toEqual([]);
+  expect(await books.verify({ until: user })).toEqual([]);
+  expect(await books.discrepancies({ threshold: 0 })).toEqual([]);
+  expect(await books.expiries({ to: new Date(Date.now() + 86_400_000) })).toEqual([]);
+  expect(await books.verify({ userId: user })).toEqual([]);
+  expect(await books.reconcile(user)).toMatchObject({ remaining_difference: 0 });
+  expect(await books.replay({ userId: user })).toHaveLength(1);
+  expect((await books.users({ search: user })).users).toHaveLength(1);
+  await books.user(user);
+  await books.parked();
+  await books.modelPrices();
+  expect(asked).toEqual([
+    "replica GET verify_token_ledger",
+    "replica GET verify_token_ledger",
+    "replica GET find_token_discrepancies",
+    "replica GET list_token_expiries",
+    "primary POST verify_token_ledger",
+    "primary POST reconcile_user_token_balance",
+    "primary POST replay_token_balances",
+    "primary POST list_token_users",
+    "primary POST get_token_user",
+    "primary POST list_parked_token_payments",
+    "primary GET token_model_prices",
+  ]);
+  expect(() => tokenbookAdmin(primary!, { replica } as never)).toThrow(/no option replica/);
+});
+
+test("a replica that does not answer is asked as often as `patience` says, and nobody is asked in its place", async () => {
+  const [primary] = await clientsOf(user);
+  const away = createClient("http://127.0.0.1:1", keys.publishableKey, {
+    realtime: { transport: ws as never },
+    global: {
+      fetch: async () => {
+        asked.push("replica");
+        throw new TypeError("fetch failed");
+      },
+    },
+  });
+  const books = tokenbook(primary!, { userId: user, reads: away, patience: { attempts: 2, pauseMs: 1 } });
+  for (const work of [() => books.balance(), () => books.packs.list()]) {
+    await expect(work()).rejects.toMatchObject({ code: "unavailable" });
+    expect(asked.splice(0)).toEqual(["replica", "replica"]);
+  }
 });

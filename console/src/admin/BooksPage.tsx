@@ -7,6 +7,7 @@ import { PageName } from "../parts/PageName.tsx";
 import { Section } from "../parts/Section.tsx";
 import { Theirs } from "../parts/Theirs.tsx";
 import { AdminLink } from "./AdminLink.tsx";
+import { FromReplica } from "./FromReplica.tsx";
 import { useAdmin } from "./queries.ts";
 import { Again, Going } from "./Going.tsx";
 import { type Range, useSweep } from "./sweep.ts";
@@ -31,6 +32,7 @@ export function BooksPage() {
   return (
     <Stack gap="md">
       <PageName name="Books" />
+      <FromReplica />
       <Section title="Against the records of use" actions={<Again sweep={compared} />}>
         <Going sweep={compared} />
         {compared.isDone && worstFirst.length === 0 && (

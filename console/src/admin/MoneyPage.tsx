@@ -7,6 +7,8 @@ import { Nothing } from "../parts/Nothing.tsx";
 import { Refused } from "../parts/Refused.tsx";
 import { Section } from "../parts/Section.tsx";
 import { Expiries } from "./Expiries.tsx";
+import { FromReplica } from "./FromReplica.tsx";
+import { useSession } from "../session.tsx";
 import { useUserSearch } from "../user/search.ts";
 import { UsageOf, useFirstDay } from "../user/Usage.tsx";
 import { useEveryonesUsage, useRevenue } from "./queries.ts";
@@ -20,6 +22,7 @@ export function MoneyPage() {
   return (
     <Stack gap="md">
       <PageName name="Money" />
+      <FromReplica />
       <UsageOf title="Usage of everybody" report={usage}>
         Uses are counted that <code>track_token_usage</code> wrote, and captures with{" "}
         <code>p_model_used</code>. What else was spent is in each user’s ledger.
@@ -31,9 +34,15 @@ export function MoneyPage() {
 }
 
 function Revenue({ from, days }: { from: string; days: number }) {
+  const { reads } = useSession();
   const { data, error, refetch } = useRevenue(from);
   return (
     <Section title="Revenue">
+      {reads !== undefined && data !== undefined && (
+        <Text size="sm" c="dimmed" mb="sm">
+          Counted until {format.second(data.as_of)}: a replica counts nothing itself.
+        </Text>
+      )}
       {data === undefined ? (
         error === null ? (
           <Skeleton height="12rem" />

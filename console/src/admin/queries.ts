@@ -7,8 +7,8 @@ import {
   useQueryClient,
 } from "@tanstack/react-query";
 import { useMemo } from "react";
-import type { ParkedPayment } from "tokenbook";
-import { tokenKeys, useTokenbook } from "tokenbook/react";
+import { type ParkedPayment, tokenbook } from "tokenbook";
+import { tokenKeys } from "tokenbook/react";
 import { type AdminBooks, tokenbookAdmin, type UsersOptions } from "tokenbook/admin";
 import { useSession } from "../session.tsx";
 
@@ -20,10 +20,16 @@ export const keys = {
 /** So many parked payments are shown at once. */
 const parkedPage = 100;
 
-/** The books as an admin asks them. */
+/** The books as an admin asks them; what goes through everybody, of a replica where there is one. */
 export function useAdmin() {
-  const { supabase } = useSession();
-  return useMemo(() => tokenbookAdmin(supabase), [supabase]);
+  const { supabase, reads } = useSession();
+  return useMemo(() => tokenbookAdmin(supabase, { reads }), [supabase, reads]);
+}
+
+/** The reports of everybody: of a replica where there is one. */
+function useReports() {
+  const { supabase, reads } = useSession();
+  return useMemo(() => tokenbook(supabase, { reads }), [supabase, reads]);
 }
 
 /** Users, a page after the other; while another order or search comes, the former is shown. */
@@ -129,7 +135,7 @@ export function useReplay(userId: string) {
 
 /** What everybody used, by day and by model, with what it cost. */
 export function useEveryonesUsage(from: string) {
-  const books = useTokenbook();
+  const books = useReports();
   return useQuery({
     queryKey: keys.of("usage", from),
     queryFn: ({ signal }) => books.usageBy({ forEveryone: true, bucket: "day", by: "model", from, signal }),
@@ -138,7 +144,7 @@ export function useEveryonesUsage(from: string) {
 
 /** What was sold, and what became of it, by day. */
 export function useRevenue(from: string) {
-  const books = useTokenbook();
+  const books = useReports();
   return useQuery({
     queryKey: keys.of("revenue", from),
     queryFn: ({ signal }) => books.revenue({ from, bucket: "day", signal }),

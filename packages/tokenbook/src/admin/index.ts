@@ -1,10 +1,12 @@
 /** What an admin's page imports from `tokenbook/admin`. An app that users load has none of it. */
 import { TokenbookError } from "../../../../supabase/functions/_shared/token-error.ts";
+import { onlyKnown } from "../../../../supabase/functions/_shared/known-options.ts";
 import type { Patience } from "../../../../supabase/functions/_shared/until-heard.ts";
 import type {
   ActionCost,
   ActionCostSetting,
   AlertRule,
+  Answers,
   CodePage,
   DeliveryPage,
   Discrepancy,
@@ -171,6 +173,29 @@ export interface AssignOptions extends Stoppable {
   planType?: string | undefined;
   packType?: string | undefined;
   quantity?: number | undefined;
+}
+
+/** Functions that go through everybody: a read replica is asked for them, where there is one. */
+const swept: ReadonlySet<keyof Answers> = new Set([
+  "list_token_expiries",
+  "find_token_discrepancies",
+  "verify_token_ledger",
+]);
+
+/** How the client of an admin is to be. */
+export interface AdminBooksOptions {
+  /** How often and how patiently the books are asked. */
+  patience?: Patience | undefined;
+  /**
+   * A client of a read replica, or of the load balancer in front of it, with the same keys and the same admin: it is
+   * asked, by GET, for what goes through everybody: `expiries`, `discrepancies`, and `verify` of everyone or of a range.
+   * What it cannot answer (`read_only`) is asked of the first client; when it does not answer, the call is `unavailable`.
+   *
+   * What an admin looks at in order to act, or right after they did, must not be a moment old. So users, payments, what
+   * is parked, `reconcile`, `replay`, `verify` of one user, the catalogue, codes and webhooks are asked of the first
+   * client, as is everything that writes. Usage of everyone and revenue: `tokenbook(supabase, { reads })`.
+   */
+  reads?: SupabaseLike | undefined;
 }
 
 /**
@@ -500,11 +525,15 @@ export interface AdminBooks {
  * const { users, next_after } = await admin.users({ search: "@example.com", sort: "balance" });
  * ```
  */
-export function tokenbookAdmin(
-  supabase: SupabaseLike,
-  { patience = {} }: { patience?: Patience | undefined } = {},
-): AdminBooks {
-  const { call, read, rows } = asking(supabase, undefined, patience);
+export function tokenbookAdmin(supabase: SupabaseLike, options: AdminBooksOptions = {}): AdminBooks {
+  onlyKnown("tokenbookAdmin", options, { patience: 1, reads: 1 } satisfies Record<
+    keyof AdminBooksOptions,
+    1
+  >);
+  const { patience = {}, reads } = options;
+  const primary = asking(supabase, undefined, patience);
+  const { read, rows } = primary;
+  const { call } = asking(supabase, undefined, patience, reads, swept);
   return noting<AdminBooks>({
     users: (o = {}) =>
       call(
@@ -574,7 +603,11 @@ export function tokenbookAdmin(
     replay: (o = {}) =>
       call("replay_token_balances", { p_user_id: o.userId, p_after: o.after, p_until: o.until }, o),
     verify: (o = {}) =>
-      call("verify_token_ledger", { p_user_id: o.userId, p_after: o.after, p_until: o.until }, o),
+      (o.userId === undefined ? call : primary.call)(
+        "verify_token_ledger",
+        { p_user_id: o.userId, p_after: o.after, p_until: o.until },
+        o,
+      ),
     setPlan: (planType, plan, o) =>
       call("set_token_plan", { p_plan_type: planType, p_plan: plan, p_reason: o.reason }, o),
     setPack: (packType, pack, o) =>

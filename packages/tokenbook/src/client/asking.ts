@@ -72,8 +72,11 @@ export interface Query extends Question {
   ilike(column: string, pattern: string): Query;
   order(column: string, options: { ascending: boolean }): Query;
   limit(count: number): Query;
-  /** From version 2.100 or so on it repeats reads by itself. */
-  retry?(enabled: boolean): Query;
+}
+
+/** From version 2.100 or so on supabase-js repeats reads by itself; how often they are asked, `Patience` says. */
+function alone(read: Question & { retry?(enabled: boolean): Question }): Question {
+  return read.retry?.(false) ?? read;
 }
 
 /** What an edge function's error has in supabase-js: the answer, if there was one. */
@@ -123,7 +126,7 @@ function byGet(reads: Supabase): Pick<Supabase, "rpc"> {
     rpc(name, args) {
       const said = Object.entries(args).filter(([, value]) => value !== undefined && value !== null);
       const texts = said.map(([arg, value]) => [arg, value instanceof Date ? value.toISOString() : value]);
-      return reads.rpc(name, Object.fromEntries(texts) as typeof args, { get: true });
+      return alone(reads.rpc(name, Object.fromEntries(texts) as typeof args, { get: true }));
     },
   };
 }
@@ -131,12 +134,14 @@ function byGet(reads: Supabase): Pick<Supabase, "rpc"> {
 /**
  * @param bound the user whom calls are about that do not say it
  * @param reads of a read replica; what it cannot answer is asked of the first one
+ * @param ofReplica what the replica is asked for. An admin's list is not here: users are not given its names
  */
 export function asking(
   client: SupabaseLike,
   bound: string | undefined,
   patience: Patience,
   reads?: SupabaseLike,
+  ofReplica: ReadonlySet<keyof Answers> = shown,
 ): Asking {
   const supabase = client as Supabase;
   const replica = reads as Supabase | undefined;
@@ -148,7 +153,7 @@ export function asking(
   const call: Asking["call"] = async (name, args, options) => {
     const { signal } = options;
     refuseUnread(options);
-    if (replica !== undefined && shown.has(name)) {
+    if (replica !== undefined && ofReplica.has(name)) {
       try {
         return await heard(askedOf(byGet(replica), name, args), signal);
       } catch (error) {
@@ -167,8 +172,7 @@ export function asking(
       narrow(asked.from(table).select("*")); // reads the options
       refuseUnread(options);
       return await heard((stop) => {
-        const query = narrow(asked.from(table).select("*"));
-        return stoppable(query.retry?.(false) ?? query, stop);
+        return stoppable(alone(narrow(asked.from(table).select("*"))), stop);
       }, signal);
     },
 

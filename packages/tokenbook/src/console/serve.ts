@@ -12,6 +12,8 @@ export interface ConsoleConfig {
   url: string;
   /** Its publishable key. */
   key: string;
+  /** The address of a read replica's API, or of the load balancer in front of it. */
+  reads?: string | undefined;
 }
 
 export interface ServedConsole {
@@ -34,18 +36,18 @@ export function consoleFolder(): string {
  * @param port 0: any that is free
  */
 export async function serveConsole(
-  { url, key }: ConsoleConfig,
+  { url, key, reads }: ConsoleConfig,
   port: number,
   folder = consoleFolder(),
 ): Promise<ServedConsole> {
   const setHeaders = (answer: ServerResponse, path: string) => {
     answer.setHeader("cache-control", isAsset(path) ? "public, max-age=31536000, immutable" : "no-cache");
-    for (const [name, value] of headersFor(url)) answer.setHeader(name, value);
+    for (const [name, value] of headersFor(url, reads)) answer.setHeader(name, value);
   };
   const assets = sirv(folder, { setHeaders });
   // any other path is a page's, which the page itself finds, whatever is in it
   const files = sirv(folder, { single: true, ignores: false, setHeaders });
-  const config = JSON.stringify({ url, key });
+  const config = JSON.stringify({ url, key, reads });
   const server = createServer((asked, answer) => {
     const path = asked.url?.split("?")[0] ?? "/";
     if (path === "/config.json") {
@@ -76,13 +78,12 @@ const isAsset = (path: string) => path.startsWith("/assets/");
 /**
  * What a browser may do with the page: its own files, and the project's API. The guide says the same to who deploys it.
  *
- * @param api  the API's origin
- * @param socket  the same with ws: or wss:
+ * @param apis  the API's origin, the same with ws: or wss:, and that of a replica's API where there is one
  */
-export const policyFor = (api: string, socket: string): string =>
+export const policyFor = (...apis: string[]): string =>
   [
     "default-src 'self'",
-    `connect-src 'self' ${api} ${socket}`,
+    `connect-src 'self' ${apis.join(" ")}`,
     "img-src 'self' data:",
     "style-src 'self' 'unsafe-inline'", // Mantine writes the theme's variables into the page
     "frame-ancestors 'none'",
@@ -90,11 +91,14 @@ export const policyFor = (api: string, socket: string): string =>
     "form-action 'self'",
   ].join("; ");
 
-function headersFor(url: string): [string, string][] {
+function headersFor(url: string, reads?: string): [string, string][] {
   const { origin, host, protocol } = new URL(url);
   const socket = `${protocol === "https:" ? "wss" : "ws"}://${host}`;
   return [
-    ["content-security-policy", policyFor(origin, socket)],
+    [
+      "content-security-policy",
+      policyFor(origin, socket, ...(reads === undefined ? [] : [new URL(reads).origin])),
+    ],
     ["referrer-policy", "no-referrer"],
     ["x-content-type-options", "nosniff"],
   ];
