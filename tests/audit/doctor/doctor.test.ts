@@ -366,8 +366,8 @@ const wrongs: Wrong[] = [
     says: /^fault, tables: table public\.token_accounts is not as it was made: row level security forced$/,
   },
   {
-    wrong: "create table auth.app_usage () inherits (public.token_usage)",
-    says: /^fault, tables: table public\.token_usage is not as it was made: inherited by auth\.app_usage$/,
+    wrong: "create table auth.app_usage () inherits (public.token_alerts)",
+    says: /^fault, tables: table public\.token_alerts is not as it was made: inherited by auth\.app_usage$/,
     asPlatform: true,
   },
   {
