@@ -22,8 +22,8 @@ export const archive = databaseCommand(
 file has it as the table does. What reports and repeated calls need stays in the database, and the ledger as it is. Stopped,
 the same command goes on where it was. A use that is not booked as the ledger says stays in the table.
 
-The file has what was written about people: keep it, or erase it, as you would the table. Whoever has none of it left
-cannot restore it; everything else goes on without it.`,
+The file has what was written about people: keep it, or erase it, as you would the table. Without it the usage
+cannot be restored, and everything else goes on.`,
 )
   .argument("<file>", "the archive: JSON, a line a use")
   .option("--before <day>", "uses before that day (UTC), as 2026-01-31", day)
