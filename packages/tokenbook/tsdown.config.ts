@@ -55,6 +55,7 @@ const cli = {
         recursive: true,
         filter: (path) => !path.endsWith("/.env"),
       });
+      await cp(join(supabase, "distributed"), join(dist, "supabase/distributed"), { recursive: true });
       await cp(join(supabase, "schemas/90_audit"), join(dist, "supabase/schemas/90_audit"), {
         recursive: true,
       });

@@ -45,9 +45,7 @@ export const openTargets: readonly { what: string; open: () => Promise<TargetDat
       ];
 
 async function openOwn(): Promise<TargetDatabase> {
-  const db = await createDatabase();
-  await db.admin.query("update public.token_plans set is_default = false where is_default");
-  return { ...db, isForeign: false, isDistributed: false };
+  return { ...(await createDatabase()), isForeign: false, isDistributed: false };
 }
 
 /** The owner may become each of the other roles: nobody has to log in as `authenticator`. */

@@ -23,6 +23,8 @@ describe.each(openTargets)("$what", ({ open }) => {
   const newUser = async (tokens = 0) => {
     const user = await createUser(db);
     made.push(user);
+    const given = await balanceOf(user); // by the default plan of whose database it is
+    if (given > 0) await call("deduct_tokens_with_fifo", { p_user_id: user, p_tokens_to_deduct: given });
     if (tokens > 0) await grant(db, user, tokens);
     return user;
   };
