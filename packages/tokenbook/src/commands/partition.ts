@@ -139,9 +139,13 @@ async function change(
 
 /** What there is. */
 function describe(of: Partitioned, { parts, begun }: Partitions, { say, answer }: Voice): void {
-  const rows = parts.reduce((sum, part) => sum + part.rows, 0);
+  const rows = parts.reduce<number | null>(
+    (sum, part) => (sum === null || part.rows === null ? null : sum + part.rows),
+    0,
+  );
+  const counted = rows === null ? "" : `about ${readable(rows)} ${of.rows} and `;
   say(
-    `The ${of.what} has ${count(parts.length, "partition")}, about ${readable(rows)} ${of.rows} and ${megabytes(parts)} with its indexes.`,
+    `The ${of.what} has ${count(parts.length, "partition")}, ${counted}${megabytes(parts)} with its indexes.`,
   );
   if (of === uses)
     for (const part of parts)

@@ -56,8 +56,8 @@ export interface Partition {
   bound: string;
   /** With its indexes. */
   bytes: number;
-  /** How many rows the planner believes that there are. */
-  rows: number;
+  /** How many rows the planner believes that there are; null: it has not counted them yet. */
+  rows: number | null;
 }
 
 export interface Partitions {
@@ -82,14 +82,18 @@ export async function partitionsOf(client: SqlClient, of: Partitioned): Promise<
 }
 
 async function partsOf(client: SqlClient, parent: string): Promise<Partition[]> {
-  const rows = await select<Record<"name" | "bound" | "bytes" | "rows", string>>(
+  const rows = await select<Record<"name" | "bound" | "bytes", string> & { rows: string | null }>(
     client,
     `select i.inhrelid::regclass::text as name, pg_get_expr(c.relpartbound, c.oid) as bound,
-            pg_total_relation_size(c.oid) as bytes, greatest(c.reltuples, 0)::bigint as rows
+            pg_total_relation_size(c.oid) as bytes, nullif(c.reltuples, -1)::bigint as rows
        from pg_inherits i join pg_class c on c.oid = i.inhrelid
       where i.inhparent = '${parent}'::regclass order by 1`,
   );
-  return rows.map((part) => ({ ...part, bytes: Number(part.bytes), rows: Number(part.rows) }));
+  return rows.map((part) => ({
+    ...part,
+    bytes: Number(part.bytes),
+    rows: part.rows === null ? null : Number(part.rows),
+  }));
 }
 
 /** What the partitions are to be. */
