@@ -4510,6 +4510,8 @@ language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- in which the bounds of partitions are printed
+set datestyle = 'ISO, YMD'
 as $$
 declare
   v_owner constant oid := (select n.nspowner from pg_namespace n where n.nspname = 'tokenbook');
@@ -4755,7 +4757,7 @@ begin
       ('invalid_report', 'PT400', 'Ask for what rule says; for a longer time in several calls.'),
       ('invalid_pack', 'PT400', 'Send the fields of a pack, each with a value that it can have.'),
       ('invalid_charged_table', 'PT400', 'Name a table of your own, the column of its user, and how many tokens a row costs.'),
-      ('invalid_usage_archive', 'PT400', 'Give the file as tokenbook archive wrote it, to the project that it was archived in.'),
+      ('invalid_usage_archive', 'PT400', 'Give the file as it was written.'),
       ('invalid_checkpoint', 'PT400', 'Give the lines and next of a checkpoint as they were given.'),
       ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
       ('user_not_found', 'PT404', 'There is no such user.'),
@@ -10013,8 +10015,9 @@ comment on function tokenbook.archive_uses is
 -- from supabase/schemas/30_usage/begin_archiving.sql
 
 /*
- * Before uses go into an archive or come out of it: nobody counts them until the transaction ends.
- * Caller: tokenbook.archive_uses, restore_uses.   Locks: the archive, the marks.
+ * Before uses go into an archive or come out of it: nobody counts them until the transaction ends. Refused while the usage
+ * is being split into partitions: what is deleted meanwhile would be in those that are to come.
+ * Caller: tokenbook.archive_uses, restore_uses.   Locks: the archive, the marks, token_usage against being split.
  * Returns whether everyone's uses are counted as far as the archive goes.   Errors: invalid_usage_archive.
  */
 create function tokenbook.begin_archiving(p_digest text)
@@ -10030,6 +10033,10 @@ begin
   select a.* into v_archive from tokenbook.usage_archives a where a.digest = p_digest for update;
   if not found then
     perform tokenbook.refuse('invalid_usage_archive', '{"rule": "a file that was archived here, as it was written"}');
+  end if;
+  lock table public.token_usage in row exclusive mode; -- a split that begins waits, or has begun
+  if to_regclass('tokenbook.token_usage_copying') is not null then -- @archives-wait-for-splits
+    perform tokenbook.refuse('invalid_usage_archive', '{"rule": "usage that is not being split into partitions"}');
   end if;
   lock table tokenbook.usage_marks in share row exclusive mode;
   return exists (
@@ -10929,7 +10936,8 @@ comment on function tokenbook.meet_unknown_model is
 
 /*
  * Puts lines of an archive's file back into token_usage, and takes what was kept of them away again. What is there already
- * is left as it is, and so is what was archived by nobody: it is in no total. Refused when a line is not what the ledger says.
+ * is left as it is, and so is what was archived by nobody: it is in no total. So are uses of users whose books are in another
+ * project now. Words that were erased after the use are not brought back. Refused when a line is not what the ledger says.
  * Caller: npx tokenbook archive --restore; the owner of the database.   Locks: the marks, so that nobody counts.
  * Returns {restored, is_behind (count first)}.   Errors: invalid_usage_archive.
  */
@@ -10956,11 +10964,21 @@ begin
     from unnest(p_lines) as l (line)
    cross join lateral jsonb_populate_record(null::public.token_usage, l.line::jsonb) r
    where not exists (
-     select 1 from public.token_usage u where u.user_id = r.user_id and u.id = r.id and u.created_at = r.created_at);
+     select 1 from public.token_usage u where u.user_id = r.user_id and u.id = r.id and u.created_at = r.created_at)
+     and not exists ( -- @moved-uses-stay-archived begin
+       select 1 from public.token_accounts a where a.user_id = r.user_id and a.state in ('moving', 'moved', 'arriving')); -- @moved-uses-stay-archived end
   if exists (select 1 from unnest(v_given) g where not exists (select 1 from tokenbook.settled_entry(g))) then -- @restores-what-was-booked
     perform tokenbook.refuse('invalid_usage_archive', '{"rule": "each use as its entry in the ledger says it"}');
   end if;
   insert into public.token_usage select g.* from unnest(v_given) g;
+  update public.token_usage u
+     set metadata = t.metadata, error_message = null
+    from unnest(v_given) g
+    join public.token_transactions t on t.user_id = g.user_id and t.id = g.transaction_id
+   where u.user_id = g.user_id and u.id = g.id and u.created_at = g.created_at
+     and exists ( -- @erased-stays-erased begin
+       select 1 from tokenbook.changes c
+        where c.change = 'forget_token_user' and c.user_id = coalesce(g.member_id, g.user_id) and c.created_at > g.created_at); -- @erased-stays-erased end
 
   select array_agg(s.sums) into v_sums
     from (
@@ -11368,8 +11386,8 @@ comment on function tokenbook.set_token_unknown_model_policy is
 /*
  * The entry of the ledger that says the same as a use, so that nothing is lost of the books when the use is in a file: by
  * its id, moment, action, member and tokens. None for what has no such entry (of before the books, a copy, what somebody
- * changed), for an admin's correction, for a test user, whose past moves, and while an account is on its way to another
- * project.
+ * changed), for an admin's correction, for a test user, whose past moves, while an account is on its way to another
+ * project, and of the hour in which it came or went: of that, reports count a part.
  * No search_path of its own, so that Postgres inlines it into the calling statement (decision 22).
  * Caller: tokenbook.uses_to_archive, archive_uses, restore_uses.
  */
@@ -11393,6 +11411,9 @@ as $$
      and t.debt_change - t.tokens + coalesce(o.debt_change - o.tokens, 0) -- @entry-says-the-same
          = case when p_use.success then p_use.tokens_used - p_use.tokens_uncovered else 0 end
      and not exists (select 1 from tokenbook.test_users u where u.user_id = t.user_id)
+     and not exists ( -- @hours-of-moves-stay begin
+       select 1 from tokenbook.moves m
+        where m.user_id = t.user_id and date_trunc('hour', m.started_at) = date_trunc('hour', p_use.created_at)) -- @hours-of-moves-stay end
 $$;
 comment on function tokenbook.settled_entry is
   'The entry of the ledger that says the same as a use; none where the use has to stay in token_usage.';
@@ -25646,6 +25667,10 @@ declare
 begin
   if exists (select 1 from public.token_accounts a where a.user_id = any (p_user_ids) and a.state not in ('moved', 'arriving')) then
     perform tokenbook.refuse('invalid_move', '{"rule": "books that are whole elsewhere"}');
+  end if;
+  lock table public.token_transactions, public.token_usage in row exclusive mode; -- a change of partitions that begins waits, or has begun
+  if num_nonnulls(to_regclass('tokenbook.token_transactions_copying'), to_regclass('tokenbook.token_usage_copying')) > 0 then -- @discards-wait-for-splits
+    perform tokenbook.refuse('invalid_move', '{"rule": "a ledger and a usage that are not being partitioned"}');
   end if;
   perform set_config('tokenbook.moving_books', 'yes', true); -- what keep_ledger_append_only lets through
   for v_table in

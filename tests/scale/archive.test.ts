@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { begin, planByTime, usage } from "../../packages/tokenbook/src/data/partitions.ts";
+import { begin, cancel, planByTime, usage } from "../../packages/tokenbook/src/data/partitions.ts";
 import { writeArchive } from "../../packages/tokenbook/src/data/archive.ts";
 import { breaches, grant } from "../support/books.ts";
 import { runHere, start } from "../support/command.ts";
@@ -478,4 +478,78 @@ test("totals that are not what is booked are a breach, and a line that is not is
   );
   await applyMutant(db, "archives-restore-anything");
   await restore({ ...line, tokens_used: line.tokens_used + 1 }); // known-bad
+});
+
+/** What goes wrong when users are erased, are moved away or came with a move, and when the usage is split meanwhile. */
+async function archiveBesideOthers(): Promise<string[]> {
+  const life = await live();
+  const [payer, member, other] = life.users as [string, string, string];
+  const faults: string[] = [];
+  // an hour in which somebody came with a move
+  const [came] = await rows<{ id: string }>(
+    `insert into tokenbook.moves (user_id, id, direction, phase, former_state, started_at, settled_at)
+     select u.user_id, gen_random_uuid(), 'in', 'arrived', 'active', date_trunc('hour', u.created_at), now()
+       from public.token_usage u where u.user_id = $1 and u.member_id is null and u.transaction_id is not null and u.success
+      order by u.created_at limit 1 returning id`,
+    [payer],
+  );
+  await archive("--before", today());
+  const kept = await rows(
+    `select from public.token_usage u join tokenbook.moves m on m.user_id = u.user_id
+      where m.id = $1 and date_trunc('hour', u.created_at) = date_trunc('hour', m.started_at)`,
+    [came!.id],
+  );
+  if (kept.length === 0) faults.push("an hour of a move is archived");
+
+  const [archived] = await rows("select digest from tokenbook.usage_archives");
+  const owner = await connectAsOwner(db);
+  await begin(owner, usage, (await planByTime(owner, "month"))!);
+  const refused = await owner
+    .query("select tokenbook.restore_uses($1, '{}'), tokenbook.archive_uses($1, '{}')", [archived!["digest"]])
+    .then(
+      () => "",
+      (error: Error) => error.message,
+    );
+  if (refused !== "invalid_usage_archive") faults.push("it goes on while the usage is split");
+  await cancel(owner, usage);
+  await owner.end();
+
+  const state = (user: string, to: string) =>
+    db.admin.query("update public.token_accounts set state = $2 where user_id = $1", [user, to]);
+  const usesOf = async (user: string) =>
+    (await rows("select from public.token_usage where user_id = $1 and created_at < $2", [user, today()]))
+      .length;
+  const [payers, others] = [await usesOf(payer), await usesOf(other)];
+  await call("forget_token_user", { p_user_id: member });
+  await state(other, "moved");
+  const { status } = await archive("--restore");
+  if (status !== 0 || (await usesOf(payer)) === payers) faults.push("one user stops a restore");
+  if ((await usesOf(other)) !== others) faults.push("uses of users elsewhere are restored");
+  await state(other, "active");
+  await archive("--restore");
+  if ((await usesOf(other)) === others) faults.push("uses of who came back are not restored");
+  const words = await rows("select from public.token_usage where member_id = $1 and metadata ? 'of'", [
+    member,
+  ]);
+  if (words.length > 0) faults.push("words that were erased are back");
+  if ((await found()).length > 0) faults.push("the verifier finds something");
+  return faults;
+}
+
+test("who was erased stays erased, who was moved stops nobody, and a split and an archive wait for each other", async () => {
+  expect(await archiveBesideOthers()).toEqual([]);
+});
+
+test.each(
+  Object.entries({
+    "archives-take-hours-of-moves": "an hour of a move is archived",
+    "archives-go-on-while-split": "it goes on while the usage is split",
+    "moved-users-stop-restores": "one user stops a restore",
+    "restored-words-come-back": "words that were erased are back",
+  }),
+)("the trial sees %s", async (mutant, fault) => {
+  await applyMutant(db, mutant);
+  const faults = await archiveBesideOthers();
+  console.log(`${mutant}: ${faults.join(", ")}`);
+  expect(faults).toContain(fault);
 });

@@ -1,5 +1,6 @@
 // @module-tag proof
 /** `tokenbook partition`: another number of partitions while the ledger is being written. */
+import { randomUUID } from "node:crypto";
 import pg from "pg";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import {
@@ -12,10 +13,12 @@ import {
   planByUser,
   waitForOldReaders,
 } from "../../packages/tokenbook/src/data/partitions.ts";
+import { isOnlyRun } from "../../packages/tokenbook/src/data/client.ts";
 import { breaches, grant } from "../support/books.ts";
 import { run, runHere } from "../support/command.ts";
 import { createDatabase, type Database } from "../support/database.ts";
 import { expectSoundInstallation } from "../support/installation.ts";
+import { applyMutant } from "../support/mutants.ts";
 import { asService, createUser, rpc } from "../support/roles.ts";
 import { storm } from "../support/storm.ts";
 
@@ -255,6 +258,30 @@ test("who looks at the books as they were before all was copied is waited for", 
   await reader.query("commit");
   await reader.end();
   expect(await entries()).toEqual(before);
+});
+
+test("a second run is refused while the first one goes on, and so is to take it back", async () => {
+  const first = await connect();
+  expect(await isOnlyRun(first, "partition token_transactions")).toBe(true);
+  for (const args of [["2", "--yes"], ["--cancel"]]) {
+    const { status, stderr } = await partition(...args);
+    expect([status, stderr]).toEqual([1, expect.stringContaining("Another run changes the partitions")]);
+  }
+  expect((await partition()).said).toMatchObject({ partitions: 1 });
+  await first.end();
+});
+
+test("nobody's books are taken away while the ledger or the usage is changed", async () => {
+  const discard = () =>
+    db.admin.query("select tokenbook.discard_books($1)", [[randomUUID()]]).then(
+      () => "discarded",
+      (error: Error) => error.message,
+    );
+  expect(await discard()).toBe("discarded");
+  await begin(owner, ledger, await planByUser(owner, 2));
+  expect(await discard()).toBe("invalid_move");
+  await applyMutant(db, "discards-go-on-while-split");
+  expect(await discard()).toBe("discarded"); // known-bad
 });
 
 test("only the ledger's owner may", async () => {

@@ -173,6 +173,7 @@ test("stopped after each step, the same command goes on; partitions that miss a 
   await begin(owner, usage, await plan());
   await track(users[0]!, "after-it-was-begun");
   expect((await partition()).said).toMatchObject({ partitions: 1, begun: 3 });
+  expect((await partition("--by", "year", "--yes")).stderr).toContain("another time than year");
   expect((await copy(owner, usage).next()).value).toBe(0);
   await track(users[1]!, "while-it-was-copied");
   for await (const _ of copy(owner, usage));

@@ -372,7 +372,7 @@ export const errors = {
     title: "Invalid usage archive",
     sqlstate: "PT400",
     retryable: false,
-    hint: "Give the file as tokenbook archive wrote it, to the project that it was archived in.",
+    hint: "Give the file as it was written.",
   },
   invalid_checkpoint: {
     status: 400,

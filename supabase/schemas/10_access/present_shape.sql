@@ -19,6 +19,8 @@ language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
+set timezone = 'UTC' -- in which the bounds of partitions are printed
+set datestyle = 'ISO, YMD'
 as $$
 declare
   v_owner constant oid := (select n.nspowner from pg_namespace n where n.nspname = 'tokenbook');

@@ -1,6 +1,7 @@
 /*
- * Before uses go into an archive or come out of it: nobody counts them until the transaction ends.
- * Caller: tokenbook.archive_uses, restore_uses.   Locks: the archive, the marks.
+ * Before uses go into an archive or come out of it: nobody counts them until the transaction ends. Refused while the usage
+ * is being split into partitions: what is deleted meanwhile would be in those that are to come.
+ * Caller: tokenbook.archive_uses, restore_uses.   Locks: the archive, the marks, token_usage against being split.
  * Returns whether everyone's uses are counted as far as the archive goes.   Errors: invalid_usage_archive.
  */
 create function tokenbook.begin_archiving(p_digest text)
@@ -16,6 +17,10 @@ begin
   select a.* into v_archive from tokenbook.usage_archives a where a.digest = p_digest for update;
   if not found then
     perform tokenbook.refuse('invalid_usage_archive', '{"rule": "a file that was archived here, as it was written"}');
+  end if;
+  lock table public.token_usage in row exclusive mode; -- a split that begins waits, or has begun
+  if to_regclass('tokenbook.token_usage_copying') is not null then -- @archives-wait-for-splits
+    perform tokenbook.refuse('invalid_usage_archive', '{"rule": "usage that is not being split into partitions"}');
   end if;
   lock table tokenbook.usage_marks in share row exclusive mode;
   return exists (

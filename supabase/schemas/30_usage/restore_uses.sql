@@ -1,6 +1,7 @@
 /*
  * Puts lines of an archive's file back into token_usage, and takes what was kept of them away again. What is there already
- * is left as it is, and so is what was archived by nobody: it is in no total. Refused when a line is not what the ledger says.
+ * is left as it is, and so is what was archived by nobody: it is in no total. So are uses of users whose books are in another
+ * project now. Words that were erased after the use are not brought back. Refused when a line is not what the ledger says.
  * Caller: npx tokenbook archive --restore; the owner of the database.   Locks: the marks, so that nobody counts.
  * Returns {restored, is_behind (count first)}.   Errors: invalid_usage_archive.
  */
@@ -27,11 +28,21 @@ begin
     from unnest(p_lines) as l (line)
    cross join lateral jsonb_populate_record(null::public.token_usage, l.line::jsonb) r
    where not exists (
-     select 1 from public.token_usage u where u.user_id = r.user_id and u.id = r.id and u.created_at = r.created_at);
+     select 1 from public.token_usage u where u.user_id = r.user_id and u.id = r.id and u.created_at = r.created_at)
+     and not exists ( -- @moved-uses-stay-archived begin
+       select 1 from public.token_accounts a where a.user_id = r.user_id and a.state in ('moving', 'moved', 'arriving')); -- @moved-uses-stay-archived end
   if exists (select 1 from unnest(v_given) g where not exists (select 1 from tokenbook.settled_entry(g))) then -- @restores-what-was-booked
     perform tokenbook.refuse('invalid_usage_archive', '{"rule": "each use as its entry in the ledger says it"}');
   end if;
   insert into public.token_usage select g.* from unnest(v_given) g;
+  update public.token_usage u
+     set metadata = t.metadata, error_message = null
+    from unnest(v_given) g
+    join public.token_transactions t on t.user_id = g.user_id and t.id = g.transaction_id
+   where u.user_id = g.user_id and u.id = g.id and u.created_at = g.created_at
+     and exists ( -- @erased-stays-erased begin
+       select 1 from tokenbook.changes c
+        where c.change = 'forget_token_user' and c.user_id = coalesce(g.member_id, g.user_id) and c.created_at > g.created_at); -- @erased-stays-erased end
 
   select array_agg(s.sums) into v_sums
     from (

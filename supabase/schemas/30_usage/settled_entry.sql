@@ -1,8 +1,8 @@
 /*
  * The entry of the ledger that says the same as a use, so that nothing is lost of the books when the use is in a file: by
  * its id, moment, action, member and tokens. None for what has no such entry (of before the books, a copy, what somebody
- * changed), for an admin's correction, for a test user, whose past moves, and while an account is on its way to another
- * project.
+ * changed), for an admin's correction, for a test user, whose past moves, while an account is on its way to another
+ * project, and of the hour in which it came or went: of that, reports count a part.
  * No search_path of its own, so that Postgres inlines it into the calling statement (decision 22).
  * Caller: tokenbook.uses_to_archive, archive_uses, restore_uses.
  */
@@ -26,6 +26,9 @@ as $$
      and t.debt_change - t.tokens + coalesce(o.debt_change - o.tokens, 0) -- @entry-says-the-same
          = case when p_use.success then p_use.tokens_used - p_use.tokens_uncovered else 0 end
      and not exists (select 1 from tokenbook.test_users u where u.user_id = t.user_id)
+     and not exists ( -- @hours-of-moves-stay begin
+       select 1 from tokenbook.moves m
+        where m.user_id = t.user_id and date_trunc('hour', m.started_at) = date_trunc('hour', p_use.created_at)) -- @hours-of-moves-stay end
 $$;
 comment on function tokenbook.settled_entry is
   'The entry of the ledger that says the same as a use; none where the use has to stay in token_usage.';

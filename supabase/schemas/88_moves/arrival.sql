@@ -209,6 +209,10 @@ begin
   if exists (select 1 from public.token_accounts a where a.user_id = any (p_user_ids) and a.state not in ('moved', 'arriving')) then
     perform tokenbook.refuse('invalid_move', '{"rule": "books that are whole elsewhere"}');
   end if;
+  lock table public.token_transactions, public.token_usage in row exclusive mode; -- a change of partitions that begins waits, or has begun
+  if num_nonnulls(to_regclass('tokenbook.token_transactions_copying'), to_regclass('tokenbook.token_usage_copying')) > 0 then -- @discards-wait-for-splits
+    perform tokenbook.refuse('invalid_move', '{"rule": "a ledger and a usage that are not being partitioned"}');
+  end if;
   perform set_config('tokenbook.moving_books', 'yes', true); -- what keep_ledger_append_only lets through
   for v_table in
     select l.name, l.whose from tokenbook.tables_of_users() with ordinality as l (name, whose, left_out, stays, nth)

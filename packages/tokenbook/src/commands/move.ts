@@ -2,7 +2,7 @@ import type pg from "pg";
 import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { Failure } from "local-platform/terminal/failure";
 import { databaseCommand, onDatabase, Refusal } from "../command.ts";
-import { select } from "../data/client.ts";
+import { isOnlyRun, select } from "../data/client.ts";
 import { findUserId } from "../data/users.ts";
 import { asDatabaseFailure } from "../database/failure.ts";
 import { chooseTarget, withTarget, type Target } from "../database/target.ts";
@@ -240,12 +240,8 @@ async function settle(
 
 /** One run at a time of one user's move. Correctness does not rest on it: each step asks for its own. */
 async function lockRun(from: pg.Client, userId: string): Promise<void> {
-  const [row] = await select<{ got: boolean }>(
-    from,
-    "select pg_try_advisory_lock(hashtextextended('tokenbook move ' || $1, 0)) as got",
-    [userId],
-  );
-  if (!row!.got) throw new Refusal(`Another run moves ${userId} just now. Nothing was changed.`);
+  if (!(await isOnlyRun(from, `move ${userId}`)))
+    throw new Refusal(`Another run moves ${userId} just now. Nothing was changed.`);
 }
 
 /** @throws Refusal where the two databases do not hold the same tables. */

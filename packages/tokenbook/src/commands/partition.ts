@@ -8,6 +8,7 @@ import {
   compare,
   copy,
   exchange,
+  isOfTime,
   ledger,
   partitionsOf,
   planByTime,
@@ -20,6 +21,7 @@ import {
   type Partitions,
   type Plan,
 } from "../data/partitions.ts";
+import { isOnlyRun } from "../data/client.ts";
 import { agrees } from "../terminal/ask.ts";
 import { count, createProgress, duration, readable } from "../terminal/progress.ts";
 import { createVoice, type Voice } from "../terminal/voice.ts";
@@ -53,6 +55,11 @@ splits what has grown since.`,
     const { say, answer } = voice;
     await onDatabase(where, async (client, target) => {
       const was = await partitionsOf(client, of);
+      const asks = cancel || number !== undefined || by !== undefined;
+      if (asks && !(await isOnlyRun(client, `partition ${of.name}`)))
+        throw new Refusal(
+          `Another run changes the partitions of the ${of.what} just now. Nothing was changed.`,
+        );
       if (cancel) {
         await cancelIt(client, of);
         say(
@@ -70,6 +77,10 @@ splits what has grown since.`,
       if (number !== undefined && was.begun !== null && was.begun.length !== number)
         throw new Refusal(
           `A change to ${was.begun.length} partitions was begun: end it with that number, or --cancel it.`,
+        );
+      if (by !== undefined && was.isCopied && !(await isOfTime(client, by)))
+        throw new Refusal(
+          `A split of the usage by another time than ${by} was begun: end it with that, or --cancel it.`,
         );
       // what was begun and copies nothing yet is made anew
       if (was.begun !== null && !was.isCopied) await cancelIt(client, of);

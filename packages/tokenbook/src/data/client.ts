@@ -34,3 +34,13 @@ export async function takenBack<T>(client: SqlClient, work: () => Promise<T>): P
 export async function select<T>(client: SqlClient, text: string, values: unknown[] = []): Promise<T[]> {
   return (await client.query(text, values)).rows as T[];
 }
+
+/** Whether no other run does this just now; until the connection ends, none begins. */
+export async function isOnlyRun(client: SqlClient, what: string): Promise<boolean> {
+  const [row] = await select<{ got: boolean }>(
+    client,
+    "select pg_try_advisory_lock(hashtextextended('tokenbook ' || $1, 0)) as got",
+    [what],
+  );
+  return row!.got;
+}

@@ -183,6 +183,16 @@ export async function planByTime(client: SqlClient, by: Span): Promise<Plan | un
   };
 }
 
+/** Whether what was begun of the usage is a split by that time. */
+export async function isOfTime(client: SqlClient, by: Span): Promise<boolean> {
+  const wished = await planByTime(client, by);
+  const { begun } = await partitionsOf(client, usage);
+  return (begun ?? []).every(
+    ({ bound }) =>
+      bound.endsWith("TO (MAXVALUE)") || wished?.parts.some((part) => part.bound === bound.toLowerCase()),
+  );
+}
+
 /**
  * Makes the partitions, and then the trigger that copies what is written from now on. For the trigger it waits for those
  * who write now, and makes those who come wait: half a second at most, a few times if it has to be.

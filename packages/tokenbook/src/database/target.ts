@@ -172,7 +172,7 @@ export async function withTarget<T>(
   }
   try {
     if (target.isOwn) await refuseAnothers(client, target);
-    await client.query("set row_security = off");
+    await client.query("set row_security = off; set datestyle = 'ISO, YMD'");
     const { rows } = await client.query<{ role: string }>("select current_user as role");
     return await work(client, rows[0]!.role);
   } finally {
