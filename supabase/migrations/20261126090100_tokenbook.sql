@@ -25460,8 +25460,8 @@ comment on function tokenbook.moved_moments is
 /*
  * The second step of a move, there where the books come to, in three parts: begin_arrival, the copy itself, by
  * tokenbook move, and end_arrival, all in one transaction: a move that is stopped in the middle leaves nothing.
- * Nobody who has books here is moved here, but who was moved from here and comes back: their rows from before are taken
- * away first, because what comes is those and more.
+ * Nobody who has books here is moved here (require_room), but who was moved from here and comes back: their rows from before
+ * are taken away first, because what comes is those and more (require_continuation).
  * p_former is {user_id: the state of the account}, of everybody who is moved together.
  * Caller: tokenbook move.   Errors: invalid_move, busy.
  * Returns the phase of that move: arriving, and the copy is to be made; or, where it was made, as `made`, that or arrived.
@@ -25475,10 +25475,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_user_ids constant uuid[] := array(select k::uuid from jsonb_object_keys(p_former) k order by k);
-  v_back_ids uuid[];
-  v_old jsonb;
-  v_table record;
-  v_has boolean;
+  v_before text[];
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   perform tokenbook.lock_accounts(v_user_ids, p_away_too => true);
   select min(m.phase) into phase from tokenbook.moves m where m.id = p_move_id and m.direction = 'in';
@@ -25488,30 +25486,12 @@ begin
   elsif made then
     return;
   end if;
-  if exists (select 1 from public.token_accounts a where a.user_id = any (v_user_ids) and a.state not in ('moved', 'arriving')) then -- @nobody-twice
-    perform tokenbook.refuse('invalid_move', '{"rule": "users who have no books there"}');
-  elsif exists (select 1 from tokenbook.unlisted_tables()) then
-    perform tokenbook.refuse('invalid_move', '{"rule": "every table of users is known there"}');
-  end if;
-  v_back_ids := array(select a.user_id from public.token_accounts a where a.user_id = any (v_user_ids) order by a.user_id);
-  if v_back_ids <> '{}' then
-    v_old := tokenbook.prove_books(v_back_ids);
-    perform tokenbook.discard_books(v_back_ids);
-    perform set_config('tokenbook.books_before', (
-      select jsonb_agg(l.line) from jsonb_array_elements(v_old -> 'ledger') as l (line)
-       where exists (select 1 from tokenbook.moves m
-                      where m.user_id = split_part(l.line #>> '{}', ' ', 1)::uuid and m.direction = 'out' and m.phase = 'moved'))::text, true);
-  end if;
-  for v_table in select l.* from tokenbook.tables_of_users() l where l.stays is null and l.name <> 'tokenbook.failed_registrations'
-  loop
-    execute format('select exists (select 1 from %s x where %s)', v_table.name, v_table.whose) into v_has using v_user_ids;
-    if v_has then
-      perform tokenbook.refuse('invalid_move', jsonb_build_object(
-        'rule', format('users of whom nothing is there, and there is something in %s', v_table.name)));
-    end if;
-  end loop;
+  v_before := tokenbook.require_room(v_user_ids);
+  perform tokenbook.discard_books(v_user_ids);
+  perform set_config('tokenbook.books_before', to_jsonb(v_before)::text, true);
+  v_at := clock_timestamp();
   update tokenbook.moves m -- a copy that was to be taken away, and was overwritten
-     set phase = 'discarded', settled_at = clock_timestamp()
+     set phase = 'discarded', settled_at = v_at
    where m.user_id = any (v_user_ids) and m.direction = 'in' and m.phase = 'arriving';
   insert into tokenbook.moves (user_id, id, direction, phase, place, former_state)
   select f.key::uuid, p_move_id, 'in', 'arriving', p_place, f.value from jsonb_each_text(p_former) f;
@@ -25554,17 +25534,11 @@ begin
           from unnest(v_user_ids) as u (id) cross join lateral tokenbook.find_breaches(u.id, null, null) b
          limit 20) f;
   end if;
-  if v_rule is null and exists ( -- what was here before is the beginning of what has come
-    select 1 from jsonb_array_elements_text(coalesce(nullif(current_setting('tokenbook.books_before', true), ''), '[]')::jsonb) as l (line)
-     where not exists (
-       select 1 from tokenbook.chain_ledger(split_part(l.line, ' ', 1)::uuid, null, split_part(l.line, ' ', 2)::bigint) c
-        where tokenbook.checkpoint_line(c) = l.line))
-  then
-    v_rule := 'the continuation of what was here before';
-  end if;
   if v_rule is not null then
     perform tokenbook.refuse('invalid_move', jsonb_build_object('rule', v_rule));
   end if;
+  perform tokenbook.require_continuation(
+    array(select jsonb_array_elements_text(current_setting('tokenbook.books_before')::jsonb)));
   update tokenbook.moves m set proof = v_found where m.id = p_move_id and m.direction = 'in';
   return v_found;
 end
@@ -25985,6 +25959,132 @@ end
 $$;
 comment on function tokenbook.prove_books is
   'What the books of these users come to, to be compared with another project''s: rows and digests by table, sums, the chain over the ledger, and the keys.';
+
+-- from supabase/schemas/88_moves/require_room.sql
+
+/*
+ * What a move asks of the project that the books come to. tokenbook move asks it before the first step, so that nobody's
+ * books are closed for a move that cannot be; begin_arrival asks it again. It changes nothing.
+ * p_keys is what tokenbook.keys_beside_users found where the books come from; NULL: it was asked before, and the indexes refuse.
+ * Caller: begin_arrival, tokenbook move.   Locks: the accounts.   Errors: invalid_move, busy.
+ * Returns the lines of a checkpoint with which the ledgers of users who come back have to begin.
+ */
+create function tokenbook.require_room(p_user_ids uuid[], p_keys jsonb default null)
+returns text[]
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_new_ids uuid[];
+  v_table record;
+  v_has boolean;
+  v_rule text;
+begin
+  perform tokenbook.lock_accounts(p_user_ids, p_away_too => true);
+  if exists (select 1 from public.token_accounts a where a.user_id = any (p_user_ids) and a.state not in ('moved', 'arriving')) then -- @nobody-twice
+    perform tokenbook.refuse('invalid_move', '{"rule": "users who have no books there"}');
+  elsif exists (select 1 from tokenbook.unlisted_tables()) then
+    perform tokenbook.refuse('invalid_move', '{"rule": "every table of users is known there"}');
+  end if;
+  -- who has an account here has left it, or their copy waits: those rows make room
+  v_new_ids := array(
+    select u from unnest(p_user_ids) u where not exists (select 1 from public.token_accounts a where a.user_id = u));
+  for v_table in select l.* from tokenbook.tables_of_users() l where l.stays is null and l.name <> 'tokenbook.failed_registrations'
+  loop
+    execute format('select exists (select 1 from %s x where %s)', v_table.name, v_table.whose) into v_has using v_new_ids;
+    if v_has then
+      perform tokenbook.refuse('invalid_move', jsonb_build_object(
+        'rule', format('users of whom nothing is there, and there is something in %s', v_table.name)));
+    end if;
+  end loop;
+  if p_keys is not null then
+    select string_agg(k, ', ') into v_rule from jsonb_object_keys(tokenbook.keys_beside_users(p_user_ids, p_keys)) k;
+    if v_rule is not null then -- @keys-are-free
+      perform tokenbook.refuse('invalid_move', jsonb_build_object(
+        'rule', format('users of whom nobody there has the same %s', v_rule)));
+    end if;
+  end if;
+  return array(
+    select tokenbook.checkpoint_line(chain.at)
+      from unnest(p_user_ids) as u (id)
+     cross join lateral (select c as at from tokenbook.chain_ledger(u.id) c order by c.id desc limit 1) chain
+     where exists (select 1 from tokenbook.moves m where m.user_id = u.id and m.direction = 'out' and m.phase = 'moved')
+     order by u.id);
+end
+$$;
+comment on function tokenbook.require_room is
+  'Refuses users for whom there is no room in this project; changes nothing. For tokenbook move, before it begins and in its second step.';
+
+/*
+ * The ledgers here begin with what these lines of a checkpoint say: books that come back are those that went, and more.
+ * Caller: end_arrival where they have come; tokenbook move where they are, before it begins.   Errors: invalid_move.
+ */
+create function tokenbook.require_continuation(p_lines text[])
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if exists (
+    select 1 from unnest(p_lines) as l (line)
+     where not exists ( -- @continues-what-was
+       select 1 from tokenbook.chain_ledger(split_part(l.line, ' ', 1)::uuid, null, split_part(l.line, ' ', 2)::bigint) c
+        where tokenbook.checkpoint_line(c) = l.line))
+  then
+    perform tokenbook.refuse('invalid_move', '{"rule": "the continuation of what was there before"}');
+  end if;
+end
+$$;
+comment on function tokenbook.require_continuation is
+  'Refuses ledgers here that do not begin with what these lines of a checkpoint say. For moves of users who come back.';
+
+/*
+ * What no two users of a project can both have, by its unique indexes without a user: an identity of another sign-in, a
+ * provider's id, a code. Without p_wanted that of these users; with it, which is what another project found so, what
+ * others than these users have of it here.
+ * Caller: require_room; tokenbook move, where the books come from.   Returns {columns: [rows]}.
+ */
+create function tokenbook.keys_beside_users(p_user_ids uuid[], p_wanted jsonb default null)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_key record;
+  v_rows jsonb;
+  v_keys jsonb := '{}';
+begin
+  for v_key in
+    select l.name, l.whose, string_agg(quote_ident(a.attname), ', ' order by a.attname) as columns,
+           format('%s (%s)', l.name, string_agg(a.attname, ', ' order by a.attname)) as called
+      from tokenbook.tables_of_users() l
+      join pg_index i on i.indrelid = l.name::regclass and i.indisunique and i.indexprs is null and i.indpred is null
+      join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey)
+     where l.stays is null
+     group by l.name, l.whose, l.left_out, i.indexrelid
+    having not bool_or(a.attname = 'user_id' or a.attname = any (l.left_out))
+  loop
+    execute format(
+      case when p_wanted is null then 'select jsonb_agg(to_jsonb(k)) from (select %1$s from %2$s x where %3$s) k'
+           else 'select jsonb_agg(to_jsonb(k)) from (select %1$s from %2$s x where (%3$s) is not true '
+                'and (%1$s) in (select %1$s from jsonb_populate_recordset(null::%2$s, $2))) k' end,
+      v_key.columns, v_key.name, v_key.whose)
+      into v_rows using p_user_ids, p_wanted -> v_key.called;
+    if v_rows is not null then
+      v_keys := v_keys || jsonb_build_object(v_key.called, v_rows);
+    end if;
+  end loop;
+  return v_keys;
+end
+$$;
+comment on function tokenbook.keys_beside_users is
+  'What of these users is unique in a project, or what of that others have here. For tokenbook move, before it begins.';
 
 -- from supabase/schemas/88_moves/tables_of_users.sql
 
@@ -26483,6 +26583,7 @@ as $$
 declare
   v_jobs text;
   v_are_scheduled boolean := false;
+  v_moves jsonb;
 begin
   perform tokenbook.check_body(); -- @server-sends-one-object
   select r.report into v_jobs from tokenbook.migration_reports r where r.migration = 'jobs' order by r.id desc limit 1;
@@ -26490,6 +26591,11 @@ begin
     execute 'select count(*) = 2 from cron.job where jobname in (''tokenbook-expire-grants'', ''tokenbook-arm-alerts'')'
       into v_are_scheduled;
   end if;
+  select jsonb_agg(open) into v_moves
+    from (
+      select m.direction, m.place, min(m.started_at) as started_at, min(m.user_id::text) as user_id, count(*) - 1 as others
+        from tokenbook.moves m where m.settled_at is null
+       group by m.id, m.direction, m.place order by min(m.started_at) limit 20) open;
   return query
   with own as (
     select * from tokenbook.own_objects()
@@ -26539,7 +26645,8 @@ begin
     (6, 'tables', 'columns, constraints, indexes and views are as they were made'),
     (7, 'the project', 'nothing beside Tokenbook in public stands open'),
     (8, 'the shadow', 'no counter of the project''s runs beside the books, or it is followed'),
-    (9, 'jobs', coalesce(v_jobs, 'Not scheduled: nothing depends on it'))
+    (9, 'jobs', coalesce(v_jobs, 'Not scheduled: nothing depends on it')),
+    (10, 'moves', 'no user''s books are on their way to another project, or from one')
   ), counter as (
     select s.*, e.relation, format('%I.%I.%I', s.schema_name, s.table_name, s.amount_column) as name, e.is_there, e.is_seen, e.fault, e.way
       from tokenbook.shadow s
@@ -26706,6 +26813,16 @@ begin
     -- what the install said comes along with a dump, the schedule does not
     select 9, 'jobs', 'warning', 'not scheduled in this database, or not both: run the migration tokenbook_jobs again', null
      where v_jobs like 'Scheduled%' and not v_are_scheduled
+    union all
+    -- their calls are refused meanwhile
+    select 10, 'moves', case when m.started_at < now() - interval '15 minutes' then 'warning' else 'ok' end,
+           format(case m.direction
+                    when 'out' then 'the books of %1$s are closed since %2$s, on their way to %3$s: npx tokenbook move %4$s goes on with it, with --cancel it takes them back'
+                    else 'the books of %1$s wait here since %2$s: npx tokenbook move %4$s goes on with it, in the project that they come from, with --cancel it takes them back' end,
+             m.user_id || case when m.others > 0 then format(' and %s more', m.others) else '' end,
+             date_trunc('second', m.started_at), m.place, m.user_id),
+           null
+      from jsonb_to_recordset(v_moves) as m (direction text, place text, started_at timestamptz, user_id text, others bigint)
   )
   select all_of.subject, all_of.status, all_of.finding, all_of.remedy
     from (
@@ -26717,7 +26834,7 @@ begin
 end
 $$;
 comment on function tokenbook.check_token_installation is
-  'Which version is installed, and what threatens the books from outside of them: settings that lose commits or switch triggers off, rights that nobody declared, row level security that is off, and whatever of Tokenbook''s is not as it was made; and, as warnings, jobs that were scheduled and are not, and what stands open beside the books in the project, which is not Tokenbook''s to close. For the server. Returns subject, status (ok, warning, fault), finding, remedy (statements that mend it; NULL where none does without a loss, and the migrations say how it was made); a row with ok for a subject of which there is no finding.';
+  'Which version is installed, and what threatens the books from outside of them: settings that lose commits or switch triggers off, rights that nobody declared, row level security that is off, and whatever of Tokenbook''s is not as it was made; and, as warnings, jobs that were scheduled and are not, moves of users that have not ended, and what stands open beside the books in the project, which is not Tokenbook''s to close. For the server. Returns subject, status (ok, warning, fault), finding, remedy (statements that mend it; NULL where none does without a loss, and the migrations say how it was made); a row with ok for a subject of which there is no finding.';
 
 -- from supabase/schemas/90_audit/checkpoint_line.sql
 

@@ -19,6 +19,11 @@ const setPack = (db: Database, tokens: number) =>
     [tokens],
   );
 
+async function stateOf(db: Database, id: string): Promise<string | undefined> {
+  const { rows } = await db.admin.query("select state from public.token_accounts where user_id = $1", [id]);
+  return rows[0]?.state;
+}
+
 beforeAll(async () => {
   projects = await createProjects();
   user = await createUser(projects.from, { email: "alice@example.com" });
@@ -56,8 +61,89 @@ test("moves nobody while the catalogues differ, says in what, and copies what is
   await setPack(projects.to, 9_001);
   const differs = await move("--settings", "--yes");
   expect(differs.status).toBe(1);
-  expect(differs.stdout).toMatch(/token_packs big: tokens/);
+  expect(differs.stdout).toMatch(/token_packs big: tokens\n.*say which is right with the functions/);
   await setPack(projects.to, 9_000);
+});
+
+test("what only the other project has is copied from there, as is said", async () => {
+  await setPack(projects.from, 9_000);
+  await setPack(projects.to, 9_000);
+  const small = (db: Database, name: string) =>
+    db.admin.query(
+      "insert into public.token_packs (pack_type, name, tokens, price_cents) values ($1, $1, 100, 100)",
+      [name],
+    );
+  await small(projects.from, "small");
+  await small(projects.to, "tiny");
+  const there = await move("--settings", "--yes");
+  expect(there.status).toBe(1);
+  expect(there.stdout).toContain("token_packs tiny: only in the project that they go to");
+  expect(there.stdout).toContain("npx tokenbook move --settings in that project, with --to this one");
+  expect(there.stdout).not.toContain("with the functions");
+  const [from, to] = [projects.from.url("postgres"), projects.to.url("postgres")];
+  const back = await runHere("move", ["--settings", "--yes", "--json", "--db-url", to, "--to", from]);
+  expect(JSON.parse(back.stdout)).toEqual({ copied: { token_packs: 1 }, differences: [] });
+});
+
+test("refuses as the other project the one that the books are in, by whatever name", async () => {
+  const here = new URL(projects.from.url("postgres"));
+  here.hostname = here.hostname === "localhost" ? "127.0.0.1" : "localhost";
+  const args = ["--db-url", projects.from.url("postgres"), "--to", here.href];
+  for (const what of [
+    [user, "--name", "eu-2", "--yes"],
+    [user, "--cancel"],
+    ["--settings", "--yes"],
+  ]) {
+    const same = await runHere("move", [...what, ...args]);
+    expect([same.status, same.stderr]).toEqual([
+      1,
+      expect.stringContaining("is the database that the books are in"),
+    ]);
+  }
+  expect(await stateOf(projects.from, user)).toBe("active");
+});
+
+test("closes nothing here that the other project would refuse, and says so", async () => {
+  const id = await createUser(projects.from);
+  await grant(projects.from, id, 1_000, { key: "given" });
+  await projects.to.admin.query(
+    "insert into auth.users (id, aud, role, email) values ($1, 'authenticated', 'authenticated', $2)",
+    [id, `${id}@example.com`],
+  );
+  await grant(projects.to, id, 5, { key: "there" });
+  const refused = await move(id, "--name", "eu-2", "--yes");
+  expect(refused.status).toBe(1);
+  expect(refused.stderr).toMatch(/A move asks for users who have no books there. Nothing was changed\./);
+  expect(await stateOf(projects.from, id)).toBe("active");
+});
+
+test("what fails when the books are closed says how to go on and how to take them back", async () => {
+  const id = await createUser(projects.from);
+  await grant(projects.from, id, 1_000, { key: "given" });
+  await moveUser(projects, id, { until: "locked" });
+  const doctor = await runHere("doctor", ["--db-url", projects.from.url("postgres")]);
+  expect(doctor.stdout).toMatch(
+    new RegExp(
+      `ok +moves: the books of ${id} are closed since .* to eu-2: npx tokenbook move ${id} .*--cancel`,
+    ),
+  );
+  await projects.from.admin.query(
+    "update tokenbook.moves set started_at = started_at - interval '1 hour' where user_id = $1",
+    [id],
+  );
+  const late = await runHere("doctor", ["--db-url", projects.from.url("postgres")]);
+  expect(late.stdout).toMatch(/warning +moves: the books of/);
+
+  await projects.to.admin.query(
+    "insert into tokenbook.code_attempts (user_id, failures, since) values ($1, 1, now())",
+    [id],
+  );
+  const stopped = await move(id, "--name", "eu-2");
+  expect(stopped.status).toBe(1);
+  expect(stopped.stderr).toContain("there is something in tokenbook.code_attempts");
+  expect(stopped.stderr).toContain(`npx tokenbook move ${id} --to … --cancel`);
+  expect((await move(id, "--cancel")).status).toBe(0);
+  expect(await stateOf(projects.from, id)).toBe("active");
 });
 
 test("asks for a name that is no address, and for a team to go whole", async () => {

@@ -422,12 +422,16 @@ describe("who can be moved", () => {
         [id, `${id}@example.com`],
       );
       await grant(to, id, 5, { key: "there" });
-      return await refusal(moveUser({ from, to }, id));
+      const said = await refusal(moveUser({ from, to }, id));
+      return { said, spent: await refusal(spend(from, id, 1, "still-here")) };
     };
-    expect(await tries(projects)).toBe('invalid_move {"rule": "users who have no books there"}');
-    const mutated = await createProjects("moves-replace-books");
-    expect(await tries(mutated)).not.toBe('invalid_move {"rule": "users who have no books there"}');
-    await mutated.drop();
+    const rule = 'invalid_move {"rule": "users who have no books there"}';
+    expect(await tries(projects)).toEqual({ said: rule, spent: "answered" });
+    for (const mutant of ["moves-replace-books", "moves-ask-for-room-too-late"]) {
+      const mutated = await createProjects(mutant);
+      expect(await tries(mutated), mutant).not.toEqual({ said: rule, spent: "answered" });
+      await mutated.drop();
+    }
   });
 
   test("a frozen user, who is frozen there", async () => {
@@ -453,18 +457,85 @@ describe("who can be moved", () => {
     await expectCleanBooks(projects.to);
   });
 
-  test("nobody back whose past is another than it was", async () => {
+  test("nobody back whose past is another than it was, and their books stay in use", async () => {
+    const tries = async ({ from, to }: Pick<Projects, "from" | "to">) => {
+      const id = await spender(from);
+      await moveUser({ from, to }, id);
+      await to.admin.query(
+        "alter table public.token_transactions disable trigger token_transactions_keep_append_only; " +
+          `update public.token_transactions set reason = 'never so' where user_id = '${id}' and id = 1; ` +
+          "alter table public.token_transactions enable trigger token_transactions_keep_append_only",
+      );
+      const said = await refusal(moveUser({ from: to, to: from }, id, { place: "home" }));
+      return { said, spent: await refusal(spend(to, id, 1, "still-here")) };
+    };
+    const rule = 'invalid_move {"rule": "the continuation of what was there before"}';
+    expect(await tries(projects)).toEqual({ said: rule, spent: "answered" });
+    const mutated = await createProjects("moves-bring-another-past");
+    expect((await tries(mutated)).said).toBe("answered");
+    await mutated.drop();
+  });
+
+  test("nobody of whom somebody else has an identity or a provider's payment there", async () => {
+    const tries = async ({ from, to }: Pick<Projects, "from" | "to">, there: string[]) => {
+      const id = await spender(from);
+      const other = await spender(to);
+      const has = async (db: Database, user: string) => {
+        const subject = { issuer: "https://sign-ins.example.com", id: user === id ? "a" : there[0] };
+        await db.admin.query(
+          "insert into tokenbook.subjects (issuer, subject, user_id) values ($1, $2, $3)",
+          [subject.issuer, subject.id, user],
+        );
+        await call(db, "record_token_payment_event", {
+          p_provider: "stripe",
+          p_event_id: "evt-1",
+          p_event_type: "paid",
+          p_provider_payment_id: user === id ? "pi-1" : there[1],
+          p_facts: told({
+            kind: "paid",
+            user_id: user,
+            plan_type: "professional",
+            amount_cents: 3900,
+            currency: "usd",
+          }),
+        });
+      };
+      await has(from, id);
+      await has(to, other);
+      const said = await refusal(moveUser({ from, to }, id));
+      return { said, spent: await refusal(spend(from, id, 1, "still-here")) };
+    };
+    for (const [there, found] of [
+      [["a", "pi-2"], "tokenbook.subjects (issuer, subject)"],
+      [["b", "pi-1"], "tokenbook.provider_payments (provider, provider_payment_id)"],
+    ] as const) {
+      const both = await createProjects();
+      const { said, spent } = await tries(both, [...there]);
+      expect(said).toContain("users of whom nobody there has the same");
+      expect(said).toContain(found);
+      expect(spent).toBe("answered");
+      await both.drop();
+    }
+    const free = await createProjects();
+    expect(await tries(free, ["b", "pi-2"])).toMatchObject({ said: "answered" });
+    await free.drop();
+    const mutated = await createProjects("moves-overlook-taken-keys");
+    const { said, spent } = await tries(mutated, ["a", "pi-2"]);
+    expect([said.split(" ")[0], spent]).toEqual(["duplicate", "account_moving {}"]);
+    await mutated.drop();
+  });
+
+  test("nobody into a database that is only read", async () => {
     const id = await spender(projects.from);
-    await moveUser(projects, id);
-    await projects.to.admin.query(
-      "alter table public.token_transactions disable trigger token_transactions_keep_append_only; " +
-        `update public.token_transactions set reason = 'never so' where user_id = '${id}' and id = 1; ` +
-        "alter table public.token_transactions enable trigger token_transactions_keep_append_only",
-    );
-    expect(await refusal(moveUser({ from: projects.to, to: projects.from }, id, { place: "home" }))).toMatch(
-      /continuation of what was here before/,
-    );
-    await cancelMove({ from: projects.to, to: projects.from }, id);
+    const setting = (change: string) =>
+      projects.to.admin.query(
+        `do $$ begin execute format('alter database %I ${change}', current_database()); end $$`,
+      );
+    await setting("set default_transaction_read_only = on");
+    const said = await refusal(moveUser(projects, id));
+    await setting("reset default_transaction_read_only");
+    expect(said).toMatch(/read-only transaction/);
+    expect(await refusal(spend(projects.from, id, 1, "still-here"))).toBe("answered");
   });
 
   test("one of a referred pair alone: both books are right, and the other is rewarded no more", async () => {

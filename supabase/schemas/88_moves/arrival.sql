@@ -1,8 +1,8 @@
 /*
  * The second step of a move, there where the books come to, in three parts: begin_arrival, the copy itself, by
  * tokenbook move, and end_arrival, all in one transaction: a move that is stopped in the middle leaves nothing.
- * Nobody who has books here is moved here, but who was moved from here and comes back: their rows from before are taken
- * away first, because what comes is those and more.
+ * Nobody who has books here is moved here (require_room), but who was moved from here and comes back: their rows from before
+ * are taken away first, because what comes is those and more (require_continuation).
  * p_former is {user_id: the state of the account}, of everybody who is moved together.
  * Caller: tokenbook move.   Errors: invalid_move, busy.
  * Returns the phase of that move: arriving, and the copy is to be made; or, where it was made, as `made`, that or arrived.
@@ -16,10 +16,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_user_ids constant uuid[] := array(select k::uuid from jsonb_object_keys(p_former) k order by k);
-  v_back_ids uuid[];
-  v_old jsonb;
-  v_table record;
-  v_has boolean;
+  v_before text[];
+  v_at timestamptz; -- the clock, for statements that many machines run
 begin
   perform tokenbook.lock_accounts(v_user_ids, p_away_too => true);
   select min(m.phase) into phase from tokenbook.moves m where m.id = p_move_id and m.direction = 'in';
@@ -29,30 +27,12 @@ begin
   elsif made then
     return;
   end if;
-  if exists (select 1 from public.token_accounts a where a.user_id = any (v_user_ids) and a.state not in ('moved', 'arriving')) then -- @nobody-twice
-    perform tokenbook.refuse('invalid_move', '{"rule": "users who have no books there"}');
-  elsif exists (select 1 from tokenbook.unlisted_tables()) then
-    perform tokenbook.refuse('invalid_move', '{"rule": "every table of users is known there"}');
-  end if;
-  v_back_ids := array(select a.user_id from public.token_accounts a where a.user_id = any (v_user_ids) order by a.user_id);
-  if v_back_ids <> '{}' then
-    v_old := tokenbook.prove_books(v_back_ids);
-    perform tokenbook.discard_books(v_back_ids);
-    perform set_config('tokenbook.books_before', (
-      select jsonb_agg(l.line) from jsonb_array_elements(v_old -> 'ledger') as l (line)
-       where exists (select 1 from tokenbook.moves m
-                      where m.user_id = split_part(l.line #>> '{}', ' ', 1)::uuid and m.direction = 'out' and m.phase = 'moved'))::text, true);
-  end if;
-  for v_table in select l.* from tokenbook.tables_of_users() l where l.stays is null and l.name <> 'tokenbook.failed_registrations'
-  loop
-    execute format('select exists (select 1 from %s x where %s)', v_table.name, v_table.whose) into v_has using v_user_ids;
-    if v_has then
-      perform tokenbook.refuse('invalid_move', jsonb_build_object(
-        'rule', format('users of whom nothing is there, and there is something in %s', v_table.name)));
-    end if;
-  end loop;
+  v_before := tokenbook.require_room(v_user_ids);
+  perform tokenbook.discard_books(v_user_ids);
+  perform set_config('tokenbook.books_before', to_jsonb(v_before)::text, true);
+  v_at := clock_timestamp();
   update tokenbook.moves m -- a copy that was to be taken away, and was overwritten
-     set phase = 'discarded', settled_at = clock_timestamp()
+     set phase = 'discarded', settled_at = v_at
    where m.user_id = any (v_user_ids) and m.direction = 'in' and m.phase = 'arriving';
   insert into tokenbook.moves (user_id, id, direction, phase, place, former_state)
   select f.key::uuid, p_move_id, 'in', 'arriving', p_place, f.value from jsonb_each_text(p_former) f;
@@ -95,17 +75,11 @@ begin
           from unnest(v_user_ids) as u (id) cross join lateral tokenbook.find_breaches(u.id, null, null) b
          limit 20) f;
   end if;
-  if v_rule is null and exists ( -- what was here before is the beginning of what has come
-    select 1 from jsonb_array_elements_text(coalesce(nullif(current_setting('tokenbook.books_before', true), ''), '[]')::jsonb) as l (line)
-     where not exists (
-       select 1 from tokenbook.chain_ledger(split_part(l.line, ' ', 1)::uuid, null, split_part(l.line, ' ', 2)::bigint) c
-        where tokenbook.checkpoint_line(c) = l.line))
-  then
-    v_rule := 'the continuation of what was here before';
-  end if;
   if v_rule is not null then
     perform tokenbook.refuse('invalid_move', jsonb_build_object('rule', v_rule));
   end if;
+  perform tokenbook.require_continuation(
+    array(select jsonb_array_elements_text(current_setting('tokenbook.books_before')::jsonb)));
   update tokenbook.moves m set proof = v_found where m.id = p_move_id and m.direction = 'in';
   return v_found;
 end

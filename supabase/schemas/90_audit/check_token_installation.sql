@@ -22,6 +22,7 @@ as $$
 declare
   v_jobs text;
   v_are_scheduled boolean := false;
+  v_moves jsonb;
 begin
   perform tokenbook.check_body(); -- @server-sends-one-object
   select r.report into v_jobs from tokenbook.migration_reports r where r.migration = 'jobs' order by r.id desc limit 1;
@@ -29,6 +30,11 @@ begin
     execute 'select count(*) = 2 from cron.job where jobname in (''tokenbook-expire-grants'', ''tokenbook-arm-alerts'')'
       into v_are_scheduled;
   end if;
+  select jsonb_agg(open) into v_moves
+    from (
+      select m.direction, m.place, min(m.started_at) as started_at, min(m.user_id::text) as user_id, count(*) - 1 as others
+        from tokenbook.moves m where m.settled_at is null
+       group by m.id, m.direction, m.place order by min(m.started_at) limit 20) open;
   return query
   with own as (
     select * from tokenbook.own_objects()
@@ -78,7 +84,8 @@ begin
     (6, 'tables', 'columns, constraints, indexes and views are as they were made'),
     (7, 'the project', 'nothing beside Tokenbook in public stands open'),
     (8, 'the shadow', 'no counter of the project''s runs beside the books, or it is followed'),
-    (9, 'jobs', coalesce(v_jobs, 'Not scheduled: nothing depends on it'))
+    (9, 'jobs', coalesce(v_jobs, 'Not scheduled: nothing depends on it')),
+    (10, 'moves', 'no user''s books are on their way to another project, or from one')
   ), counter as (
     select s.*, e.relation, format('%I.%I.%I', s.schema_name, s.table_name, s.amount_column) as name, e.is_there, e.is_seen, e.fault, e.way
       from tokenbook.shadow s
@@ -245,6 +252,16 @@ begin
     -- what the install said comes along with a dump, the schedule does not
     select 9, 'jobs', 'warning', 'not scheduled in this database, or not both: run the migration tokenbook_jobs again', null
      where v_jobs like 'Scheduled%' and not v_are_scheduled
+    union all
+    -- their calls are refused meanwhile
+    select 10, 'moves', case when m.started_at < now() - interval '15 minutes' then 'warning' else 'ok' end,
+           format(case m.direction
+                    when 'out' then 'the books of %1$s are closed since %2$s, on their way to %3$s: npx tokenbook move %4$s goes on with it, with --cancel it takes them back'
+                    else 'the books of %1$s wait here since %2$s: npx tokenbook move %4$s goes on with it, in the project that they come from, with --cancel it takes them back' end,
+             m.user_id || case when m.others > 0 then format(' and %s more', m.others) else '' end,
+             date_trunc('second', m.started_at), m.place, m.user_id),
+           null
+      from jsonb_to_recordset(v_moves) as m (direction text, place text, started_at timestamptz, user_id text, others bigint)
   )
   select all_of.subject, all_of.status, all_of.finding, all_of.remedy
     from (
@@ -256,4 +273,4 @@ begin
 end
 $$;
 comment on function tokenbook.check_token_installation is
-  'Which version is installed, and what threatens the books from outside of them: settings that lose commits or switch triggers off, rights that nobody declared, row level security that is off, and whatever of Tokenbook''s is not as it was made; and, as warnings, jobs that were scheduled and are not, and what stands open beside the books in the project, which is not Tokenbook''s to close. For the server. Returns subject, status (ok, warning, fault), finding, remedy (statements that mend it; NULL where none does without a loss, and the migrations say how it was made); a row with ok for a subject of which there is no finding.';
+  'Which version is installed, and what threatens the books from outside of them: settings that lose commits or switch triggers off, rights that nobody declared, row level security that is off, and whatever of Tokenbook''s is not as it was made; and, as warnings, jobs that were scheduled and are not, moves of users that have not ended, and what stands open beside the books in the project, which is not Tokenbook''s to close. For the server. Returns subject, status (ok, warning, fault), finding, remedy (statements that mend it; NULL where none does without a loss, and the migrations say how it was made); a row with ok for a subject of which there is no finding.';

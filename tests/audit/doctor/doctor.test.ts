@@ -55,6 +55,7 @@ test("a healthy installation has no fault, and says of each subject that it is s
     "tables",
     "the shadow",
     "jobs",
+    "moves",
   ]);
 });
 

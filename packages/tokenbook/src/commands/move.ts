@@ -1,8 +1,9 @@
+import { randomUUID } from "node:crypto";
 import type pg from "pg";
 import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { Failure } from "local-platform/terminal/failure";
 import { databaseCommand, onDatabase, Refusal } from "../command.ts";
-import { isOnlyRun, select } from "../data/client.ts";
+import { inTransaction, isOnlyRun, select } from "../data/client.ts";
 import { findUserId } from "../data/users.ts";
 import { asDatabaseFailure } from "../database/failure.ts";
 import { chooseTarget, withTarget, type Target } from "../database/target.ts";
@@ -18,7 +19,7 @@ import {
   type Move,
   type Proof,
 } from "../move/books.ts";
-import { copySettings, differencesOfSettings } from "../move/settings.ts";
+import { copySettings, differencesOfSettings, onlyHere, onlyThere } from "../move/settings.ts";
 import { agrees, requireSomebody } from "../terminal/ask.ts";
 import { count, createProgress, duration, readable } from "../terminal/progress.ts";
 import { createVoice, type Voice } from "../terminal/voice.ts";
@@ -32,7 +33,7 @@ other project, and from then on here with account_moved, which says --name. What
 table and entry by entry, and printed. Stopped at any point, the same command goes on where it was.
 
 The two projects have the same version and the same catalogue: --settings copies what the other one has not, and moves
-nobody.`,
+nobody; what only the other one has is copied by the same from there.`,
 )
   .argument("[user id or email]", "left out with --settings")
   .addOption(
@@ -59,6 +60,7 @@ nobody.`,
     const elsewhere = chooseTarget({ dbUrl: to });
     await onDatabase(where, async (from, target) => {
       await onOther(elsewhere, async (other) => {
+        await requireAnother(from, other, elsewhere);
         await requireSame(from, other);
         if (settings) return await settle(from, other, elsewhere, voice, yes);
         const userId = await findUserId(from, idOrEmail!);
@@ -107,7 +109,7 @@ async function moveThem(
     const differences = await differencesOfSettings(from, to);
     if (differences.length > 0) {
       throw new Refusal(
-        `The two projects differ, and what these users have would mean something else there:\n${differences.map((one) => `  ${one}`).join("\n")}\nCopy what is not there yet: npx tokenbook move --settings --to …; the rest with the functions that set it. Nothing was changed.`,
+        `The two projects differ, and what these users have would mean something else there:\n${differences.map((one) => `  ${one}`).join("\n")}\n${remedies(differences).join("\n")}\nNothing was changed.`,
       );
     }
     const breaches = await breachesOf(from, userIds);
@@ -144,16 +146,26 @@ async function moveThem(
     opened: `4 of 4: they are in use in ${place}.`,
   };
   let proof: Proof | null = null;
-  for await (const done of moveBooks(ends, {
-    userIds,
-    place,
-    fromPlace: fromName ?? null,
-    begun,
-    onCopy: (table, bytes) => progress.show(`${table.replace("public.", "")}: ${readable(bytes / 1024)} kB`),
-  })) {
-    proof = done.proof;
+  // what this project's calls say of the users just now; undefined: nothing has changed
+  let phase: Move["phase"] | undefined = begun?.phase;
+  try {
+    for await (const done of moveBooks(ends, {
+      userIds,
+      place,
+      fromPlace: fromName ?? null,
+      begun,
+      onCopy: (table, bytes) =>
+        progress.show(`${table.replace("public.", "")}: ${readable(bytes / 1024)} kB`),
+    })) {
+      if (done.step === "locked") phase = "moving";
+      if (done.step === "let go") phase = "moved";
+      proof = done.proof;
+      progress.clear();
+      voice.say(said[done.step]);
+    }
+  } catch (error) {
     progress.clear();
-    voice.say(said[done.step]);
+    throw new Stopped(error, wayOut(phase, userId, place));
   }
   const [here, there] = [await breachesOf(from, userIds), await breachesOf(to, userIds)];
   voice.report(
@@ -163,6 +175,23 @@ async function moveThem(
   );
   if (here.length + there.length > 0) throw new Refusal("Their books are not right.");
 }
+
+/** A move that stopped, and what its users' calls are answered until somebody does what this says. */
+class Stopped extends Error {
+  readonly wayOut: string | undefined;
+
+  constructor(cause: unknown, way: string | undefined) {
+    super("A move stopped.", { cause });
+    this.wayOut = way;
+  }
+}
+
+const wayOut = (phase: Move["phase"] | undefined, userId: string, place: string): string | undefined => {
+  if (phase === undefined) return undefined;
+  return phase === "moved"
+    ? `Here they are marked as moved, and ${place} does not use their books yet: run the same command again.`
+    : `Their books stay closed here (account_moving). Run the same command again, or take the move back: npx tokenbook move ${userId} --to … --cancel`;
+};
 
 /** What was compared, for people. */
 function describe({ users, tables, sums, ledger = [], keys }: Proof): string {
@@ -229,19 +258,53 @@ async function settle(
       ...Object.entries(copied).map(([table, rows]) => `${table.padEnd(34)} ${count(rows, "row")} copied`),
       ...(differences.length === 0
         ? ["Both projects have the same catalogue and the same rules."]
-        : [
-            "They still differ; say which is right with the functions that set it:",
-            ...differences.map((one) => `  ${one}`),
-          ]),
+        : ["They still differ:", ...differences.map((one) => `  ${one}`), ...remedies(differences)]),
     ].join("\n"),
   );
   if (differences.length > 0) throw new Refusal("The two projects differ.");
+}
+
+/** What makes the two projects agree, of each kind of difference. */
+function remedies(differences: string[]): string[] {
+  const orders = differences.filter((one) => one.startsWith("tokenbook.burn_orders"));
+  const others = differences.filter((one) => !orders.includes(one));
+  const isCopied = (one: string) => one.endsWith(onlyHere) || one.endsWith(onlyThere);
+  return [
+    others.some((one) => one.endsWith(onlyHere)) &&
+      "Copy what is not there yet: npx tokenbook move --settings --to …",
+    others.some((one) => one.endsWith(onlyThere)) &&
+      "Copy what is not here from there: npx tokenbook move --settings in that project, with --to this one.",
+    orders.length > 0 &&
+      "An order of burning is copied by --settings as well, to a project that has no entries yet.",
+    others.some((one) => !isCopied(one)) &&
+      "Of what both have, say which is right with the functions that set it.",
+  ].filter((one) => one !== false);
 }
 
 /** One run at a time of one user's move. Correctness does not rest on it: each step asks for its own. */
 async function lockRun(from: pg.Client, userId: string): Promise<void> {
   if (!(await isOnlyRun(from, `move ${userId}`)))
     throw new Refusal(`Another run moves ${userId} just now. Nothing was changed.`);
+}
+
+/**
+ * By a lock: it is of one database, whatever host, port or name led there. What servers say of themselves is the same in
+ * a copy of one, which may be another project.
+ *
+ * @throws Refusal where both connections are to the same database.
+ */
+async function requireAnother(from: pg.Client, to: pg.Client, { name }: Target): Promise<void> {
+  const lock = "select pg_try_advisory_xact_lock(hashtextextended($1, 0)) as got";
+  const values = [`tokenbook move ${randomUUID()}`];
+  await inTransaction(from, async () => {
+    await select(from, lock, values);
+    const [there] = await select<{ got: boolean }>(to, lock, values);
+    if (!there!.got) {
+      throw new Refusal(
+        `${name} is the database that the books are in: --to is another. Nothing was changed.`,
+      );
+    }
+  });
 }
 
 /** @throws Refusal where the two databases do not hold the same tables. */
@@ -271,7 +334,12 @@ async function onOther(target: Target, work: (client: pg.Client) => Promise<void
     try {
       await work(client);
     } catch (error) {
-      throw isRefused(error) ? new Refusal(inWords(error)) : asDatabaseFailure(error, target.name, role);
+      const [cause, way] = error instanceof Stopped ? [error.cause, error.wayOut] : [error];
+      if (isRefused(cause)) throw new Refusal(`${inWords(cause)} ${way ?? "Nothing was changed."}`);
+      const failure = asDatabaseFailure(cause, target.name, role);
+      throw way !== undefined && failure instanceof Failure
+        ? new Failure(`${failure.message}\n${way}`)
+        : failure;
     }
   });
 }
@@ -290,7 +358,7 @@ const inWords = ({ message, detail }: Refused): string => {
     return "Other work has the account, or more is due on it than one call books: run it again.";
   if (message === "account_moving") return "Another move of theirs is under way: go on with that one.";
   if (message === "account_moved") return `Their books are in ${moved_to}: move them from there.`;
-  return `A move asks for ${rule}. Nothing was changed by this step; the command can be run again.`;
+  return `A move asks for ${rule}.`;
 };
 
 function aName(text: string): string {

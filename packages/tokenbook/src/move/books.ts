@@ -82,6 +82,22 @@ export async function breachesOf(client: pg.Client, userIds: string[]): Promise<
   return rows.map(({ breach }) => breach);
 }
 
+/**
+ * Refuses before the first step what is known to be refused in the second, when the books would be closed already: users
+ * for whom there is no room in the other project.
+ */
+async function requireRoom({ from, to }: Pick<Ends, "from" | "to">, userIds: string[]): Promise<void> {
+  // as Postgres writes it: numbers of JavaScript end at 2^53
+  const [own] = await select<{ keys: string }>(from, "select tokenbook.keys_beside_users($1)::text as keys", [
+    userIds,
+  ]);
+  const [room] = await select<{ before: string[] }>(to, "select tokenbook.require_room($1, $2) as before", [
+    userIds,
+    own!.keys,
+  ]);
+  await from.query("select tokenbook.require_continuation($1)", [room!.before]);
+}
+
 /** What a move does, and what it tells meanwhile. */
 export interface MoveOptions {
   userIds: string[];
@@ -97,7 +113,8 @@ export interface MoveOptions {
 
 /**
  * Moves the books, a step at a time. Each step is one commit, in one of the two databases; a move that was stopped after
- * any of them, or within one, is gone on with by calling this again with `begun`.
+ * any of them, or within one, is gone on with by calling this again with `begun`. The other project is asked beforehand
+ * whether there is room.
  *
  * - `locked`: nobody changes or reads them in the old project
  * - `copied`: they are whole in the new one, compared and verified, and closed
@@ -116,6 +133,7 @@ export async function* moveBooks(
     await client.query("set idle_in_transaction_session_timeout = 0");
   }
   if (begun === undefined) {
+    await requireRoom({ from, to }, userIds);
     await from.query("select tokenbook.begin_move($1, $2, $3)", [id, userIds, place]);
     yield { step: "locked", proof: null };
   }

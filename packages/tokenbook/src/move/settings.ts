@@ -40,6 +40,10 @@ const settingsTables: SettingsTable[] = [
   { name: "tokenbook.chosen_referral_policy", key: "'chosen'", own: ["chosen_at"] },
 ];
 
+/** How a difference ends that copying takes away, from here or from there. */
+export const onlyHere = ": only in the project that they are in";
+export const onlyThere = ": only in the project that they go to";
+
 /** In what two projects differ, in words; nothing: in nothing that a move asks for. */
 export async function differencesOfSettings(from: pg.Client, to: pg.Client): Promise<string[]> {
   const found: string[] = [];
@@ -48,8 +52,8 @@ export async function differencesOfSettings(from: pg.Client, to: pg.Client): Pro
     for (const key of [...new Set([...here.keys(), ...there.keys()])].toSorted()) {
       const [one, other] = [here.get(key), there.get(key)];
       const name = `${table.name.replace("public.", "")} ${key}`;
-      if (other === undefined) found.push(`${name}: only in the project that they are in`);
-      else if (one === undefined) found.push(`${name}: only in the project that they go to`);
+      if (other === undefined) found.push(name + onlyHere);
+      else if (one === undefined) found.push(name + onlyThere);
       else {
         const columns = Object.keys({ ...one, ...other }).filter(
           (column) => JSON.stringify(one[column]) !== JSON.stringify(other[column]),

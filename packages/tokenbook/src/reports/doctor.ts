@@ -6,7 +6,8 @@ const signs = { ok: "ok     ", warning: "warning", fault: "FAULT  " };
 const inMigrations = "-- no statement that could be said here: run again what the migrations say of it";
 
 /** Subjects whose findings say themselves what is to be done. */
-const saysItself = (subject: string): boolean => ["the books", "the shadow", "jobs"].includes(subject);
+const saysItself = (subject: string): boolean =>
+  ["the books", "the shadow", "jobs", "moves"].includes(subject);
 
 /** The findings for people: a line a subject that is sound; of the others what is wrong, and the statement that mends it. */
 export function doctorReport(findings: readonly Finding[], where: string): string {
