@@ -562,6 +562,7 @@ export const calling: Callable[] = [
       "tokenbook.require_continuation",
       "tokenbook.require_here",
       "tokenbook.require_room",
+      "tokenbook.require_unsplit",
       "tokenbook.tables_of_users",
       "tokenbook.take_move_back",
       "tokenbook.unlisted_tables",
