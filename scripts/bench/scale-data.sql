@@ -50,6 +50,7 @@ declare
   c_steps constant integer := current_setting('bench.rounds')::integer * (current_setting('bench.uses')::integer + 1);
   c_used constant bigint := current_setting('bench.rounds')::bigint * current_setting('bench.uses')::bigint * 100;
 begin
+  insert into auth.users (id) select bench.user(n) from generate_series(1, c_users) n; -- a hold wants to see them
   insert into public.token_accounts (user_id, tokens_remaining, tokens_used, last_transaction_id, spent_at, spent_day, spent_week, spent_month)
   select bench.user(n), 1000000, c_used, c_steps, bench.at(c_steps - 1, n), spent.day, spent.week, spent.month
     from generate_series(1, c_users) n

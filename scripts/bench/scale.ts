@@ -4,7 +4,10 @@
  * that keeps what it acknowledged, and prints sizes, how long calls take, vacuum, back-up and restore, verify and replay
  * in pieces, and the change to more partitions; with --only some of it. --update writes it into docs/scale.json, in the
  * place of what a run of the same size found, and the tables of docs/guides/scale.md.
- * 100,000,000 entries take about 40 GB on the disk, and once more for the back-up.
+ * 100,000,000 entries take about 40 GB on the disk, and once more for the back-up: 80 GB.
+ *
+ * What a call adds to the disk (callBytes) does not depend on how many users and entries there are. It is measured on
+ * books of its own, so --only callBytes writes no others.
  */
 import { readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { totalmem } from "node:os";
@@ -52,7 +55,7 @@ const [users, rounds, uses, partitions, seconds, looked] = (
   ["users", "rounds", "uses", "partitions", "seconds", "pieces"] as const
 ).map((name) => Number(values[name])) as [number, number, number, number, number, number];
 
-const parts = ["calls", "vacuum", "backUp", "verify", "replay", "partitions"] as const;
+const parts = ["callBytes", "calls", "vacuum", "backUp", "verify", "replay", "partitions"] as const;
 type Part = (typeof parts)[number];
 const only = values.only?.split(",") ?? parts;
 const unknown = only.filter((name) => !parts.includes(name as Part));
@@ -61,14 +64,26 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 
-const key = "\\set a random(1, 4611686018427387903)\n\\set b random(1, 4611686018427387903)\n";
+/** A call's own, about as long as a UUID, which is what most callers take. */
+const draw = "\\set a random(1, 4611686018427387903)\n\\set b random(1, 4611686018427387903)\n";
+const key = "'k' || :a || '.' || :b";
+const captured = (hold: string) =>
+  `${hold} ->> 'hold_id' as hold \\gset\nselect public.capture_tokens(bench.user(:n), :hold, 2, p_model_used => 'bench-model', p_input_tokens => 10, p_output_tokens => 20);`;
 const scripts: Record<string, string> = {
   deduct: "select public.deduct_tokens_with_fifo(bench.user(:n), 1, 'chat_conversation');",
-  "deduct, keyed": `${key}select public.deduct_tokens_with_fifo(bench.user(:n), 1, 'chat_conversation', 'k' || :a || '.' || :b);`,
-  track: "select public.track_token_usage(bench.user(:n), 'chat_conversation', p_tokens_used => 1);",
+  "deduct, keyed": `${draw}select public.deduct_tokens_with_fifo(bench.user(:n), 1, 'chat_conversation', ${key});`,
+  track: "select public.track_token_usage(bench.user(:n), 'chat_conversation', 'bench-model', 10, 20, 1);",
+  "track, keyed": `${draw}select public.track_token_usage(bench.user(:n), 'chat_conversation', 'bench-model', 10, 20, 1, p_idempotency_key => ${key});`,
+  "hold + capture": captured("select public.reserve_tokens(bench.user(:n), 2)"),
+  "hold + capture, keyed": captured(
+    `${draw}select public.reserve_tokens(bench.user(:n), 2, p_idempotency_key => ${key})`,
+  ),
   balance: "select public.get_user_token_balance(bench.user(:n));",
   history: "select public.get_token_history(bench.user(:n));",
 };
+
+/** The tables that a spending adds rows to. */
+const grown = ["token_transactions", "token_usage", "token_holds"];
 
 const progress = createProgress(process.stderr, { inLogs: true });
 const print = (line: string) => {
@@ -115,12 +130,13 @@ try {
 async function measure(client: pg.Client, server: PostgresServer): Promise<Partial<Scale>> {
   const setting = `${await settingOf(client)}, ${Math.round(totalmem() / 2 ** 30)} GB`;
   const found: Partial<Scale> = { users, entries };
+  const has = (part: Part) => only.includes(part);
+  if (has("callBytes")) found.callBytes = await callBytes();
+  if (only.every((part) => part === "callBytes")) return found;
   const whole = await load(client);
   if (values.only === undefined)
     Object.assign(found, { setting, loadSeconds: whole, sizes: await sizesOf(client) });
-  const has = (part: Part) => only.includes(part);
   if (has("calls")) found.calls = await calls(server, 1);
-  if (has("calls")) found.rowBytes = await rowBytes(client);
   if (has("vacuum")) found.vacuumSeconds = await vacuum(client);
   if (has("backUp")) found.backUp = await backUp(client, server);
   if (has("verify")) found.verify = await verify(client);
@@ -130,15 +146,51 @@ async function measure(client: pg.Client, server: PostgresServer): Promise<Parti
   return found;
 }
 
+/**
+ * What one call of each way to spend adds to the tables that keep what was done, with their indexes: their size after
+ * many calls for 1,000 users, on a server of its own, by the number of calls. They are emptied before each way.
+ */
+async function callBytes(): Promise<Scale["callBytes"]> {
+  return await withInstalledDatabase(async (_url, server) =>
+    withClient(server.url("postgres", superuser), async (client) => {
+      await client.query("set session_replication_role = replica");
+      await prepare(client, { users: 1000, rounds: 1, uses: 0 });
+      await client.query("call bench.write_step(0, 0); call bench.write_accounts()");
+      const all: Scale["callBytes"] = {};
+      for (const what of Object.keys(scripts).filter((name) => /deduct|track|hold/.test(name))) {
+        progress.show(`${took(started)}: bytes of ${what}`);
+        await client.query(`truncate ${grown.map((table) => `public.${table}`).join(", ")}`);
+        const ran = await pgbench(server, { script: scripts[what]!, clients: 8, seconds, users: [1, 1000] });
+        await client.query("vacuum full public.token_holds"); // of a hold's two versions the first is dead: later ones get its place
+        const { rows } = await client.query<{ name: string; bytes: number }>(
+          `select name, coalesce((select sum(pg_total_relation_size(relid)) from pg_partition_tree(name::regclass)),
+                                 pg_total_relation_size(name::regclass))::float8 / $2 as bytes
+             from unnest($1::text[]) name`,
+          [grown, ran.transactions],
+        );
+        const written = rows.filter(({ bytes }) => bytes > 10); // an empty table has indexes of a page or two
+        all[what] = Object.fromEntries(written.map(({ name, bytes }) => [name, Math.round(bytes)]));
+        print(`bytes a call: ${what} (${readable(ran.transactions)} calls): ${JSON.stringify(all[what])}`);
+      }
+      return all;
+    }),
+  );
+}
+
+/** What the procedures of scale-data.sql are told, and they. */
+async function prepare(client: pg.Client, books: Record<string, number>): Promise<void> {
+  for (const [name, value] of Object.entries(books))
+    await client.query("select set_config('bench.' || $1, $2, false)", [name, String(value)]);
+  await client.query(readFileSync(new URL("scale-data.sql", import.meta.url), "utf8"));
+}
+
 /** Without indexes and triggers, which are made at the end. @returns seconds */
 async function load(client: pg.Client): Promise<number> {
   const begun = performance.now();
   await client.query(
     "set synchronous_commit = off; set session_replication_role = replica; set statement_timeout = 0",
   );
-  for (const [name, value] of Object.entries({ users, rounds, uses }))
-    await client.query("select set_config('bench.' || $1, $2, false)", [name, String(value)]);
-  await client.query(readFileSync(new URL("scale-data.sql", import.meta.url), "utf8"));
+  await prepare(client, { users, rounds, uses });
   const { rows: indexes } = await client.query<{
     definition: string;
     name: string;
@@ -188,15 +240,6 @@ async function sizesOf(client: pg.Client): Promise<Scale["sizes"]> {
       `size: ${name}: ${megabytes(Number(bytes))}, ${(Number(bytes) / entries).toFixed(1)} bytes an entry, ${(Number(bytes) / users).toFixed(0)} a user`,
     );
   return Object.fromEntries(rows.map(({ name, bytes }) => [name, Number(bytes)]));
-}
-
-/** Of what the calls have written beside the ledger. */
-async function rowBytes(client: pg.Client): Promise<Scale["rowBytes"]> {
-  const { rows } = await client.query<{ bytes: number }>(
-    "select ((select sum(pg_total_relation_size(relid)) from pg_partition_tree('public.token_usage')) / greatest(count(*), 1))::int as bytes from public.token_usage",
-  );
-  print(`size: public.token_usage: ${rows[0]!.bytes} bytes a use, with indexes`);
-  return { token_usage: rows[0]!.bytes };
 }
 
 async function calls(server: PostgresServer, number: number): Promise<Scale["calls"]> {

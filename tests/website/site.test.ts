@@ -119,6 +119,11 @@ inBrowser(
           if (judged.some((one) => one === address)) await judge(page, axe, name, seen);
           opened += 1;
         }
+        await page.goto(`${addressAt(server)}next/guides/scale.html`);
+        await calculate(page);
+        await measure(page, `calculator ${colorScheme} ${width}`, seen);
+        await judge(page, axe, `calculator ${colorScheme} ${width}`, seen);
+        await page.goto(`${addressAt(server)}next/`);
         await page.waitForLoadState("networkidle");
         await page.click(".DocSearch-Button");
         await page.fill("#localsearch-input", "fifo");
@@ -155,6 +160,20 @@ async function open(
     if (response.status() >= 400) seen.push(`${response.status()} ${response.url()}`);
   });
   return page;
+}
+
+/** What is typed stays, and is answered or said to be wrong; it leaves a message to be judged. */
+async function calculate(page: Page): Promise<void> {
+  const disk = page.locator(".calculator dl > div", { hasText: "Disk a day" }).locator("dd");
+  const calls = page.getByLabel("Spendings a day");
+  await calls.fill("2000000");
+  const keyed = await disk.textContent();
+  await page.getByLabel("With idempotency keys").uncheck();
+  await expect.poll(() => disk.textContent()).not.toBe(keyed);
+  await calls.fill("-3");
+  await page.getByText("At least 1.").waitFor();
+  expect(await calls.inputValue()).toBe("-3");
+  expect(await disk.textContent()).toBe("–");
 }
 
 /** What axe finds wrong in the first sixty paragraphs of a page: the reference has thousands, all of these kinds. */

@@ -11,8 +11,8 @@ export interface Scale {
   loadSeconds: number;
   /** Bytes of tables and indexes after the load, by name. */
   sizes: Record<string, number>;
-  /** Bytes of a row with its indexes, of tables that the calls have written. */
-  rowBytes: Record<string, number>;
+  /** Bytes that one call adds to tables with their indexes, by way to spend and table; of any number of users. */
+  callBytes: Record<string, Record<string, number>>;
   calls: Calls[];
   /** After the calls, by table. */
   vacuumSeconds: Record<string, number>;

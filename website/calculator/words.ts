@@ -1,5 +1,5 @@
 /** Numbers as the calculator and the guide say them. */
-import { assumptions, type Step } from "./model.ts";
+import type { Due, Step, Way } from "./model.ts";
 
 const plain = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 
@@ -21,18 +21,30 @@ export function duration(seconds: number): string {
   return `${plain.format(seconds / 3600)} h`;
 }
 
-/** Of one machine; more than the largest is several. */
-export function cores(value: number): string {
-  if (value <= assumptions.mostCores) return number(value);
-  return `${number(value)}: ${number(Math.ceil(value / assumptions.mostCores))} machines`;
+/** How long until something is due. */
+export function after(months: number): string {
+  if (months === 0) return "from the start";
+  if (months < 1) return "in the first month";
+  if (months > 1200) return "after more than 100 years";
+  const whole = Math.floor(months);
+  return whole === 1 ? "after 1 month" : `after ${number(whole)} months`;
 }
 
-const names: Record<Step, string> = {
+/** The ways to spend, as somebody says who has not read the reference. */
+export const wayNames: Record<Way, string> = {
+  deduct: "deduct a number of tokens",
+  track: "track a model's use",
+  "hold + capture": "hold, then capture",
+};
+
+const stepNames: Record<Step, string> = {
   partitions: "partitions",
   replica: "a read replica",
   projects: "several projects",
 };
 
-export function steps(all: Step[]): string {
-  return all.length === 0 ? "nothing" : all.map((step) => names[step]).join(", ");
+export function steps(all: Due[]): string {
+  return all.length === 0
+    ? "nothing"
+    : all.map((one) => `${stepNames[one.step]} ${after(one.after)}`).join(", ");
 }

@@ -3,78 +3,102 @@ import performance from "../../../docs/performance.json";
 import scale from "../../../docs/scale.json";
 import { apps } from "../../calculator/apps.ts";
 import type { Scales } from "../../calculator/figures.ts";
-import { type Load, needOf, type Way, ways } from "../../calculator/model.ts";
-import { bytes, cores, duration, number, steps } from "../../calculator/words.ts";
+import { type Field, fields, readTyped } from "../../calculator/input.ts";
+import { needOf, type Way, ways } from "../../calculator/model.ts";
+import { after, bytes, duration, number, steps, wayNames } from "../../calculator/words.ts";
 
-/** What is asked, in its order, and within which limits. */
-const fields: { [name in keyof Load]?: { label: string; min: number; max: number } } = {
-  users: { label: "Users", min: 1, max: 1e9 },
-  activeUsers: { label: "Users in the busiest hours", min: 1, max: 1e9 },
-  callsPerDay: { label: "Spendings a day", min: 1, max: 1e11 },
-  readsPerCall: { label: "Balances read for each", min: 0, max: 100 },
-  peak: { label: "Busiest hour, times the mean", min: 1, max: 50 },
-  years: { label: "Years that are kept", min: 0.1, max: 30 },
-};
+const first = apps["a known one"];
 
 /** Users and spendings in, machine, disk and next step out: of docs/scale.json and docs/performance.json. */
 export const Calculator = defineComponent({
   name: "Calculator",
   setup() {
-    const load = reactive<Load>({ ...apps["a known one"] });
-    const need = computed(() => needOf(load, scale as unknown as Scales, performance));
-    const field = (name: keyof Load, { label, min, max }: { label: string; min: number; max: number }) =>
-      h("label", [
-        h("span", label),
-        h("input", {
-          type: "number",
-          value: load[name],
-          min,
-          max,
-          step: "any",
-          onChange: (event: Event) => {
-            const input = event.target as HTMLInputElement;
-            // what is no number, or out of all bounds, changes nothing
-            if (input.checkValidity() && input.value !== "")
-              Object.assign(load, { [name]: input.valueAsNumber });
-            input.value = String(load[name]);
-          },
-        }),
-      ]);
+    // as it was typed, so that what is wrong stays to be mended
+    const typed = reactive(
+      Object.fromEntries(Object.keys(fields).map((name) => [name, number(first[name as Field])])) as Record<
+        Field,
+        string
+      >,
+    );
+    const chosen = reactive<{ way: Way; keyed: boolean }>({ way: first.way, keyed: first.keyed });
+    const read = computed(() => readTyped(typed));
+    const found = computed(() => {
+      const { numbers, messages } = read.value;
+      const isRight = Object.keys(messages).length === 0;
+      return wordsOf(
+        isRight ? needOf({ ...numbers, ...chosen }, scale as unknown as Scales, performance) : undefined,
+      );
+    });
 
-    return () => {
-      const found: Record<string, string> = {
-        "Spendings a second at the peak": number(need.value.peakPerSecond),
-        "CPU for one, with its reads": `${number(need.value.cpuUs)} µs`,
-        Cores: cores(need.value.cores),
-        Memory: bytes(need.value.memory),
-        Disk: `${bytes(need.value.disk)}, ${bytes(need.value.diskPerDay)} more a day`,
-        "Write-ahead log a day": bytes(need.value.logPerDay),
-        "Years in a terabyte": number(need.value.yearsPerTerabyte),
-        "A copy of the files": duration(need.value.backUpSeconds),
-        "Verifying all books, one process": duration(need.value.verifySeconds),
-        "Next step": steps(need.value.steps),
-      };
-      return h("section", { class: "calculator", "aria-label": "Calculator" }, [
+    const field = (name: Field) => {
+      const message = read.value.messages[name];
+      const messageId = `calculator-${name}`;
+      return h("div", [
+        h("label", [
+          h("span", fields[name].label),
+          h("input", {
+            type: "text",
+            inputmode: "decimal",
+            autocomplete: "off",
+            value: typed[name],
+            "aria-invalid": message !== undefined,
+            "aria-describedby": messageId,
+            onInput: (event: Event) => (typed[name] = (event.target as HTMLInputElement).value),
+          }),
+        ]),
+        h("p", { id: messageId, class: "message", role: "status" }, message),
+      ]);
+    };
+
+    return () =>
+      h("section", { class: "calculator", "aria-label": "Calculator" }, [
         h("form", { onSubmit: (event: Event) => event.preventDefault() }, [
-          ...Object.entries(fields).map(([name, its]) => field(name as keyof Load, its)),
-          h("label", [
+          ...(Object.keys(fields) as Field[]).map(field),
+          h("label", { class: "way" }, [
             h("span", "How tokens are spent"),
             h(
               "select",
               {
-                value: load.way,
-                onChange: (event: Event) => (load.way = (event.target as HTMLSelectElement).value as Way),
+                value: chosen.way,
+                onChange: (event: Event) => (chosen.way = (event.target as HTMLSelectElement).value as Way),
               },
-              ways.map((way) => h("option", { value: way, selected: way === load.way }, way)),
+              ways.map((way) => h("option", { value: way, selected: way === chosen.way }, wayNames[way])),
             ),
+          ]),
+          h("label", [
+            h("span", "With idempotency keys"),
+            h("input", {
+              type: "checkbox",
+              checked: chosen.keyed,
+              onChange: (event: Event) => (chosen.keyed = (event.target as HTMLInputElement).checked),
+            }),
           ]),
         ]),
         h(
           "dl",
           { "aria-live": "polite" },
-          Object.entries(found).map(([what, its]) => h("div", [h("dt", what), h("dd", its)])),
+          Object.entries(found.value).map(([what, its]) => h("div", [h("dt", what), h("dd", its)])),
         ),
       ]);
-    };
   },
 });
+
+/** What is shown; a dash for each as long as something is typed that is no number. */
+function wordsOf(need: ReturnType<typeof needOf> | undefined): Record<string, string> {
+  const words = (say: (its: NonNullable<typeof need>) => string) =>
+    need === undefined ? "–" : say(need).replaceAll(/(\d) (?=\p{L})/gu, "$1\u00a0"); // a number and its unit on one line
+  return {
+    "Spendings a second at the peak": words((its) => number(its.peakPerSecond)),
+    "CPU for one, with its reads": words((its) => `${number(its.cpuUs)} µs`),
+    Cores: words((its) => number(its.cores)),
+    Memory: words((its) => bytes(its.memory)),
+    "Disk at the end": words((its) => bytes(its.disk)),
+    "Disk a day": words((its) => bytes(its.diskPerDay)),
+    "A terabyte is full": words((its) => after(its.terabyteAfter)),
+    "Write-ahead log a day": words((its) => bytes(its.logPerDay)),
+    Machines: words((its) => number(its.machines)),
+    "A copy of the files": words((its) => duration(its.backUpSeconds)),
+    "Verifying all books, one process": words((its) => duration(its.verifySeconds)),
+    "Next step": words((its) => steps(its.steps)),
+  };
+}
