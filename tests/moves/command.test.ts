@@ -91,7 +91,6 @@ test("refuses as the other project the one that the books are in, by whatever na
   const args = ["--db-url", projects.from.url("postgres"), "--to", here.href];
   for (const what of [
     [user, "--name", "eu-2", "--yes"],
-    [user, "--cancel"],
     ["--settings", "--yes"],
   ]) {
     const same = await runHere("move", [...what, ...args]);

@@ -60,7 +60,7 @@ nobody; what only the other one has is copied by the same from there.`,
     const elsewhere = chooseTarget({ dbUrl: to });
     await onDatabase(where, async (from, target) => {
       await onOther(elsewhere, async (other) => {
-        await requireAnother(from, other, elsewhere);
+        if (!cancel) await requireAnother(from, other, elsewhere);
         await requireSame(from, other);
         if (settings) return await settle(from, other, elsewhere, voice, yes);
         const userId = await findUserId(from, idOrEmail!);
