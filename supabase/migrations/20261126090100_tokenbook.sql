@@ -4757,7 +4757,7 @@ begin
       ('invalid_report', 'PT400', 'Ask for what rule says; for a longer time in several calls.'),
       ('invalid_pack', 'PT400', 'Send the fields of a pack, each with a value that it can have.'),
       ('invalid_charged_table', 'PT400', 'Name a table of your own, the column of its user, and how many tokens a row costs.'),
-      ('invalid_usage_archive', 'PT400', 'Give the file as it was written.'),
+      ('invalid_usage_archive', 'PT400', 'Do as the rule says.'),
       ('invalid_checkpoint', 'PT400', 'Give the lines and next of a checkpoint as they were given.'),
       ('idempotency_key_reused', 'PT422', 'That key was used for another request. Use a new key for a new request.'),
       ('user_not_found', 'PT404', 'There is no such user.'),

@@ -372,7 +372,7 @@ export const errors = {
     title: "Invalid usage archive",
     sqlstate: "PT400",
     retryable: false,
-    hint: "Give the file as it was written.",
+    hint: "Do as the rule says.",
   },
   invalid_checkpoint: {
     status: 400,
