@@ -196,7 +196,7 @@ test("rules change while 20 users cross one: each is told once, at the token tha
   const result = await changeUnderTraffic(db);
   console.log(`under traffic: ${JSON.stringify(result)}`);
   expect(result).toMatchObject({ alerts: 20, users: 20, wrong: 0, others: 0, mix: { spent: 4_000 } });
-  expect(result.edits).toBeGreaterThan(10);
+  expect(result.edits).toBeGreaterThan(3);
   await call(db, "remove_token_alert_rule", { p_rule: "middle", p_for_everyone: true });
   for (const n of [0, 1, 2])
     await call(db, "remove_token_alert_rule", { p_rule: `other_${n}`, p_for_everyone: true });
