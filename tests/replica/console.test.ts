@@ -89,6 +89,7 @@ describe.skipIf(chromium === undefined)("with a read replica", { tags: ["browser
     await page.getByRole("heading", { name: "Parked" }).waitFor();
     const asked = () => [...noted].toSorted();
     const go: Go = async (path, ...areThere) => {
+      await page.goto(`${at}/nowhere`); // what the page before still asked is not this one's
       noted = new Set();
       await page.goto(at + path);
       for (const part of areThere) await part(page).first().waitFor();
