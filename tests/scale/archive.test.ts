@@ -441,23 +441,16 @@ test("a use that changed since the file was written stays in the table, and what
   expect(await archiveWhatChanges()).toEqual([]);
 });
 
-test.each(
-  Object.entries({
-    "archives-take-what-is-not-in-the-file": "a use is lost",
-    "archives-take-evidence": "evidence is lost",
-    "archives-drop-receipts": "a key is answered otherwise",
-    "archived-receipts-are-not-looked-for": "a key is answered otherwise",
-    "reports-forget-archived-uses": "reports differ",
-    "archives-leave-counts-in-part": "reports differ",
-    "archives-run-before-the-count": "reports differ",
-    "verifier-forgets-archived-cost": "the verifier differs",
-    "reconciliation-forgets-archived-cost": "reconciled differently",
-  }),
-)("the trial sees %s", async (mutant, fault) => {
-  await applyMutant(db, mutant);
-  const faults = await archiveWhatChanges();
-  console.log(`${mutant}: ${faults.join(", ")}`);
-  expect(faults).toContain(fault);
+sees(archiveWhatChanges, {
+  "archives-take-what-is-not-in-the-file": "a use is lost",
+  "archives-take-evidence": "evidence is lost",
+  "archives-drop-receipts": "a key is answered otherwise",
+  "archived-receipts-are-not-looked-for": "a key is answered otherwise",
+  "reports-forget-archived-uses": "reports differ",
+  "archives-leave-counts-in-part": "reports differ",
+  "archives-run-before-the-count": "reports differ",
+  "verifier-forgets-archived-cost": "the verifier differs",
+  "reconciliation-forgets-archived-cost": "reconciled differently",
 });
 
 test("totals that are not what is booked are a breach, and a line that is not is never restored", async () => {
@@ -540,16 +533,19 @@ test("who was erased stays erased, who was moved stops nobody, and a split and a
   expect(await archiveBesideOthers()).toEqual([]);
 });
 
-test.each(
-  Object.entries({
-    "archives-take-hours-of-moves": "an hour of a move is archived",
-    "archives-go-on-while-split": "it goes on while the usage is split",
-    "moved-users-stop-restores": "one user stops a restore",
-    "restored-words-come-back": "words that were erased are back",
-  }),
-)("the trial sees %s", async (mutant, fault) => {
-  await applyMutant(db, mutant);
-  const faults = await archiveBesideOthers();
-  console.log(`${mutant}: ${faults.join(", ")}`);
-  expect(faults).toContain(fault);
+sees(archiveBesideOthers, {
+  "archives-take-hours-of-moves": "an hour of a move is archived",
+  "rows-leave-while-split": "it goes on while the usage is split",
+  "moved-users-stop-restores": "one user stops a restore",
+  "restored-words-come-back": "words that were erased are back",
 });
+
+/** Known-bad: each of these variants has that fault, among others. */
+function sees(trial: () => Promise<string[]>, faults: Record<string, string>): void {
+  test.each(Object.entries(faults))("the trial sees %s", async (mutant, fault) => {
+    await applyMutant(db, mutant);
+    const those = await trial();
+    console.log(`${mutant}: ${those.join(", ")}`);
+    expect(those).toContain(fault);
+  });
+}

@@ -280,7 +280,7 @@ test("nobody's books are taken away while the ledger or the usage is changed", a
   expect(await discard()).toBe("discarded");
   await begin(owner, ledger, await planByUser(owner, 2));
   expect(await discard()).toBe("invalid_move");
-  await applyMutant(db, "discards-go-on-while-split");
+  await applyMutant(db, "rows-leave-while-split");
   expect(await discard()).toBe("discarded"); // known-bad
 });
 

@@ -18,10 +18,7 @@ begin
   if not found then
     perform tokenbook.refuse('invalid_usage_archive', '{"rule": "a file that was archived here, as it was written"}');
   end if;
-  lock table public.token_usage in row exclusive mode; -- a split that begins waits, or has begun
-  if to_regclass('tokenbook.token_usage_copying') is not null then -- @archives-wait-for-splits
-    perform tokenbook.refuse('invalid_usage_archive', '{"rule": "usage that is not being split into partitions"}');
-  end if;
+  perform tokenbook.require_unsplit('invalid_usage_archive', '{token_usage}');
   lock table tokenbook.usage_marks in share row exclusive mode;
   return exists (
     select 1 from tokenbook.usage_marks m

@@ -167,28 +167,6 @@ comment on function tokenbook.discard_arrival is
   'Takes away what a move brought here and nobody uses yet; users who were here before stay marked as moved. For tokenbook move --cancel.';
 
 /*
- * Rows may be taken out of the ledger and the usage: neither is being changed into other partitions, which would have them
- * still. Until the transaction ends no such change begins.
- * Caller: require_room, discard_books.   Locks: both against that.   Errors: invalid_move.
- */
-create function tokenbook.require_unsplit()
-returns void
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  lock table public.token_transactions, public.token_usage in row exclusive mode; -- a change of partitions that begins waits, or has begun
-  if num_nonnulls(to_regclass('tokenbook.token_transactions_copying'), to_regclass('tokenbook.token_usage_copying')) > 0 then -- @discards-wait-for-splits
-    perform tokenbook.refuse('invalid_move', '{"rule": "a ledger and a usage that are not being partitioned"}');
-  end if;
-end
-$$;
-comment on function tokenbook.require_unsplit is
-  'Refuses to take rows out of the ledger or the usage while one of them is being changed into other partitions.';
-
-/*
  * Takes away the rows of users whose books are whole elsewhere, the ledger's too, which is append-only for everybody else.
  * Caller: begin_arrival, discard_arrival; the caller has locked the accounts.
  */
@@ -205,7 +183,7 @@ begin
   if exists (select 1 from public.token_accounts a where a.user_id = any (p_user_ids) and a.state not in ('moved', 'arriving')) then
     perform tokenbook.refuse('invalid_move', '{"rule": "books that are whole elsewhere"}');
   end if;
-  perform tokenbook.require_unsplit();
+  perform tokenbook.require_unsplit('invalid_move', '{token_transactions,token_usage}');
   perform set_config('tokenbook.moving_books', 'yes', true); -- what keep_ledger_append_only lets through
   for v_table in
     select l.name, l.whose from tokenbook.tables_of_users() with ordinality as l (name, whose, left_out, stays, nth)
