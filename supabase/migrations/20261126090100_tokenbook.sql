@@ -4949,32 +4949,32 @@ comment on function tokenbook.refuse_view_write is 'Trigger: refuses a write to 
 -- from supabase/schemas/10_access/require_unsplit.sql
 
 /*
- * Rows may be taken out of these tables, or put back in a way that no trigger copies: none of them is being changed into
- * other partitions (npx tokenbook partition), which would have the rows still. Until the transaction ends no such change
- * begins.
+ * Rows may be taken out of the usage, and of the ledger: neither is being changed into other partitions (npx tokenbook
+ * partition), which would have the rows still. Until the transaction ends no such change begins.
  * Caller: begin_archiving, require_room, discard_books.   Locks: the tables against that.   Errors: p_slug.
  */
-create function tokenbook.require_unsplit(p_slug text, p_tables text[])
+create function tokenbook.require_unsplit(p_slug text, p_with_ledger boolean)
 returns void
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_table text;
 begin
-  foreach v_table in array p_tables loop
-    execute format('lock table public.%I in row exclusive mode', v_table); -- a change that begins waits, or has begun
-    if to_regclass(format('tokenbook.%I', v_table || '_copying')) is not null then -- @rows-stay-while-split
-      perform tokenbook.refuse(p_slug, jsonb_build_object(
-        'rule', format('%s that is not being changed into other partitions', v_table)));
-    end if;
-  end loop;
+  -- a change that begins waits, or has begun
+  if p_with_ledger then
+    lock table public.token_transactions in row exclusive mode;
+  end if;
+  lock table public.token_usage in row exclusive mode;
+  if to_regclass('tokenbook.token_usage_copying') is not null -- @rows-stay-while-split begin
+    or p_with_ledger and to_regclass('tokenbook.token_transactions_copying') is not null
+  then -- @rows-stay-while-split end
+    perform tokenbook.refuse(p_slug, '{"rule": "tables that are not being changed into other partitions"}');
+  end if;
 end
 $$;
 comment on function tokenbook.require_unsplit is
-  'Refuses to take rows out of tables of which one is being changed into other partitions.';
+  'Refuses to take rows out of the usage, or of the ledger too, while it is being changed into other partitions.';
 
 -- from supabase/schemas/10_access/require_user.sql
 
@@ -10064,7 +10064,7 @@ begin
   if not found then
     perform tokenbook.refuse('invalid_usage_archive', '{"rule": "a file that was archived here, as it was written"}');
   end if;
-  perform tokenbook.require_unsplit('invalid_usage_archive', '{token_usage}');
+  perform tokenbook.require_unsplit('invalid_usage_archive', p_with_ledger => false);
   lock table tokenbook.usage_marks in share row exclusive mode;
   return exists (
     select 1 from tokenbook.usage_marks m
@@ -25669,7 +25669,7 @@ begin
   if exists (select 1 from public.token_accounts a where a.user_id = any (p_user_ids) and a.state not in ('moved', 'arriving')) then
     perform tokenbook.refuse('invalid_move', '{"rule": "books that are whole elsewhere"}');
   end if;
-  perform tokenbook.require_unsplit('invalid_move', '{token_transactions,token_usage}');
+  perform tokenbook.require_unsplit('invalid_move', p_with_ledger => true);
   perform set_config('tokenbook.moving_books', 'yes', true); -- what keep_ledger_append_only lets through
   for v_table in
     select l.name, l.whose from tokenbook.tables_of_users() with ordinality as l (name, whose, left_out, stays, nth)
@@ -26012,7 +26012,7 @@ begin
   elsif exists (select 1 from tokenbook.unlisted_tables()) then
     perform tokenbook.refuse('invalid_move', '{"rule": "every table of users is known there"}');
   end if;
-  perform tokenbook.require_unsplit('invalid_move', '{token_transactions,token_usage}');
+  perform tokenbook.require_unsplit('invalid_move', p_with_ledger => true);
   -- who has an account here has left it, or their copy waits: those rows make room
   v_new_ids := array(
     select u from unnest(p_user_ids) u where not exists (select 1 from public.token_accounts a where a.user_id = u));

@@ -18,7 +18,7 @@ begin
   if not found then
     perform tokenbook.refuse('invalid_usage_archive', '{"rule": "a file that was archived here, as it was written"}');
   end if;
-  perform tokenbook.require_unsplit('invalid_usage_archive', '{token_usage}');
+  perform tokenbook.require_unsplit('invalid_usage_archive', p_with_ledger => false);
   lock table tokenbook.usage_marks in share row exclusive mode;
   return exists (
     select 1 from tokenbook.usage_marks m

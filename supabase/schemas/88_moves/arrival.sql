@@ -183,7 +183,7 @@ begin
   if exists (select 1 from public.token_accounts a where a.user_id = any (p_user_ids) and a.state not in ('moved', 'arriving')) then
     perform tokenbook.refuse('invalid_move', '{"rule": "books that are whole elsewhere"}');
   end if;
-  perform tokenbook.require_unsplit('invalid_move', '{token_transactions,token_usage}');
+  perform tokenbook.require_unsplit('invalid_move', p_with_ledger => true);
   perform set_config('tokenbook.moving_books', 'yes', true); -- what keep_ledger_append_only lets through
   for v_table in
     select l.name, l.whose from tokenbook.tables_of_users() with ordinality as l (name, whose, left_out, stays, nth)

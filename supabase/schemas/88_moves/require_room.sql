@@ -24,7 +24,7 @@ begin
   elsif exists (select 1 from tokenbook.unlisted_tables()) then
     perform tokenbook.refuse('invalid_move', '{"rule": "every table of users is known there"}');
   end if;
-  perform tokenbook.require_unsplit('invalid_move', '{token_transactions,token_usage}');
+  perform tokenbook.require_unsplit('invalid_move', p_with_ledger => true);
   -- who has an account here has left it, or their copy waits: those rows make room
   v_new_ids := array(
     select u from unnest(p_user_ids) u where not exists (select 1 from public.token_accounts a where a.user_id = u));
