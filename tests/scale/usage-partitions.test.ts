@@ -1,5 +1,8 @@
 // @module-tag proof
 /** `tokenbook partition --usage`: the usage in partitions by time, while it is being written. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import pg from "pg";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { begin, compare, copy, planByTime, usage } from "../../packages/tokenbook/src/data/partitions.ts";
@@ -9,6 +12,7 @@ import { createDatabase, type Database } from "../support/database.ts";
 import { expectSoundInstallation } from "../support/installation.ts";
 import { asService, asUser, createUser, rpc } from "../support/roles.ts";
 import { storm } from "../support/storm.ts";
+import { letTimePass } from "../support/time.ts";
 
 let db: Database;
 let users: string[];
@@ -59,18 +63,8 @@ const old = (months: number) =>
        from unnest($1::uuid[]) u, generate_series(1, $2) month, generate_series(1, 20) day`,
     [users, months],
   );
-/** The label of the month that is so many before this one. */
-const month = async (before: number): Promise<string> =>
-  (
-    await owner.query(
-      "select to_char((now() at time zone 'UTC') - make_interval(months => $1), 'YYYY_MM') as label",
-      [before],
-    )
-  ).rows[0].label;
-
-test("split by month under load: no call fails, no use is lost, and the doctor finds nothing", async () => {
-  await old(14);
-  const before = await all();
+/** Calls from six connections, until it is ended; then whether each that was answered is there. */
+function write() {
   const isOver = new AbortController();
   const acknowledged: { user: string; id: string }[] = [];
   const writing = storm(db, {
@@ -91,6 +85,36 @@ test("split by month under load: no call fails, no use is lost, and the doctor f
       return "tracked";
     },
   });
+  return {
+    end: () => isOver.abort(),
+    async areAllThere(): Promise<number> {
+      const { mix } = await writing;
+      console.log(`calls=${acknowledged.length} mix=${JSON.stringify(mix)}`);
+      expect(Object.keys(mix)).toEqual(["tracked"]);
+      expect(acknowledged.length).toBeGreaterThan(100);
+      const { rows: missing } = await owner.query(
+        `select a.* from jsonb_to_recordset($1) as a ("user" uuid, id uuid)
+          where not exists (select from public.token_usage u where u.user_id = a."user" and u.id = a.id)`,
+        [JSON.stringify(acknowledged)],
+      );
+      expect(missing).toEqual([]);
+      return acknowledged.length;
+    },
+  };
+}
+/** The label of the month that is so many before this one. */
+const month = async (before: number): Promise<string> =>
+  (
+    await owner.query(
+      "select to_char((now() at time zone 'UTC') - make_interval(months => $1), 'YYYY_MM') as label",
+      [before],
+    )
+  ).rows[0].label;
+
+test("split by month under load: no call fails, no use is lost, and the doctor finds nothing", async () => {
+  await old(14);
+  const before = await all();
+  const writing = write();
   try {
     for (const by of ["year", "month"]) {
       const { status, stdout, stderr } = await run("partition", ["--usage", "--by", by, "--yes", "--json"], {
@@ -100,22 +124,12 @@ test("split by month under load: no call fails, no use is lost, and the doctor f
       console.log(`by ${by}: ${stdout.replaceAll(/\s+/g, " ")}`);
     }
   } finally {
-    isOver.abort();
+    writing.end();
   }
-  const { mix } = await writing;
-  console.log(`calls=${acknowledged.length} mix=${JSON.stringify(mix)}`);
-  expect(Object.keys(mix)).toEqual(["tracked"]);
-  expect(acknowledged.length).toBeGreaterThan(100);
+  const calls = await writing.areAllThere();
   expect(await names()).toContain(`since_${await month(0)}`);
-
-  const { rows: missing } = await owner.query(
-    `select a.* from jsonb_to_recordset($1) as a ("user" uuid, id uuid)
-      where not exists (select from public.token_usage u where u.user_id = a."user" and u.id = a.id)`,
-    [JSON.stringify(acknowledged)],
-  );
-  expect(missing).toEqual([]);
   const [{ uses }] = (await owner.query("select count(*)::int as uses from public.token_usage")).rows;
-  expect(uses).toBe(before.length + acknowledged.length);
+  expect(uses).toBe(before.length + calls);
   expect(await breaches(db)).toEqual([]);
   await expectSoundInstallation(db);
 });
@@ -167,13 +181,127 @@ test("only the last partition is split, and again what has grown since; there is
   await expectSoundInstallation(db);
 });
 
+/** Every use as it is told, without what forget_token_user takes away. */
+const booked = async (before: string): Promise<string[]> =>
+  (
+    await owner.query(
+      `select (to_jsonb(u) - '{metadata,error_message}'::text[])::text as use from public.token_usage u
+        where u.created_at < $1::timestamptz order by u.user_id, u.id`,
+      [before],
+    )
+  ).rows.map(({ use }) => use as string);
+const bytes = async (): Promise<number> =>
+  (await partition()).said.parts.reduce((sum: number, part: { bytes: number }) => sum + part.bytes, 0);
+
+test("what an archive took out gives its disk back: old partitions become one under load, and the archive is put back into it", async () => {
+  for (let nth = 0; nth < 2; nth++) {
+    await storm(db, {
+      connections: 4,
+      attempts: 1_000,
+      run: async (client, attempt) => {
+        await rpc(client, "track_token_usage", {
+          p_user_id: users[attempt % users.length],
+          p_action_type: "chat_conversation",
+          p_tokens_used: 1,
+          p_metadata: { words: "of some length ".repeat(20) },
+        });
+        return "tracked";
+      },
+    });
+    for (const user of users) await letTimePass(db, user, 35);
+  }
+  await old(4); // booked by nobody: no archive takes them
+  await partition("--by", "month", "--yes");
+  expect((await names()).length).toBeGreaterThan(4);
+  const firstDay = `${(await month(0)).replace("_", "-")}-01`;
+  const [before, size] = [await booked(firstDay), await bytes()];
+  const folder = await mkdtemp(join(tmpdir(), "joined-"));
+  const archive = async (file: string, ...args: string[]) => {
+    const done = await runHere("archive", [join(folder, file), ...args, "--yes", "--json"], {
+      SUPABASE_DB_URL: db.url("postgres"),
+    });
+    expect(done.status, done.stderr).toBe(0);
+    return JSON.parse(done.stdout);
+  };
+
+  const { archived } = await archive("first", "--before", firstDay);
+  expect(archived).toBe(2_000);
+  const kept = await booked(firstDay);
+  expect(kept).toHaveLength(before.length - archived);
+  expect(await bytes()).toBe(size);
+  const writing = write();
+  try {
+    const { status, stdout, stderr } = await run(
+      "partition",
+      ["--usage", "--join", firstDay, "--yes", "--json"],
+      {
+        SUPABASE_DB_URL: db.url("postgres"),
+      },
+    );
+    expect(status, stderr).toBe(0);
+    console.log(`joined: ${stdout.replaceAll(/\s+/g, " ")}`);
+    expect(JSON.parse(stdout)).toMatchObject({ partitions: 2, uses: kept.length });
+  } finally {
+    writing.end();
+  }
+  await writing.areAllThere();
+  const label = await month(0);
+  expect(await names()).toEqual([`since_${label}`, `until_${label}`]);
+  expect(await booked(firstDay)).toEqual(kept);
+  const { rows } = await owner.query(
+    "select pg_total_relation_size('tokenbook.token_usage_until_" + label + "') as bytes",
+  );
+  console.log(`bytes of old usage: ${size} before, ${rows[0].bytes} after`);
+  expect(Number(rows[0].bytes)).toBeLessThan(size / 3);
+  expect(await breaches(db)).toEqual([]);
+  await expectSoundInstallation(db);
+
+  expect(await archive("first", "--restore")).toMatchObject({ restored: archived });
+  expect(await booked(firstDay)).toEqual(before);
+  // and once more: the partition of that name is in its own place
+  const again = await runHere("archive", [join(folder, "second"), "--before", firstDay, "--yes"], {
+    SUPABASE_DB_URL: db.url("postgres"),
+  });
+  expect(again.stdout).toContain(`npx tokenbook partition --usage --join ${firstDay}`);
+  expect((await partition("--join", firstDay, "--yes")).said).toMatchObject({ partitions: 2, changed: true });
+  expect(await names()).toEqual([`since_${label}`, `until_${label}`]);
+  expect(await booked(firstDay)).toEqual(kept);
+  expect(await breaches(db)).toEqual([]);
+  await expectSoundInstallation(db);
+  await rm(folder, { recursive: true });
+});
+
+test("a partition that is detached by hand is missed by the verifier, and by nobody once it is attached again", async () => {
+  for (const user of users) await track(user, "long-ago");
+  for (const user of users) await letTimePass(db, user, 35);
+  await partition("--by", "month", "--yes");
+  const name = (await names()).find((part) => part.startsWith("until_"))!;
+  const table = `tokenbook.token_usage_${name}`;
+  await owner.query("set timezone = 'UTC'");
+  const end = `${name.replace("until_", "").replace("_", "-")}-01`;
+  const missed = async () =>
+    (await owner.query("select distinct user_id from public.verify_token_ledger()")).rows.map(
+      ({ user_id }) => user_id as string,
+    );
+
+  await owner.query(`alter table public.token_usage detach partition ${table}`);
+  expect((await missed()).sort()).toEqual(users.toSorted());
+  await owner.query(
+    `alter table public.token_usage attach partition ${table} for values from (minvalue) to ('${end}')`,
+  );
+  expect(await missed()).toEqual([]);
+  await expectSoundInstallation(db);
+});
+
 test("stopped after each step, the same command goes on; partitions that miss a use are never put in place", async () => {
   await old(2);
   const plan = async () => (await planByTime(owner, "month"))!;
   await begin(owner, usage, await plan());
   await track(users[0]!, "after-it-was-begun");
   expect((await partition()).said).toMatchObject({ partitions: 1, begun: 3 });
-  expect((await partition("--by", "year", "--yes")).stderr).toContain("another time than year");
+  expect((await partition("--by", "year", "--yes")).stderr).toContain(
+    "Another change, to 3 partitions, was begun",
+  );
   expect((await copy(owner, usage).next()).value).toBe(0);
   await track(users[1]!, "while-it-was-copied");
   for await (const _ of copy(owner, usage));
@@ -213,10 +341,22 @@ test("nobody but the owner reads a partition, whatever is given away by default"
 });
 
 test("what does not go together is refused", async () => {
-  for (const args of [["3"], ["--by", "day"]])
+  for (const args of [
+    ["3"],
+    ["--by", "day"],
+    ["--by", "month", "--join", "2020-01-01"],
+    ["--join", "2999-01-01"],
+    ["--join", "2026-02-30"],
+  ])
     expect((await partition(...args)).status, args.join(" ")).not.toBe(0);
-  const { status } = await runHere("partition", ["--by", "month"], { SUPABASE_DB_URL: db.url("postgres") });
-  expect(status).toBe(1);
+  for (const args of [
+    ["--by", "month"],
+    ["--join", "2020-01-01"],
+  ]) {
+    const { status } = await runHere("partition", args, { SUPABASE_DB_URL: db.url("postgres") });
+    expect(status, args.join(" ")).toBe(1);
+  }
+  expect((await partition("--join", "2020-01-01", "--yes")).said).toEqual({ partitions: 1, changed: false });
   await owner.query(
     "insert into public.token_usage (user_id, action_type, created_at) values ($1, 'chat_conversation', '1990-01-01')",
     [users[0]],

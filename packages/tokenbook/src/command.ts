@@ -79,5 +79,19 @@ export const wholeNumber =
     return number;
   };
 
+/** A day of an option, for commander: today or one before it, as the moment with which it begins (UTC). */
+export function pastDay(text: string): string {
+  const moment = new Date(`${text}T00:00:00Z`);
+  if (
+    !/^\d{4}-\d\d-\d\d$/.test(text) ||
+    Number.isNaN(moment.getTime()) ||
+    moment.toISOString().slice(0, 10) !== text
+  )
+    throw new InvalidArgumentError("It is a day, as 2026-01-31.");
+  if (moment.getTime() > Date.now() - 60_000)
+    throw new InvalidArgumentError("It is today or a day before it: what is used now stays in the table.");
+  return `${text}T00:00:00Z`;
+}
+
 /** A lifetime of an option, for commander: as long as a plan's can be. */
 export const daysOfLife = wholeNumber(1, "days", 36_500);

@@ -1,6 +1,5 @@
 import { existsSync } from "node:fs";
-import { InvalidArgumentError } from "@commander-js/extra-typings";
-import { databaseCommand, onDatabase, Refusal, wholeNumber } from "../command.ts";
+import { databaseCommand, onDatabase, pastDay, Refusal, wholeNumber } from "../command.ts";
 import {
   endArchive,
   goThrough,
@@ -9,7 +8,7 @@ import {
   weighArchive,
   writeArchive,
 } from "../data/archive.ts";
-import { partitionsOf, usage } from "../data/partitions.ts";
+import { partitionsOf, planJoined, usage } from "../data/partitions.ts";
 import { agrees } from "../terminal/ask.ts";
 import { count, createProgress, duration, readable } from "../terminal/progress.ts";
 import { createVoice } from "../terminal/voice.ts";
@@ -26,7 +25,7 @@ The file has what was written about people: keep it, or erase it, as you would t
 cannot be restored, and everything else goes on.`,
 )
   .argument("<file>", "the archive: JSON, a line a use")
-  .option("--before <day>", "uses before that day (UTC), as 2026-01-31", day)
+  .option("--before <day>", "uses before that day (UTC), as 2026-01-31", pastDay)
   .option("--restore", "puts the uses of the file back")
   .option("--page <lines>", "how many uses in a transaction", wholeNumber(1, "uses", 20_000), 5_000)
   .option("--yes", "does not ask")
@@ -92,6 +91,10 @@ cannot be restored, and everything else goes on.`,
         say(
           `${restore ? "Restored" : "Archived"}: ${count(moved, "use")} of ${readable(file.uses)}, ${duration((performance.now() - started) / 1000)} in all. The ledger has ${readable(was.entries)} ${was.entries === 1 ? "entry" : "entries"} of them, digest ${was.entries_digest} before and ${is.entries_digest} after.`,
         );
+        if (!restore && (await planJoined(client, before!)) !== undefined)
+          say(
+            `To give its space back to the disk: npx tokenbook partition --usage --join ${before!.slice(0, 10)}`,
+          );
         answer({
           file: path,
           digest: file.digest,
@@ -110,17 +113,3 @@ cannot be restored, and everything else goes on.`,
       }
     });
   });
-
-/** A day that is over, as the moment with which it begins. */
-function day(text: string): string {
-  const moment = new Date(`${text}T00:00:00Z`);
-  if (
-    !/^\d{4}-\d\d-\d\d$/.test(text) ||
-    Number.isNaN(moment.getTime()) ||
-    moment.toISOString().slice(0, 10) !== text
-  )
-    throw new InvalidArgumentError("It is a day, as 2026-01-31.");
-  if (moment.getTime() > Date.now() - 60_000)
-    throw new InvalidArgumentError("It is today or a day before it: what is used now stays in the table.");
-  return `${text}T00:00:00Z`;
-}

@@ -1,6 +1,6 @@
 import { Option } from "@commander-js/extra-typings";
 import type pg from "pg";
-import { databaseCommand, onDatabase, Refusal, wholeNumber } from "../command.ts";
+import { databaseCommand, onDatabase, pastDay, Refusal, wholeNumber } from "../command.ts";
 import {
   analyze,
   begin,
@@ -8,9 +8,10 @@ import {
   compare,
   copy,
   exchange,
-  isOfTime,
+  isOfPlan,
   ledger,
   partitionsOf,
+  planJoined,
   planByTime,
   planByUser,
   spans,
@@ -30,12 +31,13 @@ import { createVoice, type Voice } from "../terminal/voice.ts";
 export const partition = databaseCommand(
   "partition",
   "The ledger in so many partitions by user, or the usage in partitions by time, while it is being used.",
-  `Without a number, or --by, it says what there is. The new ones are filled beside the table, compared with it row by
+  `Without a number, --by or --join it says what there is. The new ones are filled beside the table, compared with it row by
 row, and put in its place in one short transaction. What it needs meanwhile is the size of what it copies once more on the disk.
 Stopped, the same command goes on where it was; --cancel drops what was begun.
 
 With --usage --by month the last partition of the usage, which has no end, is split as far as now: the same command again
-splits what has grown since.`,
+splits what has grown since. --join <day> puts those that end by that day together in one: the space of what was taken out
+of them into archives goes back to the disk.`,
 )
   .argument(
     "[number]",
@@ -44,18 +46,25 @@ splits what has grown since.`,
   )
   .option("--usage", "the usage, in place of the ledger")
   .addOption(new Option("--by <span>", "with --usage: the time of one partition").choices(spans))
+  .option("--join <day>", "with --usage: those that end by that day become one", pastDay)
   .option("--cancel", "drops what an earlier run began")
   .option("--yes", "does not ask")
   .option("--json", "for machines")
-  .action(async (number, { usage, by, cancel, yes, json, ...where }) => {
-    if (usage ? number !== undefined : by !== undefined)
-      throw new Refusal("A number is of the ledger's partitions, --by of the usage's: with --usage.");
+  .action(async (number, { usage, by, join, cancel, yes, json, ...where }) => {
+    if (usage ? number !== undefined : (by ?? join) !== undefined)
+      throw new Refusal(
+        "A number is of the ledger's partitions, --by and --join of the usage's: with --usage.",
+      );
+    if (by !== undefined && join !== undefined)
+      throw new Refusal(
+        "--by splits the last partition, --join puts old ones together: one after the other.",
+      );
     const of = usage ? uses : ledger;
     const voice = createVoice(json);
     const { say, answer } = voice;
     await onDatabase(where, async (client, target) => {
       const was = await partitionsOf(client, of);
-      const asks = cancel || number !== undefined || by !== undefined;
+      const asks = cancel || (number ?? by ?? join) !== undefined;
       if (asks && !(await isOnlyRun(client, `partition ${of.name}`)))
         throw new Refusal(
           `Another run changes the partitions of the ${of.what} just now. Nothing was changed.`,
@@ -70,41 +79,35 @@ splits what has grown since.`,
         answer({ partitions: was.parts.length, cancelled: was.begun === null ? null : was.begun.length });
         return;
       }
-      if (number === undefined && by === undefined) {
+      if (!asks) {
         describe(of, was, voice);
         return;
       }
-      if (number !== undefined && was.begun !== null && was.begun.length !== number)
+      let plan: Plan | undefined;
+      if (by !== undefined) plan = await planByTime(client, by);
+      else if (join !== undefined) plan = await planJoined(client, join);
+      else if (was.parts.length !== number) plan = await planByUser(client, number!);
+      if (was.begun !== null && was.isCopied && !isOfPlan(was.begun, plan))
         throw new Refusal(
-          `A change to ${was.begun.length} partitions was begun: end it with that number, or --cancel it.`,
+          `Another change, to ${count(was.begun.length, "partition")}, was begun: end it with the command that began it, or --cancel it.`,
         );
-      if (by !== undefined && was.isCopied && !(await isOfTime(client, by)))
-        throw new Refusal(
-          `A split of the usage by another time than ${by} was begun: end it with that, or --cancel it.`,
-        );
+      if (plan === undefined) {
+        if (by !== undefined) say(`The last partition of the usage is of one ${by}: nothing to split.`);
+        else if (join !== undefined)
+          say(`No partition of the usage ends by ${join.slice(0, 10)}: nothing to join.`);
+        else say(`The ledger has ${count(number!, "partition")} already.`);
+        answer({ partitions: was.parts.length, changed: false });
+        return;
+      }
       // what was begun and copies nothing yet is made anew
       if (was.begun !== null && !was.isCopied) await cancelIt(client, of);
-      let plan: Plan | undefined;
-      if (!was.isCopied) {
-        if (by !== undefined) plan = await planByTime(client, by);
-        else if (was.parts.length !== number) plan = await planByUser(client, number!);
-        if (plan === undefined) {
-          say(
-            by === undefined
-              ? `The ledger has ${count(number!, "partition")} already.`
-              : `The last partition of the usage is of one ${by}: nothing to split.`,
-          );
-          answer({ partitions: was.parts.length, changed: false });
-          return;
-        }
-      }
       if (!yes) {
-        const copied = was.parts.filter(({ name }) => plan === undefined || plan.old.includes(name));
+        const copied = was.parts.filter(({ name }) => plan.old.includes(name));
         await agrees(
-          `Copy the ${of.what} of ${target.name} (${megabytes(copied)}) into ${count(plan?.parts.length ?? was.begun!.length, "partition")}, and put them in its place?`,
+          `Copy the ${of.what} of ${target.name} (${megabytes(copied)}) into ${count(plan.parts.length, "partition")}, and put them in its place?`,
         );
       }
-      await change(client, of, plan, voice);
+      await change(client, of, was.isCopied ? undefined : plan, voice);
     });
   });
 

@@ -48,6 +48,8 @@ const nextOf = ({ name }: Partitioned): string => `tokenbook.${name}_next`;
 /** What that is filled from, and how far: gone with it. */
 const copyingOf = ({ name }: Partitioned): string => `tokenbook.${name}_copying`;
 const triggerOf = ({ name }: Partitioned): string => `${name}_are_copied`;
+/** What the name of each of these partitions ends with, until it is in its place. */
+const beingFilled = "_next";
 const functionOf = ({ name }: Partitioned): string => `tokenbook.copy_${name}()`;
 
 export interface Partition {
@@ -99,6 +101,7 @@ async function partsOf(client: SqlClient, parent: string): Promise<Partition[]> 
 /** What the partitions are to be. */
 export interface Plan {
   parts: {
+    /** While it is being filled, with `_next` behind it: one that it replaces may have the name. */
     name: string;
     comment: string;
     /** FOR VALUES … */
@@ -183,15 +186,51 @@ export async function planByTime(client: SqlClient, by: Span): Promise<Plan | un
   };
 }
 
-/** Whether what was begun of the usage is a split by that time. */
-export async function isOfTime(client: SqlClient, by: Span): Promise<boolean> {
-  const wished = await planByTime(client, by);
-  const { begun } = await partitionsOf(client, usage);
-  return (begun ?? []).every(
+/**
+ * One partition of the usage in the place of all that end by that moment. What was taken out of them, into archives, is
+ * given back to the disk with them. Nothing, where none ends by then.
+ */
+export async function planJoined(client: SqlClient, before: string): Promise<Plan | undefined> {
+  await client.query("set timezone = 'UTC'"); // in which bounds are written, too
+  const ends = await select<{ name: string; at: string; label: string }>(
+    client,
+    `select p.name, e.at::text, to_char(e.at, 'YYYY_MM') as label
+       from unnest($1::text[], $2::text[]) as p (name, at)
+      cross join lateral (select p.at::timestamptz as at) e
+      where e.at <= $3::timestamptz order by e.at`,
+    [...endsOf(await partsOf(client, tableOf(usage))), before],
+  );
+  const last = ends.at(-1);
+  if (last === undefined) return undefined;
+  return {
+    parts: [
+      {
+        name: `tokenbook.token_usage_until_${last.label}`,
+        comment: `The usage to ${last.at}: a partition by time.`,
+        bound: `for values from (minvalue) to ('${last.at}')`,
+        check: `created_at < '${last.at}'`,
+      },
+    ],
+    old: ends.map(({ name }) => name),
+    concerns: `new.created_at < '${last.at}'`,
+  };
+}
+
+/** The partitions that have an end, and their ends. */
+function endsOf(parts: Partition[]): [names: string[], ends: string[]] {
+  const ended = parts.flatMap(({ name, bound }) => {
+    const end = /TO \('(.*)'\)/.exec(bound)?.[1];
+    return end === undefined ? [] : [{ name, end }];
+  });
+  return [ended.map(({ name }) => name), ended.map(({ end }) => end)];
+}
+
+/** Whether what was begun is what is wished now; where the last one begins is as of then. */
+export const isOfPlan = (begun: Partition[], wished: Plan | undefined): boolean =>
+  begun.every(
     ({ bound }) =>
       bound.endsWith("TO (MAXVALUE)") || wished?.parts.some((part) => part.bound === bound.toLowerCase()),
   );
-}
 
 /**
  * Makes the partitions, and then the trigger that copies what is written from now on. For the trigger it waits for those
@@ -211,7 +250,8 @@ export async function begin(
     await client.query(`create table ${next} (like ${tableOf(of)} including all) partition by ${of.by}`);
     await client.query(`comment on table ${next} is 'The next partitions of the ${of.what}: being filled.'`);
     await closeTable(client, next);
-    for (const { name, comment, bound, check } of parts) {
+    for (const { name: last, comment, bound, check } of parts) {
+      const name = `${last}${beingFilled}`;
       await client.query(`create table ${name} partition of ${next} ${bound}`);
       await client.query(`alter table ${name} add constraint is_of_its_partition check (${check})`);
       await client.query(`comment on table ${name} is '${comment}'`);
@@ -389,6 +429,8 @@ export async function exchange(client: SqlClient, of: Partitioned): Promise<numb
       await client.query(`alter table ${nextOf(of)} detach partition ${name}`);
       await client.query(`alter table ${table} attach partition ${name} ${bound}`);
       await client.query(`alter table ${name} drop constraint is_of_its_partition`);
+      const last = name.slice("tokenbook.".length, -beingFilled.length);
+      await client.query(`alter table ${name} rename to ${last}`);
     }
     await client.query(`drop table ${nextOf(of)}, ${copyingOf(of)}`);
     await client.query("select tokenbook.declare_shape()");
