@@ -789,7 +789,7 @@ create table public.token_accounts (
   alert_above bigint,
   next_alert_at timestamptz,
   warns_of_expiry boolean not null default false,
-  alerts_version bigint not null default 0,
+  alerts_version bigint default 0,
   last_alert_id bigint not null default 0,
   updated_at timestamptz not null default now(),
   constraint token_accounts_remaining_is_never_negative check (tokens_remaining >= 0)
@@ -815,18 +815,18 @@ comment on column public.token_accounts.has_caps is 'Whether they have caps of t
 comment on column public.token_accounts.restricted_until is 'Until when they have grants that do not pay for everything (token_balances.pays_for), as was said of each; NULL = all pay for everything.';
 comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state). While tokenbook move has the books: moving (to another project), moved (there), arriving (from there); then no call reads or changes them here.';
 comment on column public.token_accounts.overdraft_limit is 'How many tokens they may owe by using more than they have, whatever their plan says (set_token_overdraft). NULL: what their plan allows.';
-comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of the user runs out, no grant to come and no slot of their plan begins, their plan does not end, and no alert falls due. NULL when nothing will. May be early, never late.';
+comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of the user runs out, no grant to come and no slot of their plan begins, their plan does not end, and no alert falls due. NULL when nothing will, and while the books are not here (state). May be early, never late.';
 comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
 comment on column public.token_accounts.alert_above is 'The next threshold above: something is armed again when this many remain. NULL = none.';
 comment on column public.token_accounts.next_alert_at is 'When the next alert falls due by time alone: a warning of an expiry, or the end of a cooldown. NULL = none.';
 comment on column public.token_accounts.warns_of_expiry is 'Whether a rule wants to know of grants that run out.';
-comment on column public.token_accounts.alerts_version is 'Of which rules these thresholds are; other than that of tokenbook.project_settings: unknown, and set anew by the next call that touches the account.';
+comment on column public.token_accounts.alerts_version is 'Of which rules these thresholds are; other than that of tokenbook.project_settings: unknown, and set anew by the next call that touches the account. NULL while the books are not here (state).';
 comment on column public.token_accounts.last_alert_id is 'Number of the newest alert (token_alerts); a client that watches this row sees it in the commit that raises it.';
 comment on column public.token_accounts.updated_at is 'When the row last changed.';
 
 create index token_accounts_due_idx on public.token_accounts (next_due_at)
-  where next_due_at is not null and state in ('active', 'frozen'); -- what is due elsewhere is nothing to sweep
-create index token_accounts_alerts_version_idx on public.token_accounts (alerts_version) where state in ('active', 'frozen');
+  where next_due_at is not null;
+create index token_accounts_alerts_version_idx on public.token_accounts (alerts_version);
 
 alter table public.token_accounts enable row level security;
 create policy "Users read their own account" on public.token_accounts
@@ -6683,7 +6683,6 @@ begin
     from (
       select a.user_id from public.token_accounts a
        where a.next_due_at <= v_now
-         and a.state in ('active', 'frozen') -- @sweeps-what-is-here
          and not tokenbook.is_set_aside(a.user_id)
        order by a.next_due_at
        limit p_max_accounts
@@ -21139,7 +21138,6 @@ begin
     from (
       select a.user_id from public.token_accounts a
        where (a.alerts_version < v_version or a.alerts_version > v_version) -- each by the index
-         and a.state in ('active', 'frozen')
          and not tokenbook.is_set_aside(a.user_id)
        limit p_max_accounts
          for no key update skip locked
@@ -25545,7 +25543,10 @@ declare
   v_found constant jsonb := tokenbook.prove_books(v_user_ids);
   v_rule text;
 begin
-  update public.token_accounts a set state = 'arriving' where a.user_id = any (v_user_ids); -- @arrives-closed
+  update public.token_accounts a
+     set state = 'arriving', -- @arrives-closed
+         alerts_version = null
+   where a.user_id = any (v_user_ids);
   select 'the same at both ends, and not so ' || string_agg(d.part, ', ') into v_rule -- @compared-whole begin
     from (
       select coalesce(t.key, f.key) as part
@@ -25599,7 +25600,7 @@ begin
   end if;
   v_at := clock_timestamp();
   update public.token_accounts a
-     set state = m.former_state, updated_at = v_at
+     set state = m.former_state, next_due_at = v_at, alerts_version = 0, updated_at = v_at -- @looked-at-again
     from tokenbook.moves m
    where m.id = p_move_id and m.direction = 'in' and a.user_id = m.user_id and a.state = 'arriving';
   update tokenbook.moves m
@@ -25757,7 +25758,8 @@ begin
   select a.user_id, p_move_id, 'out', 'moving', p_place, a.state
     from public.token_accounts a where a.user_id = any (p_user_ids);
   update public.token_accounts a
-     set state = 'moving' -- @locked-before-copied
+     set next_due_at = null, alerts_version = null, -- @nothing-due-elsewhere
+         state = 'moving' -- @locked-before-copied
    where a.user_id = any (p_user_ids);
 end
 $$;
@@ -26309,7 +26311,7 @@ begin
   end if;
   v_at := clock_timestamp();
   update public.token_accounts a
-     set state = m.former_state, updated_at = v_at
+     set state = m.former_state, next_due_at = v_at, alerts_version = 0, updated_at = v_at -- @looked-at-again
     from tokenbook.moves m
    where m.id = p_move_id and m.direction = 'out' and a.user_id = m.user_id;
   update tokenbook.moves m
@@ -27266,7 +27268,8 @@ declare
 begin
   return query
   with accounts as (
-    select a.* from public.token_accounts a
+    select a.*, case when a.state in ('active', 'frozen') then coalesce(a.next_due_at, 'infinity') else '-infinity' end as due_at -- elsewhere nothing is due
+      from public.token_accounts a
      where (v_users is null or a.user_id = any (v_users))
   ), grants as (
     select b.* from public.token_balances b
@@ -27997,12 +28000,12 @@ begin
   select 'I7 the account is due no later than its holds', a.user_id, null, null,
          'at ' || h.due || ' or before', coalesce(a.next_due_at::text, 'never')
     from accounts a join of_holds h on h.user_id = a.user_id
-   where h.due < coalesce(a.next_due_at, 'infinity')
+   where h.due < a.due_at
   union all
   select 'I7 the account is due no later than its next alert', a.user_id, null, null,
          'at ' || a.next_alert_at || ' or before', coalesce(a.next_due_at::text, 'never')
     from accounts a
-   where a.next_alert_at < coalesce(a.next_due_at, 'infinity')
+   where a.next_alert_at < a.due_at
   union all
   -- usage and its transaction
   select 'I4 usage = its transaction', u.user_id, null, u.transaction_id,
@@ -28080,24 +28083,28 @@ begin
     join grants g on g.user_id = a.user_id and g.id = a.grant_id
    where a.entry_type = 'expiry' and (a.created_at >= g.expires_at) is not true
   union all
+  select 'I7 nothing is due of books that are not here', a.user_id, null, null, 'never', coalesce(a.next_due_at::text, 'alerts')
+    from accounts a
+   where a.state not in ('active', 'frozen') and (a.next_due_at is not null or a.alerts_version is not null)
+  union all
   select 'I7 the account is due no later than its grants', a.user_id, null, null,
          'at ' || g.due || ' or before', coalesce(a.next_due_at::text, 'never')
     from accounts a
     join of_grants g on g.user_id = a.user_id
-   where g.due < coalesce(a.next_due_at, 'infinity')
+   where g.due < a.due_at
   union all
   select 'I7 the account is due no later than its next grant to come', a.user_id, null, null,
          'at ' || u.due || ' or before', coalesce(a.next_due_at::text, 'never')
     from accounts a
     join (select g.user_id, min(g.starts_at) as due from tokenbook.upcoming_grants g where (p_user_id is null or g.user_id = p_user_id) group by g.user_id) u on u.user_id = a.user_id
-   where u.due < coalesce(a.next_due_at, 'infinity')
+   where u.due < a.due_at
   union all
   select 'I7 the account is due no later than its next slot', a.user_id, null, null,
          'at ' || s.next_slot_at || ' or before', coalesce(a.next_due_at::text, 'never')
     from accounts a
     join plans n on n.user_id = a.user_id
    cross join lateral (select (n.plan).*) s
-   where a.state = 'active' and s.next_slot_at < coalesce(a.next_due_at, 'infinity') and tokenbook.is_user(a.user_id)
+   where a.state = 'active' and s.next_slot_at < a.due_at and tokenbook.is_user(a.user_id)
      -- slots that were paid for are given whatever plan is in force; other slots only of the plan in force
      and case when s.payment_id is not null then (s.next_slot_at < least(s.expires_at, s.taken_back_at)) is not false
               else n.nth = 1 and (s.next_slot_at < least(s.expires_at, s.cancel_at, s.paused_at, s.taken_back_at, s.ended_at)) is not false end
@@ -28108,7 +28115,7 @@ begin
     join plans n on n.user_id = a.user_id and n.nth = 1
    cross join lateral (
      select least((n.plan).cancel_at, (n.plan).expires_at + (n.plan).grace_days * interval '24 hours') as ends_at) s
-   where a.state = 'active' and (n.plan).ended_at is null and s.ends_at < coalesce(a.next_due_at, 'infinity')
+   where a.state = 'active' and (n.plan).ended_at is null and s.ends_at < a.due_at
      and tokenbook.is_user(a.user_id)
   union all
   -- the project's: said once, when all are asked about

@@ -177,7 +177,11 @@ describe("the jobs that go through everybody", () => {
       if (mutant !== undefined) await applyMutant(db, mutant);
       const life = await populateUser(db);
       await db.admin.query(
-        "update public.token_accounts set state = 'moved', next_due_at = now() - interval '1 day', alerts_version = 0",
+        "update public.token_accounts set next_due_at = now() - interval '1 day', alerts_version = 0",
+      );
+      await db.admin.query(
+        "select tokenbook.begin_move(gen_random_uuid(), array[$1, $2]::uuid[], 'elsewhere')",
+        [life.id, life.member],
       );
       await db.admin.query("update tokenbook.project_settings set alerts_version = 7");
       await db.admin.query(

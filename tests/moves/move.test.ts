@@ -62,7 +62,7 @@ async function rowsOf(db: Database, ids: string[]): Promise<Record<string, strin
 }
 
 const ownColumns: Record<string, string[]> = {
-  "public.token_accounts": ["state", "alerts_version", "updated_at"],
+  "public.token_accounts": ["state", "next_due_at", "alerts_version", "updated_at"],
   "tokenbook.changes": ["id"],
   "tokenbook.failed_registrations": ["id"],
   "tokenbook.archived_profile_counters": ["id"],
@@ -235,6 +235,36 @@ describe("a move that is stopped", () => {
     await moveUser(projects, id); // and another one
     expect(await spend(projects.to, id, 60, "again")).toMatchObject({ replayed: true });
     await expectCleanBooks(projects.to);
+  });
+
+  test("what runs out is due again where the books are; the trial sees a move that looks at nothing again", async () => {
+    const tries = async (mutant?: string) => {
+      const { from, to, drop } = await createProjects(mutant);
+      const id = await spender(from);
+      await call(from, "grant_tokens", {
+        p_user_id: id,
+        p_tokens: 10,
+        p_grant_type: "admin",
+        p_expires_at: "2999-01-01",
+      });
+      const found = async (db: Database) =>
+        (await db.admin.query("select invariant, user_id from public.verify_token_ledger()")).rows;
+      await moveUser({ from, to }, id, { until: "locked" });
+      await cancelMove({ from, to }, id);
+      const back = await found(from);
+      await moveUser({ from, to }, id);
+      const ends = [await found(from), await found(to)];
+      await drop();
+      return {
+        back,
+        ends,
+        late: [{ invariant: "I7 the account is due no later than its grants", user_id: id }],
+      };
+    };
+    const right = await tries();
+    expect(right).toMatchObject({ back: [], ends: [[], []] });
+    const wrong = await tries("moves-look-at-nothing-again");
+    expect(wrong).toMatchObject({ back: wrong.late, ends: [[], wrong.late] });
   });
 
   test("while it waits, a connection that is lost in the copy leaves nothing there", async () => {

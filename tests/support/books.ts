@@ -126,7 +126,7 @@ export async function breaches(db: Database): Promise<string[]> {
     select 'I7 next_due_at of ' || a.user_id || ' is late'
       from public.token_accounts a
       join (select user_id, min(expires_at) due from public.token_balances where is_open group by user_id) g on g.user_id = a.user_id
-     where g.due < coalesce(a.next_due_at, 'infinity')`);
+     where g.due < coalesce(a.next_due_at, 'infinity') and a.state in ('active', 'frozen')`);
   return rows.map((row) => row.breach);
 }
 

@@ -9,7 +9,7 @@ export type Database = {
         Row: {
           alert_above: number | null;
           alert_below: number | null;
-          alerts_version: number;
+          alerts_version: number | null;
           has_caps: boolean;
           last_alert_id: number;
           last_transaction_id: number;
@@ -38,7 +38,7 @@ export type Database = {
         Insert: {
           alert_above?: number | null;
           alert_below?: number | null;
-          alerts_version?: number;
+          alerts_version?: number | null;
           has_caps?: boolean;
           last_alert_id?: number;
           last_transaction_id?: number;
@@ -66,7 +66,7 @@ export type Database = {
         Update: {
           alert_above?: number | null;
           alert_below?: number | null;
-          alerts_version?: number;
+          alerts_version?: number | null;
           has_caps?: boolean;
           last_alert_id?: number;
           last_transaction_id?: number;

@@ -28,7 +28,6 @@ begin
     from (
       select a.user_id from public.token_accounts a
        where a.next_due_at <= v_now
-         and a.state in ('active', 'frozen') -- @sweeps-what-is-here
          and not tokenbook.is_set_aside(a.user_id)
        order by a.next_due_at
        limit p_max_accounts

@@ -32,7 +32,6 @@ begin
     from (
       select a.user_id from public.token_accounts a
        where (a.alerts_version < v_version or a.alerts_version > v_version) -- each by the index
-         and a.state in ('active', 'frozen')
          and not tokenbook.is_set_aside(a.user_id)
        limit p_max_accounts
          for no key update skip locked

@@ -59,7 +59,10 @@ declare
   v_found constant jsonb := tokenbook.prove_books(v_user_ids);
   v_rule text;
 begin
-  update public.token_accounts a set state = 'arriving' where a.user_id = any (v_user_ids); -- @arrives-closed
+  update public.token_accounts a
+     set state = 'arriving', -- @arrives-closed
+         alerts_version = null
+   where a.user_id = any (v_user_ids);
   select 'the same at both ends, and not so ' || string_agg(d.part, ', ') into v_rule -- @compared-whole begin
     from (
       select coalesce(t.key, f.key) as part
@@ -113,7 +116,7 @@ begin
   end if;
   v_at := clock_timestamp();
   update public.token_accounts a
-     set state = m.former_state, updated_at = v_at
+     set state = m.former_state, next_due_at = v_at, alerts_version = 0, updated_at = v_at -- @looked-at-again
     from tokenbook.moves m
    where m.id = p_move_id and m.direction = 'in' and a.user_id = m.user_id and a.state = 'arriving';
   update tokenbook.moves m

@@ -69,7 +69,8 @@ begin
   select a.user_id, p_move_id, 'out', 'moving', p_place, a.state
     from public.token_accounts a where a.user_id = any (p_user_ids);
   update public.token_accounts a
-     set state = 'moving' -- @locked-before-copied
+     set next_due_at = null, alerts_version = null, -- @nothing-due-elsewhere
+         state = 'moving' -- @locked-before-copied
    where a.user_id = any (p_user_ids);
 end
 $$;

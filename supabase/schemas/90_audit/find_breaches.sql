@@ -25,7 +25,8 @@ declare
 begin
   return query
   with accounts as (
-    select a.* from public.token_accounts a
+    select a.*, case when a.state in ('active', 'frozen') then coalesce(a.next_due_at, 'infinity') else '-infinity' end as due_at -- elsewhere nothing is due
+      from public.token_accounts a
      where (v_users is null or a.user_id = any (v_users))
   ), grants as (
     select b.* from public.token_balances b
@@ -756,12 +757,12 @@ begin
   select 'I7 the account is due no later than its holds', a.user_id, null, null,
          'at ' || h.due || ' or before', coalesce(a.next_due_at::text, 'never')
     from accounts a join of_holds h on h.user_id = a.user_id
-   where h.due < coalesce(a.next_due_at, 'infinity')
+   where h.due < a.due_at
   union all
   select 'I7 the account is due no later than its next alert', a.user_id, null, null,
          'at ' || a.next_alert_at || ' or before', coalesce(a.next_due_at::text, 'never')
     from accounts a
-   where a.next_alert_at < coalesce(a.next_due_at, 'infinity')
+   where a.next_alert_at < a.due_at
   union all
   -- usage and its transaction
   select 'I4 usage = its transaction', u.user_id, null, u.transaction_id,
@@ -839,24 +840,28 @@ begin
     join grants g on g.user_id = a.user_id and g.id = a.grant_id
    where a.entry_type = 'expiry' and (a.created_at >= g.expires_at) is not true
   union all
+  select 'I7 nothing is due of books that are not here', a.user_id, null, null, 'never', coalesce(a.next_due_at::text, 'alerts')
+    from accounts a
+   where a.state not in ('active', 'frozen') and (a.next_due_at is not null or a.alerts_version is not null)
+  union all
   select 'I7 the account is due no later than its grants', a.user_id, null, null,
          'at ' || g.due || ' or before', coalesce(a.next_due_at::text, 'never')
     from accounts a
     join of_grants g on g.user_id = a.user_id
-   where g.due < coalesce(a.next_due_at, 'infinity')
+   where g.due < a.due_at
   union all
   select 'I7 the account is due no later than its next grant to come', a.user_id, null, null,
          'at ' || u.due || ' or before', coalesce(a.next_due_at::text, 'never')
     from accounts a
     join (select g.user_id, min(g.starts_at) as due from tokenbook.upcoming_grants g where (p_user_id is null or g.user_id = p_user_id) group by g.user_id) u on u.user_id = a.user_id
-   where u.due < coalesce(a.next_due_at, 'infinity')
+   where u.due < a.due_at
   union all
   select 'I7 the account is due no later than its next slot', a.user_id, null, null,
          'at ' || s.next_slot_at || ' or before', coalesce(a.next_due_at::text, 'never')
     from accounts a
     join plans n on n.user_id = a.user_id
    cross join lateral (select (n.plan).*) s
-   where a.state = 'active' and s.next_slot_at < coalesce(a.next_due_at, 'infinity') and tokenbook.is_user(a.user_id)
+   where a.state = 'active' and s.next_slot_at < a.due_at and tokenbook.is_user(a.user_id)
      -- slots that were paid for are given whatever plan is in force; other slots only of the plan in force
      and case when s.payment_id is not null then (s.next_slot_at < least(s.expires_at, s.taken_back_at)) is not false
               else n.nth = 1 and (s.next_slot_at < least(s.expires_at, s.cancel_at, s.paused_at, s.taken_back_at, s.ended_at)) is not false end
@@ -867,7 +872,7 @@ begin
     join plans n on n.user_id = a.user_id and n.nth = 1
    cross join lateral (
      select least((n.plan).cancel_at, (n.plan).expires_at + (n.plan).grace_days * interval '24 hours') as ends_at) s
-   where a.state = 'active' and (n.plan).ended_at is null and s.ends_at < coalesce(a.next_due_at, 'infinity')
+   where a.state = 'active' and (n.plan).ended_at is null and s.ends_at < a.due_at
      and tokenbook.is_user(a.user_id)
   union all
   -- the project's: said once, when all are asked about

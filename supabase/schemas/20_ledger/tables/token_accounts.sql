@@ -39,7 +39,7 @@ create table public.token_accounts (
   alert_above bigint,
   next_alert_at timestamptz,
   warns_of_expiry boolean not null default false,
-  alerts_version bigint not null default 0,
+  alerts_version bigint default 0,
   last_alert_id bigint not null default 0,
   updated_at timestamptz not null default now(),
   constraint token_accounts_remaining_is_never_negative check (tokens_remaining >= 0)
@@ -65,18 +65,18 @@ comment on column public.token_accounts.has_caps is 'Whether they have caps of t
 comment on column public.token_accounts.restricted_until is 'Until when they have grants that do not pay for everything (token_balances.pays_for), as was said of each; NULL = all pay for everything.';
 comment on column public.token_accounts.state is 'active, or frozen: nothing is spent, held or topped up (set_token_account_state). While tokenbook move has the books: moving (to another project), moved (there), arriving (from there); then no call reads or changes them here.';
 comment on column public.token_accounts.overdraft_limit is 'How many tokens they may owe by using more than they have, whatever their plan says (set_token_overdraft). NULL: what their plan allows.';
-comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of the user runs out, no grant to come and no slot of their plan begins, their plan does not end, and no alert falls due. NULL when nothing will. May be early, never late.';
+comment on column public.token_accounts.next_due_at is 'Nothing changes by itself before this moment: no grant or hold of the user runs out, no grant to come and no slot of their plan begins, their plan does not end, and no alert falls due. NULL when nothing will, and while the books are not here (state). May be early, never late.';
 comment on column public.token_accounts.alert_below is 'The next threshold below: an alert, or a top-up, is looked for when fewer tokens than this remain. NULL = none.';
 comment on column public.token_accounts.alert_above is 'The next threshold above: something is armed again when this many remain. NULL = none.';
 comment on column public.token_accounts.next_alert_at is 'When the next alert falls due by time alone: a warning of an expiry, or the end of a cooldown. NULL = none.';
 comment on column public.token_accounts.warns_of_expiry is 'Whether a rule wants to know of grants that run out.';
-comment on column public.token_accounts.alerts_version is 'Of which rules these thresholds are; other than that of tokenbook.project_settings: unknown, and set anew by the next call that touches the account.';
+comment on column public.token_accounts.alerts_version is 'Of which rules these thresholds are; other than that of tokenbook.project_settings: unknown, and set anew by the next call that touches the account. NULL while the books are not here (state).';
 comment on column public.token_accounts.last_alert_id is 'Number of the newest alert (token_alerts); a client that watches this row sees it in the commit that raises it.';
 comment on column public.token_accounts.updated_at is 'When the row last changed.';
 
 create index token_accounts_due_idx on public.token_accounts (next_due_at)
-  where next_due_at is not null and state in ('active', 'frozen'); -- what is due elsewhere is nothing to sweep
-create index token_accounts_alerts_version_idx on public.token_accounts (alerts_version) where state in ('active', 'frozen');
+  where next_due_at is not null;
+create index token_accounts_alerts_version_idx on public.token_accounts (alerts_version);
 
 alter table public.token_accounts enable row level security;
 create policy "Users read their own account" on public.token_accounts
