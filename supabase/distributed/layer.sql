@@ -561,22 +561,6 @@ $o$, $n$     where b.user_id = spend_tokens.user_id
           order by g.priority, g.granted_at, g.id
           limit 1)
 $n$),
-      -- where days begin is no constant to Citus
-      ('spend_tokens', $o$  v_used bigint;
-$o$, $n$  v_used bigint;
-  v_day timestamptz;
-  v_week timestamptz;
-  v_month timestamptz;
-$n$),
-      ('spend_tokens', $o$  update public.token_accounts a
-$o$, $n$  v_day := date_trunc('day', created_at, 'UTC');
-  v_week := date_trunc('week', created_at, 'UTC');
-  v_month := date_trunc('month', created_at, 'UTC');
-  update public.token_accounts a
-$n$),
-      ('spend_tokens', $o$date_trunc('day', spend_tokens.created_at, 'UTC') then$o$, 'v_day then'),
-      ('spend_tokens', $o$date_trunc('week', spend_tokens.created_at, 'UTC') then$o$, 'v_week then'),
-      ('spend_tokens', $o$date_trunc('month', spend_tokens.created_at, 'UTC') then$o$, 'v_month then'),
       -- what two triggers do on one machine; of a table that every machine has a copy of, each would do it for itself
       ('set_token_plan', $o$       set is_default = false, updated_at = v_at
 $o$, $n$       set is_default = false, given_to_users_since = null, updated_at = v_at

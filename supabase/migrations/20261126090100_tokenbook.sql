@@ -820,7 +820,7 @@ comment on column public.token_accounts.alert_below is 'The next threshold below
 comment on column public.token_accounts.alert_above is 'The next threshold above: something is armed again when this many remain. NULL = none.';
 comment on column public.token_accounts.next_alert_at is 'When the next alert falls due by time alone: a warning of an expiry, or the end of a cooldown. NULL = none.';
 comment on column public.token_accounts.warns_of_expiry is 'Whether a rule wants to know of grants that run out.';
-comment on column public.token_accounts.alerts_version is 'Of which rules these thresholds are; other than that of tokenbook.project_settings: unknown, and set anew by the next call that touches the account. NULL while the books are not here (state).';
+comment on column public.token_accounts.alerts_version is 'Of which rules these thresholds are; other than that of tokenbook.project_settings: unknown, and set anew by the next call that touches the account. NULL says at a glance that the books are not here (state).';
 comment on column public.token_accounts.last_alert_id is 'Number of the newest alert (token_alerts); a client that watches this row sees it in the commit that raises it.';
 comment on column public.token_accounts.updated_at is 'When the row last changed.';
 
@@ -4332,7 +4332,7 @@ begin
     select a.* into v_account
       from public.token_accounts a
      where a.user_id = p_user_id
-       and a.state in ('active', 'frozen') -- @locks-what-is-here
+       and a.alerts_version is not null -- @locks-what-is-here
        for no key update skip locked;
     if found then
       return v_account;
@@ -5233,7 +5233,7 @@ begin
       select a.* into v_account
         from public.token_accounts a
        where a.user_id = p_user_id
-         and a.state in ('active', 'frozen')
+         and a.alerts_version is not null
          for no key update skip locked;
       if found then
         return v_account;
@@ -5245,7 +5245,7 @@ begin
   select a.* into v_account
     from public.token_accounts a
    where a.user_id = p_user_id
-     and a.state in ('active', 'frozen')
+     and a.alerts_version is not null
      for no key update skip locked;
   if found then
     return v_account;
@@ -7961,13 +7961,10 @@ declare
   v_balance jsonb;
 begin
   select a.state, a.tokens_remaining, a.tokens_expired, a.tokens_reserved, a.tokens_owed, a.payer_id is not null,
-         coalesce(a.next_due_at <= v_now, false) -- @balance-counts-the-due
+         coalesce(a.next_due_at <= v_now, a.alerts_version is null) -- @balance-counts-the-due: and what is elsewhere is unusual
     into v_state, v_active, v_expired, v_reserved, v_owed, v_is_member, v_is_due
     from public.token_accounts a
    where a.user_id = v_account_id;
-  if v_state not in ('active', 'frozen') then -- @balance-that-is-here
-    perform tokenbook.refuse_away(v_account_id, v_state);
-  end if;
   select s.plan_type, s.tokens_limit,
          (s.expires_at <= v_now or s.cancel_at <= v_now) is not true -- @balance-plan-in-force
            and s.ended_at is null and s.paused_at is null and s.taken_back_at is null
@@ -7980,6 +7977,9 @@ begin
 
   -- what is unusual
   if p_account_id is not null then
+    if v_state not in ('active', 'frozen') then -- @balance-that-is-here
+      perform tokenbook.refuse_away(v_account_id, v_state);
+    end if;
     if v_state is null then -- no account yet
       v_state := 'active';
       v_active := 0;
@@ -9270,6 +9270,11 @@ as $$
 declare
   v_place tid; -- where the account is, as long as it is locked
   v_due_at timestamptz;
+  v_spent_at timestamptz;
+  v_day timestamptz; -- where the day, the week and the month begin, where they are others than those of the last spending
+  v_week timestamptz;
+  v_month timestamptz;
+  v_runs_out_at timestamptz; -- the hold
   v_is_fifo boolean := true;
   v_has_passed boolean; -- an alert threshold
   v_has_new_rules boolean := false;
@@ -9294,8 +9299,8 @@ begin
   then
     perform tokenbook.queue_for_account(p_user_id);
   end if;
-  select a.ctid, a.next_due_at, clock_timestamp() -- @clock-after-lock
-    into v_place, v_due_at, created_at
+  select a.ctid, a.next_due_at, a.spent_at, clock_timestamp() -- @clock-after-lock
+    into v_place, v_due_at, v_spent_at, created_at
     from public.token_accounts a
    where a.user_id = p_user_id
      and not a.was_member -- @usual-own-account
@@ -9362,9 +9367,12 @@ begin
       v_is_fifo := v_decided.is_fifo;
       v_has_new_rules := v_decided.has_new_rules;
       v_terms := v_decided.terms;
+      v_spent_at := null;
+      v_runs_out_at := created_at + p_hold_seconds * interval '1 second';
     end;
   elsif p_hold_id is not null then
     perform tokenbook.check_open_holds(p_user_id, null, created_at);
+    v_runs_out_at := created_at + p_hold_seconds * interval '1 second';
     if p_model_used is not null then -- what goes beyond it may be paid by a grant that is still to come
       v_terms := jsonb_build_object('model', p_model_used);
     end if;
@@ -9398,20 +9406,22 @@ begin
   -- record: what tokenbook.record_transaction does for everything else; to call it here takes a third more (decision 26)
   v_spent := case when p_action_type = 'admin_deduct' then 0 else tokens + tokens_overdrawn end; -- a correction is no use
   v_used := case when p_hold_id is null then v_spent else 0 end;
+  if (v_spent_at >= date_trunc('day', created_at, 'UTC')) is not true then -- @days-turn
+    v_day := date_trunc('day', created_at, 'UTC');
+    v_week := date_trunc('week', created_at, 'UTC');
+    v_month := date_trunc('month', created_at, 'UTC');
+  end if;
   update public.token_accounts a
      set tokens_remaining = a.tokens_remaining - tokens,
          tokens_reserved = a.tokens_reserved + case when p_hold_id is null then 0 else tokens end,
          tokens_used = a.tokens_used + v_used,
          tokens_owed = a.tokens_owed + tokens_overdrawn,
          spent_at = greatest(a.spent_at, spend_tokens.created_at),
-         spent_day = case when a.spent_at >= date_trunc('day', spend_tokens.created_at, 'UTC') then a.spent_day else 0 end
-           + v_spent, -- @counts-by-day
-         spent_week = case when a.spent_at >= date_trunc('week', spend_tokens.created_at, 'UTC') then a.spent_week else 0 end
-           + v_spent,
-         spent_month = case when a.spent_at >= date_trunc('month', spend_tokens.created_at, 'UTC') then a.spent_month else 0 end
-           + v_spent,
+         spent_day = case when a.spent_at < v_day then 0 else a.spent_day end + v_spent, -- @counts-by-day
+         spent_week = case when a.spent_at < v_week then 0 else a.spent_week end + v_spent,
+         spent_month = case when a.spent_at < v_month then 0 else a.spent_month end + v_spent,
          total_cost = a.total_cost + p_cost,
-         next_due_at = least(a.next_due_at, spend_tokens.created_at + p_hold_seconds * interval '1 second'),
+         next_due_at = least(a.next_due_at, v_runs_out_at),
          last_transaction_id = a.last_transaction_id + 1,
          updated_at = spend_tokens.created_at
    where a.user_id = spend_tokens.user_id and a.ctid = v_place
@@ -11686,7 +11696,7 @@ begin
     and (p_cached_tokens is null or p_cached_tokens <= p_input_tokens)
     and (p_reasoning_tokens is null or p_reasoning_tokens <= p_output_tokens)
     and (p_model_used is null or octet_length(p_model_used) <= 200 and ascii(p_model_used) between 33 and 126)
-    and num_nonnulls(p_images, p_seconds, p_error_message) = 0
+    and p_images is null and p_seconds is null and p_error_message is null
     and p_on_shortage in ('reject', 'partial', 'overdraft')) is not true
   then
     v_asked.action_type := p_action_type;
@@ -11714,7 +11724,9 @@ begin
   end if;
 
   v_tokens_used := p_tokens_used;
-  if p_tokens_used is null or num_nonnulls(p_model_used, p_input_tokens, p_output_tokens, p_images, p_seconds) > 0 then
+  if p_tokens_used is null or p_model_used is not null or p_input_tokens is not null or p_output_tokens is not null
+    or p_images is not null or p_seconds is not null
+  then
     v_measured := tokenbook.measure_usage(
       p_action_type, p_model_used, p_input_tokens, p_output_tokens, p_tokens_used, p_cached_tokens,
       p_reasoning_tokens, p_images, p_seconds, clock_timestamp());
@@ -11781,7 +11793,7 @@ begin
   if v_spent.tokens_overdrawn > 0 then
     v_receipt := v_receipt || jsonb_build_object('tokens_overdrawn', v_spent.tokens_overdrawn);
   end if;
-  if num_nonnulls(v_spent.capped_by, v_spent.tokens_restricted) > 0 then
+  if v_spent.capped_by is not null or v_spent.tokens_restricted is not null then
     v_receipt := v_receipt || tokenbook.describe_shortage(v_spent.capped_by, v_spent.tokens_restricted);
   end if;
   return v_receipt;
@@ -12932,7 +12944,6 @@ declare
   v_capture_id bigint;
   v_overage_id bigint;
   v_deducted_from jsonb;
-  v_beyond_from jsonb;
 begin
   -- lock, as tokenbook.spend_tokens does
   if p_now is null and not pg_try_advisory_xact_lock(uuid_hash_extended(p_user_id, 0)) -- @settle-locks-first
@@ -12954,7 +12965,7 @@ begin
        and (v_is_looked_at -- or nothing about it is unusual
          or h.member_id is null
             and (a.next_due_at <= clock_timestamp()) is not true
-            and a.state in ('active', 'frozen') -- @usual-is-here
+            and a.alerts_version is not null -- @usual-is-here
             and (p_actor_role <> 'user' or h.actor_role = 'user')) -- @usual-own-holds
        for no key update of a, h skip locked; -- @hold-read-with-lock
     if v_is_looked_at then
@@ -13232,8 +13243,6 @@ begin
       v_entry.debt_change := v_overdrawn;
       v_entry := tokenbook.record_transaction(v_entry);
       v_overage_id := v_entry.id;
-      v_remaining := v_entry.balance_after;
-      v_beyond_from := tokenbook.describe_allocations(v_user_id, v_entry.grant_ids, v_entry.grant_tokens);
     end;
   end if;
   if v_has_usage then
@@ -13269,7 +13278,7 @@ begin
     end;
   end if;
 
-  if v_has_family then
+  if v_has_family or v_overage_id is not null then
     declare
       v_hold public.token_holds;
     begin
@@ -13283,13 +13292,9 @@ begin
       then jsonb_build_array(tokenbook.describe_allocation(v_grant_ids[1], v_grant_type, v_granted_at, v_paid))
     else tokenbook.describe_allocations(v_user_id, v_grant_ids, v_grant_tokens)
   end;
-  if v_overage_id is not null then
-    v_deducted_from := v_deducted_from || v_beyond_from;
-  end if;
   return tokenbook.hold_receipt(
-    p_status, p_hold_id, p_status, v_held, v_paid, v_paid + coalesce(v_beyond, 0), coalesce(v_uncovered, 0), v_deducted_from,
-    v_capture_id, v_overage_id, v_usage_id, p_usage.cost_estimate, v_now, v_remaining, p_replayed => false)
-    || case when v_overdrawn > 0 then jsonb_build_object('tokens_overdrawn', v_overdrawn) else '{}' end;
+    p_status, p_hold_id, p_status, v_held, v_paid, v_paid, coalesce(v_uncovered, 0), v_deducted_from,
+    v_capture_id, null, v_usage_id, p_usage.cost_estimate, v_now, v_remaining, p_replayed => false);
 end
 $$;
 comment on function tokenbook.settle_hold is
@@ -21608,7 +21613,7 @@ as $$
       where u.user_id = p_user_id
       order by u.starts_at limit 1), -- @begins-are-due
     (select tokenbook.plan_due_at(s.user_id) from tokenbook.subscriptions s
-      where s.user_id = p_user_id and (num_nonnulls(s.next_slot_at, s.expires_at, s.cancel_at) > 0 or s.beside <> '[]')))
+      where s.user_id = p_user_id and (s.next_slot_at is not null or s.expires_at is not null or s.cancel_at is not null or s.beside <> '[]')))
 $$;
 comment on function tokenbook.next_due is
   'When something of an account changes by itself next: a grant or hold runs out, a grant, an alert or a slot falls due, a plan ends; NULL is never.';

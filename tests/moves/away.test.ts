@@ -88,10 +88,10 @@ describe("every function of the API", () => {
   let db: Database;
   let life: PopulatedUser;
   const setState = async (state: string) => {
-    await db.admin.query("update public.token_accounts set state = $2 where user_id = any ($1)", [
-      [life.id, life.member],
-      state,
-    ]);
+    await db.admin.query(
+      "update public.token_accounts set state = $2, next_due_at = null, alerts_version = null where user_id = any ($1)",
+      [[life.id, life.member], state],
+    );
     await db.admin.query(
       "update tokenbook.moves set phase = $1, settled_at = case $1 when 'moved' then now() end where direction = 'out'",
       [state === "moved" ? "moved" : "moving"],

@@ -22,7 +22,7 @@ begin
     select a.* into v_account
       from public.token_accounts a
      where a.user_id = p_user_id
-       and a.state in ('active', 'frozen') -- @locks-what-is-here
+       and a.alerts_version is not null -- @locks-what-is-here
        for no key update skip locked;
     if found then
       return v_account;

@@ -24,7 +24,7 @@ begin
       select a.* into v_account
         from public.token_accounts a
        where a.user_id = p_user_id
-         and a.state in ('active', 'frozen')
+         and a.alerts_version is not null
          for no key update skip locked;
       if found then
         return v_account;
@@ -36,7 +36,7 @@ begin
   select a.* into v_account
     from public.token_accounts a
    where a.user_id = p_user_id
-     and a.state in ('active', 'frozen')
+     and a.alerts_version is not null
      for no key update skip locked;
   if found then
     return v_account;

@@ -46,13 +46,10 @@ declare
   v_balance jsonb;
 begin
   select a.state, a.tokens_remaining, a.tokens_expired, a.tokens_reserved, a.tokens_owed, a.payer_id is not null,
-         coalesce(a.next_due_at <= v_now, false) -- @balance-counts-the-due
+         coalesce(a.next_due_at <= v_now, a.alerts_version is null) -- @balance-counts-the-due: and what is elsewhere is unusual
     into v_state, v_active, v_expired, v_reserved, v_owed, v_is_member, v_is_due
     from public.token_accounts a
    where a.user_id = v_account_id;
-  if v_state not in ('active', 'frozen') then -- @balance-that-is-here
-    perform tokenbook.refuse_away(v_account_id, v_state);
-  end if;
   select s.plan_type, s.tokens_limit,
          (s.expires_at <= v_now or s.cancel_at <= v_now) is not true -- @balance-plan-in-force
            and s.ended_at is null and s.paused_at is null and s.taken_back_at is null
@@ -65,6 +62,9 @@ begin
 
   -- what is unusual
   if p_account_id is not null then
+    if v_state not in ('active', 'frozen') then -- @balance-that-is-here
+      perform tokenbook.refuse_away(v_account_id, v_state);
+    end if;
     if v_state is null then -- no account yet
       v_state := 'active';
       v_active := 0;

@@ -70,6 +70,11 @@ as $$
 declare
   v_place tid; -- where the account is, as long as it is locked
   v_due_at timestamptz;
+  v_spent_at timestamptz;
+  v_day timestamptz; -- where the day, the week and the month begin, where they are others than those of the last spending
+  v_week timestamptz;
+  v_month timestamptz;
+  v_runs_out_at timestamptz; -- the hold
   v_is_fifo boolean := true;
   v_has_passed boolean; -- an alert threshold
   v_has_new_rules boolean := false;
@@ -94,8 +99,8 @@ begin
   then
     perform tokenbook.queue_for_account(p_user_id);
   end if;
-  select a.ctid, a.next_due_at, clock_timestamp() -- @clock-after-lock
-    into v_place, v_due_at, created_at
+  select a.ctid, a.next_due_at, a.spent_at, clock_timestamp() -- @clock-after-lock
+    into v_place, v_due_at, v_spent_at, created_at
     from public.token_accounts a
    where a.user_id = p_user_id
      and not a.was_member -- @usual-own-account
@@ -162,9 +167,12 @@ begin
       v_is_fifo := v_decided.is_fifo;
       v_has_new_rules := v_decided.has_new_rules;
       v_terms := v_decided.terms;
+      v_spent_at := null;
+      v_runs_out_at := created_at + p_hold_seconds * interval '1 second';
     end;
   elsif p_hold_id is not null then
     perform tokenbook.check_open_holds(p_user_id, null, created_at);
+    v_runs_out_at := created_at + p_hold_seconds * interval '1 second';
     if p_model_used is not null then -- what goes beyond it may be paid by a grant that is still to come
       v_terms := jsonb_build_object('model', p_model_used);
     end if;
@@ -198,20 +206,22 @@ begin
   -- record: what tokenbook.record_transaction does for everything else; to call it here takes a third more (decision 26)
   v_spent := case when p_action_type = 'admin_deduct' then 0 else tokens + tokens_overdrawn end; -- a correction is no use
   v_used := case when p_hold_id is null then v_spent else 0 end;
+  if (v_spent_at >= date_trunc('day', created_at, 'UTC')) is not true then -- @days-turn
+    v_day := date_trunc('day', created_at, 'UTC');
+    v_week := date_trunc('week', created_at, 'UTC');
+    v_month := date_trunc('month', created_at, 'UTC');
+  end if;
   update public.token_accounts a
      set tokens_remaining = a.tokens_remaining - tokens,
          tokens_reserved = a.tokens_reserved + case when p_hold_id is null then 0 else tokens end,
          tokens_used = a.tokens_used + v_used,
          tokens_owed = a.tokens_owed + tokens_overdrawn,
          spent_at = greatest(a.spent_at, spend_tokens.created_at),
-         spent_day = case when a.spent_at >= date_trunc('day', spend_tokens.created_at, 'UTC') then a.spent_day else 0 end
-           + v_spent, -- @counts-by-day
-         spent_week = case when a.spent_at >= date_trunc('week', spend_tokens.created_at, 'UTC') then a.spent_week else 0 end
-           + v_spent,
-         spent_month = case when a.spent_at >= date_trunc('month', spend_tokens.created_at, 'UTC') then a.spent_month else 0 end
-           + v_spent,
+         spent_day = case when a.spent_at < v_day then 0 else a.spent_day end + v_spent, -- @counts-by-day
+         spent_week = case when a.spent_at < v_week then 0 else a.spent_week end + v_spent,
+         spent_month = case when a.spent_at < v_month then 0 else a.spent_month end + v_spent,
          total_cost = a.total_cost + p_cost,
-         next_due_at = least(a.next_due_at, spend_tokens.created_at + p_hold_seconds * interval '1 second'),
+         next_due_at = least(a.next_due_at, v_runs_out_at),
          last_transaction_id = a.last_transaction_id + 1,
          updated_at = spend_tokens.created_at
    where a.user_id = spend_tokens.user_id and a.ctid = v_place

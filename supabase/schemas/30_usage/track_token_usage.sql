@@ -72,7 +72,7 @@ begin
     and (p_cached_tokens is null or p_cached_tokens <= p_input_tokens)
     and (p_reasoning_tokens is null or p_reasoning_tokens <= p_output_tokens)
     and (p_model_used is null or octet_length(p_model_used) <= 200 and ascii(p_model_used) between 33 and 126)
-    and num_nonnulls(p_images, p_seconds, p_error_message) = 0
+    and p_images is null and p_seconds is null and p_error_message is null
     and p_on_shortage in ('reject', 'partial', 'overdraft')) is not true
   then
     v_asked.action_type := p_action_type;
@@ -100,7 +100,9 @@ begin
   end if;
 
   v_tokens_used := p_tokens_used;
-  if p_tokens_used is null or num_nonnulls(p_model_used, p_input_tokens, p_output_tokens, p_images, p_seconds) > 0 then
+  if p_tokens_used is null or p_model_used is not null or p_input_tokens is not null or p_output_tokens is not null
+    or p_images is not null or p_seconds is not null
+  then
     v_measured := tokenbook.measure_usage(
       p_action_type, p_model_used, p_input_tokens, p_output_tokens, p_tokens_used, p_cached_tokens,
       p_reasoning_tokens, p_images, p_seconds, clock_timestamp());
@@ -167,7 +169,7 @@ begin
   if v_spent.tokens_overdrawn > 0 then
     v_receipt := v_receipt || jsonb_build_object('tokens_overdrawn', v_spent.tokens_overdrawn);
   end if;
-  if num_nonnulls(v_spent.capped_by, v_spent.tokens_restricted) > 0 then
+  if v_spent.capped_by is not null or v_spent.tokens_restricted is not null then
     v_receipt := v_receipt || tokenbook.describe_shortage(v_spent.capped_by, v_spent.tokens_restricted);
   end if;
   return v_receipt;

@@ -83,7 +83,6 @@ declare
   v_capture_id bigint;
   v_overage_id bigint;
   v_deducted_from jsonb;
-  v_beyond_from jsonb;
 begin
   -- lock, as tokenbook.spend_tokens does
   if p_now is null and not pg_try_advisory_xact_lock(uuid_hash_extended(p_user_id, 0)) -- @settle-locks-first
@@ -105,7 +104,7 @@ begin
        and (v_is_looked_at -- or nothing about it is unusual
          or h.member_id is null
             and (a.next_due_at <= clock_timestamp()) is not true
-            and a.state in ('active', 'frozen') -- @usual-is-here
+            and a.alerts_version is not null -- @usual-is-here
             and (p_actor_role <> 'user' or h.actor_role = 'user')) -- @usual-own-holds
        for no key update of a, h skip locked; -- @hold-read-with-lock
     if v_is_looked_at then
@@ -383,8 +382,6 @@ begin
       v_entry.debt_change := v_overdrawn;
       v_entry := tokenbook.record_transaction(v_entry);
       v_overage_id := v_entry.id;
-      v_remaining := v_entry.balance_after;
-      v_beyond_from := tokenbook.describe_allocations(v_user_id, v_entry.grant_ids, v_entry.grant_tokens);
     end;
   end if;
   if v_has_usage then
@@ -420,7 +417,7 @@ begin
     end;
   end if;
 
-  if v_has_family then
+  if v_has_family or v_overage_id is not null then
     declare
       v_hold public.token_holds;
     begin
@@ -434,13 +431,9 @@ begin
       then jsonb_build_array(tokenbook.describe_allocation(v_grant_ids[1], v_grant_type, v_granted_at, v_paid))
     else tokenbook.describe_allocations(v_user_id, v_grant_ids, v_grant_tokens)
   end;
-  if v_overage_id is not null then
-    v_deducted_from := v_deducted_from || v_beyond_from;
-  end if;
   return tokenbook.hold_receipt(
-    p_status, p_hold_id, p_status, v_held, v_paid, v_paid + coalesce(v_beyond, 0), coalesce(v_uncovered, 0), v_deducted_from,
-    v_capture_id, v_overage_id, v_usage_id, p_usage.cost_estimate, v_now, v_remaining, p_replayed => false)
-    || case when v_overdrawn > 0 then jsonb_build_object('tokens_overdrawn', v_overdrawn) else '{}' end;
+    p_status, p_hold_id, p_status, v_held, v_paid, v_paid, coalesce(v_uncovered, 0), v_deducted_from,
+    v_capture_id, null, v_usage_id, p_usage.cost_estimate, v_now, v_remaining, p_replayed => false);
 end
 $$;
 comment on function tokenbook.settle_hold is

@@ -23,7 +23,7 @@ as $$
       where u.user_id = p_user_id
       order by u.starts_at limit 1), -- @begins-are-due
     (select tokenbook.plan_due_at(s.user_id) from tokenbook.subscriptions s
-      where s.user_id = p_user_id and (num_nonnulls(s.next_slot_at, s.expires_at, s.cancel_at) > 0 or s.beside <> '[]')))
+      where s.user_id = p_user_id and (s.next_slot_at is not null or s.expires_at is not null or s.cancel_at is not null or s.beside <> '[]')))
 $$;
 comment on function tokenbook.next_due is
   'When something of an account changes by itself next: a grant or hold runs out, a grant, an alert or a slot falls due, a plan ends; NULL is never.';

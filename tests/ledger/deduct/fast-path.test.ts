@@ -240,6 +240,7 @@ test("the fast path and the full path come to the same", { tags: ["proof"], time
 test.each([
   "fast-path-pays-from-the-newest",
   "fast-path-forgets-the-day",
+  "fast-path-adds-to-yesterday",
   "fast-path-forgets-common-caps",
   "balance-forgets-what-is-due",
 ])("the test sees it: %s", { tags: ["proof"], timeout: 120_000 }, async (variant) => {
