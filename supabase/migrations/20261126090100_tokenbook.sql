@@ -8358,12 +8358,14 @@ begin
                 select r.alerts_version from tokenbook.project_settings r)
     into p_entry.id, p_entry.balance_after, v_has_passed;
   perform tokenbook.append_transactions(array[p_entry]);
-  if p_entry.entry_type = 'grant' and pg_relation_size('tokenbook.webhook_endpoints') > 0 then
-    perform tokenbook.write_webhook('token_grant.made', p_entry.user_id, p_entry.created_at, jsonb_build_object(
-      'transaction_id', p_entry.id, 'tokens', p_entry.tokens, 'tokens_remaining', p_entry.balance_after,
-      'grant_id', p_entry.grant_ids[1], 'grant_type', p_entry.terms -> 'grants' -> 0 -> 'grant_type',
-      'action_type', p_entry.action_type, 'expires_at', p_entry.terms -> 'grants' -> 0 -> 'expires_at',
-      'payment_id', p_entry.payment_id));
+  if p_entry.entry_type = 'grant' then
+    if pg_relation_size('tokenbook.webhook_endpoints') > 0 then
+      perform tokenbook.write_webhook('token_grant.made', p_entry.user_id, p_entry.created_at, jsonb_build_object(
+        'transaction_id', p_entry.id, 'tokens', p_entry.tokens, 'tokens_remaining', p_entry.balance_after,
+        'grant_id', p_entry.grant_ids[1], 'grant_type', p_entry.terms -> 'grants' -> 0 -> 'grant_type',
+        'action_type', p_entry.action_type, 'expires_at', p_entry.terms -> 'grants' -> 0 -> 'expires_at',
+        'payment_id', p_entry.payment_id));
+    end if;
   end if;
 
   if p_entry.member_id is not null then
@@ -10885,7 +10887,7 @@ begin
     end;
   end if;
 
-  if coalesce(p_input_tokens, p_output_tokens, p_images, p_seconds) is null then
+  if p_input_tokens is null and p_output_tokens is null and p_images is null and p_seconds is null then
     -- nothing was counted that has a price, and yet the model may be one that nobody knows
     is_unknown := p_model_used is not null and tokenbook.has_no_price(p_model_used, p_at);
     return;
@@ -12716,7 +12718,7 @@ begin
     'transaction_id', v_spent.id,
     'tokens_remaining', v_spent.tokens_remaining,
     'replayed', v_spent.replayed);
-  if num_nonnulls(v_spent.capped_by, v_spent.tokens_restricted) > 0 then
+  if v_spent.capped_by is not null or v_spent.tokens_restricted is not null then
     v_receipt := v_receipt || tokenbook.describe_shortage(v_spent.capped_by, v_spent.tokens_restricted);
   end if;
   return v_receipt;

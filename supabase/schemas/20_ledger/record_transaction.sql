@@ -71,12 +71,14 @@ begin
                 select r.alerts_version from tokenbook.project_settings r)
     into p_entry.id, p_entry.balance_after, v_has_passed;
   perform tokenbook.append_transactions(array[p_entry]);
-  if p_entry.entry_type = 'grant' and pg_relation_size('tokenbook.webhook_endpoints') > 0 then
-    perform tokenbook.write_webhook('token_grant.made', p_entry.user_id, p_entry.created_at, jsonb_build_object(
-      'transaction_id', p_entry.id, 'tokens', p_entry.tokens, 'tokens_remaining', p_entry.balance_after,
-      'grant_id', p_entry.grant_ids[1], 'grant_type', p_entry.terms -> 'grants' -> 0 -> 'grant_type',
-      'action_type', p_entry.action_type, 'expires_at', p_entry.terms -> 'grants' -> 0 -> 'expires_at',
-      'payment_id', p_entry.payment_id));
+  if p_entry.entry_type = 'grant' then
+    if pg_relation_size('tokenbook.webhook_endpoints') > 0 then
+      perform tokenbook.write_webhook('token_grant.made', p_entry.user_id, p_entry.created_at, jsonb_build_object(
+        'transaction_id', p_entry.id, 'tokens', p_entry.tokens, 'tokens_remaining', p_entry.balance_after,
+        'grant_id', p_entry.grant_ids[1], 'grant_type', p_entry.terms -> 'grants' -> 0 -> 'grant_type',
+        'action_type', p_entry.action_type, 'expires_at', p_entry.terms -> 'grants' -> 0 -> 'expires_at',
+        'payment_id', p_entry.payment_id));
+    end if;
   end if;
 
   if p_entry.member_id is not null then

@@ -62,7 +62,7 @@ begin
     end;
   end if;
 
-  if coalesce(p_input_tokens, p_output_tokens, p_images, p_seconds) is null then
+  if p_input_tokens is null and p_output_tokens is null and p_images is null and p_seconds is null then
     -- nothing was counted that has a price, and yet the model may be one that nobody knows
     is_unknown := p_model_used is not null and tokenbook.has_no_price(p_model_used, p_at);
     return;

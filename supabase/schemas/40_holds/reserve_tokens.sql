@@ -124,7 +124,7 @@ begin
     'transaction_id', v_spent.id,
     'tokens_remaining', v_spent.tokens_remaining,
     'replayed', v_spent.replayed);
-  if num_nonnulls(v_spent.capped_by, v_spent.tokens_restricted) > 0 then
+  if v_spent.capped_by is not null or v_spent.tokens_restricted is not null then
     v_receipt := v_receipt || tokenbook.describe_shortage(v_spent.capped_by, v_spent.tokens_restricted);
   end if;
   return v_receipt;
