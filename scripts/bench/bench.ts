@@ -5,6 +5,8 @@
  * out the large database, takes two minutes and only prints.
  * npm run bench -- --growth 10000000: so many deductions without a pause, and nothing else; writes their
  * figures beside those of the last full run.
+ * npm run bench -- --against <commit> [--rounds 7]: the calls as they are and as they were at that commit, in turns on one
+ * server (scripts/bench/against.ts).
  * npm run bench -- --instructions: the instructions of each call instead, exactly (scripts/bench/instructions.ts).
  */
 import { readFileSync, writeFileSync } from "node:fs";
@@ -16,6 +18,7 @@ import { superuser } from "local-platform/postgres/server";
 import { createProgress } from "../../packages/tokenbook/src/terminal/progress.ts";
 import { formatted } from "../schema/formatted.ts";
 import { withMigratedDatabase } from "../schema/scratch-database.ts";
+import { against } from "./against.ts";
 import { chart } from "./chart.ts";
 import { instructions } from "./instructions.ts";
 import * as measure from "./measure.ts";
@@ -49,6 +52,7 @@ const clear = () => progress.clear();
 try {
   const args = process.argv.slice(2);
   if (args.includes("--instructions")) await instructions(args, say, clear);
+  else if (args.includes("--against")) await against(args, say, clear);
   else await throughput(args);
 } catch (error) {
   clear();
@@ -69,36 +73,32 @@ async function throughput(args: string[]): Promise<void> {
   const growth = values.growth === undefined ? undefined : atLeastOne("--growth", values.growth);
   const tool = await pgbenchVersion();
 
-  const results = await withMigratedDatabase<Results>(
-    async (_, server) => {
-      const bench: measure.Bench = { server, effort, say };
-      const version = await versionOf(server.url("postgres", superuser));
-      const where = `${new Date().toISOString().slice(0, 10)}, PostgreSQL ${version}, ${tool}, Node ${process.versions.node}; ${cpus().length} cores (${cpus()[0]?.model.trim() ?? "unknown"}), ${Math.round(totalmem() / 2 ** 30)} GB`;
-      await measure.prepare(bench);
-      if (growth !== undefined)
-        return { ...lastResults(), growth: { where, ...(await measure.measureGrowth(bench, growth)) } };
-      const contenders = await measure.measureContenders(bench);
-      const hot = Object.fromEntries(await measure.measureHotUser(bench));
-      const batch = await measure.measureBatch(bench);
-      const layers = await measure.measureLayers(bench);
-      const flat = await measure.measureFlatness(bench);
-      const sweep = await measure.measureSweep(bench);
-      const setting = `${where}. ${measure.count(effort.users)} users with three grants each; ${effort.rounds} rounds of ${effort.seconds} s in turns, not counting the first second of each run; ratios are medians of the rounds, with their ends.`;
-      return {
-        setting,
-        contenders,
-        hot,
-        flat,
-        batch,
-        sweep,
-        replay: await replay(),
-        layers,
-        growth: lastResults().growth,
-      };
-    },
-    // as a small hosted project: durable, and no checkpoint in the middle of a round
-    { durable: true, settings: { shared_buffers: "1GB", max_wal_size: "8GB", checkpoint_timeout: "15min" } },
-  );
+  const results = await withMigratedDatabase<Results>(async (_, server) => {
+    const bench: measure.Bench = { server, effort, say };
+    const version = await versionOf(server.url("postgres", superuser));
+    const where = `${new Date().toISOString().slice(0, 10)}, PostgreSQL ${version}, ${tool}, Node ${process.versions.node}; ${cpus().length} cores (${cpus()[0]?.model.trim() ?? "unknown"}), ${Math.round(totalmem() / 2 ** 30)} GB`;
+    await measure.prepare(bench);
+    if (growth !== undefined)
+      return { ...lastResults(), growth: { where, ...(await measure.measureGrowth(bench, growth)) } };
+    const contenders = await measure.measureContenders(bench);
+    const hot = Object.fromEntries(await measure.measureHotUser(bench));
+    const batch = await measure.measureBatch(bench);
+    const layers = await measure.measureLayers(bench);
+    const flat = await measure.measureFlatness(bench);
+    const sweep = await measure.measureSweep(bench);
+    const setting = `${where}. ${measure.count(effort.users)} users with three grants each; ${effort.rounds} rounds of ${effort.seconds} s in turns, not counting the first second of each run; ratios are medians of the rounds, with their ends.`;
+    return {
+      setting,
+      contenders,
+      hot,
+      flat,
+      batch,
+      sweep,
+      replay: await replay(),
+      layers,
+      growth: lastResults().growth,
+    };
+  }, measure.asHosted);
   clear();
   if (!values.quick)
     // before anything else can go wrong: it took long

@@ -7,6 +7,8 @@ import { pgbench, type Ran } from "./pgbench.ts";
 export interface Figures {
   tps: number;
   cpuUs: number | undefined;
+  /** CPU time over that of the base in the same round; undefined where it is not known. */
+  cpuRatio: Spread | undefined;
   walBytes: number;
   entries: number;
   /** Transactions a second of each round. */
@@ -49,7 +51,8 @@ export async function compare(
 ): Promise<Map<string, Figures>> {
   const runs = new Map<string, Ran[]>(arms.map(({ name }) => [name, []]));
   for (let round = 0; round < rounds; round++) {
-    for (const { name, script, users, database, entries } of arms) {
+    // every other round backwards: who comes first finds another machine than who comes last
+    for (const { name, script, users, database, entries } of round % 2 === 0 ? arms : arms.toReversed()) {
       onRun(name);
       const ran = await pgbench(server, {
         script,
@@ -73,6 +76,7 @@ export async function compare(
         {
           tps: of(({ tps }) => tps),
           cpuUs: cpu.length === 0 ? undefined : spread(cpu).median,
+          cpuRatio: cpu.length === 0 ? undefined : spread(cpu.map((us, round) => us / bases[round]!.cpuUs!)),
           walBytes: of(({ walBytes }) => walBytes),
           entries: of(({ entries }) => entries),
           rounds: ran.map(({ tps }) => tps),

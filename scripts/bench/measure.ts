@@ -7,7 +7,7 @@ import { createKeys } from "local-platform/gateway/keys";
 import { type PostgresServer, superuser } from "local-platform/postgres/server";
 import { createTokens, userClaims } from "local-platform/gateway/tokens";
 import { type Arm, compare, type Figures, spread, type Spread } from "./compare.ts";
-import { balance, contenders, deduct, floor } from "./contenders.ts";
+import { balance, type Contender, contenders, deduct, floor } from "./contenders.ts";
 import { withClient } from "./on-scratch.ts";
 import { pgbench, type Ran } from "./pgbench.ts";
 import { project } from "../project.ts";
@@ -32,6 +32,12 @@ export interface Bench {
   say: (text: string) => void;
 }
 
+/** As a small hosted project: durable, and no checkpoint in the middle of a round. */
+export const asHosted = {
+  durable: true,
+  settings: { shared_buffers: "1GB", max_wal_size: "8GB", checkpoint_timeout: "15min" },
+};
+
 export const clientCounts = [1, 8, 32] as const;
 
 /** Connects as the superuser, for what is set up or counted. */
@@ -43,13 +49,14 @@ function asSuperuser<Result>(
   return withClient(server.url(database, superuser), work);
 }
 
-/** Fills the database; the users of `apart` follow the others. */
+/** Fills a database; the users of `apart` follow the others. */
 export async function prepare(
   bench: Pick<Bench, "server" | "say"> & { effort: Pick<Effort, "users"> },
+  database = "postgres",
 ): Promise<void> {
   const { users } = bench.effort;
   bench.say(`writing the books of ${users} users`);
-  await asSuperuser(bench, async (client) => {
+  const fill = async (client: pg.Client) => {
     await client.query("select set_config('bench.users', $1, false)", [String(users)]);
     await client.query(await readFile(new URL("data.sql", import.meta.url), "utf8"));
     await client.query("select bench.add_users($1, $2)", [users + 1, 2 * users]);
@@ -59,17 +66,15 @@ export async function prepare(
     );
     await client.query("vacuum analyze");
     await client.query("checkpoint");
-  });
+  };
+  await asSuperuser(bench, fill, database);
 }
 
 /** Every contender against the floor, by number of clients. */
 export async function measureContenders(bench: Bench): Promise<Record<string, Record<number, Figures>>> {
   const { users, rounds, seconds } = bench.effort;
   const table: Record<string, Record<number, Figures>> = {};
-  const arms: Arm[] = contenders.map((contender) => ({
-    ...contender,
-    users: contender.apart === true ? [users + 1, 2 * users] : [1, users],
-  }));
+  const arms = contenders.map((contender) => armOf(contender, users));
   for (const clients of clientCounts) {
     let run = 0;
     const runs = arms.length * rounds;
@@ -85,6 +90,12 @@ export async function measureContenders(bench: Bench): Promise<Record<string, Re
   }
   return table;
 }
+
+/** A contender among so many users, or the as many that are apart. */
+export const armOf = (contender: Contender, users: number): Arm => ({
+  ...contender,
+  users: contender.apart === true ? [users + 1, 2 * users] : [1, users],
+});
 
 /** One user, 32 clients: one row that all want. */
 export async function measureHotUser(bench: Bench): Promise<Map<string, Figures>> {

@@ -32,10 +32,10 @@ export const withInstalledDatabase = <Result>(work: Work<Result>, options: Serve
   }, options);
 
 /**
- * Runs `work` on a database with the platform in it, on a server of its own: what is generated from it
+ * Runs `work` on a database with the platform in it and nothing of the books, on a server of its own: what is generated from it
  * does not depend on what runs on this machine, or how old it is.
  */
-async function withPlatform<Result>(work: Work<Result>, options: ServerOptions): Promise<Result> {
+export async function withPlatform<Result>(work: Work<Result>, options: ServerOptions = {}): Promise<Result> {
   const directory = await mkdtemp(join(tmpdir(), "tokenbook-scratch-"));
   await chmod(directory, 0o755); // run by root, Postgres is another user and must get to its data
   try {

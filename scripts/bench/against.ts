@@ -1,0 +1,107 @@
+/**
+ * npm run bench -- --against <commit> [--rounds 7] [--seconds 3]: what a caller waits for and what a processor does, as it
+ * is here and as it was at that commit. Both are databases of one server, with the same users, and each call is made in
+ * turns: here, there; there, here. A ratio below 1 is slower than it was, or takes less of a processor.
+ */
+import { execFileSync } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import Table from "cli-table3";
+import { superuser } from "local-platform/postgres/server";
+import { migrationUp } from "local-platform/project/supabase-cli";
+import { Failure } from "local-platform/terminal/failure";
+import { compare, type Figures, type Spread } from "./compare.ts";
+import { contenders } from "./contenders.ts";
+import { armOf, asHosted, prepare } from "./measure.ts";
+import { settingOf, withClient } from "./on-scratch.ts";
+import { withPlatform } from "../schema/scratch-database.ts";
+import { projectRoot } from "../project.ts";
+
+const users = 1e4;
+const clientCounts = [1, 8];
+const before = "before";
+
+/** The whole command. Prints what it found, and progress through `say`; `clear` takes that away. */
+export async function against(args: string[], say: (text: string) => void, clear: () => void): Promise<void> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      against: { type: "string" },
+      rounds: { type: "string", default: "7" },
+      seconds: { type: "string", default: "3" },
+    },
+  });
+  const [rounds, seconds] = [Number(values.rounds), Number(values.seconds)];
+  if (!(rounds >= 1 && seconds >= 1))
+    throw new Failure("--rounds and --seconds are whole numbers from 1 on.");
+  const workdir = await mkdtemp(join(tmpdir(), "tokenbook-before-"));
+  try {
+    const commit = schemaOf(values.against!, workdir);
+    await withPlatform(async (url, server) => {
+      await withClient(server.url("template1", superuser), (client) =>
+        client.query(`create database ${before} template postgres owner postgres`),
+      );
+      const there = new URL(url);
+      there.pathname = before;
+      say("installing both");
+      await migrationUp({ url });
+      await migrationUp({ url: there.href, workdir });
+      for (const database of ["postgres", before])
+        await prepare({ server, effort: { users }, say }, database);
+      const calls = contenders.filter(({ script }) => script.includes("public."));
+      const table = new Table({
+        style: { head: [], border: [], compact: true },
+        head: [
+          "call",
+          ...clientCounts.flatMap((n) => [`${n} client${n === 1 ? "" : "s"}: a second`, "processor"]),
+        ],
+      });
+      const cells = new Map<string, string[]>(calls.map(({ name }) => [name, []]));
+      for (const clients of clientCounts)
+        for (const [nth, call] of calls.entries()) {
+          const arm = armOf(call, users);
+          const found = await compare(server, {
+            arms: [{ ...arm, name: before, database: before }, arm],
+            base: before,
+            clients,
+            rounds,
+            seconds,
+            onRun: (name) =>
+              say(
+                `${clients} clients, ${call.name} (${nth + 1} of ${calls.length}), ${name === before ? "there" : "here"}`,
+              ),
+          });
+          const { ratio, cpuRatio }: Figures = found.get(call.name)!;
+          cells.get(call.name)!.push(written(ratio), cpuRatio === undefined ? "" : written(cpuRatio));
+        }
+      for (const [name, figures] of cells) table.push([name, ...figures]);
+      clear();
+      console.log(
+        `${await withClient(url, settingOf)}. Here over ${commit}: calls a second, and processor a call; medians of ${rounds} rounds of ${seconds} s, and their ends. The select is the same statement in both: what it differs by is the machine's.`,
+      );
+      console.log(table.toString());
+    }, asHosted);
+  } finally {
+    await rm(workdir, { recursive: true });
+  }
+}
+
+/** Puts what that commit installs into a folder. @throws Failure when there is no such commit. */
+function schemaOf(name: string, folder: string): string {
+  const git = (...args: string[]) =>
+    execFileSync("git", args, { cwd: projectRoot, maxBuffer: 2 ** 28, stdio: ["ignore", "pipe", "pipe"] });
+  try {
+    const commit = git("rev-parse", "--short", "--verify", "--end-of-options", `${name}^{commit}`)
+      .toString()
+      .trim();
+    execFileSync("tar", ["-x", "-C", folder], { input: git("archive", commit, "supabase") });
+    return commit;
+  } catch {
+    throw new Failure(`There is no commit ${name} here with a folder supabase.`);
+  }
+}
+
+const written = ({ median, min, max }: Spread): string =>
+  `${median.toFixed(3)} (${min.toFixed(3)} to ${max.toFixed(3)})`;
