@@ -1,7 +1,8 @@
 /**
- * npm run bench -- --against <commit> [--rounds 7] [--seconds 3]: what a caller waits for and what a processor does, as it
- * is here and as it was at that commit. Both are databases of one server, with the same users, and each call is made in
- * turns: here, there; there, here. A ratio below 1 is slower than it was, or takes less of a processor.
+ * npm run bench -- --against <commit> [<call> …] [--clients 1,8] [--rounds 7] [--seconds 3]: what a caller waits for and
+ * what a processor does, as it is here and as it was at that commit. Both are databases of one server, with the same users,
+ * and each call is made in turns: here, there; there, here. A ratio below 1 is slower than it was, or takes less of a
+ * processor.
  */
 import { execFileSync } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -20,22 +21,31 @@ import { withPlatform } from "../schema/scratch-database.ts";
 import { projectRoot } from "../project.ts";
 
 const users = 1e4;
-const clientCounts = [1, 8];
 const before = "before";
 
 /** The whole command. Prints what it found, and progress through `say`; `clear` takes that away. */
 export async function against(args: string[], say: (text: string) => void, clear: () => void): Promise<void> {
-  const { values } = parseArgs({
+  const { values, positionals: names } = parseArgs({
     args,
+    allowPositionals: true,
     options: {
       against: { type: "string" },
+      clients: { type: "string", default: "1,8" },
       rounds: { type: "string", default: "7" },
       seconds: { type: "string", default: "3" },
     },
   });
   const [rounds, seconds] = [Number(values.rounds), Number(values.seconds)];
-  if (!(rounds >= 1 && seconds >= 1))
-    throw new Failure("--rounds and --seconds are whole numbers from 1 on.");
+  const clientCounts = values.clients.split(",").map(Number);
+  if (![rounds, seconds, ...clientCounts].every((number) => Number.isInteger(number) && number >= 1))
+    throw new Failure("--rounds, --seconds and --clients are whole numbers from 1 on.");
+  const calls = contenders.filter(({ script }) => script.includes("public."));
+  const unknown = names.filter((name) => !calls.some((call) => call.name === name));
+  if (unknown.length > 0)
+    throw new Failure(
+      `There is no call ${unknown.join(", ")}. There are: ${calls.map(({ name }) => name).join("; ")}.`,
+    );
+  const chosen = calls.filter(({ name }) => names.length === 0 || names.includes(name));
   const workdir = await mkdtemp(join(tmpdir(), "tokenbook-before-"));
   try {
     const commit = schemaOf(values.against!, workdir);
@@ -50,7 +60,6 @@ export async function against(args: string[], say: (text: string) => void, clear
       await migrationUp({ url: there.href, workdir });
       for (const database of ["postgres", before])
         await prepare({ server, effort: { users }, say }, database);
-      const calls = contenders.filter(({ script }) => script.includes("public."));
       const table = new Table({
         style: { head: [], border: [], compact: true },
         head: [
@@ -58,9 +67,9 @@ export async function against(args: string[], say: (text: string) => void, clear
           ...clientCounts.flatMap((n) => [`${n} client${n === 1 ? "" : "s"}: a second`, "processor"]),
         ],
       });
-      const cells = new Map<string, string[]>(calls.map(({ name }) => [name, []]));
+      const cells = new Map<string, string[]>(chosen.map(({ name }) => [name, []]));
       for (const clients of clientCounts)
-        for (const [nth, call] of calls.entries()) {
+        for (const [nth, call] of chosen.entries()) {
           const arm = armOf(call, users);
           const found = await compare(server, {
             arms: [{ ...arm, name: before, database: before }, arm],
@@ -70,11 +79,11 @@ export async function against(args: string[], say: (text: string) => void, clear
             seconds,
             onRun: (name) =>
               say(
-                `${clients} clients, ${call.name} (${nth + 1} of ${calls.length}), ${name === before ? "there" : "here"}`,
+                `${clients} clients, ${call.name} (${nth + 1} of ${chosen.length}), ${name === before ? "there" : "here"}`,
               ),
           });
           const { ratio, cpuRatio }: Figures = found.get(call.name)!;
-          cells.get(call.name)!.push(written(ratio), cpuRatio === undefined ? "" : written(cpuRatio));
+          cells.get(call.name)!.push(written(ratio), cpuRatio?.median.toFixed(3) ?? "");
         }
       for (const [name, figures] of cells) table.push([name, ...figures]);
       clear();

@@ -212,7 +212,8 @@ export const fields: Record<string, Record<string, Field>> = {
       ),
     ),
     has_caps: field([{ to: "not x.has_caps", named: /^I3 the account knows whether it has caps$/ }]),
-    state: unseen(
+    state: field(
+      [{ to: "'moved'", named: /^I7 nothing is due of books that are not here$/ }],
       "whether it may be spent from now on: no entry depends on it; tokenbook.changes says who set it",
     ),
     overdraft_limit: field([
