@@ -88,7 +88,7 @@ export async function against(args: string[], say: (text: string) => void, clear
       for (const [name, figures] of cells) table.push([name, ...figures]);
       clear();
       console.log(
-        `${await withClient(url, settingOf)}. Here over ${commit}: calls a second, and processor a call; medians of ${rounds} rounds of ${seconds} s, and their ends. The select is the same statement in both: what it differs by is the machine's.`,
+        `${await withClient(url, settingOf)}. Here over ${commit}, medians of ${rounds} rounds of ${seconds} s: calls a second, with the lowest and the highest round (above 1 is faster than it was), and processor a call (below 1 is less). A few rounds tell nothing: the select is the same statement in both: what it differs by is the machine's.`,
       );
       console.log(table.toString());
     }, asHosted);

@@ -56,7 +56,8 @@ try {
   else await throughput(args);
 } catch (error) {
   clear();
-  reportFailure(error);
+  const isOption = String((error as { code?: string }).code).startsWith("ERR_PARSE_ARGS");
+  reportFailure(isOption ? new Failure((error as Error).message) : error);
 }
 
 async function throughput(args: string[]): Promise<void> {

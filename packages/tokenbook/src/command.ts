@@ -87,7 +87,7 @@ export function pastDay(text: string): string {
     Number.isNaN(moment.getTime()) ||
     moment.toISOString().slice(0, 10) !== text
   )
-    throw new InvalidArgumentError("It is a day, as 2026-01-31.");
+    throw new InvalidArgumentError("It is a day that there is, as 2026-01-31.");
   if (moment.getTime() > Date.now() - 60_000)
     throw new InvalidArgumentError("It is today or a day before it: what is used now stays in the table.");
   return `${text}T00:00:00Z`;

@@ -16,7 +16,7 @@ declare
 begin
   select a.* into v_archive from tokenbook.usage_archives a where a.digest = p_digest for update;
   if not found then
-    perform tokenbook.refuse('invalid_usage_archive', '{"rule": "a file that was archived here, as it was written"}');
+    perform tokenbook.refuse('invalid_usage_archive', '{"rule": "a file that was archived here, as it was written, and not restored since"}');
   end if;
   perform tokenbook.require_unsplit('invalid_usage_archive', p_with_ledger => false);
   lock table tokenbook.usage_marks in share row exclusive mode;

@@ -3,6 +3,8 @@ import { databaseCommand, onDatabase, pastDay, Refusal, wholeNumber } from "../c
 import {
   endArchive,
   goThrough,
+  type Left,
+  leftBefore,
   readArchive,
   registerArchive,
   weighArchive,
@@ -31,8 +33,12 @@ cannot be restored, and everything else goes on.`,
   .option("--yes", "does not ask")
   .option("--json", "for machines")
   .action(async (path, { before, restore, page, yes, json, ...where }) => {
-    if (restore ? before !== undefined : before === undefined)
-      throw new Refusal("Give --before <day>, or --restore, which takes what the file has.");
+    if (restore && before !== undefined)
+      throw new Refusal("--restore puts back what the file has, whatever its days: leave out --before.");
+    if (!restore && before === undefined)
+      throw new Refusal(
+        "Give --before <day> to move usage to the file, or --restore to put back what the file has.",
+      );
     const { say, answer } = createVoice(json);
     const progress = createProgress(process.stderr, { inLogs: true });
     const direction = restore ? "restore" : "archive";
@@ -45,17 +51,19 @@ cannot be restored, and everything else goes on.`,
         );
       const started = performance.now();
       try {
+        if (!restore && !yes)
+          await agrees(
+            `Move the usage of ${target.name} before ${before!.slice(0, 10)} to ${path}${existsSync(path) ? ", which is there already" : ""}, and take it out of the database?`,
+          );
         if (!restore && !existsSync(path)) {
-          if (!yes)
-            await agrees(
-              `Move the usage of ${target.name} before ${before!.slice(0, 10)} to ${path}, and take it out of the database?`,
-            );
           const uses = await writeArchive(client, path, before!, page, (written) =>
             progress.show(`written ${readable(written)}`),
           );
           if (uses === 0) {
-            say(`There is no use before ${before!.slice(0, 10)} to be archived.`);
-            answer({ file: path, uses: 0, archived: 0 });
+            const left = await leftBefore(client, before!);
+            progress.clear();
+            say(`Nothing is to be archived: ${stays(left, before!)}`);
+            answer({ file: path, uses: 0, archived: 0, left });
             return;
           }
           progress.clear();
@@ -71,7 +79,9 @@ cannot be restored, and everything else goes on.`,
             `invalid_usage_archive: ${path} says ${file.uses} uses of ${file.tokens} tokens, and has others.`,
           );
         progress.clear();
-        say(`Read back: digest ${file.digest}, ${file.tokens} tokens, ${file.cost_cents} cents.`);
+        say(
+          `Read back: digest ${file.digest}, ${readable(Number(file.tokens))} tokens, known costs of ${file.cost_cents} cents.`,
+        );
         if (!restore) await registerArchive(client, path, file);
 
         let moved = 0;
@@ -89,8 +99,10 @@ cannot be restored, and everything else goes on.`,
             `The ledger's entries of these uses were ${was.entries} (${was.entries_digest}), and are ${is.entries} (${is.entries_digest}).`,
           );
         say(
-          `${restore ? "Restored" : "Archived"}: ${count(moved, "use")} of ${readable(file.uses)}, ${duration((performance.now() - started) / 1000)} in all. The ledger has ${readable(was.entries)} ${was.entries === 1 ? "entry" : "entries"} of them, digest ${was.entries_digest} before and ${is.entries_digest} after.`,
+          `${restore ? "Restored" : "Archived"}: ${count(moved, "use")} of ${readable(file.uses)}${moved < file.uses ? " (the others were before, or are not what the file says)" : ""}, ${duration((performance.now() - started) / 1000)} in all. The ledger has ${readable(was.entries)} ${was.entries === 1 ? "entry" : "entries"} of them, digest ${was.entries_digest} before and ${is.entries_digest} after.`,
         );
+        const left = restore ? undefined : await leftBefore(client, before!);
+        if (left !== undefined) say(stays(left, before!));
         if (!restore && (await planJoined(client, before!)) !== undefined)
           say(
             `To give its space back to the disk: npx tokenbook partition --usage --join ${before!.slice(0, 10)}`,
@@ -102,6 +114,7 @@ cannot be restored, and everything else goes on.`,
           [restore ? "restored" : "archived"]: moved,
           tokens: file.tokens,
           cost_cents: file.cost_cents,
+          ...(left === undefined ? {} : { left }),
           ledger: {
             entries: was.entries,
             digest_before: was.entries_digest,
@@ -113,3 +126,15 @@ cannot be restored, and everything else goes on.`,
       }
     });
   });
+
+/** What stays in the table, and why. */
+function stays({ uses, unbooked, of_admins, of_test_users }: Left, before: string): string {
+  const day = before.slice(0, 10);
+  if (uses === 0) return `No use before ${day} is in the table.`;
+  const kinds = [
+    ...(unbooked > 0 ? [`${readable(unbooked)} that no entry of the ledger is of`] : []),
+    ...(of_admins > 0 ? [`${readable(of_admins)} of an admin's corrections`] : []),
+    ...(of_test_users > 0 ? [`${readable(of_test_users)} of test users`] : []),
+  ];
+  return `${count(uses, "use")} before ${day} ${uses === 1 ? "stays" : "stay"} in the table${kinds.length === 0 ? "" : `, among them ${kinds.join(", ")}`}: docs/guides/scale.md says what stays.`;
+}

@@ -51,10 +51,10 @@ of them into archives goes back to the disk.`,
   .option("--yes", "does not ask")
   .option("--json", "for machines")
   .action(async (number, { usage, by, join, cancel, yes, json, ...where }) => {
-    if (usage ? number !== undefined : (by ?? join) !== undefined)
-      throw new Refusal(
-        "A number is of the ledger's partitions, --by and --join of the usage's: with --usage.",
-      );
+    if (!usage && (by ?? join) !== undefined)
+      throw new Refusal("--by and --join are of the usage: with --usage.");
+    if (usage && number !== undefined)
+      throw new Refusal("The usage is in partitions by time: --by or --join, and no number.");
     if (by !== undefined && join !== undefined)
       throw new Refusal(
         "--by splits the last partition, --join puts old ones together: one after the other.",

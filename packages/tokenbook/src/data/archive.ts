@@ -223,6 +223,33 @@ export async function weighArchive(client: SqlClient, path: string, page: number
   return weight;
 }
 
+/** What an archive leaves in the table, and of what kind it is; one use may be of several. */
+export interface Left {
+  uses: number;
+  /** That no entry of the ledger is of. */
+  unbooked: number;
+  of_admins: number;
+  of_test_users: number;
+}
+
+/** Which uses of before that there are in the table. */
+export async function leftBefore(client: SqlClient, usedBefore: string): Promise<Left> {
+  const [row] = await select<Record<keyof Left, string>>(
+    client,
+    `select count(*) as uses, count(*) filter (where u.transaction_id is null) as unbooked,
+            count(*) filter (where u.action_type = any (tokenbook.reserved_action_types())) as of_admins,
+            count(*) filter (where exists (select 1 from tokenbook.test_users t where t.user_id = u.user_id)) as of_test_users
+       from public.token_usage u where u.created_at < $1`,
+    [usedBefore],
+  );
+  return {
+    uses: Number(row!.uses),
+    unbooked: Number(row!.unbooked),
+    of_admins: Number(row!.of_admins),
+    of_test_users: Number(row!.of_test_users),
+  };
+}
+
 /** Writes down which file it is: what has to be known before anything is taken out of the table. */
 export async function registerArchive(client: SqlClient, path: string, file: ArchiveFile): Promise<void> {
   await client.query(

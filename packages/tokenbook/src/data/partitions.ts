@@ -83,19 +83,26 @@ export async function partitionsOf(client: SqlClient, of: Partitioned): Promise<
   };
 }
 
+/** Where a partition by time ends, as Postgres writes it; one that has no end comes behind all, by its name. */
+const endOf = ({ name, bound }: Pick<Partition, "name" | "bound">): string =>
+  /TO \('(.*)'\)/.exec(bound)?.[1] ?? `${noEnd}${name}`;
+const noEnd = "~";
+
 async function partsOf(client: SqlClient, parent: string): Promise<Partition[]> {
   const rows = await select<Record<"name" | "bound" | "bytes", string> & { rows: string | null }>(
     client,
     `select i.inhrelid::regclass::text as name, pg_get_expr(c.relpartbound, c.oid) as bound,
             pg_total_relation_size(c.oid) as bytes, nullif(c.reltuples, -1)::bigint as rows
        from pg_inherits i join pg_class c on c.oid = i.inhrelid
-      where i.inhparent = '${parent}'::regclass order by 1`,
+      where i.inhparent = '${parent}'::regclass`,
   );
-  return rows.map((part) => ({
-    ...part,
-    bytes: Number(part.bytes),
-    rows: part.rows === null ? null : Number(part.rows),
-  }));
+  return rows
+    .map((part) => ({
+      ...part,
+      bytes: Number(part.bytes),
+      rows: part.rows === null ? null : Number(part.rows),
+    }))
+    .sort((a, b) => (endOf(a) < endOf(b) ? -1 : 1)); // by time
 }
 
 /** What the partitions are to be. */
@@ -218,11 +225,8 @@ export async function planJoined(client: SqlClient, before: string): Promise<Pla
 
 /** The partitions that have an end, and their ends. */
 function endsOf(parts: Partition[]): [names: string[], ends: string[]] {
-  const ended = parts.flatMap(({ name, bound }) => {
-    const end = /TO \('(.*)'\)/.exec(bound)?.[1];
-    return end === undefined ? [] : [{ name, end }];
-  });
-  return [ended.map(({ name }) => name), ended.map(({ end }) => end)];
+  const ended = parts.filter((part) => !endOf(part).startsWith(noEnd));
+  return [ended.map(({ name }) => name), ended.map(endOf)];
 }
 
 /** Whether what was begun is what is wished now; where the last one begins is as of then. */
