@@ -182,6 +182,9 @@ test("archived, everything is told as before; a key is answered as ever; restore
     archived: before.length - left.length,
   });
   expect(done.said.archived).toBeGreaterThan(40);
+  const isOld = ({ use }: Record<string, unknown>) => JSON.parse(String(use)).created_at < today();
+  expect(done.said.left).toMatchObject({ uses: left.filter(isOld).length, unbooked: 1, of_test_users: 0 });
+  expect(done.said.left.of_admins).toBeGreaterThan(0);
   // what stays: today's, corrections, what no entry is of
   expect(
     await rows(
@@ -205,7 +208,11 @@ test("archived, everything is told as before; a key is answered as ever; restore
   expect(await answersAgain(life)).toEqual(answers);
   expect(await ledger()).toEqual(entries);
 
-  // the same again finds nothing more, and neither does another file
+  // the same again is asked about, as the first time was; it finds nothing more, and neither does another file
+  const unasked = await runHere("archive", [file, "--before", today()], {
+    SUPABASE_DB_URL: db.url("postgres"),
+  });
+  expect([unasked.status, unasked.stderr]).toEqual([1, expect.stringContaining("nobody to ask")]);
   expect((await archive("--before", today())).said).toMatchObject({ archived: 0 });
   const another = await runHere("archive", [join(folder, "other"), "--before", today(), "--yes", "--json"], {
     SUPABASE_DB_URL: db.url("postgres"),
@@ -220,7 +227,7 @@ test("archived, everything is told as before; a key is answered as ever; restore
     expect(await rows(`select * from tokenbook.${table}`), table).toEqual([]);
   expect(await found()).toEqual([]);
   expect(await whatIsTold(life)).toEqual(told);
-  expect((await archive("--restore")).stderr).toContain("invalid_usage_archive");
+  expect((await archive("--restore")).stderr).toContain("not restored since");
   expect(await uses()).toEqual(before);
 });
 
