@@ -1,8 +1,9 @@
 /**
- * npm run bench -- --against <commit> [<call> …] [--clients 1,8] [--rounds 7] [--seconds 3]: what a caller waits for and
+ * npm run bench -- --against <commit> [<call> …] [--clients 1,8] [--rounds 7] [--seconds 3] [--partitions 8]:
+ * what a caller waits for and
  * what a processor does, as it is here and as it was at that commit. Both are databases of one server, with the same users,
  * and each call is made in turns: here, there; there, here. A ratio below 1 is slower than it was, or takes less of a
- * processor.
+ * processor. With --partitions the ledger here is in so many: against HEAD, what they cost.
  */
 import { execFileSync } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -15,6 +16,7 @@ import { migrationUp } from "local-platform/project/supabase-cli";
 import { Failure } from "local-platform/terminal/failure";
 import { compare, type Figures, type Spread } from "./compare.ts";
 import { contenders } from "./contenders.ts";
+import { split } from "./instructions.ts";
 import { armOf, asHosted, prepare } from "./measure.ts";
 import { settingOf, withClient } from "./on-scratch.ts";
 import { withPlatform } from "../schema/scratch-database.ts";
@@ -33,6 +35,7 @@ export async function against(args: string[], say: (text: string) => void, clear
       clients: { type: "string", default: "1,8" },
       rounds: { type: "string", default: "7" },
       seconds: { type: "string", default: "3" },
+      partitions: { type: "string", default: "1" },
     },
   });
   const [rounds, seconds] = [Number(values.rounds), Number(values.seconds)];
@@ -60,6 +63,7 @@ export async function against(args: string[], say: (text: string) => void, clear
       await migrationUp({ url: there.href, workdir });
       for (const database of ["postgres", before])
         await prepare({ server, effort: { users }, say }, database);
+      if (values.partitions !== "1") await split(url, Number(values.partitions));
       const table = new Table({
         style: { head: [], border: [], compact: true },
         head: [

@@ -142,7 +142,7 @@ export async function countAll(
 }
 
 /** The ledger in so many partitions, as `tokenbook partition` makes them. */
-async function split(url: string, number: number): Promise<void> {
+export async function split(url: string, number: number): Promise<void> {
   await withClient(url, async (client) => {
     await begin(client, ledger, await planByUser(client, number));
     for await (const _ of copy(client, ledger));

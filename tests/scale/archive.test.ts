@@ -212,7 +212,7 @@ test("archived, everything is told as before; a key is answered as ever; restore
   const unasked = await runHere("archive", [file, "--before", today()], {
     SUPABASE_DB_URL: db.url("postgres"),
   });
-  expect([unasked.status, unasked.stderr]).toEqual([1, expect.stringContaining("nobody to ask")]);
+  expect([unasked.status, unasked.stderr]).toEqual([2, expect.stringContaining("nobody to ask")]);
   expect((await archive("--before", today())).said).toMatchObject({ archived: 0 });
   const another = await runHere("archive", [join(folder, "other"), "--before", today(), "--yes", "--json"], {
     SUPABASE_DB_URL: db.url("postgres"),
