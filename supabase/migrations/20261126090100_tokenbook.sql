@@ -820,7 +820,7 @@ comment on column public.token_accounts.alert_below is 'The next threshold below
 comment on column public.token_accounts.alert_above is 'The next threshold above: something is armed again when this many remain. NULL = none.';
 comment on column public.token_accounts.next_alert_at is 'When the next alert falls due by time alone: a warning of an expiry, or the end of a cooldown. NULL = none.';
 comment on column public.token_accounts.warns_of_expiry is 'Whether a rule wants to know of grants that run out.';
-comment on column public.token_accounts.alerts_version is 'Of which rules these thresholds are; other than that of tokenbook.project_settings: unknown, and set anew by the next call that touches the account. NULL says at a glance that the books are not here (state).';
+comment on column public.token_accounts.alerts_version is 'Of which rules these thresholds are; other than that of tokenbook.project_settings (-1 after a move): unknown, and set anew by the next call that touches the account. NULL says at a glance that the books are not here (state).';
 comment on column public.token_accounts.last_alert_id is 'Number of the newest alert (token_alerts); a client that watches this row sees it in the commit that raises it.';
 comment on column public.token_accounts.updated_at is 'When the row last changed.';
 
@@ -3871,23 +3871,47 @@ comment on function tokenbook.check_tokens is 'Refuses a number of tokens outsid
 /*
  * Keeps what is ours, as it is now, as a function: check_token_installation compares with it what is there later.
  * As with the rights (95_privileges.sql) it is taken from the catalogue, and a dump of the schema has it.
- * Caller: 96_shape.sql; a release that changes anything of ours, at its end; npx tokenbook partition.
+ * Caller: 96_shape.sql; a release that changes anything of ours, at its end; and with p_relations, of these alone, what is
+ * declared otherwise staying as it is, npx tokenbook partition.
  */
-create function tokenbook.declare_shape()
+create function tokenbook.declare_shape(p_relations text[] default null)
 returns void
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_rows jsonb := (select jsonb_agg(s.*) from tokenbook.present_shape() s);
 begin
+  if p_relations is not null then -- @declares-these-alone
+    select jsonb_agg(r.*) into v_rows
+      from (
+        select s.* from jsonb_to_recordset(v_rows) as s (kind text, relation text, name text, definition text)
+         where s.relation = any (p_relations)
+        union all
+        -- of a table that these are partitions of: which of them it has now
+        select d.kind, d.relation, d.name,
+               case when d.kind <> 'table' then d.definition else coalesce((
+                 select string_agg(l.line, chr(10) order by l.line like 'inherited by %', substring(l.line from '^inherited by (.*)'), l.nth)
+                   from (
+                     select o.line, o.nth from string_to_table(d.definition, chr(10)) with ordinality as o (line, nth)
+                      where substring(o.line from '^inherited by (.*)') = any (p_relations) is not true
+                     union all
+                     select n.line, 0 from string_to_table(s.definition, chr(10)) as n (line)
+                      where substring(n.line from '^inherited by (.*)') = any (p_relations)) l), '') end
+          from tokenbook.declared_shape() d
+          left join jsonb_to_recordset(v_rows) as s (kind text, relation text, name text, definition text)
+            on (s.kind, s.relation, s.name) = (d.kind, d.relation, d.name)
+         where d.relation <> all (p_relations)) r;
+  end if;
   execute format(
     'create or replace function tokenbook.declared_shape() returns table (kind text, relation text, name text, definition text) '
     'language plpgsql immutable security invoker set search_path = pg_catalog, pg_temp as %L',
     format('begin return query values %s; end',
       (select string_agg(format('(%L, %L, %L, %L)', s.kind, s.relation, s.name, s.definition), ', '
                          order by s.kind collate "C", s.relation collate "C", s.name collate "C")
-         from tokenbook.present_shape() s)));
+         from jsonb_to_recordset(v_rows) as s (kind text, relation text, name text, definition text))));
   comment on function tokenbook.declared_shape is
     'What is Tokenbook''s, as tokenbook.present_shape said it when it was made: kind, relation, name, definition.';
   perform tokenbook.withdraw_rights('function', 'tokenbook.declared_shape()'::regprocedure);
@@ -13034,9 +13058,10 @@ begin
         v_uncovered := v_beyond - v_grown.tokens;
         v_beyond := null;
         if v_grown.tokens > 0 then
-          select a.ctid, a.spent_at, a.spent_day, a.spent_week, a.spent_month, a.last_transaction_id,
+          select a.ctid, a.next_due_at, a.next_alert_at, -- @grown-is-due-anew
+                 a.spent_at, a.spent_day, a.spent_week, a.spent_month, a.last_transaction_id,
                  h.ctid, h.tokens, h.tokens, h.grant_ids, h.grant_tokens
-            into v_account_place, v_spent_at, v_spent_day, v_spent_week, v_spent_month, v_last_id,
+            into v_account_place, v_due_at, v_alert_at, v_spent_at, v_spent_day, v_spent_week, v_spent_month, v_last_id,
                  v_hold_place, v_held, v_paid, v_grant_ids, v_grant_tokens
             from public.token_accounts a
             join public.token_holds h on h.user_id = v_user_id and h.id = p_hold_id
@@ -21713,7 +21738,8 @@ begin
     from public.token_accounts a
    where a.user_id = p_user_id
      and ((select r.alerts_version from tokenbook.project_settings r) is distinct from 0 -- 0: there never was a rule
-       or exists (select 1 from public.token_top_ups t where t.user_id = p_user_id));
+       or exists (select 1 from public.token_top_ups t where t.user_id = p_user_id)
+       or exists (select 1 from public.token_alert_rules r where r.user_id = p_user_id)); -- @rules-that-came-along
   if v_tokens is not null then
     perform tokenbook.raise_alerts(p_user_id, v_tokens, clock_timestamp());
   end if;
@@ -23298,6 +23324,9 @@ as $$
 declare
   v_user_id uuid;
 begin
+  if current_setting('tokenbook.moving_books', true) = 'yes' then -- @caps-leave-with-books: the account goes, too
+    return null;
+  end if;
   foreach v_user_id in array array_remove(array[old.user_id, nullif(new.user_id, old.user_id)], null) loop
     perform tokenbook.lock_account(v_user_id, p_create => v_user_id = new.user_id);
     update public.token_accounts a
@@ -25249,6 +25278,8 @@ begin
       then 'in no checkpoint of the ledger'
     when exists (select 1 from tokenbook.archived_usage a where a.user_id = p_user_id) -- hours that cannot be moved by less
       then 'nobody whose usage is archived'
+    when to_regclass('tokenbook.token_usage_copying') is not null or to_regclass('tokenbook.token_transactions_copying') is not null -- @clocks-wait-for-partitions
+      then 'while no table is being changed into other partitions (npx tokenbook partition)'
   end;
   if v_rule is not null then
     perform tokenbook.refuse('not_a_test_user', jsonb_build_object('rule', v_rule));
@@ -25607,7 +25638,7 @@ begin
   end if;
   v_at := clock_timestamp();
   update public.token_accounts a
-     set state = m.former_state, next_due_at = v_at, alerts_version = 0, updated_at = v_at -- @looked-at-again
+     set state = m.former_state, next_due_at = v_at, alerts_version = -1, updated_at = v_at -- @looked-at-again
     from tokenbook.moves m
    where m.id = p_move_id and m.direction = 'in' and a.user_id = m.user_id and a.state = 'arriving';
   update tokenbook.moves m
@@ -26318,7 +26349,7 @@ begin
   end if;
   v_at := clock_timestamp();
   update public.token_accounts a
-     set state = m.former_state, next_due_at = v_at, alerts_version = 0, updated_at = v_at -- @looked-at-again
+     set state = m.former_state, next_due_at = v_at, alerts_version = -1, updated_at = v_at -- @looked-at-again
     from tokenbook.moves m
    where m.id = p_move_id and m.direction = 'out' and a.user_id = m.user_id;
   update tokenbook.moves m
@@ -28090,9 +28121,11 @@ begin
     join grants g on g.user_id = a.user_id and g.id = a.grant_id
    where a.entry_type = 'expiry' and (a.created_at >= g.expires_at) is not true
   union all
-  select 'I7 nothing is due of books that are not here', a.user_id, null, null, 'never', coalesce(a.next_due_at::text, 'alerts')
+  select 'I7 the account says whether its books are here', a.user_id, null, null, a.state,
+         concat_ws(', ', 'due ' || coalesce(a.next_due_at::text, 'never'), 'alerts of ' || coalesce(a.alerts_version::text, 'nothing'))
     from accounts a
-   where a.state not in ('active', 'frozen') and (a.next_due_at is not null or a.alerts_version is not null)
+   where (a.state in ('active', 'frozen')) <> (a.alerts_version is not null)
+      or a.state not in ('active', 'frozen') and a.next_due_at is not null -- there it is due
   union all
   select 'I7 the account is due no later than its grants', a.user_id, null, null,
          'at ' || g.due || ' or before', coalesce(a.next_due_at::text, 'never')

@@ -533,3 +533,32 @@ test("the test sees it: splits that look before they lock", { tags: ["proof"] },
   ).toBe(true);
   await bad.drop();
 });
+
+test("a part that takes more of its budget leaves no alert late; the trial sees grown-holds-forget-what-is-due", async () => {
+  const tries = async (mutant?: string) => {
+    const on = await createDatabase();
+    if (mutant !== undefined) await applyMutant(on, mutant);
+    const user = await createUser(on);
+    const inADay = new Date(Date.now() + 86_400_000 + 300_000).toISOString();
+    await call(
+      "grant_tokens",
+      { p_user_id: user, p_tokens: 100, p_grant_type: "admin", p_expires_at: inADay },
+      on,
+    );
+    const budget = await reserve(user, 60, { p_ttl_seconds: 7200 }, on);
+    const part = await reserve(user, 20, { p_parent_hold: budget.hold_id, p_ttl_seconds: 3600 }, on);
+    await call(
+      "set_token_alert_rule",
+      { p_rule: "soon", p_kind: "expiring_soon", p_hours: 24, p_for_everyone: true },
+      on,
+    );
+    await capture(user, part.hold_id, { p_tokens: 50, p_over_capture: "deduct" }, on);
+    const found = await verify(on);
+    await on.drop();
+    return found.map(({ invariant }: { invariant: string }) => invariant);
+  };
+  expect(await tries()).toEqual([]);
+  expect(await tries("grown-holds-forget-what-is-due")).toEqual([
+    "I7 the account is due no later than its next alert",
+  ]);
+});

@@ -267,6 +267,54 @@ describe("a move that is stopped", () => {
     expect(wrong).toMatchObject({ back: wrong.late, ends: [[], wrong.late] });
   });
 
+  test("a user with caps of their own comes back, and is taken back; the trial sees caps-stop-moves", async () => {
+    const tries = async (mutant?: string) => {
+      const { from, to, drop } = await createProjects(mutant);
+      try {
+        const id = await spender(from);
+        await call(from, "set_token_spend_cap", { p_window: "day", p_tokens: 500, p_user_id: id });
+        await moveUser({ from, to }, id, { until: "copied" });
+        await cancelMove({ from, to }, id);
+        await moveUser({ from, to }, id);
+        await moveUser({ from: to, to: from }, id);
+        const { rows } = await from.admin.query(
+          "select a.state, a.has_caps from public.token_accounts a where a.user_id = $1",
+          [id],
+        );
+        return rows;
+      } finally {
+        await drop();
+      }
+    };
+    expect(await tries()).toEqual([{ state: "active", has_caps: true }]);
+    expect(await refusal(tries("caps-stop-moves"))).toMatch(/^account_mov(ed|ing)/);
+  });
+
+  test("rules of their own are looked at in a project that has none; the trial sees moved-rules-are-forgotten", async () => {
+    const tries = async (mutant?: string) => {
+      const { from, to, drop } = await createProjects(mutant);
+      const id = await spender(from);
+      await call(from, "set_token_alert_rule", {
+        p_rule: "half",
+        p_kind: "dropped",
+        p_threshold_percent: 50,
+        p_user_id: id,
+      });
+      await moveUser({ from, to }, id);
+      await spend(to, id, 1, "next");
+      await call(to, "change_token_plan", { p_user_id: id, p_plan_type: "pro" });
+      const { rows } = await to.admin.query(
+        `select a.alert_below = floor(s.tokens_limit / 2.0) as is_half
+           from public.token_accounts a join public.token_subscriptions s using (user_id) where a.user_id = $1`,
+        [id],
+      );
+      await drop();
+      return rows;
+    };
+    expect(await tries()).toEqual([{ is_half: true }]);
+    expect(await tries("moved-rules-are-forgotten")).toEqual([{ is_half: false }]);
+  });
+
   test("while it waits, a connection that is lost in the copy leaves nothing there", async () => {
     const id = await spender(projects.from);
     await moveUser(projects, id, { until: "locked" });

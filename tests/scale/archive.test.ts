@@ -369,7 +369,7 @@ test("a file that was changed in any byte, cut off, or is another's is refused, 
   const owner = await connectAsOwner(db);
   await begin(owner, usage, (await planByTime(owner, "month"))!);
   await owner.end();
-  expect((await archive("--restore")).stderr).toContain("is being split into partitions");
+  expect((await archive("--restore")).stderr).toContain("is being changed into other partitions");
 });
 
 test("a report whose transaction stays open is waited for, and other reports do not wait behind that", async () => {

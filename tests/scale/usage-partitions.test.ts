@@ -9,6 +9,7 @@ import { begin, compare, copy, planByTime, usage } from "../../packages/tokenboo
 import { breaches, grant } from "../support/books.ts";
 import { run, runHere } from "../support/command.ts";
 import { createDatabase, type Database } from "../support/database.ts";
+import { applyMutant } from "../support/mutants.ts";
 import { expectSoundInstallation } from "../support/installation.ts";
 import { asService, asUser, createUser, rpc } from "../support/roles.ts";
 import { storm } from "../support/storm.ts";
@@ -323,6 +324,60 @@ test("stopped after each step, the same command goes on; partitions that miss a 
   expect((await partition("--by", "month", "--yes")).said).toMatchObject({ partitions: 3, changed: true });
   expect(await all()).toHaveLength(whole.length + 1);
   await expectSoundInstallation(db);
+});
+
+test.each([
+  ["", 3],
+  ["partitions-declare-everything", 0],
+])("what was not as it was made before is still found afterwards (variant %s: %i)", async (mutant, left) => {
+  if (mutant !== "") await applyMutant(db, mutant);
+  await owner.query(
+    "alter table public.token_transactions disable trigger token_transactions_keep_append_only",
+  );
+  await owner.query("drop trigger token_balances_are_sound on public.token_balances");
+  await owner.query("drop index public.token_usage_user_idx");
+  await old(2);
+  expect((await partition("--by", "month", "--yes")).said).toMatchObject({ partitions: 3, changed: true });
+  const { rows } = await owner.query(
+    "select finding from public.check_token_installation() where status = 'fault' and finding ~ 'token_(transactions_keep|balances_are|usage_user)'",
+  );
+  expect(rows).toHaveLength(left);
+});
+
+test("stopped in another time zone it goes on; a hole in time, and a name that is taken, are said before", async () => {
+  await old(3);
+  await owner.query(`alter database ${db.name} set timezone = 'Asia/Kolkata'`);
+  await begin(owner, usage, (await planByTime(owner, "month"))!);
+  expect((await partition("--by", "month", "--yes")).said).toMatchObject({ partitions: 4, changed: true });
+  expect((await partition()).said.parts.at(0).name).toContain("until_");
+  const firstDay = `${(await month(0)).replace("_", "-")}-01`;
+  const first = `tokenbook.token_usage_until_${await month(2)}`;
+
+  await owner.query(`alter table public.token_usage detach partition ${first}`);
+  const hole = await partition("--join", firstDay, "--yes");
+  expect([hole.status, hole.stderr]).toEqual([1, expect.stringContaining("attach it again first")]);
+  await owner.query("set timezone = 'UTC'");
+  await owner.query(
+    `alter table public.token_usage attach partition ${first}
+       for values from (minvalue) to ('${(await month(2)).replace("_", "-")}-01')`,
+  );
+
+  await owner.query(`create table tokenbook.token_usage_until_${await month(0)} (id int)`);
+  const taken = await partition("--join", firstDay, "--yes");
+  expect([taken.status, taken.stderr]).toEqual([1, expect.stringContaining("There is a table")]);
+  expect((await partition()).said).toMatchObject({ partitions: 4, begun: null });
+});
+
+test("a test clock waits for the end of a change; the trial sees clocks-run-while-partitions-change", async () => {
+  await old(2);
+  await track(users[0]!, "before");
+  await owner.query("insert into tokenbook.test_users (user_id) values ($1)", [users[0]]);
+  await begin(owner, usage, (await planByTime(owner, "month"))!);
+  const pass = () => owner.query("select tokenbook.advance_test_clock($1, '40 days')", [users[0]]);
+  await expect(pass()).rejects.toThrow("not_a_test_user");
+  await applyMutant(db, "clocks-run-while-partitions-change");
+  await pass().catch(() => {}); // of one use it may move both, of many it does not
+  await expect(compare(owner, usage, () => {})).rejects.toThrow();
 });
 
 test("nobody but the owner reads a partition, whatever is given away by default", async () => {

@@ -171,9 +171,10 @@ begin
         v_uncovered := v_beyond - v_grown.tokens;
         v_beyond := null;
         if v_grown.tokens > 0 then
-          select a.ctid, a.spent_at, a.spent_day, a.spent_week, a.spent_month, a.last_transaction_id,
+          select a.ctid, a.next_due_at, a.next_alert_at, -- @grown-is-due-anew
+                 a.spent_at, a.spent_day, a.spent_week, a.spent_month, a.last_transaction_id,
                  h.ctid, h.tokens, h.tokens, h.grant_ids, h.grant_tokens
-            into v_account_place, v_spent_at, v_spent_day, v_spent_week, v_spent_month, v_last_id,
+            into v_account_place, v_due_at, v_alert_at, v_spent_at, v_spent_day, v_spent_week, v_spent_month, v_last_id,
                  v_hold_place, v_held, v_paid, v_grant_ids, v_grant_tokens
             from public.token_accounts a
             join public.token_holds h on h.user_id = v_user_id and h.id = p_hold_id

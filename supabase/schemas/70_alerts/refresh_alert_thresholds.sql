@@ -17,7 +17,8 @@ begin
     from public.token_accounts a
    where a.user_id = p_user_id
      and ((select r.alerts_version from tokenbook.project_settings r) is distinct from 0 -- 0: there never was a rule
-       or exists (select 1 from public.token_top_ups t where t.user_id = p_user_id));
+       or exists (select 1 from public.token_top_ups t where t.user_id = p_user_id)
+       or exists (select 1 from public.token_alert_rules r where r.user_id = p_user_id)); -- @rules-that-came-along
   if v_tokens is not null then
     perform tokenbook.raise_alerts(p_user_id, v_tokens, clock_timestamp());
   end if;

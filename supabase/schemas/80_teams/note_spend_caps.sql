@@ -14,6 +14,9 @@ as $$
 declare
   v_user_id uuid;
 begin
+  if current_setting('tokenbook.moving_books', true) = 'yes' then -- @caps-leave-with-books: the account goes, too
+    return null;
+  end if;
   foreach v_user_id in array array_remove(array[old.user_id, nullif(new.user_id, old.user_id)], null) loop
     perform tokenbook.lock_account(v_user_id, p_create => v_user_id = new.user_id);
     update public.token_accounts a

@@ -116,7 +116,7 @@ begin
   end if;
   v_at := clock_timestamp();
   update public.token_accounts a
-     set state = m.former_state, next_due_at = v_at, alerts_version = 0, updated_at = v_at -- @looked-at-again
+     set state = m.former_state, next_due_at = v_at, alerts_version = -1, updated_at = v_at -- @looked-at-again
     from tokenbook.moves m
    where m.id = p_move_id and m.direction = 'in' and a.user_id = m.user_id and a.state = 'arriving';
   update tokenbook.moves m

@@ -840,9 +840,11 @@ begin
     join grants g on g.user_id = a.user_id and g.id = a.grant_id
    where a.entry_type = 'expiry' and (a.created_at >= g.expires_at) is not true
   union all
-  select 'I7 nothing is due of books that are not here', a.user_id, null, null, 'never', coalesce(a.next_due_at::text, 'alerts')
+  select 'I7 the account says whether its books are here', a.user_id, null, null, a.state,
+         concat_ws(', ', 'due ' || coalesce(a.next_due_at::text, 'never'), 'alerts of ' || coalesce(a.alerts_version::text, 'nothing'))
     from accounts a
-   where a.state not in ('active', 'frozen') and (a.next_due_at is not null or a.alerts_version is not null)
+   where (a.state in ('active', 'frozen')) <> (a.alerts_version is not null)
+      or a.state not in ('active', 'frozen') and a.next_due_at is not null -- there it is due
   union all
   select 'I7 the account is due no later than its grants', a.user_id, null, null,
          'at ' || g.due || ' or before', coalesce(a.next_due_at::text, 'never')

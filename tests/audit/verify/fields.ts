@@ -181,7 +181,10 @@ export const fields: Record<string, Record<string, Field>> = {
       "later, or none: of alerts, on which no token depends; tests/alerts asks for it",
     ),
     warns_of_expiry: unseen("of alerts, on which no token depends; tests/alerts asks for it"),
-    alerts_version: unseen("of alerts, on which no token depends; tests/alerts asks for it"),
+    alerts_version: field(
+      [{ to: "null", named: /^I7 the account says whether its books are here$/ }],
+      "of alerts, on which no token depends; tests/alerts asks for it",
+    ),
     last_alert_id: field(off("last_alert_id", /^I3 the account knows its last alert$/)),
     spent_at: field([
       ...hoursOff("spent_at", lastSpent, "x.spent_at is not null"),
@@ -213,7 +216,7 @@ export const fields: Record<string, Record<string, Field>> = {
     ),
     has_caps: field([{ to: "not x.has_caps", named: /^I3 the account knows whether it has caps$/ }]),
     state: field(
-      [{ to: "'moved'", named: /^I7 nothing is due of books that are not here$/ }],
+      [{ to: "'moved'", named: /^I7 the account says whether its books are here$/ }],
       "whether it may be spent from now on: no entry depends on it; tokenbook.changes says who set it",
     ),
     overdraft_limit: field([

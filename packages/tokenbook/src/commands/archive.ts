@@ -47,7 +47,7 @@ cannot be restored, and everything else goes on.`,
       // what is deleted meanwhile would be missed by those partitions, and they be refused in the end
       if ((await partitionsOf(client, usage)).begun !== null)
         throw new Refusal(
-          "The usage is being split into partitions: end that first, npx tokenbook partition --usage --by month, or --cancel it.",
+          "The usage is being changed into other partitions: end that first, with the command that began it, or --cancel it.",
         );
       const started = performance.now();
       try {

@@ -83,6 +83,8 @@ export async function partitionsOf(client: SqlClient, of: Partitioned): Promise<
   };
 }
 
+const finalName = ({ name }: Pick<Partition, "name">): string => name.slice(0, -beingFilled.length);
+
 /** Where a partition by time ends, as Postgres writes it; one that has no end comes behind all, by its name. */
 const endOf = ({ name, bound }: Pick<Partition, "name" | "bound">): string =>
   /TO \('(.*)'\)/.exec(bound)?.[1] ?? `${noEnd}${name}`;
@@ -91,7 +93,7 @@ const noEnd = "~";
 async function partsOf(client: SqlClient, parent: string): Promise<Partition[]> {
   const rows = await select<Record<"name" | "bound" | "bytes", string> & { rows: string | null }>(
     client,
-    `select i.inhrelid::regclass::text as name, pg_get_expr(c.relpartbound, c.oid) as bound,
+    `select format('%I.%I', c.relnamespace::regnamespace, c.relname) as name, pg_get_expr(c.relpartbound, c.oid) as bound,
             pg_total_relation_size(c.oid) as bytes, nullif(c.reltuples, -1)::bigint as rows
        from pg_inherits i join pg_class c on c.oid = i.inhrelid
       where i.inhparent = '${parent}'::regclass`,
@@ -199,16 +201,23 @@ export async function planByTime(client: SqlClient, by: Span): Promise<Plan | un
  */
 export async function planJoined(client: SqlClient, before: string): Promise<Plan | undefined> {
   await client.query("set timezone = 'UTC'"); // in which bounds are written, too
+  const parts = await partsOf(client, tableOf(usage));
   const ends = await select<{ name: string; at: string; label: string }>(
     client,
     `select p.name, e.at::text, to_char(e.at, 'YYYY_MM') as label
        from unnest($1::text[], $2::text[]) as p (name, at)
       cross join lateral (select p.at::timestamptz as at) e
       where e.at <= $3::timestamptz order by e.at`,
-    [...endsOf(await partsOf(client, tableOf(usage))), before],
+    [...endsOf(parts), before],
   );
   const last = ends.at(-1);
   if (last === undefined) return undefined;
+  let reached = "FOR VALUES FROM (MINVALUE)";
+  for (const { name, bound } of parts) {
+    if (!bound.startsWith(reached))
+      throw new Refusal(`There is no partition for what comes before ${name}: attach it again first.`);
+    reached = `FOR VALUES FROM ('${endOf({ name, bound })}')`;
+  }
   return {
     parts: [
       {
@@ -248,6 +257,15 @@ export async function begin(
   { parts, old, concerns }: Plan,
 ): Promise<void> {
   await requireOwner(client, of);
+  for (const { name } of parts) {
+    const [taken] = await select<{ name: string }>(
+      client,
+      "select n.name from unnest($1::text[]) as n (name) where to_regclass(n.name) is not null and n.name <> all ($2) limit 1",
+      [[name, `${name}${beingFilled}`], old],
+    );
+    if (taken !== undefined)
+      throw new Refusal(`There is a table ${taken.name} already, and nobody declared it: see what it is.`);
+  }
   const columns = await columnsOf(client, of);
   const [next, copying] = [nextOf(of), copyingOf(of)];
   await inTransaction(client, async () => {
@@ -425,6 +443,10 @@ export async function exchange(client: SqlClient, of: Partitioned): Promise<numb
   return await whileNobody(client, of, "access exclusive", async () => {
     await client.query(`drop trigger ${triggerOf(of)} on ${table}`);
     await client.query(`drop function ${functionOf(of)}`);
+    const changed = [
+      ...(await replacedBy(client, of)),
+      ...(await partsOf(client, nextOf(of))).map(finalName),
+    ];
     for (const name of await replacedBy(client, of)) {
       await client.query(`alter table ${table} detach partition ${name}`);
       await client.query(`drop table ${name}`);
@@ -433,11 +455,11 @@ export async function exchange(client: SqlClient, of: Partitioned): Promise<numb
       await client.query(`alter table ${nextOf(of)} detach partition ${name}`);
       await client.query(`alter table ${table} attach partition ${name} ${bound}`);
       await client.query(`alter table ${name} drop constraint is_of_its_partition`);
-      const last = name.slice("tokenbook.".length, -beingFilled.length);
-      await client.query(`alter table ${name} rename to ${last}`);
+      await client.query(`alter table ${name} rename to ${finalName({ name }).slice("tokenbook.".length)}`);
     }
     await client.query(`drop table ${nextOf(of)}, ${copyingOf(of)}`);
-    await client.query("select tokenbook.declare_shape()");
+    // these alone: what else is not as it was made stays a finding of the doctor's
+    await client.query("select tokenbook.declare_shape($1)", [changed]);
   });
 }
 
