@@ -258,7 +258,10 @@ describe("a move that is stopped", () => {
       return {
         back,
         ends,
-        late: [{ invariant: "I7 the account is due no later than its grants", user_id: id }],
+        late: [
+          { invariant: "I7 the account is due no later than its grants", user_id: id },
+          { invariant: "I7 the account says whether its books are here", user_id: id },
+        ],
       };
     };
     const right = await tries();

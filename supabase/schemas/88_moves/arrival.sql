@@ -59,10 +59,7 @@ declare
   v_found constant jsonb := tokenbook.prove_books(v_user_ids);
   v_rule text;
 begin
-  update public.token_accounts a
-     set state = 'arriving', -- @arrives-closed
-         alerts_version = null
-   where a.user_id = any (v_user_ids);
+  update public.token_accounts a set state = 'arriving', alerts_version = null where a.user_id = any (v_user_ids); -- @arrives-closed
   select 'the same at both ends, and not so ' || string_agg(d.part, ', ') into v_rule -- @compared-whole begin
     from (
       select coalesce(t.key, f.key) as part
