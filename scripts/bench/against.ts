@@ -1,9 +1,8 @@
 /**
- * npm run bench -- --against <commit> [<call> …] [--clients 1,8] [--rounds 7] [--seconds 3] [--partitions 8]:
- * what a caller waits for and
- * what a processor does, as it is here and as it was at that commit. Both are databases of one server, with the same users,
- * and each call is made in turns: here, there; there, here. A ratio below 1 is slower than it was, or takes less of a
- * processor. With --partitions the ledger here is in so many: against HEAD, what they cost.
+ * npm run bench -- --against <commit> [<call> …] [--clients 1,8] [--rounds 7] [--seconds 3] [--partitions 8]: what a caller
+ * waits for and what a processor does, as it is here and as it was at that commit. Both are databases of one server, with
+ * the same users, and each call is made in turns: here, there; there, here. A ratio below 1 is slower than it was, or takes
+ * less of a processor. With --partitions the ledger here is in so many: against HEAD, what they cost.
  */
 import { execFileSync } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";

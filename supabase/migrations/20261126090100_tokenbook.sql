@@ -4973,9 +4973,9 @@ comment on function tokenbook.refuse_view_write is 'Trigger: refuses a write to 
 -- from supabase/schemas/10_access/require_unsplit.sql
 
 /*
- * Rows may be taken out of the usage, and of the ledger: neither is being changed into other partitions (npx tokenbook
+ * Rows may be taken out of the usage, and of the ledger, or their keys be changed: neither is being changed into other partitions (npx tokenbook
  * partition), which would have the rows still. Until the transaction ends no such change begins.
- * Caller: begin_archiving, require_room, discard_books.   Locks: the tables against that.   Errors: p_slug.
+ * Caller: begin_archiving, require_room, discard_books, advance_test_clock.   Locks: the tables against that.   Errors: p_slug.
  */
 create function tokenbook.require_unsplit(p_slug text, p_with_ledger boolean)
 returns void
@@ -8382,7 +8382,7 @@ begin
                 select r.alerts_version from tokenbook.project_settings r)
     into p_entry.id, p_entry.balance_after, v_has_passed;
   perform tokenbook.append_transactions(array[p_entry]);
-  if p_entry.entry_type = 'grant' then
+  if p_entry.entry_type = 'grant' then -- apart: others do not pay for the question
     if pg_relation_size('tokenbook.webhook_endpoints') > 0 then
       perform tokenbook.write_webhook('token_grant.made', p_entry.user_id, p_entry.created_at, jsonb_build_object(
         'transaction_id', p_entry.id, 'tokens', p_entry.tokens, 'tokens_remaining', p_entry.balance_after,
@@ -25278,12 +25278,11 @@ begin
       then 'in no checkpoint of the ledger'
     when exists (select 1 from tokenbook.archived_usage a where a.user_id = p_user_id) -- hours that cannot be moved by less
       then 'nobody whose usage is archived'
-    when to_regclass('tokenbook.token_usage_copying') is not null or to_regclass('tokenbook.token_transactions_copying') is not null -- @clocks-wait-for-partitions
-      then 'while no table is being changed into other partitions (npx tokenbook partition)'
   end;
   if v_rule is not null then
     perform tokenbook.refuse('not_a_test_user', jsonb_build_object('rule', v_rule));
   end if;
+  perform tokenbook.require_unsplit('not_a_test_user', p_with_ledger => true); -- @clocks-wait-for-partitions
 
   -- act
   v_left := v_seconds;

@@ -1,7 +1,7 @@
 /*
- * Rows may be taken out of the usage, and of the ledger: neither is being changed into other partitions (npx tokenbook
+ * Rows may be taken out of the usage, and of the ledger, or their keys be changed: neither is being changed into other partitions (npx tokenbook
  * partition), which would have the rows still. Until the transaction ends no such change begins.
- * Caller: begin_archiving, require_room, discard_books.   Locks: the tables against that.   Errors: p_slug.
+ * Caller: begin_archiving, require_room, discard_books, advance_test_clock.   Locks: the tables against that.   Errors: p_slug.
  */
 create function tokenbook.require_unsplit(p_slug text, p_with_ledger boolean)
 returns void

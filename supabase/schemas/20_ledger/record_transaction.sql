@@ -71,7 +71,7 @@ begin
                 select r.alerts_version from tokenbook.project_settings r)
     into p_entry.id, p_entry.balance_after, v_has_passed;
   perform tokenbook.append_transactions(array[p_entry]);
-  if p_entry.entry_type = 'grant' then
+  if p_entry.entry_type = 'grant' then -- apart: others do not pay for the question
     if pg_relation_size('tokenbook.webhook_endpoints') > 0 then
       perform tokenbook.write_webhook('token_grant.made', p_entry.user_id, p_entry.created_at, jsonb_build_object(
         'transaction_id', p_entry.id, 'tokens', p_entry.tokens, 'tokens_remaining', p_entry.balance_after,

@@ -50,12 +50,11 @@ begin
       then 'in no checkpoint of the ledger'
     when exists (select 1 from tokenbook.archived_usage a where a.user_id = p_user_id) -- hours that cannot be moved by less
       then 'nobody whose usage is archived'
-    when to_regclass('tokenbook.token_usage_copying') is not null or to_regclass('tokenbook.token_transactions_copying') is not null -- @clocks-wait-for-partitions
-      then 'while no table is being changed into other partitions (npx tokenbook partition)'
   end;
   if v_rule is not null then
     perform tokenbook.refuse('not_a_test_user', jsonb_build_object('rule', v_rule));
   end if;
+  perform tokenbook.require_unsplit('not_a_test_user', p_with_ledger => true); -- @clocks-wait-for-partitions
 
   -- act
   v_left := v_seconds;

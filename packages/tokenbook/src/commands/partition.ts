@@ -63,7 +63,6 @@ of them into archives goes back to the disk.`,
     const voice = createVoice(json);
     const { say, answer } = voice;
     await onDatabase(where, async (client, target) => {
-      await client.query("set timezone = 'UTC'"); // in which bounds are written
       const was = await partitionsOf(client, of);
       const asks = cancel || (number ?? by ?? join) !== undefined;
       if (asks && !(await isOnlyRun(client, `partition ${of.name}`)))

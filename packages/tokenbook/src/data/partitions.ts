@@ -91,6 +91,7 @@ const endOf = ({ name, bound }: Pick<Partition, "name" | "bound">): string =>
 const noEnd = "~";
 
 async function partsOf(client: SqlClient, parent: string): Promise<Partition[]> {
+  await client.query("set timezone = 'UTC'"); // in which bounds are printed, and plans write them
   const rows = await select<Record<"name" | "bound" | "bytes", string> & { rows: string | null }>(
     client,
     `select format('%I.%I', c.relnamespace::regnamespace, c.relname) as name, pg_get_expr(c.relpartbound, c.oid) as bound,
@@ -156,7 +157,6 @@ const mostParts = 200;
  * @throws Refusal when there would be too many.
  */
 export async function planByTime(client: SqlClient, by: Span): Promise<Plan | undefined> {
-  await client.query("set timezone = 'UTC'"); // in which bounds are written, too
   const all = await partsOf(client, tableOf(usage));
   const last = all.find(({ bound }) => bound.endsWith("TO (MAXVALUE)"))!;
   const from = /FROM \('(.*)'\)/.exec(last.bound)?.[1] ?? null;
@@ -200,7 +200,6 @@ export async function planByTime(client: SqlClient, by: Span): Promise<Plan | un
  * given back to the disk with them. Nothing, where none ends by then.
  */
 export async function planJoined(client: SqlClient, before: string): Promise<Plan | undefined> {
-  await client.query("set timezone = 'UTC'"); // in which bounds are written, too
   const parts = await partsOf(client, tableOf(usage));
   const ends = await select<{ name: string; at: string; label: string }>(
     client,
